@@ -1,0 +1,1 @@
+"""privrobust: privacy, robustness and utility of noisy median and sign SGD, measured together."""

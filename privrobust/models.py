@@ -1,0 +1,89 @@
+"""Models by name: plain torch modules from (features, classes)."""
+
+from collections.abc import Callable
+from importlib import import_module
+
+import torch
+from opacus.validators import ModuleValidator
+from torch import Tensor, nn
+
+from privrobust.errors import SpecError, unknown_name
+from privrobust.sampling import stream
+
+
+def logistic(features: int, classes: int) -> nn.Module:
+    """Multinomial logistic regression."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(features, classes))
+
+
+def mlp(features: int, classes: int) -> nn.Module:
+    """One hidden layer of 100 rectified units."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(features, 100), nn.ReLU(), nn.Linear(100, classes)
+    )
+
+
+_MODELS: dict[str, Callable[[int, int], nn.Module]] = {"logistic": logistic, "mlp": mlp}
+
+
+def available_models() -> list[str]:
+    """Names that a spec may use."""
+    return sorted(_MODELS)
+
+
+def build_model(name: str, features: int, classes: int, seed: int) -> nn.Module:
+    """The model of that name, its parameters drawn from the seed's own stream.
+
+    Args:
+        name: a known name, or `package.module:factory`, a callable `(features, classes)` that
+            returns a torch module.
+        features: numbers in one example.
+        classes: labels.
+        seed: the run's seed; equal seeds give equal parameters.
+
+    Raises:
+        SpecError: unknown name, or a module that has no per-sample gradients.
+
+    """
+    factory = _factory(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream(seed, "parameters").initial_seed())
+        model = factory(features, classes)
+    _refuse_unsound(name, model)
+    return model
+
+
+def _factory(name: str) -> Callable[[int, int], nn.Module]:
+    if name in _MODELS:
+        return _MODELS[name]
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        raise unknown_name("model", name, _MODELS)
+    try:
+        factory: Callable[[int, int], nn.Module] = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise SpecError(f"model: cannot import {name!r} ({error})") from None
+    return factory
+
+
+def _refuse_unsound(name: str, model: nn.Module) -> None:
+    """Refuse layers without per-sample gradients (opacus's rules) or with randomness inside."""
+    for path, layer in model.named_modules():
+        if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0:
+            raise SpecError(
+                f"model: layer {path!r} of {name!r} is {type(layer).__name__}, whose draws no seed "
+                "of a run controls; remove it or set p = 0"
+            )
+        if not list(layer.children()) and ModuleValidator.validate(layer, strict=False):
+            fix = "; use torch.nn.GroupNorm instead" if "Norm" in type(layer).__name__ else ""
+            raise SpecError(
+                f"model: layer {path!r} of {name!r} is {type(layer).__name__}, which mixes the "
+                f"examples of a batch, so that no per-sample gradient exists{fix}"
+            )
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise SpecError(f"model: {name!r} has no parameters to train")
+
+
+def flat_parameters(model: nn.Module) -> Tensor:
+    """All parameters as one vector `(dim,)`, in the order of `named_parameters`."""
+    return nn.utils.parameters_to_vector(model.parameters()).detach().clone()

@@ -1,0 +1,58 @@
+"""Random streams and Poisson batches.
+
+Every run owns one stream a purpose, derived from its seed alone, so that a run draws the same
+numbers alone or beside others. Runs of equal seed and shape draw equal batches and equal noise
+whatever their b, aggregator or attack: common random numbers, which make their comparison sharper.
+Within a run, workers and steps take successive, disjoint pieces of the stream.
+"""
+
+import zlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Uniform numbers drawn at a time; bounds memory when the training set is large.
+_DRAWS = 1 << 22
+
+
+def stream(seed: int, purpose: str) -> torch.Generator:
+    """The generator of a run's draws for one purpose ("batches", "noise", ...)."""
+    entropy = np.random.SeedSequence([seed, zlib.crc32(purpose.encode())])
+    state = int(entropy.generate_state(1, np.uint64)[0])
+    return torch.Generator().manual_seed(state % (1 << 63))
+
+
+def poisson_batches(
+    sizes: Sequence[int], batch_size: int, steps: int, generators: Sequence[torch.Generator]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Poisson batches of all workers in every stream, a step at a time.
+
+    Worker i holds examples `0 .. sizes[i]-1`; each joins its batch independently with probability
+    `batch_size / sizes[i]`. Uniform numbers are doubles: a float32's 2^-24 grid would shift q.
+
+    Yields:
+        `slots`, shape `(streams, workers, pad)`: which of its examples each worker draws, padded
+        with 0; `present`, the same shape: False where padded. A batch may be empty.
+
+    """
+    workers, most = len(sizes), max(sizes)
+    held = torch.arange(most) < torch.tensor(sizes).unsqueeze(-1)
+    rate = held * (batch_size / torch.tensor(sizes, dtype=torch.float64)).unsqueeze(-1)
+    chunk = max(1, _DRAWS // (len(generators) * workers * most))
+    for start in range(0, steps, chunk):
+        shape = (min(chunk, steps - start), workers, most)
+        uniform = [torch.rand(shape, dtype=torch.float64, generator=g) for g in generators]
+        yield from _pack(torch.stack([u < rate for u in uniform], dim=1))
+
+
+def _pack(drawn: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Boolean `(steps, streams, workers, examples)` to padded indices and masks, step by step."""
+    counts = drawn.sum(-1)
+    widths = counts.flatten(1).amax(-1).clamp(min=1).tolist()
+    present = torch.arange(max(widths)) < counts.unsqueeze(-1)
+    slots = torch.zeros(present.shape, dtype=torch.long)
+    slots[present] = drawn.nonzero()[:, -1]
+    for step, width in enumerate(widths):
+        yield slots[step, ..., :width], present[step, ..., :width]
