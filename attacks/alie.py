@@ -34,7 +34,8 @@ class ALIE:
         """`mean - z * std` of the honest messages, from every Byzantine worker."""
         h = honest.shape[-2]
         z = z_max(h + byzantine, byzantine) if self.z is None else self.z
-        std, mean = torch.std_mean(honest, dim=-2, correction=0)
+        mean = honest.mean(dim=-2)
+        std = (honest - mean.unsqueeze(-2)).square().mean(dim=-2).sqrt()
         return collude(mean - z * std, byzantine)
 
 

@@ -21,7 +21,7 @@ class Aggregator(Protocol):
     """What this rule asks the workers to send: the noisy vector, or its sign."""
 
     def __call__(self, messages: Tensor) -> Tensor:
-        """Aggregate over the worker axis: `(..., n, d)` to `(..., d)`, whatever the leading axes."""
+        """Aggregate over the worker axis: `(..., n, d)` to `(..., d)`."""
         ...
 
 
@@ -92,4 +92,3 @@ def get_aggregator(name: str) -> Aggregator:
     if name not in _AGGREGATORS:
         raise unknown_name("aggregator", name, _AGGREGATORS)
     return _AGGREGATORS[name]()
-

@@ -13,7 +13,8 @@ Shapes: parameters `(lanes, dim)`, batches `(lanes, workers, pad, *features)`.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import torch
@@ -48,18 +49,28 @@ class GradientSum(Protocol):
     """A way to sum clipped gradients for one model."""
 
     def __call__(self, parameters: Tensor, batch: Batch, clip_norms: Tensor) -> ClippedSums:
-        """Clip each example's gradient to its lane's `clip_norms` `(lanes,)`; infinity: don't."""
+        """Clip each example's gradient to its lane's C, `clip_norms` `(lanes,)`; infinity: don't.
+
+        An example whose gradient is not finite (or so long that its square overflows) adds 0, so
+        that no example ever moves a sum by more than C.
+        """
         ...
 
 
-def gradient_sum(model: nn.Module) -> GradientSum:
-    """The fastest exact way for this model; warns when that is the slow one."""
-    slow = next((name for name in _parameter_owners(model) if not _is_linear(model, name)), None)
+def gradient_sum(model: nn.Module, example: Tensor) -> GradientSum:
+    """The fastest exact way for this model; warns when that is the slow one.
+
+    Args:
+        model: any module whose layers treat the examples of a batch independently.
+        example: one input, `(*features)`, to see which way it takes through the model.
+
+    """
+    slow = _layer_without_rule(model, example)
     if slow is None:
         return LinearLayers(model)
-    layer = type(model.get_submodule(slow)).__name__
     warnings.warn(
-        f"layer {slow!r} ({layer}) has no fast clipping rule: per-sample gradients are computed",
+        f"model: layer {slow!r} ({type(model.get_submodule(slow)).__name__}) has no fast clipping "
+        "rule here; per-sample gradients are computed, which is exact and slow",
         PrivRobustWarning,
         stacklevel=2,
     )
@@ -67,7 +78,7 @@ def gradient_sum(model: nn.Module) -> GradientSum:
 
 
 def unflatten(model: nn.Module, parameters: Tensor) -> dict[str, Tensor]:
-    """Views of flat parameters `(lanes, dim)` by name, `(lanes, *shape)` each."""
+    """Views of flat parameters `(..., dim)` by name, `(..., *shape)` each."""
     named = dict(model.named_parameters())
     parts = parameters.split([parameter.numel() for parameter in named.values()], dim=-1)
     return {
@@ -77,32 +88,132 @@ def unflatten(model: nn.Module, parameters: Tensor) -> dict[str, Tensor]:
 
 
 class LinearLayers:
-    """For models whose only layers with parameters are `nn.Linear`, each used on `(batch, in)`."""
+    """For models whose only layers with parameters are `nn.Linear`, each used once on `(n, in)`."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.layers = {name: model.get_submodule(name) for name in _parameter_owners(model)}
+        self.layers = {
+            name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear)
+        }
 
     def __call__(self, parameters: Tensor, batch: Batch, clip_norms: Tensor) -> ClippedSums:
         """One backward pass to the layer outputs, then one matrix product a layer."""
-        lanes, workers, pad = batch.labels.shape
-        activations, errors = self._activations_and_errors(parameters, batch)
-        squares = torch.zeros(lanes, workers * pad)
+        inputs, errors = self._inputs_and_errors(parameters, batch)
+        squares = torch.zeros(batch.labels.shape)
         for name, layer in self.layers.items():
             bias = 0.0 if layer.bias is None else 1.0
-            squares += (activations[name].square().sum(-1) + bias) * errors[name].square().sum(-1)
-        norms = squares.sqrt_().view(lanes, workers, pad) * batch.present
+            squares += (inputs[name].square().sum(-1) + bias) * errors[name].square().sum(-1)
+        norms = squares.sqrt_().masked_fill_(~batch.present, 0.0)
         factors = clip_factors(norms, clip_norms) * batch.present
-        sums = parameters.new_empty(lanes, workers, parameters.shape[-1])
-        offset = 0
-        for name, layer in self.layers.items():
-            a = activations[name].view(lanes * workers, pad, -1)
-            e = errors[name].view(lanes * workers, pad, -1) * factors.view(-1, pad, 1)
-            size = layer.weight.numel()
-            weight = sums[..., offset : offset + size]
-            weight.copy_(torch.bmm(e.mT, a).view(lanes, workers, size))
-            offset += size
-            if layer.bias is not None:
-                sums[..., offset : offset + layer.bias.numel()] = e.sum(1).view(lanes, workers, -1)
-                offset += layer.bias.numel()
+        if not bool(norms.isfinite().all()):
+            inputs, errors = _zero_where(factors == 0, inputs), _zero_where(factors == 0, errors)
+        sums = [
+            part
+            for name, layer in self.layers.items()
+            for part in _layer_sums(layer, inputs[name], errors[name] * factors.unsqueeze(-1))
+        ]
+        return ClippedSums(sums[0] if len(sums) == 1 else torch.cat(sums, dim=-1), norms)
+
+    def _inputs_and_errors(
+        self, parameters: Tensor, batch: Batch
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Every layer's inputs and output gradients, `(lanes, workers, pad, width)` each."""
+        lanes = len(batch.labels)
+        examples = batch.labels[0].numel()
+        probes = {
+            name: torch.zeros(lanes, examples, layer.out_features, requires_grad=True)
+            for name, layer in self.layers.items()
+        }
+        flat = batch.inputs.flatten(1, 2)
+        logits, inputs = vmap(self._forward)(unflatten(self.model, parameters), flat, probes)
+        loss = cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), reduction="sum")
+        errors = torch.autograd.grad(loss, list(probes.values()))
+        shape = batch.labels.shape[1:]
+        return (
+            {name: tensor.detach().unflatten(1, shape) for name, tensor in inputs.items()},
+            {name: e.unflatten(1, shape) for name, e in zip(probes, errors, strict=True)},
+        )
+
+    def _forward(
+        self, parameters: dict[str, Tensor], examples: Tensor, probes: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        inputs: dict[str, Tensor] = {}
+
+        def probe(name: str, layer: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor:
+            inputs[name] = args[0]
+            return output + probes[name]
+
+        hooks = [
+            layer.register_forward_hook(partial(probe, name)) for name, layer in self.layers.items()
+        ]
+        try:
+            return functional_call(self.model, parameters, (examples,)), inputs
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+class PerSample:
+    """For any model: per-sample gradients by `vmap(grad)`, of one worker of one lane at a time."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self._gradients = vmap(grad(self._loss), in_dims=(None, 0, 0))
+
+    def __call__(self, parameters: Tensor, batch: Batch, clip_norms: Tensor) -> ClippedSums:
+        """Memory for `pad` gradients."""
+        sums = parameters.new_empty(*batch.labels.shape[:2], parameters.shape[-1])
+        norms = parameters.new_empty(batch.labels.shape)
+        for lane, clip_norm in enumerate(clip_norms):
+            for worker in range(sums.shape[1]):
+                at = (lane, worker)
+                gradients = self._gradients(parameters[lane], batch.inputs[at], batch.labels[at])
+                norms[at] = gradients.norm(dim=-1).masked_fill_(~batch.present[at], 0.0)
+                factors = clip_factors(norms[at], clip_norm) * batch.present[at]
+                sums[at] = factors @ gradients.masked_fill_((factors == 0).unsqueeze(-1), 0)
         return ClippedSums(sums, norms)
+
+    def _loss(self, parameters: Tensor, example: Tensor, label: Tensor) -> Tensor:
+        named = unflatten(self.model, parameters)
+        logits: Tensor = functional_call(self.model, named, (example.unsqueeze(0),))
+        return cross_entropy(logits, label.unsqueeze(0))
+
+
+def clip_factors(norms: Tensor, clip_norms: Tensor) -> Tensor:
+    """`min(1, C / |g|)` of every norm `(lanes, ...)`, and 0 where the norm is not finite."""
+    limits = clip_norms.view(clip_norms.shape + (1,) * (norms.dim() - clip_norms.dim()))
+    return torch.where(norms.isfinite(), (limits / norms).clamp(max=1.0), 0.0)
+
+
+def _zero_where(mask: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.masked_fill(mask.unsqueeze(-1), 0.0) for name, tensor in tensors.items()}
+
+
+def _layer_sums(layer: nn.Linear, inputs: Tensor, errors: Tensor) -> Iterator[Tensor]:
+    """The layer's weight and bias gradients summed over each batch, `(lanes, workers, numel)`."""
+    yield (errors.mT @ inputs).flatten(2)
+    if layer.bias is not None:
+        yield errors.sum(2)
+
+
+def _layer_without_rule(model: nn.Module, example: Tensor) -> str | None:
+    """The first layer that `LinearLayers` cannot serve: no plain linear layer, or not used once."""
+    uses: dict[str, int] = {}
+
+    def count(name: str, layer: nn.Module, args: tuple[Tensor], output: Tensor) -> None:
+        uses[name] = uses.get(name, 0) + (1 if args and args[0].dim() == 2 else 2)
+
+    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    tied = len(names) > len(list(model.parameters()))
+    owners = sorted({name.rpartition(".")[0] for name in names})
+    hooks = [
+        model.get_submodule(owner).register_forward_hook(partial(count, owner)) for owner in owners
+    ]
+    with torch.no_grad():
+        model(example.unsqueeze(0))
+    for hook in hooks:
+        hook.remove()
+    for owner in owners:
+        if tied or type(model.get_submodule(owner)) is not nn.Linear or uses.get(owner) != 1:
+            return owner
+    return None

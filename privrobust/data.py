@@ -54,9 +54,7 @@ def digits() -> Dataset:
 
     inputs, labels = load_digits(return_X_y=True)
     indices = np.arange(len(labels))
-    rest, test = train_test_split(
-        indices, test_size=0.2, stratify=labels, random_state=_SPLIT_SEED
-    )
+    rest, test = train_test_split(indices, test_size=0.2, stratify=labels, random_state=_SPLIT_SEED)
     train, validation = train_test_split(
         rest, test_size=0.125, stratify=labels[rest], random_state=_SPLIT_SEED
     )

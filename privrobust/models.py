@@ -18,9 +18,7 @@ def logistic(features: int, classes: int) -> nn.Module:
 
 def mlp(features: int, classes: int) -> nn.Module:
     """One hidden layer of 100 rectified units."""
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(features, 100), nn.ReLU(), nn.Linear(100, classes)
-    )
+    return nn.Sequential(nn.Flatten(), nn.Linear(features, 100), nn.ReLU(), nn.Linear(100, classes))
 
 
 _MODELS: dict[str, Callable[[int, int], nn.Module]] = {"logistic": logistic, "mlp": mlp}
@@ -80,7 +78,12 @@ def _refuse_unsound(name: str, model: nn.Module) -> None:
                 f"model: layer {path!r} of {name!r} is {type(layer).__name__}, which mixes the "
                 f"examples of a batch, so that no per-sample gradient exists{fix}"
             )
-    if not any(parameter.requires_grad for parameter in model.parameters()):
+    frozen = [path for path, value in model.named_parameters() if not value.requires_grad]
+    if frozen:
+        raise SpecError(
+            f"model: parameter {frozen[0]!r} of {name!r} is frozen; all are trained here"
+        )
+    if not list(model.parameters()):
         raise SpecError(f"model: {name!r} has no parameters to train")
 
 

@@ -6,12 +6,17 @@ whatever their b, aggregator or attack: common random numbers, which make their 
 Within a run, workers and steps take successive, disjoint pieces of the stream.
 """
 
+import math
 import zlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
+
+# Pads are multiples of this: sums over them then round alike however long the padding is, so that
+# a run gives the same bits beside runs that draw larger batches.
+_PAD = 8
 
 # Uniform numbers drawn at a time; bounds memory when the training set is large.
 _DRAWS = 1 << 22
@@ -50,7 +55,9 @@ def poisson_batches(
 def _pack(drawn: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Boolean `(steps, streams, workers, examples)` to padded indices and masks, step by step."""
     counts = drawn.sum(-1)
-    widths = counts.flatten(1).amax(-1).clamp(min=1).tolist()
+    widths = [
+        _PAD * math.ceil(most / _PAD) for most in counts.flatten(1).amax(-1).clamp(min=1).tolist()
+    ]
     present = torch.arange(max(widths)) < counts.unsqueeze(-1)
     slots = torch.zeros(present.shape, dtype=torch.long)
     slots[present] = drawn.nonzero()[:, -1]

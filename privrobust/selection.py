@@ -32,7 +32,7 @@ def order_statistics(messages: Tensor, ranks: tuple[int, ...]) -> list[Tensor]:
         One tensor of shape `(..., d)` a rank.
 
     """
-    workers, dim = messages.shape[-2:]
+    workers = messages.shape[-2]
     width = max(1, BLOCK * workers // max(1, messages[..., :1].numel()))
     blocks = [_select(block, ranks) for block in messages.split(width, dim=-1)]
     if len(blocks) == 1:

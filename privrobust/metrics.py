@@ -1,0 +1,73 @@
+"""What a run reports."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn.functional import cross_entropy
+
+from privrobust.clipping import unflatten
+from privrobust.data import Split
+from privrobust.privacy import Guarantee
+from privrobust.spec import RunSpec
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """The outcome of one run."""
+
+    spec: RunSpec
+    guarantee: Guarantee
+    history: pd.DataFrame
+    """A row an evaluation: `step`, `accuracy` and `loss` on the held-out split."""
+    failure: str | None = None
+    """Why the run ended before its last step; it then has no accuracy."""
+
+    @property
+    def accuracy(self) -> float:
+        """Mean accuracy, in [0, 1], of the last `spec.final_evaluations` evaluations."""
+        return self._final("accuracy")
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy, in nats, of the same evaluations."""
+        return self._final("loss")
+
+    @property
+    def epsilon(self) -> float:
+        """The run's epsilon at `spec.delta`: the largest over honest workers."""
+        return self.guarantee.epsilon
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the loss stopped being finite; such outputs count as wrong answers."""
+        return not bool(np.isfinite(self.history["loss"]).all())
+
+    def _final(self, column: str) -> float:
+        return float(self.history[column].tail(self.spec.final_evaluations).mean(skipna=False))
+
+
+class Evaluation(NamedTuple):
+    """Accuracy and mean loss of every lane, `(lanes,)` each."""
+
+    accuracy: Tensor
+    loss: Tensor
+
+
+def evaluate(model: nn.Module, parameters: Tensor, split: Split) -> Evaluation:
+    """Evaluate parameters `(lanes, dim)`; outputs that are not finite count as wrong answers."""
+
+    def outputs(named: dict[str, Tensor]) -> Tensor:
+        logits: Tensor = functional_call(model, named, (split.inputs,))
+        return logits
+
+    with torch.no_grad():
+        logits = vmap(outputs)(unflatten(model, parameters))
+        correct = (logits.argmax(-1) == split.labels) & logits.isfinite().all(-1)
+        labels = split.labels.expand(logits.shape[:-1])
+        losses = cross_entropy(logits.transpose(1, 2), labels, reduction="none")
+        return Evaluation(correct.double().mean(-1), losses.double().mean(-1))

@@ -1,0 +1,175 @@
+"""What a run is: `RunSpec`, one immutable record of every setting that decides its result.
+
+>>> RunSpec(byzantine=2, attack="sign_flip", noise_scale=0.1, clip_norm=1.0).workers
+12
+"""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from privrobust.aggregators import get_aggregator
+from privrobust.attacks import Attack, get_attack
+from privrobust.data import available_datasets
+from privrobust.errors import SpecError, unknown_name
+
+# Part of every key: raise it when a change makes the same spec give other numbers.
+_RESULTS_VERSION = 1
+
+
+class AttackSpec(BaseModel):
+    """An attack's name and the constructor parameters that a spec gives it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    parameters: dict[str, float] = {}
+
+    def build(self) -> Attack:
+        """The attack itself."""
+        return get_attack(self.name, **self.parameters)
+
+    def __str__(self) -> str:
+        inside = ", ".join(f"{name}={value:g}" for name, value in self.parameters.items())
+        return f"{self.name}({inside})" if inside else self.name
+
+
+def _read_attack(value: Any) -> Any:
+    """`alie`, `{name: alie, z: 1.5}` and an `AttackSpec` all name an attack."""
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, dict) and "parameters" not in value:
+        parameters = {key: item for key, item in value.items() if key != "name"}
+        return {"name": value.get("name"), "parameters": parameters}
+    return value
+
+
+class RunSpec(BaseModel):
+    """Settings of one training run. Field names are the field's own (b, C, B, ... in brackets).
+
+    Raises:
+        SpecError: one line that names the field, its value and what is accepted.
+
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    dataset: str = "digits"
+    model: str = "logistic"
+    heterogeneity: float = Field(0.0, ge=0, le=1)
+    """Share of the training data sorted by label before it is dealt: 0 is iid."""
+    honest: int = Field(10, ge=1)
+    """h; the training data is dealt to them. A spec may give `workers` = h + f instead."""
+    byzantine: int = Field(0, ge=0)
+    """f"""
+    attack: Annotated[AttackSpec | None, BeforeValidator(_read_attack)] = None
+    aggregator: str = "median"
+    noise: Literal["gaussian"] = "gaussian"
+    noise_scale: float = Field(0.0, ge=0)
+    """b, per worker, step and coordinate."""
+    clip_norm: float | None = Field(None, gt=0)
+    """C, the L2 norm that each example's gradient is clipped to; None clips nothing."""
+    grad_norm_bound: float | None = Field(None, gt=0)
+    """G, proven for every example's gradient, instead of clipping; checked at every step."""
+    batch_size: float = Field(32, gt=0)
+    """B, the expected batch size of a worker and the divisor of its sum."""
+    steps: int = Field(300, ge=1)
+    """T"""
+    learning_rate: float = Field(0.5, gt=0)
+    momentum: float = Field(0.0, ge=0, lt=1)
+    """Heavy-ball momentum at the server, on the aggregate."""
+    seed: int = Field(0, ge=0, lt=2**63)
+    delta: float = Field(1e-5, gt=0, lt=1)
+    accountant: str = "auto"
+    """Which accountant turns b into epsilon; `auto` takes the tightest upper bound."""
+    evaluate_on: Literal["test", "validation"] = "test"
+    evaluate_every: int = Field(10, ge=1)
+    """Steps between evaluations; the last step is always one."""
+    final_evaluations: int = Field(3, ge=1)
+    """The reported accuracy and loss average this many last evaluations."""
+
+    def __init__(self, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise SpecError(_one_line(error)) from None
+
+    @property
+    def workers(self) -> int:
+        """n = h + f."""
+        return self.honest + self.byzantine
+
+    @property
+    def key(self) -> str:
+        """A name for this run's result: equal specs have equal keys."""
+        canonical = json.dumps([_RESULTS_VERSION, self.model_dump(mode="json")], sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _honest_from_workers(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        if "workers" not in settings:
+            return settings
+        if "honest" in settings:
+            raise SpecError("workers, honest: give one of them (workers = honest + byzantine)")
+        rest = {name: value for name, value in settings.items() if name != "workers"}
+        workers, byzantine = settings["workers"], settings.get("byzantine", 0)
+        if not isinstance(workers, int) or not isinstance(byzantine, int):
+            raise SpecError(f"workers: {workers!r} with byzantine {byzantine!r}: not whole numbers")
+        if byzantine >= workers:
+            raise SpecError(
+                f"byzantine: {byzantine} of {workers} workers; accepted: 0 to {workers - 1}, "
+                "at least one worker is honest"
+            )
+        return {**rest, "honest": workers - byzantine}
+
+    @field_validator("dataset")
+    @classmethod
+    def _known_dataset(cls, name: str) -> str:
+        if name not in available_datasets():
+            raise unknown_name("dataset", name, available_datasets())
+        return name
+
+    @field_validator("aggregator")
+    @classmethod
+    def _known_aggregator(cls, name: str) -> str:
+        get_aggregator(name)
+        return name
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "RunSpec":
+        if self.clip_norm is not None and self.grad_norm_bound is not None:
+            raise SpecError(
+                "clip_norm, grad_norm_bound: give one of them; a bound replaces clipping"
+            )
+        attack = self.attack and self.attack.build()
+        if self.byzantine == 0:
+            object.__setattr__(self, "attack", None)  # no attacker: equal runs get equal keys
+        elif attack is None:
+            raise SpecError(f"attack: needed when byzantine is {self.byzantine}")
+        else:
+            attack(torch.zeros(self.honest, 1), self.byzantine)
+        return self
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first problem pydantic found, in one line: field, value, what is accepted."""
+    problem = error.errors(include_url=False)[0]
+    cause = problem.get("ctx", {}).get("error")
+    if isinstance(cause, SpecError):
+        return str(cause)
+    field = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return str(unknown_name("field", field, [*RunSpec.model_fields, "workers"]))
+    return f"{field}: {problem['input']!r} is not accepted: {problem['msg']}"
