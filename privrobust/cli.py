@@ -1,0 +1,89 @@
+"""The command line. Commands import what they need when they run, so that `--help` is quick."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from privrobust.errors import PrivRobustError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+@app.callback()
+def _privrobust() -> None:
+    """Privacy, robustness and utility of noisy median and sign SGD, measured together."""
+
+
+@app.command()
+def run(
+    sweep: Annotated[Path, typer.Argument(help="A YAML file: fixed fields, cases, grid.")],
+    store: Annotated[Path, typer.Option(help="SQLite file that keeps every finished run.")] = Path(
+        "results.db"
+    ),
+) -> None:
+    """Train every run of a sweep that the store lacks, then print the table.
+
+    Stop it with Ctrl-C at any time: the same command goes on where it stopped.
+
+    Example: privrobust run experiments/quickstart.yaml
+    """
+    from rich.console import Console
+
+    from privrobust.grid import load_runs
+    from privrobust.store import Store
+    from privrobust.sweep import check, run_sweep
+    from privrobust.tables import render
+
+    runs = load_runs(sweep)
+    check(runs)
+    keys = [run.key for run in runs]
+    with Store(store) as results:
+        try:
+            run_sweep(runs, results, Console(stderr=True))
+        except KeyboardInterrupt:
+            kept = len(results.keys().intersection(keys))
+            typer.echo(
+                f"interrupted: {kept} of {len(runs)} runs are kept in {store}; "
+                "the same command computes the rest",
+                err=True,
+            )
+            raise typer.Exit(INTERRUPTED) from None
+        table = render(results.runs().loc[keys])
+    _print_whole(table)
+
+
+def _print_whole(table: "Table") -> None:
+    """Print a table at its own width: rich would fold its cells into a narrow screen's."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console()
+    screen = console.width
+    console.width = 10_000
+    console.width = Measurement.get(console, console.options, table).maximum
+    console.print(table)
+    if console.is_terminal and console.width > screen:
+        typer.echo(f"The table is {console.width} columns wide: widen the window, or add | less -S")
+
+
+def main() -> None:
+    """Entry point of the `privrobust` command: errors a user can act on are one line, exit 2."""
+    try:
+        app()
+    except PrivRobustError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(BAD_INPUT)

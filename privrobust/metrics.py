@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.functional import cross_entropy
 
+from privrobust.accountants import Spent
 from privrobust.clipping import unflatten
 from privrobust.data import Split
-from privrobust.privacy import Guarantee
 from privrobust.spec import RunSpec
 
 
@@ -21,7 +21,8 @@ class RunResult:
     """The outcome of one run."""
 
     spec: RunSpec
-    guarantee: Guarantee
+    spent: Spent
+    """(epsilon, delta), the accountant that vouches for it, and why epsilon is infinite if so."""
     history: pd.DataFrame
     """A row an evaluation: `step`, `accuracy` and `loss` on the held-out split."""
     failure: str | None = None
@@ -40,7 +41,7 @@ class RunResult:
     @property
     def epsilon(self) -> float:
         """The run's epsilon at `spec.delta`: the largest over honest workers."""
-        return self.guarantee.epsilon
+        return self.spent.epsilon
 
     @property
     def diverged(self) -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from importlib import import_module
 
 import torch
-from opacus.validators import ModuleValidator
 from torch import Tensor, nn
 
 from privrobust.errors import SpecError, unknown_name
@@ -47,7 +46,7 @@ def build_model(name: str, features: int, classes: int, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, "parameters").initial_seed())
         model = factory(features, classes)
-    _refuse_unsound(name, model)
+    _refuse_unsound(name, model, features)
     return model
 
 
@@ -64,27 +63,33 @@ def _factory(name: str) -> Callable[[int, int], nn.Module]:
     return factory
 
 
-def _refuse_unsound(name: str, model: nn.Module) -> None:
-    """Refuse layers without per-sample gradients (opacus's rules) or with randomness inside."""
+def _refuse_unsound(name: str, model: nn.Module, features: int) -> None:
+    """Refuse what mixes examples, draws numbers that no seed controls, or is not trained whole."""
     for path, layer in model.named_modules():
+        kind = type(layer).__name__
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            raise SpecError(
+                f"model: layer {path!r} of {name!r} is {kind}, which mixes the examples of a "
+                "batch, so that no per-sample gradient exists; use torch.nn.GroupNorm instead"
+            )
         if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0:
             raise SpecError(
-                f"model: layer {path!r} of {name!r} is {type(layer).__name__}, whose draws no seed "
-                "of a run controls; remove it or set p = 0"
+                f"model: layer {path!r} of {name!r} is {kind}, whose draws no seed of a run "
+                "controls; remove it or set p = 0"
             )
-        if not list(layer.children()) and ModuleValidator.validate(layer, strict=False):
-            fix = "; use torch.nn.GroupNorm instead" if "Norm" in type(layer).__name__ else ""
-            raise SpecError(
-                f"model: layer {path!r} of {name!r} is {type(layer).__name__}, which mixes the "
-                f"examples of a batch, so that no per-sample gradient exists{fix}"
-            )
-    frozen = [path for path, value in model.named_parameters() if not value.requires_grad]
-    if frozen:
-        raise SpecError(
-            f"model: parameter {frozen[0]!r} of {name!r} is frozen; all are trained here"
-        )
     if not list(model.parameters()):
         raise SpecError(f"model: {name!r} has no parameters to train")
+    frozen = [path for path, value in model.named_parameters() if not value.requires_grad]
+    if frozen:
+        raise SpecError(f"model: parameter {frozen[0]!r} of {name!r} is frozen; all are trained")
+    pair = torch.linspace(0, 1, 2 * features).view(2, features)
+    with torch.no_grad():
+        apart = torch.cat([model(pair[:1]), model(pair[1:])])
+        if not torch.allclose(model(pair), apart, rtol=1e-4, atol=1e-5):
+            raise SpecError(
+                f"model: an output of {name!r} depends on the other examples of its batch, or on "
+                "chance; accepted: modules that treat examples one by one"
+            )
 
 
 def flat_parameters(model: nn.Module) -> Tensor:

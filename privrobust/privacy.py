@@ -1,25 +1,17 @@
-"""The privacy guarantee of a run: what its honest workers send, through an accountant.
+"""The privacy of a run: what its honest workers send, through an accountant.
 
 Honest workers hold disjoint data, so a run spends the largest epsilon of any of them (parallel
 composition). Everything after the noise (signs, aggregation, momentum, the attack) is free.
 """
 
 from functools import lru_cache
-from typing import NamedTuple
 
-Release = None
+from privrobust.accountants import Release, Spent, spend
 from privrobust.data import get_dataset, worker_sizes
 from privrobust.spec import RunSpec
 
-
-class Guarantee(NamedTuple):
-    """(epsilon, delta)-differential privacy of one example, against who sees every message."""
-
-    epsilon: float
-    accountant: str
-    """Which accountant vouches for epsilon; empty where there is nothing to account."""
-    not_private: str = ""
-    """Why epsilon is infinite whatever the accountant."""
+# Runs of a sweep differ in much that leaves their releases alike.
+_spend = lru_cache(maxsize=4096)(spend)
 
 
 def releases(spec: RunSpec) -> list[Release]:
@@ -45,5 +37,12 @@ def releases(spec: RunSpec) -> list[Release]:
     ]
 
 
-def guarantee(spec: RunSpec) -> Guarantee:
-    return Guarantee(1.0, "pld")
+def spent(spec: RunSpec) -> Spent:
+    """The run's (epsilon, delta) and who vouches for it: the most that any honest worker spends.
+
+    Raises:
+        SpecError: as `releases`, or the accountant does not support them.
+
+    """
+    each = [_spend(release, spec.delta, spec.accountant) for release in releases(spec)]
+    return max(each, key=lambda worker: worker.epsilon)

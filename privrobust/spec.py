@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from privrobust.accountants import get_accountant
 from privrobust.aggregators import get_aggregator
 from privrobust.attacks import Attack, get_attack
 from privrobust.data import available_datasets
@@ -145,6 +146,13 @@ class RunSpec(BaseModel):
     @classmethod
     def _known_aggregator(cls, name: str) -> str:
         get_aggregator(name)
+        return name
+
+    @field_validator("accountant")
+    @classmethod
+    def _known_accountant(cls, name: str) -> str:
+        if name != "auto":
+            get_accountant(name)
         return name
 
     @model_validator(mode="after")

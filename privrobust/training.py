@@ -20,7 +20,7 @@ from privrobust.errors import PrivRobustError
 from privrobust.metrics import Evaluation, RunResult, evaluate
 from privrobust.models import build_model, flat_parameters
 from privrobust.perturbation import gaussian
-from privrobust.privacy import guarantee
+from privrobust.privacy import spent
 from privrobust.sampling import poisson_batches, stream
 from privrobust.spec import RunSpec
 
@@ -73,7 +73,7 @@ def train_lanes(
     """
     order = sorted(range(len(specs)), key=lambda index: _rule_name(specs[index]))
     lanes = [specs[index] for index in order]
-    guarantees = [guarantee(spec) for spec in lanes]
+    budgets = [spent(spec) for spec in lanes]
 
     shared = lanes[0]
     dataset = get_dataset(shared.dataset)
@@ -113,7 +113,7 @@ def train_lanes(
     for lane, index in enumerate(order):
         history = _history(evaluations, lane)
         failure = bound.failures.get(lane)
-        results[index] = RunResult(lanes[lane], guarantees[lane], history, failure)
+        results[index] = RunResult(lanes[lane], budgets[lane], history, failure)
     return results
 
 

@@ -1,0 +1,114 @@
+"""The results store: one SQLite file, one row a finished run, one row an evaluation."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+
+import pandas as pd
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    select,
+)
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import SQLAlchemyError
+
+from privrobust.errors import PrivRobustError
+from privrobust.metrics import RunResult
+
+_METADATA = MetaData()
+_RUNS = Table(
+    "runs",
+    _METADATA,
+    Column("key", String, primary_key=True),
+    Column("spec", JSON, nullable=False),
+    Column("accuracy", Float),
+    Column("loss", Float),
+    Column("diverged", Boolean, nullable=False),
+    Column("failure", String),
+    Column("epsilon", Float, nullable=False),
+    Column("accountant_used", String, nullable=False),
+    Column("is_upper_bound", Boolean, nullable=False),
+    Column("not_private", String),
+)
+_EVALUATIONS = Table(
+    "evaluations",
+    _METADATA,
+    Column("run", String, ForeignKey("runs.key"), primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("accuracy", Float),
+    Column("loss", Float),
+)
+
+
+class Store:
+    """A file of results. Opening makes it where there is none; every `add` is one transaction."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._engine = create_engine(f"sqlite:///{path}")
+        try:
+            _METADATA.create_all(self._engine)
+        except SQLAlchemyError as error:
+            reason = getattr(error, "orig", error)
+            raise PrivRobustError(f"store: {path} cannot be opened as SQLite ({reason})") from None
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._engine.dispose()
+
+    def keys(self) -> set[str]:
+        """Keys of the finished runs."""
+        with self._engine.connect() as connection:
+            return set(connection.scalars(select(_RUNS.c.key)))
+
+    def add(self, results: Iterable[RunResult]) -> None:
+        """Write finished runs with their histories, all or none; known ones are left alone."""
+        results = list(results)
+        evaluations = [
+            {"run": result.spec.key, **row}
+            for result in results
+            for row in result.history.to_dict("records")
+        ]
+        with self._engine.begin() as connection:
+            runs = [_row(result) for result in results]
+            connection.execute(insert(_RUNS).on_conflict_do_nothing(), runs)
+            if evaluations:
+                connection.execute(insert(_EVALUATIONS).on_conflict_do_nothing(), evaluations)
+
+    def runs(self) -> pd.DataFrame:
+        """A row a run, indexed by key: the fields of its spec, then its results."""
+        with self._engine.connect() as connection:
+            rows = pd.read_sql(select(_RUNS), connection)
+        specs = pd.DataFrame(rows.pop("spec").tolist(), index=rows.index)
+        return specs.join(rows).set_index("key")
+
+
+def _row(result: RunResult) -> dict[str, object]:
+    return {
+        "key": result.spec.key,
+        "spec": result.spec.model_dump(mode="json"),
+        "accuracy": None if result.failure else result.accuracy,
+        "loss": None if result.failure else result.loss,
+        "diverged": result.diverged,
+        "failure": result.failure,
+        "epsilon": result.epsilon,
+        "accountant_used": result.spent.accountant,
+        "is_upper_bound": result.spent.is_upper_bound,
+        "not_private": result.spent.reason,
+    }

@@ -1,0 +1,71 @@
+"""Running a sweep: check every run before the first, skip what is stored, train side by side."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
+
+from privrobust.data import get_dataset
+from privrobust.models import build_model
+from privrobust.privacy import spent
+from privrobust.spec import RunSpec
+from privrobust.store import Store
+from privrobust.training import lane_shape, train_lanes
+
+# Runs trained side by side: enough that the tensors outweigh Python, few enough for the cache
+# (measured on 2 cores, digits: 16 lanes 78 ms a run, 32 lanes 48 ms, 64 lanes 56 ms).
+LANES = 32
+
+
+def check(runs: Sequence[RunSpec]) -> None:
+    """Find what no spec can see alone, before anything is trained or written.
+
+    Raises:
+        SpecError: q > 1, a worker without data, an unsupported accountant, an unsound model.
+
+    """
+    for run in runs:
+        spent(run)
+    for dataset, model in {(run.dataset, run.model) for run in runs}:
+        data = get_dataset(dataset)
+        build_model(model, data.features, data.classes, seed=0)
+
+
+def run_sweep(runs: Sequence[RunSpec], store: Store, console: Console) -> None:
+    """Train the runs that the store lacks, writing each batch of lanes as it ends."""
+    finished = store.keys()
+    missing = [run for run in runs if run.key not in finished]
+    with Progress(
+        TextColumn("training"), BarColumn(bar_width=30), _Pace(), console=console
+    ) as progress:
+        task = progress.add_task("", total=len(runs), completed=len(runs) - len(missing))
+        for batch in _batches(missing):
+            share = len(batch) / batch[0].steps
+            results = train_lanes(batch, on_step=lambda share=share: progress.advance(task, share))
+            store.add(results)
+
+
+def _batches(runs: Sequence[RunSpec]) -> Iterator[list[RunSpec]]:
+    """Runs that can train side by side, seed by seed, so that lanes share batches and noise."""
+
+    def shape(run: RunSpec) -> str:
+        return repr(lane_shape(run))
+
+    for _, group in groupby(sorted(runs, key=lambda run: (shape(run), run.seed)), key=shape):
+        alike = list(group)
+        for start in range(0, len(alike), LANES):
+            yield alike[start : start + LANES]
+
+
+class _Pace(ProgressColumn):
+    """Done / total, runs a second, time left."""
+
+    def render(self, task: Task) -> Text:
+        rate = f"{task.speed:.1f} runs/s" if task.speed else "- runs/s"
+        left = task.time_remaining
+        clock = "-:--" if left is None else f"{int(left) // 60}:{int(left) % 60:02}"
+        return Text(
+            f"{int(task.completed + 1e-6)}/{int(task.total or 0)} runs, {rate}, {clock} left"
+        )

@@ -1,0 +1,163 @@
+"""Utility, privacy and robustness in one table: a row a setting, a column an attack.
+
+`summarise` computes, `render` prints. Means are over seeds, with 95 % Student intervals.
+"""
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from scipy import stats
+
+from privrobust.spec import AttackSpec, RunSpec
+
+CONFIDENCE = 0.95
+WORST = "worst"
+_DIVERGED = "†"
+_MARKS = "¹²³"
+
+# Fields that tell no row from another: averaged over, spread over columns, or about looking only.
+_NOT_ROWS = {"seed", "attack", "byzantine", "evaluate_on", "evaluate_every", "final_evaluations"}
+_ALWAYS_ROWS = ["heterogeneity", "aggregator", "noise_scale"]
+_HEADERS = {"heterogeneity": "hetero-\ngeneity", "aggregator": "method", "noise_scale": "b"}
+
+
+def row_fields(runs: pd.DataFrame) -> list[str]:
+    """The fields that tell rows apart: the usual three, and every other that varies by itself.
+
+    A field that those already decide (the learning rate of a method) makes no column; neither does
+    `honest` where it only makes room for `byzantine`.
+    """
+    rows = list(_ALWAYS_ROWS)
+    workers = runs["honest"] + runs["byzantine"]
+    for field in RunSpec.model_fields:
+        if field in _NOT_ROWS or field in rows:
+            continue
+        values = workers if field == "honest" and workers.nunique() == 1 else runs[field]
+        if values.groupby([runs[row] for row in rows]).nunique().max() > 1:
+            rows.append(field)
+    return rows
+
+
+def summarise(runs: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy over seeds.
+
+    Args:
+        runs: a row a run, as from `Store.runs`.
+
+    Returns:
+        Indexed by the fields that tell rows apart, `byzantine` and `attack`: empty where there is
+        none, and "worst" for the attack that leaves the least mean accuracy. Columns: `accuracy`,
+        the mean over seeds; `interval`, the half-width of its 95 % Student interval, NaN for a
+        single seed; `epsilon`, the largest, and `not_private`, why it is infinite; `seeds`,
+        `diverged` and `failed`, counts of runs.
+
+    """
+    attacks = runs["attack"].map(lambda attack: str(AttackSpec(**attack)) if attack else "")
+    runs = runs.assign(attack=attacks).fillna({field: "none" for field in RunSpec.model_fields})
+    groups = runs.groupby([*row_fields(runs), "byzantine", "attack"], sort=False)
+    accuracy = groups["accuracy"]
+    seeds = accuracy.count()
+    critical = stats.t.ppf((1 + CONFIDENCE) / 2, (seeds - 1).where(seeds > 1))
+    summary = pd.DataFrame(
+        {
+            "accuracy": accuracy.mean(),
+            "interval": critical * accuracy.std() / seeds.pow(0.5),
+            "epsilon": groups["epsilon"].max(),
+            "not_private": groups["not_private"].first(),
+            "seeds": groups.size(),
+            "diverged": groups["diverged"].sum(),
+            "failed": groups["failure"].count(),
+        }
+    )
+    return pd.concat([summary, _worst_case(summary)])
+
+
+def _worst_case(summary: pd.DataFrame) -> pd.DataFrame:
+    """The attack that leaves the least mean accuracy, for every row and number of Byzantine."""
+    attacked = summary[summary.index.get_level_values("byzantine") > 0]
+    levels = [level for level in summary.index.names if level != "attack"]
+    least = attacked.groupby(level=levels, sort=False)["accuracy"].idxmin()
+    return attacked.loc[list(least)].rename(lambda _: WORST, level="attack")
+
+
+def render(runs: pd.DataFrame) -> Table:
+    """The table of `summarise` for people, accuracies in percent; `runs` as there."""
+    summary = summarise(runs)
+    rows = row_fields(runs)
+    budgets = summary.groupby(level=rows, sort=False)[["epsilon", "not_private"]].first()
+    reasons = list(budgets["not_private"].dropna().unique())
+    cells = summary.apply(_cell, axis=1).unstack(["byzantine", "attack"])
+    columns = sorted(cells.columns, key=lambda column: (column[0], column[1] == WORST))
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1), caption_justify="left", caption_style="")
+    table.caption = "\n".join(_legend(runs, reasons))
+    for field in rows:
+        table.add_column(_HEADERS.get(field, field), vertical="bottom")
+    table.add_column("epsilon", justify="right", vertical="bottom")
+    for byzantine, attack in columns:
+        header = "\n".join([f"f={byzantine}", *attack.split("_")]) if byzantine else "clean"
+        table.add_column(header, justify="right")
+    for values, following in pairwise([*_in_order(budgets.index), None]):
+        line = [_epsilon(*budgets.loc[values], reasons), *cells.loc[values, columns].fillna("")]
+        section = following is None or following[:2] != values[:2]
+        table.add_row(*(_number(value) for value in values), *line, end_section=section)
+    return table
+
+
+def _in_order(index: pd.MultiIndex) -> list[tuple[Any, ...]]:
+    """Sorted level by level, each level in the order of its first appearance."""
+    codes = [pd.factorize(index.get_level_values(level))[0] for level in index.names]
+    return [index[place] for place in np.lexsort(codes[::-1])]
+
+
+def _legend(runs: pd.DataFrame, reasons: list[str]) -> Iterator[str]:
+    """What the numbers are, and which guarantee epsilon is."""
+    split = " and ".join(runs["evaluate_on"].unique())
+    yield (
+        f"Accuracy in % on {split} data: mean over {runs['seed'].nunique()} seeds, ± half of its "
+        f"{CONFIDENCE:.0%} interval."
+    )
+    yield "f Byzantine workers are added to the honest ones; worst: the attack with the least mean."
+    bounds = runs[["accountant_used", "is_upper_bound"]][runs["epsilon"] < math.inf]
+    used = [
+        f"{name} ({'upper bound' if bound else 'ESTIMATE, may be too small'})"
+        for name, bound in bounds.drop_duplicates().itertuples(index=False)
+    ]
+    if used:
+        deltas = ", ".join(f"{delta:g}" for delta in runs["delta"].unique())
+        yield f"epsilon: at delta = {deltas}, by {', '.join(used)}; one example added or removed,"
+        yield "against whoever sees every message of one run; the largest over honest workers."
+    for mark, reason in zip(_MARKS, reasons, strict=False):
+        yield f"{mark} not private: {reason}."
+    if runs["diverged"].any():
+        yield f"{_DIVERGED} in some seed the model's outputs stopped being finite."
+    if runs["failure"].notna().any():
+        yield f"failed: {runs['failure'].dropna().iloc[0]}"
+
+
+def _cell(row: pd.Series) -> str:
+    if row["failed"]:
+        return "failed"
+    mark = _DIVERGED if row["diverged"] else ""
+    interval = "" if math.isnan(row["interval"]) else f"±{100 * row['interval']:.1f}"
+    return f"{100 * row['accuracy']:.1f}{mark}{interval}"
+
+
+def _epsilon(epsilon: float, reason: str | None, reasons: list[str]) -> str:
+    """Three figures, rounded up: what is printed is still an upper bound."""
+    if isinstance(reason, str):
+        return f"∞{_MARKS[reasons.index(reason)]}"
+    if math.isinf(epsilon) or epsilon == 0:
+        return f"{epsilon:g}"
+    unit = 10.0 ** (math.floor(math.log10(epsilon)) - 2)
+    return f"{math.ceil(epsilon / unit) * unit:.3g}"
+
+
+def _number(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
