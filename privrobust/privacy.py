@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from privrobust.accountants import Release, Spent, spend
 from privrobust.data import get_dataset, worker_sizes
+from privrobust.errors import SpecError
 from privrobust.spec import RunSpec
 
 # Runs of a sweep differ in much that leaves their releases alike.
@@ -22,7 +23,12 @@ def releases(spec: RunSpec) -> list[Release]:
             would hold none.
 
     """
-    examples = len(get_dataset(spec.dataset).train)
+    sizes = worker_sizes(len(get_dataset(spec.dataset).train), spec.honest)
+    if spec.batch_size > min(sizes):
+        raise SpecError(
+            f"batch_size: {spec.batch_size:g} is more than the {min(sizes)} examples of an honest "
+            f"worker (sampling rate above 1); accepted: at most {min(sizes)}"
+        )
     return [
         Release(
             noise=spec.noise,
@@ -33,7 +39,7 @@ def releases(spec: RunSpec) -> list[Release]:
             dataset_size=size,
             steps=spec.steps,
         )
-        for size in sorted(set(worker_sizes(examples, spec.honest)))
+        for size in sorted(set(sizes))
     ]
 
 

@@ -1,0 +1,245 @@
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+
+from privrobust import RunSpec, train, training
+from privrobust.aggregators import Median
+from privrobust.data import get_dataset, partition
+from privrobust.errors import PrivRobustError, SpecError
+from privrobust.training import train_lanes
+
+SHORT = {"clip_norm": 1.0, "steps": 30, "honest": 5, "evaluate_every": 5}
+
+
+class Recorder:
+    """Keeps the messages of every step and never moves the model."""
+
+    message = "vector"
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, messages):
+        self.seen.append(messages.clone())
+        return torch.zeros(messages.shape[0], messages.shape[-1])
+
+
+@pytest.fixture
+def messages_of(monkeypatch):
+    """Messages `(steps, lanes, workers, dim)` that runs send from their initial parameters."""
+
+    def messages(*specs):
+        recorder = Recorder()
+        monkeypatch.setattr(training, "get_aggregator", lambda name: recorder)
+        train_lanes(specs)
+        monkeypatch.undo()
+        return torch.stack(recorder.seen)
+
+    return messages
+
+
+def test_noise_has_scale_b_and_is_independent(messages_of):
+    """Noisy minus noiseless messages: 30 steps, 2 seeds, 5 workers, 650 coordinates."""
+    b = 0.3
+    noisy = [RunSpec(**SHORT, noise_scale=b, seed=seed) for seed in (0, 1)]
+    quiet = [RunSpec(**SHORT, noise_scale=0, seed=seed) for seed in (0, 1)]
+    noise = ((messages_of(*noisy) - messages_of(*quiet)) / b).double()
+    dim = noise.shape[-1]
+    vectors = noise.flatten(0, 2)
+    squares = vectors.square().sum(-1).numpy()
+    assert 1e-9 < stats.chi2(dim).cdf(squares).min()  # 300 vectors: false alarm below 1e-6
+    assert 1e-9 < stats.chi2(dim).sf(squares).min()
+    assert 1e-9 < stats.chi2(noise.numel()).cdf(float(squares.sum())) < 1 - 1e-9
+    assert stats.kstest(vectors.flatten().numpy(), "norm").pvalue > 1e-7
+    products = (vectors @ vectors.T)[~torch.eye(len(vectors), dtype=torch.bool)] / dim**0.5
+    assert float(products.abs().max()) < 7.5  # 44,850 normal values: false alarm below 1e-8
+
+
+def test_the_divisor_is_the_public_batch_size(messages_of):
+    """With B = 1/2 most batches hold no or one example: messages of norm 0 and C / B, not C."""
+    clip_norm = 0.01  # below every gradient's norm
+    seen = messages_of(RunSpec(**{**SHORT, "clip_norm": clip_norm, "batch_size": 0.5}))
+    norms = (seen.norm(dim=-1) / clip_norm).flatten()
+    alone = (norms - 2).abs() < 1e-4
+    assert (norms == 0).float().mean() > 0.4  # 150 draws of probability 0.61
+    assert alone.float().mean() > 0.15  # of probability 0.30: false alarms below 1e-5 each
+    assert not ((norms - 1).abs() < 1e-4).any()
+
+
+def test_one_example_moves_a_message_by_at_most_the_sensitivity(messages_of, monkeypatch):
+    """Neighbouring datasets under the same draws: one example's pixels are made enormous."""
+    spec = RunSpec(**{**SHORT, "clip_norm": 0.5, "batch_size": 200})
+    before = messages_of(spec)
+    digits = get_dataset("digits")
+    inputs = digits.train.inputs.clone()
+    inputs[7] = -1e4
+    changed = type(digits.train)(inputs, digits.train.labels)
+    neighbour = type(digits)("digits", changed, digits.validation, digits.test, 10)
+    monkeypatch.setattr(training, "get_dataset", lambda name: neighbour)
+    recorder = Recorder()
+    monkeypatch.setattr(training, "get_aggregator", lambda name: recorder)
+    train_lanes([spec])
+    moved = (torch.stack(recorder.seen) - before).norm(dim=-1)
+    assert float(moved.max()) > 0
+    assert float(moved.max()) <= 2 * 0.5 / 200 * (1 + 1e-5)  # replaced: taken out and put in
+    assert ((moved > 0).sum(-1) <= 1).all()  # it belongs to one worker
+
+
+VARIED = [
+    {"aggregator": "median", "noise_scale": 0.1, "seed": 1},
+    {"aggregator": "median", "byzantine": 2, "attack": "alie", "heterogeneity": 1.0},
+    {"aggregator": "majority_vote", "learning_rate": 0.01, "noise_scale": 0.03, "seed": 2},
+    {"aggregator": "mean", "byzantine": 1, "attack": "large_value", "clip_norm": 0.2},
+    {"aggregator": "median", "byzantine": 2, "attack": "sign_flip", "momentum": 0.9, "seed": 1},
+    {"aggregator": "mean", "clip_norm": None, "grad_norm_bound": 1e3, "noise_scale": 0.01},
+]
+
+
+@pytest.mark.parametrize("model", ["logistic", "mlp"])
+def test_a_lane_in_a_batch_is_the_same_run_alone(model):
+    """To the last bit here; to rounding, where a processor's kernels depend on the batch."""
+    specs = [RunSpec(**{**SHORT, "model": model, **settings}) for settings in VARIED]
+    for spec, result in zip(specs, train_lanes(specs), strict=True):
+        assert result.spec == spec
+        alone = train(spec)
+        assert alone.epsilon == result.epsilon
+        pd.testing.assert_frame_equal(result.history, alone.history, rtol=1e-5, atol=1e-6)
+
+
+def test_the_same_seed_twice_is_identical_and_another_is_not():
+    spec = RunSpec(**SHORT, noise_scale=0.1)
+    once, twice = train(spec), train(spec)
+    assert once.history.equals(twice.history)
+    assert not once.history.equals(train(RunSpec(**SHORT, noise_scale=0.1, seed=1)).history)
+
+
+def test_mean_without_noise_clipping_or_sampling_is_gradient_descent():
+    """Against torch's own optimiser on the whole training set, momentum included."""
+    spec = RunSpec(
+        aggregator="mean", honest=3, batch_size=419, steps=20, learning_rate=0.3, momentum=0.5,
+        evaluate_every=20,
+    )  # fmt: skip
+    digits = get_dataset("digits")
+    model = training.build_model("logistic", 64, 10, spec.seed)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.5)
+    for _ in range(20):
+        optimiser.zero_grad()
+        logits = model(digits.train.inputs)
+        torch.nn.functional.cross_entropy(logits, digits.train.labels).backward()
+        optimiser.step()
+    loss = torch.nn.functional.cross_entropy(model(digits.test.inputs), digits.test.labels)
+    assert train(spec).loss == pytest.approx(loss.item(), rel=1e-4)
+
+
+def test_byzantine_messages_stand_beside_the_honest_ones(messages_of):
+    spec = RunSpec(**SHORT, byzantine=2, attack={"name": "sign_flip", "scale": 3.0})
+    seen = messages_of(spec)
+    assert seen.shape[2] == 7
+    torch.testing.assert_close(seen[:, :, 5], -3 * seen[:, :, :5].mean(2))
+    torch.testing.assert_close(seen[:, :, 5], seen[:, :, 6])
+
+
+def test_history_and_the_average_of_the_last_evaluations():
+    result = train(RunSpec(**{**SHORT, "steps": 23}, final_evaluations=2))
+    assert result.history["step"].tolist() == [5, 10, 15, 20, 23]
+    assert result.accuracy == result.history["accuracy"].iloc[-2:].mean()
+    assert result.loss == result.history["loss"].iloc[-2:].mean()
+    assert 0 <= result.accuracy <= 1
+
+
+def test_validation_and_test_splits_differ():
+    runs = [train(RunSpec(**SHORT, evaluate_on=split)) for split in ("test", "validation")]
+    assert not runs[0].history["loss"].equals(runs[1].history["loss"])
+
+
+def test_a_run_that_blows_up_is_diverged_and_leaves_its_neighbours_alone():
+    attack = {"name": "large_value", "scale": 1e38}
+    lost = RunSpec(**SHORT, aggregator="mean", byzantine=2, attack=attack, learning_rate=100)
+    sound = RunSpec(**SHORT)
+    results = train_lanes([lost, sound])
+    assert results[0].diverged
+    assert results[0].accuracy < 0.5
+    assert not results[1].diverged
+    assert results[1].history.equals(train(sound).history)
+
+
+def test_a_broken_bound_ends_the_run_and_no_other():
+    broken, kept = (RunSpec(steps=5, honest=5, grad_norm_bound=bound) for bound in (3.0, 1e3))
+    with pytest.raises(
+        PrivRobustError,
+        match=r"at step 1, honest worker [0-4] has a gradient of norm \d+\.\d+, above the bound 3",
+    ):
+        train(broken)
+    results = train_lanes([broken, kept])
+    assert "above the bound 3" in results[0].failure
+    assert results[1].failure is None
+    assert results[1].accuracy == train(kept).accuracy
+
+
+def test_a_kept_bound_is_clipping_that_never_clips():
+    bound = {"steps": 20, "honest": 5, "noise_scale": 0.1}
+    bounded, clipped = (
+        train(RunSpec(**bound, **{field: 50.0})) for field in ("grad_norm_bound", "clip_norm")
+    )
+    assert bounded.history.equals(clipped.history)
+    assert bounded.epsilon == clipped.epsilon
+
+
+def test_epsilon_of_a_run():
+    """science.md: digits, C = 1, B = 32, n_i = 95 would be 9.306; here n_i = 83 and 84."""
+    from privrobust.accountants import Release, epsilon
+
+    spec = RunSpec(honest=15, noise_scale=0.1, clip_norm=1.0, steps=300)
+    each = [
+        epsilon(Release(noise_scale=0.1, clip_norm=1, batch_size=32, dataset_size=n, steps=300))
+        for n in (83, 84)
+    ]
+    assert each[0] > each[1] > 9.306
+    assert training.spent(spec).epsilon == each[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"noise_scale": 0.0, "clip_norm": 1.0}, "no noise"),
+        ({"noise_scale": 0.5}, "no clipping and no gradient bound"),
+    ],
+)
+def test_runs_without_privacy_say_why(settings, reason):
+    result = train(RunSpec(steps=2, honest=5, **settings))
+    assert result.epsilon == math.inf
+    assert reason in result.spent.reason
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 252}, "batch_size: 252 is more than the 251 examples of an honest worker"),
+        ({"honest": 1258}, "honest: 1258 workers cannot share 1257 training examples"),
+        ({"model": "mpl"}, r"model: unknown name 'mpl'; did you mean 'mlp'\?"),
+    ],
+)
+def test_settings_that_the_data_contradict(settings, message):
+    with pytest.raises(SpecError, match=message):
+        train(RunSpec(**{**SHORT, **settings}))
+
+
+def test_heterogeneity_pulls_the_median_from_the_mean(messages_of):
+    """Why the paper adds noise: on sorted data the median of gradients is not their mean."""
+    gaps = []
+    for heterogeneity in (0.0, 1.0):
+        seen = messages_of(RunSpec(**SHORT, heterogeneity=heterogeneity))
+        gaps.append(float((Median()(seen) - seen.mean(2)).norm(dim=-1).mean()))
+    assert gaps[1] > 2 * gaps[0]
+
+
+def test_partitions_deal_every_example_once():
+    labels = get_dataset("digits").train.labels
+    for heterogeneity, workers in itertools.product((0.0, 0.37, 1.0), (1, 7, 10)):
+        dealt = partition(labels, workers, heterogeneity, seed=3)
+        assert sorted(np.concatenate(dealt)) == list(range(len(labels)))
