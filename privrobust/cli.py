@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from privrobust.budget import budget
 from privrobust.errors import PrivRobustError
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ app = typer.Typer(
 @app.callback()
 def _privrobust() -> None:
     """Privacy, robustness and utility of noisy median and sign SGD, measured together."""
+
+
+app.command()(budget)
 
 
 @app.command()

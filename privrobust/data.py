@@ -60,8 +60,11 @@ def digits() -> Dataset:
     )
     scaled = torch.tensor(inputs / 16.0, dtype=torch.float32)
     targets = torch.tensor(labels, dtype=torch.long)
-    splits = [Split(scaled[chosen], targets[chosen]) for chosen in (train, validation, test)]
-    return Dataset("digits", *splits, classes=10)
+
+    def split(chosen: np.ndarray) -> Split:
+        return Split(scaled[chosen], targets[chosen])
+
+    return Dataset("digits", split(train), split(validation), split(test), classes=10)
 
 
 _DATASETS: dict[str, Callable[[], Dataset]] = {"digits": digits}

@@ -12,7 +12,7 @@ grid:                      # every combination of these
 """
 
 from collections.abc import Mapping
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,6 @@ def load_runs(path: Path) -> list[RunSpec]:
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise SpecError(f"{path}: is not valid YAML ({reason})") from None
-    if not isinstance(settings, dict):
-        raise SpecError(f"{path}: holds no fields; a sweep is a mapping of fields, cases and grid")
     return expand(settings)
 
 
@@ -50,33 +48,38 @@ def expand(settings: Mapping[str, Any]) -> list[RunSpec]:
         SpecError: an empty grid, a field set in two places, or a run that is not valid.
 
     """
-    fixed = {field: value for field, value in settings.items() if field not in ("grid", "cases")}
-    cases = [_case(case) for case in _choices("cases", settings.get("cases", [{}]))]
-    grid = settings.get("grid", {"seed": [fixed.pop("seed", 0)]})
-    if not isinstance(grid, dict) or not grid:
-        raise SpecError(f"grid: {grid!r} is not accepted; give at least one field: [values]")
-    axes = {field: _choices(f"grid.{field}", values) for field, values in grid.items()}
-    for field in axes | {field: None for case in cases for field in case}:
-        places = [("fixed", field in fixed), ("grid", field in axes)]
-        places += [("cases", any(field in case for case in cases))]
-        named = [place for place, present in places if present]
-        if len(named) > 1:
-            raise SpecError(f"{field}: set in {' and in '.join(named)}; set it in one place")
+    fixed = _fields("sweep", settings)
+    cases = [_fields("cases", case) for case in _choices("cases", fixed.pop("cases", [{}]))]
+    axes = {}
+    if "grid" in fixed:
+        grid = _fields("grid", fixed.pop("grid"))
+        axes = {field: _choices(f"grid.{field}", values) for field, values in grid.items()}
+    _refuse_repeats({"fixed": set(fixed), "cases": set().union(*cases), "grid": set(axes)})
     runs = [
-        RunSpec(**fixed, **case, **dict(zip(axes, values, strict=True)))
+        RunSpec(**fixed | case | dict(zip(axes, values, strict=True)))
         for case in cases
         for values in product(*axes.values())
     ]
     return list({run.key: run for run in runs}.values())
 
 
+def _fields(place: str, mapping: Any) -> dict[str, Any]:
+    """The settings of one place, named."""
+    if not isinstance(mapping, Mapping) or (place == "grid" and not mapping):
+        raise SpecError(f"{place}: {mapping!r} is not accepted; give fields and their values")
+    for field in mapping:
+        if not isinstance(field, str):
+            raise SpecError(f"{place}: {field!r} is not the name of a field")
+    return dict(mapping)
+
+
+def _refuse_repeats(places: dict[str, set[str]]) -> None:
+    for (first, here), (second, there) in combinations(places.items(), 2):
+        for field in sorted(here & there):
+            raise SpecError(f"{field}: set in {first} and in {second}; set it in one place")
+
+
 def _choices(field: str, values: Any) -> list[Any]:
     if not isinstance(values, list) or not values:
         raise SpecError(f"{field}: {values!r} is not accepted; give a list of at least one value")
     return values
-
-
-def _case(case: Any) -> dict[str, Any]:
-    if not isinstance(case, dict):
-        raise SpecError(f"cases: {case!r} is not a mapping of fields")
-    return case

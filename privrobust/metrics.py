@@ -46,7 +46,7 @@ class RunResult:
     @property
     def diverged(self) -> bool:
         """Whether the loss stopped being finite; such outputs count as wrong answers."""
-        return not bool(np.isfinite(self.history["loss"]).all())
+        return not bool(np.isfinite(self.history["loss"].astype(float)).all())
 
     def _final(self, column: str) -> float:
         return float(self.history[column].tail(self.spec.final_evaluations).mean(skipna=False))

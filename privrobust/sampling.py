@@ -30,7 +30,7 @@ def stream(seed: int, purpose: str) -> torch.Generator:
 
 
 def poisson_batches(
-    sizes: Sequence[int], batch_size: int, steps: int, generators: Sequence[torch.Generator]
+    sizes: Sequence[int], batch_size: float, steps: int, generators: Sequence[torch.Generator]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Poisson batches of all workers in every stream, a step at a time.
 

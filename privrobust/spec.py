@@ -161,7 +161,7 @@ class RunSpec(BaseModel):
             raise SpecError(
                 "clip_norm, grad_norm_bound: give one of them; a bound replaces clipping"
             )
-        attack = self.attack and self.attack.build()
+        attack = self.attack.build() if self.attack else None
         if self.byzantine == 0:
             object.__setattr__(self, "attack", None)  # no attacker: equal runs get equal keys
         elif attack is None:

@@ -81,9 +81,9 @@ class Store:
         """Write finished runs with their histories, all or none; known ones are left alone."""
         results = list(results)
         evaluations = [
-            {"run": result.spec.key, **row}
+            {"run": result.spec.key, "step": step, "accuracy": accuracy, "loss": loss}
             for result in results
-            for row in result.history.to_dict("records")
+            for step, accuracy, loss in result.history.itertuples(index=False)
         ]
         with self._engine.begin() as connection:
             runs = [_row(result) for result in results]

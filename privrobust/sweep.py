@@ -1,6 +1,7 @@
 """Running a sweep: check every run before the first, skip what is stored, train side by side."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
 
 from rich.console import Console
@@ -43,8 +44,7 @@ def run_sweep(runs: Sequence[RunSpec], store: Store, console: Console) -> None:
         task = progress.add_task("", total=len(runs), completed=len(runs) - len(missing))
         for batch in _batches(missing):
             share = len(batch) / batch[0].steps
-            results = train_lanes(batch, on_step=lambda share=share: progress.advance(task, share))
-            store.add(results)
+            store.add(train_lanes(batch, on_step=partial(progress.advance, task, share)))
 
 
 def _batches(runs: Sequence[RunSpec]) -> Iterator[list[RunSpec]]:

@@ -5,10 +5,9 @@
 
 import math
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import groupby
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -17,6 +16,7 @@ from scipy import stats
 from privrobust.spec import AttackSpec, RunSpec
 
 CONFIDENCE = 0.95
+Row = tuple[Any, ...]
 WORST = "worst"
 _DIVERGED = "†"
 _MARKS = "¹²³"
@@ -34,6 +34,7 @@ def row_fields(runs: pd.DataFrame) -> list[str]:
     `honest` where it only makes room for `byzantine`.
     """
     rows = list(_ALWAYS_ROWS)
+    runs = _without_gaps(runs)
     workers = runs["honest"] + runs["byzantine"]
     for field in RunSpec.model_fields:
         if field in _NOT_ROWS or field in rows:
@@ -59,7 +60,7 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
 
     """
     attacks = runs["attack"].map(lambda attack: str(AttackSpec(**attack)) if attack else "")
-    runs = runs.assign(attack=attacks).fillna({field: "none" for field in RunSpec.model_fields})
+    runs = _without_gaps(runs.assign(attack=attacks))
     groups = runs.groupby([*row_fields(runs), "byzantine", "attack"], sort=False)
     accuracy = groups["accuracy"]
     seeds = accuracy.count()
@@ -78,11 +79,18 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([summary, _worst_case(summary)])
 
 
+def _without_gaps(runs: pd.DataFrame) -> pd.DataFrame:
+    """With "none" for the fields that a spec left out: pandas groups no missing values."""
+    fields = runs[list(RunSpec.model_fields)].astype(object)
+    return runs.assign(**fields.where(fields.notna(), "none"))
+
+
 def _worst_case(summary: pd.DataFrame) -> pd.DataFrame:
-    """The attack that leaves the least mean accuracy, for every row and number of Byzantine."""
+    """The attack that leaves the least mean accuracy, or whose runs failed, for every row and f."""
     attacked = summary[summary.index.get_level_values("byzantine") > 0]
+    accuracy = attacked["accuracy"].where(attacked["failed"] == 0, -math.inf)
     levels = [level for level in summary.index.names if level != "attack"]
-    least = attacked.groupby(level=levels, sort=False)["accuracy"].idxmin()
+    least = accuracy.groupby(level=levels, sort=False).idxmin()
     return attacked.loc[list(least)].rename(lambda _: WORST, level="attack")
 
 
@@ -90,10 +98,15 @@ def render(runs: pd.DataFrame) -> Table:
     """The table of `summarise` for people, accuracies in percent; `runs` as there."""
     summary = summarise(runs)
     rows = row_fields(runs)
-    budgets = summary.groupby(level=rows, sort=False)[["epsilon", "not_private"]].first()
+    budgets = summary.groupby(level=rows, sort=False).agg(
+        {"epsilon": "max", "not_private": "first"}
+    )
     reasons = list(budgets["not_private"].dropna().unique())
     cells = summary.apply(_cell, axis=1).unstack(["byzantine", "attack"])
-    columns = sorted(cells.columns, key=lambda column: (column[0], column[1] == WORST))
+    present = summary.index.to_frame()[["byzantine", "attack"]].drop_duplicates()
+    columns = sorted(
+        present.itertuples(index=False, name=None), key=lambda at: (at[0], at[1] == WORST)
+    )
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1), caption_justify="left", caption_style="")
     table.caption = "\n".join(_legend(runs, reasons))
@@ -103,17 +116,25 @@ def render(runs: pd.DataFrame) -> Table:
     for byzantine, attack in columns:
         header = "\n".join([f"f={byzantine}", *attack.split("_")]) if byzantine else "clean"
         table.add_column(header, justify="right")
-    for values, following in pairwise([*_in_order(budgets.index), None]):
-        line = [_epsilon(*budgets.loc[values], reasons), *cells.loc[values, columns].fillna("")]
-        section = following is None or following[:2] != values[:2]
-        table.add_row(*(_number(value) for value in values), *line, end_section=section)
+    for _, section in groupby(_in_order(list(budgets.index)), key=lambda values: values[:2]):
+        for values in section:
+            budget = budgets.loc[values]
+            epsilon = _epsilon(budget["epsilon"], budget["not_private"], reasons)
+            accuracies = cells.loc[values].reindex(columns).fillna("")
+            table.add_row(*(_number(value) for value in values), epsilon, *accuracies)
+        table.add_section()
     return table
 
 
-def _in_order(index: pd.MultiIndex) -> list[tuple[Any, ...]]:
-    """Sorted level by level, each level in the order of its first appearance."""
-    codes = [pd.factorize(index.get_level_values(level))[0] for level in index.names]
-    return [index[place] for place in np.lexsort(codes[::-1])]
+def _in_order(rows: list[Row]) -> list[Row]:
+    """Sorted field by field, the values of a field in the order of their first appearance."""
+    ranks = [
+        {value: rank for rank, value in enumerate(dict.fromkeys(field))}
+        for field in zip(*rows, strict=True)
+    ]
+    return sorted(
+        rows, key=lambda row: [rank[value] for rank, value in zip(ranks, row, strict=True)]
+    )
 
 
 def _legend(runs: pd.DataFrame, reasons: list[str]) -> Iterator[str]:

@@ -143,7 +143,7 @@ def _rules(lanes: Sequence[RunSpec]) -> Iterator[_Rule]:
         members = list(group)
         spec = members[0]
         stretch = slice(start, start + len(members))
-        attack = spec.attack and spec.attack.build()
+        attack = spec.attack.build() if spec.attack else None
         yield _Rule(stretch, get_aggregator(spec.aggregator), attack, spec.byzantine)
         start = stretch.stop
 

@@ -32,7 +32,9 @@ def test_sign_flip_mirrors_the_mean():
 
 def test_large_value_stands_against_the_mean():
     honest = messages(6, 4)
-    np.testing.assert_allclose(LargeValue(scale=9.0)(honest, 2)[1], -9 * np.sign(honest.numpy().mean(0)))
+    np.testing.assert_allclose(
+        LargeValue(scale=9.0)(honest, 2)[1], -9 * np.sign(honest.numpy().mean(0))
+    )
 
 
 def test_no_placement_moves_the_median_further_than_large_value():

@@ -42,7 +42,9 @@ def test_sizes_depend_on_counts_alone():
     labels = get_dataset("digits").train.labels
     for heterogeneity in (0.0, 0.3, 1.0):
         dealt = partition(labels, 10, heterogeneity, seed=5)
-        assert [len(indices) for indices in dealt] == worker_sizes(1257, 10) == [126] * 7 + [125] * 3
+        assert (
+            [len(indices) for indices in dealt] == worker_sizes(1257, 10) == [126] * 7 + [125] * 3
+        )
 
 
 def test_partitions_follow_the_seed():

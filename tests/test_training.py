@@ -52,8 +52,8 @@ def test_noise_has_scale_b_and_is_independent(messages_of):
     dim = noise.shape[-1]
     vectors = noise.flatten(0, 2)
     squares = vectors.square().sum(-1).numpy()
-    assert 1e-9 < stats.chi2(dim).cdf(squares).min()  # 300 vectors: false alarm below 1e-6
-    assert 1e-9 < stats.chi2(dim).sf(squares).min()
+    assert stats.chi2(dim).cdf(squares).min() > 1e-9  # 300 vectors: false alarm below 1e-6
+    assert stats.chi2(dim).sf(squares).min() > 1e-9
     assert 1e-9 < stats.chi2(noise.numel()).cdf(float(squares.sum())) < 1 - 1e-9
     assert stats.kstest(vectors.flatten().numpy(), "norm").pvalue > 1e-7
     products = (vectors @ vectors.T)[~torch.eye(len(vectors), dtype=torch.bool)] / dim**0.5
@@ -67,7 +67,7 @@ def test_the_divisor_is_the_public_batch_size(messages_of):
     norms = (seen.norm(dim=-1) / clip_norm).flatten()
     alone = (norms - 2).abs() < 1e-4
     assert (norms == 0).float().mean() > 0.4  # 150 draws of probability 0.61
-    assert alone.float().mean() > 0.15  # of probability 0.30: false alarms below 1e-5 each
+    assert alone.float().mean() > 0.1  # of probability 0.30: false alarms below 1e-6 each
     assert not ((norms - 1).abs() < 1e-4).any()
 
 

@@ -1,0 +1,119 @@
+"""From a target epsilon back to b, to C, or to the number of steps, never above the target.
+
+Each search brackets the target and bisects, and returns only a setting whose epsilon it has
+computed and found within the target.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from privrobust.accountants.release import Release
+from privrobust.accountants.spending import spend
+from privrobust.errors import SpecError
+
+CLOSENESS = 0.999
+"""A setting that spends this fraction of the target, or more, is close enough."""
+MOST_STEPS = 10_000_000
+
+
+def noise_scale(
+    release: Release, epsilon: float, delta: float = 1e-5, accountant: str = "auto"
+) -> float:
+    """The b that spends the target: at most epsilon, and within 0.1 % of it.
+
+    Args:
+        release: the rest of the setting; its own `noise_scale` is ignored.
+        epsilon: the target, above 0.
+        delta: the probability that the guarantee leaves out, in (0, 1).
+        accountant: a name, or "auto".
+
+    Raises:
+        SpecError: no b meets the target, or the accountant does not support the release.
+
+    """
+    if math.isinf(release.contribution):
+        raise SpecError("noise_scale: no b meets a target with no clipping and no gradient bound")
+
+    def spent(sigma: float) -> float:
+        b = sigma * release.contribution
+        return spend(replace(release, noise_scale=b), delta, accountant).epsilon
+
+    return _bisect(spent, epsilon, "noise_scale", accountant) * release.contribution
+
+
+def max_clip_norm(
+    release: Release, epsilon: float, delta: float = 1e-5, accountant: str = "auto"
+) -> float:
+    """The largest C that the release's b allows: spends at most epsilon, and within 0.1 % of it.
+
+    The release's own `clip_norm` or `grad_norm_bound` is ignored; the rest as in `noise_scale`.
+    """
+    if release.noise_scale == 0:
+        raise SpecError("clip_norm: no C meets a target with no noise (b = 0)")
+    unit = replace(release, clip_norm=1.0, grad_norm_bound=None)
+
+    def spent(sigma: float) -> float:
+        c = unit.noise_multiplier / sigma
+        return spend(replace(unit, clip_norm=c), delta, accountant).epsilon
+
+    return unit.noise_multiplier / _bisect(spent, epsilon, "clip_norm", accountant)
+
+
+def max_steps(
+    release: Release, epsilon: float, delta: float = 1e-5, accountant: str = "auto"
+) -> int:
+    """The largest T that stays within epsilon; the release's own `steps` is ignored.
+
+    Raises:
+        SpecError: the first step exceeds the target, `MOST_STEPS` do not reach it, or as `spend`
+            raises.
+
+    """
+    check_target(epsilon)
+
+    def within(steps: int) -> bool:
+        return spend(replace(release, steps=steps), delta, accountant).epsilon <= epsilon
+
+    if not within(1):
+        one = spend(replace(release, steps=1), delta, accountant).epsilon
+        raise SpecError(f"steps: one step alone spends {one:.4g}, above epsilon = {epsilon:g}")
+    good = 1
+    while within(2 * good):
+        good *= 2
+        if good > MOST_STEPS:
+            raise SpecError(f"steps: {good:,} steps still spend less than epsilon = {epsilon:g}")
+    bad = 2 * good
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if within(middle) else (good, middle)
+    return good
+
+
+def _bisect(spent: Callable[[float], float], target: float, field: str, accountant: str) -> float:
+    """The sigma that spends at most the target and close to it; less is spent with more sigma."""
+    check_target(target)
+    good = 1.0
+    while (least := spent(good)) > target:
+        if good > 2.0**40:
+            raise SpecError(
+                f"{field}: epsilon = {target:g} is out of reach of {accountant}, "
+                f"which reports {least:.4g} or more at any noise"
+            )
+        good *= 2
+    bad = good / 2
+    while spent(bad) <= target:
+        good, bad = bad, bad / 2
+    for _ in range(60):
+        middle = math.sqrt(good * bad)
+        value = spent(middle)
+        good, bad = (middle, bad) if value <= target else (good, middle)
+        if CLOSENESS * target <= value <= target:
+            break
+    return good
+
+
+def check_target(epsilon: float) -> None:
+    """Refuse a target that nothing can be calibrated to."""
+    if not 0 < epsilon < math.inf:
+        raise SpecError(f"epsilon: the target {epsilon!r} is not a finite number above 0")

@@ -1,0 +1,129 @@
+"""The interface of an accountant, and what every accountant shares."""
+
+import math
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+
+from privrobust.accountants.mechanism import Composition, composition
+from privrobust.accountants.release import Release, Releases, as_sequence
+from privrobust.errors import SpecError
+
+LEAST_DELTA = 1e-12
+"""The least delta that `Accountant.delta` looks for: a smaller one is reported as this."""
+
+
+class Accountant(ABC):
+    """Turns releases and a delta into an epsilon, and back.
+
+    A subclass gives `name`, says whether its value `is_upper_bound`, and implements
+    `compose_epsilon`. The rest is alike for all: validation, releases without privacy, unsupported
+    ones, and the libraries' warnings and exceptions.
+    """
+
+    name: ClassVar[str]
+    is_upper_bound: ClassVar[bool] = True
+
+    @property
+    def label(self) -> str:
+        """The name as it is to be printed: one that can under-report says so."""
+        return self.name if self.is_upper_bound else f"{self.name} (estimate)"
+
+    def unsupported(self, release: Release) -> str | None:
+        """Why this accountant cannot do that release, or None.
+
+        As inherited: Gaussian noise only, and no replacement of a sampled unit.
+        """
+        if release.noise != "gaussian":
+            return f"{release.noise} noise (pld and basic can do it)"
+        return no_sampled_replacement(release)
+
+    @abstractmethod
+    def compose_epsilon(self, steps: Composition, delta: float) -> float:
+        """Epsilon of a private, supported composition; NaN where it cannot be computed."""
+
+    def compose_delta(self, steps: Composition, epsilon: float) -> float:
+        """Delta of the same; as inherited, `compose_epsilon` bisected to 0.1 % from above."""
+        low, high = math.log(LEAST_DELTA), 0.0
+        while high - low > 1e-3:
+            middle = (low + high) / 2
+            if self.compose_epsilon(steps, math.exp(middle)) <= epsilon:
+                high = middle
+            else:
+                low = middle
+        return math.exp(high)
+
+    def epsilon(self, releases: Releases, delta: float) -> float:
+        """Epsilon spent at that delta; infinite where nothing is private.
+
+        Raises:
+            SpecError: delta is not between 0 and 1, the releases cannot be composed or are not
+                supported, or the computation failed.
+
+        """
+        check_delta(delta)
+        steps = self._supported(releases)
+        return math.inf if steps is None else self._guarded(self.compose_epsilon, steps, delta)
+
+    def delta(self, releases: Releases, epsilon: float) -> float:
+        """The delta at which that epsilon is spent; 1 where nothing is private.
+
+        Raises:
+            SpecError: epsilon is not a finite number from 0 up, or as `epsilon` raises.
+
+        """
+        if not 0 <= epsilon < math.inf:
+            raise SpecError(f"epsilon: {epsilon!r} is not a finite number, 0 or more")
+        steps = self._supported(releases)
+        if steps is None:
+            return 1.0
+        return min(1.0, self._guarded(self.compose_delta, steps, epsilon))
+
+    def _supported(self, releases: Releases) -> Composition | None:
+        """The composition, or None where some release is not private at all."""
+        several = as_sequence(releases)
+        if any(release.not_private_reason for release in several):
+            return None
+        for release in several:
+            if reason := self.unsupported(release):
+                raise SpecError(f"accountant: {self.name} does not support {reason}")
+        return composition(several)
+
+    def _guarded(
+        self, compute: Callable[[Composition, float], float], steps: Composition, value: float
+    ) -> float:
+        """What `compute` returns, from 0 up, without its warnings and with one clear error."""
+        cause: Exception | None = None
+        result = math.nan
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            try:
+                result = float(compute(steps, value))
+            except (ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
+                cause = error
+        if math.isnan(result):
+            settings = ", ".join(f"{count} steps of {step}" for step, count in steps[:3])
+            raise SpecError(
+                f"accountant: {self.name} has no value for {settings} at {value:g} "
+                "(outside its numerical range, where 'auto' finds another accountant)"
+            ) from cause
+        return max(0.0, result)
+
+
+def check_delta(delta: float) -> None:
+    """Refuse a delta that is no probability between 0 and 1."""
+    if not 0 < delta < 1:
+        raise SpecError(f"delta: {delta!r} is not between 0 and 1, both excluded")
+
+
+def no_sampled_replacement(release: Release) -> str | None:
+    """Why amplification by sampling does not cover replacing a unit, or None."""
+    if release.adjacency == "replace-one" and release.sampling_rate < 1:
+        return (
+            f"adjacency 'replace-one' with Poisson sampling of {release.noise} noise "
+            "(only add-or-remove and zero-out, or pld with gaussian noise)"
+        )
+    return None

@@ -1,0 +1,97 @@
+"""Rényi differential privacy (opacus): fast, an upper bound some 10 % above pld's.
+
+Mironov, Talwar, Zhang 2019 (arXiv:1908.10530) give the divergence of a step at each order, Canonne,
+Kamath, Steinke 2020 (arXiv:2004.00010, Proposition 12) the conversion. Every order gives an upper
+bound, so the search for the best one may be approximate: whole orders, which opacus evaluates
+quickly, by bisection from 2 to 4^20; then, around a small one, the fractional order that a
+quadrature points to. No optimum is at the edge of a fixed list, and opacus evaluates a dozen
+orders where its own accountant evaluates 150.
+"""
+
+import math
+from bisect import bisect_left
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from privrobust.accountants.mechanism import Composition, Mechanism
+from privrobust.accountants.protocol import Accountant
+
+WHOLE_ORDERS = (
+    *(float(k) for k in range(2, 64)),
+    *(float(round(2 ** (k / 4))) for k in range(24, 41)),
+    *(4.0**k for k in range(6, 21)),
+)
+LARGEST_REFINED_ORDER = 12
+MOST_POINTS = 2000
+LARGEST_SAMPLED_ORDER = 1024
+"""Above it opacus's binomials overflow: the bound without sampling stands in."""
+
+
+class RDP(Accountant):
+    """Gaussian noise, Poisson-sampled or not."""
+
+    name = "rdp"
+
+    def compose_epsilon(self, steps: Composition, delta: float) -> float:
+        """The least over the orders tried."""
+
+        def rises(i: int) -> bool:
+            here, there = WHOLE_ORDERS[i : i + 2]
+            return _epsilon(steps, delta, here) <= _epsilon(steps, delta, there)
+
+        whole = WHOLE_ORDERS[bisect_left(range(len(WHOLE_ORDERS) - 1), True, key=rises)]
+        orders = [whole]
+        if whole <= LARGEST_REFINED_ORDER:
+            orders.append(_likely_best(steps, delta, whole))
+        return min(_epsilon(steps, delta, order) for order in orders)
+
+
+def _epsilon(steps: Composition, delta: float, order: float) -> float:
+    divergence = math.fsum(count * _divergence(step, order) for step, count in steps)
+    return float(divergence + _conversion(order, delta))
+
+
+def _conversion(order: Any, delta: float) -> Any:
+    """What epsilon exceeds the divergence of that order (or orders) by."""
+    return np.log1p(-1 / order) - np.log(delta * order) / (order - 1)
+
+
+@lru_cache(maxsize=200_000)
+def _divergence(step: Mechanism, order: float) -> float:
+    """Rényi divergence of one step, at most that of the step without sampling (convexity)."""
+    unsampled = order / (2 * step.noise_multiplier**2)
+    if step.sampling_rate == 1 or order > LARGEST_SAMPLED_ORDER:
+        return unsampled
+    from opacus.accountants.analysis.rdp import compute_rdp
+
+    try:
+        sampled = compute_rdp(
+            q=step.sampling_rate, noise_multiplier=step.noise_multiplier, steps=1, orders=order
+        )
+    except (ArithmeticError, ValueError):  # its series fails for extreme sigma
+        return unsampled
+    return max(0.0, sampled) if sampled < unsampled else unsampled
+
+
+def _likely_best(steps: Composition, delta: float, whole: float) -> float:
+    """The fractional order near the best whole one whose approximate epsilon is least."""
+    lowest = -10 if whole == 2 else -1
+    orders = 1 + (whole - 1) * np.exp2(np.linspace(lowest, 1, 16 * (1 - lowest) + 1))
+    approximate = sum(count * _quadrature(step, orders) for step, count in steps)
+    return float(orders[np.nanargmin(approximate + _conversion(orders, delta))])
+
+
+def _quadrature(step: Mechanism, orders: Any) -> Any:
+    """The divergences of one step by the trapezoid rule: to choose an order, not to report."""
+    from scipy.special import logsumexp
+
+    q, sigma = step.sampling_rate, step.noise_multiplier
+    span = orders[-1] + 20 * sigma
+    spacing = max(sigma / 4, span / MOST_POINTS)
+    z = np.arange(-10 * sigma, span - 10 * sigma, spacing)
+    log_ratio = np.logaddexp(np.log1p(-q), np.log(q) + (2 * z - 1) / (2 * sigma**2))
+    terms = orders[:, None] * log_ratio - z**2 / (2 * sigma**2)
+    density = spacing / (sigma * math.sqrt(2 * math.pi))
+    return (logsumexp(terms, axis=1) + math.log(density)) / (orders - 1)

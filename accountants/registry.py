@@ -1,0 +1,45 @@
+"""Accountants by name."""
+
+from privrobust.accountants.basic import Basic
+from privrobust.accountants.gdp import GDP
+from privrobust.accountants.moments import Moments
+from privrobust.accountants.pld import PLD
+from privrobust.accountants.protocol import Accountant
+from privrobust.accountants.prv import PRV
+from privrobust.accountants.rdp import RDP
+from privrobust.accountants.strong import Strong
+from privrobust.errors import SpecError, unknown_name
+
+_ACCOUNTANTS: dict[str, Accountant] = {
+    accountant.name: accountant
+    for accountant in (PLD(), PRV(), RDP(), Moments(), GDP(), Strong(), Basic())
+}
+
+
+def available_accountants() -> list[str]:
+    """Names that a spec may use, besides "auto"; roughly from the tightest to the loosest."""
+    return list(_ACCOUNTANTS)
+
+
+def get_accountant(name: str) -> Accountant:
+    """The accountant of that name.
+
+    Raises:
+        SpecError: no accountant has that name.
+
+    """
+    if name not in _ACCOUNTANTS:
+        raise unknown_name("accountant", name, ["auto", *_ACCOUNTANTS])
+    return _ACCOUNTANTS[name]
+
+
+def register_accountant(accountant: Accountant) -> None:
+    """Make an accountant of one's own available by its name.
+
+    Raises:
+        SpecError: the name is taken.
+
+    """
+    if accountant.name == "auto" or accountant.name in _ACCOUNTANTS:
+        raise SpecError(f"accountant: the name {accountant.name!r} is taken")
+    _ACCOUNTANTS[accountant.name] = accountant

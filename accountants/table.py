@@ -1,0 +1,135 @@
+"""Grids of settings, every accountant side by side."""
+
+import math
+from collections.abc import Iterable, Mapping
+from itertools import product
+from typing import TYPE_CHECKING, Any, Protocol
+
+from privrobust.accountants.calibration import check_target, noise_scale
+from privrobust.accountants.protocol import check_delta
+from privrobust.accountants.registry import available_accountants, get_accountant
+from privrobust.accountants.release import Release
+from privrobust.errors import SpecError, unknown_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+NOTE = "note"
+
+
+class Cell(Protocol):
+    """What a table reports for one setting by one accountant."""
+
+    def __call__(self, release: Release, accountant: str, **goal: float) -> float:
+        """A number; `SpecError` where there is none."""
+        ...
+
+
+def budget_table(
+    *,
+    delta: float | Iterable[float] = 1e-5,
+    accountants: Iterable[str] | None = None,
+    **settings: Any,
+) -> "pd.DataFrame":
+    """Epsilon of every combination of settings, one row each, by every accountant.
+
+    Args:
+        delta: one value or several.
+        accountants: names; all available ones by default.
+        settings: the fields of `Release`, each one value or several.
+
+    Returns:
+        A column for every setting given, `delta`, `noise_multiplier` (sigma), `sampling_rate`
+        (q), one for every accountant (named by its label: estimates say so), and `note`: why
+        a value is infinite or missing (NaN), and whether delta is too large for the dataset.
+
+    Raises:
+        SpecError: a setting, a delta or a name that is not accepted.
+
+    """
+
+    def epsilon(release: Release, accountant: str, **goal: float) -> float:
+        return get_accountant(accountant).epsilon(release, goal["delta"])
+
+    return _table(settings, {"delta": _several(delta)}, accountants, epsilon)
+
+
+def noise_table(
+    *,
+    target_epsilon: float | Iterable[float],
+    delta: float | Iterable[float] = 1e-5,
+    accountants: Iterable[str] | None = None,
+    **settings: Any,
+) -> "pd.DataFrame":
+    """The noise scale b that meets each target, by every accountant.
+
+    As `budget_table`, with a column `target_epsilon` and without b and sigma among the settings.
+    """
+    if "noise_scale" in settings:
+        raise SpecError("noise_scale: it is what this table finds; give only target_epsilon")
+    goals = {"delta": _several(delta), "target_epsilon": _several(target_epsilon)}
+    for target in goals["target_epsilon"]:
+        check_target(target)
+
+    def b(release: Release, accountant: str, **goal: float) -> float:
+        return noise_scale(release, goal["target_epsilon"], goal["delta"], accountant)
+
+    table = _table({**settings, "noise_scale": 1.0}, goals, accountants, b)
+    return table.drop(columns=["noise_scale", "noise_multiplier"])
+
+
+def _table(
+    settings: Mapping[str, Any],
+    goals: Mapping[str, list[float]],
+    accountants: Iterable[str] | None,
+    cell: Cell,
+) -> "pd.DataFrame":
+    import pandas as pd
+
+    for delta in goals["delta"]:
+        check_delta(delta)
+    names = available_accountants() if accountants is None else list(accountants)
+    labels = {name: get_accountant(name).label for name in names}
+    fields = {field: _several(value) for field, value in settings.items()}
+    rows: list[dict[str, Any]] = []
+    for values in product(*fields.values()):
+        setting = dict(zip(fields, values, strict=True))
+        release = _release(setting)
+        for goal_values in product(*goals.values()):
+            goal = dict(zip(goals, goal_values, strict=True))
+            rows.append({**setting, **goal, **_row(release, goal, labels, cell)})
+    return pd.DataFrame(rows)
+
+
+def _row(
+    release: Release, goal: Mapping[str, float], labels: Mapping[str, str], cell: Cell
+) -> dict[str, Any]:
+    notes = [release.not_private_reason] if release.not_private_reason else []
+    values: dict[str, float] = {}
+    for name, label in labels.items():
+        try:
+            values[label] = cell(release, name, **goal)
+        except SpecError as error:
+            values[label] = math.nan
+            notes.append(str(error))
+    size = release.dataset_size
+    if size is not None and goal["delta"] >= 1 / size:
+        notes.append(f"delta = {goal['delta']:g} is not below 1 / dataset_size = {1 / size:.3g}")
+    return {
+        "noise_multiplier": release.noise_multiplier,
+        "sampling_rate": release.sampling_rate,
+        **values,
+        NOTE: "; ".join(notes),
+    }
+
+
+def _release(setting: Mapping[str, Any]) -> Release:
+    for field in setting:
+        if field not in Release.__dataclass_fields__:
+            raise unknown_name("setting", field, Release.__dataclass_fields__)
+    return Release(**setting)
+
+
+def _several(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]

@@ -1,0 +1,119 @@
+"""Accountants against each other, over random settings with a fixed seed."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from privrobust.accountants import Release, available_accountants, delta, epsilon
+from privrobust.accountants.pld import TOLERANCE
+from privrobust.errors import SpecError
+from tests.accountants.settings import release
+
+UPPER_BOUNDS = ("pld", "prv", "rdp", "moments", "basic")
+
+
+def random_releases(count: int, seed: int) -> list[Release]:
+    rng = np.random.default_rng(seed)
+    return [
+        release(
+            q=float(10 ** rng.uniform(-3, 0)),
+            sigma=float(10 ** rng.uniform(-0.3, 1.2)),
+            steps=int(10 ** rng.uniform(0, 3.5)),
+        )
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("r", random_releases(10, seed=1), ids=str)
+def test_pld_and_prv_agree_within_their_stated_errors(r: Release) -> None:
+    pld, prv = epsilon(r, accountant="pld"), epsilon(r, accountant="prv")
+    assert pld * (1 - 2 * TOLERANCE) <= prv <= pld + 2 * 0.01 + 1e-3 * pld
+
+
+@pytest.mark.parametrize("r", random_releases(40, seed=2), ids=str)
+def test_the_order_of_the_upper_bounds(r: Release) -> None:
+    pld, rdp, moments = (epsilon(r, accountant=name) for name in ("pld", "rdp", "moments"))
+    assert pld <= rdp * (1 + 2 * TOLERANCE)
+    assert rdp <= moments
+
+
+def test_rdp_matches_opacus_own_accountant() -> None:
+    from opacus.accountants import RDPAccountant
+
+    for r in random_releases(8, seed=3):
+        theirs = RDPAccountant()
+        theirs.history = [(r.noise_multiplier, r.sampling_rate, r.steps)]
+        ours = epsilon(r, accountant="rdp")
+        assert ours <= theirs.get_epsilon(1e-5) * (1 + 1e-3)
+
+
+@pytest.mark.parametrize("name", available_accountants())
+def test_two_halves_compose_to_the_whole(name: str) -> None:
+    whole = release(0.05, 2.0, 500)
+    halves = [replace(whole, steps=200), replace(whole, steps=300, message="sign")]
+    assert epsilon(halves, accountant=name) == epsilon(whole, accountant=name)
+
+
+@pytest.mark.parametrize("name", available_accountants())
+def test_changing_settings_cost_between_the_extremes(name: str) -> None:
+    quiet, loud = release(0.05, 1.5, 100), release(0.05, 3.0, 100)
+    low, high = (epsilon([r, r], accountant=name) for r in (loud, quiet))
+    assert low < epsilon([quiet, loud], accountant=name) < high
+
+
+@pytest.mark.parametrize("name", available_accountants())
+def test_delta_inverts_epsilon(name: str) -> None:
+    r = release(0.05, 2.0, 500)
+    spent = epsilon(r, 1e-6, name)
+    assert delta(r, spent, name) == pytest.approx(1e-6, rel=5e-2 if name == "prv" else 1e-2)
+
+
+@pytest.mark.parametrize("sigma", [1e-3, 0.02, 300.0])
+@pytest.mark.parametrize("q", [1e-4, 0.5, 1.0])
+@pytest.mark.parametrize("steps", [1, 100_000])
+@pytest.mark.parametrize("name", ["auto", *available_accountants()])
+def test_extremes_give_a_number_or_one_clear_line(
+    name: str, q: float, sigma: float, steps: int, recwarn: pytest.WarningsRecorder
+) -> None:
+    line = f"accountant: {name} has no value for {steps} steps of sigma"
+    try:
+        outcome: float | str = epsilon(release(q, sigma, steps), 1e-5, name)
+    except SpecError as error:
+        outcome = str(error)
+    if isinstance(outcome, str):
+        assert name in ("pld", "prv", "gdp")
+        assert outcome.startswith(line)
+        assert "\n" not in outcome
+    else:
+        assert 0 <= outcome < math.inf
+    assert not recwarn.list
+
+
+def test_replacing_a_unit_costs_at_most_removing_and_adding() -> None:
+    removing = release(0.05, 2.0, 200)
+    replacing = replace(removing, adjacency="replace-one")
+    assert epsilon(removing) < epsilon(replacing)
+    unsampled = release(1.0, 8.0, 10, adjacency="replace-one")
+    assert epsilon(unsampled) == epsilon(release(1.0, 4.0, 10))
+    assert epsilon(replace(removing, adjacency="zero-out")) == epsilon(removing)
+
+
+@pytest.mark.parametrize("name", ["prv", "rdp", "moments", "gdp", "strong", "basic"])
+def test_replacing_a_sampled_unit_is_refused_where_unproven(name: str) -> None:
+    r = release(0.05, 2.0, 200, adjacency="replace-one")
+    with pytest.raises(SpecError, match=f"^accountant: {name} does not support adjacency 'repl"):
+        epsilon(r, accountant=name)
+
+
+def test_replacing_a_sampled_unit_under_laplace_is_refused() -> None:
+    r = release(0.05, 2.0, 200, adjacency="replace-one", noise="laplace")
+    with pytest.raises(SpecError, match="pld does not support adjacency 'replace-one'"):
+        epsilon(r)
+
+
+@pytest.mark.parametrize("name", ["prv", "rdp", "moments", "gdp", "strong"])
+def test_laplace_is_refused_by_gaussian_accountants(name: str) -> None:
+    with pytest.raises(SpecError, match=f"^accountant: {name} does not support laplace noise"):
+        epsilon(release(0.05, 2.0, 200, noise="laplace"), accountant=name)

@@ -1,0 +1,104 @@
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from privrobust.accountants import (
+    Accountant,
+    Release,
+    available_accountants,
+    delta,
+    epsilon,
+    get_accountant,
+    register_accountant,
+    registry,
+    spend,
+)
+from privrobust.accountants.mechanism import Composition
+from privrobust.errors import SpecError
+from tests.accountants.settings import release
+
+
+class Failing(Accountant):
+    """Fails the way that a library does."""
+
+    name = "failing"
+    is_upper_bound = False
+
+    def compose_epsilon(self, steps: Composition, delta: float) -> float:
+        raise ZeroDivisionError("float division by zero")
+
+
+@pytest.fixture
+def failing() -> Iterator[Accountant]:
+    accountant = Failing()
+    register_accountant(accountant)
+    yield accountant
+    del registry._ACCOUNTANTS["failing"]
+
+
+def test_names() -> None:
+    assert available_accountants() == ["pld", "prv", "rdp", "moments", "gdp", "strong", "basic"]
+    estimates = [
+        name for name in available_accountants() if not get_accountant(name).is_upper_bound
+    ]
+    assert estimates == ["gdp", "strong"]
+    assert get_accountant("gdp").label == "gdp (estimate)"
+
+
+def test_a_registered_accountant_is_guarded(failing: Accountant) -> None:
+    assert "failing" in available_accountants()
+    with pytest.raises(SpecError, match=r"^accountant: failing has no value for 10 steps of sigma"):
+        epsilon(release(0.1, 1.0, 10), accountant="failing")
+    with pytest.raises(SpecError, match="'failing' is taken"):
+        register_accountant(failing)
+
+
+def test_auto_says_whom_it_asked() -> None:
+    r = release(0.1, 2.0, 10)
+    assert spend(r, 1e-5).accountant == "pld"
+    assert spend(r, 1e-14).accountant == "rdp"
+    assert spend(release(0.1, 2.0, 10, noise="laplace"), 1e-14).accountant == "basic"
+
+
+def test_no_noise_is_infinite_for_all() -> None:
+    r = release(0.1, 0.0, 10)
+    for name in ["auto", *available_accountants()]:
+        spent = spend([release(0.1, 2.0, 10), r], 1e-5, name)
+        assert (spent.epsilon, spent.reason) == (math.inf, "no noise (b = 0)")
+        assert delta(r, 1.0, name) == 1.0
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -1e-5, math.nan])
+def test_delta_is_a_probability(value: float) -> None:
+    with pytest.raises(SpecError, match=r"^delta: .* is not between 0 and 1, both excluded"):
+        epsilon(release(0.1, 2.0, 10), value)
+
+
+@pytest.mark.parametrize("value", [-1.0, math.inf, math.nan])
+def test_epsilon_is_finite(value: float) -> None:
+    with pytest.raises(SpecError, match=r"^epsilon: .* is not a finite number, 0 or more"):
+        delta(release(0.1, 2.0, 10), value)
+
+
+def test_releases_that_protect_different_things_do_not_compose() -> None:
+    example = release(0.1, 2.0, 10)
+    worker = Release(noise_scale=1, clip_norm=1, steps=1, unit="worker", sampling="full")
+    with pytest.raises(
+        SpecError, match=r"^unit: releases that compose must agree, not example and"
+    ):
+        epsilon([example, worker])
+    with pytest.raises(SpecError, match=r"^releases: an empty sequence"):
+        epsilon([])
+
+
+def test_importing_loads_neither_torch_nor_opacus() -> None:
+    code = (
+        "import sys, privrobust.accountants as a;"
+        "a.epsilon(a.Release(noise_scale=1, clip_norm=1, batch_size=1, dataset_size=2, steps=1));"
+        "print([m for m in ('torch', 'opacus') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

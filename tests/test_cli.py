@@ -1,0 +1,106 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from privrobust.cli import main
+from privrobust.store import Store
+
+SWEEP = """
+honest: 5
+steps: {steps}
+clip_norm: 1.0
+grid:
+  noise_scale: [0, 0.1]
+  seed: {seeds}
+"""
+
+
+def privrobust(*arguments, **options):
+    command = [sys.executable, "-c", "from privrobust.cli import main; main()", *arguments]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def outcome(process):
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    def write(steps=4, seeds=(0,), **replaced):
+        path = tmp_path / "sweep.yaml"
+        text = SWEEP.format(steps=steps, seeds=list(seeds))
+        for old, new in replaced.items():
+            text = text.replace(f"{old}:", f"{new}\n#")
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_run_prints_the_table_and_keeps_the_store(tmp_path, sweep):
+    code, out, err = outcome(privrobust("run", sweep(), cwd=tmp_path))
+    assert code == 0, err
+    assert "median" in out
+    assert "2/2 runs" in err
+    assert (tmp_path / "results.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"honest": "honest: 0"}, "honest: 0 is not accepted"),
+        ({"honest": "batch_size: 5000"}, "batch_size: 5000 is more than the 125 examples"),
+        ({"clip_norm": "clip_norm: 0"}, "clip_norm: 0 is not accepted"),
+        ({"clip_norm": "aggregator: medain"}, "did you mean 'median'?"),
+        ({"noise_scale": "noise_scale: []"}, "grid.noise_scale: [] is not accepted"),
+        ({"clip_norm": "model: 'test_models:batch_norm'"}, "use torch.nn.GroupNorm instead"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    tmp_path, sweep, bad, message, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["privrobust", "run", sweep(**bad)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) == 1
+    assert message in err
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]
+
+
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, sweep):
+    path = sweep(steps=400, seeds=range(200))
+    process = privrobust("run", path, "--store", "kept.db", cwd=tmp_path)
+    with Store(tmp_path / "kept.db") as store:
+        while not store.keys() and process.poll() is None:
+            time.sleep(0.1)
+        interrupted = time.monotonic()
+        os.kill(process.pid, signal.SIGINT)
+        code, out, err = outcome(process)
+        kept = len(store.keys())
+    assert time.monotonic() - interrupted < 10  # seconds; it takes about one
+    assert (code, out) == (130, "")
+    assert 0 < kept < 400
+    assert f"{kept} of 400 runs are kept in kept.db; the same command computes the rest" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["budget", "--help"], ["run", "--help"]])
+def test_help_imports_neither_torch_nor_opacus(arguments):
+    program = (
+        "import sys\nfrom privrobust.cli import app\n"
+        f"try: app({arguments!r})\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert not {'torch', 'opacus'} & set(sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0
