@@ -1,0 +1,53 @@
+"""What the README and the docstrings show is what the code does."""
+
+import doctest
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from privrobust.cli import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FIRST = "pip install -e . && privrobust run experiments/quickstart.yaml"
+SECOND = 'pip install -e ".[test]" && pytest'
+
+
+def test_ci_runs_the_readmes_two_commands():
+    pattern = re.search(r"grep -E '(.+)' README.md", (ROOT / ".ci" / "run").read_text()).group(1)
+    assert re.findall(f"(?m){pattern}.*$", README) == [FIRST, SECOND]
+
+
+def test_the_python_example_runs(capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(example, {})
+    assert "accuracy" in capsys.readouterr().out
+
+
+def test_the_budget_table_is_what_the_command_prints():
+    command, shown = re.search(
+        r"```\nprivrobust (budget .*?)\n```.*?```\n(.*?)\n```", README, re.DOTALL
+    ).groups()
+    assert CliRunner().invoke(app, shlex.split(command)).output.strip() == shown
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "privrobust",
+        "privrobust.accountants",
+        "privrobust.accountants.release",
+        "privrobust.aggregators",
+        "privrobust.attacks",
+        "privrobust.selection",
+        "privrobust.spec",
+    ],
+)
+def test_docstring_examples(name):
+    outcome = doctest.testmod(importlib.import_module(name))
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
