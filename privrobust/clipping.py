@@ -1,9 +1,10 @@
 """Sums of clipped per-sample gradients, a sum a worker, without per-sample gradients.
 
 For a linear layer with input a and output gradient e, the gradient of one example is the outer
-product e a^T, so its squared norm is |e|^2 (|a|^2 + 1), the 1 for the bias (Goodfellow 2015). One
-backward pass to the layers' outputs gives every norm; scaling e by the clip factors turns the
-clipped sum of a worker into one matrix product over its batch.
+product e a^T, so its squared L2 norm is |e|^2 (|a|^2 + 1), the 1 for the bias (Goodfellow 2015),
+and by the same argument its L1 norm |e|_1 (|a|_1 + 1). One backward pass to the layers' outputs
+gives every norm; scaling e by the clip factors turns the clipped sum of a worker into one matrix
+product over its batch.
 
 Output gradients come from zero probes: each linear layer returns `output + probe`, and the loss is
 differentiated with respect to the probes. Models with other layers that hold parameters take
@@ -42,7 +43,7 @@ class ClippedSums(NamedTuple):
     sums: Tensor
     """`(lanes, workers, dim)`: sum over each worker's batch of `g * min(1, C / |g|)`"""
     norms: Tensor
-    """`(lanes, workers, pad)`: L2 norm of every example's whole gradient, 0 where padded"""
+    """`(lanes, workers, pad)`: norm of every example's whole gradient, 0 where padded"""
 
 
 class GradientSum(Protocol):
@@ -57,24 +58,25 @@ class GradientSum(Protocol):
         ...
 
 
-def gradient_sum(model: nn.Module, example: Tensor) -> GradientSum:
+def gradient_sum(model: nn.Module, example: Tensor, order: int = 2) -> GradientSum:
     """The fastest exact way for this model; warns when that is the slow one.
 
     Args:
         model: any module whose layers treat the examples of a batch independently.
         example: one input, `(*features)`, to see which way it takes through the model.
+        order: of the norm that is clipped: 2, or 1 for Laplace noise.
 
     """
     slow = _layer_without_rule(model, example)
     if slow is None:
-        return LinearLayers(model)
+        return LinearLayers(model, order)
     warnings.warn(
         f"model: layer {slow!r} ({type(model.get_submodule(slow)).__name__}) has no fast clipping "
         "rule here; per-sample gradients are computed, which is exact and slow",
         PrivRobustWarning,
         stacklevel=2,
     )
-    return PerSample(model)
+    return PerSample(model, order)
 
 
 def unflatten(model: nn.Module, parameters: Tensor) -> dict[str, Tensor]:
@@ -90,8 +92,9 @@ def unflatten(model: nn.Module, parameters: Tensor) -> dict[str, Tensor]:
 class LinearLayers:
     """For models whose only layers with parameters are `nn.Linear`, each used once on `(n, in)`."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, order: int = 2) -> None:
         self.model = model
+        self.order = order
         self.layers = {
             name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear)
         }
@@ -99,11 +102,11 @@ class LinearLayers:
     def __call__(self, parameters: Tensor, batch: Batch, clip_norms: Tensor) -> ClippedSums:
         """One backward pass to the layer outputs, then one matrix product a layer."""
         inputs, errors = self._inputs_and_errors(parameters, batch)
-        squares = torch.zeros(batch.labels.shape)
+        powers = torch.zeros(batch.labels.shape)
         for name, layer in self.layers.items():
             bias = 0.0 if layer.bias is None else 1.0
-            squares += (inputs[name].square().sum(-1) + bias) * errors[name].square().sum(-1)
-        norms = squares.sqrt_().masked_fill_(~batch.present, 0.0)
+            powers += (self._power(inputs[name]) + bias) * self._power(errors[name])
+        norms = powers.pow_(1 / self.order).masked_fill_(~batch.present, 0.0)
         factors = clip_factors(norms, clip_norms) * batch.present
         if not bool(norms.isfinite().all()):
             inputs, errors = _zero_where(factors == 0, inputs), _zero_where(factors == 0, errors)
@@ -113,6 +116,10 @@ class LinearLayers:
             for part in _layer_sums(layer, inputs[name], errors[name] * factors.unsqueeze(-1))
         ]
         return ClippedSums(sums[0] if len(sums) == 1 else torch.cat(sums, dim=-1), norms)
+
+    def _power(self, vectors: Tensor) -> Tensor:
+        """|v|^p of the p-norm: over an outer product, it is the product of the factors' powers."""
+        return vectors.abs().pow_(self.order).sum(-1)
 
     def _inputs_and_errors(
         self, parameters: Tensor, batch: Batch
@@ -156,8 +163,9 @@ class LinearLayers:
 class PerSample:
     """For any model: per-sample gradients by `vmap(grad)`, of one worker of one lane at a time."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, order: int = 2) -> None:
         self.model = model
+        self.order = order
         self._gradients = vmap(grad(self._loss), in_dims=(None, 0, 0))
 
     def __call__(self, parameters: Tensor, batch: Batch, clip_norms: Tensor) -> ClippedSums:
@@ -168,7 +176,7 @@ class PerSample:
             for worker in range(sums.shape[1]):
                 at = (lane, worker)
                 gradients = self._gradients(parameters[lane], batch.inputs[at], batch.labels[at])
-                norms[at] = gradients.norm(dim=-1).masked_fill_(~batch.present[at], 0.0)
+                norms[at] = gradients.norm(self.order, dim=-1).masked_fill_(~batch.present[at], 0.0)
                 factors = clip_factors(norms[at], clip_norm) * batch.present[at]
                 sums[at] = factors @ gradients.masked_fill_((factors == 0).unsqueeze(-1), 0)
         return ClippedSums(sums, norms)
@@ -183,6 +191,16 @@ def clip_factors(norms: Tensor, clip_norms: Tensor) -> Tensor:
     """`min(1, C / |g|)` of every norm `(lanes, ...)`, and 0 where the norm is not finite."""
     limits = clip_norms.view(clip_norms.shape + (1,) * (norms.dim() - clip_norms.dim()))
     return torch.where(norms.isfinite(), (limits / norms).clamp(max=1.0), 0.0)
+
+
+def clip_vectors(vectors: Tensor, clip_norms: Tensor, order: int = 2) -> ClippedSums:
+    """Clip whole vectors `(lanes, workers, dim)`; norms are `(lanes, workers, 1)`.
+
+    A vector that is not finite becomes 0, as with examples.
+    """
+    norms = vectors.norm(order, dim=-1, keepdim=True)
+    factors = clip_factors(norms, clip_norms)
+    return ClippedSums(vectors.masked_fill(factors == 0, 0.0) * factors, norms)
 
 
 def _zero_where(mask: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

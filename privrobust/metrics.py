@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from privrobust.accountants import Spent
 from privrobust.clipping import unflatten
 from privrobust.data import Split
+from privrobust.privacy import spent_by_worker
 from privrobust.spec import RunSpec
 
 
@@ -25,6 +26,8 @@ class RunResult:
     """(epsilon, delta), the accountant that vouches for it, and why epsilon is infinite if so."""
     history: pd.DataFrame
     """A row an evaluation: `step`, `accuracy` and `loss` on the held-out split."""
+    steps: int
+    """Steps taken: fewer than `spec.steps` where `max_epsilon` ended the run."""
     failure: str | None = None
     """Why the run ended before its last step; it then has no accuracy."""
 
@@ -42,6 +45,12 @@ class RunResult:
     def epsilon(self) -> float:
         """The run's epsilon at `spec.delta`: the largest over honest workers."""
         return self.spent.epsilon
+
+    @property
+    def epsilon_by_worker(self) -> pd.Series:
+        """What each honest worker spends; those with less data spend more."""
+        spent = [worker.epsilon for worker in spent_by_worker(self.spec)]
+        return pd.Series(spent, name="epsilon").rename_axis("worker")
 
     @property
     def diverged(self) -> bool:

@@ -21,3 +21,12 @@ class NoiseLaw(Protocol):
 def gaussian(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     """Normal noise of variance 1."""
     return torch.randn(*shape, generator=generator)
+
+
+def laplace(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Laplace noise of scale parameter 1 (variance 2): the difference of two exponentials."""
+    ours, theirs = torch.empty(2, *shape).exponential_(generator=generator)
+    return ours.sub_(theirs)
+
+
+NOISE_LAWS: dict[str, NoiseLaw] = {"gaussian": gaussian, "laplace": laplace}

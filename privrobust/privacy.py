@@ -4,19 +4,21 @@ Honest workers hold disjoint data, so a run spends the largest epsilon of any of
 composition). Everything after the noise (signs, aggregation, momentum, the attack) is free.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 
-from privrobust.accountants import Release, Spent, spend
+from privrobust.accountants import Release, Spent, max_steps, spend
 from privrobust.data import get_dataset, worker_sizes
 from privrobust.errors import SpecError
 from privrobust.spec import RunSpec
 
 # Runs of a sweep differ in much that leaves their releases alike.
 _spend = lru_cache(maxsize=4096)(spend)
+_max_steps = lru_cache(maxsize=4096)(max_steps)
 
 
 def releases(spec: RunSpec) -> list[Release]:
-    """What an honest worker sends over the whole run, one record for each size of local data.
+    """What each honest worker would send in `spec.steps` steps.
 
     Raises:
         SpecError: more examples are expected in a batch than a worker holds (q > 1), or a worker
@@ -29,26 +31,62 @@ def releases(spec: RunSpec) -> list[Release]:
             f"batch_size: {spec.batch_size:g} is more than the {min(sizes)} examples of an honest "
             f"worker (sampling rate above 1); accepted: at most {min(sizes)}"
         )
-    return [
-        Release(
-            noise=spec.noise,
-            noise_scale=spec.noise_scale,
-            clip_norm=spec.clip_norm,
-            grad_norm_bound=spec.grad_norm_bound,
-            batch_size=spec.batch_size,
-            dataset_size=size,
-            steps=spec.steps,
-        )
-        for size in sorted(set(sizes))
-    ]
+    return [_release(spec, size) for size in sizes]
 
 
-def spent(spec: RunSpec) -> Spent:
-    """The run's (epsilon, delta) and who vouches for it: the most that any honest worker spends.
+def _release(spec: RunSpec, examples: int) -> Release:
+    """The release of a worker that holds so many examples."""
+    release = Release(
+        noise=spec.noise,
+        noise_scale=spec.noise_scale,
+        clip_norm=spec.clip_norm,
+        grad_norm_bound=spec.grad_norm_bound,
+        batch_size=spec.batch_size,
+        dataset_size=examples,
+        steps=spec.steps,
+    )
+    if spec.unit == "example":
+        return release
+    participants = spec.worker_sampling_rate * spec.honest
+    return replace(release, unit="worker", batch_size=participants, dataset_size=spec.honest)
+
+
+def steps_within_budget(spec: RunSpec) -> int:
+    """How many of its steps the run takes: all, or as many as `max_epsilon` allows.
+
+    Known before the run, as the budget depends on public numbers alone.
+
+    Raises:
+        SpecError: as `releases`, or the first step already spends more than `max_epsilon`.
+
+    """
+    steps = spec.steps
+    if spec.max_epsilon is None:
+        return steps
+    for release in set(releases(spec)):
+        if release.not_private_reason:
+            raise SpecError(f"max_epsilon: {spec.max_epsilon:g}: {release.not_private_reason}")
+        if _spend(release, spec.delta, spec.accountant).epsilon > spec.max_epsilon:
+            once = replace(release, steps=1)
+            allowed = _max_steps(once, spec.max_epsilon, spec.delta, spec.accountant)
+            steps = min(steps, allowed)
+    return steps
+
+
+def spent_by_worker(spec: RunSpec) -> list[Spent]:
+    """What each honest worker spends in the steps that the run takes.
 
     Raises:
         SpecError: as `releases`, or the accountant does not support them.
 
     """
-    each = [_spend(release, spec.delta, spec.accountant) for release in releases(spec)]
-    return max(each, key=lambda worker: worker.epsilon)
+    steps = steps_within_budget(spec)
+    return [
+        _spend(replace(release, steps=steps), spec.delta, spec.accountant)
+        for release in releases(spec)
+    ]
+
+
+def spent(spec: RunSpec) -> Spent:
+    """The run's (epsilon, delta) and who vouches for it: the most that any honest worker spends."""
+    return max(spent_by_worker(spec), key=lambda worker: worker.epsilon)

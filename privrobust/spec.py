@@ -42,7 +42,7 @@ class AttackSpec(BaseModel):
         return get_attack(self.name, **self.parameters)
 
     def __str__(self) -> str:
-        inside = ", ".join(f"{name}={value:g}" for name, value in self.parameters.items())
+        inside = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
         return f"{self.name}({inside})" if inside else self.name
 
 
@@ -76,13 +76,17 @@ class RunSpec(BaseModel):
     """f"""
     attack: Annotated[AttackSpec | None, BeforeValidator(_read_attack)] = None
     aggregator: str = "median"
-    noise: Literal["gaussian"] = "gaussian"
+    noise: Literal["gaussian", "laplace"] = "gaussian"
     noise_scale: float = Field(0.0, ge=0)
-    """b, per worker, step and coordinate."""
+    """b, per worker, step and coordinate: standard deviation, or Laplace's scale parameter."""
     clip_norm: float | None = Field(None, gt=0)
-    """C, the L2 norm that each example's gradient is clipped to; None clips nothing."""
+    """C, the norm that each unit's gradient is clipped to (L2; L1 under Laplace noise)."""
     grad_norm_bound: float | None = Field(None, gt=0)
-    """G, proven for every example's gradient, instead of clipping; checked at every step."""
+    """G, proven for that norm, instead of clipping; checked at every step."""
+    unit: Literal["example", "worker"] = "example"
+    """What privacy protects and clipping bounds: each example, or each worker's whole vector."""
+    worker_sampling_rate: float = Field(1.0, gt=0, le=1)
+    """With unit `worker`: the probability that a worker takes part in a step."""
     batch_size: float = Field(32, gt=0)
     """B, the expected batch size of a worker and the divisor of its sum."""
     steps: int = Field(300, ge=1)
@@ -94,6 +98,8 @@ class RunSpec(BaseModel):
     delta: float = Field(1e-5, gt=0, lt=1)
     accountant: str = "auto"
     """Which accountant turns b into epsilon; `auto` takes the tightest upper bound."""
+    max_epsilon: float | None = Field(None, gt=0)
+    """Training ends before the step that would spend more."""
     evaluate_on: Literal["test", "validation"] = "test"
     evaluate_every: int = Field(10, ge=1)
     """Steps between evaluations; the last step is always one."""
@@ -160,6 +166,11 @@ class RunSpec(BaseModel):
         if self.clip_norm is not None and self.grad_norm_bound is not None:
             raise SpecError(
                 "clip_norm, grad_norm_bound: give one of them; a bound replaces clipping"
+            )
+        if self.unit == "example" and self.worker_sampling_rate < 1:
+            raise SpecError(
+                f"worker_sampling_rate: {self.worker_sampling_rate:g} needs unit: worker; "
+                "with unit: example every worker takes part in every step"
             )
         attack = self.attack.build() if self.attack else None
         if self.byzantine == 0:

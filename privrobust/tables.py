@@ -151,11 +151,15 @@ def _legend(runs: pd.DataFrame, reasons: list[str]) -> Iterator[str]:
         for name, bound in bounds.drop_duplicates().itertuples(index=False)
     ]
     if used:
+        unit = " or ".join(runs["unit"].unique())
         deltas = ", ".join(f"{delta:g}" for delta in runs["delta"].unique())
-        yield f"epsilon: at delta = {deltas}, by {', '.join(used)}; one example added or removed,"
+        yield f"epsilon: at delta = {deltas}, by {', '.join(used)}; one {unit} added or removed,"
         yield "against whoever sees every message of one run; the largest over honest workers."
     for mark, reason in zip(_MARKS, reasons, strict=False):
         yield f"{mark} not private: {reason}."
+    ended = runs["steps_taken"][runs["steps_taken"] < runs["steps"]]
+    if len(ended):
+        yield f"max_epsilon ended {len(ended)} runs, after {ended.min()} to {ended.max()} steps."
     if runs["diverged"].any():
         yield f"{_DIVERGED} in some seed the model's outputs stopped being finite."
     if runs["failure"].notna().any():

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from privrobust.aggregators import Aggregator, get_aggregator
 from privrobust.attacks import Attack
-from privrobust.clipping import Batch, gradient_sum
+from privrobust.clipping import Batch, clip_vectors, gradient_sum
 from privrobust.data import Dataset, get_dataset, partition, worker_sizes
 from privrobust.errors import PrivRobustError
 from privrobust.metrics import Evaluation, RunResult, evaluate
 from privrobust.models import build_model, flat_parameters
-from privrobust.perturbation import gaussian
-from privrobust.privacy import spent
+from privrobust.perturbation import NOISE_LAWS
+from privrobust.privacy import spent, steps_within_budget
 from privrobust.sampling import poisson_batches, stream
 from privrobust.spec import RunSpec
 
@@ -51,7 +51,10 @@ def lane_shape(spec: RunSpec) -> tuple[object, ...]:
         spec.model,
         spec.honest,
         spec.batch_size,
-        spec.steps,
+        steps_within_budget(spec),
+        spec.noise,
+        spec.unit,
+        spec.worker_sampling_rate,
         spec.evaluate_on,
         spec.evaluate_every,
     )
@@ -71,8 +74,8 @@ def train_lanes(
         `failure` in place of an accuracy.
 
     """
-    order = sorted(range(len(specs)), key=lambda index: _rule_name(specs[index]))
-    lanes = [specs[index] for index in order]
+    places = sorted(range(len(specs)), key=lambda index: _rule_name(specs[index]))
+    lanes = [specs[place] for place in places]
     budgets = [spent(spec) for spec in lanes]
 
     shared = lanes[0]
@@ -82,14 +85,19 @@ def train_lanes(
         for spec in lanes
     }
     model = models[shared.seed]
-    gradients = gradient_sum(model, dataset.train.inputs[0])
-    batches = _batches(lanes, dataset)
+    order = 1 if shared.noise == "laplace" else 2
+    gradients = gradient_sum(model, dataset.train.inputs[0], order)
+    steps = steps_within_budget(shared)
+    batches = _batches(lanes, dataset, steps)
+    participation = _Participation(lanes)
     noise = _Noise(lanes)
     bound = _Bound(lanes)
     rules = list(_rules(lanes))
     held_out = dataset.held_out(shared.evaluate_on)
 
     clip_norms = _column(lanes, lambda spec: spec.clip_norm or torch.inf).flatten()
+    unclipped = torch.full_like(clip_norms, torch.inf)
+    example_clip_norms = clip_norms if shared.unit == "example" else unclipped
     learning_rate = _column(lanes, lambda spec: spec.learning_rate)
     momentum = _column(lanes, lambda spec: spec.momentum)
     parameters = torch.stack([flat_parameters(models[spec.seed]) for spec in lanes])
@@ -97,23 +105,27 @@ def train_lanes(
     evaluations: dict[int, Evaluation] = {}
 
     for step, batch in enumerate(batches, start=1):
-        clipped = gradients(parameters, batch, clip_norms)
-        bound.check(step, clipped.norms)
-        honest = noise.perturb(clipped.sums.div_(shared.batch_size))
+        vectors, norms = gradients(parameters, batch, example_clip_norms)
+        vectors /= shared.batch_size
+        if shared.unit == "worker":
+            vectors, norms = clip_vectors(vectors, clip_norms, order)
+            vectors = participation.draw(vectors)
+        bound.check(step, norms)
+        honest = noise.perturb(vectors)
         update = torch.cat([rule(honest[rule.lanes]) for rule in rules])
         velocity = velocity.mul_(momentum).add_(update)
         parameters -= learning_rate * velocity
-        if step % shared.evaluate_every == 0 or step == shared.steps:
+        if step % shared.evaluate_every == 0 or step == steps:
             evaluations[step] = evaluate(model, parameters, held_out)
         on_step()
         if bound.broken_by_all():
             break
 
     results: list[RunResult] = [None] * len(lanes)  # type: ignore[list-item]
-    for lane, index in enumerate(order):
+    for lane, place in enumerate(places):
         history = _history(evaluations, lane)
         failure = bound.failures.get(lane)
-        results[index] = RunResult(lanes[lane], budgets[lane], history, failure)
+        results[place] = RunResult(lanes[lane], budgets[lane], history, steps, failure)
     return results
 
 
@@ -148,7 +160,7 @@ def _rules(lanes: Sequence[RunSpec]) -> Iterator[_Rule]:
         start = stretch.stop
 
 
-def _batches(lanes: Sequence[RunSpec], dataset: Dataset) -> Iterator[Batch]:
+def _batches(lanes: Sequence[RunSpec], dataset: Dataset, steps: int) -> Iterator[Batch]:
     """Every lane's Poisson batches, step by step; lanes of equal seed draw equal ones."""
     shared, train = lanes[0], dataset.train
     sizes = worker_sizes(len(train), shared.honest)
@@ -157,7 +169,7 @@ def _batches(lanes: Sequence[RunSpec], dataset: Dataset) -> Iterator[Batch]:
     tables = torch.stack([_deal(train.labels, sizes, *deal) for deal in deals])
     streams = [stream(seed, "batches") for seed in seeds]
     drawn_by = torch.tensor([seeds.index(seed) for seed, _ in deals])
-    for slots, present in poisson_batches(sizes, shared.batch_size, shared.steps, streams):
+    for slots, present in poisson_batches(sizes, shared.batch_size, steps, streams):
         examples = tables.gather(-1, slots[drawn_by])
         yield Batch(
             train.inputs[examples][deal_of], train.labels[examples][deal_of], present[seed_of]
@@ -172,10 +184,30 @@ def _deal(labels: Tensor, sizes: list[int], seed: int, heterogeneity: float) -> 
     return table
 
 
+class _Participation:
+    """Which honest workers take part in a step; one that sits out still sends pure noise."""
+
+    def __init__(self, lanes: Sequence[RunSpec]) -> None:
+        seeds, self._seed_of = _distinct([spec.seed for spec in lanes])
+        self._streams = [stream(seed, "participation") for seed in seeds]
+        self._rate = lanes[0].worker_sampling_rate
+
+    def draw(self, vectors: Tensor) -> Tensor:
+        """Zero the vectors `(lanes, honest, dim)` of those that sit out."""
+        if self._rate == 1:
+            return vectors
+        draws = [
+            torch.rand(vectors.shape[1], dtype=torch.float64, generator=stream) < self._rate
+            for stream in self._streams
+        ]
+        return vectors * torch.stack(draws)[self._seed_of].unsqueeze(-1)
+
+
 class _Noise:
     """The noise of every honest worker: b times a draw of the run's own stream."""
 
     def __init__(self, lanes: Sequence[RunSpec]) -> None:
+        self._law = NOISE_LAWS[lanes[0].noise]
         seeds, self._seed_of = _distinct([spec.seed for spec in lanes])
         self._streams = [stream(seed, "noise") for seed in seeds]
         self._scales = _column(lanes, lambda spec: spec.noise_scale).unsqueeze(-1)
@@ -184,12 +216,12 @@ class _Noise:
         """Add `b * xi` to averaged gradients `(lanes, honest, dim)`, in place."""
         if not bool(self._scales.any()):
             return averages
-        draws = torch.stack([gaussian(averages.shape[1:], stream) for stream in self._streams])
+        draws = torch.stack([self._law(averages.shape[1:], stream) for stream in self._streams])
         return averages.add_(draws[self._seed_of].mul_(self._scales))
 
 
 class _Bound:
-    """Holds every example's gradient against the bound that a run claims for it."""
+    """Holds every unit's gradient against the bound that a run claims for it."""
 
     def __init__(self, lanes: Sequence[RunSpec]) -> None:
         self.failures: dict[int, str] = {}

@@ -1,5 +1,36 @@
+import pytest
+import torch
 from hypothesis import settings
+
+from privrobust import training
 
 # The same examples at every run: a failure is always the code's doing.
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 settings.load_profile("fixed")
+
+
+class Recorder:
+    """Keeps the messages of every step and never moves the model."""
+
+    message = "vector"
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, messages):
+        self.seen.append(messages.clone())
+        return torch.zeros(messages.shape[0], messages.shape[-1])
+
+
+@pytest.fixture
+def messages_of(monkeypatch):
+    """Messages `(steps, lanes, workers, dim)` that runs send from their initial parameters."""
+
+    def messages(*specs):
+        recorder = Recorder()
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "get_aggregator", lambda name: recorder)
+            training.train_lanes(specs)
+        return torch.stack(recorder.seen)
+
+    return messages

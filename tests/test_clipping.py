@@ -10,6 +10,7 @@ from privrobust.clipping import (
     LinearLayers,
     PerSample,
     clip_factors,
+    clip_vectors,
     gradient_sum,
     unflatten,
 )
@@ -35,7 +36,7 @@ def draw(model, lanes, workers, pad, seed, present=0.6):
     return torch.randn(lanes, dim, generator=generator), batch
 
 
-def reference(model, parameters, batch, clip_norms):
+def reference(model, parameters, batch, clip_norms, order=2):
     """One example at a time, by plain autograd."""
     lanes, workers, pad = batch.labels.shape
     sums = torch.zeros(lanes, workers, parameters.shape[-1])
@@ -47,7 +48,7 @@ def reference(model, parameters, batch, clip_norms):
         logits = model(batch.inputs[lane, worker, place].unsqueeze(0))
         cross_entropy(logits, batch.labels[lane, worker, place].unsqueeze(0)).backward()
         gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
-        sums[lane, worker] += gradient * min(1.0, clip_norms[lane] / gradient.norm())
+        sums[lane, worker] += gradient * min(1.0, clip_norms[lane] / gradient.norm(order))
     return sums
 
 
@@ -62,27 +63,29 @@ def assert_close(ours, theirs):
     bias=st.booleans(),
     clip_norm=st.sampled_from([1e-3, 0.5, 2.0, torch.inf]),
     present=st.sampled_from([0.0, 0.5, 1.0]),
+    order=st.sampled_from([1, 2]),
     seed=st.integers(0, 10**6),
 )
-@settings(max_examples=25)
+@settings(max_examples=30)
 def test_sums_are_those_of_one_example_at_a_time(
-    way, shape, hidden, bias, clip_norm, present, seed
+    way, shape, hidden, bias, clip_norm, present, order, seed
 ):
     model = mlp(hidden, bias)
     parameters, batch = draw(model, *shape, seed, present)
     clip_norms = clip_norm * torch.arange(1, shape[0] + 1)
-    ours = way(model)(parameters, batch, clip_norms)
-    assert_close(ours.sums, reference(model, parameters, batch, clip_norms))
+    ours = way(model, order)(parameters, batch, clip_norms)
+    assert_close(ours.sums, reference(model, parameters, batch, clip_norms, order))
 
 
+@pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("way", [LinearLayers, PerSample])
-def test_norms_are_of_whole_gradients_and_zero_where_padded(way):
+def test_norms_are_of_whole_gradients_and_zero_where_padded(way, order):
     model = mlp(3)
     parameters, batch = draw(model, 1, 2, 3, seed=1)
     single = Batch(*(part.view(1, 6, 1, *part.shape[3:]) for part in batch))
-    norms = way(model)(parameters, batch, torch.tensor([torch.inf])).norms
+    norms = way(model, order)(parameters, batch, torch.tensor([torch.inf])).norms
     sums = way(model)(parameters, single, torch.tensor([torch.inf])).sums
-    torch.testing.assert_close(norms.flatten(), sums.norm(dim=-1).flatten())
+    torch.testing.assert_close(norms.flatten(), sums.norm(order, dim=-1).flatten())
     assert (norms[~batch.present] == 0).all()
 
 
@@ -113,6 +116,17 @@ def test_hostile_padding_adds_nothing():
 def test_no_clipped_norm_exceeds_the_bound(norm, clip_norm):
     norms, limits = torch.tensor([[norm]]), torch.tensor([clip_norm])
     assert float(clip_factors(norms, limits) * norms) <= clip_norm * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_whole_vectors_are_clipped_and_vanish_where_not_finite(order):
+    vectors = torch.tensor([[[3.0, -4.0], [0.3, 0.4], [torch.nan, 1.0], [torch.inf, 0.0]]])
+    clipped = clip_vectors(vectors, torch.tensor([2.0]), order)
+    lengths = clipped.sums.norm(order, dim=-1)[0]
+    assert lengths[0].item() == pytest.approx(2.0)
+    assert torch.equal(clipped.sums[0, 1], vectors[0, 1])
+    assert lengths[2:].tolist() == [0, 0]
+    assert clipped.norms[0, 0].item() == {1: 7.0, 2: 5.0}[order]
 
 
 class UsedTwice(nn.Module):

@@ -20,6 +20,7 @@ def frame(*runs):
             {
                 **spec.model_dump(mode="json"),
                 "accuracy": accuracy,
+                "steps_taken": spec.steps,
                 "diverged": False,
                 "failure": None,
                 "epsilon": 6.721 if spec.noise_scale else math.inf,
@@ -93,6 +94,11 @@ def test_diverged_and_failed_runs_are_marked():
     text = shown(runs)
     assert "91.0†±2.5" in text
     assert "failed: grad_norm_bound: too long" in text
+
+
+def test_runs_that_max_epsilon_ended_are_told():
+    text = shown(RUNS.assign(steps_taken=[300, 120, 300, 80, 300, 300, 300, 300, 300]))
+    assert "max_epsilon ended 2 runs, after 80 to 120 steps." in text
 
 
 def test_rows_are_told_apart_by_what_varies_by_itself():

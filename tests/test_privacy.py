@@ -1,0 +1,146 @@
+"""What a run sends is what its release says, and its steps are those its budget allows."""
+
+import math
+
+import pytest
+import torch
+from scipy import stats
+
+from privrobust import RunSpec, train, training
+from privrobust.accountants import epsilon
+from privrobust.data import get_dataset
+from privrobust.errors import PrivRobustError, SpecError
+from privrobust.grid import expand
+from privrobust.privacy import releases, spent, spent_by_worker, steps_within_budget
+
+SHORT = {"clip_norm": 0.5, "noise_scale": 0.2, "steps": 30, "honest": 5, "evaluate_every": 10}
+LAWS = {"gaussian": stats.norm, "laplace": stats.laplace}
+MODES = [
+    {"noise": noise, "unit": unit} for noise in ("gaussian", "laplace")
+    for unit in ("example", "worker")
+]  # fmt: skip
+
+
+def noise_of(messages_of, spec):
+    quiet = RunSpec(**{**spec.model_dump(), "noise_scale": 0.0})
+    return (messages_of(spec) - messages_of(quiet)).double()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_noise_is_what_was_accounted(messages_of, mode):
+    """97,500 draws over 150 messages; the scale is the release's sigma times its contribution."""
+    spec = RunSpec(**SHORT, **mode)
+    (release,) = {(r.noise_multiplier, r.contribution) for r in releases(spec)}
+    noise = noise_of(messages_of, spec) / math.prod(release)
+    law = LAWS[spec.noise]
+    assert stats.kstest(noise.flatten(), law.cdf).pvalue > 1e-7
+    kurtosis = law.stats(moments="k") + 2
+    spread = 6 * math.sqrt(float(kurtosis) / noise.numel())
+    assert float(noise.square().mean()) / law.var() == pytest.approx(1, abs=spread)
+    vectors = noise.flatten(0, 2)
+    products = (vectors @ vectors.T)[~torch.eye(len(vectors), dtype=torch.bool)]
+    limit = 7.5 * law.var() * vectors.shape[-1] ** 0.5  # 11,175 pairs: false alarm below 1e-6
+    assert float(products.abs().max()) < limit
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_one_unit_moves_a_message_by_at_most_its_contribution(messages_of, monkeypatch, mode):
+    """One unit's data is exchanged under the same draws: taken out and put in, twice C."""
+    spec = RunSpec(**SHORT, **mode)
+    (contribution,) = {release.contribution for release in releases(spec)}
+    before = messages_of(spec)
+    digits = get_dataset("digits")
+    (mine, *_) = training.partition(digits.train.labels, 5, 0.0, spec.seed)
+    inputs = digits.train.inputs.clone()
+    inputs[mine if spec.unit == "worker" else mine[:1]] = -1e4
+    changed = type(digits.train)(inputs, digits.train.labels)
+    neighbour = type(digits)("digits", changed, digits.validation, digits.test, 10)
+    monkeypatch.setattr(training, "get_dataset", lambda name: neighbour)
+    order = 1 if spec.noise == "laplace" else 2
+    moved = (messages_of(spec) - before).norm(order, dim=-1)
+    # half of a float32 ulp a coordinate, at the size of the noise: 650 of them in the L1 norm
+    rounding = 650 * 2e-7 if order == 1 else 2e-6
+    assert 0 < float(moved[..., 0].max()) <= 2 * contribution + rounding
+    assert float(moved[..., 1:].max()) == 0
+
+
+def test_messages_of_the_worker_unit_are_clipped_averages(messages_of):
+    spec = {**SHORT, "noise_scale": 0.0}
+    whole = messages_of(RunSpec(**{**spec, "unit": "worker", "clip_norm": 1e9}))
+    unclipped = messages_of(RunSpec(**{**spec, "clip_norm": None}))
+    assert torch.equal(whole, unclipped)
+    clipped = messages_of(RunSpec(**{**spec, "unit": "worker"}))
+    torch.testing.assert_close(clipped.norm(dim=-1), whole.norm(dim=-1).clamp(max=0.5))
+
+
+def test_a_worker_that_sits_out_sends_pure_noise(messages_of):
+    settings = {**SHORT, "unit": "worker", "steps": 200}
+    sampled = RunSpec(**settings, worker_sampling_rate=0.3)
+    noise = noise_of(messages_of, RunSpec(**settings))
+    sent = messages_of(sampled).double()
+    sits_out = ((sent - noise).norm(dim=-1) < 1e-4).flatten()
+    assert abs(float(sits_out.float().mean()) - 0.7) < 6 * math.sqrt(0.21 / 1000)
+    assert {(release.sampling_rate, release.unit) for release in releases(sampled)} == {
+        (0.3, "worker")
+    }
+    assert spent(sampled).epsilon < spent(RunSpec(**settings)).epsilon
+
+
+def test_a_bound_on_worker_vectors_is_checked_on_them():
+    settings = {**SHORT, "clip_norm": None, "unit": "worker"}
+    train(RunSpec(**settings, grad_norm_bound=3.0))  # examples exceed 3, their averages do not
+    with pytest.raises(PrivRobustError, match=r"above the bound 0\.01"):
+        train(RunSpec(**settings, grad_norm_bound=0.01))
+
+
+def test_a_run_spends_what_its_most_exposed_worker_spends():
+    spec = RunSpec(**SHORT)
+    each = [worker.epsilon for worker in spent_by_worker(spec)]
+    sizes = [release.dataset_size for release in releases(spec)]
+    assert sizes == [252, 252, 251, 251, 251]
+    assert each == [epsilon(release) for release in releases(spec)]
+    assert each[4] > each[0]
+    result = train(spec)
+    assert result.epsilon == max(each)
+    assert result.epsilon_by_worker.tolist() == each
+
+
+@pytest.mark.parametrize("accountant", ["auto", "rdp"])
+def test_max_epsilon_ends_training_before_the_step_that_would_exceed_it(accountant):
+    settings = {**SHORT, "steps": 60, "accountant": accountant}
+    whole = train(RunSpec(**settings))
+    limit = 0.7 * whole.epsilon
+    result = train(RunSpec(**settings, max_epsilon=limit))
+    assert result.epsilon <= limit
+    assert result.steps == steps_within_budget(result.spec) < 60
+    assert result.history["step"].iloc[-1] == result.steps
+    assert spent(RunSpec(**{**settings, "steps": result.steps + 1})).epsilon > limit
+    shared = result.history["step"] % 10 == 0
+    assert result.history[shared].equals(whole.history.iloc[: int(shared.sum())])
+
+
+def test_an_ample_budget_ends_nothing():
+    result = train(RunSpec(**SHORT, max_epsilon=1e6))
+    assert result.steps == 30
+
+
+def test_runs_that_end_at_different_steps_train_apart(tmp_path):
+    runs = expand({**SHORT, "grid": {"max_epsilon": [0.05, 0.1, 1e6]}})
+    assert len({training.lane_shape(run) for run in runs}) == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_epsilon": 1e-4}, "one step alone spends .* above epsilon = 0.0001"),
+        ({"max_epsilon": 1.0, "noise_scale": 0.0}, r"max_epsilon: 1: no noise \(b = 0\)"),
+        ({"max_epsilon": 1.0, "clip_norm": None}, "max_epsilon: 1: no clipping and no gradient"),
+        ({"max_epsilon": 0.0}, "max_epsilon: 0.0 is not accepted"),
+        ({"worker_sampling_rate": 0.5}, "worker_sampling_rate: 0.5 needs unit: worker"),
+        ({"unit": "worker", "worker_sampling_rate": 0}, "worker_sampling_rate: 0 is not accepted"),
+        ({"noise": "laplace", "accountant": "rdp"}, "rdp does not support laplace noise"),
+    ],
+)
+def test_budgets_that_cannot_be_kept(settings, message):
+    with pytest.raises(SpecError, match=message):
+        train(RunSpec(**{**SHORT, **settings}))
