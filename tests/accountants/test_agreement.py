@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_releases import release
 
 from privrobust.accountants import Release, available_accountants, delta, epsilon
 from privrobust.accountants.pld import TOLERANCE
 from privrobust.errors import SpecError
-from tests.accountants.settings import release
 
 UPPER_BOUNDS = ("pld", "prv", "rdp", "moments", "basic")
 

@@ -1,9 +1,9 @@
 """Values printed in papers, or computed independently of this project, at delta = 1e-5."""
 
 import pytest
+from made_releases import release
 
 from privrobust.accountants import Release, epsilon, spend
-from tests.accountants.settings import release
 
 ABADI = (0.01, 4.0, 10_000)
 

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from made_releases import release
 
 from privrobust.accountants import (
     Accountant,
@@ -18,7 +19,6 @@ from privrobust.accountants import (
 )
 from privrobust.accountants.mechanism import Composition
 from privrobust.errors import SpecError
-from tests.accountants.settings import release
 
 
 class Failing(Accountant):
