@@ -6,28 +6,23 @@ parameters are `(lanes, dim)`, messages `(lanes, workers, dim)`, and a single ru
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from privrobust.aggregators import Aggregator, get_aggregator
 from privrobust.attacks import Attack
-from privrobust.clipping import Batch, clip_vectors, gradient_sum
+from privrobust.clipping import Batch
 from privrobust.data import Dataset, get_dataset, partition, worker_sizes
 from privrobust.errors import PrivRobustError
+from privrobust.honest import Clipping, Perturbation, column, distinct
 from privrobust.metrics import Evaluation, RunResult, evaluate
 from privrobust.models import build_model, flat_parameters
-from privrobust.perturbation import NOISE_LAWS
 from privrobust.privacy import spent, steps_within_budget
 from privrobust.sampling import poisson_batches, stream
 from privrobust.spec import RunSpec
-
-T = TypeVar("T")
-
-# Relative slack when norms are held against a proven bound: float32 rounding, not the gradient.
-_BOUND_SLACK = 1e-5
 
 
 def train(spec: RunSpec) -> RunResult:
@@ -74,59 +69,54 @@ def train_lanes(
         `failure` in place of an accuracy.
 
     """
-    places = sorted(range(len(specs)), key=lambda index: _rule_name(specs[index]))
+    places = sorted(range(len(specs)), key=lambda place: _rule_key(specs[place]))
     lanes = [specs[place] for place in places]
     budgets = [spent(spec) for spec in lanes]
 
     shared = lanes[0]
-    dataset = get_dataset(shared.dataset)
-    models = {
-        spec.seed: build_model(spec.model, dataset.features, dataset.classes, spec.seed)
-        for spec in lanes
-    }
-    model = models[shared.seed]
-    order = 1 if shared.noise == "laplace" else 2
-    gradients = gradient_sum(model, dataset.train.inputs[0], order)
     steps = steps_within_budget(shared)
-    batches = _batches(lanes, dataset, steps)
-    participation = _Participation(lanes)
-    noise = _Noise(lanes)
-    bound = _Bound(lanes)
-    rules = list(_rules(lanes))
+    dataset = get_dataset(shared.dataset)
     held_out = dataset.held_out(shared.evaluate_on)
-
-    clip_norms = _column(lanes, lambda spec: spec.clip_norm or torch.inf).flatten()
-    unclipped = torch.full_like(clip_norms, torch.inf)
-    example_clip_norms = clip_norms if shared.unit == "example" else unclipped
-    learning_rate = _column(lanes, lambda spec: spec.learning_rate)
-    momentum = _column(lanes, lambda spec: spec.momentum)
-    parameters = torch.stack([flat_parameters(models[spec.seed]) for spec in lanes])
+    model, parameters = _initial(lanes, dataset)
+    clip = Clipping(lanes, model, dataset.train.inputs[0])
+    perturb = Perturbation(lanes)
+    rules = list(_rules(lanes))
+    learning_rate = column(lanes, lambda spec: spec.learning_rate)
+    momentum = column(lanes, lambda spec: spec.momentum)
     velocity = torch.zeros_like(parameters)
     evaluations: dict[int, Evaluation] = {}
 
-    for step, batch in enumerate(batches, start=1):
-        vectors, norms = gradients(parameters, batch, example_clip_norms)
-        vectors /= shared.batch_size
-        if shared.unit == "worker":
-            vectors, norms = clip_vectors(vectors, clip_norms, order)
-            vectors = participation.draw(vectors)
-        bound.check(step, norms)
-        honest = noise.perturb(vectors)
+    for step, batch in enumerate(_batches(lanes, dataset, steps), start=1):
+        honest = perturb(clip(step, parameters, batch))
         update = torch.cat([rule(honest[rule.lanes]) for rule in rules])
-        velocity = velocity.mul_(momentum).add_(update)
-        parameters -= learning_rate * velocity
+        velocity = momentum * velocity + update
+        parameters = parameters - learning_rate * velocity
         if step % shared.evaluate_every == 0 or step == steps:
             evaluations[step] = evaluate(model, parameters, held_out)
         on_step()
-        if bound.broken_by_all():
+        if clip.bound.broken_by_all():
             break
 
-    results: list[RunResult] = [None] * len(lanes)  # type: ignore[list-item]
-    for lane, place in enumerate(places):
-        history = _history(evaluations, lane)
-        failure = bound.failures.get(lane)
-        results[place] = RunResult(lanes[lane], budgets[lane], history, steps, failure)
-    return results
+    results = {
+        place: RunResult(
+            spec=lanes[lane],
+            spent=budgets[lane],
+            history=_history(evaluations, lane),
+            steps=steps,
+            failure=clip.bound.failures.get(lane),
+        )
+        for lane, place in enumerate(places)
+    }
+    return [results[place] for place in range(len(specs))]
+
+
+def _initial(lanes: Sequence[RunSpec], dataset: Dataset) -> tuple[nn.Module, Tensor]:
+    """The model, and the parameters `(lanes, dim)` that every lane's seed starts it from."""
+    seeds, seed_of = distinct([spec.seed for spec in lanes])
+    models = [
+        build_model(lanes[0].model, dataset.features, dataset.classes, seed) for seed in seeds
+    ]
+    return models[0], torch.stack([flat_parameters(model) for model in models])[seed_of]
 
 
 class _Rule(NamedTuple):
@@ -144,14 +134,14 @@ class _Rule(NamedTuple):
         return self.aggregator(messages)
 
 
-def _rule_name(spec: RunSpec) -> tuple[str, str, int]:
-    return spec.aggregator, str(spec.attack), spec.byzantine
+def _rule_key(spec: RunSpec) -> tuple[str, str, int]:
+    return spec.aggregator, repr(spec.attack), spec.byzantine
 
 
 def _rules(lanes: Sequence[RunSpec]) -> Iterator[_Rule]:
     """One rule for every stretch of lanes that share it."""
     start = 0
-    for _, group in groupby(lanes, key=_rule_name):
+    for _, group in groupby(lanes, key=_rule_key):
         members = list(group)
         spec = members[0]
         stretch = slice(start, start + len(members))
@@ -164,8 +154,8 @@ def _batches(lanes: Sequence[RunSpec], dataset: Dataset, steps: int) -> Iterator
     """Every lane's Poisson batches, step by step; lanes of equal seed draw equal ones."""
     shared, train = lanes[0], dataset.train
     sizes = worker_sizes(len(train), shared.honest)
-    seeds, seed_of = _distinct([spec.seed for spec in lanes])
-    deals, deal_of = _distinct([(spec.seed, spec.heterogeneity) for spec in lanes])
+    seeds, seed_of = distinct([spec.seed for spec in lanes])
+    deals, deal_of = distinct([(spec.seed, spec.heterogeneity) for spec in lanes])
     tables = torch.stack([_deal(train.labels, sizes, *deal) for deal in deals])
     streams = [stream(seed, "batches") for seed in seeds]
     drawn_by = torch.tensor([seeds.index(seed) for seed, _ in deals])
@@ -182,81 +172,6 @@ def _deal(labels: Tensor, sizes: list[int], seed: int, heterogeneity: float) -> 
     for row, indices in zip(table, partition(labels, len(sizes), heterogeneity, seed), strict=True):
         row[: len(indices)] = indices
     return table
-
-
-class _Participation:
-    """Which honest workers take part in a step; one that sits out still sends pure noise."""
-
-    def __init__(self, lanes: Sequence[RunSpec]) -> None:
-        seeds, self._seed_of = _distinct([spec.seed for spec in lanes])
-        self._streams = [stream(seed, "participation") for seed in seeds]
-        self._rate = lanes[0].worker_sampling_rate
-
-    def draw(self, vectors: Tensor) -> Tensor:
-        """Zero the vectors `(lanes, honest, dim)` of those that sit out."""
-        if self._rate == 1:
-            return vectors
-        draws = [
-            torch.rand(vectors.shape[1], dtype=torch.float64, generator=stream) < self._rate
-            for stream in self._streams
-        ]
-        return vectors * torch.stack(draws)[self._seed_of].unsqueeze(-1)
-
-
-class _Noise:
-    """The noise of every honest worker: b times a draw of the run's own stream."""
-
-    def __init__(self, lanes: Sequence[RunSpec]) -> None:
-        self._law = NOISE_LAWS[lanes[0].noise]
-        seeds, self._seed_of = _distinct([spec.seed for spec in lanes])
-        self._streams = [stream(seed, "noise") for seed in seeds]
-        self._scales = _column(lanes, lambda spec: spec.noise_scale).unsqueeze(-1)
-
-    def perturb(self, averages: Tensor) -> Tensor:
-        """Add `b * xi` to averaged gradients `(lanes, honest, dim)`, in place."""
-        if not bool(self._scales.any()):
-            return averages
-        draws = torch.stack([self._law(averages.shape[1:], stream) for stream in self._streams])
-        return averages.add_(draws[self._seed_of].mul_(self._scales))
-
-
-class _Bound:
-    """Holds every unit's gradient against the bound that a run claims for it."""
-
-    def __init__(self, lanes: Sequence[RunSpec]) -> None:
-        self.failures: dict[int, str] = {}
-        self._claimed = {
-            lane: spec.grad_norm_bound
-            for lane, spec in enumerate(lanes)
-            if spec.grad_norm_bound is not None
-        }
-        self._lanes = len(lanes)
-
-    def check(self, step: int, norms: Tensor) -> None:
-        """Record the first violation of each lane; norms are `(lanes, honest, pad)`."""
-        for lane, bound in self._claimed.items():
-            worst = norms[lane].amax(-1)  # NaN, which keeps no bound, is the largest to amax
-            if lane not in self.failures and not bool((worst <= bound * (1 + _BOUND_SLACK)).all()):
-                worker = int(worst.argmax())
-                self.failures[lane] = (
-                    f"grad_norm_bound: at step {step}, honest worker {worker} has a gradient of "
-                    f"norm {float(worst[worker]):.6g}, above the bound {bound:g}; the run is ended"
-                )
-
-    def broken_by_all(self) -> bool:
-        """Whether no lane is left to train."""
-        return len(self.failures) == self._lanes
-
-
-def _distinct(values: list[T]) -> tuple[list[T], Tensor]:
-    """The distinct values, and for every value its place among them."""
-    distinct = list(dict.fromkeys(values))
-    return distinct, torch.tensor([distinct.index(value) for value in values])
-
-
-def _column(lanes: Sequence[RunSpec], setting: Callable[[RunSpec], float]) -> Tensor:
-    """A setting of every lane, `(lanes, 1)`."""
-    return torch.tensor([setting(spec) for spec in lanes], dtype=torch.float32).unsqueeze(-1)
 
 
 def _history(evaluations: dict[int, Evaluation], lane: int) -> pd.DataFrame:
