@@ -121,9 +121,9 @@ def budget(
     else:
         table = noise_table(target_epsilon=targets, **settings, **kind, **common)
     table = table.drop(columns=list(kind))
-    typer.echo(RENDERERS[format](table))
     if plot is not None:
         _plot(table, plot)
+    typer.echo(RENDERERS[format](table))
 
 
 def _parts(values: Sequence[str] | None) -> list[str] | None:
@@ -228,6 +228,8 @@ def _plot(table: "pd.DataFrame", path: Path) -> None:
         raise SpecError("plot: needs matplotlib: pip install 'privrobust[plot]'") from None
     if "noise_scale" not in table.columns or table["noise_scale"].nunique() < 2:
         raise SpecError("plot: needs two or more values of --noise-scale")
+    if not (table["noise_scale"] > 0).all():
+        raise SpecError("plot: its axis is logarithmic; give values of --noise-scale above 0")
     first_result = _first_result(table)
     for column in table.columns[: first_result - 2].drop("noise_scale"):
         if table[column].nunique() > 1:
@@ -239,4 +241,7 @@ def _plot(table: "pd.DataFrame", path: Path) -> None:
         axes.plot(ordered["noise_scale"], ordered[label], marker=".", label=label)
     axes.set(xscale="log", yscale="log", xlabel="noise scale b", ylabel="epsilon")
     axes.legend()
-    figure.savefig(path)
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise SpecError(f"plot: {str(path)!r} cannot be written ({error})") from None

@@ -1,6 +1,8 @@
 """The command line. Commands import what they need when they run, so that `--help` is quick."""
 
+import io
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,29 +46,31 @@ def run(
 
     Example: privrobust run experiments/quickstart.yaml
     """
-    from rich.console import Console
+    kept = "nothing is written yet"
+    sys.path.insert(0, "")  # a spec may name a module beside it: model: my_models:cnn
+    try:
+        from rich.console import Console
 
-    from privrobust.grid import load_runs
-    from privrobust.store import Store
-    from privrobust.sweep import check, run_sweep
-    from privrobust.tables import render
+        from privrobust.grid import load_runs
+        from privrobust.store import Store
+        from privrobust.sweep import check, run_sweep
+        from privrobust.tables import legend, render
 
-    runs = load_runs(sweep)
-    check(runs)
-    keys = [run.key for run in runs]
-    with Store(store) as results:
-        try:
-            run_sweep(runs, results, Console(stderr=True))
-        except KeyboardInterrupt:
-            kept = len(results.keys().intersection(keys))
-            typer.echo(
-                f"interrupted: {kept} of {len(runs)} runs are kept in {store}; "
-                "the same command computes the rest",
-                err=True,
-            )
-            raise typer.Exit(INTERRUPTED) from None
-        table = render(results.runs().loc[keys])
-    _print_whole(table)
+        runs = load_runs(sweep)
+        check(runs)
+        keys = [run.key for run in runs]
+        with Store(store) as results:
+            try:
+                run_sweep(runs, results, Console(stderr=True))
+            finally:
+                stored = len(results.keys().intersection(keys))
+                kept = f"{stored} of {len(runs)} runs are kept in {store}"
+            table = results.runs().loc[keys]
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted: {kept}; the same command computes the rest", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    _print_whole(render(table))
+    typer.echo("\n".join(legend(table)))
 
 
 def _print_whole(table: "Table") -> None:
@@ -85,8 +89,16 @@ def _print_whole(table: "Table") -> None:
 
 def main() -> None:
     """Entry point of the `privrobust` command: errors a user can act on are one line, exit 2."""
+    warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ± still gets its table
     try:
         app()
     except PrivRobustError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(BAD_INPUT)
+
+
+def _show_warning(message: Warning | str, *where: object, **more: object) -> None:
+    typer.echo(f"warning: {message}", err=True)

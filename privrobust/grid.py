@@ -30,13 +30,26 @@ def load_runs(path: Path) -> list[RunSpec]:
 
     """
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
+        raise SpecError(f"{str(path)!r} cannot be read ({error})") from None
+    try:
+        settings = yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        raise SpecError(f"{path}: is not valid YAML ({reason})") from None
+        raise SpecError(f"{str(path)!r} is not valid YAML ({reason})") from None
     return expand(settings)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without repeated fields, of which PyYAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        fields = [self.construct_object(key) for key, _ in node.value]
+        for field in fields:
+            if fields.count(field) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{field!r} is given twice")
+        return super().construct_mapping(node, deep)
 
 
 def expand(settings: Mapping[str, Any]) -> list[RunSpec]:

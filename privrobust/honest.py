@@ -4,7 +4,7 @@ All lanes share the noise law and the unit of privacy; b, C and the seed may dif
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -65,12 +65,19 @@ class _Participation:
         return averages * torch.stack(draws)[self._seed_of].unsqueeze(-1)
 
 
+class Failure(NamedTuple):
+    """Where and why a run ended without a result."""
+
+    step: int
+    reason: str
+
+
 class _Bound:
     """Holds every unit's gradient against the bound that a run claims for it."""
 
     def __init__(self, lanes: Sequence[RunSpec]) -> None:
-        self.failures: dict[int, str] = {}
-        """By lane: why its run is void."""
+        self.failures: dict[int, Failure] = {}
+        """By lane."""
         self._lanes = len(lanes)
         self._claimed = {
             lane: spec.grad_norm_bound
@@ -84,9 +91,10 @@ class _Bound:
             worst = norms[lane].amax(-1)  # NaN, which keeps no bound, is the largest to amax
             if lane not in self.failures and not bool((worst <= bound * (1 + _BOUND_SLACK)).all()):
                 worker = int(worst.argmax())
-                self.failures[lane] = (
+                self.failures[lane] = Failure(
+                    step,
                     f"grad_norm_bound: at step {step}, honest worker {worker} has a gradient of "
-                    f"norm {float(worst[worker]):.6g}, above the bound {bound:g}; the run is ended"
+                    f"norm {float(worst[worker]):.6g}, above the bound {bound:g}; the run is ended",
                 )
 
     def broken_by_all(self) -> bool:

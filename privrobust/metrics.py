@@ -1,6 +1,7 @@
 """What a run reports."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from privrobust.accountants import Spent
 from privrobust.clipping import unflatten
 from privrobust.data import Split
+from privrobust.honest import Failure
 from privrobust.privacy import spent_by_worker
 from privrobust.spec import RunSpec
 
@@ -29,7 +31,7 @@ class RunResult:
     steps: int
     """Steps taken: fewer than `spec.steps` where `max_epsilon` ended the run."""
     failure: str | None = None
-    """Why the run ended before its last step; it then has no accuracy."""
+    """Why the run ended without a result: accuracy and loss are NaN, epsilon is infinite."""
 
     @property
     def accuracy(self) -> float:
@@ -40,6 +42,12 @@ class RunResult:
     def loss(self) -> float:
         """Mean cross-entropy, in nats, of the same evaluations."""
         return self._final("loss")
+
+    def failed(self, failure: Failure) -> "RunResult":
+        """The same run, ended by a failure: what it claimed of its gradients is false."""
+        spent = replace(self.spent, epsilon=math.inf, reason="the stated gradient bound was broken")
+        kept = self.history[self.history["step"] < failure.step]
+        return replace(self, spent=spent, history=kept, failure=failure.reason)
 
     @property
     def epsilon(self) -> float:
@@ -58,6 +66,8 @@ class RunResult:
         return not bool(np.isfinite(self.history["loss"].astype(float)).all())
 
     def _final(self, column: str) -> float:
+        if self.failure:
+            return math.nan
         return float(self.history[column].tail(self.spec.final_evaluations).mean(skipna=False))
 
 

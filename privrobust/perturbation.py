@@ -25,8 +25,8 @@ def gaussian(shape: Sequence[int], generator: torch.Generator) -> Tensor:
 
 def laplace(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     """Laplace noise of scale parameter 1 (variance 2): the difference of two exponentials."""
-    ours, theirs = torch.empty(2, *shape).exponential_(generator=generator)
-    return ours.sub_(theirs)
+    exponential = torch.empty(2, *shape).exponential_(generator=generator)
+    return exponential[0] - exponential[1]
 
 
 NOISE_LAWS: dict[str, NoiseLaw] = {"gaussian": gaussian, "laplace": laplace}

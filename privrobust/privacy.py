@@ -4,12 +4,13 @@ Honest workers hold disjoint data, so a run spends the largest epsilon of any of
 composition). Everything after the noise (signs, aggregation, momentum, the attack) is free.
 """
 
+import warnings
 from dataclasses import replace
 from functools import lru_cache
 
 from privrobust.accountants import Release, Spent, max_steps, spend
 from privrobust.data import get_dataset, worker_sizes
-from privrobust.errors import SpecError
+from privrobust.errors import PrivRobustWarning, SpecError
 from privrobust.spec import RunSpec
 
 # Runs of a sweep differ in much that leaves their releases alike.
@@ -85,6 +86,18 @@ def spent_by_worker(spec: RunSpec) -> list[Spent]:
         _spend(replace(release, steps=steps), spec.delta, spec.accountant)
         for release in releases(spec)
     ]
+
+
+def warn_of_large_delta(spec: RunSpec) -> None:
+    """Warn where delta is no promise: an example in n could be published at delta = 1/n."""
+    least = 1 / max(worker_sizes(len(get_dataset(spec.dataset).train), spec.honest))
+    if spec.delta >= least:
+        warnings.warn(
+            f"delta: {spec.delta:g} is not below 1 / (examples of a worker) = {least:.3g}: "
+            "giving one example away would satisfy it",
+            PrivRobustWarning,
+            stacklevel=3,
+        )
 
 
 def spent(spec: RunSpec) -> Spent:

@@ -3,7 +3,8 @@
 Every run owns one stream a purpose, derived from its seed alone, so that a run draws the same
 numbers alone or beside others. Runs of equal seed and shape draw equal batches and equal noise
 whatever their b, aggregator or attack: common random numbers, which make their comparison sharper.
-Within a run, workers and steps take successive, disjoint pieces of the stream.
+Within a run, workers and steps take successive, disjoint pieces of the stream. torch's generator
+keeps 32 bits of its seed: two streams coincide with probability 2^-32, and none is cryptographic.
 """
 
 import math
@@ -25,8 +26,7 @@ _DRAWS = 1 << 22
 def stream(seed: int, purpose: str) -> torch.Generator:
     """The generator of a run's draws for one purpose ("batches", "noise", ...)."""
     entropy = np.random.SeedSequence([seed, zlib.crc32(purpose.encode())])
-    state = int(entropy.generate_state(1, np.uint64)[0])
-    return torch.Generator().manual_seed(state % (1 << 63))
+    return torch.Generator().manual_seed(int(entropy.generate_state(1)[0]))
 
 
 def poisson_batches(

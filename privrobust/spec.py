@@ -25,6 +25,10 @@ from privrobust.attacks import Attack, get_attack
 from privrobust.data import available_datasets
 from privrobust.errors import SpecError, unknown_name
 
+# Training computes in float32 and accounting in float64: what is accounted must exist in both.
+_SMALLEST, _LARGEST = 1e-30, 1e30
+_MOST_WORKERS = 10_000
+
 # Part of every key: raise it when a change makes the same spec give other numbers.
 _RESULTS_VERSION = 1
 
@@ -70,9 +74,9 @@ class RunSpec(BaseModel):
     model: str = "logistic"
     heterogeneity: float = Field(0.0, ge=0, le=1)
     """Share of the training data sorted by label before it is dealt: 0 is iid."""
-    honest: int = Field(10, ge=1)
+    honest: int = Field(10, ge=1, le=_MOST_WORKERS)
     """h; the training data is dealt to them. A spec may give `workers` = h + f instead."""
-    byzantine: int = Field(0, ge=0)
+    byzantine: int = Field(0, ge=0, le=_MOST_WORKERS)
     """f"""
     attack: Annotated[AttackSpec | None, BeforeValidator(_read_attack)] = None
     aggregator: str = "median"
@@ -132,8 +136,11 @@ class RunSpec(BaseModel):
             raise SpecError("workers, honest: give one of them (workers = honest + byzantine)")
         rest = {name: value for name, value in settings.items() if name != "workers"}
         workers, byzantine = settings["workers"], settings.get("byzantine", 0)
-        if not isinstance(workers, int) or not isinstance(byzantine, int):
-            raise SpecError(f"workers: {workers!r} with byzantine {byzantine!r}: not whole numbers")
+        if type(workers) is not int or type(byzantine) is not int or workers < 1:
+            raise SpecError(
+                f"workers: {workers!r} with byzantine {byzantine!r} is not accepted: "
+                "give whole numbers, at least one worker"
+            )
         if byzantine >= workers:
             raise SpecError(
                 f"byzantine: {byzantine} of {workers} workers; accepted: 0 to {workers - 1}, "
@@ -163,6 +170,12 @@ class RunSpec(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunSpec":
+        for field in ("noise_scale", "clip_norm", "grad_norm_bound"):
+            value = getattr(self, field)
+            if value and not _SMALLEST <= value <= _LARGEST:
+                raise SpecError(
+                    f"{field}: {value:g} is not accepted: {_SMALLEST:g} to {_LARGEST:g} (float32)"
+                )
         if self.clip_norm is not None and self.grad_norm_bound is not None:
             raise SpecError(
                 "clip_norm, grad_norm_bound: give one of them; a bound replaces clipping"
@@ -189,6 +202,6 @@ def _one_line(error: ValidationError) -> str:
     if isinstance(cause, SpecError):
         return str(cause)
     field = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
+    if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
         return str(unknown_name("field", field, [*RunSpec.model_fields, "workers"]))
     return f"{field}: {problem['input']!r} is not accepted: {problem['msg']}"

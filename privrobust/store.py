@@ -7,6 +7,7 @@ from types import TracebackType
 import pandas as pd
 from sqlalchemy import (
     JSON,
+    URL,
     Boolean,
     Column,
     Float,
@@ -55,12 +56,14 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._engine = create_engine(f"sqlite:///{path}")
+        self._engine = create_engine(URL.create("sqlite", database=str(path)))
         try:
             _METADATA.create_all(self._engine)
+            self.keys()
+            self.runs()
         except SQLAlchemyError as error:
             reason = getattr(error, "orig", error)
-            raise PrivRobustError(f"store: {path} cannot be opened as SQLite ({reason})") from None
+            raise PrivRobustError(f"store: {path} is no store of this version ({reason})") from None
 
     def __enter__(self) -> "Store":
         return self
@@ -98,6 +101,13 @@ class Store:
             rows = pd.read_sql(select(_RUNS), connection)
         specs = pd.DataFrame(rows.pop("spec").tolist(), index=rows.index)
         return specs.join(rows).set_index("key")
+
+    def history(self, key: str) -> pd.DataFrame:
+        """The evaluations of one run: step, accuracy, loss."""
+        columns = [_EVALUATIONS.c.step, _EVALUATIONS.c.accuracy, _EVALUATIONS.c.loss]
+        rows = select(*columns).where(_EVALUATIONS.c.run == key).order_by(_EVALUATIONS.c.step)
+        with self._engine.connect() as connection:
+            return pd.read_sql(rows, connection)
 
 
 def _row(result: RunResult) -> dict[str, object]:

@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
+from privrobust.clipping import gradient_sum
 from privrobust.data import get_dataset
-from privrobust.models import build_model
-from privrobust.privacy import spent
+from privrobust.models import initial_parameters
+from privrobust.privacy import spent, steps_within_budget, warn_of_large_delta
 from privrobust.spec import RunSpec
 from privrobust.store import Store
 from privrobust.training import lane_shape, train_lanes
@@ -23,15 +24,19 @@ LANES = 32
 def check(runs: Sequence[RunSpec]) -> None:
     """Find what no spec can see alone, before anything is trained or written.
 
+    Warns where delta is too large to promise anything.
+
     Raises:
         SpecError: q > 1, a worker without data, an unsupported accountant, an unsound model.
 
     """
     for run in runs:
         spent(run)
-    for dataset, model in {(run.dataset, run.model) for run in runs}:
-        data = get_dataset(dataset)
-        build_model(model, data.features, data.classes, seed=0)
+        warn_of_large_delta(run)
+    for name, model in sorted({(run.dataset, run.model) for run in runs}):
+        dataset = get_dataset(name)
+        module, _ = initial_parameters(model, dataset, seeds=(0, 1))
+        gradient_sum(module, dataset.train.inputs[0])
 
 
 def run_sweep(runs: Sequence[RunSpec], store: Store, console: Console) -> None:
@@ -41,10 +46,13 @@ def run_sweep(runs: Sequence[RunSpec], store: Store, console: Console) -> None:
     with Progress(
         TextColumn("training"), BarColumn(bar_width=30), _Pace(), console=console
     ) as progress:
-        task = progress.add_task("", total=len(runs), completed=len(runs) - len(missing))
+        done = len(runs) - len(missing)
+        task = progress.add_task("", total=len(runs), completed=done, done=done)
         for batch in _batches(missing):
-            share = len(batch) / batch[0].steps
+            share = len(batch) / steps_within_budget(batch[0])
             store.add(train_lanes(batch, on_step=partial(progress.advance, task, share)))
+            done += len(batch)
+            progress.update(task, completed=done, done=done)
 
 
 def _batches(runs: Sequence[RunSpec]) -> Iterator[list[RunSpec]]:
@@ -60,12 +68,10 @@ def _batches(runs: Sequence[RunSpec]) -> Iterator[list[RunSpec]]:
 
 
 class _Pace(ProgressColumn):
-    """Done / total, runs a second, time left."""
+    """Stored / total, runs a second, time left; the bar also counts runs under way."""
 
     def render(self, task: Task) -> Text:
         rate = f"{task.speed:.1f} runs/s" if task.speed else "- runs/s"
         left = task.time_remaining
         clock = "-:--" if left is None else f"{int(left) // 60}:{int(left) % 60:02}"
-        return Text(
-            f"{int(task.completed + 1e-6)}/{int(task.total or 0)} runs, {rate}, {clock} left"
-        )
+        return Text(f"{task.fields['done']}/{int(task.total or 0)} runs, {rate}, {clock} left")

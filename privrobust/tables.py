@@ -20,9 +20,10 @@ Row = tuple[Any, ...]
 WORST = "worst"
 _DIVERGED = "†"
 _MARKS = "¹²³"
+_MOST_FAILURES = 3
 
-# Fields that tell no row from another: averaged over, spread over columns, or about looking only.
-_NOT_ROWS = {"seed", "attack", "byzantine", "evaluate_on", "evaluate_every", "final_evaluations"}
+# Fields that tell no row from another: averaged over, or spread over columns.
+_NOT_ROWS = {"seed", "attack", "byzantine"}
 _ALWAYS_ROWS = ["heterogeneity", "aggregator", "noise_scale"]
 _HEADERS = {"heterogeneity": "hetero-\ngeneity", "aggregator": "method", "noise_scale": "b"}
 
@@ -30,19 +31,24 @@ _HEADERS = {"heterogeneity": "hetero-\ngeneity", "aggregator": "method", "noise_
 def row_fields(runs: pd.DataFrame) -> list[str]:
     """The fields that tell rows apart: the usual three, and every other that varies by itself.
 
-    A field that those already decide (the learning rate of a method) makes no column; neither does
-    `honest` where it only makes room for `byzantine`.
+    A field that those already decide (the learning rate of a method) makes no column. Where a
+    sweep fixed `workers`, that stands for `honest`, which only makes room for `byzantine`.
     """
     rows = list(_ALWAYS_ROWS)
     runs = _without_gaps(runs)
-    workers = runs["honest"] + runs["byzantine"]
     for field in RunSpec.model_fields:
         if field in _NOT_ROWS or field in rows:
             continue
-        values = workers if field == "honest" and workers.nunique() == 1 else runs[field]
-        if values.groupby([runs[row] for row in rows]).nunique().max() > 1:
+        if field == "honest" and _fixes_workers(runs):
+            field = "workers"
+        if runs.groupby(rows)[field].nunique().max() > 1:
             rows.append(field)
     return rows
+
+
+def _fixes_workers(runs: pd.DataFrame) -> bool:
+    """Whether n was held while f varied, and not h."""
+    return bool((runs["honest"] + runs["byzantine"]).nunique() < runs["honest"].nunique())
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
@@ -82,7 +88,8 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
 def _without_gaps(runs: pd.DataFrame) -> pd.DataFrame:
     """With "none" for the fields that a spec left out: pandas groups no missing values."""
     fields = runs[list(RunSpec.model_fields)].astype(object)
-    return runs.assign(**fields.where(fields.notna(), "none"))
+    workers = runs["honest"] + runs["byzantine"]
+    return runs.assign(**fields.where(fields.notna(), "none"), workers=workers)
 
 
 def _worst_case(summary: pd.DataFrame) -> pd.DataFrame:
@@ -95,21 +102,20 @@ def _worst_case(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def render(runs: pd.DataFrame) -> Table:
-    """The table of `summarise` for people, accuracies in percent; `runs` as there."""
+    """The table of `summarise` for people, accuracies in percent; `legend` explains it."""
     summary = summarise(runs)
     rows = row_fields(runs)
     budgets = summary.groupby(level=rows, sort=False).agg(
         {"epsilon": "max", "not_private": "first"}
     )
-    reasons = list(budgets["not_private"].dropna().unique())
+    reasons = _reasons(runs)
     cells = summary.apply(_cell, axis=1).unstack(["byzantine", "attack"])
     present = summary.index.to_frame()[["byzantine", "attack"]].drop_duplicates()
     columns = sorted(
         present.itertuples(index=False, name=None), key=lambda at: (at[0], at[1] == WORST)
     )
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1), caption_justify="left", caption_style="")
-    table.caption = "\n".join(_legend(runs, reasons))
+    table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
     for field in rows:
         table.add_column(_HEADERS.get(field, field), vertical="bottom")
     table.add_column("epsilon", justify="right", vertical="bottom")
@@ -137,33 +143,51 @@ def _in_order(rows: list[Row]) -> list[Row]:
     )
 
 
-def _legend(runs: pd.DataFrame, reasons: list[str]) -> Iterator[str]:
-    """What the numbers are, and which guarantee epsilon is."""
-    split = " and ".join(runs["evaluate_on"].unique())
+def legend(runs: pd.DataFrame) -> Iterator[str]:
+    """What the numbers of `render` are, and which guarantee its epsilon is, line by line."""
+    summary = summarise(runs)
+    seeds = sorted({summary["seeds"].min(), summary["seeds"].max()})
+    over = " to ".join(map(str, seeds))
     yield (
-        f"Accuracy in % on {split} data: mean over {runs['seed'].nunique()} seeds, ± half of its "
-        f"{CONFIDENCE:.0%} interval."
+        f"Accuracy in % on {' and '.join(runs['evaluate_on'].unique())} data: mean over {over} "
+        f"seed{'s' if seeds[-1] > 1 else ''}, ± half of its {CONFIDENCE:.0%} interval."
     )
-    yield "f Byzantine workers are added to the honest ones; worst: the attack with the least mean."
+    if _fixes_workers(runs):
+        yield "f of all workers are Byzantine; epsilon is the largest over f."
+    elif runs["byzantine"].any():
+        yield "f Byzantine workers are added to the honest ones."
+    if runs["byzantine"].any():
+        yield "worst: the attack with the least mean."
+    yield from _guarantee(runs)
+    if runs["diverged"].any():
+        yield f"{_DIVERGED} in some seed the model's outputs stopped being finite."
+    ended = runs["steps_taken"][runs["steps_taken"] < runs["steps"]]
+    if len(ended):
+        yield f"max_epsilon ended {len(ended)} runs, after {ended.min()} to {ended.max()} steps."
+    failures = runs["failure"].dropna().unique()
+    yield from (f"failed: {failure}" for failure in failures[:_MOST_FAILURES])
+    if len(failures) > _MOST_FAILURES:
+        yield f"failed: {len(failures) - _MOST_FAILURES} more reasons, in the store"
+
+
+def _guarantee(runs: pd.DataFrame) -> Iterator[str]:
     bounds = runs[["accountant_used", "is_upper_bound"]][runs["epsilon"] < math.inf]
     used = [
         f"{name} ({'upper bound' if bound else 'ESTIMATE, may be too small'})"
         for name, bound in bounds.drop_duplicates().itertuples(index=False)
     ]
     if used:
-        unit = " or ".join(runs["unit"].unique())
         deltas = ", ".join(f"{delta:g}" for delta in runs["delta"].unique())
+        unit = " or ".join(runs["unit"].unique())
         yield f"epsilon: at delta = {deltas}, by {', '.join(used)}; one {unit} added or removed,"
         yield "against whoever sees every message of one run; the largest over honest workers."
-    for mark, reason in zip(_MARKS, reasons, strict=False):
+        yield "Not counted: settings that were tuned on private data."
+    for mark, reason in zip(_MARKS, _reasons(runs), strict=False):
         yield f"{mark} not private: {reason}."
-    ended = runs["steps_taken"][runs["steps_taken"] < runs["steps"]]
-    if len(ended):
-        yield f"max_epsilon ended {len(ended)} runs, after {ended.min()} to {ended.max()} steps."
-    if runs["diverged"].any():
-        yield f"{_DIVERGED} in some seed the model's outputs stopped being finite."
-    if runs["failure"].notna().any():
-        yield f"failed: {runs['failure'].dropna().iloc[0]}"
+
+
+def _reasons(runs: pd.DataFrame) -> list[str]:
+    return list(runs["not_private"].dropna().unique())
 
 
 def _cell(row: pd.Series) -> str:

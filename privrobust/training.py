@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from privrobust.aggregators import Aggregator, get_aggregator
 from privrobust.attacks import Attack
@@ -19,8 +19,8 @@ from privrobust.data import Dataset, get_dataset, partition, worker_sizes
 from privrobust.errors import PrivRobustError
 from privrobust.honest import Clipping, Perturbation, column, distinct
 from privrobust.metrics import Evaluation, RunResult, evaluate
-from privrobust.models import build_model, flat_parameters
-from privrobust.privacy import spent, steps_within_budget
+from privrobust.models import initial_parameters
+from privrobust.privacy import spent, steps_within_budget, warn_of_large_delta
 from privrobust.sampling import poisson_batches, stream
 from privrobust.spec import RunSpec
 
@@ -33,6 +33,7 @@ def train(spec: RunSpec) -> RunResult:
         PrivRobustError: a gradient broke `grad_norm_bound`.
 
     """
+    warn_of_large_delta(spec)
     result = train_lanes([spec])[0]
     if result.failure:
         raise PrivRobustError(result.failure)
@@ -77,7 +78,9 @@ def train_lanes(
     steps = steps_within_budget(shared)
     dataset = get_dataset(shared.dataset)
     held_out = dataset.held_out(shared.evaluate_on)
-    model, parameters = _initial(lanes, dataset)
+    seeds, seed_of = distinct([spec.seed for spec in lanes])
+    model, starts = initial_parameters(shared.model, dataset, seeds)
+    parameters = starts[seed_of]
     clip = Clipping(lanes, model, dataset.train.inputs[0])
     perturb = Perturbation(lanes)
     rules = list(_rules(lanes))
@@ -103,20 +106,12 @@ def train_lanes(
             spent=budgets[lane],
             history=_history(evaluations, lane),
             steps=steps,
-            failure=clip.bound.failures.get(lane),
         )
         for lane, place in enumerate(places)
     }
+    for lane, failure in clip.bound.failures.items():
+        results[places[lane]] = results[places[lane]].failed(failure)
     return [results[place] for place in range(len(specs))]
-
-
-def _initial(lanes: Sequence[RunSpec], dataset: Dataset) -> tuple[nn.Module, Tensor]:
-    """The model, and the parameters `(lanes, dim)` that every lane's seed starts it from."""
-    seeds, seed_of = distinct([spec.seed for spec in lanes])
-    models = [
-        build_model(lanes[0].model, dataset.features, dataset.classes, seed) for seed in seeds
-    ]
-    return models[0], torch.stack([flat_parameters(model) for model in models])[seed_of]
 
 
 class _Rule(NamedTuple):

@@ -12,9 +12,8 @@ settings.load_profile("fixed")
 class Recorder:
     """Keeps the messages of every step and never moves the model."""
 
-    message = "vector"
-
-    def __init__(self):
+    def __init__(self, message):
+        self.message = message
         self.seen = []
 
     def __call__(self, messages):
@@ -26,8 +25,8 @@ class Recorder:
 def messages_of(monkeypatch):
     """Messages `(steps, lanes, workers, dim)` that runs send from their initial parameters."""
 
-    def messages(*specs):
-        recorder = Recorder()
+    def messages(*specs, message="vector"):
+        recorder = Recorder(message)
         with monkeypatch.context() as patch:
             patch.setattr(training, "get_aggregator", lambda name: recorder)
             training.train_lanes(specs)

@@ -78,6 +78,19 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]
 
 
+def test_a_model_beside_the_spec_and_a_warning_on_one_line(tmp_path, sweep):
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n"
+        "class Mine(nn.Linear):\n"
+        "    def forward(self, x): return super().forward(x)\n"
+    )
+    code, _, err = outcome(privrobust("run", sweep(clip_norm="model: mine:Mine"), cwd=tmp_path))
+    assert code == 0, err
+    warnings = [line for line in err.splitlines() if line.startswith("warning: ")]
+    assert warnings[0].startswith("warning: model: layer ")
+    assert ".py:" not in err
+
+
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, sweep):
     path = sweep(steps=400, seeds=range(200))
     process = privrobust("run", path, "--store", "kept.db", cwd=tmp_path)
@@ -88,7 +101,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, sweep):
         os.kill(process.pid, signal.SIGINT)
         code, out, err = outcome(process)
         kept = len(store.keys())
-    assert time.monotonic() - interrupted < 10  # seconds; it takes about one
+    assert time.monotonic() - interrupted < 5  # seconds; it takes about one, alone on two cores
     assert (code, out) == (130, "")
     assert 0 < kept < 400
     assert f"{kept} of 400 runs are kept in kept.db; the same command computes the rest" in err

@@ -22,6 +22,32 @@ def test_ci_runs_the_readmes_two_commands():
     assert re.findall(f"(?m){pattern}.*$", README) == [FIRST, SECOND]
 
 
+def test_the_readme_is_whole():
+    fences = re.findall(r"(?m)^```(\w*)$", README)
+    assert len(fences) % 2 == 0
+    assert not any(fences[1::2])  # closing fences name no language
+    headings = re.findall(r"(?m)^## (.+)$", re.sub(r"(?s)```.*?```", "", README))
+    assert headings == [
+        "Start",
+        "The table",
+        "Which guarantee epsilon is",
+        "Budgets",
+        "From Python",
+        "Your own sweep",
+        "The folders",
+    ]
+
+
+@pytest.mark.slow
+def test_the_readmes_table_is_what_its_command_prints(tmp_path):
+    command = ["run", str(ROOT / "experiments/quickstart.yaml"), "--store", str(tmp_path / "q.db")]
+    printed = CliRunner().invoke(app, command).stdout
+    shown = re.search(r"quickstart.yaml` printed:\n\n```\n(.*?)\n```", README, re.DOTALL).group(1)
+    assert [line.split() for line in shown.splitlines()] == [
+        line.split() for line in printed.strip().splitlines()
+    ]
+
+
 def test_the_python_example_runs(capsys):
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(example, {})
@@ -30,7 +56,7 @@ def test_the_python_example_runs(capsys):
 
 def test_the_budget_table_is_what_the_command_prints():
     command, shown = re.search(
-        r"```\nprivrobust (budget .*?)\n```.*?```\n(.*?)\n```", README, re.DOTALL
+        r"```\nprivrobust (budget .*?)\n```\n\nIt prints:\n\n```\n(.*?)\n```", README, re.DOTALL
     ).groups()
     assert CliRunner().invoke(app, shlex.split(command)).output.strip() == shown
 

@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from privrobust.data import get_dataset
 from privrobust.errors import SpecError
-from privrobust.models import available_models, build_model, flat_parameters
+from privrobust.models import available_models, build_model, initial_parameters
 
 
 def batch_norm(features, classes):
@@ -27,9 +28,60 @@ class Centred(nn.Linear):
         return super().forward(x - x.mean(0))
 
 
+class CentredInLargeBatches(nn.Linear):
+    def forward(self, x):
+        return super().forward(x - x.mean(0) if len(x) > 2 else x)
+
+
+class Unbatched(nn.Linear):
+    def forward(self, x):
+        return super().forward(x).unsqueeze(-1)
+
+
+class RandomBuffer(nn.Linear):
+    def __init__(self, features, classes):
+        super().__init__(features, classes)
+        self.register_buffer("mask", torch.rand(features))
+
+    def forward(self, x):
+        return super().forward(x * self.mask)
+
+
+def broken(features, classes):
+    raise RuntimeError("no weights found")
+
+
+def number(features, classes):
+    return 7
+
+
+def test_buffers_that_depend_on_the_seed_are_refused():
+    with pytest.raises(SpecError, match=r"buffer 'mask' .* depends on the seed"):
+        initial_parameters(f"{__name__}:RandomBuffer", get_dataset("digits"), (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (":foo", "unknown name ':foo'"),
+        ("os:", "unknown name 'os:'"),
+        (".foo:bar", "cannot import"),
+        ("os:sep", "is a str, not callable"),
+        ("os:getcwd", r"failed for 6 features and 3 classes \(TypeError"),
+    ],
+)
+def test_names_that_are_no_factory_are_refused(name, message):
+    with pytest.raises(SpecError, match=message):
+        build_model(name, 6, 3, seed=0)
+
+
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
+        ("CentredInLargeBatches", "depends on the other examples of its batch"),
+        ("Unbatched", r"maps \(16, 6\) to \(16, 3, 1\); accepted: to \(16, 3\)"),
+        ("broken", r"failed for 6 .* \(RuntimeError: no weights found\)"),
+        ("number", "made a int, not a torch.nn.Module"),
         ("batch_norm", r"layer '1' .* is BatchNorm1d, which mixes .* use torch.nn.GroupNorm"),
         ("dropout", r"layer '0' .* is Dropout, whose draws no seed"),
         ("frozen", "parameter 'weight' .* is frozen"),
@@ -48,7 +100,9 @@ def test_parameters_come_from_the_seed_alone(name):
     assert name in available_models()
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    first, again, other = (flat_parameters(build_model(name, 6, 3, seed)) for seed in (0, 0, 1))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+    _, flat = initial_parameters(name, get_dataset("digits"), (0, 0, 1))
+    assert torch.equal(flat[0], flat[1])
+    assert not torch.equal(flat[0], flat[2])
+    model = build_model(name, 64, 10, seed=1)
+    assert torch.equal(flat[2], nn.utils.parameters_to_vector(model.parameters()))
     assert torch.equal(state, torch.get_rng_state())

@@ -1,4 +1,5 @@
 import io
+import sqlite3
 
 import pandas as pd
 import pytest
@@ -39,6 +40,7 @@ def test_what_is_stored_is_what_training_alone_gives(tmp_path, console):
     with Store(tmp_path / "results.db") as store:
         run_sweep(RUNS, store, console)
         stored = store.runs()
+        histories = {run.key: store.history(run.key) for run in RUNS[:3]}
     assert set(stored.index) == {run.key for run in RUNS}
     for run in RUNS[:3]:
         alone = train(run)
@@ -47,6 +49,7 @@ def test_what_is_stored_is_what_training_alone_gives(tmp_path, console):
         assert row["loss"] == pytest.approx(alone.loss, rel=1e-5)
         assert row["epsilon"] == alone.epsilon
         assert row["noise_scale"] == run.noise_scale
+        pd.testing.assert_frame_equal(histories[run.key], alone.history, rtol=1e-5, atol=1e-6)
 
 
 def test_an_interrupted_sweep_resumed_equals_one_that_was_not(tmp_path, console, monkeypatch):
@@ -109,6 +112,20 @@ def test_progress_shows_done_total_rate_and_time_left(tmp_path):
     assert "left" in shown
 
 
+def test_progress_goes_on_from_what_is_stored(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        sweep._Pace, "render", lambda pace, task: shown.append(task.fields["done"]) or ""
+    )
+    with Store(tmp_path / "results.db") as store:
+        run_sweep(RUNS[:5], store, Console(file=io.StringIO()))
+        shown.clear()
+        run_sweep(RUNS, store, Console(file=io.StringIO(), force_terminal=True))
+    assert shown[0] == 5
+    assert shown[-1] == len(RUNS)
+    assert shown == sorted(shown)
+
+
 def test_a_failed_run_is_kept_as_failed(tmp_path, console):
     run = RunSpec(honest=5, steps=3, grad_norm_bound=0.1, noise_scale=0.1)
     with Store(tmp_path / "results.db") as store:
@@ -129,6 +146,18 @@ def test_every_run_is_checked_before_the_first(settings):
 def test_a_file_that_is_no_store_is_refused(tmp_path):
     path = tmp_path / "notes.db"
     path.write_text("not a database " * 100)
-    with pytest.raises(PrivRobustError, match=r"notes\.db cannot be opened as SQLite"):
+    with pytest.raises(PrivRobustError, match=r"notes\.db is no store of this version"):
         Store(path)
     assert path.read_text().startswith("not a database")
+
+
+def test_a_database_of_something_else_is_refused(tmp_path):
+    with sqlite3.connect(tmp_path / "other.db") as connection:
+        connection.execute("CREATE TABLE runs (distance REAL)")
+    with pytest.raises(PrivRobustError, match=r"other\.db is no store of this version"):
+        Store(tmp_path / "other.db")
+
+
+def test_odd_file_names_are_taken_literally(tmp_path):
+    with Store(tmp_path / "a?b#c.db"):
+        assert [path.name for path in tmp_path.iterdir()] == ["a?b#c.db"]

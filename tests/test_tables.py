@@ -8,7 +8,7 @@ from rich.console import Console
 from scipy import stats
 
 from privrobust import RunSpec
-from privrobust.tables import render, row_fields, summarise
+from privrobust.tables import legend, render, row_fields, summarise
 
 
 def frame(*runs):
@@ -34,7 +34,7 @@ def frame(*runs):
 
 def shown(runs):
     console = Console(file=io.StringIO(), width=200)
-    console.print(render(runs))
+    console.print(render(runs), *legend(runs), sep="\n")
     return console.file.getvalue()
 
 
@@ -114,9 +114,25 @@ def test_rows_are_told_apart_by_what_varies_by_itself():
 
 
 def test_honest_makes_no_rows_where_it_only_makes_room_for_byzantine():
-    runs = frame(({"honest": 10}, 0), ({"honest": 8, **ATTACKED, "attack": "alie"}, 0))
-    assert "honest" not in row_fields(runs)
-    assert "honest" in row_fields(frame(({"honest": 10}, 0), ({"honest": 8}, 0)))
+    usual = ["heterogeneity", "aggregator", "noise_scale"]
+    sizes = [(workers, f) for workers in (12, 15) for f in (0, 2, 4)]
+    runs = [
+        {"honest": workers - f, "byzantine": f, "attack": "alie", "noise_scale": 0.1}
+        for workers, f in sizes
+    ]
+    fixed = frame(*((run, 0.5) for run in runs))
+    assert row_fields(fixed) == [*usual, "workers"]
+    assert row_fields(fixed[:3]) == usual
+    assert "f of all workers are Byzantine; epsilon is the largest over f." in shown(fixed)
+    added = frame(*(({**run, "honest": 10}, 0.5) for run in runs[:3]))
+    assert row_fields(added) == usual
+    assert "added to the honest ones" in shown(added)
+    assert row_fields(frame(({"honest": 10}, 0), ({"honest": 8}, 0))) == [*usual, "honest"]
+
+
+def test_nothing_but_seeds_is_averaged_over():
+    runs = frame(*(({"evaluate_on": split}, 0.5) for split in ("test", "validation")))
+    assert row_fields(runs)[-1] == "evaluate_on"
 
 
 def test_rows_stand_by_heterogeneity_then_method():

@@ -8,9 +8,12 @@ import torch
 from scipy import stats
 
 from privrobust import RunSpec, train, training
+from privrobust.accountants import Release, epsilon
 from privrobust.aggregators import Median
-from privrobust.data import get_dataset, partition
-from privrobust.errors import PrivRobustError, SpecError
+from privrobust.data import Split, get_dataset, partition
+from privrobust.errors import PrivRobustError, PrivRobustWarning, SpecError
+from privrobust.metrics import evaluate
+from privrobust.models import build_model
 from privrobust.training import train_lanes
 
 SHORT = {"clip_norm": 1.0, "steps": 30, "honest": 5, "evaluate_every": 5}
@@ -95,7 +98,7 @@ def test_mean_without_noise_clipping_or_sampling_is_gradient_descent():
         evaluate_every=20,
     )  # fmt: skip
     digits = get_dataset("digits")
-    model = training.build_model("logistic", 64, 10, spec.seed)
+    model = build_model("logistic", 64, 10, spec.seed)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.5)
     for _ in range(20):
         optimiser.zero_grad()
@@ -138,6 +141,34 @@ def test_a_run_that_blows_up_is_diverged_and_leaves_its_neighbours_alone():
     assert results[1].history.equals(train(sound).history)
 
 
+def test_sign_rules_get_signs(messages_of):
+    vectors = messages_of(RunSpec(**SHORT, noise_scale=0.1))
+    signs = messages_of(RunSpec(**SHORT, noise_scale=0.1), message="sign")
+    assert torch.equal(signs, vectors.sign())
+
+
+def test_attacks_are_told_apart_to_the_last_digit():
+    specs = [
+        RunSpec(**SHORT, byzantine=1, attack={"name": "alie", "z": z}, aggregator="mean")
+        for z in (3.0, 3.0000001)
+    ]
+    for spec, result in zip(specs, train_lanes(specs), strict=True):
+        assert result.history.equals(train(spec).history)
+
+
+def test_the_bound_is_checked_at_every_step():
+    settings = {"honest": 5, "steps": 30, "learning_rate": 20.0, "evaluate_every": 1}
+    specs = [RunSpec(**settings, grad_norm_bound=bound) for bound in (1, 5, 6, 7, 8, 9, 1e6)]
+    results = train_lanes(specs)
+    steps = [len(result.history) + 1 for result in results]
+    assert steps == sorted(steps)
+    assert steps[0] == 1
+    assert any(1 < step < 30 for step in steps)
+    for result, step in zip(results[:-1], steps, strict=False):
+        assert result.failure is None or f"at step {step}," in result.failure
+    assert results[-1].failure is None
+
+
 def test_a_broken_bound_ends_the_run_and_no_other():
     broken, kept = (RunSpec(steps=5, honest=5, grad_norm_bound=bound) for bound in (3.0, 1e3))
     with pytest.raises(
@@ -147,6 +178,10 @@ def test_a_broken_bound_ends_the_run_and_no_other():
         train(broken)
     results = train_lanes([broken, kept])
     assert "above the bound 3" in results[0].failure
+    assert results[0].epsilon == math.inf
+    assert "bound was broken" in results[0].spent.reason
+    assert math.isnan(results[0].accuracy)
+    assert results[0].history.empty
     assert results[1].failure is None
     assert results[1].accuracy == train(kept).accuracy
 
@@ -162,8 +197,6 @@ def test_a_kept_bound_is_clipping_that_never_clips():
 
 def test_epsilon_of_a_run():
     """science.md: digits, C = 1, B = 32, n_i = 95 would be 9.306; here n_i = 83 and 84."""
-    from privrobust.accountants import Release, epsilon
-
     spec = RunSpec(honest=15, noise_scale=0.1, clip_norm=1.0, steps=300)
     each = [
         epsilon(Release(noise_scale=0.1, clip_norm=1, batch_size=32, dataset_size=n, steps=300))
@@ -171,6 +204,30 @@ def test_epsilon_of_a_run():
     ]
     assert each[0] > each[1] > 9.306
     assert training.spent(spec).epsilon == each[0]
+
+
+@pytest.mark.parametrize("settings", [{"delta": 1e-3}, {"accountant": "rdp"}])
+def test_epsilon_follows_delta_and_the_accountant(settings):
+    spec = RunSpec(**SHORT, noise_scale=0.1, **settings)
+    expected = epsilon(
+        Release(noise_scale=0.1, clip_norm=1.0, batch_size=32, dataset_size=251, steps=30),
+        delta=spec.delta,
+        accountant=spec.accountant,
+    )
+    assert train(spec).epsilon == expected != train(RunSpec(**SHORT, noise_scale=0.1)).epsilon
+
+
+def test_a_delta_that_promises_nothing_is_warned_of():
+    with pytest.warns(PrivRobustWarning, match=r"delta: 0\.01 is not below 1 / .* = 0\.00397"):
+        train(RunSpec(**SHORT, delta=0.01))
+
+
+@pytest.mark.parametrize("hostile", [math.nan, math.inf, -math.inf])
+def test_outputs_that_are_not_finite_are_wrong_answers(hostile):
+    model = torch.nn.Linear(1, 2, bias=False)
+    split = Split(torch.ones(4, 1), torch.tensor([0, 0, 0, 1]))
+    parameters = torch.tensor([[1.0, 0.0], [hostile, 0.0]])
+    assert evaluate(model, parameters, split).accuracy.tolist() == [0.75, 0.0]
 
 
 @pytest.mark.parametrize(
