@@ -226,22 +226,35 @@ def _plot(table: "pd.DataFrame", path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError:
         raise SpecError("plot: needs matplotlib: pip install 'privrobust[plot]'") from None
-    if "noise_scale" not in table.columns or table["noise_scale"].nunique() < 2:
-        raise SpecError("plot: needs two or more values of --noise-scale")
-    if not (table["noise_scale"] > 0).all():
-        raise SpecError("plot: its axis is logarithmic; give values of --noise-scale above 0")
     first_result = _first_result(table)
-    for column in table.columns[: first_result - 2].drop("noise_scale"):
-        if table[column].nunique() > 1:
-            raise SpecError(f"plot: give one value of {column}, not {table[column].nunique()}")
+    fixed = table.columns[: first_result - 2].drop("noise_scale", errors="ignore")
+    _refuse_plot(table, fixed, path)
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
     ordered = table.sort_values("noise_scale")
     for label in table.columns[first_result:-1]:
         axes.plot(ordered["noise_scale"], ordered[label], marker=".", label=label)
     axes.set(xscale="log", yscale="log", xlabel="noise scale b", ylabel="epsilon")
+    settings = (f"{HEADINGS.get(field, field)} = {table[field].iloc[0]:g}" for field in fixed)
+    axes.set_title(", ".join(settings), fontsize="medium")
+    axes.grid(visible=True, which="both", alpha=0.3)
     axes.legend()
     try:
         figure.savefig(path)
     except (OSError, ValueError) as error:
         raise SpecError(f"plot: {str(path)!r} cannot be written ({error})") from None
+
+
+def _refuse_plot(table: "pd.DataFrame", fixed: "pd.Index[str]", path: Path) -> None:
+    """Refuse a picture of anything but epsilon against b, all else equal."""
+    if "noise_scale" not in table.columns or table["noise_scale"].nunique() < 2:
+        raise SpecError("plot: needs two or more values of --noise-scale")
+    if not (table["noise_scale"] > 0).all():
+        raise SpecError("plot: its axes are logarithmic; give values of --noise-scale above 0")
+    for column in fixed:
+        if table[column].nunique() > 1:
+            raise SpecError(f"plot: give one value of {column}, not {table[column].nunique()}")
+    if not path.suffix:
+        raise SpecError(
+            f"plot: {str(path)!r} is no file name; accepted: such as budget.png or .pdf"
+        )

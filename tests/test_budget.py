@@ -92,8 +92,26 @@ def test_plot(tmp_path: Path) -> None:
     file = tmp_path / "epsilon.png"
     run(*DIGITS, "-b", "0.1,0.3,1", "--accountant", "pld,rdp", "--plot", str(file))
     assert file.stat().st_size > 1000
-    with pytest.raises(SpecError, match=r"^plot: needs two or more values of --noise-scale"):
-        run(*DIGITS, "-b", "0.1", "--accountant", "pld", "--plot", str(file))
+
+
+@pytest.mark.parametrize(
+    ("scales", "file", "message"),
+    [
+        ("0.1", "x.png", "plot: needs two or more values"),
+        ("0,0.1", "x.png", "plot: its axes are logarithmic"),
+        ("0.1,1", ".", "plot: .* is no file name"),
+        ("0.1,1", "x.foo", "plot: .* cannot be written .*not supported"),
+        ("0.1,1", "none/x.png", "plot: .* cannot be written .*No such file"),
+    ],
+)
+def test_plots_that_cannot_be_drawn(
+    tmp_path: Path, scales: str, file: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    with pytest.raises(SpecError, match=message):
+        run(*DIGITS, "-b", scales, "--accountant", "rdp", "--plot", str(tmp_path / file))
+    assert not list(tmp_path.iterdir())
+    assert capsys.readouterr().out == ""
 
 
 def test_plot_without_matplotlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
