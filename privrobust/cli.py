@@ -46,22 +46,24 @@ def run(
 
     Example: privrobust run experiments/quickstart.yaml
     """
-    kept = "nothing is written yet"
+    from rich.console import Console
+
     sys.path.insert(0, "")  # a spec may name a module beside it: model: my_models:cnn
+    console = Console(stderr=True)
+    kept = "nothing is written yet"
     try:
-        from rich.console import Console
+        with console.status("checking the runs"):
+            from privrobust.grid import load_runs
+            from privrobust.store import Store
+            from privrobust.sweep import check, run_sweep
+            from privrobust.tables import legend, render
 
-        from privrobust.grid import load_runs
-        from privrobust.store import Store
-        from privrobust.sweep import check, run_sweep
-        from privrobust.tables import legend, render
-
-        runs = load_runs(sweep)
-        check(runs)
+            runs = load_runs(sweep)
+            check(runs)
         keys = [run.key for run in runs]
         with Store(store) as results:
             try:
-                run_sweep(runs, results, Console(stderr=True))
+                run_sweep(runs, results, console)
             finally:
                 stored = len(results.keys().intersection(keys))
                 kept = f"{stored} of {len(runs)} runs are kept in {store}"
