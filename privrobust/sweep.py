@@ -17,8 +17,10 @@ from privrobust.store import Store
 from privrobust.training import lane_shape, train_lanes
 
 # Runs trained side by side: enough that the tensors outweigh Python, few enough for the cache
-# (measured on 2 cores, digits: 16 lanes 78 ms a run, 32 lanes 48 ms, 64 lanes 56 ms).
+# (benchmarks/lanes.py measures), and few enough for memory where models are large.
 LANES = 32
+MEMORY = 2 << 30
+_COPIES_OF_MESSAGES = 6  # sums, averages, noise, perturbed, with Byzantine ones, aggregation
 
 
 def check(runs: Sequence[RunSpec]) -> None:
@@ -63,8 +65,16 @@ def _batches(runs: Sequence[RunSpec]) -> Iterator[list[RunSpec]]:
 
     for _, group in groupby(sorted(runs, key=lambda run: (shape(run), run.seed)), key=shape):
         alike = list(group)
-        for start in range(0, len(alike), LANES):
-            yield alike[start : start + LANES]
+        lanes = _lanes(alike[0].dataset, alike[0].model, max(run.workers for run in alike))
+        for start in range(0, len(alike), lanes):
+            yield alike[start : start + lanes]
+
+
+def _lanes(dataset: str, model: str, workers: int) -> int:
+    """How many lanes fit into `MEMORY`, at most `LANES`; messages are what grows."""
+    _, parameters = initial_parameters(model, get_dataset(dataset), seeds=(0,))
+    message = parameters.numel() * parameters.element_size()
+    return max(1, min(LANES, MEMORY // (message * workers * _COPIES_OF_MESSAGES)))
 
 
 class _Pace(ProgressColumn):

@@ -102,6 +102,13 @@ def test_runs_of_different_shapes_are_packed_apart(tmp_path, console):
         assert store.keys() == {run.key for run in runs}
 
 
+def test_large_models_get_fewer_lanes(monkeypatch):
+    logistic = 4 * 650 * 15 * 6  # bytes: 650 parameters, 15 workers, six copies
+    monkeypatch.setattr(sweep, "MEMORY", 3 * logistic)
+    assert sweep._lanes("digits", "logistic", workers=15) == 3
+    assert sweep._lanes("digits", "mlp", workers=15) == 1
+
+
 def test_progress_shows_done_total_rate_and_time_left(tmp_path):
     console = Console(file=io.StringIO(), force_terminal=True, width=200)
     with Store(tmp_path / "results.db") as store:
