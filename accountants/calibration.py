@@ -7,7 +7,10 @@ computed and found within the target.
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from numbers import Real
+from typing import Any
 
+from privrobust.accountants.protocol import NoValue
 from privrobust.accountants.release import Release
 from privrobust.accountants.spending import spend
 from privrobust.errors import SpecError
@@ -37,7 +40,7 @@ def noise_scale(
 
     def spent(sigma: float) -> float:
         b = sigma * release.contribution
-        return spend(replace(release, noise_scale=b), delta, accountant).epsilon
+        return _spent(replace(release, noise_scale=b), delta, accountant)
 
     return _bisect(spent, epsilon, "noise_scale", accountant) * release.contribution
 
@@ -55,7 +58,7 @@ def max_clip_norm(
 
     def spent(sigma: float) -> float:
         c = unit.noise_multiplier / sigma
-        return spend(replace(unit, clip_norm=c), delta, accountant).epsilon
+        return _spent(replace(unit, clip_norm=c), delta, accountant)
 
     return unit.noise_multiplier / _bisect(spent, epsilon, "clip_norm", accountant)
 
@@ -71,23 +74,50 @@ def max_steps(
 
     """
     check_target(epsilon)
+    if release.not_private_reason:
+        raise SpecError(f"steps: no T meets a target with {release.not_private_reason}")
 
-    def within(steps: int) -> bool:
-        return spend(replace(release, steps=steps), delta, accountant).epsilon <= epsilon
+    def spent(steps: int) -> float:
+        return spend(replace(release, steps=steps), delta, accountant).epsilon
 
-    if not within(1):
-        one = spend(replace(release, steps=1), delta, accountant).epsilon
-        raise SpecError(f"steps: one step alone spends {one:.4g}, above epsilon = {epsilon:g}")
-    good = 1
-    while within(2 * good):
-        good *= 2
-        if good > MOST_STEPS:
-            raise SpecError(f"steps: {good:,} steps still spend less than epsilon = {epsilon:g}")
-    bad = 2 * good
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        good, bad = (middle, bad) if within(middle) else (good, middle)
-    return good
+    low, least = 1, spent(1)
+    if least > epsilon:
+        raise SpecError(f"steps: one step alone spends {least:.4g}, above epsilon = {epsilon:g}")
+    high, most = 2, spent(2)
+    while most <= epsilon:
+        low, least = high, most
+        if low >= MOST_STEPS:
+            raise SpecError(f"steps: {low:,} steps still spend less than epsilon = {epsilon:g}")
+        high = 4 * low
+        most = spent(high)
+    while high - low > 1:
+        middle = _interpolated(low, least, high, most, epsilon)
+        value = spent(middle)
+        if value <= epsilon:
+            low, least = middle, value
+        else:
+            high, most = middle, value
+    return low
+
+
+def _interpolated(low: int, least: float, high: int, most: float, target: float) -> int:
+    """Where between two numbers of steps a power law reaches the target; never at either end.
+
+    Near an end it goes past the expected place, so that the bracket closes from both sides.
+    """
+    position = 0.5
+    if 0 < least < most < math.inf:
+        position = math.log(target / least) / math.log(most / least)
+    expected: float = low * (high / low) ** min(max(position, 0.05), 0.95)
+    return min(max(round(expected), low + 1), high - 1)
+
+
+def _spent(release: Release, delta: float, accountant: str) -> float:
+    """Epsilon, infinite where the accountant has no value: the search goes on elsewhere."""
+    try:
+        return spend(release, delta, accountant).epsilon
+    except NoValue:
+        return math.inf
 
 
 def _bisect(spent: Callable[[float], float], target: float, field: str, accountant: str) -> float:
@@ -113,7 +143,7 @@ def _bisect(spent: Callable[[float], float], target: float, field: str, accounta
     return good
 
 
-def check_target(epsilon: float) -> None:
+def check_target(epsilon: Any) -> None:
     """Refuse a target that nothing can be calibrated to."""
-    if not 0 < epsilon < math.inf:
+    if not (isinstance(epsilon, Real) and 0 < float(epsilon) < math.inf):
         raise SpecError(f"epsilon: the target {epsilon!r} is not a finite number above 0")

@@ -30,4 +30,6 @@ class GDP(Accountant):
             for step, count in steps
         ]
         mu = math.hypot(*mus)
+        if mu == 0:
+            return 0.0
         return float(get_epsilon_gaussian(1 / mu, delta)) if math.isfinite(mu) else math.nan

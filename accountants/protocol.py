@@ -4,13 +4,19 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from numbers import Real
+from typing import Any, ClassVar
 
 import numpy as np
 
 from privrobust.accountants.mechanism import Composition, composition
 from privrobust.accountants.release import Release, Releases, as_sequence
 from privrobust.errors import SpecError
+
+
+class NoValue(SpecError):
+    """A supported release that is outside an accountant's numerical range."""
+
 
 LEAST_DELTA = 1e-12
 """The least delta that `Accountant.delta` looks for: a smaller one is reported as this."""
@@ -46,14 +52,17 @@ class Accountant(ABC):
         """Epsilon of a private, supported composition; NaN where it cannot be computed."""
 
     def compose_delta(self, steps: Composition, epsilon: float) -> float:
-        """Delta of the same; as inherited, `compose_epsilon` bisected to 0.1 % from above."""
+        """Delta of the same; as inherited, `compose_epsilon` bisected to 0.1 % from above.
+
+        NaN where a step of the search has no value.
+        """
         low, high = math.log(LEAST_DELTA), 0.0
         while high - low > 1e-3:
             middle = (low + high) / 2
-            if self.compose_epsilon(steps, math.exp(middle)) <= epsilon:
-                high = middle
-            else:
-                low = middle
+            spent = self.compose_epsilon(steps, math.exp(middle))
+            if math.isnan(spent):
+                return math.nan
+            low, high = (low, middle) if spent <= epsilon else (middle, high)
         return math.exp(high)
 
     def epsilon(self, releases: Releases, delta: float) -> float:
@@ -61,7 +70,7 @@ class Accountant(ABC):
 
         Raises:
             SpecError: delta is not between 0 and 1, the releases cannot be composed or are not
-                supported, or the computation failed.
+                supported; `NoValue` where the computation failed.
 
         """
         check_delta(delta)
@@ -75,8 +84,7 @@ class Accountant(ABC):
             SpecError: epsilon is not a finite number from 0 up, or as `epsilon` raises.
 
         """
-        if not 0 <= epsilon < math.inf:
-            raise SpecError(f"epsilon: {epsilon!r} is not a finite number, 0 or more")
+        check_epsilon(epsilon)
         steps = self._supported(releases)
         if steps is None:
             return 1.0
@@ -102,20 +110,27 @@ class Accountant(ABC):
             warnings.simplefilter("ignore")
             try:
                 result = float(compute(steps, value))
-            except (ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
+            except (ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError) as error:
                 cause = error
         if math.isnan(result):
+            given = "epsilon" if compute == self.compose_delta else "delta"
             settings = ", ".join(f"{count} steps of {step}" for step, count in steps[:3])
-            raise SpecError(
-                f"accountant: {self.name} has no value for {settings} at {value:g} "
-                "(outside its numerical range, where 'auto' finds another accountant)"
+            raise NoValue(
+                f"accountant: {self.name} has no value for {settings} at {given} = {value:g} "
+                "(outside its numerical range)"
             ) from cause
         return max(0.0, result)
 
 
-def check_delta(delta: float) -> None:
+def check_epsilon(epsilon: Any) -> None:
+    """Refuse an epsilon that is no finite number from 0 up."""
+    if not (isinstance(epsilon, Real) and 0 <= float(epsilon) < math.inf):
+        raise SpecError(f"epsilon: {epsilon!r} is not a finite number, 0 or more")
+
+
+def check_delta(delta: Any) -> None:
     """Refuse a delta that is no probability between 0 and 1."""
-    if not 0 < delta < 1:
+    if not (isinstance(delta, Real) and 0 < float(delta) < 1):
         raise SpecError(f"delta: {delta!r} is not between 0 and 1, both excluded")
 
 

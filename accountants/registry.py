@@ -29,7 +29,7 @@ def get_accountant(name: str) -> Accountant:
 
     """
     if name not in _ACCOUNTANTS:
-        raise unknown_name("accountant", name, ["auto", *_ACCOUNTANTS])
+        raise unknown_name("accountant", name, _ACCOUNTANTS)
     return _ACCOUNTANTS[name]
 
 

@@ -27,6 +27,11 @@ Unit = Literal["example", "worker"]
 Adjacency = Literal["add-or-remove", "replace-one", "zero-out"]
 Message = Literal["vector", "sign"]
 
+MOST_STEPS = 10**9
+"""T beyond which the rounding errors of single steps would add up to something."""
+LEAST = 1e-150
+"""Contributions and noise multipliers, and their inverses, are above it: squares stay finite."""
+
 _CHOICES = {
     "noise": get_args(Noise),
     "sampling": get_args(Sampling),
@@ -87,7 +92,7 @@ class Release:
         for field, accepted in _CHOICES.items():
             _one_of(field, getattr(self, field), accepted)
         _finite("noise_scale", self.noise_scale, "a finite number, 0 or more", least=0.0)
-        _positive_integer("steps", self.steps)
+        _positive_integer("steps", self.steps, MOST_STEPS)
         for field in ("clip_norm", "grad_norm_bound", "batch_size"):
             if getattr(self, field) is not None:
                 _finite(field, getattr(self, field), "a finite number above 0")
@@ -97,6 +102,7 @@ class Release:
             raise SpecError("grad_norm_bound: give either clip_norm or grad_norm_bound, not both")
         self._settle_norm()
         self._check_sampling()
+        self._check_range()
 
     def _settle_norm(self) -> None:
         needed: Norm = "l1" if self.noise == "laplace" else "l2"
@@ -124,6 +130,17 @@ class Release:
             raise SpecError(
                 f"batch_size: {size!r} exceeds dataset_size, {total!r} (the sampling rate "
                 "batch_size / dataset_size is at most 1)"
+            )
+
+    def _check_range(self) -> None:
+        if self.clip_norm is None and self.grad_norm_bound is None:
+            return
+        if not LEAST < self.contribution < 1 / LEAST or (
+            self.noise_scale and not LEAST < self.noise_multiplier < 1 / LEAST
+        ):
+            raise SpecError(
+                f"noise_scale: {self.noise_scale:g} against a contribution of "
+                f"{self.contribution:g} is beyond double precision"
             )
 
     @property
@@ -201,6 +218,9 @@ def as_sequence(releases: Releases) -> tuple[Release, ...]:
 
     """
     several = (releases,) if isinstance(releases, Release) else tuple(releases)
+    for release in several:
+        if not isinstance(release, Release):
+            raise SpecError(f"releases: {release!r} is not a Release")
     if not several:
         raise SpecError("releases: an empty sequence; give at least one Release")
     for field in ("unit", "adjacency"):
@@ -223,6 +243,9 @@ def _finite(field: str, value: Any, accepted: str, least: float = math.ulp(0.0))
         raise SpecError(f"{field}: {value!r} is not {accepted}")
 
 
-def _positive_integer(field: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
-        raise SpecError(f"{field}: {value!r} is not a whole number, 1 or more")
+def _positive_integer(field: str, value: object, most: int = 2**63) -> None:
+    whole = isinstance(value, (int, Integral)) and not isinstance(value, bool)
+    if not whole or not 1 <= value <= most:  # type: ignore[operator]
+        raise SpecError(
+            f"{field}: {value!r:.40} is not a whole number, 1 or more and at most {most:.3g}"
+        )

@@ -1,15 +1,19 @@
 """What releases spend, by a named accountant or by the tightest one that has a value."""
 
-import math
 from dataclasses import dataclass
 
 from privrobust.accountants.protocol import Accountant
 from privrobust.accountants.registry import get_accountant
-from privrobust.accountants.release import Releases, as_sequence
+from privrobust.accountants.release import Release, Releases, as_sequence
 from privrobust.errors import SpecError
 
-AUTO_ORDER = ("pld", "rdp", "basic")
-"""What "auto" tries, tightest first; all are upper bounds."""
+AUTO = ("pld", "basic")
+"""What "auto" asks: the least of these upper bounds."""
+RARE_SAMPLING = 1e-3
+AUTO_RARE = ("pld", "basic", "prv", "rdp")
+"""What it asks where q is below `RARE_SAMPLING`: pld's grid is coarse for such small losses."""
+AUTO_FALLBACK = ("basic", "rdp")
+"""What it asks where one of these has no value."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,9 @@ def spend(releases: Releases, delta: float = 1e-5, accountant: str = "auto") -> 
             the releases.
 
     """
-    chosen, value = _first(releases, "epsilon", delta, accountant)
-    reasons = [r.not_private_reason for r in as_sequence(releases) if r.not_private_reason]
+    several = as_sequence(releases)
+    chosen, value = _least(several, "epsilon", delta, accountant)
+    reasons = [release.not_private_reason for release in several if release.not_private_reason]
     return Spent(value, delta, chosen.name, chosen.is_upper_bound, reasons[0] if reasons else None)
 
 
@@ -58,25 +63,35 @@ def delta(releases: Releases, epsilon: float, accountant: str = "auto") -> float
             support the releases.
 
     """
-    return _first(releases, "delta", epsilon, accountant)[1]
+    return _least(as_sequence(releases), "delta", epsilon, accountant)[1]
 
 
-def _first(
-    releases: Releases, measure: str, given: float, accountant: str
+def _least(
+    releases: tuple[Release, ...], measure: str, given: float, accountant: str
 ) -> tuple[Accountant, float]:
-    """The first accountant with a finite value, and the value."""
-    names = AUTO_ORDER if accountant == "auto" else (accountant,)
+    """The accountant asked for and its value; for "auto", that with the least value."""
+    if accountant != "auto":
+        chosen = get_accountant(accountant)
+        return chosen, getattr(chosen, measure)(releases, given)
+    rare = min(release.sampling_rate for release in releases) < RARE_SAMPLING
+    found, failures = _ask(AUTO_RARE if rare else AUTO, releases, measure, given)
+    if failures and not rare:
+        found += _ask(AUTO_FALLBACK, releases, measure, given)[0]
+    if not found:
+        raise failures[0]
+    return min(found, key=lambda candidate: candidate[1])
+
+
+def _ask(
+    names: tuple[str, ...], releases: tuple[Release, ...], measure: str, given: float
+) -> tuple[list[tuple[Accountant, float]], list[SpecError]]:
+    """Accountants with their values, and the errors of those that have none."""
+    found: list[tuple[Accountant, float]] = []
     failures: list[SpecError] = []
-    last: tuple[Accountant, float] | None = None
     for name in names:
         candidate = get_accountant(name)
         try:
-            last = candidate, getattr(candidate, measure)(releases, given)
+            found.append((candidate, getattr(candidate, measure)(releases, given)))
         except SpecError as error:
             failures.append(error)
-            continue
-        if math.isfinite(last[1]):
-            return last
-    if last is None:
-        raise failures[0]
-    return last
+    return found, failures

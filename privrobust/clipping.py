@@ -216,9 +216,12 @@ def _norm(vectors: Tensor, order: int) -> Tensor:
 
 
 def clip_factors(norms: Tensor, clip_norms: Tensor) -> Tensor:
-    """`min(1, C / |g|)` of norms `(lanes, ...)`, in float32, and 0 where one is not finite."""
+    """`min(1, C / |g|)` of norms `(lanes, ...)`, in float32; 0 where infinite, NaN or vast."""
     limits = clip_norms.view(clip_norms.shape + (1,) * (norms.dim() - clip_norms.dim()))
-    return torch.where(norms.isfinite(), (limits / norms).clamp(max=1.0), 0.0).float()
+    factors = (limits / norms).clamp(max=1.0)
+    # what float32 cannot scale by exactly (subnormal factors) is dropped
+    exact = norms.isfinite() & (factors >= torch.finfo(torch.float32).tiny)
+    return torch.where(exact, factors, 0.0).float()
 
 
 def clip_vectors(vectors: Tensor, clip_norms: Tensor, order: int = 2) -> ClippedSums:

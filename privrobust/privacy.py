@@ -68,10 +68,16 @@ def steps_within_budget(spec: RunSpec) -> int:
         if release.not_private_reason:
             raise SpecError(f"max_epsilon: {spec.max_epsilon:g}: {release.not_private_reason}")
         if _spend(release, spec.delta, spec.accountant).epsilon > spec.max_epsilon:
-            once = replace(release, steps=1)
-            allowed = _max_steps(once, spec.max_epsilon, spec.delta, spec.accountant)
-            steps = min(steps, allowed)
+            steps = min(steps, _steps_allowed(spec, replace(release, steps=1)))
     return steps
+
+
+def _steps_allowed(spec: RunSpec, release: Release) -> int:
+    assert spec.max_epsilon is not None
+    try:
+        return _max_steps(release, spec.max_epsilon, spec.delta, spec.accountant)
+    except SpecError as error:
+        raise SpecError(f"max_epsilon: {spec.max_epsilon:g} cannot be kept ({error})") from None
 
 
 def spent_by_worker(spec: RunSpec) -> list[Spent]:
@@ -89,12 +95,12 @@ def spent_by_worker(spec: RunSpec) -> list[Spent]:
 
 
 def warn_of_large_delta(spec: RunSpec) -> None:
-    """Warn where delta is no promise: an example in n could be published at delta = 1/n."""
-    least = 1 / max(worker_sizes(len(get_dataset(spec.dataset).train), spec.honest))
-    if spec.delta >= least:
+    """Warn where delta is no promise: at 1/n, one unit in n could be published."""
+    units = max(release.dataset_size or 1 for release in releases(spec))
+    if spec.delta >= 1 / units:
         warnings.warn(
-            f"delta: {spec.delta:g} is not below 1 / (examples of a worker) = {least:.3g}: "
-            "giving one example away would satisfy it",
+            f"delta: {spec.delta:g} is not below 1 / {units}: giving one {spec.unit} of "
+            f"{units} away would satisfy it",
             PrivRobustWarning,
             stacklevel=3,
         )

@@ -143,6 +143,14 @@ def test_whole_vectors_are_clipped_and_vanish_where_not_finite(order):
     assert clipped.norms[0, 0].item() == {1: 7.0, 2: 5.0}[order]
 
 
+@pytest.mark.parametrize("clip_norm", [1e-7, 1e-20])
+def test_vast_vectors_are_dropped_rather_than_cut_wrongly(clip_norm):
+    """Their factors are subnormal in float32, and would round up by a tenth."""
+    vectors = torch.full((1, 1, 8), 1e37)
+    clipped = clip_vectors(vectors, torch.tensor([clip_norm])).sums
+    assert float(clipped.double().norm()) <= clip_norm * (1 + 1e-6)
+
+
 class UsedTwice(nn.Module):
     def __init__(self):
         super().__init__()

@@ -8,10 +8,12 @@ import pytest
 from made_releases import release
 
 from privrobust.accountants import Release, available_accountants, delta, epsilon
+from privrobust.accountants.mechanism import Mechanism
 from privrobust.accountants.pld import TOLERANCE
+from privrobust.accountants.rdp import _divergence
 from privrobust.errors import SpecError
 
-UPPER_BOUNDS = ("pld", "prv", "rdp", "moments", "basic")
+UPPER_BOUNDS = ("pld", "prv", "rdp", "moments", "basic", "auto")
 
 
 def random_releases(count: int, seed: int) -> list[Release]:
@@ -37,6 +39,50 @@ def test_the_order_of_the_upper_bounds(r: Release) -> None:
     pld, rdp, moments = (epsilon(r, accountant=name) for name in ("pld", "rdp", "moments"))
     assert pld <= rdp * (1 + 2 * TOLERANCE)
     assert rdp <= moments
+
+
+@pytest.mark.parametrize("r", random_releases(8, seed=6), ids=str)
+def test_no_upper_bound_is_below_an_optimistic_estimate(r: Release) -> None:
+    """dp-accounting, rounding every loss down on a fine grid: a lower bound, whatever we do."""
+    from dp_accounting.pld import privacy_loss_distribution as pld
+
+    losses = pld.from_gaussian_mechanism(
+        r.noise_multiplier,
+        sampling_prob=r.sampling_rate,
+        pessimistic_estimate=False,
+        value_discretization_interval=1e-3 * r.sampling_rate / r.noise_multiplier,
+        use_connect_dots=False,
+    )
+    lower = losses.self_compose(r.steps).get_epsilon_for_delta(1e-5)
+    assert 0 <= lower < math.inf
+    for name in UPPER_BOUNDS:
+        assert epsilon(r, accountant=name) >= lower
+
+
+def test_basic_composition_splits_delta() -> None:
+    """Where one step alone is within delta at epsilon 0, two are not."""
+    from dp_accounting import get_epsilon_gaussian
+
+    twice = release(1.0, 1000.0, 2)
+    exact = get_epsilon_gaussian(1000 / math.sqrt(2), 4e-4)
+    assert get_epsilon_gaussian(1000, 4e-4) == 0 < exact
+    assert epsilon(twice, 4e-4, "basic") >= exact
+
+
+@pytest.mark.parametrize(("q", "sigma"), [(9.14e-6, 17.8), (3.35e-7, 0.5), (1e-6, 20.0)])
+@pytest.mark.parametrize("order", [1.0107, 1.5, 2.0, 3.7, 8.0])
+def test_divergence_at_rare_sampling_is_not_rounded_away(
+    q: float, sigma: float, order: float
+) -> None:
+    """To leading order in q it is order q^2 (e^(1/sigma^2) - 1) / 2, and more than that."""
+    step = Mechanism("gaussian", sigma, q, replace=False)
+    least = order * q**2 * math.expm1(1 / sigma**2) / 2
+    assert _divergence(step, order) >= least * (1 - 1e-3)
+
+
+def test_auto_is_the_least_upper_bound_where_sampling_is_rare() -> None:
+    r = release(1e-4, 1.0, 10_000)
+    assert epsilon(r) == min(epsilon(r, accountant=name) for name in ("pld", "prv", "rdp", "basic"))
 
 
 def test_rdp_matches_opacus_own_accountant() -> None:

@@ -4,11 +4,14 @@ import pytest
 
 from privrobust.accountants import (
     Release,
+    Spent,
     available_accountants,
+    calibration,
     epsilon,
     max_clip_norm,
     max_steps,
     noise_scale,
+    spend,
 )
 from privrobust.accountants.calibration import CLOSENESS
 from privrobust.errors import SpecError
@@ -40,6 +43,27 @@ def test_steps_for_a_target(name: str) -> None:
     assert epsilon(replace(DIGITS, steps=t + 1), accountant=name) > 8
 
 
+def test_many_steps_are_found_in_few_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def counted(*arguments: object) -> Spent:
+        asked.append(arguments)
+        return spend(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(calibration, "spend", counted)
+    r = replace(DIGITS, noise_scale=1.0)
+    t = max_steps(r, 8.0, accountant="rdp")
+    assert t > 10_000
+    assert epsilon(replace(r, steps=t), accountant="rdp") <= 8
+    assert epsilon(replace(r, steps=t + 1), accountant="rdp") > 8
+    assert len(asked) < 20
+
+
+def test_a_search_goes_past_settings_without_a_value() -> None:
+    b = noise_scale(DIGITS, 400.0, accountant="prv")
+    assert CLOSENESS * 400 <= epsilon(replace(DIGITS, noise_scale=b), accountant="prv") <= 400
+
+
 def test_laplace_and_worker_level_calibrate_too() -> None:
     r = Release(
         noise_scale=0, clip_norm=1, steps=20, unit="worker", sampling="full", noise="laplace"
@@ -52,6 +76,11 @@ def test_laplace_and_worker_level_calibrate_too() -> None:
     ("call", "message"),
     [
         (lambda: noise_scale(DIGITS, 0.0), "epsilon: the target 0.0 is not a finite number"),
+        (lambda: noise_scale(DIGITS, "8"), "epsilon: the target '8' is not a finite number"),
+        (
+            lambda: max_steps(replace(DIGITS, noise_scale=0.0), 1.0),
+            "steps: no T meets a target with no noise",
+        ),
         (lambda: noise_scale(DIGITS, 1.0, 2.0), "delta: 2.0 is not between 0 and 1"),
         (lambda: noise_scale(DIGITS, 1.0, accountant="plt"), "accountant: unknown name 'plt'; did"),
         (

@@ -1,7 +1,7 @@
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from made_releases import release
@@ -102,3 +102,32 @@ def test_importing_loads_neither_torch_nor_opacus() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_value_is_an_error_in_both_directions() -> None:
+    r = Release(noise_scale=0.005, clip_norm=1.0, batch_size=32, dataset_size=95, steps=300)
+    for call in (lambda: epsilon(r, 1e-5, "prv"), lambda: delta(r, 2500.0, "prv")):
+        with pytest.raises(SpecError, match=r"prv has no value for 300 steps of sigma = 0\.16"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda r: epsilon(r, "1e-5"), "delta: '1e-5' is not between 0 and 1"),
+        (lambda r: epsilon(r, None), "delta: None is not between 0 and 1"),
+        (lambda r: delta(r, "1"), "epsilon: '1' is not a finite number"),
+        (lambda r: epsilon([r, 2]), "releases: 2 is not a Release"),
+        (lambda r: epsilon([]), "releases: an empty sequence"),
+    ],
+)
+def test_arguments_of_other_types_are_refused(
+    call: Callable[[Release], float], message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        call(release(0.1, 2.0, 10))
+
+
+def test_iterators_of_releases_compose_too() -> None:
+    each = [release(0.1, 2.0, 10), release(0.2, 2.0, 10)]
+    assert epsilon(iter(each), 1e-14) == epsilon(each, 1e-14)
