@@ -50,7 +50,7 @@ def test_no_upper_bound_is_below_an_optimistic_estimate(r: Release) -> None:
         r.noise_multiplier,
         sampling_prob=r.sampling_rate,
         pessimistic_estimate=False,
-        value_discretization_interval=1e-3 * r.sampling_rate / r.noise_multiplier,
+        value_discretization_interval=max(2e-4, 1e-3 * r.sampling_rate / r.noise_multiplier),
         use_connect_dots=False,
     )
     lower = losses.self_compose(r.steps).get_epsilon_for_delta(1e-5)

@@ -1,8 +1,10 @@
+import math
 from dataclasses import replace
 
 import pytest
 
 from privrobust.accountants import (
+    Accountant,
     Release,
     Spent,
     available_accountants,
@@ -11,9 +13,11 @@ from privrobust.accountants import (
     max_clip_norm,
     max_steps,
     noise_scale,
+    registry,
     spend,
 )
 from privrobust.accountants.calibration import CLOSENESS
+from privrobust.accountants.mechanism import Composition
 from privrobust.errors import SpecError
 
 DIGITS = Release(noise_scale=0.1, clip_norm=1.0, batch_size=32, dataset_size=95, steps=300)
@@ -59,9 +63,20 @@ def test_many_steps_are_found_in_few_evaluations(monkeypatch: pytest.MonkeyPatch
     assert len(asked) < 20
 
 
-def test_a_search_goes_past_settings_without_a_value() -> None:
-    b = noise_scale(DIGITS, 400.0, accountant="prv")
-    assert CLOSENESS * 400 <= epsilon(replace(DIGITS, noise_scale=b), accountant="prv") <= 400
+class Limited(Accountant):
+    """Has no value for little noise."""
+
+    name = "limited"
+
+    def compose_epsilon(self, steps: Composition, delta: float) -> float:
+        sigma = steps[0][0].noise_multiplier
+        return 1 / sigma if sigma > 0.3 else math.nan
+
+
+def test_a_search_goes_past_settings_without_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry._ACCOUNTANTS, "limited", Limited())
+    b = noise_scale(DIGITS, 2.5, accountant="limited")  # sigma 0.4: 1, 0.5 and 0.25 are tried
+    assert CLOSENESS * 2.5 <= epsilon(replace(DIGITS, noise_scale=b), accountant="limited") <= 2.5
 
 
 def test_laplace_and_worker_level_calibrate_too() -> None:
