@@ -78,9 +78,9 @@ def max_steps(
         raise SpecError(f"steps: no T meets a target with {release.not_private_reason}")
 
     def spent(steps: int) -> float:
-        return spend(replace(release, steps=steps), delta, accountant).epsilon
+        return _spent(replace(release, steps=steps), delta, accountant)
 
-    low, least = 1, spent(1)
+    low, least = 1, spend(replace(release, steps=1), delta, accountant).epsilon
     if least > epsilon:
         raise SpecError(f"steps: one step alone spends {least:.4g}, above epsilon = {epsilon:g}")
     high, most = 2, spent(2)

@@ -12,8 +12,8 @@ AUTO = ("pld", "basic")
 RARE_SAMPLING = 1e-3
 AUTO_RARE = ("pld", "basic", "prv", "rdp")
 """What it asks where q is below `RARE_SAMPLING`: pld's grid is coarse for such small losses."""
-AUTO_FALLBACK = ("basic", "rdp")
-"""What it asks where one of these has no value."""
+AUTO_FALLBACK = ("rdp",)
+"""What it asks besides, where one of `AUTO` has no value."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from decimal import ROUND_CEILING, Context, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 from privrobust.accountants import budget_table, noise_table
 from privrobust.accountants.table import NOTE
 from privrobust.errors import SpecError, unknown_name
+from privrobust.rounding import rounded_up
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,7 +153,7 @@ def _cells(table: "pd.DataFrame", infinity: str, missing: str) -> list[list[str]
             return str(value)
         if not math.isfinite(value):
             return infinity if math.isinf(value) else missing
-        return f"{_rounded_up(value) if index >= first_result else value:.4g}"
+        return rounded_up(value, 4) if index >= first_result else f"{value:.4g}"
 
     rows = [[text(*cell) for cell in enumerate(row)] for row in shown.itertuples(index=False)]
     return [[HEADINGS.get(column, column) for column in shown.columns], *rows]
@@ -162,11 +162,6 @@ def _cells(table: "pd.DataFrame", infinity: str, missing: str) -> list[list[str]
 def _first_result(table: "pd.DataFrame") -> int:
     """The index of the first accountant's column."""
     return list(table.columns).index("sampling_rate") + 1
-
-
-def _rounded_up(value: float) -> Decimal:
-    """To four digits: neither an epsilon nor the b that meets a target may be rounded down."""
-    return Context(prec=4, rounding=ROUND_CEILING).create_decimal_from_float(value)
 
 
 def _remarks(table: "pd.DataFrame") -> list[str]:

@@ -3,6 +3,7 @@
 import io
 import sys
 import warnings
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 BAD_INPUT = 2
 INTERRUPTED = 130
-
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -103,4 +103,9 @@ def main() -> None:
 
 
 def _show_warning(message: Warning | str, *where: object, **more: object) -> None:
-    typer.echo(f"warning: {message}", err=True)
+    _warn_once(str(message))
+
+
+@lru_cache
+def _warn_once(text: str) -> None:
+    typer.echo(f"warning: {text}", err=True)

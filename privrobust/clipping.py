@@ -128,9 +128,10 @@ class LinearLayers:
         for name, layer in self.layers.items():
             bias = 0.0 if layer.bias is None else 1.0
             powers += (self._power(inputs[name]) + bias) * self._power(errors[name])
+        finite = bool(powers.isfinite().all())  # of the padding too: 0 times NaN is NaN
         norms = powers.pow_(1 / self.order).masked_fill_(~batch.present, 0.0)
         factors = clip_factors(norms, clip_norms) * batch.present
-        if not bool(norms.isfinite().all()):
+        if not finite:
             inputs, errors = _zero_where(factors == 0, inputs), _zero_where(factors == 0, errors)
         sums = [
             part

@@ -43,8 +43,8 @@ class RunResult:
         """Mean cross-entropy, in nats, of the same evaluations."""
         return self._final("loss")
 
-    def failed(self, failure: Failure) -> "RunResult":
-        """The same run, ended by a failure: what it claimed of its gradients is false."""
+    def ended_by(self, failure: Failure) -> "RunResult":
+        """The same run without a result: what it claimed of its gradients is false."""
         spent = replace(self.spent, epsilon=math.inf, reason="the stated gradient bound was broken")
         kept = self.history[self.history["step"] < failure.step]
         return replace(self, spent=spent, history=kept, failure=failure.reason)

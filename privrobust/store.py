@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     create_engine,
+    inspect,
     select,
 )
 from sqlalchemy.dialects.sqlite import insert
@@ -58,12 +59,22 @@ class Store:
         self.path = path
         self._engine = create_engine(URL.create("sqlite", database=str(path)))
         try:
-            _METADATA.create_all(self._engine)
-            self.keys()
-            self.runs()
+            reason = self._foreign_table()
+            if reason is None:
+                _METADATA.create_all(self._engine)
         except SQLAlchemyError as error:
-            reason = getattr(error, "orig", error)
-            raise PrivRobustError(f"store: {path} is no store of this version ({reason})") from None
+            reason = str(getattr(error, "orig", error))
+        if reason is not None:
+            raise PrivRobustError(f"store: {path} is no store of this version ({reason})")
+
+    def _foreign_table(self) -> str | None:
+        """Why an existing file is somebody else's, before anything is written to it."""
+        present = inspect(self._engine)
+        for table in present.get_table_names():
+            columns = {column["name"] for column in present.get_columns(table)}
+            if table not in _METADATA.tables or columns != set(_METADATA.tables[table].c.keys()):
+                return f"it has a table {table!r} of other columns"
+        return None
 
     def __enter__(self) -> "Store":
         return self

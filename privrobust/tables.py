@@ -13,6 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from scipy import stats
 
+from privrobust.rounding import rounded_up
 from privrobust.spec import AttackSpec, RunSpec
 
 CONFIDENCE = 0.95
@@ -199,13 +200,10 @@ def _cell(row: pd.Series) -> str:
 
 
 def _epsilon(epsilon: float, reason: str | None, reasons: list[str]) -> str:
-    """Three figures, rounded up: what is printed is still an upper bound."""
+    """Three digits: what is printed is still an upper bound."""
     if isinstance(reason, str):
         return f"∞{_MARKS[reasons.index(reason)]}"
-    if math.isinf(epsilon) or epsilon == 0:
-        return f"{epsilon:g}"
-    unit = 10.0 ** (math.floor(math.log10(epsilon)) - 2)
-    return f"{math.ceil(epsilon / unit) * unit:.3g}"
+    return "∞" if math.isinf(epsilon) else rounded_up(epsilon, 3)
 
 
 def _number(value: object) -> str:

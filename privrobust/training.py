@@ -110,7 +110,7 @@ def train_lanes(
         for lane, place in enumerate(places)
     }
     for lane, failure in clip.bound.failures.items():
-        results[places[lane]] = results[places[lane]].failed(failure)
+        results[places[lane]] = results[places[lane]].ended_by(failure)
     return [results[place] for place in range(len(specs))]
 
 

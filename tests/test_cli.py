@@ -87,6 +87,7 @@ def test_a_model_beside_the_spec_and_a_warning_on_one_line(tmp_path, sweep):
     code, _, err = outcome(privrobust("run", sweep(clip_norm="model: mine:Mine"), cwd=tmp_path))
     assert code == 0, err
     warnings = [line for line in err.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 1
     assert warnings[0].startswith("warning: model: layer ")
     assert ".py:" not in err
 

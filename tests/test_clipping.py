@@ -116,12 +116,14 @@ def test_a_gradient_whose_squares_underflow_is_still_clipped():
     assert float(clipped.sums.double().norm()) == pytest.approx(1e-6)
 
 
-def test_hostile_padding_adds_nothing():
+@pytest.mark.parametrize("way", [LinearLayers, PerSample])
+@pytest.mark.parametrize("hostile", [torch.nan, torch.inf, 1e30])
+def test_hostile_padding_adds_nothing(way, hostile):
     model = nn.Sequential(nn.Linear(FEATURES, CLASSES))
     parameters, batch = draw(model, 1, 2, 4, seed=3)
-    clean = LinearLayers(model)(parameters, batch, torch.tensor([0.5]))
-    batch.inputs[~batch.present] = 1e30
-    attacked = LinearLayers(model)(parameters, batch, torch.tensor([0.5]))
+    clean = way(model)(parameters, batch, torch.tensor([0.5]))
+    batch.inputs[~batch.present] = hostile
+    attacked = way(model)(parameters, batch, torch.tensor([0.5]))
     assert_close(attacked.sums, clean.sums)
     assert torch.equal(attacked.norms, clean.norms)
 

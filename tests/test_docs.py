@@ -61,6 +61,29 @@ def test_the_budget_table_is_what_the_command_prints():
     assert CliRunner().invoke(app, shlex.split(command)).output.strip() == shown
 
 
+PRIVACY = (ROOT / "docs" / "privacy.md").read_text(encoding="utf-8")
+
+
+def test_the_numbers_in_the_privacy_page_are_what_its_code_gives():
+    (example,) = re.findall(r"```python\n(.*?)```", PRIVACY, re.DOTALL)
+    names = {}
+    exec(example, names)
+    stated = re.findall(r"(?m)^(\w+\(.*\)) +# ([\d.]+)", example)
+    assert len(stated) == 3
+    for call, value in stated:
+        decimals = len(value.partition(".")[2])
+        assert round(eval(call, names), decimals) == float(value)
+
+
+def test_the_accountants_table_of_the_privacy_page_is_what_its_command_prints():
+    (command,) = re.findall(r"```\nprivrobust (budget .* --format markdown)\n```", PRIVACY)
+    printed = CliRunner().invoke(app, shlex.split(command)).output.splitlines()
+    heading = next(line for line in PRIVACY.splitlines() if line.startswith("| pld |"))
+    values = PRIVACY.splitlines()[PRIVACY.splitlines().index(heading) + 2]
+    assert printed[0].endswith(heading)
+    assert printed[2].endswith(values)
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -161,8 +161,10 @@ def test_a_file_that_is_no_store_is_refused(tmp_path):
 def test_a_database_of_something_else_is_refused(tmp_path):
     with sqlite3.connect(tmp_path / "other.db") as connection:
         connection.execute("CREATE TABLE runs (distance REAL)")
+    before = (tmp_path / "other.db").read_bytes()
     with pytest.raises(PrivRobustError, match=r"other\.db is no store of this version"):
         Store(tmp_path / "other.db")
+    assert (tmp_path / "other.db").read_bytes() == before
 
 
 def test_odd_file_names_are_taken_literally(tmp_path):

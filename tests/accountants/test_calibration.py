@@ -69,14 +69,16 @@ class Limited(Accountant):
     name = "limited"
 
     def compose_epsilon(self, steps: Composition, delta: float) -> float:
-        sigma = steps[0][0].noise_multiplier
-        return 1 / sigma if sigma > 0.3 else math.nan
+        (step, count), *_ = steps
+        return count / step.noise_multiplier if step.noise_multiplier > 0.3 * count else math.nan
 
 
 def test_a_search_goes_past_settings_without_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry._ACCOUNTANTS, "limited", Limited())
-    b = noise_scale(DIGITS, 2.5, accountant="limited")  # sigma 0.4: 1, 0.5 and 0.25 are tried
-    assert CLOSENESS * 2.5 <= epsilon(replace(DIGITS, noise_scale=b), accountant="limited") <= 2.5
+    once = replace(DIGITS, steps=1)
+    b = noise_scale(once, 2.5, accountant="limited")  # sigma 0.4: 1, 0.5 and 0.25 are tried
+    assert CLOSENESS * 2.5 <= epsilon(replace(once, noise_scale=b), accountant="limited") <= 2.5
+    assert max_steps(once, 2.5, accountant="limited") == 8  # sigma 3.2: 1, 2, 8 and 32 are tried
 
 
 def test_laplace_and_worker_level_calibrate_too() -> None:
