@@ -5,13 +5,14 @@
 tensor([3.])
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
 from torch import Tensor
 
-from privrobust.errors import unknown_name
-from privrobust.selection import order_statistics
+from privrobust.errors import SpecError, unknown_name
+from privrobust.selection import mean_of_ranks
 
 
 class Aggregator(Protocol):
@@ -49,10 +50,36 @@ class Median:
     def __call__(self, messages: Tensor) -> Tensor:
         """Median over workers."""
         n = messages.shape[-2]
-        if n % 2:
-            return order_statistics(messages, (n // 2,))[0]
-        low, high = order_statistics(messages, (n // 2 - 1, n // 2))
-        return 0.5 * low + 0.5 * high
+        return mean_of_ranks(messages, (n - 1) // 2, n // 2 + 1)
+
+
+@dataclass(frozen=True)
+class TrimmedMean:
+    """Coordinate-wise mean without the f largest and f smallest values (Yin et al. 2018, Def. 2).
+
+    Args:
+        f: how many values to leave out at each end; a spec gives its number of Byzantine workers.
+
+    """
+
+    message: ClassVar[Literal["vector", "sign"]] = "vector"
+
+    f: int
+
+    def __call__(self, messages: Tensor) -> Tensor:
+        """Mean of the values between, over workers; finite while at most f messages are not.
+
+        Raises:
+            SpecError: nothing is left between.
+
+        """
+        n = messages.shape[-2]
+        if n <= 2 * self.f:
+            raise SpecError(
+                f"trimmed_mean: {n} workers cannot spare {self.f} at each end; "
+                f"accepted: more than {2 * self.f} workers"
+            )
+        return mean_of_ranks(messages, self.f, n - self.f)
 
 
 @dataclass(frozen=True)
@@ -70,10 +97,11 @@ class MajorityVote:
         return messages.nan_to_num(nan=1.0).sign().sum(dim=-2).sign()
 
 
-_AGGREGATORS: dict[str, type[Aggregator]] = {
-    "mean": Mean,
-    "median": Median,
-    "majority_vote": MajorityVote,
+_AGGREGATORS: dict[str, Callable[[int], Aggregator]] = {
+    "mean": lambda f: Mean(),
+    "median": lambda f: Median(),
+    "majority_vote": lambda f: MajorityVote(),
+    "trimmed_mean": TrimmedMean,
 }
 
 
@@ -82,8 +110,8 @@ def available_aggregators() -> list[str]:
     return sorted(_AGGREGATORS)
 
 
-def get_aggregator(name: str) -> Aggregator:
-    """The aggregator of that name.
+def get_aggregator(name: str, byzantine: int = 0) -> Aggregator:
+    """The aggregator of that name, made to withstand so many Byzantine workers.
 
     Raises:
         SpecError: no aggregator has that name.
@@ -91,4 +119,4 @@ def get_aggregator(name: str) -> Aggregator:
     """
     if name not in _AGGREGATORS:
         raise unknown_name("aggregator", name, _AGGREGATORS)
-    return _AGGREGATORS[name]()
+    return _AGGREGATORS[name](byzantine)

@@ -2,37 +2,109 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from privrobust.errors import SpecError, unknown_name
+from privrobust.plugins import find
 
 _SPLIT_SEED = 0  # which examples are test examples never depends on a run's seed
 
 
 @dataclass(frozen=True)
 class Split:
-    """Examples `(examples, *features)` in float32 and their labels `(examples,)`."""
+    """Examples and their labels.
+
+    Args:
+        inputs: `(examples, *features)`, float32, or integers for models that embed them.
+        labels: `(examples,)`, int64, from 0.
+
+    Raises:
+        SpecError: other types, or counts that differ.
+
+    """
 
     inputs: Tensor
     labels: Tensor
 
+    def __post_init__(self) -> None:
+        if len(self.inputs) != len(self.labels) or self.labels.dim() != 1:
+            raise SpecError(
+                f"labels: shape {tuple(self.labels.shape)} with inputs {tuple(self.inputs.shape)} "
+                "is not accepted: one label an example"
+            )
+        if self.labels.dtype != torch.long:
+            raise SpecError(f"labels: {self.labels.dtype} is not accepted: torch.int64")
+        if self.inputs.dtype not in (torch.float32, torch.int32, torch.int64):
+            raise SpecError(
+                f"inputs: {self.inputs.dtype} is not accepted: torch.float32, or integers"
+            )
+
     def __len__(self) -> int:
         return len(self.labels)
+
+    def to(self, device: torch.device) -> "Split":
+        """The same on that device."""
+        return Split(self.inputs.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Three disjoint splits; learning rates are tuned on `validation`, never on `test`."""
+    """Three disjoint splits; learning rates are tuned on `validation`, never on `test`.
+
+    Raises:
+        SpecError: an empty split, examples of different shapes, or a label that is no class.
+
+    """
 
     name: str
     train: Split
     validation: Split
     test: Split
     classes: int
+
+    def __post_init__(self) -> None:
+        shape = self.train.inputs.shape[1:]
+        for name in ("train", "validation", "test"):
+            split = getattr(self, name)
+            if not len(split):
+                raise SpecError(f"dataset: {name} of {self.name!r} has no examples")
+            if split.inputs.shape[1:] != shape:
+                raise SpecError(
+                    f"dataset: {name} of {self.name!r} has examples of shape "
+                    f"{tuple(split.inputs.shape[1:])}, train of {tuple(shape)}; accepted: one shape"
+                )
+            low, high = int(split.labels.min()), int(split.labels.max())
+            if low < 0 or high >= self.classes:
+                raise SpecError(
+                    f"dataset: {name} of {self.name!r} has labels {low} to {high}; accepted: 0 to "
+                    f"{self.classes - 1}, for {self.classes} classes"
+                )
+
+    @classmethod
+    def from_tensors(cls, name: str, inputs: Tensor, labels: Tensor) -> "Dataset":
+        """Split examples 70 / 10 / 20 into train, validation and test, stratified by label.
+
+        Which examples are test examples depends on the labels alone, never on a run's seed.
+
+        Args:
+            name: what specs and results call it.
+            inputs: `(examples, *features)`, as `Split` takes them.
+            labels: `(examples,)`, from 0; the largest tells how many classes there are.
+
+        """
+        from sklearn.model_selection import train_test_split
+
+        whole, of = Split(inputs, labels), labels.numpy()
+        indices = np.arange(len(whole))
+        rest, test = train_test_split(indices, test_size=0.2, stratify=of, random_state=_SPLIT_SEED)
+        train, validation = train_test_split(
+            rest, test_size=0.125, stratify=of[rest], random_state=_SPLIT_SEED
+        )
+        splits = [Split(inputs[chosen], labels[chosen]) for chosen in (train, validation, test)]
+        return cls(name, *splits, classes=int(labels.max()) + 1)
 
     @property
     def features(self) -> int:
@@ -45,29 +117,25 @@ class Dataset:
 
 
 def digits() -> Dataset:
-    """scikit-learn's 1,797 handwritten digits, 8 x 8, scaled from 0..16 to [0, 1].
-
-    Split 70 / 10 / 20 into train, validation and test, stratified by label.
-    """
+    """scikit-learn's 1,797 handwritten digits, 8 x 8, scaled from 0..16 to [0, 1]."""
     from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
 
     inputs, labels = load_digits(return_X_y=True)
-    indices = np.arange(len(labels))
-    rest, test = train_test_split(indices, test_size=0.2, stratify=labels, random_state=_SPLIT_SEED)
-    train, validation = train_test_split(
-        rest, test_size=0.125, stratify=labels[rest], random_state=_SPLIT_SEED
-    )
     scaled = torch.tensor(inputs / 16.0, dtype=torch.float32)
-    targets = torch.tensor(labels, dtype=torch.long)
-
-    def split(chosen: np.ndarray) -> Split:
-        return Split(scaled[chosen], targets[chosen])
-
-    return Dataset("digits", split(train), split(validation), split(test), classes=10)
+    return Dataset.from_tensors("digits", scaled, torch.tensor(labels, dtype=torch.long))
 
 
 _DATASETS: dict[str, Callable[[], Dataset]] = {"digits": digits}
+_loaded: dict[str, Dataset] = {}
+
+
+def register_dataset(dataset: Dataset) -> None:
+    """Let specs name a dataset; an earlier one of that name is replaced.
+
+    Results are kept by name: give changed data a new one.
+    """
+    _DATASETS[dataset.name] = lambda: dataset
+    _loaded[dataset.name] = dataset
 
 
 def available_datasets() -> list[str]:
@@ -75,17 +143,38 @@ def available_datasets() -> list[str]:
     return sorted(_DATASETS)
 
 
-@lru_cache
+def check_name(name: str) -> None:
+    """Refuse a name that no dataset can have, without loading or importing any.
+
+    Raises:
+        SpecError: it is neither registered nor of the form `package.module:factory`.
+
+    """
+    if name not in _DATASETS and ":" not in name:
+        raise unknown_name("dataset", name, _DATASETS)
+
+
 def get_dataset(name: str) -> Dataset:
     """The dataset of that name, loaded once a process.
 
+    Args:
+        name: a registered name, or `package.module:factory`, a callable that takes nothing and
+            returns a `Dataset`.
+
     Raises:
-        SpecError: no dataset has that name.
+        SpecError: no dataset has that name, or its factory fails.
 
     """
-    if name not in _DATASETS:
-        raise unknown_name("dataset", name, _DATASETS)
-    return _DATASETS[name]()
+    if name not in _loaded:
+        factory = find("dataset", name, _DATASETS)
+        try:
+            dataset = factory()
+        except Exception as error:  # whatever a user's factory raises
+            raise SpecError(f"dataset: {name!r} failed ({error})") from error
+        if not isinstance(dataset, Dataset):
+            raise SpecError(f"dataset: {name!r} made a {type(dataset).__name__}, not a Dataset")
+        _loaded[name] = dataset
+    return _loaded[name]
 
 
 def worker_sizes(examples: int, workers: int) -> list[int]:

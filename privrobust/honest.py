@@ -4,17 +4,18 @@ All lanes share the noise law and the unit of privacy; b, C and the seed may dif
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from privrobust.clipping import Batch, clip_vectors, gradient_sum
-from privrobust.perturbation import NOISE_LAWS
-from privrobust.sampling import stream
+from privrobust.aggregators import get_aggregator
+from privrobust.clipping import CLIPPING_RULES, Batch, Flat, clip_vectors
+from privrobust.gradients import gradient_sum
+from privrobust.parameters import Layout
+from privrobust.perturbation import NOISE_LAWS, Draws, noisy_signs, uniform
+from privrobust.sampling import distinct, stream
 from privrobust.spec import RunSpec
-
-T = TypeVar("T")
 
 # Relative slack when norms are held against a proven bound: float32 rounding, not the gradient.
 _BOUND_SLACK = 1e-5
@@ -23,14 +24,18 @@ _BOUND_SLACK = 1e-5
 class Clipping:
     """Bounded averages: each example's gradient is clipped, or each worker's average."""
 
-    def __init__(self, lanes: Sequence[RunSpec], model: nn.Module, example: Tensor) -> None:
+    def __init__(self, lanes: Sequence[RunSpec], model: nn.Module, examples: Tensor) -> None:
         shared = lanes[0]
-        self._order = 1 if shared.noise == "laplace" else 2
-        self._gradients = gradient_sum(model, example, self._order)
-        self._batch_size = shared.batch_size
+        device = examples.device
+        order = 1 if shared.noise == "laplace" else 2
+        self._rule = CLIPPING_RULES[shared.clipping](order)
         self._of_workers = shared.unit == "worker"
-        self._norms = column(lanes, lambda spec: spec.clip_norm or torch.inf).flatten()
-        self._participation = _Participation(lanes)
+        of_examples = Flat(order) if self._of_workers else self._rule
+        self._gradients = gradient_sum(model, examples, of_examples)
+        self._layers = Layout(model).layer_sizes
+        self._batch_size = shared.batch_size
+        self._norms = column(lanes, lambda spec: spec.clip_norm or torch.inf, device).flatten()
+        self._participation = _Participation(lanes, device)
         self.bound = _Bound(lanes)
 
     def __call__(self, step: int, parameters: Tensor, batch: Batch) -> Tensor:
@@ -38,20 +43,21 @@ class Clipping:
         if self._of_workers:
             never = torch.full_like(self._norms, torch.inf)
             sums = self._gradients(parameters, batch, never).sums
-            averages, norms = clip_vectors(sums / self._batch_size, self._norms, self._order)
+            averages = sums.div_(self._batch_size)
+            averages, norms = clip_vectors(averages, self._layers, self._rule, self._norms)
             self.bound.check(step, norms)
             return self._participation.draw(averages)
         sums, norms = self._gradients(parameters, batch, self._norms)
         self.bound.check(step, norms)
-        return sums / self._batch_size
+        return sums.div_(self._batch_size)
 
 
 class _Participation:
     """Which honest workers take part in a step; one that sits out still sends pure noise."""
 
-    def __init__(self, lanes: Sequence[RunSpec]) -> None:
-        seeds, self._seed_of = distinct([spec.seed for spec in lanes])
-        self._streams = [stream(seed, "participation") for seed in seeds]
+    def __init__(self, lanes: Sequence[RunSpec], device: torch.device) -> None:
+        seeds, self._seed_of = distinct([spec.seed for spec in lanes], device)
+        self._streams = [stream(seed, "participation", device) for seed in seeds]
         self._rate = lanes[0].worker_sampling_rate
 
     def draw(self, averages: Tensor) -> Tensor:
@@ -59,7 +65,10 @@ class _Participation:
         if self._rate == 1:
             return averages
         draws = [
-            torch.rand(averages.shape[1], dtype=torch.float64, generator=stream) < self._rate
+            torch.rand(
+                averages.shape[1], dtype=torch.float64, generator=stream, device=averages.device
+            )
+            < self._rate
             for stream in self._streams
         ]
         return averages * torch.stack(draws)[self._seed_of].unsqueeze(-1)
@@ -103,28 +112,47 @@ class _Bound:
 
 
 class Perturbation:
-    """The noise of every honest worker: b times a draw of the run's own stream."""
+    """The noise of every honest worker: b times a draw of the run's own streams."""
 
-    def __init__(self, lanes: Sequence[RunSpec]) -> None:
-        seeds, self._seed_of = distinct([spec.seed for spec in lanes])
-        self._law = NOISE_LAWS[lanes[0].noise]
-        self._streams = [stream(seed, "noise") for seed in seeds]
-        self._scales = column(lanes, lambda spec: spec.noise_scale).unsqueeze(-1)
+    def __init__(self, lanes: Sequence[RunSpec], dim: int, device: torch.device) -> None:
+        law = NOISE_LAWS[lanes[0].noise]
+        self._tail = law.tail
+        self._scales = column(lanes, lambda spec: spec.noise_scale, device).unsqueeze(-1)
+        self._signed = [
+            lane for lane, spec in enumerate(lanes) if law.tail is not None and _sends_signs(spec)
+        ]
+        self._added = [lane for lane in range(len(lanes)) if lane not in self._signed]
+        shape = (lanes[0].honest, dim)
+        seeds = [lanes[lane].seed for lane in self._added]
+        self._noise = Draws(seeds, "noise", law.fill, shape, torch.float32, device)
+        seeds = [lanes[lane].seed for lane in self._signed]
+        self._uniform = Draws(seeds, "signs", uniform, shape, torch.float64, device)
 
     def __call__(self, averages: Tensor) -> Tensor:
-        """`averages + b xi`, `(lanes, honest, dim)`, one xi for lanes of equal seed."""
+        """`averages + b xi`, `(lanes, honest, dim)`, one xi for lanes of equal seed; in place.
+
+        Of lanes that send signs, only the sign of that where it is faster drawn without xi.
+        """
         if not bool(self._scales.any()):
             return averages
-        draws = torch.stack([self._law(averages.shape[1:], stream) for stream in self._streams])
-        return averages + draws[self._seed_of] * self._scales
+        if not self._signed:
+            return averages.addcmul_(self._noise(), self._scales)
+        assert self._tail is not None
+        signed, added = self._signed, self._added
+        averages[signed] = noisy_signs(
+            averages[signed], self._scales[signed], self._tail, self._uniform()
+        )
+        averages[added] += self._noise() * self._scales[added]
+        return averages
 
 
-def distinct(values: list[T]) -> tuple[list[T], Tensor]:
-    """The distinct values, and for every value its place among them."""
-    kept = list(dict.fromkeys(values))
-    return kept, torch.tensor([kept.index(value) for value in values])
+def _sends_signs(spec: RunSpec) -> bool:
+    return get_aggregator(spec.aggregator, spec.byzantine).message == "sign"
 
 
-def column(lanes: Sequence[RunSpec], setting: Callable[[RunSpec], float]) -> Tensor:
+def column(
+    lanes: Sequence[RunSpec], setting: Callable[[RunSpec], float], device: torch.device
+) -> Tensor:
     """A setting of every lane, `(lanes, 1)`."""
-    return torch.tensor([setting(spec) for spec in lanes], dtype=torch.float32).unsqueeze(-1)
+    values = [setting(spec) for spec in lanes]
+    return torch.tensor(values, dtype=torch.float32, device=device).unsqueeze(-1)

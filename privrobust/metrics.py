@@ -12,11 +12,15 @@ from torch.func import functional_call, vmap
 from torch.nn.functional import cross_entropy
 
 from privrobust.accountants import Spent
-from privrobust.clipping import unflatten
+from privrobust.backward import activations, side_by_side
 from privrobust.data import Split
 from privrobust.honest import Failure
+from privrobust.parameters import Layout
 from privrobust.privacy import spent_by_worker
 from privrobust.spec import RunSpec
+
+# Numbers that layers may put out together in an evaluation (64 MiB).
+_HELD = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,14 +84,33 @@ class Evaluation(NamedTuple):
 
 def evaluate(model: nn.Module, parameters: Tensor, split: Split) -> Evaluation:
     """Evaluate parameters `(lanes, dim)`; outputs that are not finite count as wrong answers."""
-
-    def outputs(named: dict[str, Tensor]) -> Tensor:
-        logits: Tensor = functional_call(model, named, (split.inputs,))
-        return logits
-
     with torch.no_grad():
-        logits = vmap(outputs)(unflatten(model, parameters))
-        correct = (logits.argmax(-1) == split.labels) & logits.isfinite().all(-1)
-        labels = split.labels.expand(logits.shape[:-1])
-        losses = cross_entropy(logits.transpose(1, 2), labels, reduction="none")
-        return Evaluation(correct.double().mean(-1), losses.double().mean(-1))
+        scores = _scores(model, parameters, split.inputs)
+        correct = (scores.argmax(-1) == split.labels) & scores.isfinite().all(-1)
+        labels = split.labels.expand(scores.shape[:-1])
+        losses = cross_entropy(scores.transpose(1, 2), labels, reduction="none")
+        return Evaluation(correct.double().mean(-1).cpu(), losses.double().mean(-1).cpu())
+
+
+def _scores(model: nn.Module, parameters: Tensor, inputs: Tensor) -> Tensor:
+    """`(lanes, examples, classes)`, side by side as far as memory and speed allow."""
+    layout = Layout(model)
+    lanes = len(parameters) if side_by_side(model) else 1
+    examples = max(1, _HELD // (lanes * activations(model, inputs[:1])))
+
+    def scores(named: dict[str, Tensor], some: Tensor) -> Tensor:
+        result: Tensor = functional_call(model, named, (some,))
+        return result
+
+    return torch.cat(
+        [
+            torch.cat(
+                [
+                    vmap(scores, in_dims=(0, None))(layout.unflatten(of_lanes), some)
+                    for some in inputs.split(examples)
+                ],
+                dim=1,
+            )
+            for of_lanes in parameters.split(lanes)
+        ]
+    )

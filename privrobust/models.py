@@ -1,13 +1,13 @@
 """Models by name: plain torch modules from (features, classes)."""
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
 
 import torch
 from torch import Tensor, nn
 
 from privrobust.data import Dataset
-from privrobust.errors import SpecError, unknown_name
+from privrobust.errors import SpecError
+from privrobust.plugins import find
 from privrobust.sampling import stream
 
 
@@ -21,9 +21,12 @@ def mlp(features: int, classes: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(features, 100), nn.ReLU(), nn.Linear(100, classes))
 
 
-_EXAMPLES = 16  # to look at what a module does with a batch
+EXAMPLES = 16  # to look at what a module does with a batch
 
-_MODELS: dict[str, Callable[[int, int], nn.Module]] = {"logistic": logistic, "mlp": mlp}
+Factory = Callable[[int, int], nn.Module]
+"""Makes a module from the count of features and of classes."""
+
+_MODELS: dict[str, Factory] = {"logistic": logistic, "mlp": mlp}
 
 
 def available_models() -> list[str]:
@@ -31,21 +34,29 @@ def available_models() -> list[str]:
     return sorted(_MODELS)
 
 
-def build_model(name: str, features: int, classes: int, seed: int) -> nn.Module:
+def register_model(name: str, factory: Factory) -> None:
+    """Let specs name a model; an earlier one of that name is replaced.
+
+    Results are kept by name: give changed code a new one.
+    """
+    _MODELS[name] = factory
+
+
+def build_model(name: str, dataset: Dataset, seed: int) -> nn.Module:
     """The model of that name, its parameters drawn from the seed's own stream.
 
     Args:
         name: a known name, or `package.module:factory`, a callable `(features, classes)` that
             returns a torch module.
-        features: numbers in one example.
-        classes: labels.
+        dataset: what it is to learn.
         seed: the run's seed; equal seeds give equal parameters.
 
     Raises:
         SpecError: unknown name, or a module that has no per-sample gradients.
 
     """
-    factory = _factory(name)
+    factory = find("model", name, _MODELS)
+    features, classes = dataset.features, dataset.classes
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, "parameters").initial_seed())
         try:
@@ -58,7 +69,7 @@ def build_model(name: str, features: int, classes: int, seed: int) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise SpecError(f"model: {name!r} made a {type(model).__name__}, not a torch.nn.Module")
     _refuse_unsound(name, model)
-    _refuse_mixing(name, model, features, classes)
+    _refuse_mixing(name, model, dataset)
     return model
 
 
@@ -73,27 +84,12 @@ def initial_parameters(
         SpecError: as `build_model`, or the seeds' buffers differ, which lanes would share.
 
     """
-    models = [build_model(name, dataset.features, dataset.classes, seed) for seed in seeds]
+    models = [build_model(name, dataset, seed) for seed in seeds]
     for buffer, value in models[0].named_buffers():
         if any(not torch.equal(value, model.get_buffer(buffer)) for model in models):
             raise SpecError(f"model: buffer {buffer!r} of {name!r} depends on the seed")
     flat = [nn.utils.parameters_to_vector(model.parameters()).detach() for model in models]
     return models[0], torch.stack(flat)
-
-
-def _factory(name: str) -> Callable[[int, int], nn.Module]:
-    if name in _MODELS:
-        return _MODELS[name]
-    module, _, attribute = name.partition(":")
-    if not module or not attribute:
-        raise unknown_name("model", name, _MODELS)
-    try:
-        factory: Callable[[int, int], nn.Module] = getattr(import_module(module), attribute)
-    except Exception as error:  # whatever a user's module raises
-        raise SpecError(f"model: cannot import {name!r} ({error})") from error
-    if not callable(factory):
-        raise SpecError(f"model: {name!r} is a {type(factory).__name__}, not callable")
-    return factory
 
 
 def _refuse_unsound(name: str, model: nn.Module) -> None:
@@ -117,9 +113,9 @@ def _refuse_unsound(name: str, model: nn.Module) -> None:
         raise SpecError(f"model: parameter {frozen[0]!r} of {name!r} is frozen; all are trained")
 
 
-def _refuse_mixing(name: str, model: nn.Module, features: int, classes: int) -> None:
+def _refuse_mixing(name: str, model: nn.Module, dataset: Dataset) -> None:
     """Refuse a module whose outputs have the wrong shape, or depend on company or on chance."""
-    examples = torch.linspace(0, 1, _EXAMPLES * features).view(_EXAMPLES, features)
+    examples = dataset.train.inputs[:EXAMPLES]
     with torch.no_grad():
         try:
             together = model(examples)
@@ -129,10 +125,10 @@ def _refuse_mixing(name: str, model: nn.Module, features: int, classes: int) -> 
                 f"model: {name!r} failed on {tuple(examples.shape)} inputs "
                 f"({type(error).__name__}: {str(error).splitlines()[0]})"
             ) from error
-    if together.shape != (_EXAMPLES, classes):
+    if together.shape != (len(examples), dataset.classes):
         raise SpecError(
             f"model: {name!r} maps {tuple(examples.shape)} to {tuple(together.shape)}; "
-            f"accepted: to {(_EXAMPLES, classes)}, a score for each class"
+            f"accepted: to {(len(examples), dataset.classes)}, a score for each class"
         )
     if not torch.allclose(together, apart, rtol=1e-4, atol=1e-5, equal_nan=True):
         raise SpecError(

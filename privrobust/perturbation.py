@@ -3,30 +3,110 @@
 A noise law draws the unit-scale xi of the paper; the training step multiplies by b.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from privrobust.parallel import in_threads, in_turn
+from privrobust.sampling import distinct, stream
 
-class NoiseLaw(Protocol):
+# A run of one seed draws from at most so many streams, each of at least so many numbers a step.
+_STREAMS = 8
+_LEAST = 1 << 16
+
+Fill = Callable[[Tensor, torch.Generator], object]
+"""Fills a tensor with draws from a stream."""
+
+
+@dataclass(frozen=True)
+class NoiseLaw:
     """Symmetric, unimodal, i.i.d. noise of unit scale."""
 
-    def __call__(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
-        """Draw a float32 tensor of that shape from that stream."""
-        ...
+    fill: Fill
+    """Draws xi, in float32."""
+    tail: Callable[[Tensor], Tensor] | None = None
+    """P(xi > x) of x >= 0, for signs drawn by `noisy_signs`; None where adding xi is as fast."""
 
 
-def gaussian(shape: Sequence[int], generator: torch.Generator) -> Tensor:
-    """Normal noise of variance 1."""
-    return torch.randn(*shape, generator=generator)
+def _gaussian(out: Tensor, generator: torch.Generator) -> None:
+    """Normal noise of variance 1, which torch draws about as fast as uniform numbers."""
+    out.normal_(generator=generator)
 
 
-def laplace(shape: Sequence[int], generator: torch.Generator) -> Tensor:
-    """Laplace noise of scale parameter 1 (variance 2): the difference of two exponentials."""
-    exponential = torch.empty(2, *shape).exponential_(generator=generator)
-    return exponential[0] - exponential[1]
+def _laplace(out: Tensor, generator: torch.Generator) -> None:
+    """Laplace noise of scale parameter 1 (variance 2), by inversion of its distribution."""
+    uniform = torch.empty_like(out, dtype=torch.float64).uniform_(-1, 1, generator=generator)
+    size = torch.log1p(-uniform.abs().clamp_(max=1 - 2.0**-53))
+    out.copy_(torch.copysign(size, uniform))
 
 
-NOISE_LAWS: dict[str, NoiseLaw] = {"gaussian": gaussian, "laplace": laplace}
+def _laplace_tail(x: Tensor) -> Tensor:
+    return torch.exp(-x).mul_(0.5)
+
+
+NOISE_LAWS: dict[str, NoiseLaw] = {
+    "gaussian": NoiseLaw(_gaussian),
+    "laplace": NoiseLaw(_laplace, _laplace_tail),
+}
+
+
+def uniform(out: Tensor, generator: torch.Generator) -> None:
+    """Numbers of [0, 1), for `noisy_signs`."""
+    out.uniform_(generator=generator)
+
+
+class Draws:
+    """One draw a step for every honest worker of every lane, in streams that run in parallel.
+
+    How many streams a run has follows from its shape alone: it draws the same numbers beside other
+    runs and on any number of cores.
+    """
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        purpose: str,
+        fill: Fill,
+        shape: tuple[int, int],
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        """For lanes of these seeds, `shape` being (workers, dim)."""
+        apart, self._seed_of = distinct(seeds, device)
+        self._drawn = torch.empty(len(apart), *shape, dtype=dtype, device=device)
+        pieces = min(_STREAMS, max(1, self._drawn[:1].numel() // _LEAST), shape[0])
+        self._tasks = [
+            partial(fill, part, stream(seed, f"{purpose} {piece}", device))
+            for seed, of_run in zip(apart, self._drawn, strict=True)
+            for piece, part in enumerate(of_run.tensor_split(pieces))
+        ]
+        is_large = device.type == "cpu" and self._drawn.numel() >= 2 * _LEAST
+        self._run = in_threads if is_large else in_turn
+
+    def __call__(self) -> Tensor:
+        """`(lanes, workers, dim)`, lanes of equal seed alike; valid until the next call."""
+        self._run(self._tasks)
+        seeds = len(self._drawn)
+        if seeds == 1:
+            return self._drawn.expand(len(self._seed_of), -1, -1)
+        return self._drawn if seeds == len(self._seed_of) else self._drawn[self._seed_of]
+
+
+def noisy_signs(
+    vectors: Tensor, scales: Tensor, tail: Callable[[Tensor], Tensor], uniform: Tensor
+) -> Tensor:
+    """`sign(vectors + scales xi)` without xi: a sign flips with the probability `P(xi > |v| / b)`.
+
+    Args:
+        vectors: any shape.
+        scales: b, broadcast against `vectors`; where 0, the plain sign (0 of 0).
+        tail: of the noise law.
+        uniform: draws of [0, 1) in float64, broadcast against `vectors`.
+
+    """
+    flips = uniform < tail(vectors.abs() / scales)  # never where 0/0, of a 0 without noise
+    signs = torch.where((vectors == 0) & (scales > 0), 1.0, vectors.sign())
+    return torch.where(flips, -signs, signs)

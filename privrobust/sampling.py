@@ -10,10 +10,13 @@ keeps 32 bits of its seed: two streams coincide with probability 2^-32, and none
 import math
 import zlib
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
 
 # Pads are multiples of this: sums over them then round alike however long the padding is, so that
 # a run gives the same bits beside runs that draw larger batches.
@@ -23,10 +26,16 @@ _PAD = 8
 _DRAWS = 1 << 22
 
 
-def stream(seed: int, purpose: str) -> torch.Generator:
-    """The generator of a run's draws for one purpose ("batches", "noise", ...)."""
+def stream(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
+    """The generator of a run's draws for one purpose ("batches", "noise", ...), on that device."""
     entropy = np.random.SeedSequence([seed, zlib.crc32(purpose.encode())])
-    return torch.Generator().manual_seed(int(entropy.generate_state(1)[0]))
+    return torch.Generator(device).manual_seed(int(entropy.generate_state(1)[0]))
+
+
+def distinct(values: Sequence[T], device: torch.device) -> tuple[list[T], Tensor]:
+    """The distinct values, and for every value its place among them."""
+    kept = list(dict.fromkeys(values))
+    return kept, torch.tensor([kept.index(value) for value in values], device=device)
 
 
 def poisson_batches(
@@ -43,12 +52,16 @@ def poisson_batches(
 
     """
     workers, most = len(sizes), max(sizes)
-    held = torch.arange(most) < torch.tensor(sizes).unsqueeze(-1)
-    rate = held * (batch_size / torch.tensor(sizes, dtype=torch.float64)).unsqueeze(-1)
+    device = generators[0].device
+    held_by = torch.tensor(sizes, device=device).unsqueeze(-1)
+    rate = (torch.arange(most, device=device) < held_by) * (batch_size / held_by.double())
     chunk = max(1, _DRAWS // (len(generators) * workers * most))
     for start in range(0, steps, chunk):
         shape = (min(chunk, steps - start), workers, most)
-        uniform = [torch.rand(shape, dtype=torch.float64, generator=g) for g in generators]
+        uniform = [
+            torch.rand(shape, dtype=torch.float64, generator=generator, device=device)
+            for generator in generators
+        ]
         yield from _pack(torch.stack([u < rate for u in uniform], dim=1))
 
 
@@ -58,8 +71,8 @@ def _pack(drawn: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     widths = [
         _PAD * math.ceil(most / _PAD) for most in counts.flatten(1).amax(-1).clamp(min=1).tolist()
     ]
-    present = torch.arange(max(widths)) < counts.unsqueeze(-1)
-    slots = torch.zeros(present.shape, dtype=torch.long)
+    present = torch.arange(max(widths), device=drawn.device) < counts.unsqueeze(-1)
+    slots = torch.zeros(present.shape, dtype=torch.long, device=drawn.device)
     slots[present] = drawn.nonzero()[:, -1]
     for step, width in enumerate(widths):
         yield slots[step, ..., :width], present[step, ..., :width]

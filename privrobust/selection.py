@@ -3,73 +3,123 @@
 The median of n messages is needed for millions of coordinates at once, n being small. A sorting
 network compares fixed pairs of workers, so every comparison is one vectorised minimum and maximum
 over all coordinates, with no data-dependent branch. Batcher's merge exchange (Knuth, TAOCP vol. 3,
-5.2.2, Algorithm M) sorts any n; comparators that cannot reach the wanted ranks are dropped.
+5.2.2, Algorithm M) sorts any n. Of it, a mean over ranks needs little: which values are below,
+within and above those ranks, in no order. Comparators within one of the three are dropped, and of
+the others the half that nobody reads.
 
 >>> import torch
->>> low, high = order_statistics(torch.tensor([[3.0], [1.0], [4.0], [1.0]]), ranks=(1, 2))
->>> low.item(), high.item()
-(1.0, 3.0)
+>>> mean_of_ranks(torch.tensor([[3.0], [1.0], [4.0], [1.0]]), 1, 3)
+tensor([2.])
 """
 
+import math
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-# Coordinates handled together: n rows of this many floats stay in the processor's cache.
-BLOCK = 1 << 15
+from privrobust.parallel import in_threads
+
+# Numbers handled together: they stay in the processor's cache.
+_BLOCK = 1 << 20
+
+# With more workers a network has more comparators than a quickselect has passes
+# (benchmarks/kernels.py measures).
+_MOST_WIRES = 64
 
 
-def order_statistics(messages: Tensor, ranks: tuple[int, ...]) -> list[Tensor]:
-    """The values of the given ranks (0 is the smallest) among the workers, per coordinate.
+def mean_of_ranks(messages: Tensor, low: int, high: int) -> Tensor:
+    """Mean of the values of ranks `low` to `high - 1` (0 is the smallest), per coordinate.
 
     Args:
         messages: shape `(..., n, d)`. NaN counts as +infinity, wherever it stands.
-        ranks: which order statistics, each in `0 .. n-1`.
+        low: first rank that counts.
+        high: first rank above those that count, `low < high <= n`.
 
     Returns:
-        One tensor of shape `(..., d)` a rank.
+        Shape `(..., d)`.
 
     """
-    workers = messages.shape[-2]
-    width = max(1, BLOCK * workers // max(1, messages[..., :1].numel()))
-    blocks = [_select(block, ranks) for block in messages.split(width, dim=-1)]
-    if len(blocks) == 1:
-        return blocks[0]
-    return [torch.cat(parts, dim=-1) for parts in zip(*blocks, strict=True)]
+    if messages.shape[-2] > _MOST_WIRES:
+        return _quickselect(messages, low, high)
+    width = max(1, _BLOCK // max(1, messages[..., :1].numel()))
+    if messages.shape[-1] <= width:
+        return _select(messages, low, high)
+    out = messages.new_empty(*messages.shape[:-2], messages.shape[-1])
+    for block, into in zip(messages.split(width, -1), out.split(width, -1), strict=True):
+        into.copy_(_select(block, low, high))
+    return out
 
 
-def _select(messages: Tensor, ranks: tuple[int, ...]) -> list[Tensor]:
+def _quickselect(messages: Tensor, low: int, high: int) -> Tensor:
+    """For many workers. NumPy and torch order NaN last."""
+    if messages.device.type != "cpu":
+        within = messages.sort(dim=-2).values[..., low:high, :]
+        return within.nan_to_num(torch.inf, torch.inf, -torch.inf).mean(-2)
+    out = messages.new_empty(*messages.shape[:-2], messages.shape[-1])
+    width = math.ceil(messages.shape[-1] / torch.get_num_threads())
+    blocks = zip(messages.split(width, -1), out.split(width, -1), strict=True)
+    in_threads([partial(_quickselect_into, into, block, low, high) for block, into in blocks])
+    return out
+
+
+def _quickselect_into(out: Tensor, messages: Tensor, low: int, high: int) -> None:
+    within = np.partition(messages.numpy(), high - 1, axis=-2)[..., :high, :]
+    if high - low > 1:  # one rank at a time: only that is vectorised
+        within = np.partition(within, low, axis=-2)
+    values = torch.from_numpy(within[..., low:, :])
+    out.copy_(values.nan_to_num_(torch.inf, torch.inf, -torch.inf).div_(high - low).sum(-2))
+
+
+def _select(messages: Tensor, low: int, high: int) -> Tensor:
     # minimum and maximum propagate NaN along every wire that they touch, and every input reaches
     # every output: a NaN in the result is the sign, cheap to look for, that NaN must be ordered.
-    selected = _run_network(messages, ranks)
-    if any(bool(values.isnan().any()) for values in selected):
-        return _run_network(messages.nan_to_num(torch.inf, torch.inf, -torch.inf), ranks)
+    selected = _run_network(messages, low, high)
+    if bool(selected.isnan().any()):
+        return _run_network(messages.nan_to_num(torch.inf, torch.inf, -torch.inf), low, high)
     return selected
 
 
-def _run_network(messages: Tensor, ranks: tuple[int, ...]) -> list[Tensor]:
+def _run_network(messages: Tensor, low: int, high: int) -> Tensor:
     wires = list(messages.unbind(-2))
-    for low, high, keep_low, keep_high in _network(len(wires), ranks):
-        a, b = wires[low], wires[high]
-        if keep_low:
-            wires[low] = torch.minimum(a, b)
-        if keep_high:
-            wires[high] = torch.maximum(a, b)
-    return [wires[rank] for rank in ranks]
+    for comparator in _network(len(wires), low, high):
+        a, b = wires[comparator.low], wires[comparator.high]
+        if comparator.keeps_low:
+            wires[comparator.low] = torch.minimum(a, b)
+        if comparator.keeps_high:
+            wires[comparator.high] = torch.maximum(a, b)
+    # each is divided before they are added: the sum of large values may overflow, the mean may not
+    share = 1 / (high - low)
+    mean = wires[low] * share if high - low > 1 else wires[low]
+    for wire in wires[low + 1 : high]:
+        mean.add_(wire, alpha=share)
+    return mean
+
+
+class _Comparator(NamedTuple):
+    """Leaves the smaller value on wire `low` and the larger on `high`, where they are read."""
+
+    low: int
+    high: int
+    keeps_low: bool
+    keeps_high: bool
 
 
 @lru_cache(maxsize=256)
-def _network(n: int, ranks: tuple[int, ...]) -> tuple[tuple[int, int, bool, bool], ...]:
-    """Comparators `(i, j, keep minimum at i, keep maximum at j)` that the ranks depend on."""
-    needed = set(ranks)
+def _network(n: int, low: int, high: int) -> tuple[_Comparator, ...]:
+    """The comparators that decide which values have the ranks `low` to `high - 1`."""
+    below, within, above, exact = range(4)
+    roles = [below] * low + [within] * (high - low) + [above] * (n - high)
     kept = []
-    for low, high in reversed(list(_merge_exchange(n))):
-        keep_low, keep_high = low in needed, high in needed
-        if keep_low or keep_high:
-            needed |= {low, high}
-            kept.append((low, high, keep_low, keep_high))
+    for i, j in reversed(list(_merge_exchange(n))):
+        if roles[i] == roles[j] != exact:
+            continue  # either order leaves the same values in that part
+        read = (within, exact)
+        kept.append(_Comparator(i, j, roles[i] in read, roles[j] in read))
+        roles[i] = roles[j] = exact
     return tuple(reversed(kept))
 
 

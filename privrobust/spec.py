@@ -22,7 +22,7 @@ from pydantic import (
 from privrobust.accountants import get_accountant
 from privrobust.aggregators import get_aggregator
 from privrobust.attacks import Attack, get_attack
-from privrobust.data import available_datasets
+from privrobust.data import check_name
 from privrobust.errors import SpecError, unknown_name
 
 # Training computes in float32 and accounting in float64: what is accounted must exist in both.
@@ -30,7 +30,7 @@ _SMALLEST, _LARGEST = 1e-30, 1e30
 _MOST_WORKERS = 10_000
 
 # Part of every key: raise it when a change makes the same spec give other numbers.
-_RESULTS_VERSION = 1
+_RESULTS_VERSION = 2
 
 
 class AttackSpec(BaseModel):
@@ -85,6 +85,8 @@ class RunSpec(BaseModel):
     """b, per worker, step and coordinate: standard deviation, or Laplace's scale parameter."""
     clip_norm: float | None = Field(None, gt=0)
     """C, the norm that each unit's gradient is clipped to (L2; L1 under Laplace noise)."""
+    clipping: Literal["flat", "per_layer", "automatic"] = "flat"
+    """How: the whole gradient, each layer to a share of C, or every gradient scaled to C."""
     grad_norm_bound: float | None = Field(None, gt=0)
     """G, proven for that norm, instead of clipping; checked at every step."""
     unit: Literal["example", "worker"] = "example"
@@ -109,6 +111,8 @@ class RunSpec(BaseModel):
     """Steps between evaluations; the last step is always one."""
     final_evaluations: int = Field(3, ge=1)
     """The reported accuracy and loss average this many last evaluations."""
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """Where it runs; `auto` takes the GPU if there is one. Not part of what the run is: `key`."""
 
     def __init__(self, **settings: Any) -> None:
         try:
@@ -123,8 +127,9 @@ class RunSpec(BaseModel):
 
     @property
     def key(self) -> str:
-        """A name for this run's result: equal specs have equal keys."""
-        canonical = json.dumps([_RESULTS_VERSION, self.model_dump(mode="json")], sort_keys=True)
+        """A name for this run's result: equal specs have equal keys, on whatever device."""
+        settings = self.model_dump(mode="json", exclude={"device"})
+        canonical = json.dumps([_RESULTS_VERSION, settings], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
     @model_validator(mode="before")
@@ -151,8 +156,7 @@ class RunSpec(BaseModel):
     @field_validator("dataset")
     @classmethod
     def _known_dataset(cls, name: str) -> str:
-        if name not in available_datasets():
-            raise unknown_name("dataset", name, available_datasets())
+        check_name(name)
         return name
 
     @field_validator("aggregator")
@@ -180,11 +184,14 @@ class RunSpec(BaseModel):
             raise SpecError(
                 "clip_norm, grad_norm_bound: give one of them; a bound replaces clipping"
             )
+        if self.clipping != "flat" and self.clip_norm is None:
+            raise SpecError(f"clipping: {self.clipping} needs a clip_norm")
         if self.unit == "example" and self.worker_sampling_rate < 1:
             raise SpecError(
                 f"worker_sampling_rate: {self.worker_sampling_rate:g} needs unit: worker; "
                 "with unit: example every worker takes part in every step"
             )
+        get_aggregator(self.aggregator, self.byzantine)(torch.zeros(self.workers, 1))
         attack = self.attack.build() if self.attack else None
         if self.byzantine == 0:
             object.__setattr__(self, "attack", None)  # no attacker: equal runs get equal keys

@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from privrobust.clipping import gradient_sum
+from privrobust.clipping import Flat
 from privrobust.data import get_dataset
-from privrobust.models import initial_parameters
+from privrobust.gradients import gradient_sum
+from privrobust.models import EXAMPLES, initial_parameters
 from privrobust.privacy import spent, steps_within_budget, warn_of_large_delta
 from privrobust.spec import RunSpec
 from privrobust.store import Store
@@ -38,7 +39,7 @@ def check(runs: Sequence[RunSpec]) -> None:
     for name, model in sorted({(run.dataset, run.model) for run in runs}):
         dataset = get_dataset(name)
         module, _ = initial_parameters(model, dataset, seeds=(0, 1))
-        gradient_sum(module, dataset.train.inputs[0])
+        gradient_sum(module, dataset.train.inputs[:EXAMPLES], Flat())
 
 
 def run_sweep(runs: Sequence[RunSpec], store: Store, console: Console) -> None:

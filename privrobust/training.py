@@ -15,13 +15,15 @@ from torch import Tensor
 from privrobust.aggregators import Aggregator, get_aggregator
 from privrobust.attacks import Attack
 from privrobust.clipping import Batch
-from privrobust.data import Dataset, get_dataset, partition, worker_sizes
+from privrobust.data import Split, get_dataset, partition, worker_sizes
+from privrobust.devices import resolve_device
 from privrobust.errors import PrivRobustError
-from privrobust.honest import Clipping, Perturbation, column, distinct
+from privrobust.honest import Clipping, Perturbation, column
+from privrobust.memory import keep_freed_memory
 from privrobust.metrics import Evaluation, RunResult, evaluate
-from privrobust.models import initial_parameters
+from privrobust.models import EXAMPLES, initial_parameters
 from privrobust.privacy import spent, steps_within_budget, warn_of_large_delta
-from privrobust.sampling import poisson_batches, stream
+from privrobust.sampling import distinct, poisson_batches, stream
 from privrobust.spec import RunSpec
 
 
@@ -43,12 +45,14 @@ def train(spec: RunSpec) -> RunResult:
 def lane_shape(spec: RunSpec) -> tuple[object, ...]:
     """What runs must share to train side by side in `train_lanes`."""
     return (
+        spec.device,
         spec.dataset,
         spec.model,
         spec.honest,
         spec.batch_size,
         steps_within_budget(spec),
         spec.noise,
+        spec.clipping,
         spec.unit,
         spec.worker_sampling_rate,
         spec.evaluate_on,
@@ -70,29 +74,32 @@ def train_lanes(
         `failure` in place of an accuracy.
 
     """
+    keep_freed_memory()
     places = sorted(range(len(specs)), key=lambda place: _rule_key(specs[place]))
     lanes = [specs[place] for place in places]
     budgets = [spent(spec) for spec in lanes]
 
     shared = lanes[0]
     steps = steps_within_budget(shared)
+    device = resolve_device(shared.device)
     dataset = get_dataset(shared.dataset)
-    held_out = dataset.held_out(shared.evaluate_on)
-    seeds, seed_of = distinct([spec.seed for spec in lanes])
+    train = dataset.train.to(device)
+    held_out = dataset.held_out(shared.evaluate_on).to(device)
+    seeds, seed_of = distinct([spec.seed for spec in lanes], device)
     model, starts = initial_parameters(shared.model, dataset, seeds)
-    parameters = starts[seed_of]
-    clip = Clipping(lanes, model, dataset.train.inputs[0])
-    perturb = Perturbation(lanes)
+    model, parameters = model.to(device), starts.to(device)[seed_of]
+    clip = Clipping(lanes, model, train.inputs[:EXAMPLES])
+    perturb = Perturbation(lanes, parameters.shape[-1], device)
     rules = list(_rules(lanes))
-    learning_rate = column(lanes, lambda spec: spec.learning_rate)
-    momentum = column(lanes, lambda spec: spec.momentum)
+    learning_rate = column(lanes, lambda spec: spec.learning_rate, device)
+    momentum = column(lanes, lambda spec: spec.momentum, device)
     velocity = torch.zeros_like(parameters)
     evaluations: dict[int, Evaluation] = {}
 
-    for step, batch in enumerate(_batches(lanes, dataset, steps), start=1):
+    for step, batch in enumerate(_batches(lanes, train, steps), start=1):
         honest = perturb(clip(step, parameters, batch))
         update = torch.cat([rule(honest[rule.lanes]) for rule in rules])
-        velocity = momentum * velocity + update
+        velocity = velocity.mul_(momentum).add_(update)
         parameters = parameters - learning_rate * velocity
         if step % shared.evaluate_every == 0 or step == steps:
             evaluations[step] = evaluate(model, parameters, held_out)
@@ -141,19 +148,22 @@ def _rules(lanes: Sequence[RunSpec]) -> Iterator[_Rule]:
         spec = members[0]
         stretch = slice(start, start + len(members))
         attack = spec.attack.build() if spec.attack else None
-        yield _Rule(stretch, get_aggregator(spec.aggregator), attack, spec.byzantine)
+        yield _Rule(
+            stretch, get_aggregator(spec.aggregator, spec.byzantine), attack, spec.byzantine
+        )
         start = stretch.stop
 
 
-def _batches(lanes: Sequence[RunSpec], dataset: Dataset, steps: int) -> Iterator[Batch]:
+def _batches(lanes: Sequence[RunSpec], train: Split, steps: int) -> Iterator[Batch]:
     """Every lane's Poisson batches, step by step; lanes of equal seed draw equal ones."""
-    shared, train = lanes[0], dataset.train
+    shared, device = lanes[0], train.labels.device
     sizes = worker_sizes(len(train), shared.honest)
-    seeds, seed_of = distinct([spec.seed for spec in lanes])
-    deals, deal_of = distinct([(spec.seed, spec.heterogeneity) for spec in lanes])
-    tables = torch.stack([_deal(train.labels, sizes, *deal) for deal in deals])
-    streams = [stream(seed, "batches") for seed in seeds]
-    drawn_by = torch.tensor([seeds.index(seed) for seed, _ in deals])
+    seeds, seed_of = distinct([spec.seed for spec in lanes], device)
+    deals, deal_of = distinct([(spec.seed, spec.heterogeneity) for spec in lanes], device)
+    labels = train.labels.cpu()
+    tables = torch.stack([_deal(labels, sizes, *deal) for deal in deals]).to(device)
+    streams = [stream(seed, "batches", device) for seed in seeds]
+    drawn_by = torch.tensor([seeds.index(seed) for seed, _ in deals], device=device)
     for slots, present in poisson_batches(sizes, shared.batch_size, steps, streams):
         examples = tables.gather(-1, slots[drawn_by])
         yield Batch(

@@ -28,7 +28,7 @@ def messages_of(monkeypatch):
     def messages(*specs, message="vector"):
         recorder = Recorder(message)
         with monkeypatch.context() as patch:
-            patch.setattr(training, "get_aggregator", lambda name: recorder)
+            patch.setattr(training, "get_aggregator", lambda name, byzantine: recorder)
             training.train_lanes(specs)
         return torch.stack(recorder.seen)
 

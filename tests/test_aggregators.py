@@ -4,16 +4,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import stats
 
 from privrobust.aggregators import (
     MajorityVote,
     Mean,
     Median,
+    TrimmedMean,
     available_aggregators,
     get_aggregator,
 )
 from privrobust.errors import SpecError
-from privrobust.selection import BLOCK, order_statistics
 
 MESSAGES = hnp.arrays(
     np.float32,
@@ -28,16 +29,19 @@ def test_median_is_numpys(messages):
     np.testing.assert_allclose(ours, np.median(messages, axis=-2), rtol=1e-6)
 
 
-@pytest.mark.parametrize("workers", range(1, 41))
-def test_every_order_statistic_is_that_of_a_sort(workers):
-    messages = torch.randn(3, workers, 7, generator=torch.Generator().manual_seed(workers))
-    selected = order_statistics(messages, tuple(range(workers)))
-    assert torch.equal(torch.stack(selected, dim=-2), messages.sort(dim=-2).values)
+@given(MESSAGES, st.data())
+def test_trimmed_mean_is_scipys(messages, data):
+    workers = messages.shape[-2]
+    f = data.draw(st.integers(0, (workers - 1) // 2))
+    ours = TrimmedMean(f)(torch.from_numpy(messages)).numpy()
+    whole = messages.astype(np.float64)
+    theirs = stats.trim_mean(whole, (f + 0.5) / workers, axis=-2)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=0.5)
 
 
-def test_blocks_of_coordinates_join_up():
-    messages = torch.randn(5, 2 * BLOCK + 3, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(Median()(messages), messages.median(dim=0).values)
+def test_a_trimmed_mean_needs_something_left_between():
+    with pytest.raises(SpecError, match=r"4 workers cannot spare 2 at each end; .* more than 4"):
+        TrimmedMean(2)(torch.zeros(4, 3))
 
 
 @given(MESSAGES)
@@ -66,9 +70,9 @@ def test_a_minority_of_non_finite_messages_stays_harmless(honest, data, hostile)
     byzantine = data.draw(st.integers(0, honest - 1))
     messages = torch.randn(honest, 5, generator=torch.Generator().manual_seed(honest))
     attacked = torch.cat([torch.full((byzantine, 5), hostile), messages])
-    median = Median()(attacked)
-    assert (messages.amin(0) <= median).all()
-    assert (median <= messages.amax(0)).all()
+    for robust in (Median()(attacked), TrimmedMean(byzantine)(attacked)):
+        assert (messages.amin(0) - 1e-6 <= robust).all()
+        assert (robust <= messages.amax(0) + 1e-6).all()
     assert MajorityVote()(attacked).isfinite().all()
 
 
@@ -84,7 +88,8 @@ def test_the_mean_is_not_robust():
 
 
 def test_names():
-    assert available_aggregators() == ["majority_vote", "mean", "median"]
+    assert available_aggregators() == ["majority_vote", "mean", "median", "trimmed_mean"]
     assert get_aggregator("median") == Median()
+    assert get_aggregator("trimmed_mean", byzantine=2) == TrimmedMean(f=2)
     with pytest.raises(SpecError, match=r"'medain'; did you mean 'median'\? \(known: .*mean"):
         get_aggregator("medain")

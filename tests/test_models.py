@@ -2,9 +2,13 @@ import pytest
 import torch
 from torch import nn
 
-from privrobust.data import get_dataset
+from privrobust.data import Dataset, get_dataset
 from privrobust.errors import SpecError
 from privrobust.models import available_models, build_model, initial_parameters
+
+SMALL = Dataset.from_tensors(
+    "small", torch.linspace(0, 1, 30 * 6).view(30, 6), torch.arange(30) % 3
+)
 
 
 def batch_norm(features, classes):
@@ -72,7 +76,7 @@ def test_buffers_that_depend_on_the_seed_are_refused():
 )
 def test_names_that_are_no_factory_are_refused(name, message):
     with pytest.raises(SpecError, match=message):
-        build_model(name, 6, 3, seed=0)
+        build_model(name, SMALL, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +96,7 @@ def test_names_that_are_no_factory_are_refused(name, message):
 )
 def test_models_without_sound_gradients_are_refused(factory, message):
     with pytest.raises(SpecError, match=message):
-        build_model(f"{__name__}:{factory}", 6, 3, seed=0)
+        build_model(f"{__name__}:{factory}", SMALL, seed=0)
 
 
 @pytest.mark.parametrize("name", ["logistic", "mlp"])
@@ -103,6 +107,6 @@ def test_parameters_come_from_the_seed_alone(name):
     _, flat = initial_parameters(name, get_dataset("digits"), (0, 0, 1))
     assert torch.equal(flat[0], flat[1])
     assert not torch.equal(flat[0], flat[2])
-    model = build_model(name, 64, 10, seed=1)
+    model = build_model(name, get_dataset("digits"), seed=1)
     assert torch.equal(flat[2], nn.utils.parameters_to_vector(model.parameters()))
     assert torch.equal(state, torch.get_rng_state())

@@ -98,7 +98,7 @@ def test_mean_without_noise_clipping_or_sampling_is_gradient_descent():
         evaluate_every=20,
     )  # fmt: skip
     digits = get_dataset("digits")
-    model = build_model("logistic", 64, 10, spec.seed)
+    model = build_model("logistic", digits, spec.seed)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.5)
     for _ in range(20):
         optimiser.zero_grad()

@@ -1,0 +1,206 @@
+"""One backward pass to the outputs of a model's layers: what per-sample gradients are made from.
+
+No parameter is differentiated but those that no layer rule knows, through one copy an example.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn.functional import cross_entropy
+from torch.nn.modules.conv import _ConvNd
+
+from privrobust.clipping import Batch
+from privrobust.factored import Use
+from privrobust.parameters import Layout
+
+Call = tuple[str, int]
+"""A layer, and which of its calls."""
+Calls = dict[Call, Tensor]
+Named = dict[str, Tensor]
+
+
+class Traces(NamedTuple):
+    """What a backward pass leaves, the examples of all lanes in one row."""
+
+    uses: dict[str, list[Use]]
+    """By watched layer."""
+    copies: Named
+    """Gradients `(examples, *parameter)` of copied parameters."""
+
+
+class Backward(Protocol):
+    """A way to run the pass."""
+
+    def __call__(self, parameters: Tensor, batch: Batch) -> Traces:
+        """For parameters `(lanes, dim)` and batches `(lanes, workers, pad, *features)`."""
+        ...
+
+
+class Direct:
+    """Of one lane, by differentiating the loss with respect to the outputs themselves."""
+
+    def __init__(self, model: nn.Module, layers: list[str]) -> None:
+        self._model = _own_copy(model)
+        self._layers = layers
+        self._layout = Layout(model)
+        self._parameters = dict(self._model.named_parameters())
+
+    def __call__(self, parameters: Tensor, batch: Batch) -> Traces:
+        """As plain as a training step without weights to differentiate."""
+        for name, value in self._layout.unflatten(parameters[0]).items():
+            self._parameters[name].data = value
+        calls: list[tuple[str, Tensor, Tensor]] = []
+
+        def note(call: Call, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            if not output.requires_grad:
+                output.requires_grad_()
+            calls.append((call[0], inputs[0].detach(), output))
+
+        with watched(self._model, self._layers, note):
+            scores = self._model(batch.inputs[0].flatten(0, 1))
+        loss = cross_entropy(scores, batch.labels.flatten(), reduction="sum")
+        errors = torch.autograd.grad(loss, [output for _, _, output in calls])
+        uses: dict[str, list[Use]] = {}
+        for (layer, inputs, _), error in zip(calls, errors, strict=True):
+            uses.setdefault(layer, []).append(Use(inputs, error))
+        return Traces(uses, {})
+
+
+class Probed:
+    """Of many lanes side by side, and with copies of some parameters, under `vmap`.
+
+    Output gradients come from zero probes: each layer returns `output + probe`, and the loss is
+    differentiated with respect to the probes.
+    """
+
+    def __init__(
+        self, model: nn.Module, layers: list[str], copied: list[str], examples: Tensor
+    ) -> None:
+        self._model = _own_copy(model)
+        self._layers = layers
+        self._copied = copied
+        self._layout = Layout(model)
+        self._shapes = _output_shapes(self._model, layers, examples)
+
+    def __call__(self, parameters: Tensor, batch: Batch) -> Traces:
+        """All lanes as one tensor program."""
+        lanes, examples = len(parameters), batch.labels[0].numel()
+        named = self._layout.unflatten(parameters)
+        copies = {
+            name: named[name].unsqueeze(1).repeat_interleave(examples, dim=1)
+            for name in self._copied
+        }
+        probes = {
+            call: parameters.new_zeros(lanes, examples, *shape)
+            for call, shape in self._shapes.items()
+        }
+        sources = [source.requires_grad_() for source in (*copies.values(), *probes.values())]
+        lane = vmap(self._alone, in_dims=(None, 0, 0, 0)) if copies else self._together
+        scores, entered = vmap(lane)(named, copies, probes, batch.inputs.flatten(1, 2))
+        loss = cross_entropy(scores.flatten(0, 1), batch.labels.flatten(), reduction="sum")
+        found = iter(torch.autograd.grad(loss, sources, materialize_grads=True))
+        of_copies = {name: next(found).flatten(0, 1) for name in copies}
+        uses: dict[str, list[Use]] = {}
+        for layer, call in probes:
+            inputs = entered[layer, call].detach().flatten(0, 1)
+            uses.setdefault(layer, []).append(Use(inputs, next(found).flatten(0, 1)))
+        return Traces(uses, of_copies)
+
+    def _together(
+        self, named: Named, copies: Named, probes: Calls, examples: Tensor
+    ) -> tuple[Tensor, Calls]:
+        """Scores of one lane's examples, as a batch, and what entered the layers."""
+        entered: Calls = {}
+
+        def probe(call: Call, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            entered[call] = inputs[0]
+            return output + probes[call]
+
+        with watched(self._model, self._layers, probe):
+            return functional_call(self._model, named | copies, (examples,)), entered
+
+    def _alone(
+        self, named: Named, copies: Named, probes: Calls, example: Tensor
+    ) -> tuple[Tensor, Calls]:
+        """The same of one example, with its own copies of some parameters."""
+        own = {call: probe.unsqueeze(0) for call, probe in probes.items()}
+        scores, entered = self._together(named, copies, own, example.unsqueeze(0))
+        return scores.squeeze(0), {call: inputs.squeeze(0) for call, inputs in entered.items()}
+
+
+@contextmanager
+def watched(
+    model: nn.Module,
+    layers: list[str],
+    watch: Callable[[Call, tuple[Tensor, ...], Tensor], Tensor | None],
+) -> Iterator[None]:
+    """Show `watch` each call of these layers, what goes in and what comes out.
+
+    What it returns, if not None, replaces the output.
+    """
+    calls = dict.fromkeys(layers, 0)
+
+    def hook(name: str, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        calls[name] += 1
+        return watch((name, calls[name] - 1), inputs, output)
+
+    handles = [
+        model.get_submodule(name).register_forward_hook(partial(hook, name)) for name in layers
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def activations(model: nn.Module, examples: Tensor) -> int:
+    """How many numbers the model's layers put out for one example."""
+    leaves = [name for name, module in model.named_modules() if not list(module.children())]
+    total = 0
+
+    def count(call: Call, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        total += output[0].numel() if isinstance(output, Tensor) else 0
+
+    with torch.no_grad(), watched(model, leaves, count):
+        model(examples)
+    return total
+
+
+def side_by_side(model: nn.Module) -> bool:
+    """Whether lanes run faster under `vmap` than one by one.
+
+    It turns the convolutions of many lanes into grouped ones, which take two or three times as
+    long (benchmarks/lanes.py measures).
+    """
+    return not any(isinstance(layer, _ConvNd) for layer in model.modules())
+
+
+def _output_shapes(
+    model: nn.Module, layers: list[str], examples: Tensor
+) -> dict[Call, tuple[int, ...]]:
+    """Shape of what each call of these layers puts out for one example."""
+    shapes: dict[Call, tuple[int, ...]] = {}
+
+    def note(call: Call, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        shapes[call] = tuple(output.shape[1:])
+
+    with torch.no_grad(), watched(model, layers, note):
+        model(examples)
+    return shapes
+
+
+def _own_copy(model: nn.Module) -> nn.Module:
+    """Untrained, and with activations that leave the layers' outputs as they were."""
+    model = copy.deepcopy(model).requires_grad_(False)
+    for module in model.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False
+    return model

@@ -1,0 +1,22 @@
+"""Where a run is computed."""
+
+import torch
+
+from privrobust.errors import SpecError
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of that name; `auto` is the GPU if there is one.
+
+    Raises:
+        SpecError: a GPU that this machine lacks.
+
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= count:
+        found = f"cuda:0 to cuda:{count - 1}" if count else "no GPU"
+        raise SpecError(f"device: {name!r} is not here (torch finds {found}); accepted: auto, cpu")
+    return device

@@ -1,0 +1,241 @@
+"""Per-sample gradients of a layer's parameters, kept as the factors that make them.
+
+The gradient of one example with respect to a weight matrix is a sum over positions (the pixels of
+a convolution, the words of a sentence) of outer products, `sum_t e_t a_t^T`, of output gradients e,
+p wide, and inputs a, d wide. Norms and clipped sums need less than these matrices:
+
+- with one position the norm is `|e| |a|` (Goodfellow 2015), in L2 and in L1;
+- with T positions its square is `sum_st (e_s . e_t) (a_s . a_t)`, from two T x T Gram matrices
+  (ghost norms, Li et al. 2022), in `T^2 (p + d)` products;
+- or the matrix itself is formed, in `T p d` products.
+
+Gram matrices take fewer products exactly where the matrix, `p d`, is larger than the activations
+that it comes from, `T (p + d)`. So a matrix is formed only where it is the smaller of the two, and
+memory does not grow with examples x parameters.
+
+Shapes: `examples = groups * size`; a group is the batch of one worker of one lane.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+# Numbers that are unfolded or formed together on the way to norms and sums (16 MiB).
+_BLOCK = 1 << 22
+
+
+class Use(NamedTuple):
+    """One call of a layer: what went in, and the loss gradient of what came out."""
+
+    inputs: Tensor
+    """`(examples, ...)`"""
+    errors: Tensor
+    """`(examples, ...)`"""
+
+
+class Gradients(Protocol):
+    """The gradients of all examples with respect to one parameter, or to all of a layer."""
+
+    def norms(self, order: int) -> Tensor:
+        """L2 (order 2) or L1 (order 1) norm of each, `(examples,)`."""
+        ...
+
+    def sums(self, factors: Tensor, *out: Tensor) -> None:
+        """Write the sum over each group of `factor * gradient`.
+
+        Args:
+            factors: `(groups, size)`.
+            out: `(groups, *parameter)` for each parameter, views into flat messages.
+
+        """
+        ...
+
+
+class Formed:
+    """Gradients of one parameter as they are, `(examples, *parameter)`."""
+
+    def __init__(self, gradients: Tensor) -> None:
+        self._gradients = gradients
+
+    def norms(self, order: int) -> Tensor:
+        """Of each example's numbers."""
+        return vector_norms(self._gradients, order)
+
+    def sums(self, factors: Tensor, *out: Tensor) -> None:
+        """One vector-matrix product a group."""
+        (total,) = out
+        gradients = self._gradients.reshape(*factors.shape, -1)
+        torch.bmm(factors.unsqueeze(1), gradients, out=total.view(len(total), 1, -1))
+
+
+class Joined:
+    """Gradients of a layer, from those of each of its parameters."""
+
+    def __init__(self, parts: list[Gradients]) -> None:
+        self._parts = parts
+
+    def norms(self, order: int) -> Tensor:
+        """Of all parts as one vector."""
+        parts = torch.stack([part.norms(order) for part in self._parts])
+        norms: Tensor = torch.linalg.vector_norm(parts, order, dim=0, dtype=torch.float64)
+        return norms.float()
+
+    def sums(self, factors: Tensor, *out: Tensor) -> None:
+        """One part a parameter."""
+        for part, total in zip(self._parts, out, strict=True):
+            part.sums(factors, total)
+
+
+class Outer:
+    """Gradients `e a^T` and, for the bias, `e` of a linear layer called once on `(examples, d)`."""
+
+    def __init__(self, use: Use, has_bias: bool) -> None:
+        self._inputs, self._errors = use
+        self._has_bias = has_bias
+
+    def norms(self, order: int) -> Tensor:
+        """`|e| |(a, 1)|`, without the 1 if there is no bias."""
+        inputs = vector_norms(self._inputs, order)
+        if self._has_bias:
+            inputs = inputs + 1 if order == 1 else inputs.hypot(torch.ones_like(inputs))
+        return inputs.mul_(vector_norms(self._errors, order))
+
+    def sums(self, factors: Tensor, *out: Tensor) -> None:
+        """One matrix product a group."""
+        errors = self._errors.view(*factors.shape, -1) * factors.unsqueeze(-1)
+        torch.bmm(errors.mT, self._inputs.reshape(*factors.shape, -1), out=out[0])
+        if self._has_bias:
+            torch.sum(errors, 1, out=out[1])
+
+
+class Matrices(NamedTuple):
+    """Uses of a layer as matrices with a column a position."""
+
+    errors: Tensor
+    """`(examples, channel groups, p, T)`"""
+    inputs: Tensor
+    """`(examples, channel groups, d, T)`"""
+
+
+class Ghost:
+    """Gradients `sum_t e_t a_t^T` that are larger than the matrices they come from.
+
+    These are unfolded again when needed rather than kept.
+    """
+
+    def __init__(self, unfold: Callable[[], Matrices]) -> None:
+        self._unfold = unfold
+
+    def norms(self, order: int) -> Tensor:
+        """In L2 from Gram matrices, in float64: terms cancel, and what has no norm is not clipped.
+
+        There is no such way in L1, where the gradients are formed and forgotten.
+        """
+        errors, inputs = self._unfold()
+        if order == 1:
+            return vector_norms(errors @ inputs.mT, order)
+        errors, inputs = errors.double(), inputs.double()
+        squares = ((errors.mT @ errors) * (inputs.mT @ inputs)).sum((1, 2, 3))
+        return squares.clamp_(min=0.0).sqrt_().float()
+
+    def sums(self, factors: Tensor, *out: Tensor) -> None:
+        """A product over the examples and positions of each group."""
+        errors, inputs = (part.unflatten(0, factors.shape) for part in self._unfold())
+        weighted = errors * factors[:, :, None, None, None]
+        (total,) = out
+        total.copy_(torch.einsum("gskpt,gskdt->gkpd", weighted, inputs).view(total.shape))
+
+
+class Blocks:
+    """Gradients in blocks of whole groups, so that no unfolding is ever whole."""
+
+    def __init__(self, parts: list[Gradients], groups: int) -> None:
+        """Of parts that hold so many groups each; the last may hold fewer."""
+        self._parts = parts
+        self._groups = groups
+
+    def norms(self, order: int) -> Tensor:
+        """Of one part after the other."""
+        return torch.cat([part.norms(order) for part in self._parts])
+
+    def sums(self, factors: Tensor, *out: Tensor) -> None:
+        """Of one part after the other."""
+        (total,) = out
+        of_parts = zip(factors.split(self._groups), total.split(self._groups), strict=True)
+        for part, (some, into) in zip(self._parts, of_parts, strict=True):
+            part.sums(some, into)
+
+
+def sum_of_outer(uses: list[Use], size: int, unfold: Callable[[Use], Matrices]) -> Gradients:
+    """Gradients `sum_t e_t a_t^T` over the positions of every use of one weight.
+
+    Args:
+        uses: of the layer.
+        size: examples of a group.
+        unfold: what turns some examples of a use into matrices.
+
+    """
+
+    def matrices(examples: slice) -> Matrices:
+        parts = [unfold(Use(use.inputs[examples], use.errors[examples])) for use in uses]
+        if len(parts) == 1:
+            return parts[0]
+        errors, inputs = zip(*parts, strict=True)
+        return Matrices(torch.cat(errors, dim=-1), torch.cat(inputs, dim=-1))
+
+    sample = matrices(slice(0, 1))
+    (p, positions), d = sample.errors.shape[-2:], sample.inputs.shape[-2]
+    groups = max(1, _BLOCK // (size * (sample.errors.numel() + sample.inputs.numel())))
+    starts = range(0, len(uses[0].errors), groups * size)
+    blocks = [partial(matrices, slice(start, start + groups * size)) for start in starts]
+    if p * d > positions * (p + d):
+        return Blocks([Ghost(block) for block in blocks], groups)
+    return Blocks([Formed(_product(block())) for block in blocks], groups)
+
+
+def _product(matrices: Matrices) -> Tensor:
+    return matrices.errors @ matrices.inputs.mT
+
+
+class Rows:
+    """Gradients of an embedding: every position adds its error to the row of its index."""
+
+    def __init__(self, indices: Tensor, errors: Tensor) -> None:
+        """Of indices `(examples, T)` and errors `(examples, T, width)`."""
+        self._indices = indices
+        self._errors = errors
+
+    def norms(self, order: int) -> Tensor:
+        """Of the rows that an example touches, positions of equal index added up first."""
+        indices, positions = self._indices.sort(dim=1)
+        is_new = indices.diff(dim=1, prepend=indices[:, :1]) != 0
+        place = is_new.cumsum(1).unsqueeze(-1).expand_as(self._errors)
+        errors = self._errors.gather(1, positions.unsqueeze(-1).expand_as(self._errors))
+        return vector_norms(torch.zeros_like(errors).scatter_add_(1, place, errors), order)
+
+    def sums(self, factors: Tensor, *out: Tensor) -> None:
+        """Add every weighted error to its group's row."""
+        (total,) = out
+        groups = torch.arange(len(total), device=total.device).repeat_interleave(factors.shape[1])
+        weighted = self._errors * factors.reshape(-1, 1, 1)
+        places = (groups.unsqueeze(-1).expand_as(self._indices), self._indices)
+        total.zero_().index_put_(places, weighted, accumulate=True)
+
+
+def vector_norms(vectors: Tensor, order: int) -> Tensor:
+    """Norm of each example's numbers, `(examples, ...)` to `(examples,)`.
+
+    Squares in float32 vanish below 1e-23 and overflow above 1e19, and what seems to have no norm
+    is not clipped: doubtful norms are taken again in float64.
+    """
+    flat = vectors.reshape(len(vectors), -1)
+    norms: Tensor = torch.linalg.vector_norm(flat, order, dim=1)
+    least, most = torch.stack(norms.aminmax()).tolist()
+    if not (least > 1e-15 and most < math.inf):
+        doubtful = ~((norms > 1e-15) & norms.isfinite())
+        norms[doubtful] = torch.linalg.vector_norm(flat[doubtful].double(), order, dim=1).float()
+    return norms

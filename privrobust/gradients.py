@@ -1,0 +1,199 @@
+"""Sums of clipped per-sample gradients, a sum a worker, without per-sample gradients.
+
+One backward pass to the layers' outputs (`privrobust.backward`) gives every per-sample gradient in
+factored form (`privrobust.factored`); norms and clipped sums are made from the factors. Parameters
+that no layer rule knows are differentiated through one copy an example where they are no larger
+than the activations. Any other model takes per-sample gradients in bounded memory
+(`privrobust.per_sample`).
+"""
+
+import math
+import warnings
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from privrobust.backward import Backward, Direct, Probed, Traces, activations, side_by_side
+from privrobust.clipping import Batch, ClippedSums, ClippingRule
+from privrobust.errors import PrivRobustWarning, SpecError
+from privrobust.factored import Formed, Gradients, Joined, Use
+from privrobust.layers import has_rule, layer_gradients
+from privrobust.parameters import Layout
+from privrobust.per_sample import PerSample
+
+
+class GradientSum(Protocol):
+    """A way to sum clipped gradients for one model."""
+
+    def __call__(self, parameters: Tensor, batch: Batch, clip_norms: Tensor) -> ClippedSums:
+        """Clip each example's gradient to its lane's C; one that is not finite adds 0.
+
+        Args:
+            parameters: `(lanes, dim)`.
+            batch: of every lane's workers.
+            clip_norms: `(lanes,)`; infinity does not clip.
+
+        """
+        ...
+
+
+def gradient_sum(model: nn.Module, examples: Tensor, rule: ClippingRule) -> GradientSum:
+    """The fastest exact way for this model; warns when that is the slow one.
+
+    Args:
+        model: any module whose layers treat the examples of a batch independently.
+        examples: a few inputs, `(examples, *features)`, to see which way they take through it.
+        rule: how gradients are clipped.
+
+    Raises:
+        SpecError: the model has no per-sample gradients.
+
+    """
+    exact = PerSample(model, examples, rule)
+    try:
+        expected = _sums_of(exact, model, examples)
+    except Exception as error:  # whatever a user's module raises
+        reason = str(error).split("\n")[0]
+        raise SpecError(f"model: no per-sample gradients ({reason})") from error
+    slow = _large_layer_without_rule(model, examples)
+    if slow is None:
+        for fast in _fast_ways(model, examples, rule):
+            if _agrees(fast, model, examples, expected):
+                return fast
+        slow = next(iter(Layout(model).layers))
+    warnings.warn(
+        f"model: layer {slow!r} ({type(model.get_submodule(slow)).__name__}) has no fast clipping "
+        "rule here; per-sample gradients are computed, which is exact and slow",
+        PrivRobustWarning,
+        stacklevel=2,
+    )
+    return exact
+
+
+class LayerWise:
+    """For models of layers with rules, called on `(examples, ...)`, and small other parameters."""
+
+    def __init__(
+        self, model: nn.Module, rule: ClippingRule, one: Backward, many: Backward | None
+    ) -> None:
+        """With a backward pass for one lane and, if that is faster, one for many at once."""
+        self._model = model
+        self._rule = rule
+        self._one = one
+        self._many = many
+        self._layout = Layout(model)
+        self._layers = self._layout.layers
+
+    def __call__(self, parameters: Tensor, batch: Batch, clip_norms: Tensor) -> ClippedSums:
+        """A backward pass to the layer outputs, then a few matrix products a layer."""
+        lanes, workers = batch.labels.shape[:2]
+        sums = parameters.new_empty(lanes, workers, parameters.shape[-1])
+        if lanes == 1:
+            return ClippedSums(sums, self._sum(self._one, parameters, batch, clip_norms, sums))
+        if self._many is not None:
+            return ClippedSums(sums, self._sum(self._many, parameters, batch, clip_norms, sums))
+        norms = [
+            self._sum(self._one, parameter, Batch(*of_lane), clip_norm, out)
+            for parameter, *of_lane, clip_norm, out in zip(
+                *(each.split(1) for each in (parameters, *batch, clip_norms, sums)), strict=True
+            )
+        ]
+        return ClippedSums(sums, torch.cat(norms))
+
+    def _sum(
+        self,
+        backward: Backward,
+        parameters: Tensor,
+        batch: Batch,
+        clip_norms: Tensor,
+        out: Tensor,
+    ) -> Tensor:
+        """Write clipped sums to `out`; returns the norms of whole gradients."""
+        size = batch.labels.shape[-1]
+        traces = backward(parameters, batch)
+        gradients = self._gradients(traces, size)
+        norms = torch.stack([part.norms(self._rule.order) for part in gradients.values()], dim=-1)
+        norms = norms.double().unflatten(0, batch.labels.shape)
+        absent = ~batch.present
+        scales = self._rule.factors(norms, clip_norms).masked_fill_(absent.unsqueeze(-1), 0.0)
+        factors = dict(zip(gradients, scales.flatten(0, 1).unbind(-1), strict=True))
+        if not math.isfinite(norms.sum()):  # of the padding too: 0 times NaN is NaN
+            gradients = self._gradients(_without(traces, factors), size)
+        written = self._layout.unflatten(out.flatten(0, 1))
+        for layer, names in self._layers.items():
+            gradients[layer].sums(factors[layer], *(written[name] for name in names))
+        return self._rule.whole(norms).masked_fill_(absent, 0.0)
+
+    def _gradients(self, traces: Traces, size: int) -> dict[str, Gradients]:
+        """By layer, of groups of so many examples."""
+        return {
+            layer: layer_gradients(self._model.get_submodule(layer), traces.uses[layer], size)
+            if layer in traces.uses
+            else Joined([Formed(traces.copies[name]) for name in names])
+            for layer, names in self._layers.items()
+        }
+
+
+def _fast_ways(model: nn.Module, examples: Tensor, rule: ClippingRule) -> Iterator[LayerWise]:
+    """The fastest first; the second also bears layer outputs that are changed in place."""
+    owned = Layout(model).layers
+    ruled = [layer for layer in owned if has_rule(model.get_submodule(layer))]
+    copied = [name for layer, names in owned.items() for name in names if layer not in ruled]
+    probed = Probed(model, ruled, copied, examples)
+    many = probed if side_by_side(model) else None
+    if not copied:
+        yield LayerWise(model, rule, Direct(model, ruled), many)
+    yield LayerWise(model, rule, probed, many)
+
+
+def _large_layer_without_rule(model: nn.Module, examples: Tensor) -> str | None:
+    """The first layer whose parameters have no rule and are larger than the activations."""
+    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    if len(names) > len(list(model.parameters())):  # tied: one parameter, several layers
+        seen = dict(model.named_parameters())
+        return next(name for name in names if name not in seen).rpartition(".")[0]
+    held = activations(model, examples)
+    for layer, owned in Layout(model).layers.items():
+        size = sum(model.get_parameter(name).numel() for name in owned)
+        if not has_rule(model.get_submodule(layer)) and size > held:
+            return layer
+    return None
+
+
+def _without(traces: Traces, factors: dict[str, Tensor]) -> Traces:
+    """The same with nothing left of what a factor of 0, by layer, drops."""
+    dropped = {layer: factor.flatten() == 0 for layer, factor in factors.items()}
+    uses = {
+        layer: [Use(*(_zero_rows(part, dropped[layer]) for part in use)) for use in uses]
+        for layer, uses in traces.uses.items()
+    }
+    copies = {
+        name: _zero_rows(part, dropped[name.rpartition(".")[0]])
+        for name, part in traces.copies.items()
+    }
+    return Traces(uses, copies)
+
+
+def _zero_rows(values: Tensor, rows: Tensor) -> Tensor:
+    return values.masked_fill(rows.view(-1, *[1] * (values.dim() - 1)), 0)
+
+
+def _agrees(way: GradientSum, model: nn.Module, examples: Tensor, expected: Tensor) -> bool:
+    try:
+        sums = _sums_of(way, model, examples)
+    except Exception:  # a layer called as no rule foresees
+        return False
+    return torch.allclose(sums, expected, rtol=1e-3, atol=1e-5)
+
+
+def _sums_of(way: GradientSum, model: nn.Module, examples: Tensor) -> Tensor:
+    """Gradients of a few examples at made-up parameters: where ways must agree."""
+    dim = sum(parameter.numel() for parameter in model.parameters())
+    parameters = torch.randn(1, dim, generator=torch.Generator().manual_seed(0)) / 10
+    labels = torch.arange(len(examples), device=examples.device) % 2
+    present = torch.ones_like(labels, dtype=torch.bool)
+    batch = Batch(examples[None, None], labels[None, None], present[None, None])
+    clip_norms = torch.ones(1, device=examples.device)
+    return way(parameters.to(examples.device), batch, clip_norms).sums

@@ -1,0 +1,31 @@
+"""Names that specs use: registered ones, and `package.module:attribute` for a user's own."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, TypeVar
+
+from privrobust.errors import SpecError, unknown_name
+
+T = TypeVar("T")
+
+
+def find(kind: str, name: str, known: Mapping[str, T]) -> T | Callable[..., Any]:
+    """What has that name: an entry of `known`, or a callable imported from a user's module.
+
+    Raises:
+        SpecError: unknown name, a module that cannot be imported, or no callable.
+
+    """
+    if name in known:
+        return known[name]
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise unknown_name(kind, name, known)
+    try:
+        found = getattr(import_module(module), attribute)
+    except Exception as error:  # whatever a user's module raises
+        raise SpecError(f"{kind}: cannot import {name!r} ({error})") from error
+    if not callable(found):
+        raise SpecError(f"{kind}: {name!r} is a {type(found).__name__}, not callable")
+    result: Callable[..., Any] = found
+    return result
