@@ -202,5 +202,5 @@ def _own_copy(model: nn.Module) -> nn.Module:
     model = copy.deepcopy(model).requires_grad_(False)
     for module in model.modules():
         if hasattr(module, "inplace"):
-            module.inplace = False
+            vars(module)["inplace"] = False
     return model

@@ -90,7 +90,8 @@ class PerLayer(ClippingRule):
     """
 
     def _scale(self, norms: Tensor, limits: Tensor) -> Tensor:
-        return (limits / norms.shape[-1] ** (1 / self.order) / norms).clamp(max=1.0)
+        shares = limits / float(norms.shape[-1] ** (1 / self.order))
+        return (shares / norms).clamp(max=1.0)
 
 
 class Automatic(ClippingRule):

@@ -103,8 +103,12 @@ class Dataset:
         train, validation = train_test_split(
             rest, test_size=0.125, stratify=of[rest], random_state=_SPLIT_SEED
         )
-        splits = [Split(inputs[chosen], labels[chosen]) for chosen in (train, validation, test)]
-        return cls(name, *splits, classes=int(labels.max()) + 1)
+
+        def split(chosen: np.ndarray) -> Split:
+            return Split(inputs[chosen], labels[chosen])
+
+        classes = int(labels.max()) + 1
+        return cls(name, split(train), split(validation), split(test), classes)
 
     @property
     def features(self) -> int:

@@ -4,6 +4,8 @@ Per-sample gradients come from `torch.func` where it can differentiate the model
 backward pass an example where it cannot (recurrent layers, control flow that depends on data).
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
@@ -26,7 +28,7 @@ class PerSample:
         self._layout = Layout(model)
         self._sizes = self._layout.layer_sizes
         self._step = max(1, _HELD // sum(self._sizes))
-        self._gradients = vmap(grad(self._loss), in_dims=(None, 0, 0))
+        self._gradients: Callable[..., Tensor] = vmap(grad(self._loss), in_dims=(None, 0, 0))
         try:
             start = nn.utils.parameters_to_vector(model.parameters()).detach()
             self._gradients(start, examples, examples.new_zeros(len(examples), dtype=torch.long))
@@ -64,7 +66,7 @@ class PerSample:
         return ClippedSums(torch.cat(sums), self._rule.whole(norms))
 
     def _one_by_one(self, parameters: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
-        gradients = []
+        gradients: list[Tensor] = []
         for example, label in zip(inputs, labels, strict=True):
             start = parameters.detach().requires_grad_()
             gradients += torch.autograd.grad(self._loss(start, example, label), start)

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from privrobust.parallel import in_threads, in_turn
+from privrobust.parallel import in_threads
 from privrobust.sampling import distinct, stream
 
 # A run of one seed draws from at most so many streams, each of at least so many numbers a step.
@@ -83,12 +83,11 @@ class Draws:
             for seed, of_run in zip(apart, self._drawn, strict=True)
             for piece, part in enumerate(of_run.tensor_split(pieces))
         ]
-        is_large = device.type == "cpu" and self._drawn.numel() >= 2 * _LEAST
-        self._run = in_threads if is_large else in_turn
+        self._are_small = device.type != "cpu" or self._drawn.numel() < 2 * _LEAST
 
     def __call__(self) -> Tensor:
         """`(lanes, workers, dim)`, lanes of equal seed alike; valid until the next call."""
-        self._run(self._tasks)
+        in_threads(self._tasks, self._are_small)
         seeds = len(self._drawn)
         if seeds == 1:
             return self._drawn.expand(len(self._seed_of), -1, -1)

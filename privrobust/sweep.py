@@ -1,5 +1,6 @@
 """Running a sweep: check every run before the first, skip what is stored, train side by side."""
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
@@ -8,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
+from privrobust.backward import activations, side_by_side
 from privrobust.clipping import Flat
 from privrobust.data import get_dataset
 from privrobust.gradients import gradient_sum
@@ -17,11 +19,10 @@ from privrobust.spec import RunSpec
 from privrobust.store import Store
 from privrobust.training import lane_shape, train_lanes
 
-# Runs trained side by side: enough that the tensors outweigh Python, few enough for the cache
-# (benchmarks/lanes.py measures), and few enough for memory where models are large.
+# Runs trained side by side: enough that the tensors outweigh Python, and few enough that a step
+# makes do with memory that the process already has (benchmarks/lanes.py measures both).
 LANES = 32
-MEMORY = 2 << 30
-_COPIES_OF_MESSAGES = 6  # sums, averages, noise, perturbed, with Byzantine ones, aggregation
+_NUMBERS = 1 << 23  # of a tensor: 32 MiB
 
 
 def check(runs: Sequence[RunSpec]) -> None:
@@ -66,16 +67,20 @@ def _batches(runs: Sequence[RunSpec]) -> Iterator[list[RunSpec]]:
 
     for _, group in groupby(sorted(runs, key=lambda run: (shape(run), run.seed)), key=shape):
         alike = list(group)
-        lanes = _lanes(alike[0].dataset, alike[0].model, max(run.workers for run in alike))
+        lanes = _lanes(max(alike, key=lambda run: run.workers))
         for start in range(0, len(alike), lanes):
             yield alike[start : start + lanes]
 
 
-def _lanes(dataset: str, model: str, workers: int) -> int:
-    """How many lanes fit into `MEMORY`, at most `LANES`; messages are what grows."""
-    _, parameters = initial_parameters(model, get_dataset(dataset), seeds=(0,))
-    message = parameters.numel() * parameters.element_size()
-    return max(1, min(LANES, MEMORY // (message * workers * _COPIES_OF_MESSAGES)))
+def _lanes(run: RunSpec) -> int:
+    """How many lanes like this run train side by side: as many as `_NUMBERS` allows, or one."""
+    dataset = get_dataset(run.dataset)
+    model, parameters = initial_parameters(run.model, dataset, seeds=(0,))
+    messages = run.workers * parameters.numel()
+    examples = run.honest * 2 * math.ceil(run.batch_size)  # a Poisson batch may be twice as large
+    held = examples * max(dataset.features, activations(model, dataset.train.inputs[:1]))
+    of_lane = max(messages, held) if side_by_side(model) else messages
+    return max(1, min(LANES, _NUMBERS // of_lane))
 
 
 class _Pace(ProgressColumn):

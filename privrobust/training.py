@@ -165,10 +165,8 @@ def _batches(lanes: Sequence[RunSpec], train: Split, steps: int) -> Iterator[Bat
     streams = [stream(seed, "batches", device) for seed in seeds]
     drawn_by = torch.tensor([seeds.index(seed) for seed, _ in deals], device=device)
     for slots, present in poisson_batches(sizes, shared.batch_size, steps, streams):
-        examples = tables.gather(-1, slots[drawn_by])
-        yield Batch(
-            train.inputs[examples][deal_of], train.labels[examples][deal_of], present[seed_of]
-        )
+        examples = tables.gather(-1, slots[drawn_by])[deal_of]
+        yield Batch(train.inputs[examples], train.labels[examples], present[seed_of])
 
 
 def _deal(labels: Tensor, sizes: list[int], seed: int, heterogeneity: float) -> Tensor:

@@ -103,10 +103,12 @@ def test_runs_of_different_shapes_are_packed_apart(tmp_path, console):
 
 
 def test_large_models_get_fewer_lanes(monkeypatch):
-    logistic = 4 * 650 * 15 * 6  # bytes: 650 parameters, 15 workers, six copies
-    monkeypatch.setattr(sweep, "MEMORY", 3 * logistic)
-    assert sweep._lanes("digits", "logistic", workers=15) == 3
-    assert sweep._lanes("digits", "mlp", workers=15) == 1
+    run = RunSpec(honest=12, byzantine=3, attack="alie", model="mlp", batch_size=8)
+    message = 64 * 100 + 100 + 100 * 10 + 10
+    monkeypatch.setattr(sweep, "_NUMBERS", 3 * 15 * message)
+    assert sweep._lanes(run) == 3
+    monkeypatch.setattr(sweep, "_NUMBERS", 1)
+    assert sweep._lanes(run) == 1
 
 
 def test_progress_shows_done_total_rate_and_time_left(tmp_path):

@@ -1,0 +1,187 @@
+"""Bring your own: datasets of tensors, models, names in other modules, devices."""
+
+import pytest
+import torch
+from torch import nn
+
+from privrobust import RunSpec, data, models, train
+from privrobust.data import Dataset, Split, get_dataset, register_dataset
+from privrobust.devices import resolve_device
+from privrobust.errors import SpecError
+from privrobust.models import register_model
+from privrobust.training import train_lanes
+
+SHORT = {"clip_norm": 1.0, "honest": 3, "batch_size": 16, "steps": 20, "evaluate_every": 20}
+
+
+@pytest.fixture(autouse=True)
+def forget(monkeypatch):
+    """What a test registers is gone after it."""
+    monkeypatch.setattr(data, "_DATASETS", dict(data._DATASETS))
+    monkeypatch.setattr(data, "_loaded", dict(data._loaded))
+    monkeypatch.setattr(models, "_MODELS", dict(models._MODELS))
+
+
+def sentences(name="sentences"):
+    """Which of two halves of a vocabulary the words come from."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(400) % 2
+    words = torch.randint(10, (400, 6), generator=generator) + 10 * labels.unsqueeze(-1)
+    return Dataset.from_tensors(name, words, labels)
+
+
+class Pooled(nn.Module):
+    def __init__(self, features, classes):
+        super().__init__()
+        self.words, self.head = nn.Embedding(20, 8), nn.Linear(8, classes)
+
+    def forward(self, x):
+        return self.head(self.words(x).mean(1))
+
+
+def images(name="images"):
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(300) % 3
+    pixels = torch.randn(300, 1, 6, 6, generator=generator) / 4
+    for label in range(3):
+        pixels[labels == label, 0, 2 * label] += 1
+    return Dataset.from_tensors(name, pixels, labels)
+
+
+def convolutional(features, classes):
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten(),
+        nn.Linear(144, classes),
+    )  # fmt: skip
+
+
+def small():
+    return images("small")
+
+
+def number():
+    return 7
+
+
+def test_words_and_an_embedding_are_learned():
+    register_dataset(sentences())
+    register_model("pooled", Pooled)
+    settings = SHORT | {"steps": 100, "evaluate_every": 100}
+    result = train(RunSpec(dataset="sentences", model="pooled", noise_scale=0.01, **settings))
+    assert result.accuracy > 0.95
+    assert result.epsilon < float("inf")
+
+
+def test_images_and_convolutions_are_learned_in_lanes_that_are_the_runs_alone():
+    register_dataset(images())
+    register_model("convolutional", convolutional)
+    common = {"dataset": "images", "model": "convolutional", "noise_scale": 0.01, **SHORT}
+    specs = [RunSpec(**common, seed=0), RunSpec(**common, seed=1, heterogeneity=1.0)]
+    for spec, result in zip(specs, train_lanes(specs), strict=True):
+        alone = train(spec)
+        assert result.accuracy == alone.accuracy
+        assert result.loss == pytest.approx(alone.loss, rel=1e-5)
+    assert train(specs[0]).accuracy > 0.95
+
+
+def test_a_dataset_of_another_module_is_named_by_its_path():
+    spec = RunSpec(dataset=f"{__name__}:small", **SHORT)
+    assert train(spec).history["accuracy"].notna().all()
+    assert get_dataset(f"{__name__}:small") is get_dataset(f"{__name__}:small")
+
+
+def test_pretrained_parameters_are_where_every_seed_starts():
+    module = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
+    register_dataset(images())
+    register_model("pretrained", lambda features, classes: module)
+    common = {"dataset": "images", "model": "pretrained", **SHORT, "learning_rate": 1e-30}
+    losses = {train(RunSpec(**common, seed=seed)).loss for seed in (0, 1)}
+    expected = nn.functional.cross_entropy(module(images().test.inputs), images().test.labels)
+    assert max(losses) == pytest.approx(expected.item(), rel=1e-5)
+    assert len(losses) == 1
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "message"),
+    [
+        (torch.zeros(4, 2), torch.zeros(3).long(), r"labels: shape \(3,\) with inputs \(4, 2\)"),
+        (torch.zeros(4, 2), torch.zeros(4), r"labels: torch.float32 .*: torch.int64"),
+        (torch.zeros(4, 2).double(), torch.zeros(4).long(), r"inputs: torch.float64 .*float32"),
+    ],
+)
+def test_splits_say_what_they_accept(inputs, labels, message):
+    with pytest.raises(SpecError, match=message):
+        Split(inputs, labels)
+
+
+def split(count=4, width=2, label=0):
+    return Split(torch.zeros(count, width), torch.full((count,), label))
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        (split(count=0), "test of 'own' has no examples"),
+        (split(width=3), r"test of 'own' has examples of shape \(3,\), train of \(2,\)"),
+        (split(label=2), "test of 'own' has labels 2 to 2; accepted: 0 to 1"),
+    ],
+)
+def test_datasets_say_what_they_accept(test, message):
+    with pytest.raises(SpecError, match=message):
+        Dataset("own", split(), split(), test, classes=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("digit", r"dataset: unknown name 'digit'; did you mean 'digits'\?"),
+        ("no_such_module:data", "dataset: cannot import 'no_such_module:data'"),
+        (f"{__name__}:number", "made a int, not a Dataset"),
+        ("os:getppid", "made a int, not a Dataset"),
+        (f"{__name__}:Pooled", "failed"),
+    ],
+)
+def test_names_that_are_no_dataset(name, message):
+    with pytest.raises(SpecError, match=message):
+        train(RunSpec(dataset=name, **SHORT))
+
+
+def test_a_device_is_not_part_of_what_a_run_is():
+    assert RunSpec(device="cpu").key == RunSpec(device="cuda:1").key
+    assert train(RunSpec(**SHORT, device="cpu")).accuracy == train(RunSpec(**SHORT)).accuracy or (
+        torch.cuda.is_available()
+    )
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:-1", "CPU"])
+def test_device_names(name):
+    with pytest.raises(SpecError, match=f"device: '{name}' is not accepted"):
+        RunSpec(device=name)
+
+
+def test_a_gpu_that_is_not_here():
+    with pytest.raises(SpecError, match=r"device: 'cuda:99' is not here \(torch finds .*auto, cpu"):
+        resolve_device("cuda:99")
+
+
+cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@cuda
+@pytest.mark.parametrize("model", ["logistic", "mlp", f"{__name__}:convolutional"])
+def test_a_gpu_learns_what_the_processor_does(model):
+    """Streams differ, so accuracies agree as two seeds do."""
+    register_dataset(images())
+    common = {"dataset": "images", "model": model, "noise_scale": 0.01, **SHORT}
+    signs = {"noise": "laplace", "aggregator": "majority_vote", "learning_rate": 0.01}
+    for settings in ({}, signs):
+        there = train(RunSpec(**common, **settings, device="cuda"))
+        here = train(RunSpec(**common, **settings, device="cpu"))
+        assert there.epsilon == here.epsilon
+        assert there.accuracy == pytest.approx(here.accuracy, abs=0.1)
+
+
+@cuda
+def test_a_gpu_gives_the_same_run_twice():
+    spec = RunSpec(**SHORT, noise_scale=0.1, device="cuda")
+    assert train(spec).history.equals(train(spec).history)
