@@ -4,7 +4,13 @@ ByzFL pins nothing but wants plotting libraries, ByzPy an old torch: install bot
 dependencies, `pip install -e ".[bench]" && pip install --no-deps byzfl byzpy`.
 """
 
+import multiprocessing
+import statistics
+import time
+import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 import byzfl
 import torch
@@ -129,6 +135,33 @@ def byzfl_step(
             client.set_model_state(state)
 
     return step
+
+
+class Elsewhere:
+    """Peers in a process of their own, which nothing that we set reaches; idle between calls."""
+
+    def __init__(self) -> None:
+        self._process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
+    def seconds(self, count: int, make: Callable[..., Step], *arguments: Any) -> float:
+        """Of the median of so many steps of the peer that `make` makes there, once."""
+        return self._process.submit(_take, count, make, *arguments).result()
+
+
+_made: dict[str, Step] = {}
+
+
+def _take(count: int, make: Callable[..., Step], *arguments: Any) -> float:
+    warnings.filterwarnings("ignore")
+    key = repr((make, arguments))
+    if key not in _made:
+        _made[key] = make(*arguments)
+    times = []
+    for _ in range(count):
+        start = time.perf_counter()
+        _made[key]()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
 
 
 def byzfl_attack(name: str) -> Attack:

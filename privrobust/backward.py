@@ -12,7 +12,6 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.nn.functional import cross_entropy
 from torch.nn.modules.conv import _ConvNd
 
 from privrobust.clipping import Batch
@@ -47,29 +46,30 @@ class Direct:
 
     def __init__(self, model: nn.Module, layers: list[str]) -> None:
         self._model = _own_copy(model)
-        self._layers = layers
         self._layout = Layout(model)
         self._parameters = dict(self._model.named_parameters())
+        self._calls: list[tuple[str, Tensor, Tensor]] = []
+        for layer in layers:
+            self._model.get_submodule(layer).register_forward_hook(partial(self._note, layer))
 
     def __call__(self, parameters: Tensor, batch: Batch) -> Traces:
         """As plain as a training step without weights to differentiate."""
         for name, value in self._layout.unflatten(parameters[0]).items():
             self._parameters[name].data = value
-        calls: list[tuple[str, Tensor, Tensor]] = []
-
-        def note(call: Call, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            if not output.requires_grad:
-                output.requires_grad_()
-            calls.append((call[0], inputs[0].detach(), output))
-
-        with watched(self._model, self._layers, note):
-            scores = self._model(batch.inputs[0].flatten(0, 1))
-        loss = cross_entropy(scores, batch.labels.flatten(), reduction="sum")
-        errors = torch.autograd.grad(loss, [output for _, _, output in calls])
+        self._calls.clear()
+        scores = self._model(batch.inputs[0].flatten(0, 1))
+        outputs = [output for _, _, output in self._calls]
+        errors = torch.autograd.grad(scores, outputs, _errors(scores, batch.labels))
         uses: dict[str, list[Use]] = {}
-        for (layer, inputs, _), error in zip(calls, errors, strict=True):
+        for (layer, inputs, _), error in zip(self._calls, errors, strict=True):
             uses.setdefault(layer, []).append(Use(inputs, error))
+        self._calls.clear()  # and with it what the pass holds
         return Traces(uses, {})
+
+    def _note(self, layer: str, _: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        if not output.requires_grad:
+            output.requires_grad_()
+        self._calls.append((layer, inputs[0].detach(), output))
 
 
 class Probed:
@@ -103,8 +103,8 @@ class Probed:
         sources = [source.requires_grad_() for source in (*copies.values(), *probes.values())]
         lane = vmap(self._alone, in_dims=(None, 0, 0, 0)) if copies else self._together
         scores, entered = vmap(lane)(named, copies, probes, batch.inputs.flatten(1, 2))
-        loss = cross_entropy(scores.flatten(0, 1), batch.labels.flatten(), reduction="sum")
-        found = iter(torch.autograd.grad(loss, sources, materialize_grads=True))
+        errors = _errors(scores, batch.labels)
+        found = iter(torch.autograd.grad(scores, sources, errors, materialize_grads=True))
         of_copies = {name: next(found).flatten(0, 1) for name in copies}
         uses: dict[str, list[Use]] = {}
         for layer, call in probes:
@@ -132,6 +132,13 @@ class Probed:
         own = {call: probe.unsqueeze(0) for call, probe in probes.items()}
         scores, entered = self._together(named, copies, own, example.unsqueeze(0))
         return scores.squeeze(0), {call: inputs.squeeze(0) for call, inputs in entered.items()}
+
+
+def _errors(scores: Tensor, labels: Tensor) -> Tensor:
+    """Gradient of every example's cross-entropy with respect to its scores, `(..., classes)`."""
+    errors = scores.detach().softmax(-1)
+    places = labels.reshape(*errors.shape[:-1], 1)
+    return errors.scatter_add_(-1, places, errors.new_full((), -1.0).expand(places.shape))
 
 
 @contextmanager

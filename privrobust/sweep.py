@@ -21,7 +21,7 @@ from privrobust.training import lane_shape, train_lanes
 
 # Runs trained side by side: enough that the tensors outweigh Python, and few enough that a step
 # makes do with memory that the process already has (benchmarks/lanes.py measures both).
-LANES = 32
+LANES = 64
 _NUMBERS = 1 << 23  # of a tensor: 32 MiB
 
 
