@@ -1,7 +1,5 @@
 """Seconds for budget tables and calibration, against calling the libraries directly.
 
-    python benchmarks/accounting.py
-
 One run measures everything, so the ratios compare like with like. "every row its own" has 1,000
 different pairs of sigma and q, the worst case for caches; "grid" is 10 b, 5 n, 5 T and 4 delta.
 The libraries are timed on 100 (opacus) and 20 (dp-accounting, its default grid) of those rows,
@@ -16,6 +14,7 @@ from typing import Any
 import dp_accounting as dp
 import numpy as np
 from opacus.accountants import RDPAccountant
+from timing import table
 
 from privrobust.accountants import Release, budget_table, noise_scale
 from privrobust.accountants.pld import _composed, _refined_epsilon
@@ -65,13 +64,13 @@ def library_pld(release: Release) -> float:
     return float(accountant.get_epsilon(DELTA))
 
 
-def main() -> None:
+def report() -> str:
     budget_table(**COMMON, noise_scale=0.1, dataset_size=95, steps=3)  # imports
     directly = {
         "rdp": 10 * seconds(lambda: [opacus_rdp(r) for r in sample(100)]),
         "pld": 50 * seconds(lambda: [library_pld(r) for r in sample(20)]),
     }
-    print(f"{'1,000 settings':<32}{'ours, s':>9}{'library, s':>12}{'ratio':>8}")
+    rows = []
     for name, library in directly.items():
         for title, settings in (("every row its own", OWN), ("grid", GRID)):
 
@@ -79,12 +78,15 @@ def main() -> None:
                 return budget_table(**COMMON, **settings, accountants=[name])
 
             taken = seconds(ours)
-            compared = (f"{library:12.1f}", f"{library / taken:8.0f}") if settings is OWN else ()
-            print(f"{name + ', ' + title:<32}{taken:9.2f}", *compared, sep="")
+            compared = (
+                [f"{library:.0f} s", f"{library / taken:.0f}"] if settings is OWN else ["", ""]
+            )
+            rows.append([f"1,000 settings, {name}, {title}", f"{taken:.2f} s", *compared])
     for name in ("pld", "rdp"):
         taken = seconds(lambda name=name: noise_scale(DIGITS, 8.0, DELTA, name))
-        print(f"{'b for epsilon = 8, ' + name:<32}{taken:9.2f}")
+        rows.append([f"b for epsilon = 8, {name}", f"{taken:.2f} s", "", ""])
+    return table(["work", "ours", "the library", "ratio"], rows)
 
 
 if __name__ == "__main__":
-    main()
+    print(report())

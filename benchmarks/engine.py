@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import byzfl
@@ -29,7 +28,7 @@ from tasks import (
     register,
     spec,
 )
-from timing import in_turns, median, ratio, table
+from timing import in_turns, median, ratio, step_time, table
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
@@ -55,7 +54,7 @@ def our_step(run: RunSpec) -> Callable[[], float]:
     def steps() -> float:
         ends: list[float] = []
         train_lanes([run], on_step=lambda: ends.append(time.perf_counter()))
-        return median([after - before for before, after in pairwise(ends[:-1])])
+        return step_time(ends)
 
     return steps
 

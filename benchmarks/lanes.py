@@ -1,16 +1,11 @@
-"""Seconds for one run, and how much sooner runs end side by side than one after the other.
+"""How much sooner runs end side by side than one after the other.
 
-    python benchmarks/lanes.py
-
-Digits, logistic regression, T = 300, B = 32, C = 1, b = 0.1. Every number is the median of 5
-rounds; a round takes each case once, so that all see the same noise of the machine.
+Digits, logistic regression, T = 300, B = 32, C = 1, b = 0.1.
 """
 
-import statistics
-import time
 from collections.abc import Callable
 
-import torch
+from timing import in_turns, median, table
 
 from privrobust import RunSpec, train
 from privrobust.training import train_lanes
@@ -32,27 +27,18 @@ def lanes(count: int) -> list[RunSpec]:
     ]
 
 
-def seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def main() -> None:
+def report() -> str:
     cases: dict[str, Callable[[], object]] = {"15 workers, one run": lambda: train(spec(15))}
     for count in LANES:
         cases[f"{count} lanes"] = lambda count=count: train_lanes(lanes(count))
-    for case in cases.values():
-        case()
-    rounds = [{name: seconds(case) for name, case in cases.items()} for _ in range(ROUNDS)]
-    median = {name: statistics.median(taken[name] for taken in rounds) for name in cases}
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    print(f"{'15 workers, one run':<22}{median['15 workers, one run']:8.2f} s")
-    alone = median["1 lanes"]
-    for count in LANES:
-        each = median[f"{count} lanes"] / count
-        print(f"{f'{count} lanes':<22}{each:8.3f} s a run{alone / each:8.1f} x")
+    times = in_turns(cases, ROUNDS)
+    alone = times.pop("15 workers, one run")
+    rows = [["15 workers, alone", f"{median(alone):.2f} s", ""]]
+    for count, taken in zip(LANES, times.values(), strict=True):
+        each = median(taken) / count
+        rows.append([f"{count} lanes", f"{each:.3f} s", f"{median(times['1 lanes']) / each:.1f}"])
+    return table(["digits runs", "each takes", "times as fast as alone"], rows)
 
 
 if __name__ == "__main__":
-    main()
+    print(report())

@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 Times = dict[str, list[float]]
 """Seconds of every round, by case."""
@@ -22,6 +23,11 @@ def in_turns(cases: dict[str, Callable[[], object]], rounds: int) -> Times:
 
 def median(times: list[float]) -> float:
     return statistics.median(times)
+
+
+def step_time(ends: list[float]) -> float:
+    """Median seconds between ends of steps, but the last, which evaluates."""
+    return median([after - before for before, after in pairwise(ends[:-1])])
 
 
 def ratio(slower: list[float], faster: list[float]) -> str:

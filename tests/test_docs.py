@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from privrobust import data, models
 from privrobust.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -92,6 +93,7 @@ def test_the_accountants_table_of_the_privacy_page_is_what_its_command_prints():
         "privrobust.accountants.release",
         "privrobust.aggregators",
         "privrobust.attacks",
+        "privrobust.clipping",
         "privrobust.selection",
         "privrobust.spec",
     ],
@@ -100,3 +102,15 @@ def test_docstring_examples(name):
     outcome = doctest.testmod(importlib.import_module(name))
     assert outcome.attempted > 0
     assert outcome.failed == 0
+
+
+def test_the_page_on_own_data_and_models_runs(monkeypatch):
+    monkeypatch.setattr(data, "_DATASETS", dict(data._DATASETS))
+    monkeypatch.setattr(data, "_loaded", dict(data._loaded))
+    monkeypatch.setattr(models, "_MODELS", dict(models._MODELS))
+    page = (ROOT / "docs" / "bring_your_own.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names = {}
+    exec(example, names)
+    assert names["result"].accuracy > 0.9
+    assert 0 < names["result"].epsilon < 100
