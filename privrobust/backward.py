@@ -136,7 +136,8 @@ class Probed:
 
 def _errors(scores: Tensor, labels: Tensor) -> Tensor:
     """Gradient of every example's cross-entropy with respect to its scores, `(..., classes)`."""
-    errors = scores.detach().softmax(-1)
+    # over rows: over a few neighbouring numbers torch's softmax takes five times as long
+    errors = scores.detach().mT.contiguous().softmax(-2).mT
     places = labels.reshape(*errors.shape[:-1], 1)
     return errors.scatter_add_(-1, places, errors.new_full((), -1.0).expand(places.shape))
 

@@ -27,6 +27,9 @@ from torch import Tensor
 # Numbers that are unfolded or formed together on the way to norms and sums (16 MiB).
 _BLOCK = 1 << 22
 
+# Numbers of a matrix from which a batched product writes to a strided view as fast as to a new one.
+_DIRECT = 1 << 14
+
 
 class Use(NamedTuple):
     """One call of a layer: what went in, and the loss gradient of what came out."""
@@ -69,7 +72,7 @@ class Formed:
         """One vector-matrix product a group."""
         (total,) = out
         gradients = self._gradients.reshape(*factors.shape, -1)
-        torch.bmm(factors.unsqueeze(1), gradients, out=total.view(len(total), 1, -1))
+        _multiply(factors.unsqueeze(1), gradients, out=total.view(len(total), 1, -1))
 
 
 class Joined:
@@ -107,7 +110,7 @@ class Outer:
     def sums(self, factors: Tensor, *out: Tensor) -> None:
         """One matrix product a group."""
         errors = self._errors.view(*factors.shape, -1) * factors.unsqueeze(-1)
-        torch.bmm(errors.mT, self._inputs.reshape(*factors.shape, -1), out=out[0])
+        _multiply(errors.mT, self._inputs.reshape(*factors.shape, -1), out=out[0])
         if self._has_bias:
             torch.sum(errors, 1, out=out[1])
 
@@ -224,6 +227,14 @@ class Rows:
         weighted = self._errors * factors.reshape(-1, 1, 1)
         places = (groups.unsqueeze(-1).expand_as(self._indices), self._indices)
         total.zero_().index_put_(places, weighted, accumulate=True)
+
+
+def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """Matrix products into a strided view: directly only where that costs less than a copy."""
+    if out[0].numel() >= _DIRECT:
+        torch.bmm(left, right, out=out)
+    else:
+        out.copy_(torch.bmm(left, right))
 
 
 def vector_norms(vectors: Tensor, order: int) -> Tensor:
