@@ -5,7 +5,8 @@ from timing import in_turns, median, table
 from torch import Tensor
 
 from privrobust import selection
-from privrobust.perturbation import NOISE_LAWS, noisy_signs, uniform
+from privrobust.memory import keep_freed_memory
+from privrobust.perturbation import NOISE_LAWS, chances, noisy_signs
 from privrobust.sampling import stream
 from privrobust.selection import mean_of_ranks
 
@@ -37,7 +38,7 @@ def signs() -> str:
     """Signs drawn with their probability against noise added and its sign taken."""
     shape, b = (12, 79_510), torch.tensor(0.1)
     values = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 0.03
-    noise, chance = torch.empty(shape), torch.empty(shape, dtype=torch.float64)
+    noise, chance = torch.empty(shape), torch.empty(shape, dtype=torch.int32)
     tails = {
         "gaussian": lambda x: torch.erfc(x * 0.5**0.5).mul_(0.5),
         "laplace": NOISE_LAWS["laplace"].tail,
@@ -51,7 +52,7 @@ def signs() -> str:
             torch.addcmul(values, noise, b).sign_()
 
         def drawn(tail=tail, generator: torch.Generator = generator) -> None:
-            uniform(chance, generator)
+            chances(chance, generator)
             noisy_signs(values, b, tail, chance)
 
         times = in_turns({"added": added, "drawn": drawn}, ROUNDS)
@@ -60,6 +61,7 @@ def signs() -> str:
 
 
 def report() -> str:
+    keep_freed_memory()
     return f"{selections()}\n\n{signs()}"
 
 

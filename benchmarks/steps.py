@@ -1,13 +1,13 @@
 """Where a training step's time goes, and how time and memory grow with workers, size and lanes."""
 
 import multiprocessing
-import resource
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -112,7 +112,14 @@ def _cost(workers: int, hidden: int, lanes: int, model: str) -> tuple[float, flo
     runs = [spec(model or "wide", seed=seed, **common) for seed in range(lanes)]
     ends: list[float] = []
     train_lanes(runs, on_step=lambda: ends.append(time.perf_counter()))
-    return step_time(ends), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return step_time(ends), peak_memory()
+
+
+def peak_memory() -> float:
+    """Of this process alone, in GB; what getrusage tells is also that of the process it is from."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (peak,) = [line for line in lines if line.startswith("VmHWM")]
+    return int(peak.split()[1]) / 2**20
 
 
 def growth() -> str:

@@ -13,7 +13,7 @@ from privrobust.aggregators import get_aggregator
 from privrobust.clipping import CLIPPING_RULES, Batch, Flat, clip_vectors
 from privrobust.gradients import gradient_sum
 from privrobust.parameters import Layout
-from privrobust.perturbation import NOISE_LAWS, Draws, noisy_signs, uniform
+from privrobust.perturbation import NOISE_LAWS, Draws, chances, noisy_signs
 from privrobust.sampling import distinct, stream
 from privrobust.spec import RunSpec
 
@@ -126,7 +126,7 @@ class Perturbation:
         seeds = [lanes[lane].seed for lane in self._added]
         self._noise = Draws(seeds, "noise", law.fill, shape, torch.float32, device)
         seeds = [lanes[lane].seed for lane in self._signed]
-        self._uniform = Draws(seeds, "signs", uniform, shape, torch.float64, device)
+        self._chances = Draws(seeds, "signs", chances, shape, torch.int32, device)
 
     def __call__(self, averages: Tensor) -> Tensor:
         """`averages + b xi`, `(lanes, honest, dim)`, one xi for lanes of equal seed; in place.
@@ -140,7 +140,7 @@ class Perturbation:
         assert self._tail is not None
         signed, added = self._signed, self._added
         averages[signed] = noisy_signs(
-            averages[signed], self._scales[signed], self._tail, self._uniform()
+            averages[signed], self._scales[signed], self._tail, self._chances()
         )
         averages[added] += self._noise() * self._scales[added]
         return averages

@@ -67,11 +67,14 @@ def _quickselect(messages: Tensor, low: int, high: int) -> Tensor:
 
 
 def _quickselect_into(out: Tensor, messages: Tensor, low: int, high: int) -> None:
+    # NumPy alone: torch would start threads of its own under each of ours
     within = np.partition(messages.numpy(), high - 1, axis=-2)[..., :high, :]
     if high - low > 1:  # one rank at a time: only that is vectorised
         within = np.partition(within, low, axis=-2)
-    values = torch.from_numpy(within[..., low:, :])
-    out.copy_(values.nan_to_num_(torch.inf, torch.inf, -torch.inf).div_(high - low).sum(-2))
+    values = within[..., low:, :]
+    np.copyto(values, np.inf, where=np.isnan(values))
+    with np.errstate(invalid="ignore"):  # minus infinity plus infinity
+        np.sum(values / np.float32(high - low), axis=-2, out=out.numpy())
 
 
 def _select(messages: Tensor, low: int, high: int) -> Tensor:

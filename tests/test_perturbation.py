@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from privrobust.perturbation import NOISE_LAWS, Draws, noisy_signs, uniform
+from privrobust.perturbation import NOISE_LAWS, Draws, chances, noisy_signs
 from privrobust.sampling import stream
 
 CPU = torch.device("cpu")
@@ -49,8 +49,8 @@ def test_a_sign_drawn_alone_has_the_distribution_of_the_sign_of_a_noisy_value(b)
     """200,000 draws a value against Laplace's distribution function: 21 tests, once in 10^7."""
     values = torch.tensor([-0.5, -0.1, -0.003, 0.0, 0.003, 0.1, 0.5])
     count = 200_000
-    chance = torch.empty(count, 1, dtype=torch.float64)
-    uniform(chance, stream(0, "signs"))
+    chance = torch.empty(count, 1, dtype=torch.int32)
+    chances(chance, stream(0, "signs"))
     tail = NOISE_LAWS["laplace"].tail
     signs = noisy_signs(values.expand(count, -1), torch.tensor(b), tail, chance)
     assert set(signs.unique().tolist()) <= {-1.0, 1.0}
@@ -63,8 +63,8 @@ def test_the_shortcut_and_added_noise_agree():
     """The same value, 300,000 times each way: a two-sample test that errs once in 10^7."""
     count, value, b = 300_000, 0.2, 0.3
     added = draws([5], "laplace", (1, count))().flatten() * b + value
-    chance = torch.empty(count, dtype=torch.float64)
-    uniform(chance, stream(5, "signs"))
+    chance = torch.empty(count, dtype=torch.int32)
+    chances(chance, stream(5, "signs"))
     tail = NOISE_LAWS["laplace"].tail
     drawn = noisy_signs(torch.full((count,), value), torch.tensor(b), tail, chance)
     ups = [int((added > 0).sum()), int((drawn > 0).sum())]
@@ -72,6 +72,6 @@ def test_the_shortcut_and_added_noise_agree():
 
 
 def test_without_noise_a_sign_is_the_plain_one():
-    values, chance = torch.tensor([-2.0, 0.0, 3.0]), torch.zeros(3, dtype=torch.float64)
+    values, chance = torch.tensor([-2.0, 0.0, 3.0]), torch.zeros(3, dtype=torch.int32)
     tail = NOISE_LAWS["laplace"].tail
     assert noisy_signs(values, torch.tensor(0.0), tail, chance).tolist() == [-1.0, 0.0, 1.0]
