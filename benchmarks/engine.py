@@ -4,7 +4,6 @@ Needs `pip install -e ".[bench]"` and, without their dependencies, of which one 
 `pip install --no-deps byzfl byzpy`. Peers that train run in a process of their own.
 """
 
-import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -15,7 +14,6 @@ import byzfl
 import torch
 from byzpy.aggregators.coordinate_wise.median import CoordinateWiseMedian
 from peers import Elsewhere, OpacusWorker, byzfl_attack, byzfl_step, flat, pipeline
-from rich.console import Console
 from tasks import (
     BATCH,
     BYZANTINE,
@@ -36,12 +34,9 @@ from torch.utils.data import TensorDataset
 from privrobust import RunSpec
 from privrobust.aggregators import Median
 from privrobust.clipping import Batch, Flat
-from privrobust.data import get_dataset, partition
+from privrobust.data import get_dataset
 from privrobust.gradients import gradient_sum
-from privrobust.grid import load_runs
 from privrobust.memory import keep_freed_memory
-from privrobust.store import Store
-from privrobust.sweep import LANES, run_sweep
 from privrobust.training import train_lanes
 
 STEPS = 20  # of ours in a round, as a run; its start and end are not counted
@@ -154,79 +149,6 @@ def medians(rounds: int) -> list[list[str]]:
     ]  # fmt: skip
 
 
-def sweep_of_digits(rounds: int) -> list[str]:
-    def run(seed: int) -> RunSpec:
-        return RunSpec(
-            seed=seed // 4, byzantine=2, attack="sign_flip", clip_norm=1.0, noise_scale=0.1,
-            learning_rate=0.1 * (1 + seed % 4), device="cpu",
-        )  # fmt: skip
-
-    runs, sample = [run(seed) for seed in range(256)], 16
-
-    def side_by_side() -> None:
-        for start in range(0, len(runs), LANES):
-            train_lanes(runs[start : start + LANES])
-
-    def one_by_one() -> None:
-        for alone in runs[:: len(runs) // sample]:
-            train_lanes([alone])
-
-    times = in_turns({"lanes": side_by_side, "alone": one_by_one}, rounds)
-    alone = [seconds * len(runs) / sample for seconds in times["alone"]]
-    return [
-        "256 digits runs, lanes on", f"the same one by one ({sample} of them, scaled)",
-        f"{median(times['lanes']):.1f} s", f"{median(alone):.1f} s",
-        ratio(alone, times["lanes"]), "4",
-    ]  # fmt: skip
-
-
-def quickstart() -> list[str]:
-    """All runs in our engine once; the pipeline's from the median of ten steps of each kind."""
-    runs = load_runs(QUICKSTART)
-    train_lanes(runs[:1])  # imports are not counted, as they are not for the pipeline
-    with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "results.db") as store:
-        start = time.perf_counter()
-        run_sweep(runs, store, Console(quiet=True))
-        ours = time.perf_counter() - start
-    kinds: dict[tuple[object, ...], list[RunSpec]] = {}
-    for run in runs:
-        kind = (run.aggregator, run.byzantine, run.attack and run.attack.name)
-        kinds.setdefault(kind, []).append(run)
-    elsewhere = Elsewhere()
-    theirs = sum(
-        elsewhere.seconds(10, quickstart_pipeline, alike[0]) * sum(run.steps for run in alike)
-        for alike in kinds.values()
-    )
-    return [
-        f"the quickstart, {len(runs)} runs", f"opacus + ByzFL ({len(kinds)} kinds of run, scaled)",
-        f"{ours:.0f} s", f"{theirs:.0f} s", f"{theirs / ours:.0f}", "50",
-    ]  # fmt: skip
-
-
-def quickstart_pipeline(run: RunSpec) -> Callable[[], None]:
-    """Its training steps alone: neither evaluations nor accounting are charged to the pipeline."""
-    train = get_dataset("digits").train
-    dealt = partition(train.labels, run.honest, run.heterogeneity, run.seed)
-    workers = [
-        OpacusWorker(
-            nn.Linear(64, 10),
-            TensorDataset(train.inputs[mine], train.labels[mine]),
-            BATCH,
-            1.0,
-            1.0,
-        )
-        for mine in dealt
-    ]
-    aggregate = {
-        "mean": byzfl.Average(),
-        "median": byzfl.Median(),
-        "majority_vote": lambda messages: messages.sign().sum(0).sign(),
-    }[run.aggregator]
-    attack = byzfl_attack(run.attack.name) if run.attack else None
-    start = flat(nn.Linear(64, 10).parameters()).detach()
-    return pipeline(workers, start, attack, run.byzantine, aggregate, run.learning_rate)
-
-
 def milliseconds(times: list[float]) -> str:
     return f"{median(times) * 1e3:.1f} ms"
 
@@ -235,14 +157,15 @@ def report() -> str:
     warnings.filterwarnings("ignore")
     keep_freed_memory()  # before the plain passes are timed, so that they have it too
     register()
-    rows = [
-        *training_steps("mlp", "fc_mnist", 15, ("15", "4")),
-        *training_steps("cnn", "cnn_mnist", 5, ("6", "")),
+    clipped = [  # first: memory that larger work leaves scattered slows small work
         clipped_gradients("mlp", 60, "at most 1.4"),
         clipped_gradients("cnn", 15, "at most 1.6"),
+    ]
+    rows = [
+        *training_steps("mlp", "fc_mnist", 11, ("15", "4")),
+        *training_steps("cnn", "cnn_mnist", 5, ("6", "")),
+        *clipped,
         *medians(11),
-        sweep_of_digits(3),
-        quickstart(),
     ]
     header = ["work", "against", "ours", "theirs", "ratio of medians (middle half)", "aim"]
     return table(header, rows)

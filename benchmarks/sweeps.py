@@ -1,0 +1,107 @@
+"""Sweeps of small runs: lanes against one run at a time, and against the pipeline of peers."""
+
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import byzfl
+from peers import Elsewhere, OpacusWorker, byzfl_attack, flat, pipeline
+from rich.console import Console
+from tasks import BATCH
+from timing import in_turns, median, ratio, table
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from privrobust import RunSpec
+from privrobust.data import get_dataset, partition
+from privrobust.grid import load_runs
+from privrobust.store import Store
+from privrobust.sweep import LANES, run_sweep
+from privrobust.training import train_lanes
+
+QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
+
+
+def sweep_of_digits(rounds: int) -> list[str]:
+    def run(seed: int) -> RunSpec:
+        return RunSpec(
+            seed=seed // 4, byzantine=2, attack="sign_flip", clip_norm=1.0, noise_scale=0.1,
+            learning_rate=0.1 * (1 + seed % 4), device="cpu",
+        )  # fmt: skip
+
+    runs, sample = [run(seed) for seed in range(256)], 16
+
+    def side_by_side() -> None:
+        for start in range(0, len(runs), LANES):
+            train_lanes(runs[start : start + LANES])
+
+    def one_by_one() -> None:
+        for alone in runs[:: len(runs) // sample]:
+            train_lanes([alone])
+
+    times = in_turns({"lanes": side_by_side, "alone": one_by_one}, rounds)
+    alone = [seconds * len(runs) / sample for seconds in times["alone"]]
+    return [
+        "256 digits runs, lanes on", f"the same one by one ({sample} of them, scaled)",
+        f"{median(times['lanes']):.1f} s", f"{median(alone):.1f} s",
+        ratio(alone, times["lanes"]), "4",
+    ]  # fmt: skip
+
+
+def quickstart() -> list[str]:
+    """All runs in our engine once; the pipeline's from the median of ten steps of each kind."""
+    runs = load_runs(QUICKSTART)
+    train_lanes(runs[:1])  # imports are not counted, as they are not for the pipeline
+    with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "results.db") as store:
+        start = time.perf_counter()
+        run_sweep(runs, store, Console(quiet=True))
+        ours = time.perf_counter() - start
+    kinds: dict[tuple[object, ...], list[RunSpec]] = {}
+    for run in runs:
+        kind = (run.aggregator, run.byzantine, run.attack and run.attack.name)
+        kinds.setdefault(kind, []).append(run)
+    elsewhere = Elsewhere()
+    theirs = sum(
+        elsewhere.seconds(10, quickstart_pipeline, alike[0]) * sum(run.steps for run in alike)
+        for alike in kinds.values()
+    )
+    return [
+        f"the quickstart, {len(runs)} runs", f"opacus + ByzFL ({len(kinds)} kinds of run, scaled)",
+        f"{ours:.0f} s", f"{theirs:.0f} s", f"{theirs / ours:.0f}", "50",
+    ]  # fmt: skip
+
+
+def quickstart_pipeline(run: RunSpec) -> Callable[[], None]:
+    """Its training steps alone: neither evaluations nor accounting are charged to the pipeline."""
+    train = get_dataset("digits").train
+    dealt = partition(train.labels, run.honest, run.heterogeneity, run.seed)
+    workers = [
+        OpacusWorker(
+            nn.Linear(64, 10),
+            TensorDataset(train.inputs[mine], train.labels[mine]),
+            BATCH,
+            1.0,
+            1.0,
+        )
+        for mine in dealt
+    ]
+    aggregate = {
+        "mean": byzfl.Average(),
+        "median": byzfl.Median(),
+        "majority_vote": lambda messages: messages.sign().sum(0).sign(),
+    }[run.aggregator]
+    attack = byzfl_attack(run.attack.name) if run.attack else None
+    start = flat(nn.Linear(64, 10).parameters()).detach()
+    return pipeline(workers, start, attack, run.byzantine, aggregate, run.learning_rate)
+
+
+def report() -> str:
+    warnings.filterwarnings("ignore")
+    header = ["work", "against", "ours", "theirs", "ratio", "aim"]
+    return table(header, [sweep_of_digits(3), quickstart()])
+
+
+if __name__ == "__main__":
+    print(report())
