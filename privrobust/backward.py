@@ -181,16 +181,16 @@ def activations(model: nn.Module, examples: Tensor) -> int:
 
     with torch.no_grad(), watched(model, leaves, count):
         model(examples)
-    return total
+    return max(1, total)
 
 
 def side_by_side(model: nn.Module) -> bool:
     """Whether lanes run faster under `vmap` than one by one.
 
     It turns the convolutions of many lanes into grouped ones, which take two or three times as
-    long (benchmarks/lanes.py measures).
+    long, and does not know recurrent layers.
     """
-    return not any(isinstance(layer, _ConvNd) for layer in model.modules())
+    return not any(isinstance(layer, (_ConvNd, nn.RNNBase)) for layer in model.modules())
 
 
 def _output_shapes(

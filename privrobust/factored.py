@@ -27,6 +27,9 @@ from torch import Tensor
 # Numbers that are unfolded or formed together on the way to norms and sums (16 MiB).
 _BLOCK = 1 << 22
 
+# Of the terms of a sum in float32, what their rounding may leave where they cancel.
+_ROUNDING = 4 * torch.finfo(torch.float32).eps
+
 # Numbers of a matrix from which a batched product writes to a strided view as fast as to a new one.
 _DIRECT = 1 << 14
 
@@ -136,14 +139,19 @@ class Ghost:
     def norms(self, order: int) -> Tensor:
         """In L2 from Gram matrices, in float64: terms cancel, and what has no norm is not clipped.
 
+        What float32 may leave of terms that cancel is added, as the sums are made in float32.
         There is no such way in L1, where the gradients are formed and forgotten.
         """
         errors, inputs = self._unfold()
         if order == 1:
-            return vector_norms(errors @ inputs.mT, order)
+            norms = vector_norms(errors @ inputs.mT, order)
+            terms: Tensor = (errors.norm(1, dim=-2) * inputs.norm(1, dim=-2)).sum((1, 2))
+            return norms + terms * _ROUNDING
         errors, inputs = errors.double(), inputs.double()
         squares = ((errors.mT @ errors) * (inputs.mT @ inputs)).sum((1, 2, 3))
-        return squares.clamp_(min=0.0).sqrt_().float()
+        terms = (errors.norm(dim=-2) * inputs.norm(dim=-2)).sum((1, 2))
+        norms = squares.clamp_(min=0.0).sqrt_().add_(terms * _ROUNDING)
+        return norms.float()
 
     def sums(self, factors: Tensor, *out: Tensor) -> None:
         """A product over the examples and positions of each group."""
@@ -218,7 +226,9 @@ class Rows:
         is_new = indices.diff(dim=1, prepend=indices[:, :1]) != 0
         place = is_new.cumsum(1).unsqueeze(-1).expand_as(self._errors)
         errors = self._errors.gather(1, positions.unsqueeze(-1).expand_as(self._errors))
-        return vector_norms(torch.zeros_like(errors).scatter_add_(1, place, errors), order)
+        norms = vector_norms(torch.zeros_like(errors).scatter_add_(1, place, errors), order)
+        terms: Tensor = self._errors.norm(order, dim=-1).sum(1)
+        return norms + terms * _ROUNDING
 
     def sums(self, factors: Tensor, *out: Tensor) -> None:
         """Add every weighted error to its group's row."""

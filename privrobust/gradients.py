@@ -194,6 +194,7 @@ def _sums_of(way: GradientSum, model: nn.Module, examples: Tensor) -> Tensor:
     parameters = torch.randn(1, dim, generator=torch.Generator().manual_seed(0)) / 10
     labels = torch.arange(len(examples), device=examples.device) % 2
     present = torch.ones_like(labels, dtype=torch.bool)
-    batch = Batch(examples[None, None], labels[None, None], present[None, None])
+    # each a worker of its own: sums over several would hide that they were taken for one another
+    batch = Batch(examples[None, :, None], labels[None, :, None], present[None, :, None])
     clip_norms = torch.ones(1, device=examples.device)
     return way(parameters.to(examples.device), batch, clip_norms).sums

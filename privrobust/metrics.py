@@ -102,13 +102,14 @@ def _scores(model: nn.Module, parameters: Tensor, inputs: Tensor) -> Tensor:
         result: Tensor = functional_call(model, named, (some,))
         return result
 
+    def alone(named: dict[str, Tensor], some: Tensor) -> Tensor:
+        return scores({name: of[0] for name, of in named.items()}, some).unsqueeze(0)
+
+    side = vmap(scores, in_dims=(0, None)) if lanes > 1 else alone
     return torch.cat(
         [
             torch.cat(
-                [
-                    vmap(scores, in_dims=(0, None))(layout.unflatten(of_lanes), some)
-                    for some in inputs.split(examples)
-                ],
+                [side(layout.unflatten(of_lanes), some) for some in inputs.split(examples)],
                 dim=1,
             )
             for of_lanes in parameters.split(lanes)

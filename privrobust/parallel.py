@@ -1,5 +1,6 @@
 """Threads for work that neither torch nor NumPy spreads over cores, and that frees the GIL."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -28,3 +29,7 @@ def _run(tasks: Iterable[Callable[[], object]]) -> None:
 @cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="privrobust")
+
+
+if hasattr(os, "register_at_fork"):  # a child has the pool's record but none of its threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)

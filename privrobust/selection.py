@@ -58,7 +58,8 @@ def _quickselect(messages: Tensor, low: int, high: int) -> Tensor:
     """For many workers. NumPy and torch order NaN last."""
     if messages.device.type != "cpu":
         within = messages.sort(dim=-2).values[..., low:high, :]
-        return within.nan_to_num(torch.inf, torch.inf, -torch.inf).mean(-2)
+        within = within.nan_to_num(torch.inf, torch.inf, -torch.inf)
+        return within.div_(high - low).sum(-2)
     out = messages.new_empty(*messages.shape[:-2], messages.shape[-1])
     width = math.ceil(messages.shape[-1] / torch.get_num_threads())
     blocks = zip(messages.split(width, -1), out.split(width, -1), strict=True)
@@ -96,7 +97,7 @@ def _run_network(messages: Tensor, low: int, high: int) -> Tensor:
             wires[comparator.high] = torch.maximum(a, b)
     # each is divided before they are added: the sum of large values may overflow, the mean may not
     share = 1 / (high - low)
-    mean = wires[low] * share if high - low > 1 else wires[low]
+    mean = wires[low] * share
     for wire in wires[low + 1 : high]:
         mean.add_(wire, alpha=share)
     return mean

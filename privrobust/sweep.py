@@ -78,8 +78,10 @@ def _lanes(run: RunSpec) -> int:
     model, parameters = initial_parameters(run.model, dataset, seeds=(0,))
     messages = run.workers * parameters.numel()
     examples = run.honest * 2 * math.ceil(run.batch_size)  # a Poisson batch may be twice as large
-    held = examples * max(dataset.features, activations(model, dataset.train.inputs[:1]))
-    of_lane = max(messages, held) if side_by_side(model) else messages
+    held = dataset.features
+    if side_by_side(model):
+        held = max(held, activations(model, dataset.train.inputs[:1]))
+    of_lane = max(messages, examples * held)
     return max(1, min(LANES, _NUMBERS // of_lane))
 
 

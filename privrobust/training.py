@@ -5,6 +5,7 @@ parameters are `(lanes, dim)`, messages `(lanes, workers, dim)`, and a single ru
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from itertools import groupby
 from typing import NamedTuple
 
@@ -87,7 +88,7 @@ def train_lanes(
     held_out = dataset.held_out(shared.evaluate_on).to(device)
     seeds, seed_of = distinct([spec.seed for spec in lanes], device)
     model, starts = initial_parameters(shared.model, dataset, seeds)
-    model, parameters = model.to(device), starts.to(device)[seed_of]
+    model, parameters = deepcopy(model).to(device), starts.to(device)[seed_of]
     clip = Clipping(lanes, model, train.inputs[:EXAMPLES])
     perturb = Perturbation(lanes, parameters.shape[-1], device)
     rules = list(_rules(lanes))

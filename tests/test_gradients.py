@@ -330,7 +330,7 @@ def test_a_gradient_of_terms_that_cancel_is_still_clipped():
     weight *= 1e4
     clip_norms = torch.tensor([1e-2])
     clipped = gradient_sum(model, examples, Flat())(parameters, batch, clip_norms).sums
-    assert float(clipped.norm()) == pytest.approx(1e-2, rel=1e-3)
+    assert 0.98e-2 < float(clipped.norm()) <= 1e-2 * (1 + 1e-5)
 
 
 class ByzFLCNN(nn.Sequential):

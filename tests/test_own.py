@@ -55,6 +55,15 @@ def convolutional(features, classes):
     )  # fmt: skip
 
 
+class Recurrent(nn.Module):
+    def __init__(self, features, classes):
+        super().__init__()
+        self.body, self.head = nn.GRU(6, 4, batch_first=True), nn.Linear(4, classes)
+
+    def forward(self, x):
+        return self.head(self.body(x.squeeze(1))[0][:, -1])
+
+
 def small():
     return images("small")
 
@@ -82,6 +91,15 @@ def test_images_and_convolutions_are_learned_in_lanes_that_are_the_runs_alone():
         assert result.accuracy == alone.accuracy
         assert result.loss == pytest.approx(alone.loss, rel=1e-5)
     assert train(specs[0]).accuracy > 0.95
+
+
+@pytest.mark.filterwarnings("ignore::privrobust.errors.PrivRobustWarning")
+def test_recurrent_models_train_in_lanes():
+    register_dataset(images())
+    register_model("recurrent", Recurrent)
+    settings = {"dataset": "images", "model": "recurrent", **SHORT, "steps": 2}
+    results = train_lanes([RunSpec(**settings, seed=seed) for seed in (0, 1)])
+    assert all(not result.diverged for result in results)
 
 
 def test_a_dataset_of_another_module_is_named_by_its_path():
