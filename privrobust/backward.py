@@ -59,6 +59,8 @@ class Direct:
         self._calls.clear()
         scores = self._model(batch.inputs[0].flatten(0, 1))
         outputs = [output for _, _, output in self._calls]
+        if any(output._version for output in outputs):  # gradients would be of what it became
+            raise RuntimeError("a layer's output is changed in place")
         errors = torch.autograd.grad(scores, outputs, _errors(scores, batch.labels))
         uses: dict[str, list[Use]] = {}
         for (layer, inputs, _), error in zip(self._calls, errors, strict=True):

@@ -48,9 +48,7 @@ def _total(parts: list[Tensor]) -> Tensor:
 def _linear(layer: nn.Linear, uses: list[Use], size: int) -> Gradients:
     if len(uses) == 1 and uses[0].inputs.dim() == 2:
         return Outer(uses[0], has_bias=layer.bias is not None)
-    sequences = [
-        Use(*(part.reshape(len(part), -1, part.shape[-1]) for part in use)) for use in uses
-    ]
+    sequences = [Use(_sequence(use.inputs), _sequence(use.errors)) for use in uses]
     weight = sum_of_outer(sequences, size, _words)
     return _affine(layer, weight, [use.errors.sum(1) for use in sequences])
 
