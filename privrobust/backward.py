@@ -7,7 +7,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +21,16 @@ from privrobust.parameters import Layout
 Call = tuple[str, int]
 """A layer, and which of its calls."""
 Calls = dict[Call, Tensor]
+Given = tuple[tuple[Any, ...], dict[str, Any]]
+"""What a layer is called with, by place and by name."""
 Named = dict[str, Tensor]
 
 
 class Traces(NamedTuple):
     """What a backward pass leaves, the examples of all lanes in one row."""
 
+    examples: int
+    """How many."""
     uses: dict[str, list[Use]]
     """By watched layer."""
     copies: Named
@@ -50,7 +54,9 @@ class Direct:
         self._parameters = dict(self._model.named_parameters())
         self._calls: list[tuple[str, Tensor, Tensor]] = []
         for layer in layers:
-            self._model.get_submodule(layer).register_forward_hook(partial(self._note, layer))
+            self._model.get_submodule(layer).register_forward_hook(
+                partial(self._note, layer), with_kwargs=True
+            )
 
     def __call__(self, parameters: Tensor, batch: Batch) -> Traces:
         """As plain as a training step without weights to differentiate."""
@@ -66,12 +72,13 @@ class Direct:
         for (layer, inputs, _), error in zip(self._calls, errors, strict=True):
             uses.setdefault(layer, []).append(Use(inputs, error))
         self._calls.clear()  # and with it what the pass holds
-        return Traces(uses, {})
+        return Traces(len(scores), uses, {})
 
-    def _note(self, layer: str, _: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+    def _note(self, layer: str, _: nn.Module, *entered: Any) -> None:
+        *given, output = entered
         if not output.requires_grad:
             output.requires_grad_()
-        self._calls.append((layer, inputs[0].detach(), output))
+        self._calls.append((layer, _only(*given).detach(), output))
 
 
 class Probed:
@@ -88,7 +95,7 @@ class Probed:
         self._layers = layers
         self._copied = copied
         self._layout = Layout(model)
-        self._shapes = _output_shapes(self._model, layers, examples)
+        self._shapes = output_shapes(self._model, layers, examples)
 
     def __call__(self, parameters: Tensor, batch: Batch) -> Traces:
         """All lanes as one tensor program."""
@@ -112,7 +119,7 @@ class Probed:
         for layer, call in probes:
             inputs = entered[layer, call].detach().flatten(0, 1)
             uses.setdefault(layer, []).append(Use(inputs, next(found).flatten(0, 1)))
-        return Traces(uses, of_copies)
+        return Traces(lanes * examples, uses, of_copies)
 
     def _together(
         self, named: Named, copies: Named, probes: Calls, examples: Tensor
@@ -120,8 +127,8 @@ class Probed:
         """Scores of one lane's examples, as a batch, and what entered the layers."""
         entered: Calls = {}
 
-        def probe(call: Call, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            entered[call] = inputs[0]
+        def probe(call: Call, given: Given, output: Tensor) -> Tensor:
+            entered[call] = _only(*given)
             return output + probes[call]
 
         with watched(self._model, self._layers, probe):
@@ -150,7 +157,7 @@ def _errors(scores: Tensor, labels: Tensor) -> Tensor:
 def watched(
     model: nn.Module,
     layers: list[str],
-    watch: Callable[[Call, tuple[Tensor, ...], Tensor], Tensor | None],
+    watch: Callable[[Call, Given, Any], Tensor | None],
 ) -> Iterator[None]:
     """Show `watch` each call of these layers, what goes in and what comes out.
 
@@ -158,12 +165,15 @@ def watched(
     """
     calls = dict.fromkeys(layers, 0)
 
-    def hook(name: str, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+    def hook(
+        name: str, _: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any
+    ) -> Tensor | None:
         calls[name] += 1
-        return watch((name, calls[name] - 1), inputs, output)
+        return watch((name, calls[name] - 1), (inputs, named), output)
 
     handles = [
-        model.get_submodule(name).register_forward_hook(partial(hook, name)) for name in layers
+        model.get_submodule(name).register_forward_hook(partial(hook, name), with_kwargs=True)
+        for name in layers
     ]
     try:
         yield
@@ -177,36 +187,51 @@ def activations(model: nn.Module, examples: Tensor) -> int:
     leaves = [name for name, module in model.named_modules() if not list(module.children())]
     total = 0
 
-    def count(call: Call, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def count(call: Call, given: Given, output: Any) -> None:
         nonlocal total
-        total += output[0].numel() if isinstance(output, Tensor) else 0
+        parts = output if isinstance(output, (tuple, list)) else [output]
+        total += sum(part[0].numel() for part in parts if isinstance(part, Tensor))
 
     with torch.no_grad(), watched(model, leaves, count):
         model(examples)
     return max(1, total)
 
 
-def side_by_side(model: nn.Module) -> bool:
-    """Whether lanes run faster under `vmap` than one by one.
+def side_by_side(model: nn.Module, examples: Tensor) -> bool:
+    """Whether lanes run, and faster, under `vmap` than one by one.
 
     It turns the convolutions of many lanes into grouped ones, which take two or three times as
-    long, and does not know recurrent layers.
+    long, and does not know recurrent layers, nor control flow that depends on data.
     """
-    return not any(isinstance(layer, (_ConvNd, nn.RNNBase)) for layer in model.modules())
+    if any(isinstance(layer, (_ConvNd, nn.RNNBase)) for layer in model.modules()):
+        return False
+    flat = nn.utils.parameters_to_vector(model.parameters()).detach()
+    named = Layout(model).unflatten(flat.expand(2, -1))
+    try:
+        vmap(lambda of_lane: functional_call(model, of_lane, (examples,)))(named)
+    except Exception:  # whatever a user's module raises under vmap
+        return False
+    return True
 
 
-def _output_shapes(
+def output_shapes(
     model: nn.Module, layers: list[str], examples: Tensor
 ) -> dict[Call, tuple[int, ...]]:
     """Shape of what each call of these layers puts out for one example."""
     shapes: dict[Call, tuple[int, ...]] = {}
 
-    def note(call: Call, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def note(call: Call, given: Given, output: Tensor) -> None:
         shapes[call] = tuple(output.shape[1:])
 
     with torch.no_grad(), watched(model, layers, note):
         model(examples)
     return shapes
+
+
+def _only(inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> Tensor:
+    """What a layer of one input is called with, by place or by name."""
+    (entered,) = (*inputs, *named.values())
+    return entered
 
 
 def _own_copy(model: nn.Module) -> nn.Module:

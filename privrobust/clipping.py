@@ -13,7 +13,7 @@ tensor([[[0.2000, 0.2000]]])
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -39,6 +39,21 @@ class ClippedSums(NamedTuple):
     """`(lanes, workers, dim)`: sum over each worker's batch of the clipped gradients"""
     norms: Tensor
     """`(lanes, workers, pad)`: norm of every example's whole gradient, 0 where padded"""
+
+
+class GradientSum(Protocol):
+    """A way to sum clipped gradients for one model."""
+
+    def __call__(self, parameters: Tensor, batch: Batch, clip_norms: Tensor) -> ClippedSums:
+        """Clip each example's gradient to its lane's C; one that is not finite adds 0.
+
+        Args:
+            parameters: `(lanes, dim)`.
+            batch: of every lane's workers.
+            clip_norms: `(lanes,)`; infinity does not clip.
+
+        """
+        ...
 
 
 @dataclass(frozen=True)

@@ -94,15 +94,20 @@ class Dataset:
             inputs: `(examples, *features)`, as `Split` takes them.
             labels: `(examples,)`, from 0; the largest tells how many classes there are.
 
+        Raises:
+            SpecError: what `Split` refuses, or too few examples of a class for every split.
+
         """
         from sklearn.model_selection import train_test_split
 
-        whole, of = Split(inputs, labels), labels.numpy()
+        whole, of = Split(inputs, labels), labels.cpu().numpy()
         indices = np.arange(len(whole))
-        rest, test = train_test_split(indices, test_size=0.2, stratify=of, random_state=_SPLIT_SEED)
-        train, validation = train_test_split(
-            rest, test_size=0.125, stratify=of[rest], random_state=_SPLIT_SEED
-        )
+        chance = {"random_state": _SPLIT_SEED}
+        try:
+            rest, test = train_test_split(indices, test_size=0.2, stratify=of, **chance)
+            train, validation = train_test_split(rest, test_size=0.125, stratify=of[rest], **chance)
+        except ValueError as error:  # scikit-learn's, of classes that cannot be split
+            raise SpecError(f"labels: {name!r} cannot be split by class ({error})") from None
 
         def split(chosen: np.ndarray) -> Split:
             return Split(inputs[chosen], labels[chosen])

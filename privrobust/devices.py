@@ -1,5 +1,8 @@
 """Where a run is computed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from privrobust.errors import SpecError
@@ -20,3 +23,10 @@ def resolve_device(name: str) -> torch.device:
         found = f"cuda:0 to cuda:{count - 1}" if count else "no GPU"
         raise SpecError(f"device: {name!r} is not here (torch finds {found}); accepted: auto, cpu")
     return device
+
+
+@contextmanager
+def in_full_precision() -> Iterator[None]:
+    """Keep a GPU's convolutions from TF32's ten bits, and from algorithms that vary by run."""
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        yield

@@ -27,8 +27,12 @@ from torch import Tensor
 # Numbers that are unfolded or formed together on the way to norms and sums (16 MiB).
 _BLOCK = 1 << 22
 
-# Of the terms of a sum in float32, what their rounding may leave where they cancel.
-_ROUNDING = 4 * torch.finfo(torch.float32).eps
+# Terms that cancel down to less than this share of them are added in float64: what float32 leaves
+# of them is not small against the norm that clips them.
+_CANCELLED = 0.01
+
+# Of terms, what float64 may leave where nothing else is left.
+_ROUNDING = 1e-13
 
 # Numbers of a matrix from which a batched product writes to a strided view as fast as to a new one.
 _DIRECT = 1 << 14
@@ -76,6 +80,22 @@ class Formed:
         (total,) = out
         gradients = self._gradients.reshape(*factors.shape, -1)
         _multiply(factors.unsqueeze(1), gradients, out=total.view(len(total), 1, -1))
+
+
+class Zero:
+    """Of parameters that the scores do not depend on."""
+
+    def __init__(self, examples: int, device: torch.device) -> None:
+        self._norms = torch.zeros(examples, device=device)
+
+    def norms(self, order: int) -> Tensor:
+        """Nothing."""
+        return self._norms
+
+    def sums(self, factors: Tensor, *out: Tensor) -> None:
+        """Nothing."""
+        for total in out:
+            total.zero_()
 
 
 class Joined:
@@ -135,27 +155,30 @@ class Ghost:
 
     def __init__(self, unfold: Callable[[], Matrices]) -> None:
         self._unfold = unfold
+        self._dtype = torch.float64  # of the sums, until norms find that no terms cancel
 
     def norms(self, order: int) -> Tensor:
-        """In L2 from Gram matrices, in float64: terms cancel, and what has no norm is not clipped.
+        """In L2 from Gram matrices, but of terms that cancel from the gradient itself.
 
-        What float32 may leave of terms that cancel is added, as the sums are made in float32.
-        There is no such way in L1, where the gradients are formed and forgotten.
+        So they are in L1, where there is no other way. In float64: what has no norm is not clipped.
         """
-        errors, inputs = self._unfold()
+        errors, inputs = (part.double() for part in self._unfold())
+        terms = (errors.norm(order, dim=-2) * inputs.norm(order, dim=-2)).sum((1, 2))
         if order == 1:
-            norms = vector_norms(errors @ inputs.mT, order)
-            terms: Tensor = (errors.norm(1, dim=-2) * inputs.norm(1, dim=-2)).sum((1, 2))
-            return norms + terms * _ROUNDING
-        errors, inputs = errors.double(), inputs.double()
-        squares = ((errors.mT @ errors) * (inputs.mT @ inputs)).sum((1, 2, 3))
-        terms = (errors.norm(dim=-2) * inputs.norm(dim=-2)).sum((1, 2))
-        norms = squares.clamp_(min=0.0).sqrt_().add_(terms * _ROUNDING)
-        return norms.float()
+            norms = (errors @ inputs.mT).abs().sum((1, 2, 3))
+        else:
+            squares = (errors.mT @ errors).mul_(inputs.mT @ inputs).sum((1, 2, 3))
+            norms = squares.clamp_(min=0.0).sqrt_()
+        cancelled = (~(norms >= _CANCELLED * terms)).nonzero().flatten().tolist()
+        self._dtype = torch.float64 if cancelled else torch.float32
+        for example in cancelled if order == 2 else []:
+            norms[example] = (errors[example] @ inputs[example].mT).norm()
+        return norms.add_(terms, alpha=_ROUNDING).float()
 
     def sums(self, factors: Tensor, *out: Tensor) -> None:
         """A product over the examples and positions of each group."""
-        errors, inputs = (part.unflatten(0, factors.shape) for part in self._unfold())
+        matrices = self._unfold()
+        errors, inputs = (part.unflatten(0, factors.shape).to(self._dtype) for part in matrices)
         weighted = errors * factors[:, :, None, None, None]
         (total,) = out
         total.copy_(torch.einsum("gskpt,gskdt->gkpd", weighted, inputs).view(total.shape))
@@ -216,26 +239,29 @@ class Rows:
     """Gradients of an embedding: every position adds its error to the row of its index."""
 
     def __init__(self, indices: Tensor, errors: Tensor) -> None:
-        """Of indices `(examples, T)` and errors `(examples, T, width)`."""
-        self._indices = indices
-        self._errors = errors
+        """Of indices `(examples, T)` and errors `(examples, T, width)`.
+
+        Errors of equal index are added up at once: what is clipped is what is measured, however
+        much they cancel.
+        """
+        indices, positions = indices.long().sort(dim=1)
+        is_new = indices.diff(dim=1, prepend=indices[:, :1]) != 0
+        place = is_new.cumsum(1)
+        wide = place.unsqueeze(-1).expand_as(errors)
+        errors = errors.gather(1, positions.unsqueeze(-1).expand_as(errors))
+        self._rows = torch.zeros_like(indices).scatter_(1, place, indices)
+        self._errors = torch.zeros_like(errors).scatter_add_(1, wide, errors)
 
     def norms(self, order: int) -> Tensor:
-        """Of the rows that an example touches, positions of equal index added up first."""
-        indices, positions = self._indices.sort(dim=1)
-        is_new = indices.diff(dim=1, prepend=indices[:, :1]) != 0
-        place = is_new.cumsum(1).unsqueeze(-1).expand_as(self._errors)
-        errors = self._errors.gather(1, positions.unsqueeze(-1).expand_as(self._errors))
-        norms = vector_norms(torch.zeros_like(errors).scatter_add_(1, place, errors), order)
-        terms: Tensor = self._errors.norm(order, dim=-1).sum(1)
-        return norms + terms * _ROUNDING
+        """Of the rows that an example touches."""
+        return vector_norms(self._errors, order)
 
     def sums(self, factors: Tensor, *out: Tensor) -> None:
-        """Add every weighted error to its group's row."""
+        """Add every weighted row to its group's."""
         (total,) = out
         groups = torch.arange(len(total), device=total.device).repeat_interleave(factors.shape[1])
         weighted = self._errors * factors.reshape(-1, 1, 1)
-        places = (groups.unsqueeze(-1).expand_as(self._indices), self._indices)
+        places = (groups.unsqueeze(-1).expand_as(self._rows), self._rows)
         total.zero_().index_put_(places, weighted, accumulate=True)
 
 

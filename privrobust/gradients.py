@@ -10,33 +10,18 @@ than the activations. Any other model takes per-sample gradients in bounded memo
 import math
 import warnings
 from collections.abc import Iterator
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from privrobust.agreement import Agreement, described
 from privrobust.backward import Backward, Direct, Probed, Traces, activations, side_by_side
-from privrobust.clipping import Batch, ClippedSums, ClippingRule
+from privrobust.clipping import Batch, ClippedSums, ClippingRule, GradientSum
 from privrobust.errors import PrivRobustWarning, SpecError
-from privrobust.factored import Formed, Gradients, Joined, Use
+from privrobust.factored import Formed, Gradients, Joined, Use, Zero
 from privrobust.layers import has_rule, layer_gradients
 from privrobust.parameters import Layout
 from privrobust.per_sample import PerSample
-
-
-class GradientSum(Protocol):
-    """A way to sum clipped gradients for one model."""
-
-    def __call__(self, parameters: Tensor, batch: Batch, clip_norms: Tensor) -> ClippedSums:
-        """Clip each example's gradient to its lane's C; one that is not finite adds 0.
-
-        Args:
-            parameters: `(lanes, dim)`.
-            batch: of every lane's workers.
-            clip_norms: `(lanes,)`; infinity does not clip.
-
-        """
-        ...
 
 
 def gradient_sum(model: nn.Module, examples: Tensor, rule: ClippingRule) -> GradientSum:
@@ -53,19 +38,18 @@ def gradient_sum(model: nn.Module, examples: Tensor, rule: ClippingRule) -> Grad
     """
     exact = PerSample(model, examples, rule)
     try:
-        expected = _sums_of(exact, model, examples)
+        agreement = Agreement(exact, examples)
     except Exception as error:  # whatever a user's module raises
         reason = str(error).split("\n")[0]
         raise SpecError(f"model: no per-sample gradients ({reason})") from error
-    slow = _large_layer_without_rule(model, examples)
-    if slow is None:
+    fault = _large_layer_without_rule(model, examples)
+    if fault is None:
         for fast in _fast_ways(model, examples, rule):
-            if _agrees(fast, model, examples, expected):
+            fault = agreement.fault(fast)
+            if fault is None:
                 return fast
-        slow = next(iter(Layout(model).layers))
     warnings.warn(
-        f"model: layer {slow!r} ({type(model.get_submodule(slow)).__name__}) has no fast clipping "
-        "rule here; per-sample gradients are computed, which is exact and slow",
+        f"model: {fault}; per-sample gradients are computed, which is exact and slow",
         PrivRobustWarning,
         stacklevel=2,
     )
@@ -128,12 +112,16 @@ class LayerWise:
 
     def _gradients(self, traces: Traces, size: int) -> dict[str, Gradients]:
         """By layer, of groups of so many examples."""
-        return {
-            layer: layer_gradients(self._model.get_submodule(layer), traces.uses[layer], size)
-            if layer in traces.uses
-            else Joined([Formed(traces.copies[name]) for name in names])
-            for layer, names in self._layers.items()
-        }
+        return {layer: self._of_layer(layer, traces, size) for layer in self._layers}
+
+    def _of_layer(self, layer: str, traces: Traces, size: int) -> Gradients:
+        if layer in traces.uses:
+            return layer_gradients(self._model.get_submodule(layer), traces.uses[layer], size)
+        names = self._layers[layer]
+        if names[0] in traces.copies:
+            return Joined([Formed(traces.copies[name]) for name in names])
+        device = self._model.get_parameter(names[0]).device
+        return Zero(traces.examples, device)  # of a layer that is never called
 
 
 def _fast_ways(model: nn.Module, examples: Tensor, rule: ClippingRule) -> Iterator[LayerWise]:
@@ -142,23 +130,24 @@ def _fast_ways(model: nn.Module, examples: Tensor, rule: ClippingRule) -> Iterat
     ruled = [layer for layer in owned if has_rule(model.get_submodule(layer))]
     copied = [name for layer, names in owned.items() for name in names if layer not in ruled]
     probed = Probed(model, ruled, copied, examples)
-    many = probed if side_by_side(model) else None
+    many = probed if side_by_side(model, examples) else None
     if not copied:
         yield LayerWise(model, rule, Direct(model, ruled), many)
     yield LayerWise(model, rule, probed, many)
 
 
 def _large_layer_without_rule(model: nn.Module, examples: Tensor) -> str | None:
-    """The first layer whose parameters have no rule and are larger than the activations."""
+    """The first layer, in words, whose parameters have no rule and outnumber the activations."""
     names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     if len(names) > len(list(model.parameters())):  # tied: one parameter, several layers
         seen = dict(model.named_parameters())
-        return next(name for name in names if name not in seen).rpartition(".")[0]
+        shared = next(name for name in names if name not in seen)
+        return f"{described(model, shared.rpartition('.')[0])} shares a parameter with another"
     held = activations(model, examples)
     for layer, owned in Layout(model).layers.items():
         size = sum(model.get_parameter(name).numel() for name in owned)
         if not has_rule(model.get_submodule(layer)) and size > held:
-            return layer
+            return f"{described(model, layer)} has no fast clipping rule here"
     return None
 
 
@@ -173,28 +162,8 @@ def _without(traces: Traces, factors: dict[str, Tensor]) -> Traces:
         name: _zero_rows(part, dropped[name.rpartition(".")[0]])
         for name, part in traces.copies.items()
     }
-    return Traces(uses, copies)
+    return Traces(traces.examples, uses, copies)
 
 
 def _zero_rows(values: Tensor, rows: Tensor) -> Tensor:
     return values.masked_fill(rows.view(-1, *[1] * (values.dim() - 1)), 0)
-
-
-def _agrees(way: GradientSum, model: nn.Module, examples: Tensor, expected: Tensor) -> bool:
-    try:
-        sums = _sums_of(way, model, examples)
-    except Exception:  # a layer called as no rule foresees
-        return False
-    return torch.allclose(sums, expected, rtol=1e-3, atol=1e-5)
-
-
-def _sums_of(way: GradientSum, model: nn.Module, examples: Tensor) -> Tensor:
-    """Gradients of a few examples at made-up parameters: where ways must agree."""
-    dim = sum(parameter.numel() for parameter in model.parameters())
-    parameters = torch.randn(1, dim, generator=torch.Generator().manual_seed(0)) / 10
-    labels = torch.arange(len(examples), device=examples.device) % 2
-    present = torch.ones_like(labels, dtype=torch.bool)
-    # each a worker of its own: sums over several would hide that they were taken for one another
-    batch = Batch(examples[None, :, None], labels[None, :, None], present[None, :, None])
-    clip_norms = torch.ones(1, device=examples.device)
-    return way(parameters.to(examples.device), batch, clip_norms).sums

@@ -1,6 +1,7 @@
 """What a run reports."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -82,36 +83,43 @@ class Evaluation(NamedTuple):
     loss: Tensor
 
 
-def evaluate(model: nn.Module, parameters: Tensor, split: Split) -> Evaluation:
-    """Evaluate parameters `(lanes, dim)`; outputs that are not finite count as wrong answers."""
-    with torch.no_grad():
-        scores = _scores(model, parameters, split.inputs)
-        correct = (scores.argmax(-1) == split.labels) & scores.isfinite().all(-1)
-        labels = split.labels.expand(scores.shape[:-1])
-        losses = cross_entropy(scores.transpose(1, 2), labels, reduction="none")
-        return Evaluation(correct.double().mean(-1).cpu(), losses.double().mean(-1).cpu())
+class Evaluator:
+    """Evaluates parameters of a model on one split, side by side as far as memory and speed allow.
 
+    Outputs that are not finite count as wrong answers.
+    """
 
-def _scores(model: nn.Module, parameters: Tensor, inputs: Tensor) -> Tensor:
-    """`(lanes, examples, classes)`, side by side as far as memory and speed allow."""
-    layout = Layout(model)
-    lanes = len(parameters) if side_by_side(model) else 1
-    examples = max(1, _HELD // (lanes * activations(model, inputs[:1])))
+    def __init__(self, model: nn.Module, split: Split) -> None:
+        self._model = model
+        self._split = split
+        self._layout = Layout(model)
+        self._side_by_side = side_by_side(model, split.inputs[:1])
+        self._held = activations(model, split.inputs[:1])
 
-    def scores(named: dict[str, Tensor], some: Tensor) -> Tensor:
-        result: Tensor = functional_call(model, named, (some,))
-        return result
+    def __call__(self, parameters: Tensor) -> Evaluation:
+        """Of parameters `(lanes, dim)`."""
+        with torch.no_grad():
+            scores = self._scores(parameters)
+            labels = self._split.labels
+            correct = (scores.argmax(-1) == labels) & scores.isfinite().all(-1)
+            of_lanes = labels.expand(scores.shape[:-1])
+            losses = cross_entropy(scores.transpose(1, 2), of_lanes, reduction="none")
+            return Evaluation(correct.double().mean(-1).cpu(), losses.double().mean(-1).cpu())
 
-    def alone(named: dict[str, Tensor], some: Tensor) -> Tensor:
-        return scores({name: of[0] for name, of in named.items()}, some).unsqueeze(0)
+    def _scores(self, parameters: Tensor) -> Tensor:
+        """`(lanes, examples, classes)`"""
+        lanes = len(parameters) if self._side_by_side else 1
+        parts = self._split.inputs.split(max(1, _HELD // (lanes * self._held)))
+        if lanes == 1:
+            of_lanes = [self._of_lane(each, parts).unsqueeze(0) for each in parameters]
+            return torch.cat(of_lanes)
+        named = self._layout.unflatten(parameters)
+        return torch.cat([vmap(self._call, (0, None))(named, part) for part in parts], dim=1)
 
-    side = vmap(scores, in_dims=(0, None)) if lanes > 1 else alone
-    return torch.cat(
-        [
-            torch.cat(
-                [side(layout.unflatten(of_lanes), some) for some in inputs.split(examples)],
-                dim=1,
-            )
-            for of_lanes in parameters.split(lanes)
-        ]
-    )
+    def _of_lane(self, parameters: Tensor, parts: Sequence[Tensor]) -> Tensor:
+        named = self._layout.unflatten(parameters)
+        return torch.cat([self._call(named, part) for part in parts])
+
+    def _call(self, named: dict[str, Tensor], inputs: Tensor) -> Tensor:
+        scores: Tensor = functional_call(self._model, named, (inputs,))
+        return scores

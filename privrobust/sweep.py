@@ -12,6 +12,7 @@ from rich.text import Text
 from privrobust.backward import activations, side_by_side
 from privrobust.clipping import Flat
 from privrobust.data import get_dataset
+from privrobust.devices import resolve_device
 from privrobust.gradients import gradient_sum
 from privrobust.models import EXAMPLES, initial_parameters
 from privrobust.privacy import spent, steps_within_budget, warn_of_large_delta
@@ -31,10 +32,12 @@ def check(runs: Sequence[RunSpec]) -> None:
     Warns where delta is too large to promise anything.
 
     Raises:
-        SpecError: q > 1, a worker without data, an unsupported accountant, an unsound model.
+        SpecError: a GPU that is not here, q > 1, a worker without data, an unsupported accountant,
+            an unsound model.
 
     """
     for run in runs:
+        resolve_device(run.device)
         spent(run)
         warn_of_large_delta(run)
     for name, model in sorted({(run.dataset, run.model) for run in runs}):
@@ -76,11 +79,12 @@ def _lanes(run: RunSpec) -> int:
     """How many lanes like this run train side by side: as many as `_NUMBERS` allows, or one."""
     dataset = get_dataset(run.dataset)
     model, parameters = initial_parameters(run.model, dataset, seeds=(0,))
+    example = dataset.train.inputs[:1]
     messages = run.workers * parameters.numel()
     examples = run.honest * 2 * math.ceil(run.batch_size)  # a Poisson batch may be twice as large
     held = dataset.features
-    if side_by_side(model):
-        held = max(held, activations(model, dataset.train.inputs[:1]))
+    if side_by_side(model, example):
+        held = max(held, activations(model, example))
     of_lane = max(messages, examples * held)
     return max(1, min(LANES, _NUMBERS // of_lane))
 

@@ -17,11 +17,11 @@ from privrobust.aggregators import Aggregator, get_aggregator
 from privrobust.attacks import Attack
 from privrobust.clipping import Batch
 from privrobust.data import Split, get_dataset, partition, worker_sizes
-from privrobust.devices import resolve_device
+from privrobust.devices import in_full_precision, resolve_device
 from privrobust.errors import PrivRobustError
 from privrobust.honest import Clipping, Perturbation, column
 from privrobust.memory import keep_freed_memory
-from privrobust.metrics import Evaluation, RunResult, evaluate
+from privrobust.metrics import Evaluation, Evaluator, RunResult
 from privrobust.models import EXAMPLES, initial_parameters
 from privrobust.privacy import spent, steps_within_budget, warn_of_large_delta
 from privrobust.sampling import distinct, poisson_batches, stream
@@ -61,6 +61,7 @@ def lane_shape(spec: RunSpec) -> tuple[object, ...]:
     )
 
 
+@in_full_precision()
 def train_lanes(
     specs: Sequence[RunSpec], on_step: Callable[[], object] = lambda: None
 ) -> list[RunResult]:
@@ -89,6 +90,7 @@ def train_lanes(
     seeds, seed_of = distinct([spec.seed for spec in lanes], device)
     model, starts = initial_parameters(shared.model, dataset, seeds)
     model, parameters = deepcopy(model).to(device), starts.to(device)[seed_of]
+    evaluate = Evaluator(model, held_out)
     clip = Clipping(lanes, model, train.inputs[:EXAMPLES])
     perturb = Perturbation(lanes, parameters.shape[-1], device)
     rules = list(_rules(lanes))
@@ -103,7 +105,7 @@ def train_lanes(
         velocity = velocity.mul_(momentum).add_(update)
         parameters = parameters - learning_rate * velocity
         if step % shared.evaluate_every == 0 or step == steps:
-            evaluations[step] = evaluate(model, parameters, held_out)
+            evaluations[step] = evaluate(parameters)
         on_step()
         if clip.bound.broken_by_all():
             break

@@ -88,7 +88,7 @@ def test_a_model_beside_the_spec_and_a_warning_on_one_line(tmp_path, sweep):
     assert code == 0, err
     warnings = [line for line in err.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 1
-    assert warnings[0].startswith("warning: model: layer ")
+    assert warnings[0].startswith("warning: model: Mine's own parameter has no fast")
     assert ".py:" not in err
 
 

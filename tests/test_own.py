@@ -132,6 +132,13 @@ def test_splits_say_what_they_accept(inputs, labels, message):
         Split(inputs, labels)
 
 
+def test_a_class_too_small_to_split_is_said_to_be():
+    with pytest.raises(
+        SpecError, match=r"labels: 'own' cannot be split by class .*least populated"
+    ):
+        Dataset.from_tensors("own", torch.zeros(21, 2), torch.tensor([0] * 20 + [1]))
+
+
 def split(count=4, width=2, label=0):
     return Split(torch.zeros(count, width), torch.full((count,), label))
 

@@ -13,7 +13,7 @@ from privrobust.accountants import Release, epsilon
 from privrobust.aggregators import Median
 from privrobust.data import Split, get_dataset, partition
 from privrobust.errors import PrivRobustError, PrivRobustWarning, SpecError
-from privrobust.metrics import evaluate
+from privrobust.metrics import Evaluator
 from privrobust.models import build_model
 from privrobust.training import train_lanes
 
@@ -251,7 +251,7 @@ def test_outputs_that_are_not_finite_are_wrong_answers(hostile):
     model = torch.nn.Linear(1, 2, bias=False)
     split = Split(torch.ones(4, 1), torch.tensor([0, 0, 0, 1]))
     parameters = torch.tensor([[1.0, 0.0], [hostile, 0.0]])
-    assert evaluate(model, parameters, split).accuracy.tolist() == [0.75, 0.0]
+    assert Evaluator(model, split)(parameters).accuracy.tolist() == [0.75, 0.0]
 
 
 @pytest.mark.parametrize(

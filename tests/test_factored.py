@@ -1,0 +1,65 @@
+"""Sums whose terms cancel: whatever an example sends, it moves its group's sum by C at most."""
+
+import pytest
+import torch
+
+from privrobust.clipping import Flat
+from privrobust.factored import Ghost, Matrices, Rows
+
+C = 1.0
+
+
+def moved(gradients, size, *parameter, order):
+    """How far the first example of a group moves the sum of all, and its norm as measured."""
+    norms = gradients.norms(order).double()
+    factors = Flat(order).factors(norms.view(1, -1, 1), torch.tensor([C])).view(1, size)
+    with_it, without = torch.empty(1, *parameter), torch.empty(1, *parameter)
+    gradients.sums(factors, with_it)
+    factors[0, 0] = 0
+    gradients.sums(factors, without)
+    return (with_it - without).norm(order), norms[0]
+
+
+def product_rule(scale, p=1e-3, q=3e-4):
+    """Three positions whose outer products are huge and add up to nothing but rounding."""
+    errors = scale * torch.tensor([1 + p, -1.0, -p])
+    inputs = torch.tensor([1 + q, 1 + p + q, q])
+    return errors.expand(20, 3), inputs.expand(20, 3)
+
+
+def pairs(scale, positions=400):
+    """Every position has a twin of almost opposite error."""
+    generator = torch.Generator().manual_seed(0)
+    errors = scale * torch.randn(20, positions // 2, generator=generator)
+    inputs = torch.randn(20, positions // 2, generator=generator)
+    return torch.cat([errors, -errors * (1 + 1e-6)], 1), inputs.repeat(1, 2)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("scale", [1.0, 1e10, 1e15])
+@pytest.mark.parametrize("cancelling", [product_rule, pairs])
+def test_outer_products_that_cancel(cancelling, scale, order):
+    generator = torch.Generator().manual_seed(1)
+    errors, inputs = cancelling(scale)
+    ordinary = [torch.randn(2, *part.shape, generator=generator) for part in (errors, inputs)]
+    matrices = Matrices(
+        torch.cat([errors[None], ordinary[0]]).unsqueeze(1),
+        torch.cat([inputs[None], ordinary[1]]).unsqueeze(1),
+    )
+    distance, norm = moved(Ghost(lambda: matrices), 3, 20, 20, order=order)
+    exact = (errors.double() @ inputs.double().T).norm(order)
+    assert norm == pytest.approx(exact.item(), rel=1e-5)
+    assert distance <= C * (1 + 1e-4)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("scale", [1.0, 1e9, 1e15])
+def test_errors_of_one_word_that_cancel(scale, order):
+    generator = torch.Generator().manual_seed(2)
+    ordinary = torch.randn(2, 4, 5, generator=generator)
+    error = scale * torch.randn(5, generator=generator)
+    hostile = torch.stack([error, ordinary[0, 0] / 100, -error, torch.zeros(5)])
+    indices = torch.tensor([[3, 3, 3, 1], [3, 1, 2, 2], [0, 3, 3, 3]])
+    gradients = Rows(indices, torch.cat([hostile[None], ordinary]))
+    distance, _ = moved(gradients, 3, 4, 5, order=order)
+    assert distance <= C * (1 + 1e-4)
