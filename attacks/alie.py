@@ -1,42 +1,83 @@
 """A Little Is Enough: hide inside the spread of the honest messages."""
 
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from privrobust.attacks.protocol import collude, finite_parameter
+from privrobust.attacks.base import Attack, Craft, Generators, Setting, collude
+from privrobust.attacks.spread import mean_and_std
+from privrobust.configured import parameter
 from privrobust.errors import SpecError
 
 
 @dataclass(frozen=True)
-class ALIE:
-    """Send `mean - z * std` of the honest messages, coordinate-wise (Baruch et al. 2019, Alg. 3).
+class ALIE(Attack):
+    """`mean - z * std` of the honest messages, coordinate-wise.
 
     The standard deviation is that of what was *sent*, with denominator h as in the authors' code:
-    noise that honest workers add for privacy widens the room that the attacker hides in.
+    noise that honest workers add for privacy widens the room that the attacker hides in. A z that
+    is searched for at every step is `LineSearch`.
 
     Args:
         z: standard deviations from the mean; None takes the published `z_max` of n and f.
 
     """
 
-    z: float | None = None
+    paper: ClassVar[str] = "Baruch, Baruch, Goldberg 2019, Algorithm 3"
 
-    def __post_init__(self) -> None:
-        if self.z is not None:
-            finite_parameter(self, "z", self.z)
+    z: float | None = parameter(None)
 
-    def __call__(
-        self, honest: Tensor, byzantine: int, generator: torch.Generator | None = None
+    def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
+        """`mean - z * std`, from every Byzantine worker."""
+        z = z_max(honest.shape[-2] + byzantine, byzantine) if self.z is None else self.z
+        mean, std = mean_and_std(honest)
+        return collude(mean.sub_(std, alpha=z), byzantine)
+
+
+@dataclass(frozen=True)
+class NoiseAwareALIE(Attack):
+    """As far from the honest mean as noise puts an honest message, in the worst direction.
+
+    Every coordinate is moved by `z * s` against the sign of the honest mean. The spread s is one
+    number, `s^2 = noise_std^2 + (mean sample variance - noise_std^2, if that is positive)`: what
+    the known noise must leave, and what the data add, without the sampling error of h messages
+    that ALIE takes for room. With z at most 1 the message lies no further from the mean than
+    honest ones do, `s * sqrt(d)`, so that no rule can tell it by its distance.
+
+    Args:
+        z: spreads from the mean.
+        noise_std: of the honest noise; a run tells its own, 0 outside one.
+
+    """
+
+    paper: ClassVar[str] = "this project, after Baruch, Baruch, Goldberg 2019"
+
+    z: float = parameter(1.0, above=0)
+    noise_std: float | None = parameter(None, least=0)
+
+    def in_run(self, setting: Setting) -> Craft:
+        """With the run's noise, unless another was given."""
+        if self.noise_std is not None:
+            return self
+        return partial(self._hide, noise_std=setting.noise_std)
+
+    def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
+        """`mean - z * s * sign(mean)`, from every Byzantine worker."""
+        noise_std = torch.full_like(honest[..., :1, :1], self.noise_std or 0.0)
+        return self._hide(honest, byzantine, generator, noise_std)
+
+    def _hide(
+        self, honest: Tensor, byzantine: int, generator: Generators, noise_std: Tensor
     ) -> Tensor:
-        """`mean - z * std` of the honest messages, from every Byzantine worker."""
         h = honest.shape[-2]
-        z = z_max(h + byzantine, byzantine) if self.z is None else self.z
-        mean = honest.mean(dim=-2)
-        std = (honest - mean.unsqueeze(-2)).square().mean(dim=-2).sqrt()
-        return collude(mean - z * std, byzantine)
+        mean, std = mean_and_std(honest)
+        variance = std.square().mean(-1, keepdim=True) * (h / max(1, h - 1))  # unbiased
+        spread = torch.maximum(variance, noise_std.squeeze(-2).square()).sqrt()
+        return collude(mean - mean.sign().mul_(spread * self.z), byzantine)
 
 
 def z_max(n: int, f: int) -> float:

@@ -1,33 +1,40 @@
-"""Large value: a huge vector, placed against the honest mean."""
+"""Large value: a huge vector."""
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from privrobust.attacks.protocol import collude, finite_parameter
+from privrobust.attacks.base import Attack, Generators, collude, normal
+from privrobust.configured import parameter
 
 
 @dataclass(frozen=True)
-class LargeValue:
-    """Send `-scale * sign(mean(honest))`: the extreme against the honest direction.
+class LargeValue(Attack):
+    """A huge vector: against the honest mean, constant, or in random directions.
 
-    It ruins a mean at once. Against a coordinate-wise median it is the strongest placement for a
-    given sign of the honest mean (every Byzantine value sits beyond every honest one, on the wrong
-    side); against a sign vote it is one vote a worker, no more.
+    It ruins a mean at once. Against the mean it is, for a coordinate-wise median, the extreme in
+    that direction: every Byzantine value sits beyond every honest one, on the wrong side. Against a
+    sign vote it is one vote a worker, no more.
 
     Args:
-        scale: the size of every coordinate.
+        scale: the size of every coordinate, in the quadratic mean for random directions.
+        direction: "against_mean", "constant" (all coordinates positive), or "random" (a direction
+            for each Byzantine worker and step).
 
     """
 
-    scale: float = 1e3
+    scale: float = parameter(1e3, above=0)
+    direction: Literal["against_mean", "constant", "random"] = "against_mean"
 
-    def __post_init__(self) -> None:
-        finite_parameter(self, "scale", self.scale, positive=True)
-
-    def __call__(
-        self, honest: Tensor, byzantine: int, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """`-scale * sign(mean(honest))`, from every Byzantine worker."""
-        return collude(-self.scale * honest.mean(dim=-2).sign(), byzantine)
+    def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
+        """`-scale * sign(mean(honest))`, or another direction."""
+        if self.direction == "random":
+            drawn = normal(honest, byzantine, generator)
+            size = self.scale * math.sqrt(honest.shape[-1])
+            return drawn.mul_(size / drawn.norm(dim=-1, keepdim=True))
+        if self.direction == "constant":
+            return collude(torch.full_like(honest[..., 0, :], self.scale), byzantine)
+        return collude(honest.mean(dim=-2).sign_().mul_(-self.scale), byzantine)

@@ -1,18 +1,44 @@
 """Attacks by name."""
 
-import inspect
 from typing import Any
 
-from privrobust.attacks.alie import ALIE
+from privrobust.attacks.alie import ALIE, NoiseAwareALIE
+from privrobust.attacks.base import Attack
+from privrobust.attacks.drift import Drift
+from privrobust.attacks.extremes import MedianExtreme, VoteExtreme
+from privrobust.attacks.faults import Gaussian, Infinity, NotANumber, Zero
+from privrobust.attacks.inner_product import InnerProduct
+from privrobust.attacks.label_poisoning import LabelFlip, LabelShift
 from privrobust.attacks.large_value import LargeValue
-from privrobust.attacks.protocol import Attack
-from privrobust.attacks.sign_flip import SignFlip
-from privrobust.errors import SpecError, unknown_name
+from privrobust.attacks.line_search import LineSearch
+from privrobust.attacks.mimic import Mimic
+from privrobust.attacks.min_max import MinMax, MinSum
+from privrobust.attacks.replay import Replay
+from privrobust.attacks.sign_flip import OwnSignFlip, SignFlip
+from privrobust.configured import build, described
+from privrobust.errors import SpecError
 
 _ATTACKS: dict[str, type[Attack]] = {
     "alie": ALIE,
+    "drift": Drift,
+    "gaussian": Gaussian,
+    "infinity": Infinity,
+    "inner_product": InnerProduct,
+    "label_flip": LabelFlip,
+    "label_shift": LabelShift,
     "large_value": LargeValue,
+    "line_search": LineSearch,
+    "median_extreme": MedianExtreme,
+    "mimic": Mimic,
+    "min_max": MinMax,
+    "min_sum": MinSum,
+    "nan": NotANumber,
+    "noise_aware_alie": NoiseAwareALIE,
+    "own_sign_flip": OwnSignFlip,
+    "replay": Replay,
     "sign_flip": SignFlip,
+    "vote_extreme": VoteExtreme,
+    "zero": Zero,
 }
 
 
@@ -21,19 +47,41 @@ def available_attacks() -> list[str]:
     return sorted(_ATTACKS)
 
 
+def register_attack(name: str, attack: type[Attack]) -> None:
+    """Let specs name an attack; an earlier one of that name is replaced.
+
+    Results are kept by name: give changed code a new one.
+    """
+    _ATTACKS[name] = attack
+
+
 def get_attack(name: str, **parameters: Any) -> Attack:
     """The attack of that name, with the given constructor parameters.
 
+    Args:
+        name: a registered name, or `package.module:Class`, a class that derives from `Attack`.
+        **parameters: of its constructor.
+
     Raises:
-        SpecError: no attack has that name, or it has no such parameter.
+        SpecError: no attack has that name, or it has no such parameter, or refuses its value.
 
     """
-    if name not in _ATTACKS:
-        raise unknown_name("attack", name, _ATTACKS)
-    known = list(inspect.signature(_ATTACKS[name]).parameters)
-    for parameter in parameters:
-        if parameter not in known:
-            raise SpecError(
-                f"attack: {name} has no parameter {parameter!r} (it takes: {', '.join(known)})"
-            )
-    return _ATTACKS[name](**parameters)
+    made: Any = build("attack", _ATTACKS, name, parameters)
+    if not isinstance(made, Attack):
+        raise SpecError(
+            f"attack: {name!r} made a {type(made).__name__}; accepted: a class that derives from "
+            "privrobust.attacks.Attack"
+        )
+    return made
+
+
+def list_attacks() -> list[str]:
+    """What `privrobust list attacks` shows, an entry an attack."""
+    knowledge = {
+        "honest": "sees every honest message",
+        "own": "sees its own data",
+        "nothing": "sees nothing",
+    }
+    return [
+        described(name, attack, knowledge[attack.sees]) for name, attack in sorted(_ATTACKS.items())
+    ]

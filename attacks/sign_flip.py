@@ -1,29 +1,46 @@
-"""Sign-flip: push the average backwards."""
+"""Sign-flip: push backwards."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from privrobust.attacks.protocol import collude, finite_parameter
+from privrobust.attacks.base import Attack, Generators, Sees, collude
+from privrobust.configured import parameter
 
 
 @dataclass(frozen=True)
-class SignFlip:
-    """Send minus the honest mean, scaled (Allen-Zhu et al., ICLR 2021, section 5, among others).
+class SignFlip(Attack):
+    """Minus the honest mean, scaled.
 
     Args:
         scale: how far beyond the mirrored mean; 1 mirrors it.
 
     """
 
-    scale: float = 1.0
+    paper: ClassVar[str] = "Allen-Zhu et al. 2021, section 5"
 
-    def __post_init__(self) -> None:
-        finite_parameter(self, "scale", self.scale, positive=True)
+    scale: float = parameter(1.0, above=0)
 
-    def __call__(
-        self, honest: Tensor, byzantine: int, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
         """`-scale * mean(honest)`, from every Byzantine worker."""
-        return collude(-self.scale * honest.mean(dim=-2), byzantine)
+        return collude(honest.mean(dim=-2).mul_(-self.scale), byzantine)
+
+
+@dataclass(frozen=True)
+class OwnSignFlip(Attack):
+    """Minus what each Byzantine worker itself would send, scaled: blind.
+
+    Args:
+        scale: how far beyond the mirrored message; 1 mirrors it.
+
+    """
+
+    paper: ClassVar[str] = "Li et al. 2019, RSA"
+    sees: ClassVar[Sees] = "own"
+
+    scale: float = parameter(1.0, above=0)
+
+    def craft(self, own: Tensor, byzantine: int, generator: Generators) -> Tensor:
+        """`-scale * own`, each its own."""
+        return own * -self.scale

@@ -3,6 +3,7 @@
 import io
 import sys
 import warnings
+from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -73,6 +74,30 @@ def run(
         raise typer.Exit(INTERRUPTED) from None
     _print_whole(render(table))
     typer.echo("\n".join(legend(table)))
+
+
+class Kind(StrEnum):
+    """What `list` lists."""
+
+    attacks = "attacks"
+    aggregators = "aggregators"
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+) -> None:
+    """Show the attacks or aggregation rules that a spec may name, with parameters and papers.
+
+    Parameters go in brackets: attack: alie(z=1.5). Pre-aggregators, marked +, come before a rule:
+    aggregator: nnm + trimmed_mean.
+
+    Example: privrobust list attacks
+    """
+    from privrobust.aggregators import list_aggregators
+    from privrobust.attacks import list_attacks
+
+    typer.echo("\n".join(list_attacks() if kind is Kind.attacks else list_aggregators()))
 
 
 def _print_whole(table: "Table") -> None:

@@ -114,7 +114,14 @@ class _Bound:
 class Perturbation:
     """The noise of every honest worker: b times a draw of the run's own streams."""
 
-    def __init__(self, lanes: Sequence[RunSpec], dim: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        lanes: Sequence[RunSpec],
+        shape: tuple[int, int],
+        device: torch.device,
+        owner: str = "",
+    ) -> None:
+        """For messages of this shape, (workers, dim); another owner draws from other streams."""
         law = NOISE_LAWS[lanes[0].noise]
         self._tail = law.tail
         self._scales = column(lanes, lambda spec: spec.noise_scale, device).unsqueeze(-1)
@@ -122,11 +129,10 @@ class Perturbation:
             lane for lane, spec in enumerate(lanes) if law.tail is not None and _sends_signs(spec)
         ]
         self._added = [lane for lane in range(len(lanes)) if lane not in self._signed]
-        shape = (lanes[0].honest, dim)
         seeds = [lanes[lane].seed for lane in self._added]
-        self._noise = Draws(seeds, "noise", law.fill, shape, torch.float32, device)
+        self._noise = Draws(seeds, f"{owner}noise", law.fill, shape, torch.float32, device)
         seeds = [lanes[lane].seed for lane in self._signed]
-        self._chances = Draws(seeds, "signs", chances, shape, torch.int32, device)
+        self._chances = Draws(seeds, f"{owner}signs", chances, shape, torch.int32, device)
 
     def __call__(self, averages: Tensor) -> Tensor:
         """`averages + b xi`, `(lanes, honest, dim)`, one xi for lanes of equal seed; in place.

@@ -32,7 +32,8 @@ class RunResult:
     spent: Spent
     """(epsilon, delta), the accountant that vouches for it, and why epsilon is infinite if so."""
     history: pd.DataFrame
-    """A row an evaluation: `step`, `accuracy` and `loss` on the held-out split."""
+    """A row an evaluation: `step`, `accuracy` and `loss` on the held-out split, and how well the
+    step's aggregate stood for the honest messages (`privrobust.measures.Measures`)."""
     steps: int
     """Steps taken: fewer than `spec.steps` where `max_epsilon` ended the run."""
     failure: str | None = None
@@ -47,6 +48,11 @@ class RunResult:
     def loss(self) -> float:
         """Mean cross-entropy, in nats, of the same evaluations."""
         return self._final("loss")
+
+    @property
+    def kappa(self) -> float:
+        """Empirical robustness coefficient: the largest kappa of the steps that were measured."""
+        return float(self.history["kappa"].max())
 
     def ended_by(self, failure: Failure) -> "RunResult":
         """The same run without a result: what it claimed of its gradients is false."""

@@ -3,6 +3,7 @@
 A noise law draws the unit-scale xi of the paper; the training step multiplies by b.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,8 @@ class NoiseLaw:
 
     fill: Fill
     """Draws xi, in float32."""
+    std: float
+    """Of xi."""
     tail: Callable[[Tensor], Tensor] | None = None
     """P(xi > x) of x >= 0, for signs drawn by `noisy_signs`; None where adding xi is as fast."""
 
@@ -48,8 +51,8 @@ def _laplace_tail(x: Tensor) -> Tensor:
 
 
 NOISE_LAWS: dict[str, NoiseLaw] = {
-    "gaussian": NoiseLaw(_gaussian),
-    "laplace": NoiseLaw(_laplace, _laplace_tail),
+    "gaussian": NoiseLaw(_gaussian, std=1.0),
+    "laplace": NoiseLaw(_laplace, math.sqrt(2), _laplace_tail),
 }
 
 

@@ -13,7 +13,7 @@ tensor([2.])
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -45,13 +45,31 @@ def mean_of_ranks(messages: Tensor, low: int, high: int) -> Tensor:
     """
     if messages.shape[-2] > _MOST_WIRES:
         return _quickselect(messages, low, high)
+    return in_blocks(partial(_select, low=low, high=high), messages)
+
+
+def in_blocks(select: Callable[[Tensor], Tensor], messages: Tensor) -> Tensor:
+    """`select`, which maps `(..., n, d)` to `(..., d)`, on as many coordinates as a cache holds."""
     width = max(1, _BLOCK // max(1, messages[..., :1].numel()))
     if messages.shape[-1] <= width:
-        return _select(messages, low, high)
+        return select(messages)
     out = messages.new_empty(*messages.shape[:-2], messages.shape[-1])
     for block, into in zip(messages.split(width, -1), out.split(width, -1), strict=True):
-        into.copy_(_select(block, low, high))
+        into.copy_(select(block))
     return out
+
+
+def sorted_rows(messages: Tensor) -> Sequence[Tensor]:
+    """All n values of each coordinate in order, a tensor `(..., d)` a rank; NaN as +infinity."""
+    n = messages.shape[-2]
+    if n > _MOST_WIRES:
+        ordered = messages.sort(dim=-2).values
+        return ordered.nan_to_num_(torch.inf, torch.inf, -torch.inf).unbind(-2)
+    rows = _run_network(messages, _whole_network(n))
+    if bool(rows[-1].isnan().any()):
+        messages = messages.nan_to_num(torch.inf, torch.inf, -torch.inf)
+        return _run_network(messages, _whole_network(n))
+    return rows
 
 
 def _quickselect(messages: Tensor, low: int, high: int) -> Tensor:
@@ -81,26 +99,31 @@ def _quickselect_into(out: Tensor, messages: Tensor, low: int, high: int) -> Non
 def _select(messages: Tensor, low: int, high: int) -> Tensor:
     # minimum and maximum propagate NaN along every wire that they touch, and every input reaches
     # every output: a NaN in the result is the sign, cheap to look for, that NaN must be ordered.
-    selected = _run_network(messages, low, high)
+    selected = _mean_of_wires(messages, low, high)
     if bool(selected.isnan().any()):
-        return _run_network(messages.nan_to_num(torch.inf, torch.inf, -torch.inf), low, high)
+        return _mean_of_wires(messages.nan_to_num(torch.inf, torch.inf, -torch.inf), low, high)
     return selected
 
 
-def _run_network(messages: Tensor, low: int, high: int) -> Tensor:
-    wires = list(messages.unbind(-2))
-    for comparator in _network(len(wires), low, high):
-        a, b = wires[comparator.low], wires[comparator.high]
-        if comparator.keeps_low:
-            wires[comparator.low] = torch.minimum(a, b)
-        if comparator.keeps_high:
-            wires[comparator.high] = torch.maximum(a, b)
+def _mean_of_wires(messages: Tensor, low: int, high: int) -> Tensor:
+    wires = _run_network(messages, _network(messages.shape[-2], low, high))
     # each is divided before they are added: the sum of large values may overflow, the mean may not
     share = 1 / (high - low)
     mean = wires[low] * share
     for wire in wires[low + 1 : high]:
         mean.add_(wire, alpha=share)
     return mean
+
+
+def _run_network(messages: Tensor, network: "Sequence[_Comparator]") -> list[Tensor]:
+    wires = list(messages.unbind(-2))
+    for comparator in network:
+        a, b = wires[comparator.low], wires[comparator.high]
+        if comparator.keeps_low:
+            wires[comparator.low] = torch.minimum(a, b)
+        if comparator.keeps_high:
+            wires[comparator.high] = torch.maximum(a, b)
+    return wires
 
 
 class _Comparator(NamedTuple):
@@ -125,6 +148,12 @@ def _network(n: int, low: int, high: int) -> tuple[_Comparator, ...]:
         kept.append(_Comparator(i, j, roles[i] in read, roles[j] in read))
         roles[i] = roles[j] = exact
     return tuple(reversed(kept))
+
+
+@lru_cache(maxsize=256)
+def _whole_network(n: int) -> tuple[_Comparator, ...]:
+    """The comparators that sort."""
+    return tuple(_Comparator(i, j, True, True) for i, j in _merge_exchange(n))
 
 
 def _merge_exchange(n: int) -> Iterator[tuple[int, int]]:

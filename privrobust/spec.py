@@ -6,6 +6,7 @@
 
 import hashlib
 import json
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import torch
@@ -20,8 +21,9 @@ from pydantic import (
 )
 
 from privrobust.accountants import get_accountant
-from privrobust.aggregators import get_aggregator
-from privrobust.attacks import Attack, get_attack
+from privrobust.aggregators import canonical, get_aggregator
+from privrobust.attacks import Attack, Setting, get_attack
+from privrobust.configured import parse, written
 from privrobust.data import check_name
 from privrobust.errors import SpecError, unknown_name
 
@@ -30,7 +32,7 @@ _SMALLEST, _LARGEST = 1e-30, 1e30
 _MOST_WORKERS = 10_000
 
 # Part of every key: raise it when a change makes the same spec give other numbers.
-_RESULTS_VERSION = 2
+_RESULTS_VERSION = 3
 
 
 class AttackSpec(BaseModel):
@@ -39,24 +41,37 @@ class AttackSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    parameters: dict[str, float] = {}
+    parameters: dict[str, bool | int | float | str | None] = {}
 
     def build(self) -> Attack:
         """The attack itself."""
         return get_attack(self.name, **self.parameters)
 
+    def canonical(self) -> "AttackSpec":
+        """The same attack, its parameters as it takes them."""
+        made = self.build()
+        taken = {name: getattr(made, name, value) for name, value in self.parameters.items()}
+        return AttackSpec(name=self.name, parameters=taken)
+
     def __str__(self) -> str:
-        inside = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
-        return f"{self.name}({inside})" if inside else self.name
+        return written(self.name, self.parameters)
 
 
 def _read_attack(value: Any) -> Any:
-    """`alie`, `{name: alie, z: 1.5}` and an `AttackSpec` all name an attack."""
+    """`alie`, `alie(z=1.5)`, `{name: alie, z: 1.5}` and an `AttackSpec` all name an attack."""
     if isinstance(value, str):
-        return {"name": value}
+        name, parameters = parse("attack", value)
+        return {"name": name, "parameters": parameters}
     if isinstance(value, dict) and "parameters" not in value:
         parameters = {key: item for key, item in value.items() if key != "name"}
         return {"name": value.get("name"), "parameters": parameters}
+    return value
+
+
+def _read_aggregator(value: Any) -> Any:
+    """`krum(f=2)` and `{name: krum, f: 2}` both name a rule."""
+    if isinstance(value, dict) and isinstance(value.get("name"), str):
+        return written(value["name"], {key: value[key] for key in value if key != "name"})
     return value
 
 
@@ -79,7 +94,8 @@ class RunSpec(BaseModel):
     byzantine: int = Field(0, ge=0, le=_MOST_WORKERS)
     """f"""
     attack: Annotated[AttackSpec | None, BeforeValidator(_read_attack)] = None
-    aggregator: str = "median"
+    aggregator: Annotated[str, BeforeValidator(_read_aggregator)] = "median"
+    """A rule, after pre-aggregators if any: `median`, `krum(f=2)`, `arc + nnm + trimmed_mean`."""
     noise: Literal["gaussian", "laplace"] = "gaussian"
     noise_scale: float = Field(0.0, ge=0)
     """b, per worker, step and coordinate: standard deviation, or Laplace's scale parameter."""
@@ -163,7 +179,7 @@ class RunSpec(BaseModel):
     @classmethod
     def _known_aggregator(cls, name: str) -> str:
         get_aggregator(name)
-        return name
+        return canonical(name)
 
     @field_validator("accountant")
     @classmethod
@@ -191,15 +207,28 @@ class RunSpec(BaseModel):
                 f"worker_sampling_rate: {self.worker_sampling_rate:g} needs unit: worker; "
                 "with unit: example every worker takes part in every step"
             )
-        get_aggregator(self.aggregator, self.byzantine)(torch.zeros(self.workers, 1))
-        attack = self.attack.build() if self.attack else None
-        if self.byzantine == 0:
-            object.__setattr__(self, "attack", None)  # no attacker: equal runs get equal keys
-        elif attack is None:
+        if self.byzantine and self.attack is None:
             raise SpecError(f"attack: needed when byzantine is {self.byzantine}")
-        else:
-            attack(torch.zeros(self.honest, 1), self.byzantine)
+        named = self.attack.canonical() if self.attack else None
+        # equal runs get equal keys, so one without attackers has no attack
+        object.__setattr__(self, "attack", named if self.byzantine else None)
+        attack = str(self.attack) if self.attack else None
+        _meet(self.aggregator, attack, self.honest, self.byzantine)
         return self
+
+
+@lru_cache(maxsize=1024)
+def _meet(aggregator: str, attack: str | None, honest: int, byzantine: int) -> None:
+    """Try rule and attack on zeros: each knows what it needs of n and f."""
+    rule = get_aggregator(aggregator, byzantine)
+    messages = torch.zeros(honest, 1)
+    if attack is not None:
+        name, parameters = parse("attack", attack)
+        made = get_attack(name, **parameters)
+        seen = torch.zeros(byzantine if made.sees == "own" else honest, 1)
+        craft = made.in_run(Setting(rule, noise_std=torch.zeros(1, 1)))
+        messages = torch.cat([messages, craft(seen, byzantine, None)])
+    rule(messages)
 
 
 def _one_line(error: ValidationError) -> str:

@@ -24,7 +24,8 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from privrobust.errors import PrivRobustError
-from privrobust.metrics import RunResult
+from privrobust.measures import Measures
+from privrobust.metrics import Evaluation, RunResult
 
 _METADATA = MetaData()
 _RUNS = Table(
@@ -34,6 +35,7 @@ _RUNS = Table(
     Column("spec", JSON, nullable=False),
     Column("accuracy", Float),
     Column("loss", Float),
+    Column("kappa", Float),
     Column("steps_taken", Integer, nullable=False),
     Column("diverged", Boolean, nullable=False),
     Column("failure", String),
@@ -47,8 +49,7 @@ _EVALUATIONS = Table(
     _METADATA,
     Column("run", String, ForeignKey("runs.key"), primary_key=True),
     Column("step", Integer, primary_key=True),
-    Column("accuracy", Float),
-    Column("loss", Float),
+    *(Column(name, Float) for name in (*Evaluation._fields, *Measures._fields)),
 )
 
 
@@ -96,9 +97,9 @@ class Store:
         """Write finished runs with their histories, all or none; known ones are left alone."""
         results = list(results)
         evaluations = [
-            {"run": result.spec.key, "step": step, "accuracy": accuracy, "loss": loss}
+            {"run": result.spec.key, **{str(name): value for name, value in row.items()}}
             for result in results
-            for step, accuracy, loss in result.history.itertuples(index=False)
+            for row in result.history.to_dict("records")
         ]
         with self._engine.begin() as connection:
             runs = [_row(result) for result in results]
@@ -114,8 +115,8 @@ class Store:
         return specs.join(rows).set_index("key")
 
     def history(self, key: str) -> pd.DataFrame:
-        """The evaluations of one run: step, accuracy, loss."""
-        columns = [_EVALUATIONS.c.step, _EVALUATIONS.c.accuracy, _EVALUATIONS.c.loss]
+        """The evaluations of one run, as `RunResult.history`."""
+        columns = [column for column in _EVALUATIONS.c if column.name != "run"]
         rows = select(*columns).where(_EVALUATIONS.c.run == key).order_by(_EVALUATIONS.c.step)
         with self._engine.connect() as connection:
             return pd.read_sql(rows, connection)
@@ -127,6 +128,7 @@ def _row(result: RunResult) -> dict[str, object]:
         "spec": result.spec.model_dump(mode="json"),
         "accuracy": None if result.failure else result.accuracy,
         "loss": None if result.failure else result.loss,
+        "kappa": None if result.failure else result.kappa,
         "steps_taken": result.steps,
         "diverged": result.diverged,
         "failure": result.failure,

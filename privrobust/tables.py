@@ -63,7 +63,8 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
         none, and "worst" for the attack that leaves the least mean accuracy. Columns: `accuracy`,
         the mean over seeds; `interval`, the half-width of its 95 % Student interval, NaN for a
         single seed; `epsilon`, the largest, and `not_private`, why it is infinite; `seeds`,
-        `diverged` and `failed`, counts of runs.
+        `diverged` and `failed`, counts of runs; `kappa`, the largest empirical robustness
+        coefficient; `workers`, n.
 
     """
     attacks = runs["attack"].map(lambda attack: str(AttackSpec(**attack)) if attack else "")
@@ -81,9 +82,12 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
             "seeds": groups.size(),
             "diverged": groups["diverged"].sum(),
             "failed": groups["failure"].count(),
+            "kappa": groups["kappa"].max(),
+            "workers": groups["workers"].first(),
         }
     )
-    return pd.concat([summary, _worst_case(summary)])
+    worst = summary.loc[least_accurate(summary)].rename(lambda _: WORST, level="attack")
+    return pd.concat([summary, worst])
 
 
 def _without_gaps(runs: pd.DataFrame) -> pd.DataFrame:
@@ -93,13 +97,15 @@ def _without_gaps(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(**fields.where(fields.notna(), "none"), workers=workers)
 
 
-def _worst_case(summary: pd.DataFrame) -> pd.DataFrame:
-    """The attack that leaves the least mean accuracy, or whose runs failed, for every row and f."""
-    attacked = summary[summary.index.get_level_values("byzantine") > 0]
+def least_accurate(summary: pd.DataFrame) -> list[Row]:
+    """Where the attack stands that leaves the least mean accuracy, or whose runs failed.
+
+    One for every row and f of a summary.
+    """
+    attacked = summary[~summary.index.get_level_values("attack").isin(["", WORST])]
     accuracy = attacked["accuracy"].where(attacked["failed"] == 0, -math.inf)
     levels = [level for level in summary.index.names if level != "attack"]
-    least = accuracy.groupby(level=levels, sort=False).idxmin()
-    return attacked.loc[list(least)].rename(lambda _: WORST, level="attack")
+    return list(accuracy.groupby(level=levels, sort=False).idxmin())
 
 
 def render(runs: pd.DataFrame) -> Table:

@@ -4,28 +4,28 @@ The loop in `train_lanes` is the algorithm. Many runs that share shapes train as
 parameters are `(lanes, dim)`, messages `(lanes, workers, dim)`, and a single run is one lane.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
-from itertools import groupby
-from typing import NamedTuple
 
 import pandas as pd
 import torch
-from torch import Tensor
 
-from privrobust.aggregators import Aggregator, get_aggregator
-from privrobust.attacks import Attack
-from privrobust.clipping import Batch
-from privrobust.data import Split, get_dataset, partition, worker_sizes
+from privrobust.byzantine import Server, rule_key
+from privrobust.data import get_dataset
+from privrobust.dealing import honest_batches
 from privrobust.devices import in_full_precision, resolve_device
 from privrobust.errors import PrivRobustError
 from privrobust.honest import Clipping, Perturbation, column
+from privrobust.measures import Measures, measure
 from privrobust.memory import keep_freed_memory
 from privrobust.metrics import Evaluation, Evaluator, RunResult
 from privrobust.models import EXAMPLES, initial_parameters
 from privrobust.privacy import spent, steps_within_budget, warn_of_large_delta
-from privrobust.sampling import distinct, poisson_batches, stream
+from privrobust.sampling import distinct
 from privrobust.spec import RunSpec
+
+Record = tuple[Evaluation, Measures]
+"""Of one step."""
 
 
 def train(spec: RunSpec) -> RunResult:
@@ -77,7 +77,7 @@ def train_lanes(
 
     """
     keep_freed_memory()
-    places = sorted(range(len(specs)), key=lambda place: _rule_key(specs[place]))
+    places = sorted(range(len(specs)), key=lambda place: rule_key(specs[place]))
     lanes = [specs[place] for place in places]
     budgets = [spent(spec) for spec in lanes]
 
@@ -92,20 +92,22 @@ def train_lanes(
     model, parameters = deepcopy(model).to(device), starts.to(device)[seed_of]
     evaluate = Evaluator(model, held_out)
     clip = Clipping(lanes, model, train.inputs[:EXAMPLES])
-    perturb = Perturbation(lanes, parameters.shape[-1], device)
-    rules = list(_rules(lanes))
+    perturb = Perturbation(lanes, (shared.honest, parameters.shape[-1]), device)
+    attack_and_aggregate = Server(lanes, model, dataset, train, steps)
     learning_rate = column(lanes, lambda spec: spec.learning_rate, device)
     momentum = column(lanes, lambda spec: spec.momentum, device)
     velocity = torch.zeros_like(parameters)
-    evaluations: dict[int, Evaluation] = {}
+    update = torch.full_like(parameters, torch.nan)
+    records: dict[int, Record] = {}
 
-    for step, batch in enumerate(_batches(lanes, train, steps), start=1):
+    for step, batch in enumerate(honest_batches(lanes, train, steps), start=1):
         honest = perturb(clip(step, parameters, batch))
-        update = torch.cat([rule(honest[rule.lanes]) for rule in rules])
+        previous = update
+        update, messages = attack_and_aggregate(honest, parameters)
         velocity = velocity.mul_(momentum).add_(update)
         parameters = parameters - learning_rate * velocity
         if step % shared.evaluate_every == 0 or step == steps:
-            evaluations[step] = evaluate(parameters)
+            records[step] = evaluate(parameters), measure(messages, update, previous)
         on_step()
         if clip.bound.broken_by_all():
             break
@@ -114,7 +116,7 @@ def train_lanes(
         place: RunResult(
             spec=lanes[lane],
             spent=budgets[lane],
-            history=_history(evaluations, lane),
+            history=_history(records, lane),
             steps=steps,
         )
         for lane, place in enumerate(places)
@@ -124,65 +126,10 @@ def train_lanes(
     return [results[place] for place in range(len(specs))]
 
 
-class _Rule(NamedTuple):
-    """How neighbouring lanes make an update of honest vectors: message, attack, aggregate."""
-
-    lanes: slice
-    aggregator: Aggregator
-    attack: Attack | None
-    byzantine: int
-
-    def __call__(self, honest: Tensor) -> Tensor:
-        messages = honest.sign() if self.aggregator.message == "sign" else honest
-        if self.attack is not None:
-            messages = torch.cat([messages, self.attack(messages, self.byzantine)], dim=-2)
-        return self.aggregator(messages)
-
-
-def _rule_key(spec: RunSpec) -> tuple[str, str, int]:
-    return spec.aggregator, repr(spec.attack), spec.byzantine
-
-
-def _rules(lanes: Sequence[RunSpec]) -> Iterator[_Rule]:
-    """One rule for every stretch of lanes that share it."""
-    start = 0
-    for _, group in groupby(lanes, key=_rule_key):
-        members = list(group)
-        spec = members[0]
-        stretch = slice(start, start + len(members))
-        attack = spec.attack.build() if spec.attack else None
-        yield _Rule(
-            stretch, get_aggregator(spec.aggregator, spec.byzantine), attack, spec.byzantine
-        )
-        start = stretch.stop
-
-
-def _batches(lanes: Sequence[RunSpec], train: Split, steps: int) -> Iterator[Batch]:
-    """Every lane's Poisson batches, step by step; lanes of equal seed draw equal ones."""
-    shared, device = lanes[0], train.labels.device
-    sizes = worker_sizes(len(train), shared.honest)
-    seeds, seed_of = distinct([spec.seed for spec in lanes], device)
-    deals, deal_of = distinct([(spec.seed, spec.heterogeneity) for spec in lanes], device)
-    labels = train.labels.cpu()
-    tables = torch.stack([_deal(labels, sizes, *deal) for deal in deals]).to(device)
-    streams = [stream(seed, "batches", device) for seed in seeds]
-    drawn_by = torch.tensor([seeds.index(seed) for seed, _ in deals], device=device)
-    for slots, present in poisson_batches(sizes, shared.batch_size, steps, streams):
-        examples = tables.gather(-1, slots[drawn_by])[deal_of]
-        yield Batch(train.inputs[examples], train.labels[examples], present[seed_of])
-
-
-def _deal(labels: Tensor, sizes: list[int], seed: int, heterogeneity: float) -> Tensor:
-    """Which training examples each worker holds, `(workers, most)`, padded with 0."""
-    table = torch.zeros(len(sizes), max(sizes), dtype=torch.long)
-    for row, indices in zip(table, partition(labels, len(sizes), heterogeneity, seed), strict=True):
-        row[: len(indices)] = indices
-    return table
-
-
-def _history(evaluations: dict[int, Evaluation], lane: int) -> pd.DataFrame:
+def _history(records: dict[int, Record], lane: int) -> pd.DataFrame:
+    columns = ["step", *Evaluation._fields, *Measures._fields]
     rows = [
-        (step, float(evaluation.accuracy[lane]), float(evaluation.loss[lane]))
-        for step, evaluation in evaluations.items()
+        (step, *(float(column[lane]) for part in parts for column in part))
+        for step, parts in records.items()
     ]
-    return pd.DataFrame(rows, columns=["step", "accuracy", "loss"])
+    return pd.DataFrame(rows, columns=columns)

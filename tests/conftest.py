@@ -2,7 +2,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from privrobust import training
+from privrobust import byzantine, training
 
 # The same examples at every run: a failure is always the code's doing.
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
@@ -16,7 +16,7 @@ class Recorder:
         self.message = message
         self.seen = []
 
-    def __call__(self, messages):
+    def __call__(self, messages, generator=None):
         self.seen.append(messages.clone())
         return torch.zeros(messages.shape[0], messages.shape[-1])
 
@@ -28,7 +28,7 @@ def messages_of(monkeypatch):
     def messages(*specs, message="vector"):
         recorder = Recorder(message)
         with monkeypatch.context() as patch:
-            patch.setattr(training, "get_aggregator", lambda name, byzantine: recorder)
+            patch.setattr(byzantine, "get_aggregator", lambda name, f: recorder)
             training.train_lanes(specs)
         return torch.stack(recorder.seen)
 

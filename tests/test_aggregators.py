@@ -1,18 +1,38 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy import stats
+from scipy import optimize, stats
 
 from privrobust.aggregators import (
+    ARC,
+    CAF,
+    MDA,
+    NNM,
+    SMEA,
+    Aggregator,
+    Bucketing,
+    CentredClipping,
+    Chain,
+    GeometricMedian,
+    Krum,
     MajorityVote,
+    MeaMed,
     Mean,
     Median,
+    MoNNA,
+    MultiKrum,
+    StaticClipping,
     TrimmedMean,
     available_aggregators,
+    available_pre_aggregators,
+    canonical,
     get_aggregator,
+    register_aggregator,
 )
 from privrobust.errors import SpecError
 
@@ -21,6 +41,17 @@ MESSAGES = hnp.arrays(
     hnp.array_shapes(min_dims=2, max_dims=4, max_side=9),
     elements=st.floats(-1e6, 1e6, width=32),
 )
+
+ROBUST = [
+    *["median", "geometric_median", "centred_clipping", "trimmed_mean", "meamed", "krum", "mda"],
+    *["multi_krum", "monna", "caf", "smea", "nnm + trimmed_mean", "arc + median", "nnm + krum"],
+    *["arc + nnm + geometric_median", "static_clipping(norm=100.0) + trimmed_mean"],
+]
+"""Rules that promise to withstand f of n (krum: n > 2f + 2), as a spec names them."""
+
+
+def draw(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @given(MESSAGES)
@@ -37,11 +68,6 @@ def test_trimmed_mean_is_scipys(messages, data):
     whole = messages.astype(np.float64)
     theirs = stats.trim_mean(whole, (f + 0.5) / workers, axis=-2)
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=0.5)
-
-
-def test_a_trimmed_mean_needs_something_left_between():
-    with pytest.raises(SpecError, match=r"4 workers cannot spare 2 at each end; .* more than 4"):
-        TrimmedMean(2)(torch.zeros(4, 3))
 
 
 @given(MESSAGES)
@@ -61,18 +87,206 @@ def test_a_zero_abstains_and_a_tie_gives_zero():
     assert MajorityVote()(votes).tolist() == [1.0, 0.0, -1.0]
 
 
+@pytest.mark.parametrize("n", [1, 2, 5, 12, 65])
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.49])
+def test_meamed_averages_the_values_nearest_to_the_median(n, share):
+    f = int(share * n)
+    messages = draw(n, 40, seed=n)
+    values = messages.double().numpy()
+    order = np.argsort(np.abs(values - np.median(values, axis=0)), axis=0)[: n - f]
+    expected = np.take_along_axis(values, order, axis=0).mean(0)
+    np.testing.assert_allclose(MeaMed(f)(messages), expected, rtol=1e-4, atol=1e-6)
+
+
+def distances(messages):
+    values = messages.double().numpy()
+    return np.linalg.norm(values[:, None] - values[None], axis=-1)
+
+
+@pytest.mark.parametrize(("n", "f"), [(5, 1), (9, 2), (12, 4)])
+def test_krum_is_its_definition(n, f):
+    messages = draw(n, 30, seed=n)
+    squares = np.sort(distances(messages) ** 2, axis=1)[:, 1 : n - f - 1]  # n - f - 2 others
+    scores = squares.sum(1)
+    assert torch.equal(Krum(f)(messages), messages[scores.argmin()])
+    best = messages[np.argsort(scores)[: n - f]].mean(0)
+    torch.testing.assert_close(MultiKrum(f)(messages), best)
+    best = messages[np.argsort(scores)[:2]].mean(0)
+    torch.testing.assert_close(MultiKrum(f, best_of=2)(messages), best)
+
+
+@pytest.mark.parametrize(("n", "f"), [(5, 0), (5, 2), (9, 3)])
+def test_rules_over_subsets_are_their_definitions(n, f):
+    messages = draw(n, 30, seed=n)
+    between = distances(messages)
+    subsets = list(itertools.combinations(range(n), n - f))
+    spans = [between[np.ix_(each, each)] for each in subsets]
+    measured = [(round(span.max(), 6), (span**2).sum()) for span in spans]
+    expected = messages[list(subsets[measured.index(min(measured))])].mean(0)
+    torch.testing.assert_close(MDA(f)(messages), expected)
+    tops = [np.linalg.eigvalsh(np.cov(messages[list(each)].numpy().T))[-1] for each in subsets]
+    expected = messages[list(subsets[int(np.argmin(tops))])].mean(0)
+    torch.testing.assert_close(SMEA(f)(messages), expected)
+
+
+def test_monna_averages_the_nearest_to_the_trusted():
+    messages = draw(8, 30)
+    nearest = np.argsort(distances(messages)[3])[:6]
+    torch.testing.assert_close(MoNNA(f=2, trusted=3)(messages), messages[nearest].mean(0))
+
+
+def test_nnm_averages_the_nearest_to_each():
+    messages = draw(8, 30)
+    nearest = np.argsort(distances(messages), axis=1)[:, :6]
+    torch.testing.assert_close(NNM(f=2)(messages), messages[nearest].mean(1))
+
+
+def test_the_geometric_median_is_where_scipy_finds_it():
+    messages = draw(9, 4).double()
+    found = optimize.minimize(
+        lambda point: np.linalg.norm(messages.numpy() - point, axis=1).sum(),
+        messages.mean(0).numpy(),
+        tol=1e-12,
+    )
+    np.testing.assert_allclose(GeometricMedian()(messages), found.x, atol=1e-5)
+
+
+@pytest.mark.parametrize("start", ["median", "mean", "zero"])
+def test_centred_clipping_is_its_iteration(start):
+    messages = draw(9, 30)
+    v = {"median": messages.median(0).values, "mean": messages.mean(0)}.get(start, torch.zeros(30))
+    for _ in range(4):
+        away = messages - v
+        v = v + (away * (2.0 / away.norm(dim=1, keepdim=True)).clamp(max=1)).mean(0)
+    ours = CentredClipping(radius=2.0, iterations=4, start=start)(messages)
+    torch.testing.assert_close(ours, v)
+
+
+def filtered(messages, f):
+    """CAF in the space of the messages, with NumPy's eigenvectors."""
+    values = messages.double().numpy()
+    c = np.ones(len(values))
+    found = []
+    while True:
+        mean = c @ values / c.sum()
+        away = values - mean
+        tops, vectors = np.linalg.eigh((c * away.T) @ away / c.sum())
+        found.append((tops[-1], mean))
+        along = (c > 0) * (away @ vectors[:, -1]) ** 2
+        c = c * (1 - along / along.max())
+        if c.sum() <= len(values) - 2 * f:
+            return min(found, key=lambda each: each[0])[1]
+
+
+@pytest.mark.parametrize("f", [0, 1, 3, 4])
+def test_caf_is_its_definition(f):
+    messages = torch.cat([draw(6, 20), 3 + draw(3, 20, seed=1)])
+    np.testing.assert_allclose(CAF(f)(messages), filtered(messages, f), rtol=1e-4, atol=1e-5)
+
+
+def test_static_clipping_and_arc_shorten_the_longest():
+    messages = draw(10, 20) * torch.arange(1, 11).unsqueeze(-1)
+    norms = messages.norm(dim=1)
+    torch.testing.assert_close(StaticClipping(9.0)(messages).norm(dim=1), norms.clamp(max=9.0))
+    cut = norms.sort().values[10 - 2 * 3 * 7 // 10 - 1]  # floor(2 f (n - f) / n) are longer
+    torch.testing.assert_close(ARC(f=3)(messages).norm(dim=1), norms.clamp(max=cut))
+    assert torch.equal(StaticClipping(1.0)(torch.zeros(3, 2)), torch.zeros(3, 2))
+
+
+@pytest.mark.parametrize(("n", "s", "buckets"), [(10, 2, 5), (10, 3, 4), (3, 5, 1)])
+def test_bucketing_averages_each_message_once(n, s, buckets):
+    messages = draw(n, 4)
+    mixed = Bucketing(s)(messages, torch.Generator().manual_seed(0))
+    assert mixed.shape == (buckets, 4)
+    counts = torch.tensor([float(len(range(i, min(i + s, n)))) for i in range(0, n, s)])
+    torch.testing.assert_close(counts @ mixed, messages.sum(0))
+    other = Bucketing(s)(messages, torch.Generator().manual_seed(1))
+    assert s >= n or not torch.equal(mixed, other)
+
+
+@pytest.mark.parametrize("rule", [*ROBUST, "mean", "majority_vote", "bucketing + median"])
+@pytest.mark.parametrize("lead", [(3,), (2, 2)])
+def test_lanes_are_loops(rule, lead):
+    rule = get_aggregator(rule, byzantine=2)
+    messages = draw(*lead, 9, 30)
+    seeds = range(lead[0])
+
+    def streams():
+        return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    together = rule(messages, streams())
+    assert together.shape == (*lead, 30)
+    for lane, (each, alone) in enumerate(zip(together, messages, strict=True)):
+        torch.testing.assert_close(each, rule(alone, streams()[lane]), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("rule", [*ROBUST, "mean"])
+@given(order=st.permutations(range(9)), seed=st.integers(0, 10**6))
+@settings(max_examples=10)
+def test_the_order_of_workers_does_not_matter(rule, order, seed):
+    if rule == "monna":  # it trusts worker 0
+        order = [0, *(worker for worker in order if worker)]
+    rule = get_aggregator(rule, byzantine=2)
+    messages = draw(9, 12, seed=seed).double()
+    torch.testing.assert_close(rule(messages[list(order)]), rule(messages))
+
+
+@pytest.mark.parametrize(
+    "rule", [rule for rule in ROBUST if "arc" not in rule and "100" not in rule]
+)
+@given(scale=st.floats(0.1, 1000), shift=st.floats(-10, 10), seed=st.integers(0, 10**6))
+@settings(max_examples=10)
+def test_rules_move_and_grow_with_their_messages(rule, scale, shift, seed):
+    moved = get_aggregator(rule, byzantine=2)
+    if rule == "centred_clipping":  # its radius is in the unit of the messages
+        moved = CentredClipping(radius=10.0 * scale)
+    if rule == "geometric_median":
+        moved = GeometricMedian(smoothing=1e-6 * scale)
+    messages = draw(9, 12, seed=seed).double()
+    expected = scale * get_aggregator(rule, byzantine=2)(messages) + shift
+    torch.testing.assert_close(moved(scale * messages + shift), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rule", [*ROBUST, "mean", "bucketing + median"])
+def test_rules_agree_with_workers_that_agree(rule):
+    message = draw(1, 50)
+    if "static" in rule:
+        message /= message.norm()
+    agreed = get_aggregator(rule, byzantine=3)(message.expand(11, 50))
+    torch.testing.assert_close(agreed, message[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("rule", ROBUST)
+@given(
+    f=st.integers(1, 4),
+    hostile=st.one_of(
+        st.sampled_from([torch.nan, torch.inf, -torch.inf, 3e38, -1e20]), st.floats(-1e9, 1e9)
+    ),
+    seed=st.integers(0, 10**6),
+)
+@settings(max_examples=20)
+def test_few_messages_have_bounded_influence(rule, f, hostile, seed):
+    """Within three diameters of the honest mean, whatever f of 2f + 3 workers send."""
+    honest = draw(f + 3, 10, seed=seed)
+    byzantine = hostile * draw(f, 10, seed=seed + 1)
+    aggregate = get_aggregator(rule, byzantine=f)(torch.cat([honest, byzantine]))
+    away = (aggregate - honest.mean(0)).norm()
+    reach = 10 if rule == "centred_clipping" else 0  # three rounds of radius 10 f / n
+    assert away <= 3 * torch.cdist(honest, honest).max() + 3 * reach
+
+
 @given(
     honest=st.integers(1, 12),
     data=st.data(),
     hostile=st.sampled_from([torch.nan, torch.inf, -torch.inf]),
 )
-def test_a_minority_of_non_finite_messages_stays_harmless(honest, data, hostile):
+def test_a_minority_of_non_finite_messages_stays_within_the_honest(honest, data, hostile):
     byzantine = data.draw(st.integers(0, honest - 1))
-    messages = torch.randn(honest, 5, generator=torch.Generator().manual_seed(honest))
+    messages = draw(honest, 5, seed=honest)
     attacked = torch.cat([torch.full((byzantine, 5), hostile), messages])
-    for robust in (Median()(attacked), TrimmedMean(byzantine)(attacked)):
-        assert (messages.amin(0) - 1e-6 <= robust).all()
-        assert (robust <= messages.amax(0) + 1e-6).all()
+    for rule in (Median(), TrimmedMean(byzantine), MeaMed(byzantine)):
+        assert (messages.amin(0) - 1e-6 <= rule(attacked)).all()
+        assert (rule(attacked) <= messages.amax(0) + 1e-6).all()
     assert MajorityVote()(attacked).isfinite().all()
 
 
@@ -87,9 +301,110 @@ def test_the_mean_is_not_robust():
     assert Mean()(torch.tensor([[1.0], [torch.inf]])).isinf().all()
 
 
-def test_names():
-    assert available_aggregators() == ["majority_vote", "mean", "median", "trimmed_mean"]
-    assert get_aggregator("median") == Median()
-    assert get_aggregator("trimmed_mean", byzantine=2) == TrimmedMean(f=2)
-    with pytest.raises(SpecError, match=r"'medain'; did you mean 'median'\? \(known: .*mean"):
-        get_aggregator("medain")
+@pytest.mark.parametrize("rule", [Krum(2), NNM(2), GeometricMedian(), MDA(2)], ids=repr)
+def test_what_messages_share_does_not_hide_where_they_differ(rule):
+    """In float32, with a common part ten thousand times as long as the differences."""
+    apart = draw(9, 1000, seed=3)
+    together = 1e4 * draw(1, 1000, seed=4) + apart
+    expected = rule(together.double() - together[0].double()) + together[0].double()
+    torch.testing.assert_close(rule(together).double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rule", [Krum(3), GeometricMedian(), NNM(3), MDA(3)], ids=repr)
+def test_no_tensor_is_workers_times_messages(rule):
+    """Pairwise distances of 15 x 100,000 without a tensor of 15 x 15 x 100,000."""
+    from test_gradients import LargestTensor
+
+    messages = draw(15, 100_000)
+    with LargestTensor() as largest:
+        rule(messages)
+    assert largest.numel <= messages.numel()
+
+
+@pytest.mark.parametrize(
+    ("text", "byzantine", "made"),
+    [
+        ("median", 3, Median()),
+        ("trimmed_mean", 2, TrimmedMean(f=2)),
+        ("krum(f=1)", 2, Krum(f=1)),
+        ("multi_krum(best_of=3)", 2, MultiKrum(f=2, best_of=3)),
+        ("arc+nnm + krum", 2, Chain((ARC(2), NNM(2)), Krum(2))),
+        ("centred_clipping(radius=1, start='zero')", 0, CentredClipping(1.0, start="zero")),
+    ],
+)
+def test_rules_by_name(text, byzantine, made):
+    assert get_aggregator(text, byzantine) == made
+    assert get_aggregator(canonical(text), byzantine) == made
+    assert made == eval(repr(made))
+
+
+def test_every_rule_has_a_name():
+    assert set(available_aggregators()) == {
+        *["caf", "centred_clipping", "geometric_median", "krum", "majority_vote", "mda", "mean"],
+        *["meamed", "median", "monna", "multi_krum", "smea", "trimmed_mean"],
+    }
+    assert set(available_pre_aggregators()) == {"arc", "bucketing", "nnm", "static_clipping"}
+
+
+class NotARule:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("medain", r"'medain'; did you mean 'median'\? \(known: .*mean"),
+        ("krum(g=2)", r"krum has no parameter 'g' \(it takes: f, neighbours\)"),
+        ("krum(f=-1)", "Krum.f: -1 is not a whole number at least 0"),
+        ("krum(f=1.5)", "Krum.f: 1.5 is not a whole number at least 0"),
+        ("krum(f=True)", "Krum.f: True is not a whole number"),
+        ("krum(2)", "'krum.2.' is not accepted: a name, or name.parameter=value"),
+        ("krum(f=", "is not accepted: a name"),
+        ("", "'' is not accepted: a name"),
+        ("median + krum", "'median . krum' has a rule before its end; accepted there: arc, "),
+        ("nnm", "'nnm' ends without a rule; accepted: . and one of caf, "),
+        ("centred_clipping(start='origin')", "start: 'origin' is not one of 'median', 'mean', 'z"),
+        ("centred_clipping(radius=inf)", "not accepted"),
+        ("geometric_median(smoothing=0)", "smoothing: 0.0 is not a finite number above 0"),
+        (f"{__name__}:NotARule", "made a NotARule; accepted: a class that derives from"),
+    ],
+)
+def test_bad_rules(text, message):
+    with pytest.raises(SpecError, match=message):
+        get_aggregator(text)
+
+
+@pytest.mark.parametrize(
+    ("rule", "messages", "message"),
+    [
+        (TrimmedMean(2), torch.zeros(4, 3), "TrimmedMean: 4 workers, 2 of them .* at least 5 work"),
+        (Krum(2), torch.zeros(6, 3), "Krum: 6 workers, 2 of them Byzantine; .* at least 7 workers"),
+        (Chain((Bucketing(2),), Krum(2)), torch.zeros(9, 3), "Krum: 5 workers, 2 of them"),
+        (MoNNA(f=0, trusted=5), torch.zeros(5, 3), "MoNNA: 5 workers, .* at least 6 workers"),
+        (MDA(20), torch.zeros(50, 3), "MDA: 50 workers have .* subsets of 30; .* at most 100,000"),
+        (MultiKrum(best_of=5), torch.zeros(4, 3), "best_of: 5 of 4 workers; accepted: 1 to 4"),
+        (Krum(neighbours=4), torch.zeros(4, 3), "neighbours: 4 of 4 workers; accepted: 1 to 3"),
+        (Median(), torch.zeros(3), r"Median: messages \(3,\) is not accepted: a tensor \(..., n,"),
+        (Median(), [[1.0]], r"Median: messages list is not accepted: a tensor"),
+        (Median(), torch.zeros(3, 2).int(), "Median: messages of torch.int32 is not .* floating"),
+        (NNM(1), torch.zeros(0, 2), "NNM: 0 workers, 1 of them Byzantine; accepted: at least 3"),
+    ],
+)
+def test_rules_say_what_they_need(rule, messages, message):
+    with pytest.raises(SpecError, match=message):
+        rule(messages)
+
+
+class First(Aggregator):
+    """The message of worker 0."""
+
+    def aggregate(self, messages):
+        return messages[..., 0, :]
+
+
+def test_a_users_own_rule():
+    messages = draw(3, 4)
+    assert torch.equal(get_aggregator(f"{__name__}:First")(messages), messages[0])
+    register_aggregator("first", First)
+    chained = get_aggregator("nnm + first", byzantine=1)
+    torch.testing.assert_close(chained(messages), NNM(1)(messages)[0])

@@ -8,7 +8,7 @@ from scipy import stats
 
 from privrobust import RunSpec, train, training
 from privrobust.accountants import epsilon
-from privrobust.data import get_dataset
+from privrobust.data import get_dataset, partition
 from privrobust.errors import PrivRobustError, SpecError
 from privrobust.grid import expand
 from privrobust.privacy import releases, spent, spent_by_worker, steps_within_budget
@@ -50,7 +50,7 @@ def test_one_unit_moves_a_message_by_at_most_its_contribution(messages_of, monke
     (contribution,) = {release.contribution for release in releases(spec)}
     before = messages_of(spec)
     digits = get_dataset("digits")
-    (mine, *_) = training.partition(digits.train.labels, 5, 0.0, spec.seed)
+    (mine, *_) = partition(digits.train.labels, 5, 0.0, spec.seed)
     inputs = digits.train.inputs.clone()
     inputs[mine if spec.unit == "worker" else mine[:1]] = -1e4
     changed = type(digits.train)(inputs, digits.train.labels)

@@ -21,6 +21,7 @@ def frame(*runs):
                 **spec.model_dump(mode="json"),
                 "accuracy": accuracy,
                 "steps_taken": spec.steps,
+                "kappa": 1.0 + accuracy,
                 "diverged": False,
                 "failure": None,
                 "epsilon": 6.721 if spec.noise_scale else math.inf,

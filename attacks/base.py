@@ -1,0 +1,114 @@
+"""What an attack is, what it may know, and what all of them check."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from privrobust.aggregators import Aggregator
+from privrobust.configured import Configured
+from privrobust.errors import SpecError
+
+Generators = torch.Generator | Sequence[torch.Generator] | None
+"""A stream, or one for each entry of the first axis (the lanes of a sweep), or torch's own."""
+
+Craft = Callable[[Tensor, int, Generators], Tensor]
+"""Messages that an attack sees, f, and its stream, to the messages that it sends."""
+
+Sees = Literal["honest", "own", "nothing"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What everybody knows of a run before it starts."""
+
+    aggregator: Aggregator
+    noise_std: Tensor
+    """Of the noise on each honest coordinate, `(lanes, 1, 1)`."""
+
+
+@dataclass(frozen=True)
+class Attack(Configured, ABC):
+    """What f colluding Byzantine workers send; a user's own attack derives from it.
+
+    `sees` is its knowledge. "honest": every honest message of the step as it is sent, noise
+    included, never before it is added (omniscient and rushing). "own": what each Byzantine worker
+    would send if it followed the protocol on data of its own (blind). "nothing": not even that.
+
+    >>> class Echo(Attack):
+    ...     "All send what the first honest worker sends."
+    ...     def craft(self, honest, byzantine, generator):
+    ...         return collude(honest[..., 0, :], byzantine)
+    >>> Echo()(torch.tensor([[1.0], [2.0]]), byzantine=2)
+    tensor([[1.],
+            [1.]])
+    """
+
+    sees: ClassVar[Sees] = "honest"
+
+    def __call__(self, seen: Tensor, byzantine: int, generator: Generators = None) -> Tensor:
+        """What the Byzantine workers send.
+
+        Args:
+            seen: honest messages `(..., h, d)`, or for an attack that sees its "own" data the
+                messages `(..., f, d)` of Byzantine workers that follow the protocol.
+            byzantine: how many Byzantine workers there are, f >= 1.
+            generator: the stream of attacks that draw.
+
+        Returns:
+            Shape `(..., f, d)`, possibly an expanded view.
+
+        Raises:
+            SpecError: other shapes or types, or the attack is not defined for this h and f.
+
+        """
+        name = type(self).__name__
+        if not isinstance(seen, Tensor) or seen.dim() < 2 or not seen.is_floating_point():
+            given = f"{seen.dtype} {tuple(seen.shape)}" if isinstance(seen, Tensor) else type(seen)
+            raise SpecError(f"{name}: {given} is not accepted: floating point messages (..., h, d)")
+        if type(byzantine) is not int or byzantine < 1:
+            raise SpecError(f"{name}: byzantine {byzantine!r} is not accepted: at least 1")
+        if self.sees == "own" and seen.shape[-2] != byzantine:
+            raise SpecError(
+                f"{name}: {seen.shape[-2]} messages of {byzantine} Byzantine workers; "
+                "accepted: what each of them would send, (..., f, d)"
+            )
+        sent = self.craft(seen, byzantine, generator)
+        expected = (*seen.shape[:-2], byzantine, seen.shape[-1])
+        if not isinstance(sent, Tensor) or sent.shape != expected or sent.dtype != seen.dtype:
+            given = f"{sent.dtype} {tuple(sent.shape)}" if isinstance(sent, Tensor) else type(sent)
+            raise SpecError(f"{name}: it sends {given}; accepted: {seen.dtype} {expected}")
+        if sent.device != seen.device:
+            raise SpecError(f"{name}: it sends from {sent.device}; accepted: {seen.device}")
+        return sent
+
+    @abstractmethod
+    def craft(self, seen: Tensor, byzantine: int, generator: Generators) -> Tensor:
+        """The attack, on messages that are checked."""
+
+    def in_run(self, setting: Setting) -> Craft:
+        """The attack with what it keeps through a run, or takes from its setting."""
+        return self
+
+    def poison(self, labels: Tensor, classes: int) -> Tensor:
+        """The labels that Byzantine workers train on, for an attack that sees its own data."""
+        return labels
+
+
+def collude(message: Tensor, byzantine: int) -> Tensor:
+    """All f Byzantine workers send the same message: `(..., d)` to `(..., f, d)`."""
+    return message.unsqueeze(-2).expand(*message.shape[:-1], byzantine, message.shape[-1])
+
+
+def normal(seen: Tensor, byzantine: int, generator: Generators) -> Tensor:
+    """Standard normal numbers `(..., f, d)`, every lane's from its own stream."""
+    shape = (*seen.shape[:-2], byzantine, seen.shape[-1])
+    drawn = seen.new_empty(shape)
+    if isinstance(generator, Sequence):
+        for of_lane, each in zip(drawn, generator, strict=True):
+            of_lane.normal_(generator=each)
+        return drawn
+    return drawn.normal_(generator=generator)

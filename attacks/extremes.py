@@ -1,0 +1,75 @@
+"""The strongest messages against a coordinate-wise median and against a majority vote."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from privrobust.aggregators import Median
+from privrobust.attacks.base import Attack, Generators, collude
+from privrobust.errors import SpecError
+
+
+@dataclass(frozen=True)
+class MedianExtreme(Attack):
+    """The strongest placement against a median: all at one end of the honest values.
+
+    The median grows with each of its values. So over all that f workers can send, a coordinate's
+    median takes its least value when all send minus infinity, its largest when all send infinity,
+    and every other lies between. What is furthest from the honest mean is one of these two, and
+    what points most against it too. While f < h both are ranks of honest values, for which the
+    largest and the smallest honest value do as well as infinity: the messages stay within the
+    honest range, so that no check of size can tell them.
+
+    Args:
+        goal: "distance" takes the end whose median is further from the honest mean, coordinate by
+            coordinate, which maximises every norm of the error; "descent" takes the end against the
+            sign of the honest mean, which minimises the inner product with it.
+
+    """
+
+    paper: ClassVar[str] = "this project"
+
+    goal: Literal["distance", "descent"] = "distance"
+
+    def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
+        """From every Byzantine worker, in each coordinate the largest or smallest honest value.
+
+        Raises:
+            SpecError: Byzantine workers are no minority, and could set the median to anything.
+
+        """
+        h = honest.shape[-2]
+        if byzantine >= h:
+            raise SpecError(
+                f"MedianExtreme: {byzantine} Byzantine and {h} honest workers; "
+                "accepted: fewer Byzantine than honest (otherwise large_value moves it anywhere)"
+            )
+        least, most = honest.aminmax(dim=-2)
+        mean = honest.mean(dim=-2)
+        if self.goal == "descent":
+            return collude(torch.where(mean > 0, least, most), byzantine)
+        below, above = (
+            Median().aggregate(torch.cat([honest, collude(end, byzantine)], dim=-2))
+            for end in (least, most)
+        )
+        return collude(torch.where(mean - below > above - mean, least, most), byzantine)
+
+
+@dataclass(frozen=True)
+class VoteExtreme(Attack):
+    """The strongest votes against a majority vote: all against the sum of the honest signs.
+
+    The sum of signs grows with each vote, so the outcome is furthest from the honest one, in every
+    coordinate, when all f votes are cast against it; it falls exactly where the honest majority is
+    at most f votes (at f it is a tie, which gives 0). Nothing that a worker sends counts for more
+    than a vote. Where honest votes are tied, any vote decides, and it is +1.
+    """
+
+    paper: ClassVar[str] = "this project"
+
+    def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
+        """`-sign(sum of signs)`, from every Byzantine worker."""
+        lead = honest.sign().sum(dim=-2)
+        return collude(torch.where(lead > 0, -1.0, 1.0).to(honest.dtype), byzantine)

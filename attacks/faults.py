@@ -1,0 +1,64 @@
+"""Messages without a plan: noise, nothing, and what is no number."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from privrobust.attacks.base import Attack, Generators, Sees, collude, normal
+from privrobust.configured import parameter
+
+
+@dataclass(frozen=True)
+class Gaussian(Attack):
+    """Normal numbers, drawn anew for each Byzantine worker and step.
+
+    Args:
+        mean: of every coordinate.
+        std: of every coordinate.
+
+    """
+
+    paper: ClassVar[str] = "Blanchard et al. 2017"
+    sees: ClassVar[Sees] = "nothing"
+
+    mean: float = parameter(0.0)
+    std: float = parameter(1.0, least=0)
+
+    def craft(self, seen: Tensor, byzantine: int, generator: Generators) -> Tensor:
+        """`mean + std * xi`."""
+        return normal(seen, byzantine, generator).mul_(self.std).add_(self.mean)
+
+
+@dataclass(frozen=True)
+class _Constant(Attack):
+    """The same number everywhere."""
+
+    sees: ClassVar[Sees] = "nothing"
+    value: ClassVar[float]
+
+    def craft(self, seen: Tensor, byzantine: int, generator: Generators) -> Tensor:
+        """A constant vector."""
+        return collude(torch.full_like(seen[..., 0, :], self.value), byzantine)
+
+
+@dataclass(frozen=True)
+class Zero(_Constant):
+    """Zeros: workers that send nothing of use."""
+
+    value: ClassVar[float] = 0.0
+
+
+@dataclass(frozen=True)
+class NotANumber(_Constant):
+    """NaN in every coordinate."""
+
+    value: ClassVar[float] = float("nan")
+
+
+@dataclass(frozen=True)
+class Infinity(_Constant):
+    """Infinity in every coordinate."""
+
+    value: ClassVar[float] = float("inf")

@@ -1,0 +1,30 @@
+"""Inner-product manipulation: turn the aggregate against the honest mean."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from privrobust.attacks.base import Attack, Generators, collude
+from privrobust.configured import parameter
+
+
+@dataclass(frozen=True)
+class InnerProduct(Attack):
+    """`-tau * mean` of the honest messages: Fall of Empires.
+
+    Small tau hides near 0 and turns rules that trust short or near messages, large tau turns a
+    mean. The same placement as `SignFlip`, known under its own name and strength.
+
+    Args:
+        tau: the strength (epsilon of the paper).
+
+    """
+
+    paper: ClassVar[str] = "Xie, Koyejo, Gupta 2020, Fall of Empires"
+
+    tau: float = parameter(0.5, above=0)
+
+    def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
+        """`-tau * mean(honest)`, from every Byzantine worker."""
+        return collude(honest.mean(dim=-2).mul_(-self.tau), byzantine)

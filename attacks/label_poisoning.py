@@ -1,0 +1,47 @@
+"""Label poisoning: follow the protocol on bad data."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from privrobust.attacks.base import Attack, Generators, Sees
+from privrobust.configured import parameter
+
+
+@dataclass(frozen=True)
+class _Poisoning(Attack):
+    """Clips, averages and perturbs as honest workers do, on labels of its own."""
+
+    sees: ClassVar[Sees] = "own"
+
+    def craft(self, own: Tensor, byzantine: int, generator: Generators) -> Tensor:
+        """What the protocol makes of the bad labels."""
+        return own
+
+
+@dataclass(frozen=True)
+class LabelFlip(_Poisoning):
+    """Byzantine workers train honestly on labels `classes - 1 - y`."""
+
+    paper: ClassVar[str] = "Allen-Zhu et al. 2021, section 5"
+
+    def poison(self, labels: Tensor, classes: int) -> Tensor:
+        """Mirrored."""
+        return classes - 1 - labels
+
+
+@dataclass(frozen=True)
+class LabelShift(_Poisoning):
+    """Byzantine workers train honestly on labels `(y + shift) mod classes`.
+
+    Args:
+        shift: how far; a multiple of the number of classes poisons nothing.
+
+    """
+
+    shift: int = parameter(1, least=1)
+
+    def poison(self, labels: Tensor, classes: int) -> Tensor:
+        """Shifted."""
+        return (labels + self.shift) % classes

@@ -1,0 +1,82 @@
+"""Mimic: over-represent one honest worker, which looks perfectly honest."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from privrobust.attacks.base import Attack, Craft, Generators, Setting, collude
+from privrobust.configured import parameter
+from privrobust.errors import SpecError
+
+
+@dataclass(frozen=True)
+class Mimic(Attack):
+    """What one honest worker sends: heterogeneous data do the rest.
+
+    Whom to mimic is learned in the first steps of a run: the direction z in which honest messages
+    vary most (one step of the power method a step, on the covariance so far), and the worker whose
+    messages lie furthest along it on average. Outside a run there is one step.
+
+    Args:
+        worker: always this honest worker, instead.
+        learning_steps: how many steps the choice is learned for; then it stays.
+
+    """
+
+    paper: ClassVar[str] = "Karimireddy, He, Jaggi 2022, mimic"
+
+    worker: int | None = parameter(None, least=0)
+    learning_steps: int = parameter(100, least=1)
+
+    def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
+        """One of the honest messages, from every Byzantine worker."""
+        return _Learning(self)(honest, byzantine, generator)
+
+    def in_run(self, setting: Setting) -> Craft:
+        """With a memory of the run's messages."""
+        return _Learning(self)
+
+
+class _Learning:
+    """Whom to mimic, by lane."""
+
+    def __init__(self, attack: Mimic) -> None:
+        self._attack = attack
+        self._steps = 0
+        self._direction = torch.empty(0)
+        self._along = torch.empty(0)
+
+    def __call__(self, honest: Tensor, byzantine: int, generator: Generators = None) -> Tensor:
+        if self._attack.worker is not None:
+            if self._attack.worker >= honest.shape[-2]:
+                raise SpecError(
+                    f"Mimic.worker: {self._attack.worker} of {honest.shape[-2]} honest workers; "
+                    f"accepted: 0 to {honest.shape[-2] - 1}"
+                )
+            return collude(honest[..., self._attack.worker, :], byzantine)
+        if self._steps < self._attack.learning_steps:
+            self._learn(honest)
+        chosen = self._along.abs().argmax(-1)[..., None, None]
+        message = honest.gather(-2, chosen.expand(*chosen.shape[:-1], honest.shape[-1]))
+        return collude(message.squeeze(-2), byzantine)
+
+    def _learn(self, honest: Tensor) -> None:
+        deviations = honest - honest.mean(dim=-2, keepdim=True)
+        if not self._steps:
+            self._direction = _unit(deviations[..., 0, :])
+            self._along = torch.zeros_like(honest[..., 0])
+        self._steps += 1
+        weight = 1 / self._steps
+        turned = (deviations * _dot(deviations, self._direction).unsqueeze(-1)).sum(-2)
+        self._direction = _unit(torch.lerp(self._direction, _unit(turned), weight))
+        self._along = torch.lerp(self._along, _dot(deviations, self._direction), weight)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(vectors, dim=-1)
+
+
+def _dot(messages: Tensor, direction: Tensor) -> Tensor:
+    return (messages @ direction.unsqueeze(-1)).squeeze(-1)

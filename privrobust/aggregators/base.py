@@ -1,0 +1,114 @@
+"""What a rule of the server is, and what all of them check."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from privrobust.configured import Configured
+from privrobust.errors import SpecError
+
+Generators = torch.Generator | Sequence[torch.Generator] | None
+"""A stream, or one for each entry of the first axis (the lanes of a sweep), or torch's own."""
+
+
+@dataclass(frozen=True)
+class _Rule(Configured, ABC):
+    """Takes messages of all workers, `(..., n, d)`."""
+
+    def least_workers(self) -> int:
+        """How many messages it needs for what it promises; rules that withstand f know f."""
+        return 1
+
+    def checked(self, messages: Tensor) -> Tensor:
+        """The messages themselves.
+
+        Raises:
+            SpecError: they are no floating-point `(..., n, d)`, or too few.
+
+        """
+        name = type(self).__name__
+        if not isinstance(messages, Tensor) or messages.dim() < 2:
+            given = (
+                tuple(messages.shape) if isinstance(messages, Tensor) else type(messages).__name__
+            )
+            raise SpecError(f"{name}: messages {given} is not accepted: a tensor (..., n, d)")
+        if not messages.is_floating_point():
+            raise SpecError(f"{name}: messages of {messages.dtype} is not accepted: floating point")
+        n, least = messages.shape[-2], self.least_workers()
+        if n < least:
+            f = f", {vars(self)['f']} of them Byzantine" if self.knows_f() else ""
+            raise SpecError(f"{name}: {n} workers{f}; accepted: at least {least} workers")
+        return messages
+
+    @classmethod
+    def knows_f(cls) -> bool:
+        """Whether it is built for a number of Byzantine workers."""
+        return any(each.name == "f" for each in fields(cls))
+
+
+@dataclass(frozen=True)
+class Aggregator(_Rule):
+    """What the server makes of the messages of one step; a user's own rule derives from it.
+
+    >>> class First(Aggregator):
+    ...     "The message of worker 0."
+    ...     def aggregate(self, messages):
+    ...         return messages[..., 0, :]
+    >>> First()(torch.tensor([[3.0], [4.0]]))
+    tensor([3.])
+    """
+
+    message: ClassVar[Literal["vector", "sign"]] = "vector"
+    """What this rule asks the workers to send: the noisy vector, or its sign."""
+
+    def __call__(self, messages: Tensor, generator: Generators = None) -> Tensor:
+        """Aggregate over the worker axis: `(..., n, d)` to `(..., d)`.
+
+        Args:
+            messages: of all workers; the leading axes are lanes, each aggregated by itself.
+            generator: the stream of rules that draw.
+
+        Raises:
+            SpecError: other shapes or types, or too few workers for the rule's f.
+
+        """
+        return self.aggregate(self.checked(messages))
+
+    @abstractmethod
+    def aggregate(self, messages: Tensor) -> Tensor:
+        """The rule, for messages that are checked."""
+
+
+@dataclass(frozen=True)
+class PreAggregator(_Rule):
+    """What the server does to the messages before a rule: `(..., n, d)` to `(..., m, d)`."""
+
+    def __call__(self, messages: Tensor, generator: Generators = None) -> Tensor:
+        """Transform the messages; arguments and errors as of `Aggregator`."""
+        return self.transform(self.checked(messages), generator)
+
+    @abstractmethod
+    def transform(self, messages: Tensor, generator: Generators) -> Tensor:
+        """The transformation, of messages that are checked."""
+
+
+@dataclass(frozen=True)
+class Chain(Aggregator):
+    """Pre-aggregators, one after the other, and a rule."""
+
+    before: tuple[PreAggregator, ...]
+    rule: Aggregator
+
+    def __call__(self, messages: Tensor, generator: Generators = None) -> Tensor:
+        """As every aggregator."""
+        for each in self.before:
+            messages = each(messages, generator)
+        return self.rule(messages, generator)
+
+    def aggregate(self, messages: Tensor) -> Tensor:
+        """Without a stream."""
+        return self(messages)

@@ -1,0 +1,121 @@
+"""Rules that see every coordinate by itself."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from privrobust.aggregators.base import Aggregator
+from privrobust.configured import parameter
+from privrobust.selection import in_blocks, mean_of_ranks, sorted_rows
+
+
+@dataclass(frozen=True)
+class Mean(Aggregator):
+    """The average: the non-robust baseline. One worker can move it anywhere, to NaN included."""
+
+    def aggregate(self, messages: Tensor) -> Tensor:
+        """Mean over workers."""
+        return messages.mean(dim=-2)
+
+
+@dataclass(frozen=True)
+class Median(Aggregator):
+    """Coordinate-wise median: noisy medianSGD.
+
+    For an even number of workers it is the mean of the two middle values. NaN is ordered as
+    +infinity, so the result is finite while fewer than n/2 messages are not.
+    """
+
+    paper: ClassVar[str] = "Chen et al. 2020, Algorithm 2"
+
+    def aggregate(self, messages: Tensor) -> Tensor:
+        """Median over workers."""
+        n = messages.shape[-2]
+        return mean_of_ranks(messages, (n - 1) // 2, n // 2 + 1)
+
+
+@dataclass(frozen=True)
+class TrimmedMean(Aggregator):
+    """Coordinate-wise mean without the f largest and the f smallest values.
+
+    NaN is ordered as +infinity: the result is finite while at most f messages are not.
+
+    Args:
+        f: how many values to leave out at each end; a spec gives its number of Byzantine workers.
+
+    """
+
+    paper: ClassVar[str] = "Yin et al. 2018, Definition 2"
+
+    f: int = parameter(0, least=0)
+
+    def least_workers(self) -> int:
+        """`n > 2f`: something is left between."""
+        return 2 * self.f + 1
+
+    def aggregate(self, messages: Tensor) -> Tensor:
+        """Mean of the values between, over workers."""
+        return mean_of_ranks(messages, self.f, messages.shape[-2] - self.f)
+
+
+@dataclass(frozen=True)
+class MeaMed(Aggregator):
+    """Coordinate-wise mean of the n - f values nearest to the median.
+
+    NaN is ordered as +infinity: the result is finite while at most f messages are not. Of two
+    values equally near, the smaller counts.
+
+    Args:
+        f: how many values to leave out; a spec gives its number of Byzantine workers.
+
+    """
+
+    paper: ClassVar[str] = "Xie et al. 2018, Generalized Byzantine-tolerant SGD"
+
+    f: int = parameter(0, least=0)
+
+    def least_workers(self) -> int:
+        """`n > 2f`."""
+        return 2 * self.f + 1
+
+    def aggregate(self, messages: Tensor) -> Tensor:
+        """Mean around the median, over workers."""
+        return in_blocks(self._of_block, messages)
+
+    def _of_block(self, messages: Tensor) -> Tensor:
+        """Those nearest to the median are neighbours in order: a window, of which few exist."""
+        rows = sorted_rows(messages)
+        n = len(rows)
+        width = n - self.f
+        median = (rows[(n - 1) // 2] + rows[n // 2]) / 2  # within the honest, and so finite
+        start = torch.zeros_like(median)
+        for low in range(self.f):  # the window moves on while what it gains is nearer than its loss
+            further = median - rows[low] > rows[low + width] - median
+            start += further
+        share = 1 / width
+        mean = torch.zeros_like(median)
+        for rank, row in enumerate(rows):
+            if self.f <= rank < width:
+                mean.add_(row, alpha=share)
+                continue
+            outside = (start > rank) | (start + width <= rank)
+            mean.add_(row.masked_fill(outside, 0.0), alpha=share)
+        return mean
+
+
+@dataclass(frozen=True)
+class MajorityVote(Aggregator):
+    """Coordinate-wise majority vote of signs: noisy signSGD.
+
+    Every message counts by its sign alone: one worker has one vote, however large its values.
+    A zero abstains, a tie gives 0, NaN votes +1 (it is ordered as +infinity).
+    """
+
+    paper: ClassVar[str] = "Chen et al. 2020, Algorithm 1"
+    message: ClassVar[Literal["vector", "sign"]] = "sign"
+
+    def aggregate(self, messages: Tensor) -> Tensor:
+        """Sign of the sum of signs over workers, in {-1, 0, 1}."""
+        return messages.nan_to_num(nan=1.0).sign().sum(dim=-2).sign()

@@ -1,0 +1,171 @@
+"""Rules that trust messages with near neighbours."""
+
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from privrobust.aggregators.base import Aggregator
+from privrobust.aggregators.distances import Geometry
+from privrobust.configured import parameter
+from privrobust.errors import SpecError
+
+MOST_SUBSETS = 100_000
+"""How many subsets of workers a rule that tries them all will try."""
+
+# Numbers held at a time while subsets are tried (32 MiB).
+_HELD = 1 << 22
+
+
+@dataclass(frozen=True)
+class _Krum(Aggregator):
+    """Scores every message by its squared distances to its nearest others."""
+
+    f: int = parameter(0, least=0)
+    neighbours: int | None = parameter(None, least=1)
+
+    def least_workers(self) -> int:
+        """`n > 2f + 2` (Proposition 4.2)."""
+        return 2 * self.f + 3
+
+    def best(self, geometry: Geometry, count: int) -> Tensor:
+        """The rows of least score, `(..., count)`."""
+        distances = geometry.squared_distances()
+        n = distances.shape[-1]
+        nearest = n - self.f - 2 if self.neighbours is None else self.neighbours
+        if nearest >= n:
+            raise SpecError(
+                f"{type(self).__name__}.neighbours: {nearest} of {n} workers; "
+                f"accepted: 1 to {n - 1}"
+            )
+        others = distances.diagonal_scatter(
+            torch.full_like(distances.diagonal(dim1=-2, dim2=-1), torch.inf), dim1=-2, dim2=-1
+        )
+        scores = others.sort(dim=-1).values[..., :nearest].sum(-1)
+        return scores.argsort(dim=-1, stable=True)[..., :count]
+
+
+@dataclass(frozen=True)
+class Krum(_Krum):
+    """The message nearest to its n - f - 2 nearest others.
+
+    Args:
+        f: Byzantine workers; a spec gives its own.
+        neighbours: how many others count, instead (n - f - 1 in ByzFL and ByzPy).
+
+    """
+
+    paper: ClassVar[str] = "Blanchard et al. 2017"
+
+    def aggregate(self, messages: Tensor) -> Tensor:
+        """One of the messages."""
+        geometry = Geometry.of(messages)
+        return geometry.mean_of(self.best(geometry, 1))
+
+
+@dataclass(frozen=True)
+class MultiKrum(_Krum):
+    """The mean of the n - f messages that Krum scores best.
+
+    Args:
+        f: Byzantine workers; a spec gives its own.
+        neighbours: as of Krum.
+        best_of: how many messages count, instead of n - f.
+
+    """
+
+    paper: ClassVar[str] = "Blanchard et al. 2017, section 5"
+
+    best_of: int | None = parameter(None, least=1)
+
+    def aggregate(self, messages: Tensor) -> Tensor:
+        """Mean of the best."""
+        n = messages.shape[-2]
+        count = n - self.f if self.best_of is None else self.best_of
+        if count > n:
+            raise SpecError(f"MultiKrum.best_of: {count} of {n} workers; accepted: 1 to {n}")
+        geometry = Geometry.of(messages)
+        return geometry.mean_of(self.best(geometry, count))
+
+
+@dataclass(frozen=True)
+class MDA(Aggregator):
+    """Minimum-diameter averaging: the mean of the n - f messages that lie closest together.
+
+    All subsets are tried, up to 100,000. Many share the least diameter, as a pair decides it: of
+    those, the one with the least sum of squared distances counts.
+
+    Args:
+        f: Byzantine workers; a spec gives its own.
+
+    """
+
+    paper: ClassVar[str] = "Rousseeuw 1985; El Mhamdi et al. 2018"
+
+    f: int = parameter(0, least=0)
+
+    def least_workers(self) -> int:
+        """`n > 2f`."""
+        return 2 * self.f + 1
+
+    def aggregate(self, messages: Tensor) -> Tensor:
+        """Mean of the subset of least diameter."""
+        geometry = Geometry.of(messages)
+        distances = geometry.squared_distances()
+        n = distances.shape[-1]
+        chosen = subsets(type(self).__name__, n, n - self.f).to(messages.device)
+        at_a_time = max(1, _HELD // (distances[..., 0, 0].numel() * (n - self.f) ** 2))
+        diameters, sums = [], []
+        for some in chosen.split(at_a_time):
+            within = distances[..., some.unsqueeze(-1), some.unsqueeze(-2)]
+            diameters.append(within.amax((-2, -1)))
+            sums.append(within.sum((-2, -1)))
+        diameter, total = torch.cat(diameters, dim=-1), torch.cat(sums, dim=-1)
+        is_least = diameter == diameter.amin(-1, keepdim=True)
+        return geometry.mean_of(chosen[total.masked_fill(~is_least, torch.inf).argmin(-1)])
+
+
+@dataclass(frozen=True)
+class MoNNA(Aggregator):
+    """The mean of the n - f messages nearest to a trusted worker's, itself included.
+
+    Args:
+        f: Byzantine workers; a spec gives its own.
+        trusted: which worker; honest ones come first.
+
+    """
+
+    paper: ClassVar[str] = "Farhadkhani et al. 2023, Robust collaborative learning"
+
+    f: int = parameter(0, least=0)
+    trusted: int = parameter(0, least=0)
+
+    def least_workers(self) -> int:
+        """`n > 2f`, and the trusted worker is one of them."""
+        return max(2 * self.f, self.trusted) + 1
+
+    def aggregate(self, messages: Tensor) -> Tensor:
+        """Mean of its nearest."""
+        geometry = Geometry.of(messages)
+        distances = geometry.squared_distances()[..., self.trusted, :]
+        count = distances.shape[-1] - self.f
+        return geometry.mean_of(distances.argsort(dim=-1, stable=True)[..., :count])
+
+
+def subsets(rule: str, n: int, size: int) -> Tensor:
+    """All subsets of so many of n workers, `(subsets, size)`.
+
+    Raises:
+        SpecError: more than a rule will try.
+
+    """
+    count = comb(n, size)
+    if count > MOST_SUBSETS:
+        raise SpecError(
+            f"{rule}: {n} workers have {count:,} subsets of {size}; "
+            f"accepted: at most {MOST_SUBSETS:,} (fewer workers, or another f)"
+        )
+    return torch.tensor(list(combinations(range(n), size))).view(count, size)

@@ -1,0 +1,111 @@
+"""Aggregation rules by name."""
+
+from typing import Any
+
+from privrobust.aggregators.base import Aggregator, Chain, PreAggregator
+from privrobust.aggregators.centred_clipping import CentredClipping
+from privrobust.aggregators.coordinate_wise import MajorityVote, MeaMed, Mean, Median, TrimmedMean
+from privrobust.aggregators.geometric_median import GeometricMedian
+from privrobust.aggregators.mixing import NNM, Bucketing
+from privrobust.aggregators.nearest import MDA, Krum, MoNNA, MultiKrum
+from privrobust.aggregators.robust_clipping import ARC, StaticClipping
+from privrobust.aggregators.spectral import CAF, SMEA
+from privrobust.configured import build, described, parse, parts, written
+from privrobust.errors import SpecError
+
+_RULES: dict[str, type[Aggregator]] = {
+    "caf": CAF,
+    "centred_clipping": CentredClipping,
+    "geometric_median": GeometricMedian,
+    "krum": Krum,
+    "majority_vote": MajorityVote,
+    "mda": MDA,
+    "mean": Mean,
+    "meamed": MeaMed,
+    "median": Median,
+    "monna": MoNNA,
+    "multi_krum": MultiKrum,
+    "smea": SMEA,
+    "trimmed_mean": TrimmedMean,
+}
+_BEFORE: dict[str, type[PreAggregator]] = {
+    "arc": ARC,
+    "bucketing": Bucketing,
+    "nnm": NNM,
+    "static_clipping": StaticClipping,
+}
+
+
+def available_aggregators() -> list[str]:
+    """Names of rules that a spec may use."""
+    return sorted(_RULES)
+
+
+def available_pre_aggregators() -> list[str]:
+    """Names of what a spec may put before a rule, as in `nnm + median`."""
+    return sorted(_BEFORE)
+
+
+def register_aggregator(name: str, rule: type[Aggregator] | type[PreAggregator]) -> None:
+    """Let specs name a rule, or what comes before one; an earlier one of that name is replaced.
+
+    Results are kept by name: give changed code a new one.
+    """
+    if issubclass(rule, Aggregator):
+        _RULES[name] = rule
+    else:
+        _BEFORE[name] = rule
+
+
+def get_aggregator(text: str, byzantine: int = 0) -> Aggregator:
+    """The rule that a spec names, made to withstand so many Byzantine workers.
+
+    Args:
+        text: `median`, `krum(f=2)`, `arc + nnm + trimmed_mean`, or `package.module:Rule`.
+        byzantine: f of the parts that take one and are not given another.
+
+    Raises:
+        SpecError: no such rule or parameter, or a value that it does not accept.
+
+    """
+    *first, last = [_part(part, byzantine) for part in parts(text)]
+    before = tuple(part for part in first if isinstance(part, PreAggregator))
+    if len(before) < len(first):
+        raise SpecError(
+            f"aggregator: {text!r} has a rule before its end; accepted there: "
+            f"{', '.join(available_pre_aggregators())}"
+        )
+    if not isinstance(last, Aggregator):
+        raise SpecError(
+            f"aggregator: {text!r} ends without a rule; accepted: + and one of "
+            f"{', '.join(available_aggregators())}"
+        )
+    return Chain(before, last) if before else last
+
+
+def canonical(text: str) -> str:
+    """The same rule in one way of writing."""
+    return " + ".join(written(*parse("aggregator", part)) for part in parts(text))
+
+
+def list_aggregators() -> list[str]:
+    """What `privrobust list aggregators` shows, an entry a rule."""
+    before = "comes before a rule, as in {0} + median"
+    return [described(name, rule) for name, rule in sorted(_RULES.items())] + [
+        described(name, rule, before.format(name)) for name, rule in sorted(_BEFORE.items())
+    ]
+
+
+def _part(text: str, byzantine: int) -> Aggregator | PreAggregator:
+    name, given = parse("aggregator", text)
+    known: dict[str, Any] = _RULES | _BEFORE
+    made: Any = build("aggregator", known, name, given)
+    if not isinstance(made, Aggregator | PreAggregator):
+        raise SpecError(
+            f"aggregator: {name!r} made a {type(made).__name__}; accepted: a class that derives "
+            "from privrobust.aggregators.Aggregator or PreAggregator"
+        )
+    if made.knows_f() and "f" not in given:
+        made = build("aggregator", known, name, {"f": byzantine, **given})
+    part: Aggregator | PreAggregator = made
+    return part

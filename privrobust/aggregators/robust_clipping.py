@@ -1,0 +1,61 @@
+"""Pre-aggregators that shorten long messages."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from privrobust.aggregators.base import Generators, PreAggregator
+from privrobust.aggregators.distances import bounded
+from privrobust.configured import parameter
+
+
+@dataclass(frozen=True)
+class StaticClipping(PreAggregator):
+    """Every message is clipped to one norm.
+
+    Args:
+        norm: the norm, in the unit of the messages.
+
+    """
+
+    paper: ClassVar[str] = "Allouah et al. 2024, Boosting robustness by clipping gradients"
+
+    norm: float = parameter(2.0, above=0)
+
+    def transform(self, messages: Tensor, generator: Generators) -> Tensor:
+        """As many messages as before."""
+        messages, norms = bounded(messages)
+        return _shortened(messages, norms, norms.new_full((), self.norm))
+
+
+@dataclass(frozen=True)
+class ARC(PreAggregator):
+    """Adaptive robust clipping: the `floor(2 f (n - f) / n)` longest are cut to the next norm.
+
+    Args:
+        f: Byzantine workers; a spec gives its own.
+
+    """
+
+    paper: ClassVar[str] = (
+        "Allouah et al. 2025, Adaptive gradient clipping for robust federated learning"
+    )
+
+    f: int = parameter(0, least=0)
+
+    def least_workers(self) -> int:
+        """`n > 2f`."""
+        return 2 * self.f + 1
+
+    def transform(self, messages: Tensor, generator: Generators) -> Tensor:
+        """As many messages as before."""
+        messages, norms = bounded(messages)
+        n = norms.shape[-1]
+        longest = 2 * self.f * (n - self.f) // n
+        return _shortened(messages, norms, norms.sort(dim=-1).values[..., [n - longest - 1]])
+
+
+def _shortened(messages: Tensor, norms: Tensor, most: Tensor) -> Tensor:
+    factors = (most / norms).clamp(max=1.0).nan_to_num(nan=1.0)  # a zero vector stays
+    return messages * factors.to(messages.dtype).unsqueeze(-1)

@@ -1,0 +1,115 @@
+"""Rules that look for the direction in which messages differ most."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from privrobust.aggregators.base import Aggregator
+from privrobust.aggregators.distances import Geometry
+from privrobust.aggregators.nearest import subsets
+from privrobust.configured import parameter
+
+# Numbers held at a time while subsets are tried (32 MiB).
+_HELD = 1 << 22
+
+
+@dataclass(frozen=True)
+class CAF(Aggregator):
+    """Covariance-bound agnostic filter: messages lose weight where their covariance is largest.
+
+    Until all but n - 2f of the weight is gone, each loses the share of its squared deviation along
+    the covariance's top eigenvector; the mean of least top eigenvalue on the way counts. The
+    eigenvector is exact (ByzFL and ByzPy take a few power iterations).
+
+    Args:
+        f: Byzantine workers; a spec gives its own.
+
+    """
+
+    paper: ClassVar[str] = "Allouah et al. 2025, Towards trustworthy federated learning, CAF"
+
+    f: int = parameter(0, least=0)
+
+    def least_workers(self) -> int:
+        """`n > 2f`."""
+        return 2 * self.f + 1
+
+    def aggregate(self, messages: Tensor) -> Tensor:
+        """A weighted mean of the messages."""
+        geometry = Geometry.of(messages)
+        weights = torch.ones_like(geometry.norms)
+        best = weights
+        least = torch.full_like(weights[..., :1], torch.inf)
+        n = weights.shape[-1]
+        going = torch.ones_like(least, dtype=torch.bool)
+        while bool(going.any()):
+            value, deviations = _top(geometry.products, weights)
+            better = going & (value < least)
+            best, least = torch.where(better, weights, best), torch.where(better, value, least)
+            deviations = deviations.masked_fill(weights == 0, 0.0)  # those are gone already
+            most = deviations.amax(-1, keepdim=True)
+            going = going & (most > 0)
+            lessened = weights * (1 - deviations / torch.where(most > 0, most, 1.0))
+            weights = torch.where(going, lessened, weights)
+            going = going & (weights.sum(-1, keepdim=True) > n - 2 * self.f)
+        return geometry.weighted(best / best.sum(-1, keepdim=True))
+
+
+def _top(products: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The weighted covariance's top eigenvalue, `(..., 1)`, and squared deviations along it."""
+    total = weights.sum(-1, keepdim=True)
+    centred = _centred(products, weights / total)
+    roots = weights.sqrt()
+    values, vectors = torch.linalg.eigh(roots.unsqueeze(-1) * centred * roots.unsqueeze(-2))
+    along = (centred @ (roots * vectors[..., -1]).unsqueeze(-1)).squeeze(-1)
+    value = values[..., -1:].clamp(min=0.0)
+    return value / total, along.square() / torch.where(value > 0, value, 1.0)
+
+
+def _centred(products: Tensor, weights: Tensor) -> Tensor:
+    """Inner products of what remains of the vectors without their weighted mean."""
+    means = (products @ weights.unsqueeze(-1)).squeeze(-1)
+    of_mean = (weights * means).sum(-1)[..., None, None]
+    return products - means.unsqueeze(-1) - means.unsqueeze(-2) + of_mean
+
+
+@dataclass(frozen=True)
+class SMEA(Aggregator):
+    """Smallest maximum eigenvalue averaging: the mean of the n - f messages that vary least.
+
+    All subsets are tried, up to 100,000, by the top eigenvalue of their covariance; of equal ones
+    the first in lexicographic order counts.
+
+    Args:
+        f: Byzantine workers; a spec gives its own.
+
+    """
+
+    paper: ClassVar[str] = "Allouah et al. 2023, On the privacy-robustness-utility trilemma, SMEA"
+
+    f: int = parameter(0, least=0)
+
+    def least_workers(self) -> int:
+        """`n > 2f`."""
+        return 2 * self.f + 1
+
+    def aggregate(self, messages: Tensor) -> Tensor:
+        """Mean of the subset of least top eigenvalue."""
+        geometry = Geometry.of(messages)
+        products = geometry.products
+        n = products.shape[-1]
+        chosen = subsets(type(self).__name__, n, n - self.f).to(messages.device)
+        at_a_time = max(1, _HELD // (products[..., 0, 0].numel() * (n - self.f) ** 2))
+        largest = torch.cat([_largest(products, some) for some in chosen.split(at_a_time)], dim=-1)
+        return geometry.mean_of(chosen[largest.argmin(-1)])
+
+
+def _largest(products: Tensor, chosen: Tensor) -> Tensor:
+    """Top eigenvalue of the scatter of each subset `(subsets, size)`, `(..., subsets)`."""
+    of_subset = products[..., chosen.unsqueeze(-1), chosen.unsqueeze(-2)]
+    uniform = torch.full(of_subset.shape[:-1], 1 / chosen.shape[-1], dtype=products.dtype)
+    centred = _centred(of_subset, uniform.to(products.device))
+    values: Tensor = torch.linalg.eigvalsh(centred)
+    return values[..., -1]

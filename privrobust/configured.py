@@ -1,0 +1,190 @@
+"""Named things with parameters, as specs write them: attacks and aggregation rules.
+
+Each is a frozen dataclass whose fields say what they accept, so that specs, Python and
+`privrobust list` agree, and whose repr makes it again.
+
+>>> @dataclass(frozen=True)
+... class Push(Configured):
+...     scale: float = parameter(1.0, above=0)
+>>> build("attack", {"push": Push}, "push", {"scale": 2})
+Push(scale=2.0)
+"""
+
+import ast
+import inspect
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from types import UnionType
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from privrobust.errors import SpecError
+from privrobust.plugins import find
+
+
+def parameter(
+    default: Any,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """A dataclass field, and the numbers that it accepts."""
+    bounds = {"above": above, "least": least, "below": below}
+    return field(default=default, metadata={k: v for k, v in bounds.items() if v is not None})
+
+
+@dataclass(frozen=True)
+class Configured:
+    """Parameters that are checked as they are given."""
+
+    paper: ClassVar[str] = ""
+    """Where it is from."""
+
+    def __post_init__(self) -> None:
+        """Refuse what a field does not accept, and make whole numbers floats where they should be.
+
+        Raises:
+            SpecError: names the parameter, its value and what is accepted.
+
+        """
+        hints = get_type_hints(type(self))
+        for each in fields(self):
+            value = _converted(getattr(self, each.name), hints[each.name])
+            if not _accepts(each, hints[each.name], value):
+                raise SpecError(
+                    f"{type(self).__name__}.{each.name}: {value!r} is not "
+                    f"{_accepted(each, hints[each.name])}"
+                )
+            object.__setattr__(self, each.name, value)
+
+
+def _kinds(hint: Any) -> list[Any]:
+    """`float | None` to `[float, NoneType]`."""
+    return list(get_args(hint)) if isinstance(hint, UnionType) else [hint]
+
+
+def _converted(value: Any, hint: Any) -> Any:
+    if type(value) is int and float in _kinds(hint) and int not in _kinds(hint):
+        return float(value)
+    if type(value) is float and int in _kinds(hint) and float not in _kinds(hint):
+        return int(value) if value.is_integer() else value
+    return value
+
+
+def _accepts(each: "Field[Any]", hint: Any, value: Any) -> bool:
+    kinds = _kinds(hint)
+    if type(value) in (int, float):
+        return type(value) in kinds and _within(each, value)
+    if isinstance(value, bool):
+        return bool in kinds
+    return any(
+        value in get_args(kind)
+        if get_origin(kind) is Literal
+        else isinstance(value, get_origin(kind) or kind)
+        for kind in kinds
+    )
+
+
+def _within(each: "Field[Any]", value: float) -> bool:
+    bounds = each.metadata
+    return (
+        math.isfinite(value)
+        and value > bounds.get("above", -math.inf)
+        and value >= bounds.get("least", -math.inf)
+        and value < bounds.get("below", math.inf)
+    )
+
+
+def _accepted(each: "Field[Any]", hint: Any) -> str:
+    """In words."""
+    choices = [
+        choice for kind in _kinds(hint) if get_origin(kind) is Literal for choice in get_args(kind)
+    ]
+    if choices:
+        return f"one of {', '.join(map(repr, choices))}"
+    kinds = _kinds(hint)
+    if not {int, float} & set(kinds):
+        return f"a {' or '.join(getattr(kind, '__name__', str(kind)) for kind in kinds)}"
+    words = {"above": "above", "least": "at least", "below": "below"}
+    limits = [f"{words[name]} {bound:g}" for name, bound in each.metadata.items()]
+    number = "a whole number" if int in kinds else "a finite number"
+    return " ".join([number, " and ".join(limits)]).strip() + (
+        " or none" if type(None) in kinds else ""
+    )
+
+
+T = TypeVar("T", bound=Configured)
+
+
+def build(kind: str, known: Mapping[str, type[T]], name: str, parameters: Mapping[str, Any]) -> T:
+    """The thing of that name, with these parameters.
+
+    Args:
+        kind: what it is, for errors: "attack", "aggregator".
+        known: registered classes.
+        name: a registered name, or `package.module:Class` for a user's own.
+        parameters: of its constructor.
+
+    Raises:
+        SpecError: unknown name, unknown parameter, or a value that is not accepted.
+
+    """
+    made_by = find(kind, name, known)
+    accepted = list(inspect.signature(made_by).parameters)
+    for given in parameters:
+        if given not in accepted:
+            takes = f"it takes: {', '.join(accepted)}" if accepted else "it takes none"
+            raise SpecError(f"{kind}: {name} has no parameter {given!r} ({takes})")
+    made: T = made_by(**parameters)
+    return made
+
+
+_CALL = re.compile(r"\s*([\w.]+(?::\w+)?)\s*(?:\((.*)\))?\s*", re.DOTALL)
+
+
+def parse(kind: str, text: str) -> tuple[str, dict[str, Any]]:
+    """`krum(f=2)` to `("krum", {"f": 2})`.
+
+    Raises:
+        SpecError: it reads otherwise.
+
+    """
+    call = _CALL.fullmatch(text)
+    problem = SpecError(f"{kind}: {text!r} is not accepted: a name, or name(parameter=value, ...)")
+    if call is None:
+        raise problem
+    try:
+        expression = ast.parse(f"f({call[2] or ''})", mode="eval").body
+        assert isinstance(expression, ast.Call)
+        if expression.args:
+            raise problem
+        return call[1], {
+            str(each.arg): ast.literal_eval(each.value) for each in expression.keywords
+        }
+    except (SyntaxError, ValueError):
+        raise problem from None
+
+
+def parts(text: str) -> list[str]:
+    """What stands between the `+` of `arc + nnm + median`."""
+    return re.split(r"\+(?![^(]*\))", text)
+
+
+def written(name: str, parameters: Mapping[str, Any]) -> str:
+    """What `parse` reads."""
+    inside = ", ".join(f"{key}={value!r}" for key, value in parameters.items())
+    return f"{name}({inside})" if inside else name
+
+
+def described(name: str, cls: type[Configured], note: str = "") -> str:
+    """An entry of `privrobust list`: name, parameters with their defaults, one line, and paper."""
+    line = (inspect.getdoc(cls) or "").split("\n")[0]
+    shown = {
+        each.name: "" if each.default is MISSING else f"={each.default!r}" for each in fields(cls)
+    }
+    parameters = ", ".join(f"{key}{default}" for key, default in shown.items())
+    entry = [f"{name}({parameters})" if parameters else name, f"    {line}"]
+    remarks = "; ".join(filter(None, [note, cls.paper]))
+    return "\n".join(entry + [f"    {remarks}"] * bool(remarks))

@@ -1,0 +1,47 @@
+"""How well an aggregate stands for the honest messages, cheap enough to be measured as runs train.
+
+They are taken at the steps at which a run is evaluated, on the messages as they are sent: noise
+included, and signs where workers send signs.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from privrobust.aggregators import Median
+
+
+class Measures(NamedTuple):
+    """Of one step, `(lanes,)` each; NaN where it is not defined."""
+
+    kappa: Tensor
+    """`|aggregate - mean|^2 / mean_i |g_i - mean|^2` over the honest messages g_i (Allouah et al.
+    2023, Definition 2): how much of their spread the rule's error is."""
+    median_mean_gap: Tensor
+    """`|median - mean|` of the honest messages: what Chen et al. 2020 repair with noise."""
+    cosine: Tensor
+    """Between the aggregate and the honest mean."""
+    variance: Tensor
+    """`|aggregate - last aggregate|^2 / 2`, which estimates the total variance of the aggregate
+    over steps that are close (von Neumann 1941)."""
+
+
+def measure(honest: Tensor, update: Tensor, previous: Tensor) -> Measures:
+    """Measure one step.
+
+    Args:
+        honest: messages, `(lanes, honest, dim)`.
+        update: their aggregate with the Byzantine ones, `(lanes, dim)`.
+        previous: that of the step before; NaN where there is none.
+
+    """
+    mean = honest.mean(dim=-2)
+    spread = (honest - mean.unsqueeze(-2)).square_().sum((-2, -1)) / honest.shape[-2]
+    return Measures(
+        kappa=(update - mean).square().sum(-1) / spread,
+        median_mean_gap=(Median()(honest) - mean).norm(dim=-1),
+        cosine=cosine_similarity(update, mean, dim=-1, eps=torch.finfo(mean.dtype).tiny),
+        variance=(update - previous).square().sum(-1) / 2,
+    )

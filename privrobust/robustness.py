@@ -1,0 +1,71 @@
+"""What attacks cost: the worst case, the gap to clean accuracy, and where a setting breaks down."""
+
+import pandas as pd
+
+from privrobust.errors import SpecError
+from privrobust.tables import least_accurate, row_fields, summarise
+
+
+def robustness(runs: pd.DataFrame) -> pd.DataFrame:
+    """Every setting under its worst attack, at every number of Byzantine workers.
+
+    Args:
+        runs: a row a run, as from `Store.runs`.
+
+    Returns:
+        Indexed by the fields that tell settings apart and `byzantine`, the attacked ones. Columns:
+        `workers`, n; `clean` and `worst`, mean accuracies over seeds without and under the worst
+        attack (NaN where that was not run); `attack`, which that is; `gap`, `clean - worst`;
+        `kappa`, the empirical robustness coefficient, its largest over attacks and seeds.
+
+    """
+    summary = summarise(runs)
+    levels = [*row_fields(runs), "byzantine"]
+    attack = summary.index.get_level_values("attack")
+    clean = summary["accuracy"][attack == ""].droplevel(["byzantine", "attack"])
+    worst = summary.loc[least_accurate(summary)].reset_index("attack")
+    kappas = summary["kappa"].groupby(level=levels, sort=False).max()
+    table = pd.DataFrame(
+        {
+            "workers": worst["workers"],
+            "clean": clean.reindex(worst.index.droplevel("byzantine")).to_numpy(),
+            "worst": worst["accuracy"],
+            "attack": worst["attack"],
+            "kappa": kappas.reindex(worst.index),
+        }
+    )
+    table.insert(4, "gap", table["clean"] - table["worst"])
+    return table
+
+
+def breakdown_point(runs: pd.DataFrame, fraction: float = 0.5) -> pd.Series:
+    """The largest f / n up to which every attack leaves this fraction of the clean accuracy.
+
+    Args:
+        runs: a row a run, as from `Store.runs`, clean ones among them.
+        fraction: of the clean accuracy, in (0, 1].
+
+    Returns:
+        By setting: 0 where the fewest Byzantine workers that were tried break it already, NaN
+        where it was not run without attackers.
+
+    Raises:
+        SpecError: `fraction` is none.
+
+    """
+    if not 0 < fraction <= 1:
+        raise SpecError(f"fraction: {fraction!r} is not accepted: above 0 and at most 1")
+
+    def of_setting(setting: pd.DataFrame) -> float:
+        if setting["clean"].isna().any():
+            return float("nan")
+        by_f = setting.sort_index(level="byzantine")
+        held = (by_f["worst"] >= fraction * by_f["clean"]).cummin()
+        shares = by_f.index.get_level_values("byzantine") / by_f["workers"]
+        return float(shares[held].max()) if held.any() else 0.0
+
+    table = robustness(runs)
+    levels = [level for level in table.index.names if level != "byzantine"]
+    points = {at: of_setting(part) for at, part in table.groupby(level=levels, sort=False)}
+    index = pd.MultiIndex.from_tuples(list(points), names=levels)
+    return pd.Series(list(points.values()), index=index, name="breakdown_point")
