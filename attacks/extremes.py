@@ -1,14 +1,15 @@
 """The strongest messages against a coordinate-wise median and against a majority vote."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from privrobust.aggregators import Median
 from privrobust.attacks.base import Attack, Generators, collude
 from privrobust.errors import SpecError
+from privrobust.selection import in_blocks, mean_of_ranks
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,18 @@ class MedianExtreme(Attack):
                 f"MedianExtreme: {byzantine} Byzantine and {h} honest workers; "
                 "accepted: fewer Byzantine than honest (otherwise large_value moves it anywhere)"
             )
-        least, most = honest.aminmax(dim=-2)
+        return collude(in_blocks(partial(self._end, byzantine=byzantine), honest), byzantine)
+
+    def _end(self, honest: Tensor, byzantine: int) -> Tensor:
+        least, most = honest.amin(dim=-2), honest.amax(dim=-2)
         mean = honest.mean(dim=-2)
         if self.goal == "descent":
-            return collude(torch.where(mean > 0, least, most), byzantine)
-        below, above = (
-            Median().aggregate(torch.cat([honest, collude(end, byzantine)], dim=-2))
-            for end in (least, most)
-        )
-        return collude(torch.where(mean - below > above - mean, least, most), byzantine)
+            return torch.where(mean > 0, least, most)
+        n = honest.shape[-2] + byzantine
+        low, high = (n - 1) // 2, n // 2 + 1  # the median's ranks, those of honest values first
+        above = mean_of_ranks(honest, low, high)
+        below = mean_of_ranks(honest, low - byzantine, high - byzantine)
+        return torch.where(mean - below > above - mean, least, most)
 
 
 @dataclass(frozen=True)
@@ -71,5 +75,9 @@ class VoteExtreme(Attack):
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
         """`-sign(sum of signs)`, from every Byzantine worker."""
-        lead = honest.sign().sum(dim=-2)
-        return collude(torch.where(lead > 0, -1.0, 1.0).to(honest.dtype), byzantine)
+        return collude(in_blocks(_against, honest), byzantine)
+
+
+def _against(honest: Tensor) -> Tensor:
+    lead = honest.sign().sum(dim=-2)
+    return lead.gt_(0).mul_(-2).add_(1)

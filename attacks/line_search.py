@@ -55,7 +55,8 @@ class LineSearch(Attack):
             message = torch.addcmul(origin, strength, direction)
             messages[..., honest.shape[-2] :, :] = message.unsqueeze(-2)
             error = rule(messages, generator) - mean
-            return error.norm(dim=-1, keepdim=True)
+            size: Tensor = torch.linalg.vector_norm(error, dim=-1, keepdim=True)
+            return size
 
         best = torch.zeros_like(mean[..., :1])
         furthest = distance(best)

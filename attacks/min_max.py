@@ -98,8 +98,8 @@ class MinSum(_Bounded):
 
 def _from_mean(geometry: Geometry) -> Tensor:
     """Squared distances to the mean, `(..., h)`."""
-    h = geometry.norms.shape[-1]
-    return geometry.squared_distances_to(torch.full_like(geometry.norms, 1 / h))
+    uniform = torch.full_like(geometry.squares(), 1 / geometry.messages.shape[-2])
+    return geometry.squared_distances_to(uniform)
 
 
 def _dot(honest: Tensor, direction: Tensor) -> Tensor:

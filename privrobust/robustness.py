@@ -28,7 +28,7 @@ def robustness(runs: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "workers": worst["workers"],
-            "clean": clean.reindex(worst.index.droplevel("byzantine")).to_numpy(),
+            "clean": [clean.get(at[:-1], float("nan")) for at in worst.index],
             "worst": worst["accuracy"],
             "attack": worst["attack"],
             "kappa": kappas.reindex(worst.index),

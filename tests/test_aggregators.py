@@ -151,10 +151,11 @@ def test_the_geometric_median_is_where_scipy_finds_it():
     np.testing.assert_allclose(GeometricMedian()(messages), found.x, atol=1e-5)
 
 
-@pytest.mark.parametrize("start", ["median", "mean", "zero"])
+@pytest.mark.parametrize("start", ["medoid", "mean", "zero"])
 def test_centred_clipping_is_its_iteration(start):
     messages = draw(9, 30)
-    v = {"median": messages.median(0).values, "mean": messages.mean(0)}.get(start, torch.zeros(30))
+    medoid = messages[distances(messages).sum(1).argmin()]
+    v = {"medoid": medoid, "mean": messages.mean(0), "zero": torch.zeros(30)}[start]
     for _ in range(4):
         away = messages - v
         v = v + (away * (2.0 / away.norm(dim=1, keepdim=True)).clamp(max=1)).mean(0)
@@ -363,7 +364,7 @@ class NotARule:
         ("", "'' is not accepted: a name"),
         ("median + krum", "'median . krum' has a rule before its end; accepted there: arc, "),
         ("nnm", "'nnm' ends without a rule; accepted: . and one of caf, "),
-        ("centred_clipping(start='origin')", "start: 'origin' is not one of 'median', 'mean', 'z"),
+        ("centred_clipping(start='origin')", "start: 'origin' is not one of 'medoid', 'mean', 'z"),
         ("centred_clipping(radius=inf)", "not accepted"),
         ("geometric_median(smoothing=0)", "smoothing: 0.0 is not a finite number above 0"),
         (f"{__name__}:NotARule", "made a NotARule; accepted: a class that derives from"),

@@ -7,19 +7,19 @@ import torch
 from torch import Tensor
 
 from privrobust.aggregators.base import Aggregator
-from privrobust.aggregators.coordinate_wise import Mean, Median
-from privrobust.aggregators.distances import Geometry, bounded
+from privrobust.aggregators.distances import Geometry
 from privrobust.configured import parameter
 
-Start = Literal["median", "mean", "zero"]
+Start = Literal["medoid", "mean", "zero"]
 
 
 @dataclass(frozen=True)
 class CentredClipping(Aggregator):
-    """`v + mean(clip(x_i - v, radius))`, repeated; v starts at the median unless told.
+    """`v + mean(clip(x_i - v, radius))`, repeated; v starts at the medoid unless told.
 
-    The paper starts at the last step's aggregate; starting anew at each step's median keeps a rule
-    a function of its messages. Whatever a worker sends, it moves a round by `radius / n` at most.
+    The medoid is the message with the least sum of distances to the others. The paper starts at the
+    last step's aggregate; starting anew keeps a rule a function of its messages. Whatever a worker
+    sends, it moves a round by `radius / n` at most.
 
     Args:
         radius: the norm to clip to (tau of the paper), in the unit of the messages.
@@ -32,28 +32,25 @@ class CentredClipping(Aggregator):
 
     radius: float = parameter(10.0, above=0)
     iterations: int = parameter(3, least=1)
-    start: Start = "median"
+    start: Start = "medoid"
 
     def aggregate(self, messages: Tensor) -> Tensor:
-        """The start, moved."""
-        messages, _ = bounded(messages)
-        start = _start(self.start, messages)
-        geometry = Geometry.of(messages, centre=start)
-        weights = torch.zeros_like(geometry.norms)
+        """A weighted sum of the messages, as v is in every round."""
+        geometry = Geometry.of(messages, may_shift=self.start != "zero")
+        weights = self._first(geometry)
         n = weights.shape[-1]
         for _ in range(self.iterations):
-            # v is start + sum_i weight_i (x_i - start)
-            means = (geometry.products @ weights.unsqueeze(-1)).squeeze(-1)
-            of_v = (weights * means).sum(-1, keepdim=True)
-            squares = geometry.products.diagonal(dim1=-2, dim2=-1)
-            distances = (squares - 2 * means + of_v).clamp_(min=0.0).sqrt_()
+            distances = geometry.squared_distances_to(weights).sqrt_()
             factors = (self.radius / distances).clamp_(max=1.0)
             weights = weights * (1 - factors.mean(-1, keepdim=True)) + factors / n
-        rest = (1 - weights.sum(-1, keepdim=True)).to(start.dtype)
-        return geometry.weighted(weights).addcmul_(start, rest)
+        return geometry.weighted(weights)
 
-
-def _start(start: Start, messages: Tensor) -> Tensor:
-    if start == "zero":
-        return torch.zeros_like(messages[..., 0, :])
-    return (Median() if start == "median" else Mean()).aggregate(messages)
+    def _first(self, geometry: Geometry) -> Tensor:
+        """The weights of v at first."""
+        none = torch.zeros_like(geometry.squares())
+        if self.start == "zero":
+            return none
+        if self.start == "mean":
+            return none + 1 / none.shape[-1]
+        medoid = geometry.squared_distances().sqrt_().sum(-1).argmin(-1, keepdim=True)
+        return none.scatter_(-1, medoid, 1.0)

@@ -118,4 +118,11 @@ class MajorityVote(Aggregator):
 
     def aggregate(self, messages: Tensor) -> Tensor:
         """Sign of the sum of signs over workers, in {-1, 0, 1}."""
-        return messages.nan_to_num(nan=1.0).sign().sum(dim=-2).sign()
+        return in_blocks(_vote, messages)
+
+
+def _vote(messages: Tensor) -> Tensor:
+    votes = messages.sign().sum(dim=-2)
+    if bool(votes.isnan().any()):
+        votes = messages.nan_to_num(nan=1.0).sign().sum(dim=-2)
+    return votes.sign_()

@@ -15,64 +15,63 @@ from torch import Tensor
 # might as well have sent: float32 products of all others are finite.
 _VAST = 1e18
 
-# Numbers handled together: they stay in the processor's cache.
-_BLOCK = 1 << 19
+# Where squared distances are a smaller share of squared norms, float32 products of the messages
+# would leave too little of them: what the messages share is subtracted first.
+_APART = 0.05
+
+# Coordinates multiplied together in the messages' own precision; their products add up in float64.
+_WIDTH = 1 << 14
 
 
 class Geometry(NamedTuple):
-    """Messages, what is known of them, and the way back."""
+    """Messages, their inner products, and the way back from weights to vectors."""
 
     messages: Tensor
     """`(..., n, d)`, all finite"""
-    norms: Tensor
-    """`(..., n)`, float64"""
     products: Tensor
-    """`(..., n, n)`, float64: inner products of the messages after a common shift"""
+    """`(..., n, n)`, float64: inner products, of the messages less a common shift if need be"""
 
     @classmethod
-    def of(cls, messages: Tensor, centre: Tensor | None = None) -> "Geometry":
-        """The geometry of messages `(..., n, d)`.
+    def of(cls, messages: Tensor, may_shift: bool = True) -> "Geometry":
+        """The geometry of messages `(..., n, d)`, hostile ones included.
 
-        Args:
-            messages: of all workers, hostile ones included.
-            centre: the common shift, `(..., d)`; None takes the message of median norm, which is
-                no longer than an honest one, so that what all messages share does not hide by
-                rounding where they differ.
-
+        Where all are alike, products are those of their differences to the message of median norm,
+        which is no longer than an honest one; distances do not mind.
         """
-        messages, norms = bounded(messages)
-        if centre is None:
-            middle = norms.argsort(dim=-1)[..., (norms.shape[-1] - 1) // 2]
-            centre = _row(messages, middle)
-        return cls(messages, norms, _products(messages, centre))
+        products = _products(messages)
+        hostile = ~(_squares(products) < _VAST**2)
+        if bool(hostile.any()):
+            messages = messages.masked_fill(hostile.unsqueeze(-1), 0.0)
+            products = _products(messages)
+        alike = _are_alike(products)
+        if may_shift and bool(alike.any()):
+            squares = _squares(products)
+            middle = squares.argsort(dim=-1)[..., (squares.shape[-1] - 1) // 2]
+            shifted = _products(messages - row(messages, middle).unsqueeze(-2))
+            products = torch.where(alike, shifted, products)
+        return cls(messages, products)
+
+    def squares(self) -> Tensor:
+        """Inner products of the messages with themselves, `(..., n)`."""
+        return _squares(self.products)
 
     def squared_distances(self) -> Tensor:
         """Of each message to each, `(..., n, n)`."""
-        squares = self.products.diagonal(dim1=-2, dim2=-1)
-        distances = squares.unsqueeze(-1) + squares.unsqueeze(-2) - 2 * self.products
-        # rounded apart, a message would differ from its equals
-        return distances.clamp_(min=0.0)
+        return _squared_distances(self.products)
 
     def squared_distances_to(self, weights: Tensor) -> Tensor:
-        """Of each message to the centre of these weights, `(..., n)`, which sum to 1."""
+        """Of each message to the sum of `weight * message`, `(..., n)`.
+
+        The weights sum to 1, or the products are not shifted.
+        """
         means = (self.products @ weights.unsqueeze(-1)).squeeze(-1)
         of_mean = (weights * means).sum(-1, keepdim=True)
-        squares = self.products.diagonal(dim1=-2, dim2=-1)
-        return (squares - 2 * means + of_mean).clamp_(min=0.0)
+        return (self.squares() - 2 * means + of_mean).clamp_(min=0.0)
 
     def weighted(self, weights: Tensor) -> Tensor:
-        """The sum of `weight * message`, `(..., n)` to `(..., d)`; or of `(..., m, n)` of them."""
+        """The sum of `weight * message`, `(..., n)` to `(..., d)`."""
         weights = weights.to(self.messages.dtype)
-        if weights.dim() == self.messages.dim():
-            return weights @ self.messages
         return (weights.unsqueeze(-2) @ self.messages).squeeze(-2)
-
-    def mean_of(self, rows: Tensor) -> Tensor:
-        """The mean of the messages of these rows, `(..., k)` to `(..., d)`."""
-        if rows.shape[-1] == 1:
-            return _row(self.messages, rows[..., 0])
-        weights = torch.zeros_like(self.norms).scatter_(-1, rows, 1 / rows.shape[-1])
-        return self.weighted(weights)
 
 
 def bounded(messages: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,20 +81,46 @@ def bounded(messages: Tensor) -> tuple[Tensor, Tensor]:
     if bool(hostile.any()):
         messages = messages.masked_fill(hostile.unsqueeze(-1), 0.0)
         norms = norms.masked_fill(hostile, 0.0)
-    return messages, norms.double()
+    return messages, norms
 
 
-def _row(messages: Tensor, index: Tensor) -> Tensor:
+def mean_of(messages: Tensor, rows: Tensor) -> Tensor:
+    """The mean of the messages of these rows, `(..., n, d)` and `(..., k)` to `(..., d)`."""
+    if rows.shape[-1] == 1:
+        return row(messages, rows[..., 0])
+    weights = messages.new_zeros(messages.shape[:-1]).scatter_(-1, rows, 1 / rows.shape[-1])
+    return (weights.unsqueeze(-2) @ messages).squeeze(-2)
+
+
+def row(messages: Tensor, index: Tensor) -> Tensor:
     """`(..., n, d)` and `(...)` to `(..., d)`."""
     at = index[..., None, None].expand(*index.shape, 1, messages.shape[-1])
     return messages.gather(-2, at).squeeze(-2)
 
 
-def _products(messages: Tensor, centre: Tensor) -> Tensor:
-    """Block by block, the blocks added up in float64."""
-    width = max(1, _BLOCK // messages[..., :1].numel())
-    total = messages.new_zeros(*messages.shape[:-1], messages.shape[-2], dtype=torch.float64)
-    for block, at in zip(messages.split(width, -1), centre.split(width, -1), strict=True):
-        shifted = block - at.unsqueeze(-2)
-        total += shifted @ shifted.mT
-    return total
+def _squares(products: Tensor) -> Tensor:
+    return products.diagonal(dim1=-2, dim2=-1)
+
+
+def _squared_distances(products: Tensor) -> Tensor:
+    squares = _squares(products)
+    distances = squares.unsqueeze(-1) + squares.unsqueeze(-2) - 2 * products
+    return distances.clamp_(min=0.0)
+
+
+def _are_alike(products: Tensor) -> Tensor:
+    """Whether most messages are close to each other for their length, `(..., 1, 1)`."""
+    distances = _squared_distances(products).flatten(-2).median(dim=-1).values
+    return (distances < _APART * _squares(products).median(dim=-1).values)[..., None, None]
+
+
+def _products(messages: Tensor) -> Tensor:
+    n, d = messages.shape[-2:]
+    total = messages.new_zeros(*messages.shape[:-1], n, dtype=torch.float64)
+    whole = d // _WIDTH * _WIDTH
+    if whole:
+        for lane, into in zip(messages.view(-1, n, d), total.view(-1, n, n), strict=True):
+            blocks = lane[:, :whole].unflatten(-1, (-1, _WIDTH)).transpose(0, 1)
+            into += torch.bmm(blocks, blocks.mT).double().sum(0)
+    rest = messages[..., whole:]
+    return total.add_(rest @ rest.mT)

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from privrobust.aggregators.base import Generators, PreAggregator
-from privrobust.aggregators.distances import Geometry, bounded
+from privrobust.aggregators.distances import Geometry
 from privrobust.configured import parameter
 
 
@@ -35,7 +36,8 @@ class NNM(PreAggregator):
         distances = geometry.squared_distances()
         count = distances.shape[-1] - self.f
         nearest = distances.argsort(dim=-1, stable=True)[..., :count]
-        return geometry.weighted(torch.zeros_like(distances).scatter_(-1, nearest, 1 / count))
+        weights = messages.new_zeros(distances.shape).scatter_(-1, nearest, 1 / count)
+        return _mixed(weights, geometry.messages)
 
 
 @dataclass(frozen=True)
@@ -55,19 +57,21 @@ class Bucketing(PreAggregator):
 
     def transform(self, messages: Tensor, generator: Generators) -> Tensor:
         """Fewer messages."""
-        messages, _ = bounded(messages)
-        n = messages.shape[-2]
-        bucket = torch.arange(n, device=messages.device) // self.s
-        weights = (bucket == bucket.unique().unsqueeze(-1)).to(messages.dtype)
-        weights /= weights.sum(-1, keepdim=True)
         if isinstance(generator, Sequence):
-            orders = torch.stack([_order(n, each, messages.device) for each in generator])
-            dealt = weights[:, orders].movedim(1, 0)  # (lanes, buckets, n)
-            dealt = dealt.view(len(orders), *[1] * (messages.dim() - 3), -1, n)
-        else:
-            dealt = weights[:, _order(n, generator, messages.device)]
-        return torch.matmul(dealt, messages)
+            lanes = zip(messages, generator, strict=True)
+            return torch.stack([self.transform(lane, each) for lane, each in lanes])
+        n, device = messages.shape[-2], messages.device
+        order = torch.randperm(n, generator=generator, device=device)
+        return torch.stack(
+            [messages.index_select(-2, bucket).mean(-2) for bucket in order.split(self.s)], dim=-2
+        )
 
 
-def _order(n: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
-    return torch.randperm(n, generator=generator, device=device)
+def _mixed(weights: Tensor, messages: Tensor) -> Tensor:
+    """`(..., m, n)` and `(..., n, d)` to `(..., m, d)`."""
+    if messages.device.type != "cpu":
+        return weights @ messages
+    out = messages.new_empty(*weights.shape[:-1], messages.shape[-1])
+    # of few rows and many columns NumPy's product takes half as long as torch's, or less
+    np.matmul(weights.numpy(), messages.numpy(), out=out.numpy())
+    return out

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from privrobust.aggregators.base import Aggregator
-from privrobust.aggregators.distances import Geometry
+from privrobust.aggregators.distances import Geometry, mean_of
 from privrobust.aggregators.nearest import subsets
 from privrobust.configured import parameter
 
@@ -39,7 +39,7 @@ class CAF(Aggregator):
     def aggregate(self, messages: Tensor) -> Tensor:
         """A weighted mean of the messages."""
         geometry = Geometry.of(messages)
-        weights = torch.ones_like(geometry.norms)
+        weights = torch.ones_like(geometry.squares())
         best = weights
         least = torch.full_like(weights[..., :1], torch.inf)
         n = weights.shape[-1]
@@ -103,7 +103,7 @@ class SMEA(Aggregator):
         chosen = subsets(type(self).__name__, n, n - self.f).to(messages.device)
         at_a_time = max(1, _HELD // (products[..., 0, 0].numel() * (n - self.f) ** 2))
         largest = torch.cat([_largest(products, some) for some in chosen.split(at_a_time)], dim=-1)
-        return geometry.mean_of(chosen[largest.argmin(-1)])
+        return mean_of(geometry.messages, chosen[largest.argmin(-1)])
 
 
 def _largest(products: Tensor, chosen: Tensor) -> Tensor:
