@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from privrobust.attacks.base import Attack, Craft, Generators, Setting, collude
-from privrobust.attacks.spread import mean_and_std
 from privrobust.configured import parameter
 from privrobust.errors import SpecError
+from privrobust.spread import mean_and_std
 
 
 @dataclass(frozen=True)

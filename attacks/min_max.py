@@ -14,7 +14,7 @@ from torch import Tensor
 
 from privrobust.aggregators.distances import Geometry
 from privrobust.attacks.base import Attack, Generators, collude
-from privrobust.attacks.spread import mean_and_std
+from privrobust.spread import mean_and_std
 
 Direction = Literal["unit", "sign", "std"]
 

@@ -23,6 +23,7 @@ from privrobust.models import register_model
 from privrobust.training import train_lanes
 
 STEPS = 40
+EVERY = 10
 LIMITS = {
     "sample": "memory: it copies the batches' inputs",
     "forward and backward": "the plain pass to the layers' outputs",
@@ -31,6 +32,7 @@ LIMITS = {
     "attack": "memory: two passes over the honest messages",
     "aggregate": "the processor's minimum and maximum on cached blocks",
     "update and the rest": "Python, and joining Byzantine messages to the honest",
+    "measures": "memory: a median of the honest messages, every 10th step, beside the step",
 }
 
 
@@ -76,16 +78,19 @@ def breakdown(model: str) -> str:
         for name, (owner, method) in places.items():
             timed = clock.around(name, getattr(owner, method))
             patches.enter_context(patch.object(owner, method, timed))
-        batches = clock.along("sample", training._batches)
-        patches.enter_context(patch.object(training, "_batches", batches))
+        batches = clock.along("sample", training.honest_batches)
+        patches.enter_context(patch.object(training, "honest_batches", batches))
+        measure = clock.around("measures", training.measure)
+        patches.enter_context(patch.object(training, "measure", measure))
         train_lanes(
-            [spec(model, steps=STEPS, evaluate_every=STEPS)],
+            [spec(model, steps=STEPS, evaluate_every=EVERY)],
             on_step=lambda: ends.append(time.perf_counter()),
         )
     whole = step_time(ends)
     parts = {name: median(clock.spent[name][1:]) for name in ("sample", *places)}
     parts["clip and sum"] = parts.pop("clip") - parts["forward and backward"]
     parts["update and the rest"] = whole - sum(parts.values())
+    parts["measures"] = median(clock.spent["measures"]) / EVERY
     rows = [
         [name, f"{parts[name] * 1e3:.2f} ms", f"{parts[name] / whole:.0%}", limit]
         for name, limit in LIMITS.items()

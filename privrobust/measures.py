@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from privrobust.aggregators import Median
+from privrobust.spread import mean_and_std
 
 
 class Measures(NamedTuple):
@@ -37,8 +38,8 @@ def measure(honest: Tensor, update: Tensor, previous: Tensor) -> Measures:
         previous: that of the step before; NaN where there is none.
 
     """
-    mean = honest.mean(dim=-2)
-    spread = (honest - mean.unsqueeze(-2)).square_().sum((-2, -1)) / honest.shape[-2]
+    mean, std = mean_and_std(honest)
+    spread = std.square_().sum(-1)
     return Measures(
         kappa=(update - mean).square().sum(-1) / spread,
         median_mean_gap=(Median()(honest) - mean).norm(dim=-1),

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from privrobust.aggregators import available_aggregators
+from privrobust.attacks import available_attacks
 from privrobust.cli import main
 from privrobust.store import Store
 
@@ -118,3 +120,27 @@ def test_help_imports_neither_torch_nor_opacus(arguments):
         "assert not {'torch', 'opacus'} & set(sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "entry"),
+    [
+        (
+            "attacks",
+            "alie(z=None)\n    `mean - z * std` of the honest messages, coordinate-wise.\n"
+            "    sees every honest message; Baruch, Baruch, Goldberg 2019, Algorithm 3\n",
+        ),
+        (
+            "aggregators",
+            "nnm(f=0)\n    Nearest-neighbour mixing: every message becomes the mean of its n - f "
+            "nearest, itself too.\n    comes before a rule, as in nnm + median; Allouah et al. 2023, "
+            "Fixing by mixing\n",
+        ),
+    ],
+)
+def test_list_shows_parameters_a_line_and_the_paper(kind, entry):
+    code, out, err = outcome(privrobust("list", kind))
+    assert (code, err) == (0, "")
+    assert entry in out
+    names = available_attacks() if kind == "attacks" else available_aggregators()
+    assert set(names) <= {line.partition("(")[0] for line in out.splitlines()}

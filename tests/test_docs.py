@@ -7,10 +7,14 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
-from privrobust import data, models
+from privrobust import RunSpec, data, models, train
+from privrobust.attacks import available_attacks, get_attack
 from privrobust.cli import app
+from privrobust.errors import SpecError
+from privrobust.store import Store
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -114,3 +118,37 @@ def test_the_page_on_own_data_and_models_runs(monkeypatch):
     exec(example, names)
     assert names["result"].accuracy > 0.9
     assert 0 < names["result"].epsilon < 100
+
+
+RULES = (ROOT / "docs" / "attacks_and_rules.md").read_text(encoding="utf-8")
+
+
+def test_the_examples_of_attacks_and_rules_run(tmp_path, monkeypatch, capsys):
+    """The page's own module is written beside the spec, as it says, and named in a run."""
+    first, mine, over_runs = re.findall(r"```python\n(.*?)```", RULES, re.DOTALL)
+    exec(first, {})
+    assert float(capsys.readouterr().out.split("(")[1].rstrip(")\n")) > 0
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mine.py").write_text(mine)
+    settings = {"honest": 12, "byzantine": 3, "clip_norm": 1.0, "steps": 4}
+    for snippet in re.findall(r"```yaml\n(.*?)```", RULES, re.DOTALL):
+        spec = RunSpec(**(settings | yaml.safe_load(snippet)))
+        result = train(spec)
+        with Store(tmp_path / "results.db") as store:
+            store.add([result])
+        assert result.history[["kappa", "cosine"]].notna().all(axis=None)
+    exec(over_runs, {})
+    assert "breakdown_point" in capsys.readouterr().out
+
+
+def test_the_refusal_of_attacks_and_rules_is_what_a_spec_says():
+    (shown,) = re.findall(r"```\nerror: (.*)\n```", RULES)
+    with pytest.raises(SpecError, match=re.escape(shown)):
+        RunSpec(honest=4, byzantine=2, attack="zero", aggregator="krum")
+
+
+def test_the_table_of_knowledge_is_what_attacks_declare():
+    for sees, named in re.findall(r"(?m)^\| `(\w+)` \| .* \| (`.*`) \|$", RULES):
+        declared = [name for name in available_attacks() if get_attack(name).sees == sees]
+        assert sorted(re.findall(r"`(\w+)`", named)) == declared

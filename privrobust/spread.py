@@ -1,4 +1,4 @@
-"""Mean and standard deviation of the honest messages."""
+"""Mean and standard deviation of messages over workers."""
 
 import torch
 from torch import Tensor
