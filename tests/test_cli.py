@@ -133,8 +133,8 @@ def test_help_imports_neither_torch_nor_opacus(arguments):
         (
             "aggregators",
             "nnm(f=0)\n    Nearest-neighbour mixing: every message becomes the mean of its n - f "
-            "nearest, itself too.\n    comes before a rule, as in nnm + median; Allouah et al. 2023, "
-            "Fixing by mixing\n",
+            "nearest, itself too.\n    comes before a rule, as in nnm + median; "
+            "Allouah et al. 2023, Fixing by mixing\n",
         ),
     ],
 )

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from privrobust.configured import Configured
+from privrobust.configured import Configured, parameter
 from privrobust.errors import SpecError
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
@@ -48,6 +48,22 @@ class _Rule(Configured, ABC):
     def knows_f(cls) -> bool:
         """Whether it is built for a number of Byzantine workers."""
         return any(each.name == "f" for each in fields(cls))
+
+
+@dataclass(frozen=True)
+class Minority(_Rule):
+    """Withstands f Byzantine workers while they are a minority, `n > 2f`.
+
+    Args:
+        f: Byzantine workers; a spec gives its own.
+
+    """
+
+    f: int = parameter(0, least=0)
+
+    def least_workers(self) -> int:
+        """`n > 2f`."""
+        return 2 * self.f + 1
 
 
 @dataclass(frozen=True)

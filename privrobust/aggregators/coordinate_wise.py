@@ -6,8 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from privrobust.aggregators.base import Aggregator
-from privrobust.configured import parameter
+from privrobust.aggregators.base import Aggregator, Minority
 from privrobust.selection import in_blocks, mean_of_ranks, sorted_rows
 
 
@@ -37,7 +36,7 @@ class Median(Aggregator):
 
 
 @dataclass(frozen=True)
-class TrimmedMean(Aggregator):
+class TrimmedMean(Minority, Aggregator):
     """Coordinate-wise mean without the f largest and the f smallest values.
 
     NaN is ordered as +infinity: the result is finite while at most f messages are not.
@@ -49,19 +48,13 @@ class TrimmedMean(Aggregator):
 
     paper: ClassVar[str] = "Yin et al. 2018, Definition 2"
 
-    f: int = parameter(0, least=0)
-
-    def least_workers(self) -> int:
-        """`n > 2f`: something is left between."""
-        return 2 * self.f + 1
-
     def aggregate(self, messages: Tensor) -> Tensor:
         """Mean of the values between, over workers."""
         return mean_of_ranks(messages, self.f, messages.shape[-2] - self.f)
 
 
 @dataclass(frozen=True)
-class MeaMed(Aggregator):
+class MeaMed(Minority, Aggregator):
     """Coordinate-wise mean of the n - f values nearest to the median.
 
     NaN is ordered as +infinity: the result is finite while at most f messages are not. Of two
@@ -73,12 +66,6 @@ class MeaMed(Aggregator):
     """
 
     paper: ClassVar[str] = "Xie et al. 2018, Generalized Byzantine-tolerant SGD"
-
-    f: int = parameter(0, least=0)
-
-    def least_workers(self) -> int:
-        """`n > 2f`."""
-        return 2 * self.f + 1
 
     def aggregate(self, messages: Tensor) -> Tensor:
         """Mean around the median, over workers."""

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privrobust.aggregators.base import Generators, PreAggregator
+from privrobust.aggregators.base import Generators, Minority, PreAggregator
 from privrobust.aggregators.distances import Geometry
 from privrobust.configured import parameter
 
 
 @dataclass(frozen=True)
-class NNM(PreAggregator):
+class NNM(Minority, PreAggregator):
     """Nearest-neighbour mixing: every message becomes the mean of its n - f nearest, itself too.
 
     Args:
@@ -23,12 +23,6 @@ class NNM(PreAggregator):
     """
 
     paper: ClassVar[str] = "Allouah et al. 2023, Fixing by mixing"
-
-    f: int = parameter(0, least=0)
-
-    def least_workers(self) -> int:
-        """`n > 2f`."""
-        return 2 * self.f + 1
 
     def transform(self, messages: Tensor, generator: Generators) -> Tensor:
         """As many messages as before."""

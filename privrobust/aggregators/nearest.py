@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from privrobust.aggregators.base import Aggregator
+from privrobust.aggregators.base import Aggregator, Minority
 from privrobust.aggregators.distances import Geometry, bounded, mean_of
 from privrobust.configured import parameter
 from privrobust.errors import SpecError
@@ -95,7 +95,7 @@ class MultiKrum(_Krum):
 
 
 @dataclass(frozen=True)
-class MDA(Aggregator):
+class MDA(Minority, Aggregator):
     """Minimum-diameter averaging: the mean of the n - f messages that lie closest together.
 
     All subsets are tried, up to 100,000. Many share the least diameter, as a pair decides it: of
@@ -107,12 +107,6 @@ class MDA(Aggregator):
     """
 
     paper: ClassVar[str] = "Rousseeuw 1985; El Mhamdi et al. 2018"
-
-    f: int = parameter(0, least=0)
-
-    def least_workers(self) -> int:
-        """`n > 2f`."""
-        return 2 * self.f + 1
 
     def aggregate(self, messages: Tensor) -> Tensor:
         """Mean of the subset of least diameter."""
@@ -134,7 +128,7 @@ class MDA(Aggregator):
 
 
 @dataclass(frozen=True)
-class MoNNA(Aggregator):
+class MoNNA(Minority, Aggregator):
     """The mean of the n - f messages nearest to a trusted worker's, itself included.
 
     Args:
@@ -145,12 +139,11 @@ class MoNNA(Aggregator):
 
     paper: ClassVar[str] = "Farhadkhani et al. 2023, Robust collaborative learning"
 
-    f: int = parameter(0, least=0)
     trusted: int = parameter(0, least=0)
 
     def least_workers(self) -> int:
         """`n > 2f`, and the trusted worker is one of them."""
-        return max(2 * self.f, self.trusted) + 1
+        return max(super().least_workers(), self.trusted + 1)
 
     def aggregate(self, messages: Tensor) -> Tensor:
         """Mean of its nearest."""

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from privrobust.aggregators.base import Generators, PreAggregator
+from privrobust.aggregators.base import Generators, Minority, PreAggregator
 from privrobust.aggregators.distances import bounded
 from privrobust.configured import parameter
 
@@ -30,7 +30,7 @@ class StaticClipping(PreAggregator):
 
 
 @dataclass(frozen=True)
-class ARC(PreAggregator):
+class ARC(Minority, PreAggregator):
     """Adaptive robust clipping: the `floor(2 f (n - f) / n)` longest are cut to the next norm.
 
     Args:
@@ -41,12 +41,6 @@ class ARC(PreAggregator):
     paper: ClassVar[str] = (
         "Allouah et al. 2025, Adaptive gradient clipping for robust federated learning"
     )
-
-    f: int = parameter(0, least=0)
-
-    def least_workers(self) -> int:
-        """`n > 2f`."""
-        return 2 * self.f + 1
 
     def transform(self, messages: Tensor, generator: Generators) -> Tensor:
         """As many messages as before."""

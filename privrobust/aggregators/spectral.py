@@ -6,17 +6,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from privrobust.aggregators.base import Aggregator
+from privrobust.aggregators.base import Aggregator, Minority
 from privrobust.aggregators.distances import Geometry, mean_of
 from privrobust.aggregators.nearest import subsets
-from privrobust.configured import parameter
 
 # Numbers held at a time while subsets are tried (32 MiB).
 _HELD = 1 << 22
 
 
 @dataclass(frozen=True)
-class CAF(Aggregator):
+class CAF(Minority, Aggregator):
     """Covariance-bound agnostic filter: messages lose weight where their covariance is largest.
 
     Until all but n - 2f of the weight is gone, each loses the share of its squared deviation along
@@ -29,12 +28,6 @@ class CAF(Aggregator):
     """
 
     paper: ClassVar[str] = "Allouah et al. 2025, Towards trustworthy federated learning, CAF"
-
-    f: int = parameter(0, least=0)
-
-    def least_workers(self) -> int:
-        """`n > 2f`."""
-        return 2 * self.f + 1
 
     def aggregate(self, messages: Tensor) -> Tensor:
         """A weighted mean of the messages."""
@@ -76,7 +69,7 @@ def _centred(products: Tensor, weights: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class SMEA(Aggregator):
+class SMEA(Minority, Aggregator):
     """Smallest maximum eigenvalue averaging: the mean of the n - f messages that vary least.
 
     All subsets are tried, up to 100,000, by the top eigenvalue of their covariance; of equal ones
@@ -88,12 +81,6 @@ class SMEA(Aggregator):
     """
 
     paper: ClassVar[str] = "Allouah et al. 2023, On the privacy-robustness-utility trilemma, SMEA"
-
-    f: int = parameter(0, least=0)
-
-    def least_workers(self) -> int:
-        """`n > 2f`."""
-        return 2 * self.f + 1
 
     def aggregate(self, messages: Tensor) -> Tensor:
         """Mean of the subset of least top eigenvalue."""
