@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from privrobust.aggregators import Aggregator
+from privrobust.aggregators.base import Generators as Generators
 from privrobust.configured import Configured
 from privrobust.errors import SpecError
-
-Generators = torch.Generator | Sequence[torch.Generator] | None
-"""A stream, or one for each entry of the first axis (the lanes of a sweep), or torch's own."""
 
 Craft = Callable[[Tensor, int, Generators], Tensor]
 """Messages that an attack sees, f, and its stream, to the messages that it sends."""
@@ -27,7 +25,7 @@ class Setting:
 
     aggregator: Aggregator
     noise_std: Tensor
-    """Of the noise on each honest coordinate, `(lanes, 1, 1)`."""
+    """Of the noise on each coordinate that the attack sees, `(lanes, 1, 1)`; 0 on honest signs."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,8 @@ class Attack(Configured, ABC):
 
     `sees` is its knowledge. "honest": every honest message of the step as it is sent, noise
     included, never before it is added (omniscient and rushing). "own": what each Byzantine worker
-    would send if it followed the protocol on data of its own (blind). "nothing": not even that.
+    would send if it followed the protocol on data of its own (blind), before a sign is taken.
+    "nothing": not even that.
 
     >>> class Echo(Attack):
     ...     "All send what the first honest worker sends."
@@ -66,9 +65,12 @@ class Attack(Configured, ABC):
 
         """
         name = type(self).__name__
-        if not isinstance(seen, Tensor) or seen.dim() < 2 or not seen.is_floating_point():
+        accepted = (torch.float32, torch.float64)
+        if not isinstance(seen, Tensor) or seen.dim() < 2 or seen.dtype not in accepted:
             given = f"{seen.dtype} {tuple(seen.shape)}" if isinstance(seen, Tensor) else type(seen)
-            raise SpecError(f"{name}: {given} is not accepted: floating point messages (..., h, d)")
+            raise SpecError(
+                f"{name}: {given} is not accepted: float32 or float64 messages (..., h, d)"
+            )
         if type(byzantine) is not int or byzantine < 1:
             raise SpecError(f"{name}: byzantine {byzantine!r} is not accepted: at least 1")
         if self.sees == "own" and seen.shape[-2] != byzantine:
@@ -76,7 +78,10 @@ class Attack(Configured, ABC):
                 f"{name}: {seen.shape[-2]} messages of {byzantine} Byzantine workers; "
                 "accepted: what each of them would send, (..., f, d)"
             )
+        version = seen._version
         sent = self.craft(seen, byzantine, generator)
+        if seen._version != version:
+            raise SpecError(f"{name}: it writes to the messages that it sees; accepted: copies")
         expected = (*seen.shape[:-2], byzantine, seen.shape[-1])
         if not isinstance(sent, Tensor) or sent.shape != expected or sent.dtype != seen.dtype:
             given = f"{sent.dtype} {tuple(sent.shape)}" if isinstance(sent, Tensor) else type(sent)

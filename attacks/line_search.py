@@ -15,11 +15,12 @@ from privrobust.spread import mean_and_std
 
 @dataclass(frozen=True)
 class LineSearch(Attack):
-    """ALIE or inner-product manipulation, of the strength that moves the aggregate furthest.
+    """ALIE or inner-product manipulation, its strength searched for against the rule.
 
-    At every step, and for every lane by itself, it looks for the strength t that maximises the
+    At every step, and for every lane by itself, it climbs towards the strength t that maximises the
     distance between the aggregate and the honest mean, for any rule: steps double while the
-    distance grows, then shrink. It runs the rule once for each evaluation.
+    distance grows, then shrink. Where the distance has several peaks it may find a lower one. It
+    runs the rule once for each evaluation.
 
     Args:
         family: "alie" sends `mean - t * std`, "inner_product" sends `-t * mean`.

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from privrobust.aggregators.distances import row
 from privrobust.attacks.base import Attack, Craft, Generators, Setting, collude
 from privrobust.configured import parameter
 from privrobust.errors import SpecError
@@ -17,7 +18,8 @@ class Mimic(Attack):
 
     Whom to mimic is learned in the first steps of a run: the direction z in which honest messages
     vary most (one step of the power method a step, on the covariance so far), and the worker whose
-    messages lie furthest along it on average. Outside a run there is one step.
+    messages lie furthest along it on average, counted from the step's mean. Outside a run there is
+    one step. It starts at the longest deviation, where the authors' code starts at random.
 
     Args:
         worker: always this honest worker, instead.
@@ -65,7 +67,8 @@ class _Learning:
     def _learn(self, honest: Tensor) -> None:
         deviations = honest - honest.mean(dim=-2, keepdim=True)
         if not self._steps:
-            self._direction = _unit(deviations[..., 0, :])
+            longest = deviations.norm(dim=-1).argmax(-1)
+            self._direction = _unit(row(deviations, longest))
             self._along = torch.zeros_like(honest[..., 0])
         self._steps += 1
         weight = 1 / self._steps

@@ -72,6 +72,8 @@ def get_attack(name: str, **parameters: Any) -> Attack:
             f"attack: {name!r} made a {type(made).__name__}; accepted: a class that derives from "
             "privrobust.attacks.Attack"
         )
+    if made.sees not in ("honest", "own", "nothing"):
+        raise SpecError(f"attack: {name} sees {made.sees!r}; accepted: 'honest', 'own', 'nothing'")
     return made
 
 

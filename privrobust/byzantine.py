@@ -75,6 +75,7 @@ class _Rule:
         shared, device = lanes[0], train.labels.device
         self.lanes = place
         self._aggregator = get_aggregator(shared.aggregator, shared.byzantine)
+        self._sends_signs = self._aggregator.message == "sign"
         self._streams = [stream(spec.seed, "aggregation", device) for spec in lanes]
         self._byzantine = shared.byzantine
         self._attack: Attack | None = None
@@ -82,6 +83,8 @@ class _Rule:
             return
         self._attack = shared.attack.build()
         noise_std = column(lanes, lambda spec: spec.noise_scale, device).unsqueeze(-1)
+        if self._sends_signs and self._attack.sees != "own":
+            noise_std = torch.zeros_like(noise_std)
         setting = Setting(self._aggregator, noise_std * NOISE_LAWS[shared.noise].std)
         self._craft: Craft = self._attack.in_run(setting)
         self._attack_streams = [stream(spec.seed, "attack", device) for spec in lanes]
@@ -94,15 +97,16 @@ class _Rule:
             return Round(self._aggregator(honest, self._streams), honest)
         seen = honest
         if self._attack.sees == "own":
-            seen = self._message(self._own(parameters))
+            seen = self._own(parameters)
         elif self._attack.sees == "nothing":
             seen = honest.new_zeros(()).expand_as(honest)
         sent = self._craft(seen, self._byzantine, self._attack_streams)
-        messages = torch.cat([honest, sent], dim=-2)
+        messages = torch.cat([honest, self._message(sent)], dim=-2)
         return Round(self._aggregator(messages, self._streams), honest)
 
     def _message(self, vectors: Tensor) -> Tensor:
-        return vectors.sign() if self._aggregator.message == "sign" else vectors
+        """NaN votes +1, as `MajorityVote` orders it."""
+        return vectors.nan_to_num(nan=1.0).sign_() if self._sends_signs else vectors
 
 
 def _own_vectors(

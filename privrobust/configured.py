@@ -14,10 +14,12 @@ import ast
 import inspect
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import MISSING, Field, dataclass, field, fields
 from types import UnionType
-from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from privrobust.errors import SpecError
 from privrobust.plugins import find
@@ -62,10 +64,12 @@ class Configured:
 
 def _kinds(hint: Any) -> list[Any]:
     """`float | None` to `[float, NoneType]`."""
-    return list(get_args(hint)) if isinstance(hint, UnionType) else [hint]
+    return list(get_args(hint)) if get_origin(hint) in (UnionType, Union) else [hint]
 
 
 def _converted(value: Any, hint: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
     if type(value) is int and float in _kinds(hint) and int not in _kinds(hint):
         return float(value)
     if type(value) is float and int in _kinds(hint) and float not in _kinds(hint):
@@ -137,7 +141,10 @@ def build(kind: str, known: Mapping[str, type[T]], name: str, parameters: Mappin
         if given not in accepted:
             takes = f"it takes: {', '.join(accepted)}" if accepted else "it takes none"
             raise SpecError(f"{kind}: {name} has no parameter {given!r} ({takes})")
-    made: T = made_by(**parameters)
+    try:
+        made: T = made_by(**parameters)
+    except TypeError as error:  # a parameter without a default, an abstract class, a function
+        raise SpecError(f"{kind}: {name} cannot be made ({error})") from error
     return made
 
 
@@ -157,14 +164,22 @@ def parse(kind: str, text: str) -> tuple[str, dict[str, Any]]:
         raise problem
     try:
         expression = ast.parse(f"f({call[2] or ''})", mode="eval").body
-        assert isinstance(expression, ast.Call)
-        if expression.args:
+        if not (isinstance(expression, ast.Call) and isinstance(expression.func, ast.Name)):
             raise problem
-        return call[1], {
-            str(each.arg): ast.literal_eval(each.value) for each in expression.keywords
-        }
+        given = {str(each.arg): ast.literal_eval(each.value) for each in expression.keywords}
+        if expression.args or len(given) < len(expression.keywords):
+            raise problem
+        return call[1], given
     except (SyntaxError, ValueError):
         raise problem from None
+
+
+def settings(made: Configured, kept: Set[str] = frozenset()) -> dict[str, Any]:
+    """Its parameters that are not the defaults, and those to be kept."""
+    values = {each.name: (getattr(made, each.name), each.default) for each in fields(made)}
+    return {
+        name: value for name, (value, default) in values.items() if name in kept or value != default
+    }
 
 
 def parts(text: str) -> list[str]:

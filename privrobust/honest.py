@@ -121,12 +121,16 @@ class Perturbation:
         device: torch.device,
         owner: str = "",
     ) -> None:
-        """For messages of this shape, (workers, dim); another owner draws from other streams."""
+        """For messages of this shape, (workers, dim).
+
+        Another owner than the honest workers draws from other streams, and always adds its noise.
+        """
         law = NOISE_LAWS[lanes[0].noise]
         self._tail = law.tail
         self._scales = column(lanes, lambda spec: spec.noise_scale, device).unsqueeze(-1)
+        may_draw_signs = law.tail is not None and not owner
         self._signed = [
-            lane for lane, spec in enumerate(lanes) if law.tail is not None and _sends_signs(spec)
+            lane for lane, spec in enumerate(lanes) if may_draw_signs and _sends_signs(spec)
         ]
         self._added = [lane for lane in range(len(lanes)) if lane not in self._signed]
         seeds = [lanes[lane].seed for lane in self._added]

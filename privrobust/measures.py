@@ -19,7 +19,8 @@ class Measures(NamedTuple):
 
     kappa: Tensor
     """`|aggregate - mean|^2 / mean_i |g_i - mean|^2` over the honest messages g_i (Allouah et al.
-    2023, Definition 2): how much of their spread the rule's error is."""
+    2023, Definition 2): how much of their spread the rule's error is; infinite where the aggregate
+    is not finite."""
     median_mean_gap: Tensor
     """`|median - mean|` of the honest messages: what Chen et al. 2020 repair with noise."""
     cosine: Tensor
@@ -41,7 +42,7 @@ def measure(honest: Tensor, update: Tensor, previous: Tensor) -> Measures:
     mean, std = mean_and_std(honest)
     spread = std.square_().sum(-1)
     return Measures(
-        kappa=(update - mean).square().sum(-1) / spread,
+        kappa=(update - mean).square().sum(-1).nan_to_num(torch.inf, torch.inf) / spread,
         median_mean_gap=(Median()(honest) - mean).norm(dim=-1),
         cosine=cosine_similarity(update, mean, dim=-1, eps=torch.finfo(mean.dtype).tiny),
         variance=(update - previous).square().sum(-1) / 2,

@@ -23,7 +23,7 @@ from pydantic import (
 from privrobust.accountants import get_accountant
 from privrobust.aggregators import canonical, get_aggregator
 from privrobust.attacks import Attack, Setting, get_attack
-from privrobust.configured import parse, written
+from privrobust.configured import parse, settings, written
 from privrobust.data import check_name
 from privrobust.errors import SpecError, unknown_name
 
@@ -48,10 +48,8 @@ class AttackSpec(BaseModel):
         return get_attack(self.name, **self.parameters)
 
     def canonical(self) -> "AttackSpec":
-        """The same attack, its parameters as it takes them."""
-        made = self.build()
-        taken = {name: getattr(made, name, value) for name, value in self.parameters.items()}
-        return AttackSpec(name=self.name, parameters=taken)
+        """The same attack with the parameters that differ from its defaults, as it takes them."""
+        return AttackSpec(name=self.name, parameters=settings(self.build()))
 
     def __str__(self) -> str:
         return written(self.name, self.parameters)
@@ -221,14 +219,21 @@ class RunSpec(BaseModel):
 def _meet(aggregator: str, attack: str | None, honest: int, byzantine: int) -> None:
     """Try rule and attack on zeros: each knows what it needs of n and f."""
     rule = get_aggregator(aggregator, byzantine)
+    rule.fits(honest + byzantine, byzantine)
     messages = torch.zeros(honest, 1)
-    if attack is not None:
-        name, parameters = parse("attack", attack)
-        made = get_attack(name, **parameters)
-        seen = torch.zeros(byzantine if made.sees == "own" else honest, 1)
-        craft = made.in_run(Setting(rule, noise_std=torch.zeros(1, 1)))
-        messages = torch.cat([messages, craft(seen, byzantine, None)])
-    rule(messages)
+    try:
+        if attack is not None:
+            name, parameters = parse("attack", attack)
+            made = get_attack(name, **parameters)
+            seen = torch.zeros(byzantine if made.sees == "own" else honest, 1)
+            craft = made.in_run(Setting(rule, noise_std=torch.zeros(1, 1)))
+            messages = torch.cat([messages, craft(seen, byzantine, None)])
+        rule(messages)
+    except SpecError:
+        raise
+    except Exception as error:  # whatever a user's rule or attack raises
+        named = f"{aggregator!r}" + (f" and attack {attack!r}" if attack else "")
+        raise SpecError(f"aggregator: {named} failed on zeros ({error})") from error
 
 
 def _one_line(error: ValidationError) -> str:

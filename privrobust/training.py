@@ -67,6 +67,8 @@ def train_lanes(
 ) -> list[RunResult]:
     """Train runs of equal `lane_shape` side by side; each gets the result it would get alone.
 
+    It draws the same numbers; sums may round otherwise, in the last bits of float32.
+
     Args:
         specs: the runs.
         on_step: called after every step, for progress.

@@ -229,7 +229,8 @@ def test_the_order_of_workers_does_not_matter(rule, order, seed):
         order = [0, *(worker for worker in order if worker)]
     rule = get_aggregator(rule, byzantine=2)
     messages = draw(9, 12, seed=seed).double()
-    torch.testing.assert_close(rule(messages[list(order)]), rule(messages))
+    # Weiszfeld's steps end where they are close enough, which where they start may change
+    torch.testing.assert_close(rule(messages[list(order)]), rule(messages), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -261,19 +262,21 @@ def test_rules_agree_with_workers_that_agree(rule):
 @given(
     f=st.integers(1, 4),
     hostile=st.one_of(
-        st.sampled_from([torch.nan, torch.inf, -torch.inf, 3e38, -1e20]), st.floats(-1e9, 1e9)
+        st.sampled_from([torch.nan, torch.inf, -torch.inf, 3e38, -1e20]),
+        st.sampled_from([10.0**power for power in range(18)]),
+        st.floats(-1e9, 1e9),
     ),
     seed=st.integers(0, 10**6),
 )
-@settings(max_examples=20)
+@settings(max_examples=30)
 def test_few_messages_have_bounded_influence(rule, f, hostile, seed):
-    """Within three diameters of the honest mean, whatever f of 2f + 3 workers send."""
-    honest = draw(f + 3, 10, seed=seed)
+    """Near the honest mean, whatever f of as few workers as the rule accepts send."""
+    honest = draw(f + (3 if "krum" in rule else 1), 10, seed=seed)
     byzantine = hostile * draw(f, 10, seed=seed + 1)
     aggregate = get_aggregator(rule, byzantine=f)(torch.cat([honest, byzantine]))
     away = (aggregate - honest.mean(0)).norm()
-    reach = 10 if rule == "centred_clipping" else 0  # three rounds of radius 10 f / n
-    assert away <= 3 * torch.cdist(honest, honest).max() + 3 * reach
+    # a geometric median is within 2 h / (h - f) times the honest spread (Lai, Rao, Vempala 2016)
+    assert away <= (2 * f + 2) * torch.cdist(honest, honest).max() + 30
 
 
 @given(
@@ -361,6 +364,9 @@ class NotARule:
         ("krum(f=True)", "Krum.f: True is not a whole number"),
         ("krum(2)", "'krum.2.' is not accepted: a name, or name.parameter=value"),
         ("krum(f=", "is not accepted: a name"),
+        ("krum(f=1)(f=2)", "is not accepted: a name"),
+        ("krum(f=1, f=2)", "is not accepted: a name"),
+        ("krum(f=1) or f(f=2)", "is not accepted: a name"),
         ("", "'' is not accepted: a name"),
         ("median + krum", "'median . krum' has a rule before its end; accepted there: arc, "),
         ("nnm", "'nnm' ends without a rule; accepted: . and one of caf, "),
@@ -387,13 +393,49 @@ def test_bad_rules(text, message):
         (Krum(neighbours=4), torch.zeros(4, 3), "neighbours: 4 of 4 workers; accepted: 1 to 3"),
         (Median(), torch.zeros(3), r"Median: messages \(3,\) is not accepted: a tensor \(..., n,"),
         (Median(), [[1.0]], r"Median: messages list is not accepted: a tensor"),
-        (Median(), torch.zeros(3, 2).int(), "Median: messages of torch.int32 is not .* floating"),
+        (
+            Median(),
+            torch.zeros(3, 2).int(),
+            "Median: messages of torch.int32 is not accepted: torch.float32",
+        ),
+        (Krum(1), torch.zeros(7, 2).half(), "Krum: messages of torch.float16 is not accepted"),
         (NNM(1), torch.zeros(0, 2), "NNM: 0 workers, 1 of them Byzantine; accepted: at least 3"),
     ],
 )
 def test_rules_say_what_they_need(rule, messages, message):
     with pytest.raises(SpecError, match=message):
         rule(messages)
+
+
+class Column(Aggregator):
+    """Keeps an axis too many."""
+
+    def aggregate(self, messages):
+        return messages[..., :1, :]
+
+
+def test_a_rule_of_another_shape_is_named():
+    with pytest.raises(SpecError, match=r"Column: it returns torch.float32 \(1, 2\); .* \(2,\)"):
+        Column()(torch.zeros(3, 2))
+
+
+@pytest.mark.parametrize(
+    ("rule", "n", "f", "message"),
+    [
+        ("median", 8, 4, "Median: 8 messages, 4 of them Byzantine; accepted: fewer than half"),
+        ("bucketing(s=3) + median", 10, 3, "Median: 4 messages, 3 of them Byzantine"),
+        ("monna(trusted=7)", 10, 3, "MoNNA.trusted: 7 is a Byzantine worker; accepted: 0 to 6"),
+    ],
+)
+def test_rules_refuse_runs_in_which_they_promise_nothing(rule, n, f, message):
+    with pytest.raises(SpecError, match=message):
+        get_aggregator(rule, byzantine=f).fits(n, f)
+    get_aggregator("mean", byzantine=f).fits(n, f)
+
+
+def test_workers_send_what_the_rule_behind_a_pre_aggregator_asks_for():
+    assert get_aggregator("nnm + majority_vote").message == "sign"
+    assert get_aggregator("nnm + median").message == "vector"
 
 
 class First(Aggregator):

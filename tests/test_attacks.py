@@ -318,6 +318,13 @@ class Doubled(Attack):
         return collude(-2 * honest.mean(-2), byzantine)
 
 
+class InPlace(Attack):
+    """Turns the honest messages themselves."""
+
+    def craft(self, honest, byzantine, generator):
+        return honest[..., :byzantine, :].mul_(-1)
+
+
 class Alone(Attack):
     """Forgets that there are several."""
 
@@ -341,6 +348,7 @@ class Alone(Attack):
         (MedianExtreme(), torch.zeros(3, 2), 3, "3 Byzantine and 3 honest workers; .* fewer"),
         (Mimic(worker=3), torch.zeros(3, 2), 1, "Mimic.worker: 3 of 3 honest .*: 0 to 2"),
         (Alone(), torch.zeros(3, 2), 2, r"Alone: it sends torch.float32 \(2,\); .* \(2, 2\)"),
+        (InPlace(), torch.ones(4, 2), 2, "InPlace: it writes to the messages that it sees"),
         (Drift(), torch.zeros(1, 2), 1, "Drift.noise_std: needed outside a run"),
     ],
 )

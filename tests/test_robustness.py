@@ -8,6 +8,7 @@ import torch
 from test_tables import frame
 
 from privrobust import RunSpec, train
+from privrobust.aggregators import Aggregator
 from privrobust.attacks import available_attacks
 from privrobust.data import get_dataset
 from privrobust.errors import SpecError
@@ -81,6 +82,33 @@ def test_byzantine_noise_is_their_own(messages_of):
 def test_a_sign_rule_gets_signs_of_blind_attackers(messages_of):
     spec = RunSpec(**SHORT, byzantine=2, attack="label_flip")
     assert set(messages_of(spec, message="sign").unique().tolist()) <= {-1.0, 0.0, 1.0}
+
+
+class Votes(Aggregator):
+    """A user's vote, which trusts that workers send signs."""
+
+    message = "sign"
+
+    def aggregate(self, messages):
+        return messages.sum(-2).sign()
+
+
+def test_byzantine_workers_of_a_sign_rule_have_a_vote_each():
+    attacked = {**SHORT, "byzantine": 1, "attack": "large_value", "learning_rate": 0.01}
+    own = train(RunSpec(**attacked, aggregator=f"{__name__}:Votes"))
+    assert own.loss == train(RunSpec(**attacked, aggregator="majority_vote")).loss
+
+
+def test_drift_under_a_sign_rule_stays_under_the_noise(messages_of):
+    """Added before the sign: at b = 10 and a tenth of a std, 54 % of the votes are +1."""
+    spec = RunSpec(**SHORT | {"noise_scale": 10.0}, byzantine=2, attack="drift(share=0.1)")
+    votes = messages_of(spec, message="sign")[:, 0, 6:]
+    # 15,600 votes: five standard errors are 2 %
+    assert float((votes > 0).double().mean()) == pytest.approx(0.54, abs=0.02)
+
+
+def test_a_ruined_mean_has_no_finite_kappa():
+    assert math.isinf(train(RunSpec(**SHORT, aggregator="mean", byzantine=1, attack="nan")).kappa)
 
 
 def test_measures_are_their_definitions():
@@ -167,6 +195,7 @@ def test_a_breakdown_point_needs_clean_runs_and_a_fraction():
     [
         ({"attack": "alie"}, "alie"),
         ({"attack": "alie(z=1)"}, "alie(z=1.0)"),
+        ({"attack": "sign_flip(scale=1)"}, "sign_flip"),
         ({"attack": {"name": "large_value", "scale": 2}}, "large_value(scale=2.0)"),
         ({"attack": "min_max(direction='unit')"}, "min_max(direction='unit')"),
     ],
@@ -183,6 +212,8 @@ def test_attacks_are_written_in_one_way(settings, canonical):
     [
         ("median", "median"),
         (" nnm+ krum( f = 1 )", "nnm + krum(f=1)"),
+        ("centred_clipping(iterations=2, radius=5)", "centred_clipping(radius=5.0, iterations=2)"),
+        ("centred_clipping(radius=10)", "centred_clipping"),
         ({"name": "krum", "f": 1}, "krum(f=1)"),
         ("static_clipping(norm=1e+3) + median", "static_clipping(norm=1000.0) + median"),
     ],
@@ -206,7 +237,10 @@ ZERO = {"byzantine": 2, "attack": "zero"}
             "MDA: 60 workers have .* subsets",
         ),
         ({"byzantine": 2, "attack": "mimic(worker=6)"}, "Mimic.worker: 6 of 6 honest workers"),
-        ({"byzantine": 6, "attack": "median_extreme"}, "6 Byzantine and 6 honest workers"),
+        (
+            {"aggregator": "mean", "byzantine": 6, "attack": "median_extreme"},
+            "6 Byzantine and 6 honest workers",
+        ),
         ({"byzantine": 2, "attack": "alie(1)"}, "attack: 'alie.1.' is not accepted: a name"),
         ({"byzantine": 2, "attack": "line_search(against='medain')"}, "did you mean 'median'"),
         ({"byzantine": 2, "attack": ["alie"]}, "attack"),

@@ -43,7 +43,10 @@ from privrobust.grid import expand, load_runs
         ({"workers": 5, "byzantine": 5, "attack": "alie"}, "byzantine: 5 of 5 workers; .* 0 to 4"),
         ({"workers": 5, "honest": 5}, "workers, honest: give one of them"),
         ({"workers": "five"}, "workers: 'five' .*give whole numbers"),
-        ({"byzantine": 9, "honest": 2, "attack": "alie"}, "z is not defined for 9 Byzantine of 11"),
+        (
+            {"aggregator": "mean", "byzantine": 9, "honest": 2, "attack": "alie"},
+            "z is not defined for 9 Byzantine of 11",
+        ),
     ],
 )
 def test_bad_settings_get_one_line(settings, message):

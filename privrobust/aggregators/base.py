@@ -36,8 +36,10 @@ class _Rule(Configured, ABC):
                 tuple(messages.shape) if isinstance(messages, Tensor) else type(messages).__name__
             )
             raise SpecError(f"{name}: messages {given} is not accepted: a tensor (..., n, d)")
-        if not messages.is_floating_point():
-            raise SpecError(f"{name}: messages of {messages.dtype} is not accepted: floating point")
+        if messages.dtype not in (torch.float32, torch.float64):
+            raise SpecError(
+                f"{name}: messages of {messages.dtype} is not accepted: torch.float32 or float64"
+            )
         n, least = messages.shape[-2], self.least_workers()
         if n < least:
             f = f", {vars(self)['f']} of them Byzantine" if self.knows_f() else ""
@@ -80,6 +82,8 @@ class Aggregator(_Rule):
 
     message: ClassVar[Literal["vector", "sign"]] = "vector"
     """What this rule asks the workers to send: the noisy vector, or its sign."""
+    robust: ClassVar[bool] = False
+    """Whether it promises to withstand every minority of Byzantine workers."""
 
     def __call__(self, messages: Tensor, generator: Generators = None) -> Tensor:
         """Aggregate over the worker axis: `(..., n, d)` to `(..., d)`.
@@ -92,7 +96,31 @@ class Aggregator(_Rule):
             SpecError: other shapes or types, or too few workers for the rule's f.
 
         """
-        return self.aggregate(self.checked(messages))
+        update = self.aggregate(self.checked(messages))
+        expected = (*messages.shape[:-2], messages.shape[-1])
+        if update.shape != expected or update.dtype != messages.dtype:
+            raise SpecError(
+                f"{type(self).__name__}: it returns {update.dtype} {tuple(update.shape)}; "
+                f"accepted: {messages.dtype} {expected}"
+            )
+        return update
+
+    def fits(self, n: int, byzantine: int) -> None:
+        """Refuse a run in which it cannot keep what it promises.
+
+        Args:
+            n: how many messages reach it.
+            byzantine: how many of them may be Byzantine.
+
+        Raises:
+            SpecError: the rule promises to withstand a minority, and this is none.
+
+        """
+        if self.robust and 2 * byzantine >= n:
+            raise SpecError(
+                f"{type(self).__name__}: {n} messages, {byzantine} of them Byzantine; "
+                "accepted: fewer than half"
+            )
 
     @abstractmethod
     def aggregate(self, messages: Tensor) -> Tensor:
@@ -118,6 +146,18 @@ class Chain(Aggregator):
 
     before: tuple[PreAggregator, ...]
     rule: Aggregator
+
+    def __post_init__(self) -> None:
+        """Workers send what the rule asks for."""
+        super().__post_init__()
+        object.__setattr__(self, "message", self.rule.message)
+
+    def fits(self, n: int, byzantine: int) -> None:
+        """As the rule, for the messages that reach it."""
+        messages = torch.zeros(n, 1)
+        for each in self.before:
+            messages = each(messages)
+        self.rule.fits(len(messages), byzantine)
 
     def __call__(self, messages: Tensor, generator: Generators = None) -> Tensor:
         """As every aggregator."""

@@ -19,7 +19,8 @@ class CentredClipping(Aggregator):
 
     The medoid is the message with the least sum of distances to the others. The paper starts at the
     last step's aggregate; starting anew keeps a rule a function of its messages. Whatever a worker
-    sends, it moves a round by `radius / n` at most.
+    sends, it moves a round by `radius / n` at most; but one worker can move the mean, as a start,
+    anywhere.
 
     Args:
         radius: the norm to clip to (tau of the paper), in the unit of the messages.
@@ -29,6 +30,7 @@ class CentredClipping(Aggregator):
     """
 
     paper: ClassVar[str] = "Karimireddy, He, Jaggi 2021, Algorithm 2"
+    robust: ClassVar[bool] = True
 
     radius: float = parameter(10.0, above=0)
     iterations: int = parameter(3, least=1)

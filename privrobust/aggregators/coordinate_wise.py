@@ -28,6 +28,7 @@ class Median(Aggregator):
     """
 
     paper: ClassVar[str] = "Chen et al. 2020, Algorithm 2"
+    robust: ClassVar[bool] = True
 
     def aggregate(self, messages: Tensor) -> Tensor:
         """Median over workers."""
@@ -101,6 +102,7 @@ class MajorityVote(Aggregator):
     """
 
     paper: ClassVar[str] = "Chen et al. 2020, Algorithm 1"
+    robust: ClassVar[bool] = True
     message: ClassVar[Literal["vector", "sign"]] = "sign"
 
     def aggregate(self, messages: Tensor) -> Tensor:

@@ -119,7 +119,7 @@ def _products(messages: Tensor) -> Tensor:
     total = messages.new_zeros(*messages.shape[:-1], n, dtype=torch.float64)
     whole = d // _WIDTH * _WIDTH
     if whole:
-        for lane, into in zip(messages.view(-1, n, d), total.view(-1, n, n), strict=True):
+        for lane, into in zip(messages.reshape(-1, n, d), total.view(-1, n, n), strict=True):
             blocks = lane[:, :whole].unflatten(-1, (-1, _WIDTH)).transpose(0, 1)
             into += torch.bmm(blocks, blocks.mT).double().sum(0)
     rest = messages[..., whole:]

@@ -7,18 +7,16 @@ import torch
 from torch import Tensor
 
 from privrobust.aggregators.base import Aggregator
-from privrobust.aggregators.distances import Geometry
+from privrobust.aggregators.distances import Geometry, row
 from privrobust.configured import parameter
-
-# Weights that change by less than this have converged.
-_CONVERGED = 1e-9
 
 
 @dataclass(frozen=True)
 class GeometricMedian(Aggregator):
     """The point with the least sum of distances to the messages, by smoothed Weiszfeld steps.
 
-    It starts at the mean weighted by closeness to the others. Robust while f < n/2.
+    It starts near the message whose median distance to the others is least, which is near honest
+    ones while they are the majority, wherever the others are. Robust while f < n/2.
 
     Args:
         smoothing: distances below it count as this much (nu of the paper).
@@ -27,6 +25,7 @@ class GeometricMedian(Aggregator):
     """
 
     paper: ClassVar[str] = "Pillutla, Kakade, Harchaoui 2022, Algorithm 2"
+    robust: ClassVar[bool] = True
 
     smoothing: float = parameter(1e-6, above=0)
     iterations: int = parameter(100, least=1)
@@ -34,15 +33,27 @@ class GeometricMedian(Aggregator):
     def aggregate(self, messages: Tensor) -> Tensor:
         """A weighted mean of the messages."""
         geometry = Geometry.of(messages)
-        weights = _inverse(geometry.squared_distances().sqrt().sum(-1), self.smoothing)
+        between = geometry.squared_distances().sqrt_()
+        medians = between.median(dim=-1).values
+        least, central = medians.min(dim=-1, keepdim=True)
+        from_central = row(between, central.squeeze(-1))
+        weights = _inverse(torch.maximum(from_central, least), self.smoothing)
+        moves = torch.ones_like(least, dtype=torch.bool)
+        still = max(torch.finfo(messages.dtype).eps, 1e-10) * least
         for _ in range(self.iterations):
-            distances = geometry.squared_distances_to(weights).sqrt()
-            update = _inverse(distances, self.smoothing)
-            moves = (update - weights).abs().amax(-1, keepdim=True) > _CONVERGED
-            weights = torch.where(moves, update, weights)  # a lane beside it changes nothing
+            distances = geometry.squared_distances_to(weights).sqrt_()
+            change = _inverse(distances, self.smoothing) - weights
+            weights = weights + change * moves  # a lane that has converged stays
+            moves = moves & (_norm(geometry, change) > still)
             if not bool(moves.any()):
                 break
         return geometry.weighted(weights)
+
+
+def _norm(geometry: Geometry, weights: Tensor) -> Tensor:
+    """Of the sum of `weight * message`, `(..., 1)`, of weights that sum to 0."""
+    products = (geometry.products @ weights.unsqueeze(-1)).squeeze(-1)
+    return (weights * products).sum(-1, keepdim=True).clamp_(min=0.0).sqrt_()
 
 
 def _inverse(distances: Tensor, least: float) -> Tensor:

@@ -145,6 +145,14 @@ class MoNNA(Minority, Aggregator):
         """`n > 2f`, and the trusted worker is one of them."""
         return max(super().least_workers(), self.trusted + 1)
 
+    def fits(self, n: int, byzantine: int) -> None:
+        """The trusted worker is an honest one."""
+        if self.trusted >= n - byzantine:
+            raise SpecError(
+                f"MoNNA.trusted: {self.trusted} is a Byzantine worker; "
+                f"accepted: 0 to {n - byzantine - 1}, the honest ones"
+            )
+
     def aggregate(self, messages: Tensor) -> Tensor:
         """Mean of its nearest."""
         messages, _ = bounded(messages)

@@ -10,7 +10,7 @@ from privrobust.aggregators.mixing import NNM, Bucketing
 from privrobust.aggregators.nearest import MDA, Krum, MoNNA, MultiKrum
 from privrobust.aggregators.robust_clipping import ARC, StaticClipping
 from privrobust.aggregators.spectral import CAF, SMEA
-from privrobust.configured import build, described, parse, parts, written
+from privrobust.configured import build, described, parse, parts, settings, written
 from privrobust.errors import SpecError
 
 _RULES: dict[str, type[Aggregator]] = {
@@ -85,7 +85,14 @@ def get_aggregator(text: str, byzantine: int = 0) -> Aggregator:
 
 def canonical(text: str) -> str:
     """The same rule in one way of writing."""
-    return " + ".join(written(*parse("aggregator", part)) for part in parts(text))
+    return " + ".join(_canonical(part) for part in parts(text))
+
+
+def _canonical(part: str) -> str:
+    name, given = parse("aggregator", part)
+    made = _part(part, byzantine=0)
+    # f is kept where it is given: without it, a rule takes the run's
+    return written(name, settings(made, kept={"f"} & set(given)))
 
 
 def list_aggregators() -> list[str]:
