@@ -33,6 +33,7 @@ from privrobust.aggregators import (
     canonical,
     get_aggregator,
     register_aggregator,
+    registry,
 )
 from privrobust.errors import SpecError
 
@@ -445,7 +446,8 @@ class First(Aggregator):
         return messages[..., 0, :]
 
 
-def test_a_users_own_rule():
+def test_a_users_own_rule(monkeypatch):
+    monkeypatch.setattr(registry, "_RULES", dict(registry._RULES))
     messages = draw(3, 4)
     assert torch.equal(get_aggregator(f"{__name__}:First")(messages), messages[0])
     register_aggregator("first", First)

@@ -30,6 +30,7 @@ from privrobust.attacks import (
     collude,
     get_attack,
     register_attack,
+    registry,
 )
 from privrobust.attacks.alie import z_max
 from privrobust.errors import SpecError
@@ -357,7 +358,8 @@ def test_attacks_say_what_they_need(attack, seen, f, message):
         attack(seen, f)
 
 
-def test_a_users_own_attack():
+def test_a_users_own_attack(monkeypatch):
+    monkeypatch.setattr(registry, "_ATTACKS", dict(registry._ATTACKS))
     honest = messages(4, 3)
     named = get_attack(f"{__name__}:Doubled")
     torch.testing.assert_close(named(honest, 2), SignFlip(2.0)(honest, 2))
