@@ -9,6 +9,7 @@ from privrobust.data import Dataset, Split, get_dataset, register_dataset
 from privrobust.devices import resolve_device
 from privrobust.errors import SpecError
 from privrobust.models import register_model
+from privrobust.sweep import check
 from privrobust.training import train_lanes
 
 SHORT = {"clip_norm": 1.0, "honest": 3, "batch_size": 16, "steps": 20, "evaluate_every": 20}
@@ -187,6 +188,36 @@ def test_device_names(name):
 def test_a_gpu_that_is_not_here():
     with pytest.raises(SpecError, match=r"device: 'cuda:99' is not here \(torch finds .*auto, cpu"):
         resolve_device("cuda:99")
+
+
+def test_a_sweep_looks_for_its_gpu_before_it_trains():
+    with pytest.raises(SpecError, match=r"device: 'cuda:99' is not here"):
+        check([RunSpec(**SHORT, device="cuda:99")])
+
+
+class Asking(nn.Sequential):
+    """Looks at its numbers, which no lane beside another can."""
+
+    def __init__(self, features, classes):
+        super().__init__(nn.Flatten(), nn.Linear(features, classes))
+
+    def forward(self, x):
+        assert torch.backends.cudnn.deterministic == self.training_run
+        scores = super().forward(x)
+        return scores if bool(self[1].weight.abs().sum() > 0) else -scores
+
+    training_run = False
+
+
+def test_models_that_vmap_does_not_know_train_in_lanes(monkeypatch):
+    """One after the other, in full precision."""
+    register_dataset(images())
+    register_model("asking", Asking)
+    settings = {"dataset": "images", "model": "asking", **SHORT}
+    specs = [RunSpec(**settings, seed=seed) for seed in (0, 1)]
+    monkeypatch.setattr(Asking, "training_run", True)
+    for spec, result in zip(specs, train_lanes(specs), strict=True):
+        assert result.accuracy == train(spec).accuracy
 
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -158,8 +158,8 @@ class MoNNA(Minority, Aggregator):
         messages, _ = bounded(messages)
         trusted = messages[..., self.trusted, :].unsqueeze(-2)
         blocks = zip(messages.split(_BLOCK, -1), trusted.split(_BLOCK, -1), strict=True)
-        distances = sum((some - one).square_().sum(-1) for some, one in blocks)
-        nearest = torch.as_tensor(distances).argsort(dim=-1, stable=True)
+        parts = torch.stack([(some - one).square_().sum(-1) for some, one in blocks])
+        nearest = parts.sum(0).argsort(dim=-1, stable=True)
         return mean_of(messages, nearest[..., : messages.shape[-2] - self.f])
 
 
