@@ -36,6 +36,7 @@ from privrobust.aggregators import Median
 from privrobust.clipping import Batch, Flat
 from privrobust.data import get_dataset
 from privrobust.gradients import gradient_sum
+from privrobust.losses import LOSSES
 from privrobust.memory import keep_freed_memory
 from privrobust.training import train_lanes
 
@@ -107,7 +108,7 @@ def training_steps(model: str, peer: str, rounds: int, targets: tuple[str, str])
 
 def clipped_gradients(model: str, rounds: int, target: str) -> list[str]:
     module, split, workers = MODELS[model](), images(480), 15
-    way = gradient_sum(module, split.inputs[:3], Flat())
+    way = gradient_sum(module, split.inputs[:3], Flat(), LOSSES["cross_entropy"])
     start = nn.utils.parameters_to_vector(module.parameters()).detach().unsqueeze(0)
     shape = (1, workers, BATCH)
     labels = split.labels.view(shape)

@@ -15,7 +15,8 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from privrobust import RunSpec
-from privrobust.data import get_dataset, partition
+from privrobust.data import get_dataset
+from privrobust.dealing import shares
 from privrobust.grid import load_runs
 from privrobust.store import Store
 from privrobust.sweep import LANES, run_sweep
@@ -76,7 +77,7 @@ def quickstart() -> list[str]:
 def quickstart_pipeline(run: RunSpec) -> Callable[[], None]:
     """Its training steps alone: neither evaluations nor accounting are charged to the pipeline."""
     train = get_dataset("digits").train
-    dealt = partition(train.labels, run.honest, run.heterogeneity, run.seed)
+    dealt = shares(run)
     workers = [
         OpacusWorker(
             nn.Linear(64, 10),

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from privrobust import RunSpec
+from privrobust.architectures import cnn_byzfl
 from privrobust.data import Dataset, Split, register_dataset
 from privrobust.models import register_model
 
@@ -18,20 +19,19 @@ def images(count: int, seed: int = 0) -> Split:
     return Split(inputs, torch.randint(10, (count,), generator=generator))
 
 
-def mlp(features: int = 784, classes: int = 10, hidden: int = 100) -> nn.Module:
+SHAPE = torch.Size([1, 28, 28])
+
+
+def mlp(shape: torch.Size = SHAPE, classes: int = 10, hidden: int = 100) -> nn.Module:
     """ByzFL's fc_mnist without its softmax: 79,510 parameters."""
     return nn.Sequential(
-        nn.Flatten(), nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, classes)
+        nn.Flatten(), nn.Linear(shape.numel(), hidden), nn.ReLU(), nn.Linear(hidden, classes)
     )
 
 
-def cnn(features: int = 784, classes: int = 10) -> nn.Module:
+def cnn(shape: torch.Size = SHAPE, classes: int = 10) -> nn.Module:
     """ByzFL's cnn_mnist without its softmax: 431,080 parameters."""
-    return nn.Sequential(
-        nn.Conv2d(1, 20, 5), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(20, 50, 5), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(800, 500), nn.ReLU(), nn.Linear(500, classes),
-    )  # fmt: skip
+    return cnn_byzfl(shape, classes)
 
 
 MODELS = {"mlp": mlp, "cnn": cnn}

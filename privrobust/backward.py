@@ -16,6 +16,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from privrobust.clipping import Batch
 from privrobust.factored import Use
+from privrobust.losses import Loss
 from privrobust.parameters import Layout
 
 Call = tuple[str, int]
@@ -48,8 +49,9 @@ class Backward(Protocol):
 class Direct:
     """Of one lane, by differentiating the loss with respect to the outputs themselves."""
 
-    def __init__(self, model: nn.Module, layers: list[str]) -> None:
+    def __init__(self, model: nn.Module, layers: list[str], loss: Loss) -> None:
         self._model = _own_copy(model)
+        self._loss = loss
         self._layout = Layout(model)
         self._parameters = dict(self._model.named_parameters())
         self._calls: list[tuple[str, Tensor, Tensor]] = []
@@ -67,7 +69,7 @@ class Direct:
         outputs = [output for _, _, output in self._calls]
         if any(output._version for output in outputs):  # gradients would be of what it became
             raise RuntimeError("a layer's output is changed in place")
-        errors = torch.autograd.grad(scores, outputs, _errors(scores, batch.labels))
+        errors = torch.autograd.grad(scores, outputs, _errors(self._loss, scores, batch.labels))
         uses: dict[str, list[Use]] = {}
         for (layer, inputs, _), error in zip(self._calls, errors, strict=True):
             uses.setdefault(layer, []).append(Use(inputs, error))
@@ -89,9 +91,15 @@ class Probed:
     """
 
     def __init__(
-        self, model: nn.Module, layers: list[str], copied: list[str], examples: Tensor
+        self,
+        model: nn.Module,
+        layers: list[str],
+        copied: list[str],
+        examples: Tensor,
+        loss: Loss,
     ) -> None:
         self._model = _own_copy(model)
+        self._loss = loss
         self._layers = layers
         self._copied = copied
         self._layout = Layout(model)
@@ -112,7 +120,7 @@ class Probed:
         sources = [source.requires_grad_() for source in (*copies.values(), *probes.values())]
         lane = vmap(self._alone, in_dims=(None, 0, 0, 0)) if copies else self._together
         scores, entered = vmap(lane)(named, copies, probes, batch.inputs.flatten(1, 2))
-        errors = _errors(scores, batch.labels)
+        errors = _errors(self._loss, scores, batch.labels)
         found = iter(torch.autograd.grad(scores, sources, errors, materialize_grads=True))
         of_copies = {name: next(found).flatten(0, 1) for name in copies}
         uses: dict[str, list[Use]] = {}
@@ -143,14 +151,9 @@ class Probed:
         return scores.squeeze(0), {call: inputs.squeeze(0) for call, inputs in entered.items()}
 
 
-def _errors(scores: Tensor, labels: Tensor) -> Tensor:
-    """Gradient of every example's cross-entropy with respect to its scores, `(..., classes)`."""
-    # torch's softmax takes three times as long over few classes, or rounds by the batch's length
-    scores = scores.detach()
-    errors = (scores - scores.amax(-1, keepdim=True)).exp_()
-    errors /= errors.sum(-1, keepdim=True)
-    places = labels.reshape(*errors.shape[:-1], 1)
-    return errors.scatter_add_(-1, places, errors.new_full((), -1.0).expand(places.shape))
+def _errors(loss: Loss, scores: Tensor, labels: Tensor) -> Tensor:
+    """Gradient of every example's loss with respect to its scores, `(..., classes)`."""
+    return loss.errors(scores.detach(), labels.reshape(scores.shape[:-1]))
 
 
 @contextmanager

@@ -11,9 +11,8 @@ from privrobust.aggregators import get_aggregator
 from privrobust.attacks import Attack, Craft, Setting
 from privrobust.data import Dataset, Split
 from privrobust.dealing import byzantine_batches
-from privrobust.honest import Clipping, Perturbation, column
+from privrobust.honest import Clipping, Momentum, Perturbation, noise_std
 from privrobust.models import EXAMPLES
-from privrobust.perturbation import NOISE_LAWS
 from privrobust.sampling import stream
 from privrobust.spec import RunSpec
 
@@ -82,10 +81,10 @@ class _Rule:
         if shared.attack is None:
             return
         self._attack = shared.attack.build()
-        noise_std = column(lanes, lambda spec: spec.noise_scale, device).unsqueeze(-1)
+        seen_std = noise_std(lanes, device)
         if self._sends_signs and self._attack.sees != "own":
-            noise_std = torch.zeros_like(noise_std)
-        setting = Setting(self._aggregator, noise_std * NOISE_LAWS[shared.noise].std)
+            seen_std = torch.zeros_like(seen_std)
+        setting = Setting(self._aggregator, seen_std)
         self._craft: Craft = self._attack.in_run(setting)
         self._attack_streams = [stream(spec.seed, "attack", device) for spec in lanes]
         if self._attack.sees == "own":
@@ -118,15 +117,16 @@ def _own_vectors(
     steps: int,
 ) -> Callable[[Tensor], Tensor]:
     """What Byzantine workers compute who follow the protocol on data and noise of their own."""
-    batches = byzantine_batches(lanes, train, steps)
-    clip = Clipping(lanes, model, train.inputs[:EXAMPLES])
+    batches = byzantine_batches(lanes, dataset, train, steps)
+    clip = Clipping(lanes, model, train.examples(slice(EXAMPLES)))
     dim = sum(parameter.numel() for parameter in model.parameters())
     shape = (lanes[0].byzantine, dim)
     perturb = Perturbation(lanes, shape, train.labels.device, owner="byzantine ")
+    remember = Momentum(lanes, train.labels.device)
 
     def vectors(parameters: Tensor) -> Tensor:
         batch = next(batches)
         poisoned = batch._replace(labels=attack.poison(batch.labels, dataset.classes))
-        return perturb(clip(0, parameters, poisoned))
+        return remember(perturb(clip(0, parameters, poisoned)))
 
     return vectors

@@ -31,9 +31,10 @@ def parameter(
     above: float | None = None,
     least: float | None = None,
     below: float | None = None,
+    most: float | None = None,
 ) -> Any:
     """A dataclass field, and the numbers that it accepts."""
-    bounds = {"above": above, "least": least, "below": below}
+    bounds = {"above": above, "least": least, "below": below, "most": most}
     return field(default=default, metadata={k: v for k, v in bounds.items() if v is not None})
 
 
@@ -98,6 +99,7 @@ def _within(each: "Field[Any]", value: float) -> bool:
         and value > bounds.get("above", -math.inf)
         and value >= bounds.get("least", -math.inf)
         and value < bounds.get("below", math.inf)
+        and value <= bounds.get("most", math.inf)
     )
 
 
@@ -111,7 +113,7 @@ def _accepted(each: "Field[Any]", hint: Any) -> str:
     kinds = _kinds(hint)
     if not {int, float} & set(kinds):
         return f"a {' or '.join(getattr(kind, '__name__', str(kind)) for kind in kinds)}"
-    words = {"above": "above", "least": "at least", "below": "below"}
+    words = {"above": "above", "least": "at least", "below": "below", "most": "at most"}
     limits = [f"{words[name]} {bound:g}" for name, bound in each.metadata.items()]
     number = "a whole number" if int in kinds else "a finite number"
     return " ".join([number, " and ".join(limits)]).strip() + (

@@ -1,51 +1,109 @@
 """Who draws which examples: the honest workers' shares, and Byzantine workers' copies of them."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from privrobust.clipping import Batch
-from privrobust.data import Split, partition, worker_sizes
+from privrobust.data import Dataset, Split, get_dataset
+from privrobust.errors import SpecError
+from privrobust.partitions import Partition
 from privrobust.sampling import distinct, poisson_batches, stream
 from privrobust.spec import RunSpec
 
 
-def honest_batches(lanes: Sequence[RunSpec], train: Split, steps: int) -> Iterator[Batch]:
-    """Every lane's Poisson batches, step by step; lanes of equal seed draw equal ones."""
-    return _batches(lanes, train, steps, "batches", list(range(lanes[0].honest)))
+def shares(spec: RunSpec) -> list[Tensor]:
+    """The training examples of each honest worker, as places in the training split.
+
+    Raises:
+        SpecError: the partition cannot be made of this dataset.
+
+    """
+    dataset = get_dataset(spec.dataset, spec.data_dir)
+    return _shares(dataset, spec.dealt_by, spec.honest, spec.seed)
 
 
-def byzantine_batches(lanes: Sequence[RunSpec], train: Split, steps: int) -> Iterator[Batch]:
+@lru_cache(maxsize=64)
+def _shares(dataset: Dataset, partition: Partition, workers: int, seed: int) -> list[Tensor]:
+    return partition.deal(codes(dataset, dataset.train, partition), workers, seed)
+
+
+def codes(dataset: Dataset, split: Split, partition: Partition) -> Tensor:
+    """What the partition goes by: the label of each example, or its group.
+
+    Raises:
+        SpecError: the dataset knows no groups.
+
+    """
+    if partition.by == "labels":
+        return split.labels
+    if split.groups is None:
+        raise SpecError(
+            f"partition: groups: the dataset {dataset.name!r} has none; accepted: a dataset with "
+            "them, such as table(path=..., label=..., group=...)"
+        )
+    return split.groups
+
+
+def honest_batches(
+    lanes: Sequence[RunSpec], dataset: Dataset, train: Split, steps: int
+) -> Iterator[Batch]:
+    """Every lane's Poisson batches, step by step; lanes of equal seed and sizes draw equal ones.
+
+    Args:
+        lanes: the runs.
+        dataset: theirs.
+        train: its training split, where batches are to be.
+        steps: how many.
+
+    """
+    return _batches(lanes, dataset, train, steps, "batches", list(range(lanes[0].honest)))
+
+
+def byzantine_batches(
+    lanes: Sequence[RunSpec], dataset: Dataset, train: Split, steps: int
+) -> Iterator[Batch]:
     """Batches of Byzantine workers: worker j draws for itself from a copy of worker j's share.
 
     That is data such as a worker of this run holds, while the honest shares, and with them epsilon,
     stay what they are without an attack.
     """
-    shares = [worker % lanes[0].honest for worker in range(lanes[0].byzantine)]
-    return _batches(lanes, train, steps, "byzantine batches", shares)
+    copied = [worker % lanes[0].honest for worker in range(lanes[0].byzantine)]
+    return _batches(lanes, dataset, train, steps, "byzantine batches", copied)
 
 
 def _batches(
-    lanes: Sequence[RunSpec], train: Split, steps: int, purpose: str, shares: list[int]
+    lanes: Sequence[RunSpec],
+    dataset: Dataset,
+    train: Split,
+    steps: int,
+    purpose: str,
+    workers: list[int],
 ) -> Iterator[Batch]:
+    """Of workers that hold the shares of these honest ones."""
     shared, device = lanes[0], train.labels.device
-    sizes = worker_sizes(len(train), shared.honest)
-    seeds, seed_of = distinct([spec.seed for spec in lanes], device)
-    deals, deal_of = distinct([(spec.seed, spec.heterogeneity) for spec in lanes], device)
-    labels = train.labels.cpu()
-    tables = torch.stack([_deal(labels, sizes, *deal)[shares] for deal in deals]).to(device)
-    streams = [stream(seed, purpose, device) for seed in seeds]
-    drawn_by = torch.tensor([seeds.index(seed) for seed, _ in deals], device=device)
-    drawn = poisson_batches([sizes[share] for share in shares], shared.batch_size, steps, streams)
+    deals, deal_of = distinct([(spec.seed, spec.dealt_by) for spec in lanes], device)
+    dealt = [_shares(dataset, partition, shared.honest, seed) for seed, partition in deals]
+    held = [[share[worker] for worker in workers] for share in dealt]
+    sizes = [tuple(map(len, of_deal)) for of_deal in held]
+    draws, drawn_by = distinct(
+        [(seed, of_deal) for (seed, _), of_deal in zip(deals, sizes, strict=True)], device
+    )
+    streams = [stream(seed, purpose, device) for seed, _ in draws]
+    table = _padded(held).to(device)
+    drawn = poisson_batches([of_draw for _, of_draw in draws], shared.batch_size, steps, streams)
     for slots, present in drawn:
-        examples = tables.gather(-1, slots[drawn_by])[deal_of]
-        yield Batch(train.inputs[examples], train.labels[examples], present[seed_of])
+        examples = table.gather(-1, slots[drawn_by])[deal_of]
+        yield Batch(train.examples(examples), train.labels[examples], present[drawn_by[deal_of]])
 
 
-def _deal(labels: Tensor, sizes: list[int], seed: int, heterogeneity: float) -> Tensor:
-    """Which training examples each worker holds, `(workers, most)`, padded with 0."""
-    table = torch.zeros(len(sizes), max(sizes), dtype=torch.long)
-    for row, indices in zip(table, partition(labels, len(sizes), heterogeneity, seed), strict=True):
-        row[: len(indices)] = indices
+def _padded(held: list[list[Tensor]]) -> Tensor:
+    """Places of examples `(deals, workers, most)`, padded with 0."""
+    most = max(len(share) for of_deal in held for share in of_deal)
+    table = torch.zeros(len(held), len(held[0]), most, dtype=torch.long)
+    for of_deal, rows in zip(held, table, strict=True):
+        for share, row in zip(of_deal, rows, strict=True):
+            row[: len(share)] = share
     return table

@@ -20,23 +20,25 @@ from privrobust.clipping import Batch, ClippedSums, ClippingRule, GradientSum
 from privrobust.errors import PrivRobustWarning, SpecError
 from privrobust.factored import Formed, Gradients, Joined, Use, Zero
 from privrobust.layers import has_rule, layer_gradients
+from privrobust.losses import Loss
 from privrobust.parameters import Layout
 from privrobust.per_sample import PerSample
 
 
-def gradient_sum(model: nn.Module, examples: Tensor, rule: ClippingRule) -> GradientSum:
+def gradient_sum(model: nn.Module, examples: Tensor, rule: ClippingRule, loss: Loss) -> GradientSum:
     """The fastest exact way for this model; warns when that is the slow one.
 
     Args:
         model: any module whose layers treat the examples of a batch independently.
         examples: a few inputs, `(examples, *features)`, to see which way they take through it.
         rule: how gradients are clipped.
+        loss: what they are of.
 
     Raises:
         SpecError: the model has no per-sample gradients.
 
     """
-    exact = PerSample(model, examples, rule)
+    exact = PerSample(model, examples, rule, loss)
     try:
         agreement = Agreement(exact, examples)
     except Exception as error:  # whatever a user's module raises
@@ -44,7 +46,7 @@ def gradient_sum(model: nn.Module, examples: Tensor, rule: ClippingRule) -> Grad
         raise SpecError(f"model: no per-sample gradients ({reason})") from error
     fault = _large_layer_without_rule(model, examples)
     if fault is None:
-        for fast in _fast_ways(model, examples, rule):
+        for fast in _fast_ways(model, examples, rule, loss):
             fault = agreement.fault(fast)
             if fault is None:
                 return fast
@@ -124,15 +126,17 @@ class LayerWise:
         return Zero(traces.examples, device)  # of a layer that is never called
 
 
-def _fast_ways(model: nn.Module, examples: Tensor, rule: ClippingRule) -> Iterator[LayerWise]:
+def _fast_ways(
+    model: nn.Module, examples: Tensor, rule: ClippingRule, loss: Loss
+) -> Iterator[LayerWise]:
     """The fastest first; the second also bears layer outputs that are changed in place."""
     owned = Layout(model).layers
     ruled = [layer for layer in owned if has_rule(model.get_submodule(layer))]
     copied = [name for layer, names in owned.items() for name in names if layer not in ruled]
-    probed = Probed(model, ruled, copied, examples)
+    probed = Probed(model, ruled, copied, examples, loss)
     many = probed if side_by_side(model, examples) else None
     if not copied:
-        yield LayerWise(model, rule, Direct(model, ruled), many)
+        yield LayerWise(model, rule, Direct(model, ruled, loss), many)
     yield LayerWise(model, rule, probed, many)
 
 

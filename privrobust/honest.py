@@ -3,6 +3,7 @@
 All lanes share the noise law and the unit of privacy; b, C and the seed may differ.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from privrobust.aggregators import get_aggregator
 from privrobust.clipping import CLIPPING_RULES, Batch, Flat, clip_vectors
 from privrobust.gradients import gradient_sum
+from privrobust.losses import LOSSES
 from privrobust.parameters import Layout
 from privrobust.perturbation import NOISE_LAWS, Draws, chances, noisy_signs
 from privrobust.sampling import distinct, stream
@@ -31,7 +33,7 @@ class Clipping:
         self._rule = CLIPPING_RULES[shared.clipping](order)
         self._of_workers = shared.unit == "worker"
         of_examples = Flat(order) if self._of_workers else self._rule
-        self._gradients = gradient_sum(model, examples, of_examples)
+        self._gradients = gradient_sum(model, examples, of_examples, LOSSES[shared.loss])
         self._layers = Layout(model).layer_sizes
         self._batch_size = shared.batch_size
         self._norms = column(lanes, lambda spec: spec.clip_norm or torch.inf, device).flatten()
@@ -157,7 +159,41 @@ class Perturbation:
 
 
 def _sends_signs(spec: RunSpec) -> bool:
-    return get_aggregator(spec.aggregator, spec.byzantine).message == "sign"
+    """Of the noisy vector itself, not of a momentum that it enters."""
+    rule = get_aggregator(spec.aggregator, spec.byzantine)
+    return rule.message == "sign" and not spec.worker_momentum
+
+
+class Momentum:
+    """What workers keep of their noisy vectors, `m <- beta m + (1 - beta) g` from 0.
+
+    (Karimireddy, He, Jaggi 2021, equation 4.) It is made of what was already perturbed: free of
+    privacy cost.
+    """
+
+    def __init__(self, lanes: Sequence[RunSpec], device: torch.device) -> None:
+        self._beta = column(lanes, lambda spec: spec.worker_momentum, device).unsqueeze(-1)
+        self._kept = self._beta.new_zeros(())
+
+    def __call__(self, noisy: Tensor) -> Tensor:
+        """What they send, `(lanes, workers, dim)`."""
+        if not bool(self._beta.any()):
+            return noisy
+        self._kept = torch.lerp(noisy, self._kept.expand_as(noisy), self._beta)
+        return self._kept
+
+
+def noise_std(lanes: Sequence[RunSpec], device: torch.device) -> Tensor:
+    """Of each coordinate that workers send, `(lanes, 1, 1)`: what is public of the noise.
+
+    With momentum it is that of `(1 - beta) sum_k beta^k xi_k`, which the first steps approach.
+    """
+
+    def of_lane(spec: RunSpec) -> float:
+        kept = (1 - spec.worker_momentum) / (1 + spec.worker_momentum)
+        return spec.noise_scale * NOISE_LAWS[spec.noise].std * math.sqrt(kept)
+
+    return column(lanes, of_lane, device).unsqueeze(-1)
 
 
 def column(

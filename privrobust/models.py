@@ -1,37 +1,45 @@
-"""Models by name: plain torch modules from (features, classes)."""
+"""Models by name, and what may be trained: modules that treat examples one by one."""
 
+import inspect
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from privrobust import architectures
 from privrobust.data import Dataset
 from privrobust.errors import SpecError
+from privrobust.layers import has_rule
 from privrobust.plugins import find
 from privrobust.sampling import stream
 
-
-def logistic(features: int, classes: int) -> nn.Module:
-    """Multinomial logistic regression."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(features, classes))
-
-
-def mlp(features: int, classes: int) -> nn.Module:
-    """One hidden layer of 100 rectified units."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(features, 100), nn.ReLU(), nn.Linear(100, classes))
-
-
 EXAMPLES = 16  # to look at what a module does with a batch
 
-Factory = Callable[[int, int], nn.Module]
-"""Makes a module from the count of features and of classes."""
+Factory = Callable[[torch.Size, int], nn.Module]
+"""Makes a module for the shape of one example and the number of classes."""
 
-_MODELS: dict[str, Factory] = {"logistic": logistic, "mlp": mlp}
+_MODELS: dict[str, Factory] = {
+    "bounded_logistic": architectures.bounded_logistic,
+    "cnn_byzfl": architectures.cnn_byzfl,
+    "cnn_opacus": architectures.cnn_opacus,
+    "lenet": architectures.lenet,
+    "logistic": architectures.logistic,
+    "mlp": architectures.mlp,
+    "resnet18": architectures.resnet18,
+}
 
 
 def available_models() -> list[str]:
     """Names that a spec may use."""
     return sorted(_MODELS)
+
+
+def list_models() -> list[str]:
+    """What `privrobust list models` shows: a name, and the first line of its docstring."""
+    return [
+        f"{name}\n    {(inspect.getdoc(factory) or '').split(chr(10))[0]}"
+        for name, factory in sorted(_MODELS.items())
+    ]
 
 
 def register_model(name: str, factory: Factory) -> None:
@@ -46,8 +54,8 @@ def build_model(name: str, dataset: Dataset, seed: int) -> nn.Module:
     """The model of that name, its parameters drawn from the seed's own stream.
 
     Args:
-        name: a known name, or `package.module:factory`, a callable `(features, classes)` that
-            returns a torch module.
+        name: a known name, or `package.module:factory`, a callable `(shape, classes)` that
+            returns a torch module for examples of that shape.
         dataset: what it is to learn.
         seed: the run's seed; equal seeds give equal parameters.
 
@@ -56,15 +64,17 @@ def build_model(name: str, dataset: Dataset, seed: int) -> nn.Module:
 
     """
     factory = find("model", name, _MODELS)
-    features, classes = dataset.features, dataset.classes
+    shape, classes = dataset.shape, dataset.classes
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, "parameters").initial_seed())
         try:
-            model = factory(features, classes)
+            model = factory(shape, classes)
+        except SpecError:
+            raise
         except Exception as error:  # whatever a user's factory raises
             raise SpecError(
-                f"model: {name!r} failed for {features} features and {classes} classes "
-                f"({type(error).__name__}: {error}); accepted: (features, classes) to a module"
+                f"model: {name!r} failed for examples of shape {tuple(shape)} and {classes} "
+                f"classes ({type(error).__name__}: {error}); accepted: (shape, classes) to a module"
             ) from error
     if not isinstance(model, nn.Module):
         raise SpecError(f"model: {name!r} made a {type(model).__name__}, not a torch.nn.Module")
@@ -96,11 +106,8 @@ def _refuse_unsound(name: str, model: nn.Module) -> None:
     """Refuse layers that mix examples or draw numbers that no seed controls, and frozen ones."""
     for path, layer in model.named_modules():
         kind = type(layer).__name__
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            raise SpecError(
-                f"model: layer {path!r} of {name!r} is {kind}, which mixes the examples of a "
-                "batch, so that no per-sample gradient exists; use torch.nn.GroupNorm instead"
-            )
+        if objection := _objection(layer):
+            raise SpecError(f"model: layer {path!r} of {name!r} is {kind}: {objection}")
         if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0:
             raise SpecError(
                 f"model: layer {path!r} of {name!r} is {kind}, whose draws no seed of a run "
@@ -113,9 +120,36 @@ def _refuse_unsound(name: str, model: nn.Module) -> None:
         raise SpecError(f"model: parameter {frozen[0]!r} of {name!r} is frozen; all are trained")
 
 
+# opacus refuses these because its hooks do not see into them, not because a private gradient does
+# not exist: ours are differentiated example by example.
+_SEEN_INTO = (nn.RNNBase, nn.MultiheadAttention)
+
+_REMEDIES = {
+    nn.modules.batchnorm._BatchNorm: "use torch.nn.GroupNorm instead",
+    nn.modules.instancenorm._InstanceNorm: "set track_running_stats=False",
+}
+
+
+def _objection(layer: nn.Module) -> str | None:
+    """Why opacus's ModuleValidator would not have this layer trained privately, and what to do."""
+    if has_rule(layer) or isinstance(layer, _SEEN_INTO):
+        return None
+    if not list(layer.parameters(recurse=False)) + list(layer.buffers(recurse=False)):
+        return None
+    from opacus.validators import ModuleValidator  # which takes seconds to import
+
+    judges = [ModuleValidator.VALIDATORS.get(kind) for kind in type(layer).__mro__]
+    problems = [problem for judge in judges if judge for problem in judge(layer)]
+    if not problems:
+        return None
+    reason = " ".join(str(problems[0]).split()).split(". ")[0]
+    remedies = [text for kind, text in _REMEDIES.items() if isinstance(layer, kind)]
+    return "; ".join([reason, *remedies])
+
+
 def _refuse_mixing(name: str, model: nn.Module, dataset: Dataset) -> None:
     """Refuse a module whose outputs have the wrong shape, or depend on company or on chance."""
-    examples = dataset.train.inputs[:EXAMPLES]
+    examples = dataset.train.examples(slice(EXAMPLES))
     with torch.no_grad():
         try:
             together = model(examples)

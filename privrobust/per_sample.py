@@ -9,10 +9,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
-from torch.nn.functional import cross_entropy
 
 from privrobust.clipping import Batch, ClippedSums, ClippingRule
 from privrobust.factored import vector_norms
+from privrobust.losses import Loss
 from privrobust.parameters import Layout
 
 # Numbers in the gradients held at a time (256 MiB).
@@ -22,13 +22,14 @@ _HELD = 1 << 26
 class PerSample:
     """For any model: gradients of a few examples at a time, of one worker of one lane."""
 
-    def __init__(self, model: nn.Module, examples: Tensor, rule: ClippingRule) -> None:
+    def __init__(self, model: nn.Module, examples: Tensor, rule: ClippingRule, loss: Loss) -> None:
         self.model = model
+        self._loss = loss
         self._rule = rule
         self._layout = Layout(model)
         self._sizes = self._layout.layer_sizes
         self._step = max(1, _HELD // sum(self._sizes))
-        self._gradients: Callable[..., Tensor] = vmap(grad(self._loss), in_dims=(None, 0, 0))
+        self._gradients: Callable[..., Tensor] = vmap(grad(self._value), in_dims=(None, 0, 0))
         try:
             start = nn.utils.parameters_to_vector(model.parameters()).detach()
             self._gradients(start, examples, examples.new_zeros(len(examples), dtype=torch.long))
@@ -69,10 +70,10 @@ class PerSample:
         gradients: list[Tensor] = []
         for example, label in zip(inputs, labels, strict=True):
             start = parameters.detach().requires_grad_()
-            gradients += torch.autograd.grad(self._loss(start, example, label), start)
+            gradients += torch.autograd.grad(self._value(start, example, label), start)
         return torch.stack(gradients)
 
-    def _loss(self, parameters: Tensor, example: Tensor, label: Tensor) -> Tensor:
+    def _value(self, parameters: Tensor, example: Tensor, label: Tensor) -> Tensor:
         named = self._layout.unflatten(parameters)
         scores: Tensor = functional_call(self.model, named, (example.unsqueeze(0),))
-        return cross_entropy(scores, label.unsqueeze(0))
+        return self._loss.values(scores, label.unsqueeze(0)).squeeze(0)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from privrobust.accountants import Release, Spent, max_steps, spend
-from privrobust.data import get_dataset, worker_sizes
+from privrobust.dealing import shares
 from privrobust.errors import PrivRobustWarning, SpecError
 from privrobust.spec import RunSpec
 
@@ -26,13 +26,25 @@ def releases(spec: RunSpec) -> list[Release]:
             would hold none.
 
     """
-    sizes = worker_sizes(len(get_dataset(spec.dataset).train), spec.honest)
-    if spec.batch_size > min(sizes):
+    sizes = [len(share) for share in shares(spec)]
+    least = min(sizes)
+    if spec.batch_size > least:
         raise SpecError(
-            f"batch_size: {spec.batch_size:g} is more than the {min(sizes)} examples of an honest "
-            f"worker (sampling rate above 1); accepted: at most {min(sizes)}"
+            f"batch_size: {spec.batch_size:g} is more than the {least} examples of honest worker "
+            f"{sizes.index(least)} (sampling rate above 1); accepted: at most {least}, or a "
+            "partition that deals it more"
         )
     return [_release(spec, size) for size in sizes]
+
+
+def _largest(spec: RunSpec) -> Release:
+    """That of the worker with the least data, who spends the most.
+
+    A higher sampling rate never spends less: sampling at q' < q is sampling at q and thinning, so
+    the output is a mixture of what q gives and of what nothing gives, and hockey-stick divergences
+    are convex. Composition keeps that order (Zhu, Dong, Wang 2022).
+    """
+    return min(releases(spec), key=lambda release: release.dataset_size or 0)
 
 
 def _release(spec: RunSpec, examples: int) -> Release:
@@ -64,12 +76,12 @@ def steps_within_budget(spec: RunSpec) -> int:
     steps = spec.steps
     if spec.max_epsilon is None:
         return steps
-    for release in set(releases(spec)):
-        if release.not_private_reason:
-            raise SpecError(f"max_epsilon: {spec.max_epsilon:g}: {release.not_private_reason}")
-        if _spend(release, spec.delta, spec.accountant).epsilon > spec.max_epsilon:
-            steps = min(steps, _steps_allowed(spec, replace(release, steps=1)))
-    return steps
+    release = _largest(spec)
+    if release.not_private_reason:
+        raise SpecError(f"max_epsilon: {spec.max_epsilon:g}: {release.not_private_reason}")
+    if _spend(release, spec.delta, spec.accountant).epsilon <= spec.max_epsilon:
+        return steps
+    return min(steps, _steps_allowed(spec, replace(release, steps=1)))
 
 
 def _steps_allowed(spec: RunSpec, release: Release) -> int:
@@ -107,5 +119,11 @@ def warn_of_large_delta(spec: RunSpec) -> None:
 
 
 def spent(spec: RunSpec) -> Spent:
-    """The run's (epsilon, delta) and who vouches for it: the most that any honest worker spends."""
-    return max(spent_by_worker(spec), key=lambda worker: worker.epsilon)
+    """The run's (epsilon, delta) and who vouches for it: the most that any honest worker spends.
+
+    Raises:
+        SpecError: as `releases`, or the accountant does not support them.
+
+    """
+    release = replace(_largest(spec), steps=steps_within_budget(spec))
+    return _spend(release, spec.delta, spec.accountant)

@@ -39,30 +39,41 @@ def distinct(values: Sequence[T], device: torch.device) -> tuple[list[T], Tensor
 
 
 def poisson_batches(
-    sizes: Sequence[int], batch_size: float, steps: int, generators: Sequence[torch.Generator]
+    sizes: Sequence[Sequence[int]],
+    batch_size: float,
+    steps: int,
+    generators: Sequence[torch.Generator],
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Poisson batches of all workers in every stream, a step at a time.
 
-    Worker i holds examples `0 .. sizes[i]-1`; each joins its batch independently with probability
-    `batch_size / sizes[i]`. Uniform numbers are doubles: a float32's 2^-24 grid would shift q.
+    Worker i of a stream holds examples `0 .. sizes[stream][i]-1`; each joins its batch
+    independently with probability `batch_size / sizes[stream][i]`. Uniform numbers are doubles: a
+    float32's 2^-24 grid would shift q.
 
     Yields:
         `slots`, shape `(streams, workers, pad)`: which of its examples each worker draws, padded
         with 0; `present`, the same shape: False where padded. A batch may be empty.
 
     """
-    workers, most = len(sizes), max(sizes)
     device = generators[0].device
-    held_by = torch.tensor(sizes, device=device).unsqueeze(-1)
-    rate = (torch.arange(most, device=device) < held_by) * (batch_size / held_by.double())
-    chunk = max(1, _DRAWS // (len(generators) * workers * most))
+    rates = [_rates(of_stream, batch_size).to(device) for of_stream in sizes]
+    chunk = max(1, _DRAWS // sum(rate.numel() for rate in rates))
+    shape = (len(rates), len(sizes[0]), max(map(max, sizes)))
     for start in range(0, steps, chunk):
-        shape = (min(chunk, steps - start), workers, most)
-        uniform = [
-            torch.rand(shape, dtype=torch.float64, generator=generator, device=device)
-            for generator in generators
-        ]
-        yield from _pack(torch.stack([u < rate for u in uniform], dim=1))
+        count = min(chunk, steps - start)
+        drawn = torch.zeros(count, *shape, dtype=torch.bool, device=device)
+        for stream, (rate, generator) in enumerate(zip(rates, generators, strict=True)):
+            uniform = torch.rand(
+                count, *rate.shape, dtype=torch.float64, generator=generator, device=device
+            )
+            drawn[:, stream, :, : rate.shape[-1]] = uniform < rate
+        yield from _pack(drawn)
+
+
+def _rates(sizes: Sequence[int], batch_size: float) -> Tensor:
+    """How likely each example is to join, `(workers, most)`: 0 where a worker holds fewer."""
+    held_by = torch.tensor(sizes).unsqueeze(-1)
+    return (torch.arange(max(sizes)) < held_by) * (batch_size / held_by.double())
 
 
 def _pack(drawn: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

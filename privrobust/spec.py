@@ -24,15 +24,18 @@ from privrobust.accountants import get_accountant
 from privrobust.aggregators import canonical, get_aggregator
 from privrobust.attacks import Attack, Setting, get_attack
 from privrobust.configured import parse, settings, written
-from privrobust.data import check_name
+from privrobust.data import canonical_dataset
 from privrobust.errors import SpecError, unknown_name
+from privrobust.losses import LOSSES
+from privrobust.partitions import Partition, Similarity, canonical_partition, get_partition
+from privrobust.schedules import canonical_schedule
 
 # Training computes in float32 and accounting in float64: what is accounted must exist in both.
 _SMALLEST, _LARGEST = 1e-30, 1e30
 _MOST_WORKERS = 10_000
 
 # Part of every key: raise it when a change makes the same spec give other numbers.
-_RESULTS_VERSION = 3
+_RESULTS_VERSION = 4
 
 
 class AttackSpec(BaseModel):
@@ -66,7 +69,7 @@ def _read_attack(value: Any) -> Any:
     return value
 
 
-def _read_aggregator(value: Any) -> Any:
+def _read_named(value: Any) -> Any:
     """`krum(f=2)` and `{name: krum, f: 2}` both name a rule."""
     if isinstance(value, dict) and isinstance(value.get("name"), str):
         return written(value["name"], {key: value[key] for key in value if key != "name"})
@@ -83,16 +86,21 @@ class RunSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    dataset: str = "digits"
+    dataset: Annotated[str, BeforeValidator(_read_named)] = "digits"
+    data_dir: str | None = None
+    """The folder of files; else that of PRIVROBUST_DATA. Not part of what the run is: `key`."""
     model: str = "logistic"
+    loss: str = "cross_entropy"
+    partition: Annotated[str, BeforeValidator(_read_named)] = "similarity"
+    """How the training data is dealt: `dirichlet(alpha=0.1)`, `labels(k=2)`, `groups`, ..."""
     heterogeneity: float = Field(0.0, ge=0, le=1)
-    """Share of the training data sorted by label before it is dealt: 0 is iid."""
+    """Of partition `similarity`, the share sorted by label before it is dealt: 0 is iid."""
     honest: int = Field(10, ge=1, le=_MOST_WORKERS)
     """h; the training data is dealt to them. A spec may give `workers` = h + f instead."""
     byzantine: int = Field(0, ge=0, le=_MOST_WORKERS)
     """f"""
     attack: Annotated[AttackSpec | None, BeforeValidator(_read_attack)] = None
-    aggregator: Annotated[str, BeforeValidator(_read_aggregator)] = "median"
+    aggregator: Annotated[str, BeforeValidator(_read_named)] = "median"
     """A rule, after pre-aggregators if any: `median`, `krum(f=2)`, `arc + nnm + trimmed_mean`."""
     noise: Literal["gaussian", "laplace"] = "gaussian"
     noise_scale: float = Field(0.0, ge=0)
@@ -112,8 +120,16 @@ class RunSpec(BaseModel):
     steps: int = Field(300, ge=1)
     """T"""
     learning_rate: float = Field(0.5, gt=0)
+    schedule: Annotated[str, BeforeValidator(_read_named)] = "constant"
+    """What the learning rate is multiplied with: `cosine`, `linear(final=0.1)`, `drops`, ..."""
+    warmup_steps: int = Field(0, ge=0)
+    """Steps in which the learning rate rises in a straight line, before the schedule."""
     momentum: float = Field(0.0, ge=0, lt=1)
     """Heavy-ball momentum at the server, on the aggregate."""
+    worker_momentum: float = Field(0.0, ge=0, lt=1)
+    """beta of `m <- beta m + (1 - beta) g`: what workers send of their noisy gradients g."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Times the parameters, added to the aggregate."""
     seed: int = Field(0, ge=0, lt=2**63)
     delta: float = Field(1e-5, gt=0, lt=1)
     accountant: str = "auto"
@@ -142,7 +158,7 @@ class RunSpec(BaseModel):
     @property
     def key(self) -> str:
         """A name for this run's result: equal specs have equal keys, on whatever device."""
-        settings = self.model_dump(mode="json", exclude={"device"})
+        settings = self.model_dump(mode="json", exclude={"device", "data_dir"})
         canonical = json.dumps([_RESULTS_VERSION, settings], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
@@ -167,11 +183,34 @@ class RunSpec(BaseModel):
             )
         return {**rest, "honest": workers - byzantine}
 
+    @property
+    def dealt_by(self) -> Partition:
+        """The partition of the training data."""
+        if self.partition == "similarity":
+            return Similarity(self.heterogeneity)
+        return get_partition(self.partition)
+
     @field_validator("dataset")
     @classmethod
     def _known_dataset(cls, name: str) -> str:
-        check_name(name)
+        return canonical_dataset(name)
+
+    @field_validator("loss")
+    @classmethod
+    def _known_loss(cls, name: str) -> str:
+        if name not in LOSSES:
+            raise unknown_name("loss", name, LOSSES)
         return name
+
+    @field_validator("partition")
+    @classmethod
+    def _known_partition(cls, name: str) -> str:
+        return canonical_partition(name)
+
+    @field_validator("schedule")
+    @classmethod
+    def _known_schedule(cls, name: str) -> str:
+        return canonical_schedule(name)
 
     @field_validator("aggregator")
     @classmethod
@@ -205,6 +244,11 @@ class RunSpec(BaseModel):
                 f"worker_sampling_rate: {self.worker_sampling_rate:g} needs unit: worker; "
                 "with unit: example every worker takes part in every step"
             )
+        self._read_heterogeneity()
+        if self.warmup_steps >= self.steps:
+            raise SpecError(
+                f"warmup_steps: {self.warmup_steps} of {self.steps} steps; accepted: fewer"
+            )
         if self.byzantine and self.attack is None:
             raise SpecError(f"attack: needed when byzantine is {self.byzantine}")
         named = self.attack.canonical() if self.attack else None
@@ -213,6 +257,19 @@ class RunSpec(BaseModel):
         attack = str(self.attack) if self.attack else None
         _meet(self.aggregator, attack, self.honest, self.byzantine)
         return self
+
+    def _read_heterogeneity(self) -> None:
+        """`similarity(heterogeneity=0.5)` is kept as the number, for equal keys."""
+        named = get_partition(self.partition)
+        is_similarity = isinstance(named, Similarity)
+        if self.heterogeneity and not (is_similarity and named == Similarity()):
+            raise SpecError(
+                f"heterogeneity: {self.heterogeneity:g} with partition {self.partition}; "
+                "accepted: one of them (heterogeneity is that of partition: similarity)"
+            )
+        if is_similarity and named != Similarity():
+            object.__setattr__(self, "heterogeneity", named.heterogeneity)
+            object.__setattr__(self, "partition", "similarity")
 
 
 @lru_cache(maxsize=1024)

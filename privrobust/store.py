@@ -1,5 +1,6 @@
 """The results store: one SQLite file, one row a finished run, one row an evaluation."""
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -34,8 +35,11 @@ _RUNS = Table(
     Column("key", String, primary_key=True),
     Column("spec", JSON, nullable=False),
     Column("accuracy", Float),
-    Column("loss", Float),
+    Column("final_loss", Float),
     Column("kappa", Float),
+    Column("calibration_error", Float),
+    Column("accuracy_by_class", JSON),
+    Column("accuracy_by_worker", JSON),
     Column("steps_taken", Integer, nullable=False),
     Column("diverged", Boolean, nullable=False),
     Column("failure", String),
@@ -127,8 +131,11 @@ def _row(result: RunResult) -> dict[str, object]:
         "key": result.spec.key,
         "spec": result.spec.model_dump(mode="json"),
         "accuracy": None if result.failure else result.accuracy,
-        "loss": None if result.failure else result.loss,
+        "final_loss": None if result.failure else result.loss,
         "kappa": None if result.failure else result.kappa,
+        "calibration_error": None if result.failure else result.calibration_error,
+        "accuracy_by_class": None if result.failure else _numbers(result.accuracy_by_class),
+        "accuracy_by_worker": None if result.failure else _numbers(result.accuracy_by_worker),
         "steps_taken": result.steps,
         "diverged": result.diverged,
         "failure": result.failure,
@@ -137,3 +144,8 @@ def _row(result: RunResult) -> dict[str, object]:
         "is_upper_bound": result.spent.is_upper_bound,
         "not_private": result.spent.reason,
     }
+
+
+def _numbers(values: pd.Series) -> list[float | None]:
+    """As JSON has them, which knows no NaN."""
+    return [None if math.isnan(value) else float(value) for value in values]

@@ -14,6 +14,7 @@ from privrobust.clipping import Flat
 from privrobust.data import get_dataset
 from privrobust.devices import resolve_device
 from privrobust.gradients import gradient_sum
+from privrobust.losses import LOSSES
 from privrobust.models import EXAMPLES, initial_parameters
 from privrobust.privacy import spent, steps_within_budget, warn_of_large_delta
 from privrobust.spec import RunSpec
@@ -40,10 +41,11 @@ def check(runs: Sequence[RunSpec]) -> None:
         resolve_device(run.device)
         spent(run)
         warn_of_large_delta(run)
-    for name, model in sorted({(run.dataset, run.model) for run in runs}):
-        dataset = get_dataset(name)
+    tasks = dict.fromkeys((run.dataset, run.data_dir, run.model, run.loss) for run in runs)
+    for name, data_dir, model, loss in tasks:
+        dataset = get_dataset(name, data_dir)
         module, _ = initial_parameters(model, dataset, seeds=(0, 1))
-        gradient_sum(module, dataset.train.inputs[:EXAMPLES], Flat())
+        gradient_sum(module, dataset.train.examples(slice(EXAMPLES)), Flat(), LOSSES[loss])
 
 
 def run_sweep(runs: Sequence[RunSpec], store: Store, console: Console) -> None:
@@ -77,12 +79,12 @@ def _batches(runs: Sequence[RunSpec]) -> Iterator[list[RunSpec]]:
 
 def _lanes(run: RunSpec) -> int:
     """How many lanes like this run train side by side: as many as `_NUMBERS` allows, or one."""
-    dataset = get_dataset(run.dataset)
+    dataset = get_dataset(run.dataset, run.data_dir)
     model, parameters = initial_parameters(run.model, dataset, seeds=(0,))
-    example = dataset.train.inputs[:1]
+    example = dataset.train.examples(slice(1))
     messages = run.workers * parameters.numel()
     examples = run.honest * 2 * math.ceil(run.batch_size)  # a Poisson batch may be twice as large
-    held = dataset.features
+    held = dataset.shape.numel()
     if side_by_side(model, example):
         held = max(held, activations(model, example))
     of_lane = max(messages, examples * held)

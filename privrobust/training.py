@@ -4,18 +4,23 @@ The loop in `train_lanes` is the algorithm. Many runs that share shapes train as
 parameters are `(lanes, dim)`, messages `(lanes, workers, dim)`, and a single run is one lane.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 
+import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from privrobust.byzantine import Server, rule_key
 from privrobust.data import get_dataset
 from privrobust.dealing import honest_batches
+from privrobust.descent import Descent
 from privrobust.devices import in_full_precision, resolve_device
 from privrobust.errors import PrivRobustError
-from privrobust.honest import Clipping, Perturbation, column
+from privrobust.honest import Clipping, Momentum, Perturbation
+from privrobust.losses import LOSSES
 from privrobust.measures import Measures, measure
 from privrobust.memory import keep_freed_memory
 from privrobust.metrics import Evaluation, Evaluator, RunResult
@@ -48,7 +53,9 @@ def lane_shape(spec: RunSpec) -> tuple[object, ...]:
     return (
         spec.device,
         spec.dataset,
+        spec.data_dir,
         spec.model,
+        spec.loss,
         spec.honest,
         spec.batch_size,
         steps_within_budget(spec),
@@ -86,30 +93,31 @@ def train_lanes(
     shared = lanes[0]
     steps = steps_within_budget(shared)
     device = resolve_device(shared.device)
-    dataset = get_dataset(shared.dataset)
+    dataset = get_dataset(shared.dataset, shared.data_dir)
     train = dataset.train.to(device)
     held_out = dataset.held_out(shared.evaluate_on).to(device)
     seeds, seed_of = distinct([spec.seed for spec in lanes], device)
     model, starts = initial_parameters(shared.model, dataset, seeds)
     model, parameters = deepcopy(model).to(device), starts.to(device)[seed_of]
-    evaluate = Evaluator(model, held_out)
-    clip = Clipping(lanes, model, train.inputs[:EXAMPLES])
+    evaluate = Evaluator(model, held_out, LOSSES[shared.loss])
+    clip = Clipping(lanes, model, train.examples(slice(EXAMPLES)))
     perturb = Perturbation(lanes, (shared.honest, parameters.shape[-1]), device)
+    remember = Momentum(lanes, device)
     attack_and_aggregate = Server(lanes, model, dataset, train, steps)
-    learning_rate = column(lanes, lambda spec: spec.learning_rate, device)
-    momentum = column(lanes, lambda spec: spec.momentum, device)
-    velocity = torch.zeros_like(parameters)
+    descend = Descent(lanes, parameters, steps)
     update = torch.full_like(parameters, torch.nan)
     records: dict[int, Record] = {}
+    last: deque[Tensor] = deque(maxlen=max(spec.final_evaluations for spec in lanes))
 
-    for step, batch in enumerate(honest_batches(lanes, train, steps), start=1):
-        honest = perturb(clip(step, parameters, batch))
+    for step, batch in enumerate(honest_batches(lanes, dataset, train, steps), start=1):
+        honest = remember(perturb(clip(step, parameters, batch)))
         previous = update
         update, messages = attack_and_aggregate(honest, parameters)
-        velocity = velocity.mul_(momentum).add_(update)
-        parameters = parameters - learning_rate * velocity
+        parameters = descend(step, parameters, update)
         if step % shared.evaluate_every == 0 or step == steps:
-            records[step] = evaluate(parameters), measure(messages, update, previous)
+            means, correct = evaluate(parameters)
+            records[step] = means, measure(messages, update, previous)
+            last.append(correct)
         on_step()
         if clip.bound.broken_by_all():
             break
@@ -119,6 +127,7 @@ def train_lanes(
             spec=lanes[lane],
             spent=budgets[lane],
             history=_history(records, lane),
+            correct=_shares(list(last), lane, lanes[lane].final_evaluations, len(held_out)),
             steps=steps,
         )
         for lane, place in enumerate(places)
@@ -135,3 +144,10 @@ def _history(records: dict[int, Record], lane: int) -> pd.DataFrame:
         for step, parts in records.items()
     ]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _shares(last: list[Tensor], lane: int, evaluations: int, examples: int) -> np.ndarray:
+    """Of the last evaluations, how many found each example's class, `(examples,)`."""
+    if not last:  # ended before the first
+        return np.full(examples, np.nan)
+    return np.mean([correct[lane].numpy() for correct in last[-evaluations:]], axis=0)

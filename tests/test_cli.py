@@ -84,6 +84,7 @@ def test_a_model_beside_the_spec_and_a_warning_on_one_line(tmp_path, sweep):
     (tmp_path / "mine.py").write_text(
         "from torch import nn\n"
         "class Mine(nn.Linear):\n"
+        "    def __init__(self, shape, classes): super().__init__(*shape, classes)\n"
         "    def forward(self, x): return super().forward(x)\n"
     )
     code, _, err = outcome(privrobust("run", sweep(clip_norm="model: mine:Mine"), cwd=tmp_path))

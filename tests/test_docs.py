@@ -10,9 +10,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from privrobust import RunSpec, data, models, train
+from privrobust import RunSpec, models, train
 from privrobust.attacks import available_attacks, get_attack
 from privrobust.cli import app
+from privrobust.data import registry
 from privrobust.errors import SpecError
 from privrobust.store import Store
 
@@ -109,8 +110,7 @@ def test_docstring_examples(name):
 
 
 def test_the_page_on_own_data_and_models_runs(monkeypatch):
-    monkeypatch.setattr(data, "_DATASETS", dict(data._DATASETS))
-    monkeypatch.setattr(data, "_loaded", dict(data._loaded))
+    monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
     monkeypatch.setattr(models, "_MODELS", dict(models._MODELS))
     page = (ROOT / "docs" / "bring_your_own.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)

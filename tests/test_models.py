@@ -11,51 +11,56 @@ SMALL = Dataset.from_tensors(
 )
 
 
-def batch_norm(features, classes):
-    return nn.Sequential(nn.Linear(features, 8), nn.BatchNorm1d(8), nn.Linear(8, classes))
+def batch_norm(shape, classes):
+    return nn.Sequential(nn.Linear(*shape, 8), nn.BatchNorm1d(8), nn.Linear(8, classes))
 
 
-def dropout(features, classes):
-    return nn.Sequential(nn.Dropout(0.5), nn.Linear(features, classes))
+def dropout(shape, classes):
+    return nn.Sequential(nn.Dropout(0.5), nn.Linear(*shape, classes))
 
 
-def frozen(features, classes):
-    return nn.Linear(features, classes).requires_grad_(False)
+def frozen(shape, classes):
+    return nn.Linear(*shape, classes).requires_grad_(False)
 
 
-def constant(features, classes):
+def constant(shape, classes):
     return nn.Flatten()
 
 
-class Centred(nn.Linear):
+class OnShape(nn.Linear):
+    def __init__(self, shape, classes):
+        super().__init__(*shape, classes)
+
+
+class Centred(OnShape):
     def forward(self, x):
         return super().forward(x - x.mean(0))
 
 
-class CentredInLargeBatches(nn.Linear):
+class CentredInLargeBatches(OnShape):
     def forward(self, x):
         return super().forward(x - x.mean(0) if len(x) > 2 else x)
 
 
-class Unbatched(nn.Linear):
+class Unbatched(OnShape):
     def forward(self, x):
         return super().forward(x).unsqueeze(-1)
 
 
-class RandomBuffer(nn.Linear):
-    def __init__(self, features, classes):
-        super().__init__(features, classes)
-        self.register_buffer("mask", torch.rand(features))
+class RandomBuffer(OnShape):
+    def __init__(self, shape, classes):
+        super().__init__(shape, classes)
+        self.register_buffer("mask", torch.rand(shape))
 
     def forward(self, x):
         return super().forward(x * self.mask)
 
 
-def broken(features, classes):
+def broken(shape, classes):
     raise RuntimeError("no weights found")
 
 
-def number(features, classes):
+def number(shape, classes):
     return 7
 
 
@@ -71,7 +76,7 @@ def test_buffers_that_depend_on_the_seed_are_refused():
         ("os:", "unknown name 'os:'"),
         (".foo:bar", "cannot import"),
         ("os:sep", "is a str, not callable"),
-        ("os:getcwd", r"failed for 6 features and 3 classes \(TypeError"),
+        ("os:getcwd", r"failed for examples of shape \(6,\) and 3 classes \(TypeError"),
     ],
 )
 def test_names_that_are_no_factory_are_refused(name, message):
@@ -84,9 +89,12 @@ def test_names_that_are_no_factory_are_refused(name, message):
     [
         ("CentredInLargeBatches", "depends on the other examples of its batch"),
         ("Unbatched", r"maps \(16, 6\) to \(16, 3, 1\); accepted: to \(16, 3\)"),
-        ("broken", r"failed for 6 .* \(RuntimeError: no weights found\)"),
+        ("broken", r"failed for .*\(6,\) .* \(RuntimeError: no weights found\)"),
         ("number", "made a int, not a torch.nn.Module"),
-        ("batch_norm", r"layer '1' .* is BatchNorm1d, which mixes .* use torch.nn.GroupNorm"),
+        (
+            "batch_norm",
+            r"layer '1' .* is BatchNorm1d: BatchNorm cannot .* use torch.nn.GroupNorm instead",
+        ),
         ("dropout", r"layer '0' .* is Dropout, whose draws no seed"),
         ("frozen", "parameter 'weight' .* is frozen"),
         ("constant", "has no parameters to train"),

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from privrobust import RunSpec, data, models, train
-from privrobust.data import Dataset, Split, get_dataset, register_dataset
+from privrobust import RunSpec, models, train
+from privrobust.data import Dataset, Split, get_dataset, register_dataset, registry
 from privrobust.devices import resolve_device
 from privrobust.errors import SpecError
 from privrobust.models import register_model
@@ -18,8 +18,8 @@ SHORT = {"clip_norm": 1.0, "honest": 3, "batch_size": 16, "steps": 20, "evaluate
 @pytest.fixture(autouse=True)
 def forget(monkeypatch):
     """What a test registers is gone after it."""
-    monkeypatch.setattr(data, "_DATASETS", dict(data._DATASETS))
-    monkeypatch.setattr(data, "_loaded", dict(data._loaded))
+    monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
+    monkeypatch.setattr(registry, "_loaded", dict(registry._loaded))
     monkeypatch.setattr(models, "_MODELS", dict(models._MODELS))
 
 
@@ -32,7 +32,7 @@ def sentences(name="sentences"):
 
 
 class Pooled(nn.Module):
-    def __init__(self, features, classes):
+    def __init__(self, shape, classes):
         super().__init__()
         self.words, self.head = nn.Embedding(20, 8), nn.Linear(8, classes)
 
@@ -49,7 +49,7 @@ def images(name="images"):
     return Dataset.from_tensors(name, pixels, labels)
 
 
-def convolutional(features, classes):
+def convolutional(shape, classes):
     return nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten(),
         nn.Linear(144, classes),
@@ -57,7 +57,7 @@ def convolutional(features, classes):
 
 
 class Recurrent(nn.Module):
-    def __init__(self, features, classes):
+    def __init__(self, shape, classes):
         super().__init__()
         self.body, self.head = nn.GRU(6, 4, batch_first=True), nn.Linear(4, classes)
 
@@ -112,7 +112,7 @@ def test_a_dataset_of_another_module_is_named_by_its_path():
 def test_pretrained_parameters_are_where_every_seed_starts():
     module = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
     register_dataset(images())
-    register_model("pretrained", lambda features, classes: module)
+    register_model("pretrained", lambda shape, classes: module)
     common = {"dataset": "images", "model": "pretrained", **SHORT, "learning_rate": 1e-30}
     losses = {train(RunSpec(**common, seed=seed)).loss for seed in (0, 1)}
     expected = nn.functional.cross_entropy(module(images().test.inputs), images().test.labels)
@@ -164,7 +164,7 @@ def test_datasets_say_what_they_accept(test, message):
         ("no_such_module:data", "dataset: cannot import 'no_such_module:data'"),
         (f"{__name__}:number", "made a int, not a Dataset"),
         ("os:getppid", "made a int, not a Dataset"),
-        (f"{__name__}:Pooled", "failed"),
+        (f"{__name__}:Pooled", "cannot be made"),
     ],
 )
 def test_names_that_are_no_dataset(name, message):
@@ -198,8 +198,8 @@ def test_a_sweep_looks_for_its_gpu_before_it_trains():
 class Asking(nn.Sequential):
     """Looks at its numbers, which no lane beside another can."""
 
-    def __init__(self, features, classes):
-        super().__init__(nn.Flatten(), nn.Linear(features, classes))
+    def __init__(self, shape, classes):
+        super().__init__(nn.Flatten(), nn.Linear(shape.numel(), classes))
 
     def forward(self, x):
         assert torch.backends.cudnn.deterministic == self.training_run

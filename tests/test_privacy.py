@@ -8,7 +8,8 @@ from scipy import stats
 
 from privrobust import RunSpec, train, training
 from privrobust.accountants import epsilon
-from privrobust.data import get_dataset, partition
+from privrobust.data import get_dataset
+from privrobust.dealing import shares
 from privrobust.errors import PrivRobustError, SpecError
 from privrobust.grid import expand
 from privrobust.privacy import releases, spent, spent_by_worker, steps_within_budget
@@ -50,12 +51,12 @@ def test_one_unit_moves_a_message_by_at_most_its_contribution(messages_of, monke
     (contribution,) = {release.contribution for release in releases(spec)}
     before = messages_of(spec)
     digits = get_dataset("digits")
-    (mine, *_) = partition(digits.train.labels, 5, 0.0, spec.seed)
+    (mine, *_) = shares(spec)
     inputs = digits.train.inputs.clone()
     inputs[mine if spec.unit == "worker" else mine[:1]] = -1e4
     changed = type(digits.train)(inputs, digits.train.labels)
     neighbour = type(digits)("digits", changed, digits.validation, digits.test, 10)
-    monkeypatch.setattr(training, "get_dataset", lambda name: neighbour)
+    monkeypatch.setattr(training, "get_dataset", lambda *name: neighbour)
     order = 1 if spec.noise == "laplace" else 2
     moved = (messages_of(spec) - before).norm(order, dim=-1)
     # half of a float32 ulp a coordinate, at the size of the noise: 650 of them in the L1 norm

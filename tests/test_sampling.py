@@ -8,7 +8,11 @@ from privrobust.sampling import poisson_batches, stream
 
 
 def batches(sizes, batch_size, steps, seeds=(0,)):
-    return list(poisson_batches(sizes, batch_size, steps, [stream(s, "batches") for s in seeds]))
+    return list(
+        poisson_batches(
+            [sizes] * len(seeds), batch_size, steps, [stream(s, "batches") for s in seeds]
+        )
+    )
 
 
 def test_every_example_joins_with_probability_b_over_n():

@@ -13,7 +13,7 @@ from privrobust.grid import expand, load_runs
     ("settings", "message"),
     [
         ({"nois_scale": 1}, r"field: unknown name 'nois_scale'; did you mean 'noise_scale'\?"),
-        ({"dataset": "mnist"}, r"dataset: unknown name 'mnist' \(known: digits\)"),
+        ({"dataset": "minst"}, r"dataset: unknown name 'minst'; did you mean 'mnist'\? .*digits"),
         ({"aggregator": "medain"}, r"'medain'; did you mean 'median'\?"),
         ({"attack": "alei"}, r"'alei'; did you mean 'alie'\?"),
         ({"attack": "alei", "byzantine": 1}, r"'alei'; did you mean 'alie'\?"),

@@ -46,7 +46,7 @@ def test_what_is_stored_is_what_training_alone_gives(tmp_path, console):
         alone = train(run)
         row = stored.loc[run.key]
         assert row["accuracy"] == pytest.approx(alone.accuracy, abs=1e-6)
-        assert row["loss"] == pytest.approx(alone.loss, rel=1e-5)
+        assert row["final_loss"] == pytest.approx(alone.loss, rel=1e-5)
         assert row["epsilon"] == alone.epsilon
         assert row["noise_scale"] == run.noise_scale
         pd.testing.assert_frame_equal(histories[run.key], alone.history, rtol=1e-5, atol=1e-6)

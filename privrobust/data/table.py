@@ -1,0 +1,123 @@
+"""Rows of a CSV or Parquet file."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+
+from privrobust.data.dataset import Dataset, Split
+from privrobust.data.source import Source
+from privrobust.errors import PrivRobustWarning, SpecError
+
+
+@dataclass(frozen=True)
+class Table(Source):
+    """Rows of a CSV or Parquet file: a label column, the others are features.
+
+    Numbers stay as they are, other columns become one 0/1 feature for each of their values. Rows
+    are split 70 / 10 / 20 into train, validation and test, stratified by label. Classes, groups and
+    values of columns are taken for public.
+
+    Args:
+        path: of the file, in the folder of data or as it is.
+        label: the column to predict; its sorted values are the classes.
+        group: a column that says to what real group a row belongs, kept out of the features.
+        scaling: "none", or "standard" for features of mean 0 and variance 1 over the training
+            split, which epsilon does not count.
+
+    """
+
+    path: str
+    label: str
+    group: str | None = None
+    scaling: Literal["none", "standard"] = "none"
+
+    def load(self, name: str, folder: Path) -> Dataset:
+        """From the file."""
+        rows = _read(folder / self.path if (folder / self.path).exists() else Path(self.path))
+        for role, column in (("label", self.label), ("group", self.group)):
+            if column is not None and column not in rows.columns:
+                known = ", ".join(map(str, rows.columns))
+                raise SpecError(f"dataset: {role}: {self.path} has no column {column!r} ({known})")
+        _refuse_missing(rows, self.path)
+        labels, classes = pd.factorize(rows.pop(self.label), sort=True)
+        groups, group_names = None, pd.Index([])
+        if self.group is not None:
+            codes, group_names = pd.factorize(rows.pop(self.group), sort=True)
+            groups = torch.from_numpy(codes.astype(np.int64))
+        whole = Split(
+            torch.from_numpy(_features(rows, self.path)),
+            torch.from_numpy(labels.astype(np.int64)),
+            groups=groups,
+        )
+        dataset = Dataset.from_split(name, whole, len(classes), [str(each) for each in group_names])
+        return _standardised(dataset) if self.scaling == "standard" else dataset
+
+
+def _read(path: Path) -> pd.DataFrame:
+    readers = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".pq": pd.read_parquet}
+    # of x.csv.gz the kind is .csv: pandas unpacks it
+    kind = next((suffix for suffix in reversed(path.suffixes) if suffix in readers), None)
+    if kind is None:
+        raise SpecError(f"dataset: path: {str(path)!r}; accepted: a .csv or .parquet file")
+    try:
+        rows = readers[kind](path)
+    except ImportError:
+        raise SpecError(
+            f"dataset: {str(path)!r} needs the package pyarrow; pip install 'privrobust[data]'"
+        ) from None
+    except Exception as error:  # whatever a broken file does to a parser
+        problem = " ".join(str(error).split())
+        raise SpecError(f"dataset: {str(path)!r} cannot be read ({problem})") from None
+    if rows.empty:
+        raise SpecError(f"dataset: {str(path)!r} has no rows")
+    return rows
+
+
+def _refuse_missing(rows: pd.DataFrame, path: str) -> None:
+    numbers = rows.select_dtypes("number")
+    missing = rows.isna()
+    missing[numbers.columns] |= np.isinf(numbers)
+    for column in rows.columns[missing.any()]:
+        count, first = int(missing[column].sum()), int(missing[column].argmax())
+        raise SpecError(
+            f"dataset: column {column!r} of {path} holds no value or infinity in {count} rows, "
+            f"the first at row {first}; accepted: a value in every row"
+        )
+
+
+def _features(rows: pd.DataFrame, path: str) -> np.ndarray:
+    if not len(rows.columns):
+        raise SpecError(f"dataset: {path} has no column beside label and group to learn from")
+    others = list(rows.select_dtypes(exclude=["number", "bool"]).columns)
+    features: np.ndarray = pd.get_dummies(rows, columns=others).to_numpy(np.float32)
+    return features
+
+
+def _standardised(dataset: Dataset) -> Dataset:
+    """By the mean and deviation of each feature over the training split."""
+    warnings.warn(
+        f"dataset: {dataset.name}: scaling='standard' measures the training data, "
+        "which epsilon does not count",
+        PrivRobustWarning,
+        stacklevel=2,
+    )
+    train = dataset.train.inputs
+    mean, std = train.mean(0), train.std(0)
+    std = torch.where(std > 0, std, 1.0)
+
+    def scaled(split: Split) -> Split:
+        return Split((split.inputs - mean) / std, split.labels, groups=split.groups)
+
+    return Dataset(
+        dataset.name,
+        scaled(dataset.train),
+        scaled(dataset.validation),
+        scaled(dataset.test),
+        dataset.classes,
+        dataset.group_names,
+    )
