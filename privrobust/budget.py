@@ -10,6 +10,7 @@ import typer
 from privrobust.accountants import budget_table, noise_table
 from privrobust.accountants.table import NOTE
 from privrobust.errors import SpecError, unknown_name
+from privrobust.figures import new_figure, save_figure
 from privrobust.rounding import rounded_up
 
 if TYPE_CHECKING:
@@ -217,14 +218,10 @@ RENDERERS: dict[str, Callable[["pd.DataFrame"], str]] = {
 
 def _plot(table: "pd.DataFrame", path: Path) -> None:
     """Epsilon against b, one line an accountant."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise SpecError("plot: needs matplotlib: pip install 'privrobust[plot]'") from None
     first_result = _first_result(table)
     fixed = table.columns[: first_result - 2].drop("noise_scale", errors="ignore")
-    _refuse_plot(table, fixed, path)
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    _refuse_plot(table, fixed)
+    figure = new_figure(6, 4)
     axes = figure.add_subplot()
     ordered = table.sort_values("noise_scale")
     for label in table.columns[first_result:-1]:
@@ -234,13 +231,10 @@ def _plot(table: "pd.DataFrame", path: Path) -> None:
     axes.set_title(", ".join(settings), fontsize="medium")
     axes.grid(visible=True, which="both", alpha=0.3)
     axes.legend()
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise SpecError(f"plot: {str(path)!r} cannot be written ({error})") from None
+    save_figure(figure, path)
 
 
-def _refuse_plot(table: "pd.DataFrame", fixed: "pd.Index[str]", path: Path) -> None:
+def _refuse_plot(table: "pd.DataFrame", fixed: "pd.Index[str]") -> None:
     """Refuse a picture of anything but epsilon against b, all else equal."""
     if "noise_scale" not in table.columns or table["noise_scale"].nunique() < 2:
         raise SpecError("plot: needs two or more values of --noise-scale")
@@ -249,7 +243,3 @@ def _refuse_plot(table: "pd.DataFrame", fixed: "pd.Index[str]", path: Path) -> N
     for column in fixed:
         if table[column].nunique() > 1:
             raise SpecError(f"plot: give one value of {column}, not {table[column].nunique()}")
-    if not path.suffix:
-        raise SpecError(
-            f"plot: {str(path)!r} is no file name; accepted: such as budget.png or .pdf"
-        )

@@ -77,27 +77,68 @@ def run(
 
 
 class Kind(StrEnum):
-    """What `list` lists."""
+    """What `list` lists, and the module that knows."""
 
-    attacks = "attacks"
-    aggregators = "aggregators"
+    aggregators = "privrobust.aggregators"
+    attacks = "privrobust.attacks"
+    datasets = "privrobust.data"
+    losses = "privrobust.losses"
+    models = "privrobust.models"
+    partitions = "privrobust.partitions"
+    schedules = "privrobust.schedules"
+
+
+_PICTURED = [
+    "iid",
+    "similarity(heterogeneity=0.5)",
+    "similarity(heterogeneity=1.0)",
+    "dirichlet(alpha=1.0)",
+    "dirichlet(alpha=0.1)",
+    "labels(k=2)",
+    "power_law(exponent=1.0)",
+]
 
 
 @app.command("list")
 def list_(
-    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    kind: Annotated[str, typer.Argument(help=f"What to list: {', '.join(Kind.__members__)}.")],
+    plot: Annotated[
+        Path | None, typer.Option(help="Of partitions: draw what workers hold into this file.")
+    ] = None,
+    partition: Annotated[
+        list[str] | None, typer.Option(help="To draw; again for more. A choice by default.")
+    ] = None,
+    dataset: Annotated[str, typer.Option(help="Whose partitions are drawn.")] = "digits",
+    data_dir: Annotated[str | None, typer.Option(help="Folder of its files.")] = None,
+    honest: Annotated[int, typer.Option(min=1, help="Workers to deal to.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Of the partition.")] = 0,
 ) -> None:
-    """Show the attacks or aggregation rules that a spec may name, with parameters and papers.
+    """Show what a spec may name, with parameters and papers.
 
-    Parameters go in brackets: attack: alie(z=1.5). Pre-aggregators, marked +, come before a rule:
-    aggregator: nnm + trimmed_mean.
+    Parameters go in brackets: attack: alie(z=1.5). Pre-aggregators come before a rule: aggregator:
+    nnm + trimmed_mean.
 
-    Example: privrobust list attacks
+    Examples: privrobust list attacks
+
+    privrobust list partitions --plot partitions.png
     """
-    from privrobust.aggregators import list_aggregators
-    from privrobust.attacks import list_attacks
+    from importlib import import_module
 
-    typer.echo("\n".join(list_attacks() if kind is Kind.attacks else list_aggregators()))
+    from privrobust.errors import SpecError, unknown_name
+
+    if kind not in Kind.__members__:
+        raise unknown_name("list", kind, Kind.__members__)
+    if plot is None:
+        typer.echo("\n".join(getattr(import_module(Kind[kind]), f"list_{kind}")()))
+        return
+    if kind != Kind.partitions.name:
+        raise SpecError(f"plot: {kind} have no picture; accepted: partitions")
+
+    from privrobust.data import get_dataset
+    from privrobust.figures import partition_figure, save_figure
+
+    data = get_dataset(dataset, data_dir)
+    save_figure(partition_figure(data, partition or _PICTURED, honest, seed), plot)
 
 
 def _print_whole(table: "Table") -> None:

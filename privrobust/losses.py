@@ -5,6 +5,7 @@
 (tensor([1.]), tensor([[ 1., -1.]]))
 """
 
+import inspect
 from abc import ABC, abstractmethod
 
 from torch import Tensor
@@ -84,6 +85,11 @@ def _less_one_hot(values: Tensor, labels: Tensor) -> Tensor:
     """Subtract 1 at the label, in place."""
     places = labels.unsqueeze(-1)
     return values.scatter_add_(-1, places, values.new_full((), -1.0).expand(places.shape))
+
+
+def list_losses() -> list[str]:
+    """What `privrobust list losses` shows, an entry a loss."""
+    return [f"{name}\n    {inspect.getdoc(loss)}" for name, loss in LOSSES.items()]
 
 
 LOSSES: dict[str, Loss] = {

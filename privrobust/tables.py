@@ -23,8 +23,8 @@ _DIVERGED = "†"
 _MARKS = "¹²³"
 _MOST_FAILURES = 3
 
-# Fields that tell no row from another: averaged over, or spread over columns.
-_NOT_ROWS = {"seed", "attack", "byzantine"}
+# Fields that tell no row from another: averaged over, spread over columns, or told by another.
+_NOT_ROWS = {"seed", "attack", "byzantine", "partition"}
 _ALWAYS_ROWS = ["heterogeneity", "aggregator", "noise_scale"]
 _HEADERS = {"heterogeneity": "hetero-\ngeneity", "aggregator": "method", "noise_scale": "b"}
 
@@ -91,8 +91,14 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _without_gaps(runs: pd.DataFrame) -> pd.DataFrame:
-    """With "none" for the fields that a spec left out: pandas groups no missing values."""
+    """With "none" for the fields that a spec left out: pandas groups no missing values.
+
+    A partition other than by similarity is named as the heterogeneity that it makes.
+    """
     fields = runs[list(RunSpec.model_fields)].astype(object)
+    fields["heterogeneity"] = fields["heterogeneity"].where(
+        fields["partition"] == "similarity", fields["partition"]
+    )
     workers = runs["honest"] + runs["byzantine"]
     return runs.assign(**fields.where(fields.notna(), "none"), workers=workers)
 

@@ -1,0 +1,106 @@
+"""Pictures. matplotlib is imported only when one is drawn."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from privrobust.errors import SpecError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from privrobust.data import Dataset
+
+_ACROSS = 3  # panels beside each other
+_LARGEST = 0.8  # of a dot, in rows
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure of so many inches.
+
+    Raises:
+        SpecError: matplotlib is missing.
+
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise SpecError("plot: needs matplotlib: pip install 'privrobust[plot]'") from None
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Write a figure in the format of the file's ending.
+
+    Raises:
+        SpecError: no ending, an unknown one, or a file that cannot be written.
+
+    """
+    if not path.suffix:
+        raise SpecError(
+            f"plot: {str(path)!r} is no file name; accepted: such as figure.png or .pdf"
+        )
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise SpecError(f"plot: {str(path)!r} cannot be written ({error})") from None
+
+
+def partition_figure(
+    dataset: "Dataset", partitions: Sequence[str], honest: int, seed: int = 0
+) -> "Figure":
+    """What each worker holds under these partitions: a dot a worker and label, its area the count.
+
+    Args:
+        dataset: whose training split is dealt.
+        partitions: as specs name them.
+        honest: workers.
+        seed: of the partition.
+
+    Raises:
+        SpecError: a partition that cannot be made of this dataset, or matplotlib is missing.
+
+    """
+    from privrobust.dealing import codes
+    from privrobust.partitions import get_partition
+
+    down = -(-len(partitions) // _ACROSS)
+    across = min(_ACROSS, len(partitions))
+    figure = new_figure(1.0 + 3.6 * across, 0.6 + 3.0 * down)
+    panels = iter(figure.subplots(down, across, squeeze=False, sharey=True).flat)
+    labels = dataset.train.labels
+    for text, panel in zip(partitions, panels, strict=False):
+        partition = get_partition(text)
+        shares = partition.deal(codes(dataset, dataset.train, partition), honest, seed)
+        _dots(panel, [labels[share].bincount(minlength=dataset.classes) for share in shares])
+        panel.set_title(text, fontsize="medium")
+    for unused in panels:
+        unused.set_axis_off()
+    figure.suptitle(f"{dataset.name}: training examples of each label and honest worker")
+    figure.supxlabel("honest worker, and how many examples it holds")
+    figure.supylabel("label")
+    return figure
+
+
+def _dots(panel: "Axes", counts: Sequence["Tensor"]) -> None:
+    """One column a worker."""
+    from matplotlib.collections import EllipseCollection
+
+    largest = max(int(of_worker.max()) for of_worker in counts)
+    places, sizes = [], []
+    for worker, of_worker in enumerate(counts):
+        for label, count in enumerate(of_worker.tolist()):
+            places.append((worker, label))
+            sizes.append(_LARGEST * (count / largest) ** 0.5)
+    panel.set(xlim=(-0.7, len(counts) - 0.3), ylim=(-0.7, len(counts[0]) - 0.3))
+    panel.add_collection(
+        EllipseCollection(
+            sizes, sizes, [0.0], units="y", offsets=places, offset_transform=panel.transData
+        )
+    )
+    totals = [int(of_worker.sum()) for of_worker in counts]
+    panel.set_xticks(
+        range(len(counts)), [str(total) for total in totals], rotation=90, fontsize="small"
+    )
