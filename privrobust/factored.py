@@ -10,8 +10,8 @@ p wide, and inputs a, d wide. Norms and clipped sums need less than these matric
 - or the matrix itself is formed, in `T p d` products.
 
 Gram matrices take fewer products exactly where the matrix, `p d`, is larger than the activations
-that it comes from, `T (p + d)`. So a matrix is formed only where it is the smaller of the two, and
-memory does not grow with examples x parameters.
+that it comes from, `T (p + d)`, but take them in float64, at half the speed. So a matrix is formed
+where it is at most twice as large, and memory does not grow with examples x parameters.
 
 Shapes: `examples = groups * size`; a group is the batch of one worker of one lane.
 """
@@ -148,7 +148,7 @@ class Matrices(NamedTuple):
 
 
 class Ghost:
-    """Gradients `sum_t e_t a_t^T` that are larger than the matrices they come from.
+    """Gradients `sum_t e_t a_t^T` that are much larger than the matrices they come from.
 
     These are unfolded again when needed rather than kept.
     """
@@ -226,7 +226,7 @@ def sum_of_outer(uses: list[Use], size: int, unfold: Callable[[Use], Matrices]) 
     groups = max(1, _BLOCK // (size * (sample.errors.numel() + sample.inputs.numel())))
     starts = range(0, len(uses[0].errors), groups * size)
     blocks = [partial(matrices, slice(start, start + groups * size)) for start in starts]
-    if p * d > positions * (p + d):
+    if p * d > 2 * positions * (p + d):
         return Blocks([Ghost(block) for block in blocks], groups)
     return Blocks([Formed(_product(block())) for block in blocks], groups)
 
