@@ -49,9 +49,13 @@ class Backward(Protocol):
 class Direct:
     """Of one lane, by differentiating the loss with respect to the outputs themselves."""
 
-    def __init__(self, model: nn.Module, layers: list[str], loss: Loss) -> None:
+    def __init__(
+        self, model: nn.Module, layers: list[str], loss: Loss, hands_out_copies: bool = False
+    ) -> None:
+        """Watching these layers; with copies, their outputs may be changed in place."""
         self._model = _own_copy(model)
         self._loss = loss
+        self._hands_out_copies = hands_out_copies
         self._layout = Layout(model)
         self._parameters = dict(self._model.named_parameters())
         self._calls: list[tuple[str, Tensor, Tensor]] = []
@@ -76,11 +80,12 @@ class Direct:
         self._calls.clear()  # and with it what the pass holds
         return Traces(len(scores), uses, {})
 
-    def _note(self, layer: str, _: nn.Module, *entered: Any) -> None:
+    def _note(self, layer: str, _: nn.Module, *entered: Any) -> Tensor | None:
         *given, output = entered
         if not output.requires_grad:
             output.requires_grad_()
         self._calls.append((layer, _only(*given).detach(), output))
+        return output.clone() if self._hands_out_copies else None
 
 
 class Probed:

@@ -3,11 +3,10 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 
 import pytest
 
-from privrobust.aggregators import available_aggregators
-from privrobust.attacks import available_attacks
 from privrobust.cli import main
 from privrobust.store import Store
 
@@ -137,11 +136,52 @@ def test_help_imports_neither_torch_nor_opacus(arguments):
             "nearest, itself too.\n    comes before a rule, as in nnm + median; "
             "Allouah et al. 2023, Fixing by mixing\n",
         ),
+        (
+            "datasets",
+            "emnist(split='balanced')\n    Handwritten letters and digits, 28 x 28 grey, scaled by "
+            "MNIST's constants.\n    Cohen, Afshar, Tapson, van Schaik 2017\n",
+        ),
+        ("losses", "cross_entropy\n    `-log softmax(s)_y`, in nats.\n"),
+        ("models", "logistic\n    Multinomial logistic regression.\n"),
+        (
+            "partitions",
+            "labels(k=2)\n    Each worker holds examples of k labels only, those of a label shared "
+            "equally.\n    McMahan et al. 2017, section 3; Li et al. 2022\n",
+        ),
+        (
+            "schedules",
+            "cosine(final=0.0)\n    Falls along half a cosine.\n"
+            "    Loshchilov, Hutter 2017, equation 5, without restarts\n",
+        ),
     ],
 )
 def test_list_shows_parameters_a_line_and_the_paper(kind, entry):
     code, out, err = outcome(privrobust("list", kind))
     assert (code, err) == (0, "")
     assert entry in out
-    names = available_attacks() if kind == "attacks" else available_aggregators()
+    known = import_module(f"privrobust.{'data' if kind == 'datasets' else kind}")
+    names = known.LOSSES if kind == "losses" else getattr(known, f"available_{kind}")()
     assert set(names) <= {line.partition("(")[0] for line in out.splitlines()}
+
+
+def test_partitions_are_drawn_into_a_file(tmp_path):
+    command = ("list", "partitions", "--plot", "p.png", "--honest", "4", "--partition", "iid")
+    code, out, err = outcome(privrobust(*command, cwd=tmp_path))
+    assert (code, out, err) == (0, "", "")
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["attack"], "list: unknown name 'attack'; did you mean 'attacks'?"),
+        (["models", "--plot", "p.png"], "plot: models have no picture; accepted: partitions"),
+        (["partitions", "--plot", "p"], "plot: 'p' is no file name"),
+        (["partitions", "--plot", "p.png", "--partition", "labels(k=99)"], "Labels.k: 99"),
+    ],
+)
+def test_what_list_does_not_accept(arguments, message, tmp_path):
+    code, out, err = outcome(privrobust("list", *arguments, cwd=tmp_path))
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1

