@@ -1,8 +1,11 @@
 """Losses: what a score for each class costs, its gradient, and how sure of itself it sounds.
 
+>>> import torch
 >>> scores, labels = torch.tensor([[1.0, 0.0]]), torch.tensor([1])
->>> LOSSES["squared"].values(scores, labels), LOSSES["squared"].errors(scores, labels)
-(tensor([1.]), tensor([[ 1., -1.]]))
+>>> LOSSES["squared"].values(scores, labels)
+tensor([1.])
+>>> LOSSES["squared"].errors(scores, labels)
+tensor([[ 1., -1.]])
 """
 
 import inspect

@@ -130,7 +130,8 @@ def _mean_by(codes: np.ndarray, values: np.ndarray, kinds: int) -> np.ndarray:
     """The mean value of each code from 0 to kinds - 1, NaN of those that do not occur."""
     counts = np.bincount(codes, minlength=kinds)
     sums = np.bincount(codes, values, minlength=kinds)
-    return np.divide(sums, counts, out=np.full(kinds, np.nan), where=counts > 0)
+    means: np.ndarray = np.divide(sums, counts, out=np.full(kinds, np.nan), where=counts > 0)
+    return means
 
 
 class Evaluation(NamedTuple):

@@ -3,9 +3,10 @@
 Every example goes to exactly one worker, and no worker is empty. How many examples each holds is
 public: it enters epsilon, workers with fewer examples spending more.
 
+>>> import torch
 >>> labels = torch.tensor([0, 0, 0, 1, 1, 1])
 >>> [sorted(labels[share].tolist()) for share in Labels(k=1).deal(labels, workers=2, seed=0)]
-[[1, 1, 1], [0, 0, 0]]
+[[0, 0, 0], [1, 1, 1]]
 """
 
 from abc import ABC, abstractmethod

@@ -260,14 +260,15 @@ class RunSpec(BaseModel):
 
     def _read_heterogeneity(self) -> None:
         """`similarity(heterogeneity=0.5)` is kept as the number, for equal keys."""
+        if self.partition == "similarity":
+            return
         named = get_partition(self.partition)
-        is_similarity = isinstance(named, Similarity)
-        if self.heterogeneity and not (is_similarity and named == Similarity()):
+        if self.heterogeneity:
             raise SpecError(
                 f"heterogeneity: {self.heterogeneity:g} with partition {self.partition}; "
                 "accepted: one of them (heterogeneity is that of partition: similarity)"
             )
-        if is_similarity and named != Similarity():
+        if type(named) is Similarity:
             object.__setattr__(self, "heterogeneity", named.heterogeneity)
             object.__setattr__(self, "partition", "similarity")
 

@@ -150,4 +150,5 @@ def _shares(last: list[Tensor], lane: int, evaluations: int, examples: int) -> n
     """Of the last evaluations, how many found each example's class, `(examples,)`."""
     if not last:  # ended before the first
         return np.full(examples, np.nan)
-    return np.mean([correct[lane].numpy() for correct in last[-evaluations:]], axis=0)
+    shares: np.ndarray = np.mean([found[lane].numpy() for found in last[-evaluations:]], axis=0)
+    return shares

@@ -220,9 +220,10 @@ class CIFAR10(_CIFAR):
     classes: ClassVar[int] = 10
 
     def _torchvision(self) -> "type[CIFAR]":
-        from torchvision.datasets import CIFAR10 as OfTorchvision
+        import torchvision
 
-        return OfTorchvision
+        of_class: type[CIFAR] = torchvision.datasets.CIFAR10
+        return of_class
 
 
 @dataclass(frozen=True)
@@ -234,6 +235,7 @@ class CIFAR100(_CIFAR):
     classes: ClassVar[int] = 100
 
     def _torchvision(self) -> "type[CIFAR]":
-        from torchvision.datasets import CIFAR100 as OfTorchvision
+        import torchvision
 
-        return OfTorchvision
+        of_class: type[CIFAR] = torchvision.datasets.CIFAR100
+        return of_class

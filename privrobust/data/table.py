@@ -59,13 +59,12 @@ class Table(Source):
 
 
 def _read(path: Path) -> pd.DataFrame:
-    readers = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".pq": pd.read_parquet}
     # of x.csv.gz the kind is .csv: pandas unpacks it
-    kind = next((suffix for suffix in reversed(path.suffixes) if suffix in readers), None)
+    kind = next((kind for kind in reversed(path.suffixes) if kind in (".csv", ".parquet")), None)
     if kind is None:
         raise SpecError(f"dataset: path: {str(path)!r}; accepted: a .csv or .parquet file")
     try:
-        rows = readers[kind](path)
+        rows = pd.read_csv(path) if kind == ".csv" else pd.read_parquet(path)
     except ImportError:
         raise SpecError(
             f"dataset: {str(path)!r} needs the package pyarrow; pip install 'privrobust[data]'"
