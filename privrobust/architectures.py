@@ -98,7 +98,9 @@ def resnet18(shape: torch.Size, classes: int) -> nn.Module:
     """
     from torchvision.models import resnet18 as of_torchvision
 
-    model: nn.Module = of_torchvision(num_classes=classes, norm_layer=lambda width: nn.GroupNorm(32, width))
+    model: nn.Module = of_torchvision(
+        num_classes=classes, norm_layer=lambda width: nn.GroupNorm(32, width)
+    )
     model.conv1 = nn.Conv2d(_channels(shape), 64, 3, padding=1, bias=False)
     model.maxpool = nn.Identity()
     return model
