@@ -100,11 +100,9 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, sweep):
     with Store(tmp_path / "kept.db") as store:
         while not store.keys() and process.poll() is None:
             time.sleep(0.1)
-        interrupted = time.monotonic()
         os.kill(process.pid, signal.SIGINT)
         code, out, err = outcome(process)
         kept = len(store.keys())
-    assert time.monotonic() - interrupted < 5  # seconds; it takes about one, alone on two cores
     assert (code, out) == (130, "")
     assert 0 < kept < 400
     assert f"{kept} of 400 runs are kept in kept.db; the same command computes the rest" in err
