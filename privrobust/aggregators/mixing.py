@@ -7,13 +7,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from privrobust.aggregators.base import Generators, Minority, PreAggregator
+from privrobust.aggregators.base import Generators, Minority, Pairwise, PreAggregator
 from privrobust.aggregators.distances import Geometry, product
 from privrobust.configured import parameter
 
 
 @dataclass(frozen=True)
-class NNM(Minority, PreAggregator):
+class NNM(Minority, Pairwise, PreAggregator):
     """Nearest-neighbour mixing: every message becomes the mean of its n - f nearest, itself too.
 
     Args:
