@@ -62,7 +62,7 @@ class NoiseAwareALIE(Attack):
     def in_run(self, setting: Setting) -> Craft:
         """With the run's noise, unless another was given."""
         if self.noise_std is not None:
-            return self
+            return self.craft
         return partial(self._hide, noise_std=setting.noise_std)
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:

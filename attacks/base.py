@@ -10,8 +10,9 @@ from torch import Tensor
 
 from privrobust.aggregators import Aggregator
 from privrobust.aggregators.base import Generators as Generators
+from privrobust.aggregators.base import described
 from privrobust.configured import Configured
-from privrobust.errors import SpecError
+from privrobust.errors import SpecError, failure
 
 Craft = Callable[[Tensor, int, Generators], Tensor]
 """Messages that an attack sees, f, and its stream, to the messages that it sends."""
@@ -67,9 +68,9 @@ class Attack(Configured, ABC):
         name = type(self).__name__
         accepted = (torch.float32, torch.float64)
         if not isinstance(seen, Tensor) or seen.dim() < 2 or seen.dtype not in accepted:
-            given = f"{seen.dtype} {tuple(seen.shape)}" if isinstance(seen, Tensor) else type(seen)
             raise SpecError(
-                f"{name}: {given} is not accepted: float32 or float64 messages (..., h, d)"
+                f"{name}: {described(seen)} is not accepted: "
+                "float32 or float64 messages (..., h, d)"
             )
         if type(byzantine) is not int or byzantine < 1:
             raise SpecError(f"{name}: byzantine {byzantine!r} is not accepted: at least 1")
@@ -78,17 +79,49 @@ class Attack(Configured, ABC):
                 f"{name}: {seen.shape[-2]} messages of {byzantine} Byzantine workers; "
                 "accepted: what each of them would send, (..., f, d)"
             )
-        version = seen._version
-        sent = self.craft(seen, byzantine, generator)
+        return self.carry_out(self.craft, seen, byzantine, generator)
+
+    def carry_out(
+        self, craft: Craft, seen: Tensor, byzantine: int, generator: Generators
+    ) -> Tensor:
+        """What `craft`, this attack's own or made by its `in_run`, sends.
+
+        Raises:
+            SpecError: it fails, or sends anything but `(..., f, d)` of the type that it sees.
+
+        """
+        name, version = type(self).__name__, seen._version
+        try:
+            sent = craft(seen, byzantine, generator)
+        except Exception as error:  # whatever a user's attack raises
+            raise failure(self, error) from error
         if seen._version != version:
             raise SpecError(f"{name}: it writes to the messages that it sees; accepted: copies")
         expected = (*seen.shape[:-2], byzantine, seen.shape[-1])
         if not isinstance(sent, Tensor) or sent.shape != expected or sent.dtype != seen.dtype:
-            given = f"{sent.dtype} {tuple(sent.shape)}" if isinstance(sent, Tensor) else type(sent)
-            raise SpecError(f"{name}: it sends {given}; accepted: {seen.dtype} {expected}")
+            raise SpecError(
+                f"{name}: it sends {described(sent)}; accepted: {seen.dtype} {expected}"
+            )
         if sent.device != seen.device:
             raise SpecError(f"{name}: it sends from {sent.device}; accepted: {seen.device}")
         return sent
+
+    def fits(self, setting: Setting, honest: int, byzantine: int) -> None:
+        """Refuse a run in which it is not defined: it is tried on zeros.
+
+        Raises:
+            SpecError: names n and f, or what it raised.
+
+        """
+        seen = torch.zeros(byzantine if self.sees == "own" else honest, 1)
+        self.carry_out(self.started(setting), seen, byzantine, None)
+
+    def started(self, setting: Setting) -> Craft:
+        """`in_run`, whose errors name the attack."""
+        try:
+            return self.in_run(setting)
+        except Exception as error:  # whatever a user's attack raises
+            raise failure(self, error) from error
 
     @abstractmethod
     def craft(self, seen: Tensor, byzantine: int, generator: Generators) -> Tensor:
@@ -96,7 +129,7 @@ class Attack(Configured, ABC):
 
     def in_run(self, setting: Setting) -> Craft:
         """The attack with what it keeps through a run, or takes from its setting."""
-        return self
+        return self.craft
 
     def poison(self, labels: Tensor, classes: int) -> Tensor:
         """The labels that Byzantine workers train on, for an attack that sees its own data."""
@@ -106,6 +139,11 @@ class Attack(Configured, ABC):
 def collude(message: Tensor, byzantine: int) -> Tensor:
     """All f Byzantine workers send the same message: `(..., d)` to `(..., f, d)`."""
     return message.unsqueeze(-2).expand(*message.shape[:-1], byzantine, message.shape[-1])
+
+
+def constant(seen: Tensor, byzantine: int, value: float) -> Tensor:
+    """All send the same number in every coordinate, `(..., f, d)`."""
+    return seen.new_full((), value).expand(*seen.shape[:-2], byzantine, seen.shape[-1])
 
 
 def normal(seen: Tensor, byzantine: int, generator: Generators) -> Tensor:

@@ -34,7 +34,7 @@ class Drift(Attack):
     def in_run(self, setting: Setting) -> Craft:
         """With the run's noise, unless another was given."""
         if self.noise_std is not None:
-            return self
+            return self.craft
         return partial(self._drift, noise_std=setting.noise_std)
 
     def craft(self, own: Tensor, byzantine: int, generator: Generators) -> Tensor:

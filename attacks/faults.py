@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from privrobust.attacks.base import Attack, Generators, Sees, collude, normal
+from privrobust.attacks.base import Attack, Generators, Sees, constant, normal
 from privrobust.configured import parameter
 
 
@@ -40,12 +39,14 @@ class _Constant(Attack):
 
     def craft(self, seen: Tensor, byzantine: int, generator: Generators) -> Tensor:
         """A constant vector."""
-        return collude(torch.full_like(seen[..., 0, :], self.value), byzantine)
+        return constant(seen, byzantine, self.value)
 
 
 @dataclass(frozen=True)
 class Zero(_Constant):
     """Zeros: workers that send nothing of use."""
+
+    paper: ClassVar[str] = "Fraboni, Vidal, Lorenzi 2021, plain free-riding"
 
     value: ClassVar[float] = 0.0
 
@@ -54,11 +55,15 @@ class Zero(_Constant):
 class NotANumber(_Constant):
     """NaN in every coordinate."""
 
+    paper: ClassVar[str] = "Damaskinos et al. 2019, AggregaThor"
+
     value: ClassVar[float] = float("nan")
 
 
 @dataclass(frozen=True)
 class Infinity(_Constant):
     """Infinity in every coordinate."""
+
+    paper: ClassVar[str] = "Damaskinos et al. 2019, AggregaThor"
 
     value: ClassVar[float] = float("inf")

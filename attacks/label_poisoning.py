@@ -40,6 +40,8 @@ class LabelShift(_Poisoning):
 
     """
 
+    paper: ClassVar[str] = "this project"
+
     shift: int = parameter(1, least=1)
 
     def poison(self, labels: Tensor, classes: int) -> Tensor:

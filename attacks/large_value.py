@@ -2,12 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
-from privrobust.attacks.base import Attack, Generators, collude, normal
+from privrobust.attacks.base import Attack, Generators, collude, constant, normal
 from privrobust.configured import parameter
 
 
@@ -22,12 +21,20 @@ class LargeValue(Attack):
     Args:
         scale: the size of every coordinate, in the quadratic mean for random directions.
         direction: "against_mean", "constant" (all coordinates positive), or "random" (a direction
-            for each Byzantine worker and step).
+            for each Byzantine worker and step); the last two see nothing.
 
     """
 
+    paper: ClassVar[str] = "Li et al. 2019, RSA, same-value attack"
+
     scale: float = parameter(1e3, above=0)
     direction: Literal["against_mean", "constant", "random"] = "against_mean"
+
+    def __post_init__(self) -> None:
+        """Only the first direction needs honest messages."""
+        super().__post_init__()
+        if self.direction != "against_mean":
+            object.__setattr__(self, "sees", "nothing")
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
         """`-scale * sign(mean(honest))`, or another direction."""
@@ -36,5 +43,5 @@ class LargeValue(Attack):
             size = self.scale * math.sqrt(honest.shape[-1])
             return drawn.mul_(size / drawn.norm(dim=-1, keepdim=True))
         if self.direction == "constant":
-            return collude(torch.full_like(honest[..., 0, :], self.scale), byzantine)
+            return constant(honest, byzantine, self.scale)
         return collude(honest.mean(dim=-2).sign_().mul_(-self.scale), byzantine)

@@ -1,8 +1,10 @@
 """Line search: as strong as the rule lets it be, at every step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,22 +14,24 @@ from privrobust.configured import parameter
 from privrobust.errors import SpecError
 from privrobust.spread import mean_and_std
 
+# The strongest that the grid tries, in units of the weakest.
+_REACH = 512
+
 
 @dataclass(frozen=True)
 class LineSearch(Attack):
     """ALIE or inner-product manipulation, its strength searched for against the rule.
 
-    At every step, and for every lane by itself, it climbs towards the strength t that maximises the
-    distance between the aggregate and the honest mean, for any rule: steps double while the
-    distance grows, then shrink. Where the distance has several peaks it may find a lower one. It
-    runs the rule once for each evaluation.
+    At every step, and for every lane by itself, it looks for the strength t that maximises the
+    distance between the aggregate and the honest mean, for any rule: half of the evaluations go to
+    0 and a geometric grid, the rest halve the gaps on both sides of the best so far, or double a
+    strength that is best at the grid's end. Peaks narrower than a step of the grid may be missed.
 
     Args:
         family: "alie" sends `mean - t * std`, "inner_product" sends `-t * mean`.
         against: the rule, as a spec names it, or itself; needed outside a run, which tells its own.
         evaluations: of the rule, a step.
-        first: the first step of t.
-        shrink: what later steps are multiplied with.
+        weakest: the least t of the grid above 0; it ends at 512 times as much.
 
     """
 
@@ -36,12 +40,18 @@ class LineSearch(Attack):
     family: Literal["alie", "inner_product"] = "alie"
     against: Aggregator | str | None = None
     evaluations: int = parameter(20, least=1)
-    first: float = parameter(1.0, above=0)
-    shrink: float = parameter(0.8, above=0, below=1)
+    weakest: float = parameter(0.125, above=0)
 
     def in_run(self, setting: Setting) -> Craft:
         """Against the run's rule, unless another was given."""
-        return self if self.against is not None else replace(self, against=setting.aggregator)
+        if self.against is not None:
+            return self.craft
+        return replace(self, against=setting.aggregator).craft
+
+    def fits(self, setting: Setting, honest: int, byzantine: int) -> None:
+        """It is defined where the rule is."""
+        rule = setting.aggregator if self.against is None else self._rule(byzantine)
+        rule.of_zeros(honest + byzantine)
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
         """The best found, from every Byzantine worker."""
@@ -59,18 +69,29 @@ class LineSearch(Attack):
             size: Tensor = torch.linalg.vector_norm(error, dim=-1, keepdim=True)
             return size
 
-        best = torch.zeros_like(mean[..., :1])
-        furthest = distance(best)
-        step = torch.full_like(best, self.first)
-        expands = torch.ones_like(best, dtype=torch.bool)
-        for _ in range(self.evaluations - 1):
-            moved = distance(best + step)
-            better = moved > furthest
-            best = torch.where(better, best + step, best)
-            furthest = torch.where(better, moved, furthest)
-            expands &= better
-            step = step * torch.where(expands, 2.0, self.shrink)
+        best = self._searched(distance, mean[..., :1])
         return collude(torch.addcmul(origin, best, direction), byzantine)
+
+    def _searched(self, distance: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
+        """The strength of each lane, `(..., 1)`."""
+        count = (self.evaluations + 1) // 2
+        strengths = np.geomspace(self.weakest, _REACH * self.weakest, count - 1)
+        grid = torch.tensor([0.0, *strengths, torch.inf]).to(like)
+        distances = torch.stack([distance(each.expand_as(like)) for each in grid[:-1]])
+        furthest, at = distances.max(dim=0)
+        low, best, high = grid[(at - 1).clamp(min=0)], grid[at], grid[at + 1]
+        for _ in range(self.evaluations - count):
+            upwards = high - best > best - low
+            above = torch.minimum(high, (3 * best).clamp(min=2 * self.weakest))
+            tried = (best + torch.where(upwards, above, low)) / 2
+            moved = distance(tried)
+            better = moved > furthest
+            # the better of the two is the best, and the other an end of the gaps beside it
+            low = torch.where(better == upwards, torch.where(better, best, tried), low)
+            high = torch.where(better != upwards, torch.where(better, best, tried), high)
+            best = torch.where(better, tried, best)
+            furthest = torch.where(better, moved, furthest)
+        return best
 
     def _rule(self, byzantine: int) -> Aggregator:
         if self.against is None:

@@ -34,31 +34,36 @@ class Mimic(Attack):
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
         """One of the honest messages, from every Byzantine worker."""
-        return _Learning(self)(honest, byzantine, generator)
+        return self._choice()(honest, byzantine, generator)
 
     def in_run(self, setting: Setting) -> Craft:
         """With a memory of the run's messages."""
-        return _Learning(self)
+        return self._choice()
+
+    def _choice(self) -> Craft:
+        return _Learning(self.learning_steps) if self.worker is None else self._always
+
+    def _always(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
+        assert self.worker is not None
+        if self.worker >= honest.shape[-2]:
+            raise SpecError(
+                f"Mimic.worker: {self.worker} of {honest.shape[-2]} honest workers; "
+                f"accepted: 0 to {honest.shape[-2] - 1}"
+            )
+        return collude(honest[..., self.worker, :], byzantine)
 
 
 class _Learning:
     """Whom to mimic, by lane."""
 
-    def __init__(self, attack: Mimic) -> None:
-        self._attack = attack
+    def __init__(self, learning_steps: int) -> None:
+        self._learning_steps = learning_steps
         self._steps = 0
         self._direction = torch.empty(0)
         self._along = torch.empty(0)
 
-    def __call__(self, honest: Tensor, byzantine: int, generator: Generators = None) -> Tensor:
-        if self._attack.worker is not None:
-            if self._attack.worker >= honest.shape[-2]:
-                raise SpecError(
-                    f"Mimic.worker: {self._attack.worker} of {honest.shape[-2]} honest workers; "
-                    f"accepted: 0 to {honest.shape[-2] - 1}"
-                )
-            return collude(honest[..., self._attack.worker, :], byzantine)
-        if self._steps < self._attack.learning_steps:
+    def __call__(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
+        if self._steps < self._learning_steps:
             self._learn(honest)
         chosen = self._along.abs().argmax(-1)[..., None, None]
         message = honest.gather(-2, chosen.expand(*chosen.shape[:-1], honest.shape[-1]))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from privrobust.aggregators.distances import Geometry
-from privrobust.attacks.base import Attack, Generators, collude
+from privrobust.attacks.base import Attack, Generators, Setting, collude
 from privrobust.spread import mean_and_std
 
 Direction = Literal["unit", "sign", "std"]
@@ -34,6 +34,9 @@ class _Bounded(Attack):
         gamma = self._gamma(Geometry.of(honest), along, square)
         gamma = torch.where(square > 0, gamma / square, 0.0).to(mean.dtype)
         return collude(torch.addcmul(mean, gamma, direction), byzantine)
+
+    def fits(self, setting: Setting, honest: int, byzantine: int) -> None:
+        """It is defined for all, and not tried, as it works on h x h numbers."""
 
     def _direction(self, honest: Tensor) -> tuple[Tensor, Tensor]:
         """The honest mean, and where the message goes from there."""

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ class Replay(Attack):
         delay: how many steps ago.
 
     """
+
+    paper: ClassVar[str] = "this project"
 
     delay: int = parameter(10, least=1)
 

@@ -85,7 +85,7 @@ class _Rule:
         if self._sends_signs and self._attack.sees != "own":
             seen_std = torch.zeros_like(seen_std)
         setting = Setting(self._aggregator, seen_std)
-        self._craft: Craft = self._attack.in_run(setting)
+        self._craft: Craft = self._attack.started(setting)
         self._attack_streams = [stream(spec.seed, "attack", device) for spec in lanes]
         if self._attack.sees == "own":
             self._own = _own_vectors(lanes, self._attack, model, dataset, train, steps)
@@ -99,7 +99,7 @@ class _Rule:
             seen = self._own(parameters)
         elif self._attack.sees == "nothing":
             seen = honest.new_zeros(()).expand_as(honest)
-        sent = self._craft(seen, self._byzantine, self._attack_streams)
+        sent = self._attack.carry_out(self._craft, seen, self._byzantine, self._attack_streams)
         messages = torch.cat([honest, self._message(sent)], dim=-2)
         return Round(self._aggregator(messages, self._streams), honest)
 
@@ -118,7 +118,7 @@ def _own_vectors(
 ) -> Callable[[Tensor], Tensor]:
     """What Byzantine workers compute who follow the protocol on data and noise of their own."""
     batches = byzantine_batches(lanes, dataset, train, steps)
-    clip = Clipping(lanes, model, train.examples(slice(EXAMPLES)))
+    clip = Clipping(lanes, model, train.examples(slice(EXAMPLES)), owner="byzantine ")
     dim = sum(parameter.numel() for parameter in model.parameters())
     shape = (lanes[0].byzantine, dim)
     perturb = Perturbation(lanes, shape, train.labels.device, owner="byzantine ")

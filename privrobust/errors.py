@@ -16,6 +16,14 @@ class PrivRobustWarning(UserWarning):
     """A result that holds, with a caveat that the user should read."""
 
 
+def failure(of: object, error: Exception) -> PrivRobustError:
+    """The error for a class, a user's own perhaps, in which another was raised: one line."""
+    if isinstance(error, PrivRobustError):
+        return error
+    line = f"{type(error).__name__}: {error}".split("\n")[0]
+    return SpecError(f"{type(of).__name__}: it failed ({line})")
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> SpecError:
     """The error for a name that no registry has: what exists, and the closest match."""
     names = sorted(known)

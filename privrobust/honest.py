@@ -26,7 +26,10 @@ _BOUND_SLACK = 1e-5
 class Clipping:
     """Bounded averages: each example's gradient is clipped, or each worker's average."""
 
-    def __init__(self, lanes: Sequence[RunSpec], model: nn.Module, examples: Tensor) -> None:
+    def __init__(
+        self, lanes: Sequence[RunSpec], model: nn.Module, examples: Tensor, owner: str = ""
+    ) -> None:
+        """Another owner than the honest workers takes part by streams of its own."""
         shared = lanes[0]
         device = examples.device
         order = 1 if shared.noise == "laplace" else 2
@@ -37,7 +40,7 @@ class Clipping:
         self._layers = Layout(model).layer_sizes
         self._batch_size = shared.batch_size
         self._norms = column(lanes, lambda spec: spec.clip_norm or torch.inf, device).flatten()
-        self._participation = _Participation(lanes, device)
+        self._participation = _Participation(lanes, device, owner)
         self.bound = _Bound(lanes)
 
     def __call__(self, step: int, parameters: Tensor, batch: Batch) -> Tensor:
@@ -55,11 +58,11 @@ class Clipping:
 
 
 class _Participation:
-    """Which honest workers take part in a step; one that sits out still sends pure noise."""
+    """Which workers take part in a step; one that sits out still sends pure noise."""
 
-    def __init__(self, lanes: Sequence[RunSpec], device: torch.device) -> None:
+    def __init__(self, lanes: Sequence[RunSpec], device: torch.device, owner: str) -> None:
         seeds, self._seed_of = distinct([spec.seed for spec in lanes], device)
-        self._streams = [stream(seed, "participation", device) for seed in seeds]
+        self._streams = [stream(seed, f"{owner}participation", device) for seed in seeds]
         self._rate = lanes[0].worker_sampling_rate
 
     def draw(self, averages: Tensor) -> Tensor:

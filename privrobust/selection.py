@@ -12,10 +12,9 @@ the others the half that nobody reads.
 tensor([2.])
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,12 +22,14 @@ from torch import Tensor
 
 from privrobust.parallel import in_threads
 
-# Numbers handled together: they stay in the processor's cache.
+# Numbers handled together: they stay in the processor's cache, and a wire of them is no more than
+# torch leaves to one thread, as other threads have the other blocks.
 _BLOCK = 1 << 20
+_WIRE = 1 << 15
 
 # With more workers a network has more comparators than a quickselect has passes
 # (benchmarks/kernels.py measures).
-_MOST_WIRES = 64
+_MOST_WIRES = 80
 
 
 def mean_of_ranks(messages: Tensor, low: int, high: int) -> Tensor:
@@ -43,20 +44,39 @@ def mean_of_ranks(messages: Tensor, low: int, high: int) -> Tensor:
         Shape `(..., d)`.
 
     """
-    if messages.shape[-2] > _MOST_WIRES:
-        return _quickselect(messages, low, high)
-    return in_blocks(partial(_select, low=low, high=high), messages)
+    select = _select if messages.shape[-2] <= _MOST_WIRES else _quickselect
+    return in_threaded_blocks(partial(select, low=low, high=high), messages)
 
 
 def in_blocks(select: Callable[[Tensor], Tensor], messages: Tensor) -> Tensor:
     """`select`, which maps `(..., n, d)` to `(..., d)`, on as many coordinates as a cache holds."""
-    width = max(1, _BLOCK // max(1, messages[..., :1].numel()))
-    if messages.shape[-1] <= width:
-        return select(messages)
-    out = messages.new_empty(*messages.shape[:-2], messages.shape[-1])
-    for block, into in zip(messages.split(width, -1), out.split(width, -1), strict=True):
-        into.copy_(select(block))
+    tasks, out = _blocks(select, messages, _BLOCK)
+    for task in tasks:
+        task()
     return out
+
+
+def in_threaded_blocks(select: Callable[[Tensor], Tensor], messages: Tensor) -> Tensor:
+    """`in_blocks` in threads, for a `select` that works on the message of one worker at a time."""
+    tasks, out = _blocks(select, messages, min(_BLOCK, _WIRE * messages.shape[-2]))
+    in_threads(tasks)
+    return out
+
+
+def _blocks(
+    select: Callable[[Tensor], Tensor], messages: Tensor, numbers: int
+) -> tuple[list[Callable[[], object]], Tensor]:
+    """What is to be done for each block of so many numbers, and where the results will be."""
+    out = messages.new_empty(*messages.shape[:-2], messages.shape[-1])
+    width = max(1, numbers // max(1, messages[..., :1].numel()))
+    if messages.device.type != "cpu":
+        width = max(1, messages.shape[-1])
+    blocks = zip(messages.split(width, -1), out.split(width, -1), strict=True)
+    return [partial(_into, into, select, block) for block, into in blocks], out
+
+
+def _into(out: Tensor, select: Callable[[Tensor], Tensor], block: Tensor) -> None:
+    out.copy_(select(block))
 
 
 def sorted_rows(messages: Tensor) -> Sequence[Tensor]:
@@ -78,22 +98,14 @@ def _quickselect(messages: Tensor, low: int, high: int) -> Tensor:
         within = messages.sort(dim=-2).values[..., low:high, :]
         within = within.nan_to_num(torch.inf, torch.inf, -torch.inf)
         return within.div_(high - low).sum(-2)
-    out = messages.new_empty(*messages.shape[:-2], messages.shape[-1])
-    width = math.ceil(messages.shape[-1] / torch.get_num_threads())
-    blocks = zip(messages.split(width, -1), out.split(width, -1), strict=True)
-    in_threads([partial(_quickselect_into, into, block, low, high) for block, into in blocks])
-    return out
-
-
-def _quickselect_into(out: Tensor, messages: Tensor, low: int, high: int) -> None:
     # NumPy alone: torch would start threads of its own under each of ours
-    within = np.partition(messages.numpy(), high - 1, axis=-2)[..., :high, :]
+    partitioned = np.partition(messages.numpy(), high - 1, axis=-2)[..., :high, :]
     if high - low > 1:  # one rank at a time: only that is vectorised
-        within = np.partition(within, low, axis=-2)
-    values = within[..., low:, :]
+        partitioned = np.partition(partitioned, low, axis=-2)
+    values = partitioned[..., low:, :]
     np.copyto(values, np.inf, where=np.isnan(values))
     with np.errstate(invalid="ignore"):  # minus infinity plus infinity
-        np.sum(values / np.float32(high - low), axis=-2, out=out.numpy())
+        return torch.from_numpy(np.sum(values / np.float32(high - low), axis=-2))
 
 
 def _select(messages: Tensor, low: int, high: int) -> Tensor:
@@ -109,20 +121,33 @@ def _mean_of_wires(messages: Tensor, low: int, high: int) -> Tensor:
     wires = _run_network(messages, _network(messages.shape[-2], low, high))
     # each is divided before they are added: the sum of large values may overflow, the mean may not
     share = 1 / (high - low)
-    mean = wires[low] * share
+    mean = wires[low].mul_(share)
     for wire in wires[low + 1 : high]:
         mean.add_(wire, alpha=share)
     return mean
 
 
 def _run_network(messages: Tensor, network: "Sequence[_Comparator]") -> list[Tensor]:
-    wires = list(messages.unbind(-2))
-    for comparator in network:
-        a, b = wires[comparator.low], wires[comparator.high]
-        if comparator.keeps_low:
-            wires[comparator.low] = torch.minimum(a, b)
-        if comparator.keeps_high:
-            wires[comparator.high] = torch.maximum(a, b)
+    wires = messages.movedim(-2, 0).clone(memory_format=torch.contiguous_format)
+    if messages.device.type != "cpu":
+        return _compare(torch, list(wires), network)
+    # NumPy takes half as long as torch to begin a comparison
+    return [torch.from_numpy(wire) for wire in _compare(np, list(wires.numpy()), network)]
+
+
+def _compare(library: Any, wires: list[Any], network: "Sequence[_Comparator]") -> list[Any]:
+    """The wires after the comparators, by `minimum` and `maximum` of torch or NumPy; in place."""
+    spare = library.empty_like(wires[0])
+    for low, high, keeps_low, keeps_high in network:
+        a, b = wires[low], wires[high]
+        if keeps_low and keeps_high:
+            library.minimum(a, b, out=spare)
+            library.maximum(a, b, out=b)
+            wires[low], spare = spare, a
+        elif keeps_low:
+            library.minimum(a, b, out=a)
+        else:
+            library.maximum(a, b, out=b)
     return wires
 
 

@@ -275,23 +275,13 @@ class RunSpec(BaseModel):
 
 @lru_cache(maxsize=1024)
 def _meet(aggregator: str, attack: str | None, honest: int, byzantine: int) -> None:
-    """Try rule and attack on zeros: each knows what it needs of n and f."""
+    """Refuse a rule or an attack that is not defined for so many workers."""
     rule = get_aggregator(aggregator, byzantine)
     rule.fits(honest + byzantine, byzantine)
-    messages = torch.zeros(honest, 1)
-    try:
-        if attack is not None:
-            name, parameters = parse("attack", attack)
-            made = get_attack(name, **parameters)
-            seen = torch.zeros(byzantine if made.sees == "own" else honest, 1)
-            craft = made.in_run(Setting(rule, noise_std=torch.zeros(1, 1)))
-            messages = torch.cat([messages, craft(seen, byzantine, None)])
-        rule(messages)
-    except SpecError:
-        raise
-    except Exception as error:  # whatever a user's rule or attack raises
-        named = f"{aggregator!r}" + (f" and attack {attack!r}" if attack else "")
-        raise SpecError(f"aggregator: {named} failed on zeros ({error})") from error
+    if attack is not None:
+        name, parameters = parse("attack", attack)
+        setting = Setting(rule, noise_std=torch.zeros(1, 1))
+        get_attack(name, **parameters).fits(setting, honest, byzantine)
 
 
 def _one_line(error: ValidationError) -> str:

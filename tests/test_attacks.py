@@ -5,7 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from privrobust.aggregators import Krum, MajorityVote, Mean, Median, TrimmedMean, get_aggregator
+from privrobust.aggregators import (
+    Krum,
+    MajorityVote,
+    Mean,
+    Median,
+    TrimmedMean,
+    available_aggregators,
+    get_aggregator,
+)
 from privrobust.attacks import (
     ALIE,
     Attack,
@@ -286,10 +294,34 @@ def test_a_line_search_takes_the_rule_of_its_run():
         LineSearch()(honest, 3)
 
 
-def test_a_line_search_moves_a_mean_as_far_as_it_can_double():
-    moved = LineSearch(against=Mean(), evaluations=5)(messages(12, 40), 3)
+@pytest.mark.parametrize(("evaluations", "strength"), [(1, 0), (2, 1), (3, 2), (5, 512 * 4)])
+def test_a_line_search_moves_a_mean_as_far_as_it_can_double(evaluations, strength):
+    """The distance grows for ever: 0 first, then the grid's end, then doubled."""
+    moved = LineSearch(against=Mean(), evaluations=evaluations, weakest=1.0)(messages(12, 40), 3)
     mean, std = messages(12, 40).mean(0), messages(12, 40).std(0, correction=0)
-    torch.testing.assert_close(moved[0], mean - (1 + 2 + 4 + 8) * std)
+    torch.testing.assert_close(moved[0], mean - strength * std)
+
+
+@pytest.mark.parametrize("family", ["alie", "inner_product"])
+@pytest.mark.parametrize("rule", sorted(set(available_aggregators()) - {"mean"}))
+def test_a_line_search_finds_what_a_dense_grid_finds(family, rule):
+    """Three quarters of the best of 600 strengths up to 100, far peaks included.
+
+    What it misses are peaks just before a strength at which the rule drops the messages.
+    """
+    strengths = torch.linspace(0, 100, 601).unsqueeze(-1)
+    against = get_aggregator(rule, 3)
+    for seed in range(6):
+        honest = messages(11, 50, seed=seed)
+        mean, std = honest.mean(0), honest.std(0, correction=0)
+        origin, direction = (mean, -std) if family == "alie" else (0 * mean, -mean)
+
+        def distance(sent, honest=honest, mean=mean):
+            whole = torch.cat([honest.expand(*sent.shape[:-2], -1, -1), sent], dim=-2)
+            return (against(whole) - mean).norm(dim=-1)
+
+        dense = distance(collude(origin + strengths * direction, 3)).max()
+        assert distance(LineSearch(family, against=against)(honest, 3)) >= 0.75 * dense
 
 
 @pytest.mark.parametrize(
@@ -303,7 +335,7 @@ def test_a_line_search_moves_a_mean_as_far_as_it_can_double():
         ("large_value", {"scale": "big"}, "LargeValue.scale: 'big' is not a finite number above 0"),
         ("min_max", {"direction": "down"}, "direction: 'down' is not one of 'unit', 'sign', 'std'"),
         ("replay", {"delay": 0}, "Replay.delay: 0 is not a whole number at least 1"),
-        ("line_search", {"shrink": 1.0}, "shrink: 1.0 is not a finite number above 0 and below 1"),
+        ("line_search", {"weakest": 0.0}, "weakest: 0.0 is not a finite number above 0"),
         ("os:getcwd", {}, "'os:getcwd' made a str; accepted: a class that derives from"),
     ],
 )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from privrobust.configured import Configured, parameter
-from privrobust.errors import SpecError
+from privrobust.errors import SpecError, failure
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 """A stream, or one for each entry of the first axis (the lanes of a sweep), or torch's own."""
@@ -22,6 +22,20 @@ class _Rule(Configured, ABC):
     def least_workers(self) -> int:
         """How many messages it needs for what it promises; rules that withstand f know f."""
         return 1
+
+    def check(self, n: int) -> None:
+        """Refuse so many messages if they are too few, or otherwise not what it can do.
+
+        Raises:
+            SpecError: names n and f.
+
+        """
+        least = self.least_workers()
+        if n < least:
+            f = f", {vars(self)['f']} of them Byzantine" if self.knows_f() else ""
+            raise SpecError(
+                f"{type(self).__name__}: {n} workers{f}; accepted: at least {least} workers"
+            )
 
     def checked(self, messages: Tensor) -> Tensor:
         """The messages themselves.
@@ -40,11 +54,16 @@ class _Rule(Configured, ABC):
             raise SpecError(
                 f"{name}: messages of {messages.dtype} is not accepted: torch.float32 or float64"
             )
-        n, least = messages.shape[-2], self.least_workers()
-        if n < least:
-            f = f", {vars(self)['f']} of them Byzantine" if self.knows_f() else ""
-            raise SpecError(f"{name}: {n} workers{f}; accepted: at least {least} workers")
+        self.check(messages.shape[-2])
         return messages
+
+    @abstractmethod
+    def __call__(self, messages: Tensor, generator: Generators = None) -> Tensor:
+        """What it makes of the messages."""
+
+    def of_zeros(self, n: int) -> Tensor:
+        """What it makes of n messages of zeros, `(n, 1)`: raises what it would raise in a run."""
+        return self(torch.zeros(n, 1))
 
     @classmethod
     def knows_f(cls) -> bool:
@@ -66,6 +85,16 @@ class Minority(_Rule):
     def least_workers(self) -> int:
         """`n > 2f`."""
         return 2 * self.f + 1
+
+
+@dataclass(frozen=True)
+class Pairwise(_Rule):
+    """Works on n x n numbers, too many to try in vain: `check` knows all that it may raise."""
+
+    def of_zeros(self, n: int) -> Tensor:
+        """Zeros again, without a run."""
+        self.check(n)
+        return torch.zeros(n, 1)
 
 
 @dataclass(frozen=True)
@@ -96,11 +125,15 @@ class Aggregator(_Rule):
             SpecError: other shapes or types, or too few workers for the rule's f.
 
         """
-        update = self.aggregate(self.checked(messages))
+        self.checked(messages)
+        try:
+            update = self.aggregate(messages)
+        except Exception as error:  # whatever a user's rule raises
+            raise failure(self, error) from error
         expected = (*messages.shape[:-2], messages.shape[-1])
-        if update.shape != expected or update.dtype != messages.dtype:
+        if not _is_like(update, messages, expected):
             raise SpecError(
-                f"{type(self).__name__}: it returns {update.dtype} {tuple(update.shape)}; "
+                f"{type(self).__name__}: it returns {described(update)}; "
                 f"accepted: {messages.dtype} {expected}"
             )
         return update
@@ -113,7 +146,8 @@ class Aggregator(_Rule):
             byzantine: how many of them may be Byzantine.
 
         Raises:
-            SpecError: the rule promises to withstand a minority, and this is none.
+            SpecError: the rule promises to withstand a minority, and this is none; or what it
+                raises when it is tried.
 
         """
         if self.robust and 2 * byzantine >= n:
@@ -121,6 +155,7 @@ class Aggregator(_Rule):
                 f"{type(self).__name__}: {n} messages, {byzantine} of them Byzantine; "
                 "accepted: fewer than half"
             )
+        self.of_zeros(n)
 
     @abstractmethod
     def aggregate(self, messages: Tensor) -> Tensor:
@@ -133,7 +168,19 @@ class PreAggregator(_Rule):
 
     def __call__(self, messages: Tensor, generator: Generators = None) -> Tensor:
         """Transform the messages; arguments and errors as of `Aggregator`."""
-        return self.transform(self.checked(messages), generator)
+        self.checked(messages)
+        try:
+            made = self.transform(messages, generator)
+        except Exception as error:  # whatever a user's rule raises
+            raise failure(self, error) from error
+        many = made.shape[-2] if isinstance(made, Tensor) and made.dim() > 1 else 0
+        expected = (*messages.shape[:-2], many, messages.shape[-1])
+        if not _is_like(made, messages, expected):
+            raise SpecError(
+                f"{type(self).__name__}: it returns {described(made)}; accepted: "
+                f"{messages.dtype} {(*expected[:-2], 'm', expected[-1])}"
+            )
+        return made
 
     @abstractmethod
     def transform(self, messages: Tensor, generator: Generators) -> Tensor:
@@ -154,10 +201,9 @@ class Chain(Aggregator):
 
     def fits(self, n: int, byzantine: int) -> None:
         """As the rule, for the messages that reach it."""
-        messages = torch.zeros(n, 1)
         for each in self.before:
-            messages = each(messages)
-        self.rule.fits(len(messages), byzantine)
+            n = len(each.of_zeros(n))
+        self.rule.fits(n, byzantine)
 
     def __call__(self, messages: Tensor, generator: Generators = None) -> Tensor:
         """As every aggregator."""
@@ -168,3 +214,12 @@ class Chain(Aggregator):
     def aggregate(self, messages: Tensor) -> Tensor:
         """Without a stream."""
         return self(messages)
+
+
+def _is_like(made: object, messages: Tensor, shape: tuple[int, ...]) -> bool:
+    return isinstance(made, Tensor) and made.shape == shape and made.dtype == messages.dtype
+
+
+def described(made: object) -> str:
+    """What a user's class returned, for an error."""
+    return f"{made.dtype} {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from privrobust.aggregators.base import Aggregator
+from privrobust.aggregators.base import Aggregator, Pairwise
 from privrobust.aggregators.distances import Geometry
 from privrobust.configured import parameter
 
@@ -14,7 +14,7 @@ Start = Literal["medoid", "mean", "zero"]
 
 
 @dataclass(frozen=True)
-class CentredClipping(Aggregator):
+class CentredClipping(Pairwise, Aggregator):
     """`v + mean(clip(x_i - v, radius))`, repeated; v starts at the medoid unless told.
 
     The medoid is the message with the least sum of distances to the others. The paper starts at the

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from privrobust.aggregators.base import Aggregator, Minority
-from privrobust.selection import in_blocks, mean_of_ranks, sorted_rows
+from privrobust.selection import in_blocks, in_threaded_blocks, mean_of_ranks, sorted_rows
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class MeaMed(Minority, Aggregator):
 
     def aggregate(self, messages: Tensor) -> Tensor:
         """Mean around the median, over workers."""
-        return in_blocks(self._of_block, messages)
+        return in_threaded_blocks(self._of_block, messages)
 
     def _of_block(self, messages: Tensor) -> Tensor:
         """Those nearest to the median are neighbours in order: a window, of which few exist."""

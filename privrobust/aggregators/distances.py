@@ -8,6 +8,7 @@ the rule takes.
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -74,6 +75,20 @@ class Geometry(NamedTuple):
         return (weights.unsqueeze(-2) @ self.messages).squeeze(-2)
 
 
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """`left @ right`, for few rows and many columns.
+
+    NumPy's takes half as long as torch's, or less, and a quarter where `right` is `left.mT`.
+    """
+    if left.device.type != "cpu":
+        return left @ right
+    # torch's memory: it is what was freed a step ago, where NumPy's is fresh from the system
+    out = left.new_empty(*left.shape[:-1], right.shape[-1])
+    with np.errstate(over="ignore", invalid="ignore"):  # of hostile messages
+        np.matmul(left.numpy(), right.numpy(), out=out.numpy())
+    return out
+
+
 def bounded(messages: Tensor) -> tuple[Tensor, Tensor]:
     """Messages `(..., n, d)` with zeros for those that are not finite, or vast, and their norms."""
     norms = torch.linalg.vector_norm(messages, dim=-1)
@@ -116,11 +131,11 @@ def _are_alike(products: Tensor) -> Tensor:
 
 def _products(messages: Tensor) -> Tensor:
     n, d = messages.shape[-2:]
-    total = messages.new_zeros(*messages.shape[:-1], n, dtype=torch.float64)
     whole = d // _WIDTH * _WIDTH
+    rest = messages[..., whole:]
+    total = product(rest, rest.mT).double()
     if whole:
         for lane, into in zip(messages.reshape(-1, n, d), total.view(-1, n, n), strict=True):
             blocks = lane[:, :whole].unflatten(-1, (-1, _WIDTH)).transpose(0, 1)
-            into += torch.bmm(blocks, blocks.mT).double().sum(0)
-    rest = messages[..., whole:]
-    return total.add_(rest @ rest.mT)
+            into += product(blocks, blocks.mT).double().sum(0)
+    return total

@@ -6,20 +6,21 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from privrobust.aggregators.base import Aggregator
+from privrobust.aggregators.base import Aggregator, Pairwise
 from privrobust.aggregators.distances import Geometry, row
 from privrobust.configured import parameter
 
 
 @dataclass(frozen=True)
-class GeometricMedian(Aggregator):
+class GeometricMedian(Pairwise, Aggregator):
     """The point with the least sum of distances to the messages, by smoothed Weiszfeld steps.
 
     It starts near the message whose median distance to the others is least, which is near honest
     ones while they are the majority, wherever the others are. Robust while f < n/2.
 
     Args:
-        smoothing: distances below it count as this much (nu of the paper).
+        smoothing: distances below it count as this much (nu of the paper), in units of the median
+            distance of that message to the others.
         iterations: Weiszfeld steps at most.
 
     """
@@ -37,12 +38,13 @@ class GeometricMedian(Aggregator):
         medians = between.median(dim=-1).values
         least, central = medians.min(dim=-1, keepdim=True)
         from_central = row(between, central.squeeze(-1))
-        weights = _inverse(torch.maximum(from_central, least), self.smoothing)
+        smoothing = (self.smoothing * least).clamp_(min=torch.finfo(least.dtype).tiny)
+        weights = _inverse(torch.maximum(from_central, least), smoothing)
         moves = torch.ones_like(least, dtype=torch.bool)
         still = max(torch.finfo(messages.dtype).eps, 1e-10) * least
         for _ in range(self.iterations):
             distances = geometry.squared_distances_to(weights).sqrt_()
-            change = _inverse(distances, self.smoothing) - weights
+            change = _inverse(distances, smoothing) - weights
             weights = weights + change * moves  # a lane that has converged stays
             moves = moves & (_norm(geometry, change) > still)
             if not bool(moves.any()):
@@ -56,7 +58,8 @@ def _norm(geometry: Geometry, weights: Tensor) -> Tensor:
     return (weights * products).sum(-1, keepdim=True).clamp_(min=0.0).sqrt_()
 
 
-def _inverse(distances: Tensor, least: float) -> Tensor:
+def _inverse(distances: Tensor, least: Tensor) -> Tensor:
     """Weights that sum to 1."""
-    weights = 1 / distances.clamp(min=least)
+    distances = torch.maximum(distances, least)
+    weights = distances.amin(-1, keepdim=True) / distances
     return weights / weights.sum(-1, keepdim=True)

@@ -4,17 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from privrobust.aggregators.base import Generators, Minority, PreAggregator
-from privrobust.aggregators.distances import Geometry
+from privrobust.aggregators.base import Generators, Minority, Pairwise, PreAggregator
+from privrobust.aggregators.distances import Geometry, product
 from privrobust.configured import parameter
 
 
 @dataclass(frozen=True)
-class NNM(Minority, PreAggregator):
+class NNM(Minority, Pairwise, PreAggregator):
     """Nearest-neighbour mixing: every message becomes the mean of its n - f nearest, itself too.
 
     Args:
@@ -31,7 +30,7 @@ class NNM(Minority, PreAggregator):
         count = distances.shape[-1] - self.f
         nearest = distances.argsort(dim=-1, stable=True)[..., :count]
         weights = messages.new_zeros(distances.shape).scatter_(-1, nearest, 1 / count)
-        return _mixed(weights, geometry.messages)
+        return product(weights, geometry.messages)
 
 
 @dataclass(frozen=True)
@@ -55,17 +54,13 @@ class Bucketing(PreAggregator):
             lanes = zip(messages, generator, strict=True)
             return torch.stack([self.transform(lane, each) for lane, each in lanes])
         n, device = messages.shape[-2], messages.device
-        order = torch.randperm(n, generator=generator, device=device)
-        return torch.stack(
-            [messages.index_select(-2, bucket).mean(-2) for bucket in order.split(self.s)], dim=-2
-        )
-
-
-def _mixed(weights: Tensor, messages: Tensor) -> Tensor:
-    """`(..., m, n)` and `(..., n, d)` to `(..., m, d)`."""
-    if messages.device.type != "cpu":
-        return weights @ messages
-    out = messages.new_empty(*weights.shape[:-1], messages.shape[-1])
-    # of few rows and many columns NumPy's product takes half as long as torch's, or less
-    np.matmul(weights.numpy(), messages.numpy(), out=out.numpy())
-    return out
+        order = torch.randperm(n, generator=generator, device=device).tolist()
+        buckets = [order[start : start + self.s] for start in range(0, n, self.s)]
+        mixed = messages.new_empty(*messages.shape[:-2], len(buckets), messages.shape[-1])
+        for bucket, into in zip(buckets, mixed.unbind(-2), strict=True):
+            rows = [messages[..., worker, :] for worker in bucket]
+            into.copy_(rows[0]) if len(rows) == 1 else torch.add(*rows[:2], out=into)
+            for row in rows[2:]:
+                into.add_(row)
+            into.div_(len(rows))
+        return mixed

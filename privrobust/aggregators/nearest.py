@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from privrobust.aggregators.base import Aggregator, Minority
+from privrobust.aggregators.base import Aggregator, Minority, Pairwise
 from privrobust.aggregators.distances import Geometry, bounded, mean_of
 from privrobust.configured import parameter
 from privrobust.errors import SpecError
@@ -24,7 +24,7 @@ _BLOCK = 1 << 14
 
 
 @dataclass(frozen=True)
-class _Krum(Aggregator):
+class _Krum(Pairwise, Aggregator):
     """Scores every message by its squared distances to its nearest others."""
 
     f: int = parameter(0, least=0)
@@ -34,16 +34,19 @@ class _Krum(Aggregator):
         """`n > 2f + 2` (Proposition 4.2)."""
         return 2 * self.f + 3
 
+    def check(self, n: int) -> None:
+        """There are as many neighbours as it counts."""
+        super().check(n)
+        if self.neighbours is not None and self.neighbours >= n:
+            raise SpecError(
+                f"{type(self).__name__}.neighbours: {self.neighbours} of {n} workers; "
+                f"accepted: 1 to {n - 1}"
+            )
+
     def best(self, geometry: Geometry, count: int) -> Tensor:
         """The rows of least score, `(..., count)`."""
         distances = geometry.squared_distances()
-        n = distances.shape[-1]
-        nearest = n - self.f - 2 if self.neighbours is None else self.neighbours
-        if nearest >= n:
-            raise SpecError(
-                f"{type(self).__name__}.neighbours: {nearest} of {n} workers; "
-                f"accepted: 1 to {n - 1}"
-            )
+        nearest = self.neighbours or distances.shape[-1] - self.f - 2
         others = distances.diagonal_scatter(
             torch.full_like(distances.diagonal(dim1=-2, dim2=-1), torch.inf), dim1=-2, dim2=-1
         )
@@ -84,18 +87,36 @@ class MultiKrum(_Krum):
 
     best_of: int | None = parameter(None, least=1)
 
+    def check(self, n: int) -> None:
+        """There are as many messages as it averages."""
+        super().check(n)
+        if self.best_of is not None and self.best_of > n:
+            raise SpecError(f"MultiKrum.best_of: {self.best_of} of {n} workers; accepted: 1 to {n}")
+
     def aggregate(self, messages: Tensor) -> Tensor:
         """Mean of the best."""
-        n = messages.shape[-2]
-        count = n - self.f if self.best_of is None else self.best_of
-        if count > n:
-            raise SpecError(f"MultiKrum.best_of: {count} of {n} workers; accepted: 1 to {n}")
+        count = self.best_of or messages.shape[-2] - self.f
         geometry = Geometry.of(messages)
         return mean_of(geometry.messages, self.best(geometry, count))
 
 
 @dataclass(frozen=True)
-class MDA(Minority, Aggregator):
+class OfSubsets(Minority, Pairwise):
+    """Tries all subsets of n - f messages, up to 100,000."""
+
+    def check(self, n: int) -> None:
+        """They are not too many."""
+        super().check(n)
+        size = n - self.f
+        if comb(n, size) > MOST_SUBSETS:
+            raise SpecError(
+                f"{type(self).__name__}: {n} workers have {comb(n, size):,} subsets of {size}; "
+                f"accepted: at most {MOST_SUBSETS:,} (fewer workers, or another f)"
+            )
+
+
+@dataclass(frozen=True)
+class MDA(OfSubsets, Aggregator):
     """Minimum-diameter averaging: the mean of the n - f messages that lie closest together.
 
     All subsets are tried, up to 100,000. Many share the least diameter, as a pair decides it: of
@@ -113,7 +134,7 @@ class MDA(Minority, Aggregator):
         geometry = Geometry.of(messages)
         distances = geometry.squared_distances()
         n = distances.shape[-1]
-        chosen = subsets(type(self).__name__, n, n - self.f).to(messages.device)
+        chosen = subsets(n, n - self.f).to(messages.device)
         at_a_time = max(1, _HELD // (distances[..., 0, 0].numel() * (n - self.f) ** 2))
         diameters, sums = [], []
         for some in chosen.split(at_a_time):
@@ -152,6 +173,7 @@ class MoNNA(Minority, Aggregator):
                 f"MoNNA.trusted: {self.trusted} is a Byzantine worker; "
                 f"accepted: 0 to {n - byzantine - 1}, the honest ones"
             )
+        super().fits(n, byzantine)
 
     def aggregate(self, messages: Tensor) -> Tensor:
         """Mean of its nearest."""
@@ -163,17 +185,6 @@ class MoNNA(Minority, Aggregator):
         return mean_of(messages, nearest[..., : messages.shape[-2] - self.f])
 
 
-def subsets(rule: str, n: int, size: int) -> Tensor:
-    """All subsets of so many of n workers, `(subsets, size)`.
-
-    Raises:
-        SpecError: more than a rule will try.
-
-    """
-    count = comb(n, size)
-    if count > MOST_SUBSETS:
-        raise SpecError(
-            f"{rule}: {n} workers have {count:,} subsets of {size}; "
-            f"accepted: at most {MOST_SUBSETS:,} (fewer workers, or another f)"
-        )
-    return torch.tensor(list(combinations(range(n), size))).view(count, size)
+def subsets(n: int, size: int) -> Tensor:
+    """All subsets of so many of n workers, `(subsets, size)`."""
+    return torch.tensor(list(combinations(range(n), size))).view(-1, size)

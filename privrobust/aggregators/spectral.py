@@ -6,16 +6,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from privrobust.aggregators.base import Aggregator, Minority
+from privrobust.aggregators.base import Aggregator, Minority, Pairwise
 from privrobust.aggregators.distances import Geometry, mean_of
-from privrobust.aggregators.nearest import subsets
+from privrobust.aggregators.nearest import OfSubsets, subsets
 
 # Numbers held at a time while subsets are tried (32 MiB).
 _HELD = 1 << 22
 
 
 @dataclass(frozen=True)
-class CAF(Minority, Aggregator):
+class CAF(Minority, Pairwise, Aggregator):
     """Covariance-bound agnostic filter: messages lose weight where their covariance is largest.
 
     Until all but n - 2f of the weight is gone, each loses the share of its squared deviation along
@@ -69,7 +69,7 @@ def _centred(products: Tensor, weights: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class SMEA(Minority, Aggregator):
+class SMEA(OfSubsets, Aggregator):
     """Smallest maximum eigenvalue averaging: the mean of the n - f messages that vary least.
 
     All subsets are tried, up to 100,000, by the top eigenvalue of their covariance; of equal ones
@@ -87,7 +87,7 @@ class SMEA(Minority, Aggregator):
         geometry = Geometry.of(messages)
         products = geometry.products
         n = products.shape[-1]
-        chosen = subsets(type(self).__name__, n, n - self.f).to(messages.device)
+        chosen = subsets(n, n - self.f).to(messages.device)
         at_a_time = max(1, _HELD // (products[..., 0, 0].numel() * (n - self.f) ** 2))
         largest = torch.cat([_largest(products, some) for some in chosen.split(at_a_time)], dim=-1)
         return mean_of(geometry.messages, chosen[largest.argmin(-1)])
