@@ -23,6 +23,7 @@ from rich.console import Console
 from scipy import stats
 from torch import nn
 from torch.nn.functional import cross_entropy
+from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, TensorDataset
 
 from privrobust import RunSpec
@@ -91,10 +92,13 @@ def scale(epsilon: float, examples: int, batch: float) -> float:
 def distributed(setting: Setting, rate: float, seed: int, split: str) -> RunSpec:
     """A run of 15 workers."""
     examples = len(get_dataset("fashion_mnist").train) // HONEST
-    private = {}
-    if setting.epsilon is not None:
-        b = scale(setting.epsilon, examples, BATCH)
-        private = {"noise_scale": b, "clip_norm": CLIP_NORM}
+    if setting.epsilon is None:
+        own = {"schedule": "cosine"}
+    else:
+        own = {
+            "noise_scale": scale(setting.epsilon, examples, BATCH),
+            "clip_norm": CLIP_NORM,
+        }
     return RunSpec(
         dataset="fashion_mnist",
         model=setting.model,
@@ -107,7 +111,7 @@ def distributed(setting: Setting, rate: float, seed: int, split: str) -> RunSpec
         evaluate_on=split,
         evaluate_every=EVERY,
         final_evaluations=LAST,
-        **private,
+        **own,
     )
 
 
@@ -121,7 +125,10 @@ def central(setting: Setting, rate: float, seed: int, split: str) -> float:
     train = dataset.train
     examples = TensorDataset(train.examples(slice(None)), train.labels)
     loader = DataLoader(examples, batch_size=CENTRAL_BATCH, shuffle=True)
-    if setting.epsilon is not None:
+    if setting.epsilon is None:
+        scheduler = lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    else:
+        scheduler = lr_scheduler.ConstantLR(optimizer, factor=1.0)
         batch = len(train) / len(loader)  # what opacus expects a batch to hold
         b = scale(setting.epsilon, len(train), batch)
         model, optimizer, loader = PrivacyEngine().make_private(
@@ -138,6 +145,7 @@ def central(setting: Setting, rate: float, seed: int, split: str) -> float:
         optimizer.zero_grad()
         cross_entropy(model(batch_inputs), batch_labels).backward()
         optimizer.step()
+        scheduler.step()
         if step > STEPS - LAST * EVERY and step % EVERY == 0:
             found.append(_accuracy(model, inputs, labels))
         if step == STEPS:

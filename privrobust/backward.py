@@ -58,7 +58,7 @@ class Direct:
         self._hands_out_copies = hands_out_copies
         self._layout = Layout(model)
         self._parameters = dict(self._model.named_parameters())
-        self._calls: list[tuple[str, Tensor, Tensor]] = []
+        self._calls: list[tuple[str, Tensor, Tensor, int]] = []
         for layer in layers:
             self._model.get_submodule(layer).register_forward_hook(
                 partial(self._note, layer), with_kwargs=True
@@ -70,12 +70,14 @@ class Direct:
             self._parameters[name].data = value
         self._calls.clear()
         scores = self._model(batch.inputs[0].flatten(0, 1))
-        outputs = [output for _, _, output in self._calls]
+        outputs = [output for _, _, output, _ in self._calls]
         if any(output._version for output in outputs):  # gradients would be of what it became
             raise RuntimeError("a layer's output is changed in place")
+        if any(inputs._version != version for _, inputs, _, version in self._calls):
+            raise RuntimeError("a layer's input is changed in place after its use")
         errors = torch.autograd.grad(scores, outputs, _errors(self._loss, scores, batch.labels))
         uses: dict[str, list[Use]] = {}
-        for (layer, inputs, _), error in zip(self._calls, errors, strict=True):
+        for (layer, inputs, _, _), error in zip(self._calls, errors, strict=True):
             uses.setdefault(layer, []).append(Use(inputs, error))
         self._calls.clear()  # and with it what the pass holds
         return Traces(len(scores), uses, {})
@@ -84,7 +86,8 @@ class Direct:
         *given, output = entered
         if not output.requires_grad:
             output.requires_grad_()
-        self._calls.append((layer, _only(*given).detach(), output))
+        inputs = _only(*given).detach()
+        self._calls.append((layer, inputs, output, inputs._version))
         return output.clone() if self._hands_out_copies else None
 
 

@@ -20,7 +20,7 @@ from numpy.random import Generator, default_rng
 from torch import Tensor
 
 from privrobust.configured import Configured, build, described, parameter, parse, settings, written
-from privrobust.errors import SpecError
+from privrobust.errors import SpecError, failure
 
 _PURPOSE = 1  # of the random stream, beside the seed
 _TRIES = 1000
@@ -56,8 +56,11 @@ class Partition(Configured, ABC):
                 f"honest: {workers} workers cannot share {len(codes)} training examples; "
                 f"accepted: at most {len(codes)}"
             )
-        shares = self.split(codes.cpu().numpy(), workers, default_rng([seed, _PURPOSE]))
-        dealt = np.sort(np.concatenate(shares)) if shares else np.empty(0)
+        try:
+            shares = list(self.split(codes.cpu().numpy(), workers, default_rng([seed, _PURPOSE])))
+            dealt = np.sort(np.concatenate(shares)) if shares else np.empty(0)
+        except Exception as error:  # whatever a user's partition raises
+            raise failure(self, error) from error
         if len(shares) != workers or not np.array_equal(dealt, np.arange(len(codes))):
             raise SpecError(
                 f"partition: {type(self).__name__} deals {len(dealt)} examples to {len(shares)} "
@@ -66,7 +69,7 @@ class Partition(Configured, ABC):
         empty = [worker for worker, share in enumerate(shares) if not len(share)]
         if empty:
             raise SpecError(f"partition: {self!r} leaves honest worker {empty[0]} {self.remedy}")
-        return [torch.from_numpy(share) for share in shares]
+        return [torch.as_tensor(share, dtype=torch.long) for share in shares]
 
     @property
     def remedy(self) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from privrobust.configured import Configured, build, described, parameter, parse, settings, written
-from privrobust.errors import SpecError
+from privrobust.errors import SpecError, failure
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ class Drops(Schedule):
 
     def factor(self, done: float) -> float:
         """`by ** floor(parts * done)`"""
-        return float(self.by ** min(self.parts - 1, math.floor(self.parts * done)))
+        begun = math.floor(self.parts * done + 1e-9)  # a third of a run is no exact number
+        return float(self.by ** min(self.parts - 1, begun))
 
 
 _SCHEDULES: dict[str, type[Schedule]] = {
@@ -129,7 +130,20 @@ def rate(schedule: Schedule, warmup_steps: int, step: int, steps: int) -> float:
     """The factor at a step, 1 to steps: a linear warm-up to 1, then the schedule.
 
     The schedule's run is what follows the warm-up.
+
+    Raises:
+        SpecError: a user's schedule fails, or gives what is no factor.
+
     """
     if step <= warmup_steps:
         return step / (warmup_steps + 1)
-    return schedule.factor((step - 1 - warmup_steps) / (steps - warmup_steps))
+    try:
+        factor = float(schedule.factor((step - 1 - warmup_steps) / (steps - warmup_steps)))
+    except Exception as error:  # whatever a user's schedule raises
+        raise failure(schedule, error) from error
+    if not (math.isfinite(factor) and factor >= 0):
+        raise SpecError(
+            f"schedule: {schedule!r} gives {factor:g} at step {step} of {steps}; "
+            "accepted: a finite factor of at least 0"
+        )
+    return factor

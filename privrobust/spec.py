@@ -28,7 +28,7 @@ from privrobust.data import canonical_dataset
 from privrobust.errors import SpecError, unknown_name
 from privrobust.losses import LOSSES
 from privrobust.partitions import Partition, Similarity, canonical_partition, get_partition
-from privrobust.schedules import canonical_schedule
+from privrobust.schedules import canonical_schedule, get_schedule, rate
 
 # Training computes in float32 and accounting in float64: what is accounted must exist in both.
 _SMALLEST, _LARGEST = 1e-30, 1e30
@@ -249,6 +249,8 @@ class RunSpec(BaseModel):
             raise SpecError(
                 f"warmup_steps: {self.warmup_steps} of {self.steps} steps; accepted: fewer"
             )
+        for step in (1, self.steps):
+            rate(get_schedule(self.schedule), self.warmup_steps, step, self.steps)
         if self.byzantine and self.attack is None:
             raise SpecError(f"attack: needed when byzantine is {self.byzantine}")
         named = self.attack.canonical() if self.attack else None

@@ -378,6 +378,12 @@ def test_a_standardised_table_says_that_epsilon_does_not_count_it(tmp_path):
         (ROWS.assign(age=range(40)), "label='age'", "cannot be split by class"),
         (ROWS[["outcome"]], "label='outcome'", "no column beside label and group"),
         (ROWS[:0], "label='outcome'", "has no rows"),
+        (ROWS.assign(outcome="well"), "label='outcome'", "is 'well' in every row; accepted: two"),
+        (
+            pd.concat([ROWS] * 3).assign(age=[*map(str, range(119)), "?"]),
+            "label='outcome'",
+            r"column 'age' .* has 120 values such as '\?'; accepted: numbers, or at most 100",
+        ),
         (ROWS, "label='outcome', scaling='mean'", "scaling: 'mean' is not one of"),
     ],
 )

@@ -9,7 +9,7 @@ from privrobust.data import get_dataset
 from privrobust.errors import SpecError
 from privrobust.honest import noise_std
 from privrobust.models import build_model
-from privrobust.schedules import available_schedules, get_schedule, rate
+from privrobust.schedules import Schedule, available_schedules, get_schedule, rate
 from privrobust.training import train_lanes
 
 STEPS = 20
@@ -76,6 +76,37 @@ def test_a_budget_that_ends_a_run_does_not_bend_its_schedule():
 def test_settings_that_are_no_descent(settings, message):
     with pytest.raises(SpecError, match=message):
         RunSpec(**settings)
+
+
+class Backwards(Schedule):
+    def factor(self, done):
+        return 0.5 - done
+
+
+class Unfinished(Schedule):
+    def factor(self, done):
+        return [][int(done)]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Backwards", r"Backwards\(\) gives -0.4 at step 10 of 10; accepted: a finite factor"),
+        ("Unfinished", r"Unfinished: it failed \(IndexError"),
+    ],
+)
+def test_a_users_schedule_that_is_none(name, message):
+    with pytest.raises(SpecError, match=message):
+        RunSpec(schedule=f"{__name__}:{name}", steps=10)
+
+
+@pytest.mark.parametrize("steps", [3, 30, 99, 300, 1000])
+@pytest.mark.parametrize("parts", range(1, 12))
+def test_drops_come_where_integers_say(parts, steps):
+    drops = get_schedule(f"drops(parts={parts}, by=0.5)")
+    for step in range(1, steps + 1):
+        begun = min(parts - 1, parts * (step - 1) // steps)
+        assert rate(drops, 0, step, steps) == 0.5**begun
 
 
 def test_one_schedule_has_one_key():

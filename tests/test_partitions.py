@@ -134,6 +134,11 @@ class Forgetful(Partition):
         return np.array_split(np.arange(len(codes) - 1), workers)
 
 
+class Broken(Partition):
+    def split(self, codes, workers, random):
+        raise KeyError("nobody")
+
+
 class Greedy(Partition):
     def split(self, codes, workers, random):
         return [np.arange(len(codes))] + [np.arange(0)] * (workers - 1)
@@ -149,6 +154,7 @@ class Greedy(Partition):
         (Dirichlet(alpha=1e-3), 30, "fewer than 10 .*; accepted: larger alpha"),
         (Groups(), 11, "honest: 11 workers cannot share 10 groups; accepted: at most 10"),
         (Forgetful(), 3, "Forgetful deals 1256 examples to 3 workers; accepted: each of 1257"),
+        (Broken(), 3, "Broken: it failed .KeyError: 'nobody'"),
         (Greedy(), 3, "leaves honest worker 1 without examples; accepted: fewer honest workers"),
     ],
 )

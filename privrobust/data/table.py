@@ -13,6 +13,9 @@ from privrobust.data.dataset import Dataset, Split
 from privrobust.data.source import Source
 from privrobust.errors import PrivRobustWarning, SpecError
 
+# Of a column that holds no numbers, each a feature of its own.
+_MOST_VALUES = 100
+
 
 @dataclass(frozen=True)
 class Table(Source):
@@ -45,6 +48,11 @@ class Table(Source):
                 raise SpecError(f"dataset: {role}: {self.path} has no column {column!r} ({known})")
         _refuse_missing(rows, self.path)
         labels, classes = pd.factorize(rows.pop(self.label), sort=True)
+        if len(classes) < 2:
+            raise SpecError(
+                f"dataset: label: column {self.label!r} of {self.path} is {classes[0]!r} in every "
+                "row; accepted: two classes or more"
+            )
         groups, group_names = None, pd.Index([])
         if self.group is not None:
             codes, group_names = pd.factorize(rows.pop(self.group), sort=True)
@@ -64,7 +72,7 @@ def _read(path: Path) -> pd.DataFrame:
     if kind is None:
         raise SpecError(f"dataset: path: {str(path)!r}; accepted: a .csv or .parquet file")
     try:
-        rows = pd.read_csv(path) if kind == ".csv" else pd.read_parquet(path)
+        rows = pd.read_csv(path, index_col=False) if kind == ".csv" else pd.read_parquet(path)
     except ImportError:
         raise SpecError(
             f"dataset: {str(path)!r} needs the package pyarrow; pip install 'privrobust[data]'"
@@ -93,6 +101,14 @@ def _features(rows: pd.DataFrame, path: str) -> np.ndarray:
     if not len(rows.columns):
         raise SpecError(f"dataset: {path} has no column beside label and group to learn from")
     others = list(rows.select_dtypes(exclude=["number", "bool"]).columns)
+    for column in others:
+        values = rows[column].astype(str)
+        if values.nunique() > _MOST_VALUES:
+            odd = values[pd.to_numeric(values, errors="coerce").isna()].iloc[0]
+            raise SpecError(
+                f"dataset: column {column!r} of {path} has {values.nunique()} values such as "
+                f"{odd!r}; accepted: numbers, or at most {_MOST_VALUES} different values"
+            )
     features: np.ndarray = pd.get_dummies(rows, columns=others).to_numpy(np.float32)
     return features
 
