@@ -1,4 +1,4 @@
-"""Every aggregation rule and every attack that ByzFL or ByzPy have too, against theirs.
+"""Every aggregation rule and attack, against those of ByzFL and ByzPy that there are.
 
 Rules take the messages as each library holds them: ours a tensor, ByzFL a tensor, ByzPy a list of
 vectors. An attack makes one message, as theirs return one for all Byzantine workers.
@@ -23,12 +23,21 @@ from privrobust.aggregators.mixing import NNM, Bucketing
 from privrobust.aggregators.robust_clipping import ARC, StaticClipping
 from privrobust.attacks import (
     ALIE,
+    Drift,
     Gaussian,
     Infinity,
     InnerProduct,
+    LargeValue,
     LineSearch,
+    MedianExtreme,
     Mimic,
+    MinMax,
+    MinSum,
+    NoiseAwareALIE,
+    OwnSignFlip,
+    Replay,
     SignFlip,
+    VoteExtreme,
 )
 from privrobust.memory import keep_freed_memory
 
@@ -111,7 +120,7 @@ def rules(messages: Tensor) -> dict[str, tuple[Call, Call | None, Call | None]]:
 
 
 def attacks(messages: Tensor) -> dict[str, tuple[Call, Call | None, Call | None]]:
-    """The same of attacks that both define."""
+    """The same of attacks; many have no peer."""
     honest = messages[:-F]
     rows, one = list(honest), honest[0]
 
@@ -142,6 +151,21 @@ def attacks(messages: Tensor) -> dict[str, tuple[Call, Call | None, Call | None]
         ),
         "Gaussian": (ours(Gaussian()), fl(byzfl.Gaussian()), py(py_attacks.GaussianAttack())),
         "infinity": (ours(Infinity()), fl(byzfl.Inf()), py(py_attacks.InfAttack())),
+        **{
+            name: (ours(attack), None, None)
+            for name, attack in {
+                "noise-aware ALIE": NoiseAwareALIE(noise_std=0.1),
+                "Min-Max": MinMax(),
+                "Min-Sum": MinSum(),
+                "median extreme": MedianExtreme(),
+                "vote extreme": VoteExtreme(),
+                "large value": LargeValue(),
+                "mimic, one step learned": Mimic(),
+                "replay": Replay(),
+            }.items()
+        },
+        "drift": (lambda: Drift(noise_std=0.1)(honest[:1], 1), None, None),
+        "own sign-flip": (lambda: OwnSignFlip()(honest[:1], 1), None, None),
     }  # fmt: skip
 
 
