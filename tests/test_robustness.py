@@ -1,15 +1,17 @@
 """What runs say of attacks: in training, in their history, and over runs."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 from test_tables import frame
 
-from privrobust import RunSpec, train
+from privrobust import RunSpec, attacks, train
 from privrobust.aggregators import Aggregator
-from privrobust.attacks import available_attacks
+from privrobust.aggregators.distances import Geometry
+from privrobust.attacks import Attack, available_attacks, get_attack
 from privrobust.data import get_dataset
 from privrobust.errors import SpecError
 from privrobust.measures import measure
@@ -255,3 +257,93 @@ def test_labels_of_the_dataset_stay_as_they_are():
     before = get_dataset("digits").train.labels.clone()
     train(RunSpec(**SHORT, byzantine=2, attack="label_flip"))
     assert torch.equal(get_dataset("digits").train.labels, before)
+
+
+@dataclass(frozen=True)
+class FailsLater(Attack):
+    """Sends zeros twice, once when it is tried, and fails at the second step."""
+
+    def craft(self, honest, byzantine, generator):
+        raise NotImplementedError
+
+    def in_run(self, setting):
+        steps = []
+
+        def craft(honest, byzantine, generator):
+            steps.append(1)
+            if len(steps) == 2:
+                raise RuntimeError("no more\nand here is why")
+            return torch.zeros_like(honest[..., :1, :]).expand(*honest.shape[:-2], byzantine, -1)
+
+        return craft
+
+
+@dataclass(frozen=True)
+class Picky(Aggregator):
+    """Fails on what is no zeros, as messages of a run are."""
+
+    def aggregate(self, messages):
+        if bool(messages.any()):
+            return messages[..., 0, :].numpy()
+        return messages[..., 0, :]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"attack": f"{__name__}:FailsLater"}, r"FailsLater: it failed \(RuntimeError: no more\)$"),
+        (
+            {"attack": "zero", "aggregator": f"{__name__}:Picky"},
+            r"Picky: it returns ndarray; accepted: torch.float32 \(1, 650\)",
+        ),
+    ],
+)
+def test_a_users_class_that_fails_in_training_is_named_in_one_line(settings, message):
+    with pytest.raises(SpecError, match=message) as raised:
+        train(RunSpec(**SHORT, byzantine=2, **settings))
+    assert "\n" not in str(raised.value)
+
+
+def test_rules_on_pairs_of_workers_are_not_tried_in_vain(monkeypatch):
+    """5,000 workers would be 25 million pairs, for every f and attack of a sweep."""
+
+    def products(*arguments):
+        raise AssertionError("tried")
+
+    monkeypatch.setattr(Geometry, "of", products)
+    for rule in ("krum", "nnm + geometric_median", "caf", "centred_clipping"):
+        RunSpec(honest=4000, byzantine=1001, attack="min_max", aggregator=rule)
+    with pytest.raises(SpecError, match=r"Krum: 5001 workers, 2500 .*; accepted: at least 5003"):
+        RunSpec(honest=2501, byzantine=2500, attack="min_max", aggregator="krum")
+
+
+def test_byzantine_workers_sit_out_by_streams_of_their_own(messages_of):
+    """With 300 steps of two workers, equal patterns would be a matter of 2^-600."""
+    spec = RunSpec(
+        unit="worker", worker_sampling_rate=0.5, honest=2, byzantine=2, clip_norm=1.0,
+        attack="label_shift(shift=10)", aggregator="mean", steps=300, evaluate_every=300,
+    )  # fmt: skip
+    takes_part = messages_of(spec)[:, 0].norm(dim=-1) > 0
+    assert 0.3 < float(takes_part[:, 2:].double().mean()) < 0.7
+    assert not torch.equal(takes_part[:, :2], takes_part[:, 2:])
+
+
+@pytest.mark.parametrize("direction", ["constant", "random"])
+def test_a_large_value_that_needs_no_honest_messages_sees_none(direction):
+    seen = []
+
+    class Watched(type(get_attack("large_value"))):
+        def craft(self, honest, byzantine, generator):
+            seen.append(float(honest.abs().max()))
+            return super().craft(honest, byzantine, generator)
+
+    assert get_attack("large_value").sees == "honest"
+    assert get_attack("large_value", direction=direction).sees == "nothing"
+    attacks.register_attack("watched", Watched)
+    try:
+        attack = f"watched(direction={direction!r})"
+        train(RunSpec(**SHORT, byzantine=2, attack=attack))
+    finally:
+        attacks.registry._ATTACKS.pop("watched")
+    assert seen
+    assert max(seen) == 0
