@@ -4,6 +4,8 @@ Each is made for the shape of one example and a number of classes. Images are `(
 width)`; linear models take any shape.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -37,6 +39,11 @@ def bounded_logistic(shape: torch.Size, classes: int) -> nn.Module:
     most 2 (sqrt(d) + 1) for d features.
     """
     return nn.Sequential(nn.Flatten(), _UnitNorm(), nn.Linear(shape.numel(), classes))
+
+
+def bound_of_bounded_logistic(shape: torch.Size, order: int) -> float:
+    """What is proven of its gradients' L2 (order 2) or L1 (order 1) norm under cross-entropy."""
+    return 2.0 if order == 2 else 2 * (math.sqrt(shape.numel()) + 1)
 
 
 def mlp(shape: torch.Size, classes: int) -> nn.Module:

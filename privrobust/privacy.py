@@ -9,8 +9,11 @@ from dataclasses import replace
 from functools import lru_cache
 
 from privrobust.accountants import Release, Spent, max_steps, spend
+from privrobust.architectures import bound_of_bounded_logistic
+from privrobust.data import get_dataset
 from privrobust.dealing import shares
 from privrobust.errors import PrivRobustWarning, SpecError
+from privrobust.rounding import rounded_up
 from privrobust.spec import RunSpec
 
 # Runs of a sweep differ in much that leaves their releases alike.
@@ -34,7 +37,27 @@ def releases(spec: RunSpec) -> list[Release]:
             f"{sizes.index(least)} (sampling rate above 1); accepted: at most {least}, or a "
             "partition that deals it more"
         )
+    _refuse_unproven(spec)
     return [_release(spec, size) for size in sizes]
+
+
+def _refuse_unproven(spec: RunSpec) -> None:
+    """Hold a claimed bound against the proof, for the model that comes with one."""
+    if spec.model != "bounded_logistic" or spec.grad_norm_bound is None:
+        return
+    if spec.loss != "cross_entropy" or spec.unit != "example":
+        raise SpecError(
+            f"grad_norm_bound: {spec.grad_norm_bound:g}: that of bounded_logistic is proven for "
+            f"loss: cross_entropy and unit: example, not {spec.loss} and {spec.unit}; accepted: "
+            "clip_norm"
+        )
+    shape = get_dataset(spec.dataset, spec.data_dir).shape
+    proven = bound_of_bounded_logistic(shape, order=1 if spec.noise == "laplace" else 2)
+    if spec.grad_norm_bound < proven:
+        raise SpecError(
+            f"grad_norm_bound: {spec.grad_norm_bound:g} is below what is proven of "
+            f"bounded_logistic with {spec.noise} noise; accepted: at least {rounded_up(proven, 6)}"
+        )
 
 
 def _largest(spec: RunSpec) -> Release:

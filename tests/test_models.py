@@ -212,6 +212,23 @@ def test_the_bound_of_2_is_reached_and_kept_in_training():
     assert result.epsilon == epsilon(release)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"grad_norm_bound": 1.9}, "1.9 is below what is proven .* gaussian noise; .* at least 2$"),
+        ({"noise": "laplace"}, "2 is below what is proven .* laplace noise; .* at least 18$"),
+        ({"loss": "logistic"}, "proven for loss: cross_entropy .* not logistic and example"),
+        ({"unit": "worker"}, "proven for .* unit: example, not cross_entropy and worker"),
+    ],
+)
+def test_a_bound_that_is_not_proven_is_refused(settings, message):
+    """Of 64 features the L1 bound is 2 (8 + 1)."""
+    claimed = {"model": "bounded_logistic", "noise_scale": 0.1, "grad_norm_bound": 2.0, "steps": 2}
+    with pytest.raises(SpecError, match=message):
+        train(RunSpec(**claimed | settings))
+    train(RunSpec(**claimed | {"noise": "laplace", "grad_norm_bound": 18.0}))
+
+
 def running_norm(shape, classes):
     norm = nn.InstanceNorm1d(1, affine=True, track_running_stats=True)
     return nn.Sequential(nn.Unflatten(1, (1, -1)), norm, nn.Flatten(), nn.Linear(*shape, classes))
