@@ -179,7 +179,7 @@ class Ghost:
         """A product over the examples and positions of each group."""
         matrices = self._unfold()
         errors, inputs = (part.unflatten(0, factors.shape).to(self._dtype) for part in matrices)
-        weighted = errors * factors[:, :, None, None, None]
+        weighted = errors * factors[:, :, None, None, None].to(self._dtype)
         (total,) = out
         total.copy_(torch.einsum("gskpt,gskdt->gkpd", weighted, inputs).view(total.shape))
 

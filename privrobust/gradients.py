@@ -104,6 +104,7 @@ class LayerWise:
         norms = norms.double().unflatten(0, batch.labels.shape)
         absent = ~batch.present
         scales = self._rule.factors(norms, clip_norms).masked_fill_(absent.unsqueeze(-1), 0.0)
+        scales = scales.to(parameters.dtype)
         factors = dict(zip(gradients, scales.flatten(0, 1).unbind(-1), strict=True))
         if not math.isfinite(norms.sum()):  # of the padding too: 0 times NaN is NaN
             gradients = self._gradients(_without(traces, factors), size)

@@ -59,7 +59,7 @@ class PerSample:
         present = batch.present.unsqueeze(-1)
         norms = torch.stack([vector_norms(part, self._rule.order) for part in parts], dim=-1)
         norms = norms.double().masked_fill(~present, 0.0)
-        factors = self._rule.factors(norms.unsqueeze(0), clip_norm)[0] * present
+        factors = self._rule.factors(norms.unsqueeze(0), clip_norm)[0].to(gradients) * present
         sums = [
             factor @ part.masked_fill((factor == 0).unsqueeze(-1), 0.0)
             for part, factor in zip(parts, factors.unbind(-1), strict=True)

@@ -1,5 +1,7 @@
 import math
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.optim import SGD, lr_scheduler
@@ -58,7 +60,7 @@ def test_a_budget_that_ends_a_run_does_not_bend_its_schedule():
     ended = train(RunSpec(**settings, steps=40, max_epsilon=1.5))
     assert ended.steps < 40
     whole = ended.steps // 5
-    assert ended.history["loss"].iloc[:whole].tolist() == long.history["loss"].iloc[:whole].tolist()
+    np.testing.assert_allclose(ended.history["loss"][:whole], long.history["loss"][:whole], 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -155,4 +157,5 @@ def test_epsilon_does_not_depend_on_what_comes_after_the_noise():
     assert len({result.epsilon for result in results}) == 1
     assert len({result.loss for result in results}) == len(free)
     for result in results:
-        assert train(result.spec).history.equals(result.history)
+        alone = train(result.spec).history
+        pd.testing.assert_frame_equal(result.history, alone, rtol=1e-4, atol=1e-5)
