@@ -112,7 +112,9 @@ class RunResult:
     @property
     def epsilon_by_worker(self) -> pd.Series:
         """What each honest worker spends; those with less data spend more."""
-        spent = [worker.epsilon for worker in spent_by_worker(self.spec)]
+        spent = [
+            math.inf if self.failure else worker.epsilon for worker in spent_by_worker(self.spec)
+        ]
         return pd.Series(spent, name="epsilon").rename_axis("worker")
 
     @property
