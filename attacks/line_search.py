@@ -67,7 +67,7 @@ class LineSearch(Attack):
             messages[..., honest.shape[-2] :, :] = message.unsqueeze(-2)
             error = rule(messages, generator) - mean
             size: Tensor = torch.linalg.vector_norm(error, dim=-1, keepdim=True)
-            return size
+            return size.nan_to_num(torch.inf, torch.inf)  # no aggregate is further off than none
 
         best = self._searched(distance, mean[..., :1])
         return collude(torch.addcmul(origin, best, direction), byzantine)

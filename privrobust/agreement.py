@@ -20,6 +20,9 @@ _HELD = 1 << 24
 # Of a layer's gradient, and of the whole one: what rounding may change.
 _OF_LAYER, _OF_WHOLE = 1e-3, 1e-5
 
+# What kinks may change of a layer's gradient, where the way is exact in float64.
+_AT_KINKS = 0.05
+
 
 class Agreement:
     """Clipped and unclipped gradients of single examples, as the slow way finds them."""
@@ -47,14 +50,17 @@ class Agreement:
         Rounding moves activations of a large model over their kinks, which changes a layer's
         gradient as a wrong rule might. A wrong rule is as wrong in float64, where that ends.
         """
-        reason = self._difference(way, self._points, self._batch, self._expected)
-        if reason is not None and not self._agrees_in_float64(way):
+        here = self._points, self._batch, self._expected
+        reason = self._difference(way, *here, _OF_LAYER)
+        if reason is None:
+            return self._unseen()
+        if self._difference(way, *here, _AT_KINKS) is not None or not self._agrees_in_float64(way):
             return reason
         return self._unseen()
 
     def _agrees_in_float64(self, way: GradientSum) -> bool:
         try:
-            return self._difference(way, *self._in_float64()) is None
+            return self._difference(way, *self._in_float64(), _OF_LAYER) is None
         except Exception:  # of a user's module that knows float32 only
             return False
 
@@ -66,9 +72,14 @@ class Agreement:
         return points, batch, [self._exact(points, batch, limit) for limit in self._limits]
 
     def _difference(
-        self, way: GradientSum, points: Tensor, whole: Batch, expected: list[ClippedSums]
+        self,
+        way: GradientSum,
+        points: Tensor,
+        whole: Batch,
+        expected: list[ClippedSums],
+        slack: float,
     ) -> str | None:
-        """Where it is not what is expected; lanes are tried alone and together."""
+        """Where it is off by more than a share of a layer; lanes are tried alone and together."""
         each = range(len(points))
         for lanes in (*[slice(point, point + 1) for point in each], slice(None)):
             for limit, (sums, norms) in zip(self._limits, expected, strict=True):
@@ -78,20 +89,20 @@ class Agreement:
                 except Exception as error:  # a layer called as no rule foresees
                     reason = str(error).split("\n")[0]
                     return f"the fast way fails here ({type(error).__name__}: {reason})"
-                layer = self._differs(ours.sums, sums[lanes])
+                layer = self._differs(ours.sums, sums[lanes], slack)
                 if layer is not None:
                     return f"{described(self._model, layer)} is used as no fast rule foresees"
-                if not torch.allclose(ours.norms, norms[lanes], _OF_LAYER, 0, equal_nan=True):
+                if not torch.allclose(ours.norms, norms[lanes], slack, 0, equal_nan=True):
                     return "the fast way finds other norms here"
         return None
 
-    def _differs(self, ours: Tensor, expected: Tensor) -> str | None:
+    def _differs(self, ours: Tensor, expected: Tensor, slack: float) -> str | None:
         """The first layer whose gradient is another for some example."""
         whole = expected.norm(dim=-1)
         sizes = self._layout.layer_sizes
         parts = zip(ours.split(sizes, -1), expected.split(sizes, -1), strict=True)
         for layer, (our, other) in zip(self._layout.layers, parts, strict=True):
-            allowed = _OF_LAYER * other.norm(dim=-1) + _OF_WHOLE * whole
+            allowed = slack * other.norm(dim=-1) + _OF_WHOLE * whole
             if not bool(((our - other).norm(dim=-1) <= allowed).all()):
                 return layer
         return None

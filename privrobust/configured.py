@@ -147,7 +147,29 @@ def build(kind: str, known: Mapping[str, type[T]], name: str, parameters: Mappin
         made: T = made_by(**parameters)
     except TypeError as error:  # a parameter without a default, an abstract class, a function
         raise SpecError(f"{kind}: {name} cannot be made ({error})") from error
+    if isinstance(made, Configured):
+        _refuse_indistinct(kind, name, made, parameters)
     return made
+
+
+def _refuse_indistinct(
+    kind: str, name: str, made: Configured, parameters: Mapping[str, Any]
+) -> None:
+    """Refuse parameters that equality, and so keys and caches, would not see."""
+    known = {each.name for each in fields(made)}
+    for given in parameters:
+        if given not in known:
+            raise SpecError(
+                f"{kind}: {name}: its parameter {given!r} is no dataclass field; accepted: a class "
+                "with @dataclass(frozen=True) and a field for each parameter"
+            )
+    try:
+        hash(made)
+    except TypeError as error:
+        raise SpecError(
+            f"{kind}: {name} with {dict(parameters)} is not accepted ({error}); accepted: numbers, "
+            "text or tuples"
+        ) from None
 
 
 _CALL = re.compile(r"\s*([\w.]+(?::\w+)?)\s*(?:\((.*)\))?\s*", re.DOTALL)

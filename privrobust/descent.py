@@ -30,8 +30,9 @@ class Descent:
     def __call__(self, step: int, parameters: Tensor, update: Tensor) -> Tensor:
         """Parameters after a step, from 1, along the aggregate; both `(lanes, dim)`."""
         if self._decays:
-            update = torch.addcmul(update, parameters, self._weight_decay)
-        self._velocity = self._velocity.mul_(self._momentum).add_(update)
+            decayed = torch.addcmul(update, parameters, self._weight_decay)
+            update = torch.where(self._weight_decay > 0, decayed, update)  # 0 times infinity is NaN
+        self._velocity.mul_(self._momentum).masked_fill_(self._momentum == 0, 0.0).add_(update)
         return parameters - self._rates[step - 1] * self._velocity
 
 

@@ -73,7 +73,15 @@ def expand(settings: Mapping[str, Any]) -> list[RunSpec]:
         for case in cases
         for values in product(*axes.values())
     ]
-    return list({run.key: run for run in runs}.values())
+    distinct: dict[str, RunSpec] = {}
+    for run in runs:
+        first = distinct.setdefault(run.key, run)
+        if first.data_dir != run.data_dir:
+            raise SpecError(
+                f"data_dir: {first.data_dir!r} and {run.data_dir!r} for one run; accepted: one "
+                "folder, as results are kept by the dataset's name"
+            )
+    return list(distinct.values())
 
 
 def _fields(place: str, mapping: Any) -> dict[str, Any]:

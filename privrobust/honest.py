@@ -76,7 +76,8 @@ class _Participation:
             < self._rate
             for stream in self._streams
         ]
-        return averages * torch.stack(draws)[self._seed_of].unsqueeze(-1)
+        sits_out = ~torch.stack(draws)[self._seed_of].unsqueeze(-1)
+        return averages.masked_fill(sits_out, 0.0)  # whatever it would have sent, NaN included
 
 
 class Failure(NamedTuple):
@@ -182,7 +183,8 @@ class Momentum:
         """What they send, `(lanes, workers, dim)`."""
         if not bool(self._beta.any()):
             return noisy
-        self._kept = torch.lerp(noisy, self._kept.expand_as(noisy), self._beta)
+        kept = torch.lerp(noisy, self._kept.expand_as(noisy), self._beta)
+        self._kept = torch.where(self._beta > 0, kept, noisy)  # 0 times infinity is NaN
         return self._kept
 
 

@@ -178,7 +178,7 @@ class Evaluator:
                 accuracy=correct.double().mean(-1).cpu(),
                 loss=self._loss.values(scores, labels).double().mean(-1).cpu(),
                 calibration_error=calibration_error(
-                    self._loss.confidences(scores).masked_fill(~finite, 0.0), correct
+                    self._loss.confidences(scores).masked_fill(~finite, torch.nan), correct
                 ).cpu(),
             )
             return Evaluated(means, correct.cpu())
@@ -217,10 +217,11 @@ def calibration_error(confidences: Tensor, correct: Tensor) -> Tensor:
         correct: whether they are right, boolean, the same shape.
 
     Returns:
-        `(...)`, float64.
+        `(...)`, float64; NaN where a confidence is no number.
 
     """
     excess = correct.double() - confidences
+    confidences = confidences.nan_to_num(0.0)
     bins = (confidences * _BINS).ceil().long().sub_(1).clamp_(0, _BINS - 1)
     sums = excess.new_zeros(*excess.shape[:-1], _BINS).scatter_add_(-1, bins, excess)
     return sums.abs().sum(-1) / confidences.shape[-1]

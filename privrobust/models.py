@@ -50,6 +50,16 @@ def register_model(name: str, factory: Factory) -> None:
     _MODELS[name] = factory
 
 
+def get_factory(name: str) -> Factory:
+    """What makes the model of that name, or `package.module:factory`.
+
+    Raises:
+        SpecError: unknown name, or nothing that can be called.
+
+    """
+    return find("model", name, _MODELS)
+
+
 def build_model(name: str, dataset: Dataset, seed: int) -> nn.Module:
     """The model of that name, its parameters drawn from the seed's own stream.
 
@@ -63,7 +73,7 @@ def build_model(name: str, dataset: Dataset, seed: int) -> nn.Module:
         SpecError: unknown name, or a module that has no per-sample gradients.
 
     """
-    factory = find("model", name, _MODELS)
+    factory = get_factory(name)
     shape, classes = dataset.shape, dataset.classes
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, "parameters").initial_seed())

@@ -283,7 +283,11 @@ def get_partition(text: str) -> Partition:
 
 
 def canonical_partition(text: str) -> str:
-    """The same partition in one way of writing; iid is a similarity."""
-    name, _ = parse("partition", text)
+    """The same partition in one way of writing; iid is a similarity.
+
+    A heterogeneity that is given stays, for `RunSpec` to hold against its own.
+    """
+    name, given = parse("partition", text)
     made = get_partition(text)
-    return written("similarity" if name == "iid" else name, settings(made))
+    kept = {"heterogeneity"} if name == "iid" else {"heterogeneity"} & set(given)
+    return written("similarity" if name == "iid" else name, settings(made, kept))

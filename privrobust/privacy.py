@@ -9,10 +9,11 @@ from dataclasses import replace
 from functools import lru_cache
 
 from privrobust.accountants import Release, Spent, max_steps, spend
-from privrobust.architectures import bound_of_bounded_logistic
+from privrobust.architectures import bound_of_bounded_logistic, bounded_logistic
 from privrobust.data import get_dataset
 from privrobust.dealing import shares
 from privrobust.errors import PrivRobustWarning, SpecError
+from privrobust.models import get_factory
 from privrobust.rounding import rounded_up
 from privrobust.spec import RunSpec
 
@@ -35,7 +36,7 @@ def releases(spec: RunSpec) -> list[Release]:
         raise SpecError(
             f"batch_size: {spec.batch_size:g} is more than the {least} examples of honest worker "
             f"{sizes.index(least)} (sampling rate above 1); accepted: at most {least}, or a "
-            "partition that deals it more"
+            "partition that deals it more (dirichlet's `least`, a smaller exponent)"
         )
     _refuse_unproven(spec)
     return [_release(spec, size) for size in sizes]
@@ -43,7 +44,7 @@ def releases(spec: RunSpec) -> list[Release]:
 
 def _refuse_unproven(spec: RunSpec) -> None:
     """Hold a claimed bound against the proof, for the model that comes with one."""
-    if spec.model != "bounded_logistic" or spec.grad_norm_bound is None:
+    if spec.grad_norm_bound is None or get_factory(spec.model) is not bounded_logistic:
         return
     if spec.loss != "cross_entropy" or spec.unit != "example":
         raise SpecError(

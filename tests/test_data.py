@@ -17,7 +17,7 @@ from torch import Tensor
 from torchvision import transforms
 
 from privrobust import RunSpec, train
-from privrobust.data import Dataset, Split, available_datasets, get_dataset, registry
+from privrobust.data import Dataset, Scaling, Split, available_datasets, get_dataset, registry
 from privrobust.data.idx import read_idx
 from privrobust.data.images import CIFAR10, FashionMNIST
 from privrobust.errors import PrivRobustWarning, SpecError
@@ -412,6 +412,51 @@ def test_files_that_are_no_table(name, content, message, tmp_path):
     assert "\n" not in str(raised.value)
 
 
+def test_cells_that_spoil_a_file_are_errors(tmp_path):
+    few = pd.concat([ROWS] * 2).assign(age=[*[str(year % 20) for year in range(79)], "?"])
+    few.to_csv(tmp_path / "odd.csv", index=False)
+    (tmp_path / "long.csv").write_text("a,y\n1,0,9\n2,1,9\n" * 1)
+    with pytest.raises(SpecError, match=r"column 'age' .* such as '\?'; accepted: numbers"):
+        get_dataset("table(path='odd.csv', label='outcome')", str(tmp_path))
+    with pytest.raises(SpecError, match=r"long.csv' cannot be read .*loss of data"):
+        get_dataset("table(path='long.csv', label='y')", str(tmp_path))
+
+
+def test_a_folder_with_some_of_the_files_is_not_passed_over(tmp_path, monkeypatch):
+    lay(tmp_path / "debian", MNIST_FILES, (drawn(), drawn(count=20)))
+    monkeypatch.setattr(FashionMNIST, "also", (tmp_path / "debian",))
+    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "download", unreachable)
+    (tmp_path / "begun").mkdir()
+    assert len(get_dataset("fashion_mnist", str(tmp_path / "begun")).test) == 20
+    monkeypatch.setattr(registry, "_loaded", {})
+    lay(tmp_path / "begun", MNIST_FILES[:2], [drawn()])
+    with pytest.raises(SpecError, match="no folder has all of"):
+        get_dataset("fashion_mnist", str(tmp_path / "begun"))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "scaling", "message"),
+    [
+        (torch.zeros(4), None, r"inputs: shape \(4,\) is not accepted"),
+        (torch.zeros(4, 0), None, r"inputs: shape \(4, 0\) is not accepted"),
+        (torch.zeros(4, 9).byte(), Scaling((0.5,), (1.0,)), r"scaling: of 1 channels .*\(4, 9\)"),
+        (torch.zeros(4, 1, 2, 2), Scaling((0.5,), (1.0,)), "with torch.float32 inputs"),
+        (torch.zeros(4, 1, 2, 2).byte(), Scaling((0.5,) * 3, (1.0,) * 3), "of 3 channels"),
+        (torch.zeros(4, 1, 2, 2).byte(), Scaling((0.5,), (0.0,)), r"std \(0.0,\) .* one above 0"),
+    ],
+)
+def test_inputs_that_no_model_could_take(inputs, scaling, message):
+    with pytest.raises(SpecError, match=message):
+        Split(inputs, torch.zeros(len(inputs)).long(), scaling)
+
+
+def test_nothing_and_one_class_are_nothing_to_learn():
+    with pytest.raises(SpecError, match="'own' has no examples"):
+        Dataset.from_tensors("own", torch.zeros(0, 2), torch.zeros(0).long())
+    with pytest.raises(SpecError, match="'own' has 1 class; accepted: 2 or more"):
+        Dataset.from_tensors("own", torch.zeros(40, 2), torch.zeros(40).long())
+
+
 def test_features_must_be_finite():
     inputs = torch.zeros(4, 2)
     inputs[2, 1] = torch.nan
@@ -422,7 +467,7 @@ def test_features_must_be_finite():
 def test_groups_must_have_names():
     split = Split(torch.zeros(4, 2), torch.zeros(4).long(), groups=torch.tensor([0, 1, 2, 1]))
     with pytest.raises(SpecError, match="has groups 0 to 2; accepted: 0 to 1, for 2 group_names"):
-        Dataset("own", split, split, split, classes=1, group_names=["a", "b"])
+        Dataset("own", split, split, split, classes=2, group_names=["a", "b"])
 
 
 def test_runs_and_processes_share_one_copy():
@@ -445,7 +490,7 @@ def test_the_folder_is_not_part_of_what_a_run_is(tmp_path):
 def test_a_run_on_pixels_is_the_run_on_scaled_floats():
     pixels, labels = drawn(classes=3, count=300, shape=(1, 6, 6))
     pixels, labels = torch.from_numpy(pixels).byte(), torch.from_numpy(labels).long()
-    floats = CIFAR10.scaling.__class__((0.5,), (0.25,))
+    floats = Scaling((0.5,), (0.25,))
     parts = {"bytes": Split(pixels, labels, floats), "floats": Split(floats(pixels), labels)}
     accuracies = []
     for name, split in parts.items():

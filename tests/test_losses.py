@@ -107,6 +107,11 @@ def test_calibration_error_is_the_gap_of_scikit_learns_reliability_curve(seed, c
         assert float(of_lane) == pytest.approx(gaps.sum(), abs=1e-12)
 
 
+def test_a_diverged_run_is_not_calibrated():
+    spec = RunSpec(aggregator="mean", byzantine=1, attack="nan", steps=3, honest=5)
+    assert np.isnan(train(spec).calibration_error)
+
+
 def test_calibration_of_the_sure_and_wrong():
     wrong = torch.zeros(10, dtype=torch.bool)
     assert float(calibration_error(torch.ones(10), wrong)) == 1

@@ -218,6 +218,10 @@ def test_the_bound_of_2_is_reached_and_kept_in_training():
         ({"grad_norm_bound": 1.9}, "1.9 is below what is proven .* gaussian noise; .* at least 2$"),
         ({"noise": "laplace"}, "2 is below what is proven .* laplace noise; .* at least 18$"),
         ({"loss": "logistic"}, "proven for loss: cross_entropy .* not logistic and example"),
+        (
+            {"model": "privrobust.architectures:bounded_logistic", "loss": "squared"},
+            "proven for loss: cross_entropy .* not squared and example",
+        ),
         ({"unit": "worker"}, "proven for .* unit: example, not cross_entropy and worker"),
     ],
 )

@@ -55,6 +55,11 @@ def test_bad_settings_get_one_line(settings, message):
     assert "\n" not in str(raised.value)
 
 
+def test_one_run_has_one_folder():
+    with pytest.raises(SpecError, match="data_dir: 'a' and 'b' for one run; accepted: one folder"):
+        expand({"grid": {"data_dir": ["a", "b"]}})
+
+
 def test_workers_counts_everyone():
     spec = RunSpec(workers=15, byzantine=5, attack="sign_flip")
     assert (spec.honest, spec.byzantine, spec.workers) == (10, 5, 15)

@@ -28,6 +28,24 @@ class Scaling:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    def check(self, inputs: Tensor) -> None:
+        """Refuse inputs that it is not for.
+
+        Raises:
+            SpecError: no pixels, other channels, or constants that do not scale.
+
+        """
+        channels = len(self.mean)
+        is_image = inputs.dtype == torch.uint8 and inputs.dim() == 4
+        if not is_image or inputs.shape[1] != channels:
+            raise SpecError(
+                f"scaling: of {channels} channels with {inputs.dtype} inputs of shape "
+                f"{tuple(inputs.shape)} is not accepted: torch.uint8 (examples, channels, height, "
+                "width)"
+            )
+        if len(self.std) != channels or min(self.std) <= 0:
+            raise SpecError(f"scaling: std {self.std} is not accepted: one above 0 for each mean")
+
     def __call__(self, pixels: Tensor) -> Tensor:
         """Pixels `(..., channels, height, width)` from 0 to 255, in float32."""
         mean, std = (
@@ -59,6 +77,11 @@ class Split:
     groups: Tensor | None = None
 
     def __post_init__(self) -> None:
+        if self.inputs.dim() < 2 or not self.inputs.shape[1:].numel():
+            raise SpecError(
+                f"inputs: shape {tuple(self.inputs.shape)} is not accepted: (examples, *features), "
+                "at least one feature"
+            )
         for name in ("labels", "groups"):
             codes = getattr(self, name)
             if codes is None:
@@ -75,6 +98,8 @@ class Split:
                 f"inputs: {self.inputs.dtype} is not accepted: torch.float32, torch.uint8 pixels, "
                 "or integers"
             )
+        if self.scaling is not None:
+            self.scaling.check(self.inputs)
         if self.inputs.dtype == torch.float32:
             finite = self.inputs.isfinite().flatten(1).all(1)
             if not bool(finite.all()):
@@ -131,6 +156,8 @@ class Dataset:
     group_names: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        if self.classes < 2:
+            raise SpecError(f"dataset: {self.name!r} has {self.classes} class; accepted: 2 or more")
         for name in ("train", "validation", "test"):
             split = getattr(self, name)
             _refuse_foreign(f"{name} of {self.name!r}", "labels", split.labels, self.classes)
@@ -159,7 +186,8 @@ class Dataset:
             SpecError: what `Split` refuses, or too few examples of a class for every split.
 
         """
-        return cls.from_split(name, Split(inputs, labels), int(labels.max()) + 1)
+        whole = Split(inputs, labels)
+        return cls.from_split(name, whole, int(labels.max()) + 1 if len(labels) else 0)
 
     @classmethod
     def from_split(

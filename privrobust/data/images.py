@@ -58,7 +58,7 @@ class _IDXImages(Source):
 
     def _find(self, folder: Path) -> list[Path]:
         """The four files, from one folder; empty where none has all of them."""
-        for place in (folder, self._raw(folder), *self.also):
+        for place in (self._raw(folder), folder, *self.also):
             found = [
                 path
                 for file in self._files()
@@ -67,6 +67,8 @@ class _IDXImages(Source):
             ]
             if len(found) == len(self._files()):
                 return found
+            if found:  # some are missing: no other copy takes the place of what was begun here
+                return []
         return []
 
     def _raw(self, folder: Path) -> Path:

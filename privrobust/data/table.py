@@ -50,8 +50,8 @@ class Table(Source):
         labels, classes = pd.factorize(rows.pop(self.label), sort=True)
         if len(classes) < 2:
             raise SpecError(
-                f"dataset: label: column {self.label!r} of {self.path} is {classes[0]!r} in every "
-                "row; accepted: two classes or more"
+                f"dataset: label: column {self.label!r} of {self.path} is {str(classes[0])!r} in "
+                "every row; accepted: two classes or more"
             )
         groups, group_names = None, pd.Index([])
         if self.group is not None:
@@ -72,7 +72,9 @@ def _read(path: Path) -> pd.DataFrame:
     if kind is None:
         raise SpecError(f"dataset: path: {str(path)!r}; accepted: a .csv or .parquet file")
     try:
-        rows = pd.read_csv(path, index_col=False) if kind == ".csv" else pd.read_parquet(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are cut
+            rows = _parsed(path, kind)
     except ImportError:
         raise SpecError(
             f"dataset: {str(path)!r} needs the package pyarrow; pip install 'privrobust[data]'"
@@ -83,6 +85,12 @@ def _read(path: Path) -> pd.DataFrame:
     if rows.empty:
         raise SpecError(f"dataset: {str(path)!r} has no rows")
     return rows
+
+
+def _parsed(path: Path, kind: str) -> pd.DataFrame:
+    if kind == ".parquet":
+        return pd.read_parquet(path)
+    return pd.read_csv(path, index_col=False)
 
 
 def _refuse_missing(rows: pd.DataFrame, path: str) -> None:
@@ -103,11 +111,12 @@ def _features(rows: pd.DataFrame, path: str) -> np.ndarray:
     others = list(rows.select_dtypes(exclude=["number", "bool"]).columns)
     for column in others:
         values = rows[column].astype(str)
-        if values.nunique() > _MOST_VALUES:
-            odd = values[pd.to_numeric(values, errors="coerce").isna()].iloc[0]
+        odd = values[pd.to_numeric(values, errors="coerce").isna()]
+        if values.nunique() > _MOST_VALUES or 0 < len(odd) < len(values) / 2:
             raise SpecError(
                 f"dataset: column {column!r} of {path} has {values.nunique()} values such as "
-                f"{odd!r}; accepted: numbers, or at most {_MOST_VALUES} different values"
+                f"{odd.iloc[0] if len(odd) else values.iloc[0]!r}; accepted: numbers, or at most "
+                f"{_MOST_VALUES} different texts"
             )
     features: np.ndarray = pd.get_dummies(rows, columns=others).to_numpy(np.float32)
     return features
