@@ -470,6 +470,55 @@ def test_groups_must_have_names():
         Dataset("own", split, split, split, classes=2, group_names=["a", "b"])
 
 
+def small(inputs, labels, scaling=None, groups=None, name="own", classes=2, group_names=()):
+    split = Split(inputs, labels, scaling, groups)
+    return Dataset(name, split, split, split, classes, group_names)
+
+
+PIXELS = torch.arange(16, dtype=torch.uint8).view(4, 1, 2, 2)
+CODES = torch.tensor([0, 1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        small(PIXELS + 1, CODES),
+        small(PIXELS.flip(0), CODES),
+        small(PIXELS.view(4, 1, 1, 4), CODES),
+        small(PIXELS.int(), CODES),
+        small(PIXELS, 1 - CODES),
+        small(PIXELS, CODES, Scaling((0.5,), (0.5,))),
+        small(PIXELS, CODES, classes=3),
+        small(PIXELS, CODES, groups=CODES, group_names=["a", "b"]),
+    ],
+)
+def test_fingerprints_tell_data_apart(other):
+    assert other.fingerprint != small(PIXELS, CODES).fingerprint
+
+
+def test_fingerprints_tell_splits_scaling_and_groups_apart():
+    train, test = Split(PIXELS, CODES), Split(PIXELS.flip(0), CODES)
+    swapped = {Dataset("own", *each, classes=2).fingerprint for each in
+               [(train, train, test), (train, test, train), (test, train, train)]}  # fmt: skip
+    scaled = {small(PIXELS, CODES, Scaling((0.5,), (std,))).fingerprint for std in (0.5, 0.25)}
+    grouped = {
+        small(PIXELS, CODES, groups=groups, group_names=names).fingerprint
+        for groups in (CODES, 1 - CODES)
+        for names in (["a", "b"], ["b", "a"], ["a", "b", "c"])
+    }
+    assert [len(swapped), len(scaled), len(grouped)] == [3, 2, 6]
+
+
+def test_equal_data_have_equal_fingerprints_whatever_their_name_and_memory():
+    strided = torch.empty(4, 1, 2, 4, dtype=torch.uint8)[..., ::2].copy_(PIXELS)
+    one = small(PIXELS, CODES, groups=CODES, group_names=["a", "b"])
+    other = small(strided, CODES.repeat_interleave(2)[::2], groups=CODES.clone(), name="other",
+                  group_names=("a", "b"))  # fmt: skip
+    assert not strided.is_contiguous()
+    assert one.fingerprint == other.fingerprint == pickle.loads(pickle.dumps(one)).fingerprint
+    assert len(bytes.fromhex(one.fingerprint)) == 16
+
+
 def test_runs_and_processes_share_one_copy():
     split = Split(torch.zeros(10_000, 1, 28, 28, dtype=torch.uint8), torch.zeros(10_000).long())
     assert split.to(torch.device("cpu")).inputs.data_ptr() == split.inputs.data_ptr()

@@ -6,6 +6,8 @@ travel between processes as handles to shared memory where `torch.multiprocessin
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
 
 import numpy as np
 import torch
@@ -112,6 +114,14 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def described(self) -> str:
+        """All but the numbers: types, shapes, scaling."""
+        constants = (self.scaling.mean, self.scaling.std) if self.scaling else ()
+        tensors = (self.inputs, self.labels, self.groups)
+        shapes = [values if values is None else (values.dtype, *values.shape) for values in tensors]
+        return repr((shapes, [tuple(map(float, each)) for each in constants]))
+
     def examples(self, which: Tensor | slice) -> Tensor:
         """Examples as a model takes them, `(*indices, *features)`: pixels scaled to float32."""
         chosen = self.inputs[which]
@@ -213,6 +223,21 @@ class Dataset:
     def shape(self) -> torch.Size:
         """Of one example."""
         return self.train.inputs.shape[1:]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Tells whether two datasets hold the same data, whatever their names: 32 hex digits.
+
+        Taken once, when it is first asked for.
+        """
+        known = repr((int(self.classes), [str(name) for name in self.group_names]))
+        digest = blake2b(known.encode(), digest_size=16)
+        for split in (self.train, self.validation, self.test):
+            digest.update(split.described.encode())
+            for values in (split.inputs, split.labels, split.groups):
+                if values is not None:
+                    digest.update(values.detach().cpu().flatten().contiguous().numpy())
+        return digest.hexdigest()
 
     def held_out(self, name: str) -> Split:
         """The split that a run is evaluated on."""
