@@ -229,6 +229,49 @@ def unreachable(self):
     raise RuntimeError("Error downloading:\nno network")
 
 
+def test_files_that_change_are_read_again(tmp_path, no_debian):
+    lay(tmp_path, MNIST_FILES, (drawn(), drawn(count=20)))
+    before = get_dataset("fashion_mnist", str(tmp_path))
+    held = len(registry._loaded)
+    assert get_dataset("fashion_mnist", str(tmp_path)) is before
+    lay(tmp_path, MNIST_FILES, (drawn(), drawn(count=30)))
+    after = get_dataset("fashion_mnist", str(tmp_path))
+    assert (len(before.test), len(after.test)) == (20, 30)
+    assert len(registry._loaded) == held  # the outdated one is not kept
+
+
+def test_tables_of_the_same_name_elsewhere_are_others(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRIVROBUST_DATA", str(tmp_path))
+    for place, count in (("one", 40), ("two", 20)):
+        (tmp_path / place).mkdir()
+        ROWS[:count].to_csv(tmp_path / place / "rows.csv", index=False)
+    sizes = []
+    for place in ("one", "two", "one"):
+        monkeypatch.chdir(tmp_path / place)
+        sizes.append(len(get_dataset("table(path='rows.csv', label='smokes')").test))
+    assert sizes == [8, 4, 8]
+
+
+made = []
+
+
+def factory():
+    made.append("again")
+    return get_dataset("digits")
+
+
+def test_a_wrong_folder_matters_only_to_datasets_of_files(monkeypatch):
+    right = get_dataset("digits")
+    monkeypatch.setenv("PRIVROBUST_DATA", "/no/where")
+    for name in ("digits", "mnist5k", "mnist1d", f"{__name__}:factory"):
+        assert get_dataset(name) is get_dataset(name, "/not/here/either")
+    assert get_dataset("digits") is right
+    assert made == ["again"]
+    for name in ("mnist", "cifar10", "table(path='rows.csv', label='y')"):
+        with pytest.raises(SpecError, match="PRIVROBUST_DATA: '/no/where' is no folder"):
+            get_dataset(name)
+
+
 def test_missing_files_are_named_with_where_they_come_from(tmp_path, no_debian, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.MNIST, "download", unreachable)
     lay(tmp_path, MNIST_FILES[:3], [drawn(), drawn()[:1]])

@@ -45,6 +45,10 @@ class _IDXImages(Source):
         training, test = (self._split(*paths[start : start + 2]) for start in (0, 2))
         return Dataset.from_official(name, training, test, self._classes())
 
+    def files(self, folder: Path) -> list[Path]:
+        """All four, or none."""
+        return self._find(folder)
+
     def _files(self) -> list[str]:
         """Training images, training labels, test images, test labels."""
         return [
@@ -191,6 +195,17 @@ class _CIFAR(Source):
         """From torchvision's folder, downloaded by it if that is missing."""
         training, test = (self._split(name, folder, is_training) for is_training in (True, False))
         return Dataset.from_official(name, training, test, self.classes)
+
+    def files(self, folder: Path) -> list[Path]:
+        """Batches, and the names of classes."""
+        return [path for path, _ in self._expected(folder)]
+
+    def _expected(self, folder: Path) -> list[tuple[Path, str]]:
+        """Files, and the checksums that torchvision knows."""
+        of_class = self._torchvision()
+        meta = (of_class.meta["filename"], of_class.meta["md5"])
+        listed = [*of_class.train_list, *of_class.test_list, meta]
+        return [(folder / of_class.base_folder / file, checksum) for file, checksum in listed]
 
     def _split(self, name: str, folder: Path, is_training: bool) -> Split:
         of_class = self._torchvision()

@@ -23,7 +23,12 @@ _SOURCES: dict[str, type[Source]] = {
     "table": Table,
 }
 _REGISTERED: dict[str, Dataset] = {}
-_loaded: dict[tuple[str, Path], Dataset] = {}
+
+Versions = tuple[tuple[Path, int, int], ...]
+"""Files, when they were changed, and their sizes."""
+
+_loaded: dict[tuple[str, Path | None], tuple[Versions, Dataset]] = {}
+"""By name, and the folder of data where it matters."""
 
 
 def register_dataset(dataset: Dataset) -> None:
@@ -63,7 +68,7 @@ def canonical_dataset(text: str) -> str:
 
 
 def get_dataset(text: str, data_dir: str | None = None) -> Dataset:
-    """The dataset that a spec names, loaded once a process.
+    """The dataset that a spec names, loaded once a process, and again if its files have changed.
 
     Args:
         text: a registered name, perhaps with parameters, `emnist(split='letters')`, or
@@ -77,22 +82,54 @@ def get_dataset(text: str, data_dir: str | None = None) -> Dataset:
     """
     if text in _REGISTERED:
         return _REGISTERED[text]
-    folder = data_folder(data_dir)
-    key = (canonical_dataset(text), folder.absolute())
-    if key not in _loaded:
-        _loaded[key] = _load(key[0], folder)
-    return _loaded[key]
+    text = canonical_dataset(text)
+    if (text, None) in _loaded:
+        return _loaded[text, None][1]
+    made = _made(text)
+    if isinstance(made, Dataset):
+        return _loaded.setdefault((text, None), ((), made))[1]
+    folder = data_folder(data_dir).absolute() if made.needs_folder else Path()
+    key = (text, folder if made.needs_folder else None)
+    found = _versions(made, folder)
+    if key not in _loaded or _loaded[key][0] != found:
+        dataset = _load(text, made, folder)
+        _loaded[key] = (found or _versions(made, folder), dataset)  # perhaps it downloaded them
+    return _loaded[key][1]
 
 
-def _load(text: str, folder: Path) -> Dataset:
+def _versions(source: Source, folder: Path) -> Versions:
+    """Of the files that are there."""
+    there = [path.resolve() for path in source.files(folder) if path.is_file()]
+    return tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in there)
+
+
+def _made(text: str) -> Source | Dataset:
+    """What a name stands for: a source of data, or what a user's factory returns."""
     name, given = parse("dataset", text)
     try:
         made: Any = build("dataset", _SOURCES, name, given)
-        dataset: Any = made.load(text, folder) if isinstance(made, Source) else made
-    except PrivRobustError:
-        raise
     except Exception as error:  # whatever a user's factory raises
-        raise SpecError(f"dataset: {text!r} failed ({error})") from error
-    if not isinstance(dataset, Dataset):
-        raise SpecError(f"dataset: {text!r} made a {type(dataset).__name__}, not a Dataset")
-    return dataset
+        raise _failure(text, error) from error
+    if isinstance(made, Source):
+        return made
+    return _checked(text, made)
+
+
+def _load(text: str, source: Source, folder: Path) -> Dataset:
+    try:
+        loaded = source.load(text, folder)
+    except Exception as error:  # whatever a file, or a user's source, raises
+        raise _failure(text, error) from error
+    return _checked(text, loaded)
+
+
+def _checked(text: str, made: object) -> Dataset:
+    if not isinstance(made, Dataset):
+        raise SpecError(f"dataset: {text!r} made a {type(made).__name__}, not a Dataset")
+    return made
+
+
+def _failure(text: str, error: Exception) -> PrivRobustError:
+    if isinstance(error, PrivRobustError):
+        return error
+    return SpecError(f"dataset: {text!r} failed ({error})")

