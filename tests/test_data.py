@@ -332,6 +332,37 @@ def test_files_that_are_no_images_with_labels(parts, message, tmp_path):
         get_dataset("mnist", str(tmp_path))
 
 
+@pytest.mark.parametrize("owner", ["mnist", "fashion_mnist"])
+@pytest.mark.parametrize("told_by", [0, 1])
+def test_files_of_the_same_names_are_not_mistaken(owner, told_by, tmp_path, no_debian):
+    """The labels are facts of the two datasets; those of one split are enough to tell."""
+    first = {
+        "mnist": ([5, 0, 4, 1, 9, 2, 1, 3, 1, 4], [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]),
+        "fashion_mnist": ([9, 0, 0, 3, 0, 2, 7, 2, 5, 5], [9, 2, 1, 1, 6, 1, 4, 6, 5, 7]),
+    }[owner]
+    parts = [drawn(), drawn()]
+    parts[told_by][1][:10] = first[told_by]
+    lay(tmp_path, MNIST_FILES, parts)
+    other = "fashion_mnist" if owner == "mnist" else "mnist"
+    of_class = "MNIST" if other == "mnist" else "FashionMNIST"
+    assert len(get_dataset(owner, str(tmp_path)).test) == EXAMPLES
+    with pytest.raises(SpecError) as raised:
+        get_dataset(other, str(tmp_path))
+    said = str(raised.value)
+    assert f"dataset: {other}: the files in {tmp_path} are those of {owner}; put" in said
+    assert f"{tmp_path / of_class / 'raw'}" in said
+    assert "\n" not in said
+    lay(tmp_path / of_class / "raw", MNIST_FILES, (drawn(), drawn(count=20)))
+    assert len(get_dataset(other, str(tmp_path)).test) == 20
+
+
+def test_debians_files_are_not_mnist():
+    if not all(path.is_dir() for path in FashionMNIST.also):
+        pytest.skip("Debian's dataset-fashion-mnist is not installed")
+    with pytest.raises(SpecError, match="are those of fashion_mnist"):
+        get_dataset("mnist", str(FashionMNIST.also[0]))
+
+
 def test_mnist5k_is_real_mnist():
     data = get_dataset("mnist5k")
     assert [len(part) for part in (data.train, data.validation, data.test)] == [3500, 500, 1000]

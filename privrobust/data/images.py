@@ -23,6 +23,13 @@ from privrobust.errors import SpecError
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10 as CIFAR
 
+# Fashion-MNIST took the file names of MNIST: what is in them tells whose they are. The first labels
+# of training and of test.
+_FIRST_LABELS = {
+    "mnist": ([5, 0, 4, 1, 9, 2, 1, 3, 1, 4], [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]),
+    "fashion_mnist": ([9, 0, 0, 3, 0, 2, 7, 2, 5, 5], [9, 2, 1, 1, 6, 1, 4, 6, 5, 7]),
+}
+
 # Debian's package dataset-fashion-mnist puts its files there.
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
@@ -43,6 +50,14 @@ class _IDXImages(Source):
         """From files, downloaded by torchvision if there are none."""
         paths = self._find(folder) or self._download(name, folder)
         training, test = (self._split(*paths[start : start + 2]) for start in (0, 2))
+        for owner, known in _FIRST_LABELS.items():
+            first = [split.labels[:10].tolist() for split in (training, test)]
+            if owner != name and any(map(list.__eq__, first, known)):
+                raise SpecError(
+                    f"dataset: {name}: the files in {paths[0].parent} are those of {owner}; put "
+                    f"those of {name} into {self._raw(folder)}, which is looked into first, or "
+                    f"say dataset: {owner}"
+                )
         return Dataset.from_official(name, training, test, self._classes())
 
     def files(self, folder: Path) -> list[Path]:
