@@ -6,18 +6,15 @@ import warnings
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from privrobust.budget import budget
 from privrobust.errors import PrivRobustError
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from privrobust.running import export, run, status
 
 BAD_INPUT = 2
-INTERRUPTED = 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,46 +31,8 @@ def _privrobust() -> None:
 app.command()(budget)
 
 
-@app.command()
-def run(
-    sweep: Annotated[Path, typer.Argument(help="A YAML file: fixed fields, cases, grid.")],
-    store: Annotated[Path, typer.Option(help="SQLite file that keeps every finished run.")] = Path(
-        "results.db"
-    ),
-) -> None:
-    """Train every run of a sweep that the store lacks, then print the table.
-
-    Stop it with Ctrl-C at any time: the same command goes on where it stopped.
-
-    Example: privrobust run experiments/quickstart.yaml
-    """
-    from rich.console import Console
-
-    sys.path.insert(0, "")  # a spec may name a module beside it: model: my_models:cnn
-    console = Console(stderr=True)
-    kept = "nothing is written yet"
-    try:
-        with console.status("checking the runs"):
-            from privrobust.grid import load_runs
-            from privrobust.store import Store
-            from privrobust.sweep import check, run_sweep
-            from privrobust.tables import legend, render
-
-            runs = load_runs(sweep)
-            check(runs)
-        keys = [run.key for run in runs]
-        with Store(store) as results:
-            try:
-                run_sweep(runs, results, console)
-            finally:
-                stored = len(results.keys().intersection(keys))
-                kept = f"{stored} of {len(runs)} runs are kept in {store}"
-            table = results.runs().loc[keys]
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted: {kept}; the same command computes the rest", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    _print_whole(render(table))
-    typer.echo("\n".join(legend(table)))
+for command in (run, status, export):
+    app.command()(command)
 
 
 class Kind(StrEnum):
@@ -139,20 +98,6 @@ def list_(
 
     data = get_dataset(dataset, data_dir)
     save_figure(partition_figure(data, partition or _PICTURED, honest, seed), plot)
-
-
-def _print_whole(table: "Table") -> None:
-    """Print a table at its own width: rich would fold its cells into a narrow screen's."""
-    from rich.console import Console
-    from rich.measure import Measurement
-
-    console = Console()
-    screen = console.width
-    console.width = 10_000
-    console.width = Measurement.get(console, console.options, table).maximum
-    console.print(table)
-    if console.is_terminal and console.width > screen:
-        typer.echo(f"The table is {console.width} columns wide: widen the window, or add | less -S")
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ _MODELS: dict[str, Factory] = {
     "mlp": architectures.mlp,
     "resnet18": architectures.resnet18,
 }
+_BUILT_IN = dict(_MODELS)
 
 
 def available_models() -> list[str]:
@@ -48,6 +49,11 @@ def register_model(name: str, factory: Factory) -> None:
     Results are kept by name: give changed code a new one.
     """
     _MODELS[name] = factory
+
+
+def registered_models() -> dict[str, Factory]:
+    """Those of `register_model`, by name."""
+    return {name: made for name, made in _MODELS.items() if _BUILT_IN.get(name) is not made}
 
 
 def get_factory(name: str) -> Factory:

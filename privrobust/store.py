@@ -1,85 +1,178 @@
-"""The results store: one SQLite file, one row a finished run, one row an evaluation."""
+"""The results store: what is finished is never lost, never half-written and never done twice.
 
+An SQLite file, or a PostgreSQL database that many machines share. A run is a row from the moment
+that a process claims it. A claim is a lease: whoever holds it renews it, and others take the run
+over once the lease has run out or its holder is seen to be gone. Results and their history arrive
+in one transaction.
+"""
+
+import logging
 import math
-from collections.abc import Iterable
+import platform
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
+from typing import Any, TypeVar
 
 import pandas as pd
 from sqlalchemy import (
-    JSON,
     URL,
-    Boolean,
-    Column,
-    Float,
-    ForeignKey,
+    ColumnElement,
+    Connection,
+    Engine,
     Integer,
-    MetaData,
-    String,
+    Select,
     Table,
+    and_,
+    cast,
     create_engine,
+    delete,
+    event,
+    func,
     inspect,
+    make_url,
+    or_,
     select,
+    update,
 )
-from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
+from privrobust.data import Dataset
 from privrobust.errors import PrivRobustError
-from privrobust.measures import Measures
-from privrobust.metrics import Evaluation, RunResult
+from privrobust.metrics import RunResult
+from privrobust.ownership import LEASE_SECONDS, is_gone, me
+from privrobust.privacy import spent
+from privrobust.schema import (
+    ABOUT,
+    DATASETS,
+    DONE,
+    EVALUATIONS,
+    FAILED,
+    FAILURES,
+    METADATA,
+    RUNNING,
+    RUNS,
+    SCHEMA_VERSION,
+    cells,
+)
+from privrobust.spec import RunSpec
 
-_METADATA = MetaData()
-_RUNS = Table(
-    "runs",
-    _METADATA,
-    Column("key", String, primary_key=True),
-    Column("spec", JSON, nullable=False),
-    Column("accuracy", Float),
-    Column("final_loss", Float),
-    Column("kappa", Float),
-    Column("calibration_error", Float),
-    Column("accuracy_by_class", JSON),
-    Column("accuracy_by_worker", JSON),
-    Column("steps_taken", Integer, nullable=False),
-    Column("diverged", Boolean, nullable=False),
-    Column("failure", String),
-    Column("epsilon", Float, nullable=False),
-    Column("accountant_used", String, nullable=False),
-    Column("is_upper_bound", Boolean, nullable=False),
-    Column("not_private", String),
-)
-_EVALUATIONS = Table(
-    "evaluations",
-    _METADATA,
-    Column("run", String, ForeignKey("runs.key"), primary_key=True),
-    Column("step", Integer, primary_key=True),
-    *(Column(name, Float) for name in (*Evaluation._fields, *Measures._fields)),
-)
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+# Seconds between tries of a database that does not answer or has no room: two minutes in all.
+_WAITS = (1, 2, 4, 8, 15, 30, 60)
+_LOCKED_SECONDS = 60  # that SQLite waits for another process's transaction
+
+# The number of a lock on a PostgreSQL database, any that nobody else uses.
+_OPENING = 0x707269766F70656E
+
+# Keys in one statement: databases bound how many values it may have.
+_MOST_KEYS = 10_000
+
+# Columns that tables and figures do not need, which would take most of the time to read.
+_HEAVY = ("accuracy_by_class", "accuracy_by_worker")
 
 
 class Store:
-    """A file of results. Opening makes it where there is none; every `add` is one transaction."""
+    """Results of runs. Opening makes it where there is none.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._engine = create_engine(URL.create("sqlite", database=str(path)))
+    Args:
+        location: a path, `sqlite:///results.db` or `postgresql://user@host/database`.
+
+    Raises:
+        PrivRobustError: no store of this version is there, nor can one be made.
+
+    """
+
+    def __init__(self, location: str | Path) -> None:
+        self.location = str(location)
+        self._owner = me()
+        self._engine = create_engine(self._url(), **self._settings())
+        if self._is_sqlite:
+            event.listen(self._engine, "connect", _leave_transactions_to_us)
+            event.listen(self._engine, "begin", _begin)
         try:
-            reason = self._foreign_table()
-            if reason is None:
-                _METADATA.create_all(self._engine)
-        except SQLAlchemyError as error:
-            reason = str(getattr(error, "orig", error))
-        if reason is not None:
-            raise PrivRobustError(f"store: {path} is no store of this version ({reason})")
+            self._open()
+        except DBAPIError as error:
+            raise self._refusal(_reason(error)) from None
 
-    def _foreign_table(self) -> str | None:
-        """Why an existing file is somebody else's, before anything is written to it."""
-        present = inspect(self._engine)
-        for table in present.get_table_names():
-            columns = {column["name"] for column in present.get_columns(table)}
-            if table not in _METADATA.tables or columns != set(_METADATA.tables[table].c.keys()):
-                return f"it has a table {table!r} of other columns"
-        return None
+    @property
+    def _is_sqlite(self) -> bool:
+        return self._engine.dialect.name == "sqlite"
+
+    def _url(self) -> URL:
+        """SQLAlchemy's. Paths are taken literally, whatever signs are in them."""
+        if "://" not in self.location:
+            return URL.create("sqlite", database=self.location)
+        try:
+            url = make_url(self.location)
+        except ArgumentError:
+            raise self._refusal("that is no address") from None
+        if url.drivername in ("postgresql", "postgres"):
+            url = url.set(drivername="postgresql+psycopg")
+        if url.get_backend_name() not in ("sqlite", "postgresql"):
+            raise self._refusal("accepted: a path, sqlite:///... or postgresql://...")
+        self.location = url.render_as_string(hide_password=True)
+        return url
+
+    def _settings(self) -> dict[str, Any]:
+        if "postgresql" not in self._url().drivername:
+            return {"connect_args": {"timeout": _LOCKED_SECONDS}}
+        try:
+            import psycopg  # noqa: F401
+        except ImportError:
+            raise self._refusal(
+                "it needs the package psycopg: pip install 'privrobust[postgresql]'"
+            ) from None
+        return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+
+    def _refusal(self, reason: str) -> PrivRobustError:
+        return PrivRobustError(f"store: {self.location} is no store of this version ({reason})")
+
+    def _open(self) -> None:
+        with self._engine.begin() as connection:
+            if self._is_ready(connection):
+                return
+        with self._writing.begin() as connection:
+            if not self._is_sqlite:  # two that open a new store at once would both make its tables
+                connection.execute(select(func.pg_advisory_xact_lock(_OPENING)))
+            if not self._is_ready(connection):
+                METADATA.create_all(connection)
+                self._insert_new(connection, ABOUT, [{"schema_version": SCHEMA_VERSION}])
+
+    def _is_ready(self, connection: Connection) -> bool:
+        """Whether its tables are there, rather than none of such names.
+
+        Raises:
+            PrivRobustError: they are those of another version or another program.
+
+        """
+        present = set(inspect(connection).get_table_names())
+        if ABOUT.name in present:
+            found = connection.scalars(select(ABOUT.c.schema_version)).first()
+            if found != SCHEMA_VERSION or not METADATA.tables.keys() <= present:
+                raise self._refusal(
+                    f"its tables have version {found}, this privrobust reads {SCHEMA_VERSION}; "
+                    "give another --store, or install the privrobust that made it"
+                )
+            return True
+        if ours := sorted(METADATA.tables.keys() & present):
+            raise self._refusal(
+                f"it has a table {ours[0]!r} of another program or of an older privrobust; "
+                "give another --store"
+            )
+        return False
+
+    @property
+    def _writing(self) -> Engine:
+        return self._engine.execution_options(writes=True)
 
     def __enter__(self) -> "Store":
         return self
@@ -92,50 +185,262 @@ class Store:
     ) -> None:
         self._engine.dispose()
 
-    def keys(self) -> set[str]:
-        """Keys of the finished runs."""
-        with self._engine.connect() as connection:
-            return set(connection.scalars(select(_RUNS.c.key)))
+    # --- who does what -----------------------------------------------------------------------
 
-    def add(self, results: Iterable[RunResult]) -> None:
-        """Write finished runs with their histories, all or none; known ones are left alone."""
+    def claim(self, specs: Sequence[RunSpec], retry_failed: bool = False) -> list[RunSpec]:
+        """Take runs that nobody has finished or is at work on: those that are now this process's.
+
+        Two processes never both get a run, unless the first let its lease run out.
+
+        Args:
+            specs: the runs wanted.
+            retry_failed: take those that failed, too.
+
+        """
+
+        def take(connection: Connection) -> set[str]:
+            now = self._now()
+            free = and_(
+                RUNS.c.status == RUNNING,
+                or_(RUNS.c.lease_until < now, RUNS.c.owner.in_(self._gone(connection))),
+            )
+            if retry_failed:
+                free = or_(free, RUNS.c.status == FAILED)
+            lease = {"owner": self._owner, "lease_until": now + LEASE_SECONDS, "status": RUNNING}
+            rows = [{"key": spec.key, **cells(spec), **lease} for spec in specs]
+            taking = self._insert(RUNS).values(rows)
+            taking = taking.on_conflict_do_update(index_elements=["key"], set_=lease, where=free)
+            return set(connection.scalars(taking.returning(RUNS.c.key)))
+
+        mine = self._do(take) if specs else set()
+        return [spec for spec in specs if spec.key in mine]
+
+    def renew(self) -> None:
+        """Hold on to what this process has claimed."""
+        mine = and_(RUNS.c.owner == self._owner, RUNS.c.status == RUNNING)
+        lease = update(RUNS).where(mine).values(lease_until=self._now() + LEASE_SECONDS)
+        self._do(lambda connection: connection.execute(lease))
+
+    def release(self) -> None:
+        """Give back what this process has claimed and not finished."""
+
+        def give_back(connection: Connection) -> None:
+            mine = and_(RUNS.c.owner == self._owner, RUNS.c.status == RUNNING)
+            keys = list(connection.scalars(select(RUNS.c.key).where(mine)))
+            self._forget(connection, EVALUATIONS, keys)
+            connection.execute(delete(RUNS).where(mine))
+
+        self._do(give_back)
+
+    def _gone(self, connection: Connection) -> list[str]:
+        """Processes that hold claims and have ended."""
+        holders = select(RUNS.c.owner).where(RUNS.c.status == RUNNING).distinct()
+        return [owner for owner in connection.scalars(holders) if owner and is_gone(owner)]
+
+    def _now(self) -> ColumnElement[Any]:
+        """Seconds since 1970 by the clock that all who share this store can read."""
+        if self._is_sqlite:
+            return cast(func.strftime("%s", "now"), Integer)
+        return func.extract("epoch", func.now())
+
+    # --- writing -----------------------------------------------------------------------------
+
+    def same_data(self, datasets: Iterable[Dataset]) -> None:
+        """Note which data names stand for here.
+
+        Raises:
+            PrivRobustError: results in this store are of other data of the same name.
+
+        """
+        rows = [{"name": data.name, "fingerprint": data.fingerprint} for data in datasets]
+
+        def note(connection: Connection) -> dict[str, str]:
+            self._insert_new(connection, DATASETS, rows)
+            return {row.name: row.fingerprint for row in connection.execute(select(DATASETS))}
+
+        known = self._do(note)
+        for row in rows:
+            if known[row["name"]] != row["fingerprint"]:
+                raise PrivRobustError(
+                    f"dataset: {row['name']} is not the data that {self.location} has results of: "
+                    "its content changed; give another --store, or the old data"
+                )
+
+    def add(self, results: Iterable[RunResult], seconds: float | None = None) -> None:
+        """Write finished runs with their histories, all or none; finished ones are left alone.
+
+        Args:
+            results: of runs, claimed or not.
+            seconds: that each of them took.
+
+        """
         results = list(results)
-        evaluations = [
-            {"run": result.spec.key, **{str(name): value for name, value in row.items()}}
-            for result in results
-            for row in result.history.to_dict("records")
-        ]
-        with self._engine.begin() as connection:
-            runs = [_row(result) for result in results]
-            connection.execute(insert(_RUNS).on_conflict_do_nothing(), runs)
-            if evaluations:
-                connection.execute(insert(_EVALUATIONS).on_conflict_do_nothing(), evaluations)
+        made = {"seconds": seconds, "finished": _today(), "versions": versions(), "owner": None}
+        rows = [_row(result) | made | {"lease_until": None} for result in results]
+        histories = {result.spec.key: result.history for result in results}
 
-    def runs(self) -> pd.DataFrame:
-        """A row a run, indexed by key: the fields of its spec, then its results."""
-        with self._engine.connect() as connection:
-            rows = pd.read_sql(select(_RUNS), connection)
-        specs = pd.DataFrame(rows.pop("spec").tolist(), index=rows.index)
-        return specs.join(rows).set_index("key")
+        def write(connection: Connection) -> None:
+            written = self._settle(connection, rows)
+            self._forget(connection, EVALUATIONS, written)
+            evaluations = [
+                {"run": key, **{str(name): _number(value) for name, value in row.items()}}
+                for key in written
+                for row in histories[key].to_dict("records")
+            ]
+            if evaluations:
+                connection.execute(self._insert(EVALUATIONS), evaluations)
+
+        if rows:
+            self._do(write)
+
+    def fail(self, specs: Sequence[RunSpec], reason: str, details: str | None = None) -> None:
+        """Write that runs failed, why, and what a developer would want to know."""
+        attempt = {"time": _today(), "owner": self._owner, "reason": reason, "details": details}
+        made = {"finished": _today(), "versions": versions(), "owner": None, "lease_until": None}
+        rows = [
+            {"key": spec.key, **cells(spec), **_budget(spec), "status": FAILED, **made}
+            | {"failure": reason, "diverged": False, "steps_taken": 0}
+            for spec in specs
+        ]
+
+        def write(connection: Connection) -> None:
+            written = self._settle(connection, rows)
+            if written:
+                attempts = [{"run": key, **attempt} for key in written]
+                connection.execute(self._insert(FAILURES), attempts)
+
+        self._do(write)
+
+    def _settle(self, connection: Connection, rows: list[dict[str, Any]]) -> list[str]:
+        """Write rows of runs in place of claims; the keys of those that were not done before."""
+        settling = self._insert(RUNS).values(rows)
+        settling = settling.on_conflict_do_update(
+            index_elements=["key"],
+            set_={name: settling.excluded[name] for name in rows[0] if name != "key"},
+            where=RUNS.c.status != DONE,
+        )
+        return list(connection.scalars(settling.returning(RUNS.c.key)))
+
+    def _insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+        dialect = sqlite if self._is_sqlite else postgresql
+        return dialect.insert(table)
+
+    def _insert_new(self, connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            connection.execute(self._insert(table).on_conflict_do_nothing(), rows)
+
+    def _forget(self, connection: Connection, table: Table, keys: Sequence[str]) -> None:
+        for part in _parts(keys):
+            connection.execute(delete(table).where(table.c.run.in_(part)))
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def keys(self, status: str = DONE) -> set[str]:
+        """Keys of the runs of one status: "done", "running" or "failed"."""
+        wanted = select(RUNS.c.key).where(RUNS.c.status == status)
+        return self._do(lambda connection: set(connection.scalars(wanted)), self._engine)
+
+    def runs(self, keys: Sequence[str] | None = None) -> pd.DataFrame:
+        """A row a run that is done or failed, indexed by key: its spec's fields, then its results.
+
+        Args:
+            keys: which, in this order; those that are not there are left out. All by default.
+
+        """
+        columns = [column for column in RUNS.c if column.name not in _HEAVY]
+        wanted = select(*columns).where(RUNS.c.status != RUNNING)
+        if keys is None:
+            return self._read(wanted).set_index("key")
+        parts = [self._read(wanted.where(RUNS.c.key.in_(part))) for part in _parts(keys)]
+        rows = pd.concat(parts or [self._read(wanted.limit(0))]).set_index("key")
+        return rows.loc[[key for key in dict.fromkeys(keys) if key in rows.index]]
 
     def history(self, key: str) -> pd.DataFrame:
         """The evaluations of one run, as `RunResult.history`."""
-        columns = [column for column in _EVALUATIONS.c if column.name != "run"]
-        rows = select(*columns).where(_EVALUATIONS.c.run == key).order_by(_EVALUATIONS.c.step)
-        with self._engine.connect() as connection:
-            return pd.read_sql(rows, connection)
+        columns = [column for column in EVALUATIONS.c if column.name != "run"]
+        rows = select(*columns).where(EVALUATIONS.c.run == key).order_by(EVALUATIONS.c.step)
+        return self._read(rows)
+
+    def shares(self, key: str, of: str) -> pd.Series:
+        """Accuracy by "class" or by "worker" of one run, as `RunResult.accuracy_by_class`."""
+        wanted = select(RUNS.c[f"accuracy_by_{of}"]).where(RUNS.c.key == key)
+        values = self._do(lambda connection: connection.scalars(wanted).first(), self._engine)
+        return pd.Series(values, name="accuracy", dtype=float).rename_axis(of)
+
+    def failed(self) -> pd.Series:
+        """Why each failed run did, by key."""
+        rows = self._read(select(RUNS.c.key, RUNS.c.failure).where(RUNS.c.status == FAILED))
+        return rows.set_index("key")["failure"]
+
+    def failures(self) -> pd.DataFrame:
+        """A row an attempt that failed: run, time, owner, reason, details."""
+        return self._read(select(FAILURES).order_by(FAILURES.c.place)).drop(columns="place")
+
+    def claims(self) -> pd.DataFrame:
+        """A row a run that is under way: key, owner, and how long its lease lasts in seconds."""
+        left = (RUNS.c.lease_until - self._now()).label("seconds_left")
+        return self._read(select(RUNS.c.key, RUNS.c.owner, left).where(RUNS.c.status == RUNNING))
+
+    def _read(self, wanted: Select[Any]) -> pd.DataFrame:
+        return self._do(lambda connection: pd.read_sql(wanted, connection), self._engine)
+
+    def _do(self, work: Callable[[Connection], T], engine: Engine | None = None) -> T:
+        """Work in one transaction, tried again while the database is away or full.
+
+        Args:
+            work: done again from its start.
+            engine: that for writing by default.
+
+        Raises:
+            PrivRobustError: it stays so, or the store is damaged.
+
+        """
+        for wait in (*_WAITS, None):
+            try:
+                with (engine or self._writing).begin() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                problem = f"store: {self.location}: {_reason(error)}"
+                passing = isinstance(error, OperationalError) or error.connection_invalidated
+                if not passing or wait is None:
+                    raise PrivRobustError(
+                        f"{problem}; what is finished is kept, and the same command goes on"
+                    ) from None
+                log.warning("%s; trying again in %d s", problem, wait)
+                time.sleep(wait)
+        raise AssertionError("the last try either returns or raises")
 
 
-def _row(result: RunResult) -> dict[str, object]:
+def _leave_transactions_to_us(connection: Any, record: object) -> None:
+    """Python's driver would make tables outside of them."""
+    connection.isolation_level = None
+
+
+def _begin(connection: Connection) -> None:
+    """Writers of an SQLite file queue up at their start: none has to give up half-way."""
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@cache
+def versions() -> str:
+    """Of what results depend on."""
+    packages = " ".join(f"{name} {version(name)}" for name in ("privrobust", "torch", "numpy"))
+    return f"{packages} python {platform.python_version()} {platform.machine()}"
+
+
+def _row(result: RunResult) -> dict[str, Any]:
+    failed = bool(result.failure)
     return {
         "key": result.spec.key,
-        "spec": result.spec.model_dump(mode="json"),
-        "accuracy": None if result.failure else result.accuracy,
-        "final_loss": None if result.failure else result.loss,
-        "kappa": None if result.failure else result.kappa,
-        "calibration_error": None if result.failure else result.calibration_error,
-        "accuracy_by_class": None if result.failure else _numbers(result.accuracy_by_class),
-        "accuracy_by_worker": None if result.failure else _numbers(result.accuracy_by_worker),
+        "status": FAILED if failed else DONE,
+        **cells(result.spec),
+        "accuracy": None if failed else _number(result.accuracy),
+        "final_loss": None if failed else _number(result.loss),
+        "kappa": None if failed else _number(result.kappa),
+        "calibration_error": None if failed else _number(result.calibration_error),
+        "accuracy_by_class": None if failed else _numbers(result.accuracy_by_class),
+        "accuracy_by_worker": None if failed else _numbers(result.accuracy_by_worker),
         "steps_taken": result.steps,
         "diverged": result.diverged,
         "failure": result.failure,
@@ -146,6 +451,33 @@ def _row(result: RunResult) -> dict[str, object]:
     }
 
 
+def _budget(spec: RunSpec) -> dict[str, Any]:
+    """What the run was to spend, and may have before it failed."""
+    budget = spent(spec)
+    return {
+        "epsilon": budget.epsilon,
+        "accountant_used": budget.accountant,
+        "is_upper_bound": budget.is_upper_bound,
+        "not_private": budget.reason,
+    }
+
+
+def _number(value: Any) -> Any:
+    """As databases agree on: NaN is no value."""
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
 def _numbers(values: pd.Series) -> list[float | None]:
-    """As JSON has them, which knows no NaN."""
-    return [None if math.isnan(value) else float(value) for value in values]
+    return [_number(float(value)) for value in values]
+
+
+def _parts(keys: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (keys[start : start + _MOST_KEYS] for start in range(0, len(keys), _MOST_KEYS))
+
+
+def _today() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _reason(error: DBAPIError) -> str:
+    return " ".join(str(error.orig or error).split())

@@ -1,30 +1,27 @@
 """Running a sweep: check every run before the first, skip what is stored, train side by side."""
 
-import math
+import time
 from collections.abc import Iterator, Sequence
-from functools import partial
-from itertools import groupby
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
-from rich.text import Text
-
-from privrobust.backward import activations, side_by_side
+from privrobust.batches import batches
 from privrobust.clipping import Flat
 from privrobust.data import get_dataset
 from privrobust.devices import resolve_device
+from privrobust.executors import Executor, InProcess, Outcome
+from privrobust.executors.base import Supplies
 from privrobust.gradients import gradient_sum
+from privrobust.grid import Sweep
 from privrobust.losses import LOSSES
 from privrobust.models import EXAMPLES, initial_parameters
-from privrobust.privacy import spent, steps_within_budget, warn_of_large_delta
+from privrobust.ownership import Heartbeat
+from privrobust.privacy import spent, warn_of_large_delta
+from privrobust.progress import Watch, watching
+from privrobust.schema import DONE, FAILED
 from privrobust.spec import RunSpec
 from privrobust.store import Store
-from privrobust.training import lane_shape, train_lanes
+from privrobust.tuning import candidates, choose
 
-# Runs trained side by side: enough that the tensors outweigh Python, and few enough that a step
-# makes do with memory that the process already has (benchmarks/lanes.py measures both).
-LANES = 64
-_NUMBERS = 1 << 23  # of a tensor: 32 MiB
+_POLL_SECONDS = 1.0  # between looks at what other processes have finished
 
 
 def check(runs: Sequence[RunSpec]) -> None:
@@ -48,54 +45,97 @@ def check(runs: Sequence[RunSpec]) -> None:
         gradient_sum(module, dataset.train.examples(slice(EXAMPLES)), Flat(), LOSSES[loss])
 
 
-def run_sweep(runs: Sequence[RunSpec], store: Store, console: Console) -> None:
-    """Train the runs that the store lacks, writing each batch of lanes as it ends."""
-    finished = store.keys()
-    missing = [run for run in runs if run.key not in finished]
-    with Progress(
-        TextColumn("training"), BarColumn(bar_width=30), _Pace(), console=console
-    ) as progress:
-        done = len(runs) - len(missing)
-        task = progress.add_task("", total=len(runs), completed=done, done=done)
-        for batch in _batches(missing):
-            share = len(batch) / steps_within_budget(batch[0])
-            store.add(train_lanes(batch, on_step=partial(progress.advance, task, share)))
-            done += len(batch)
-            progress.update(task, completed=done, done=done)
+def planned(sweep: Sweep, store: Store | None = None) -> list[RunSpec]:
+    """All runs of a sweep: to tune by, and its own with what the store says is best, so far."""
+    tried = candidates(sweep)
+    return [*tried, *choose(sweep, _accuracies(tried, store) if store else {})]
 
 
-def _batches(runs: Sequence[RunSpec]) -> Iterator[list[RunSpec]]:
-    """Runs that can train side by side, seed by seed, so that lanes share batches and noise."""
-
-    def shape(run: RunSpec) -> str:
-        return repr(lane_shape(run))
-
-    for _, group in groupby(sorted(runs, key=lambda run: (shape(run), run.seed)), key=shape):
-        alike = list(group)
-        lanes = _lanes(max(alike, key=lambda run: run.workers))
-        for start in range(0, len(alike), lanes):
-            yield alike[start : start + lanes]
+def _accuracies(runs: Sequence[RunSpec], store: Store) -> dict[str, float]:
+    found: dict[str, float] = store.runs([run.key for run in runs])["accuracy"].to_dict()
+    return found
 
 
-def _lanes(run: RunSpec) -> int:
-    """How many lanes like this run train side by side: as many as `_NUMBERS` allows, or one."""
-    dataset = get_dataset(run.dataset, run.data_dir)
-    model, parameters = initial_parameters(run.model, dataset, seeds=(0,))
-    example = dataset.train.examples(slice(1))
-    messages = run.workers * parameters.numel()
-    examples = run.honest * 2 * math.ceil(run.batch_size)  # a Poisson batch may be twice as large
-    held = dataset.shape.numel()
-    if side_by_side(model, example):
-        held = max(held, activations(model, example))
-    of_lane = max(messages, examples * held)
-    return max(1, min(LANES, _NUMBERS // of_lane))
+def run_whole(
+    sweep: Sweep,
+    store: Store,
+    executor: Executor | None = None,
+    watch: Watch | None = None,
+    retry_failed: bool = False,
+) -> list[RunSpec]:
+    """Tune on the validation split if the sweep says so, then train its runs: those.
+
+    Arguments and errors as of `run_sweep`.
+    """
+    tried = candidates(sweep)
+    if tried:
+        run_sweep(tried, store, executor, watch, retry_failed)
+    runs = choose(sweep, _accuracies(tried, store))
+    run_sweep(runs, store, executor, watch, retry_failed)
+    return runs
 
 
-class _Pace(ProgressColumn):
-    """Stored / total, runs a second, time left; the bar also counts runs under way."""
+def run_sweep(
+    runs: Sequence[RunSpec],
+    store: Store,
+    executor: Executor | None = None,
+    watch: Watch | None = None,
+    retry_failed: bool = False,
+) -> None:
+    """Train the runs that the store lacks, writing each batch of lanes as it ends.
 
-    def render(self, task: Task) -> Text:
-        rate = f"{task.speed:.1f} runs/s" if task.speed else "- runs/s"
-        left = task.time_remaining
-        clock = "-:--" if left is None else f"{int(left) // 60}:{int(left) % 60:02}"
-        return Text(f"{task.fields['done']}/{int(task.total or 0)} runs, {rate}, {clock} left")
+    Other processes may do the same at the same time: each run is done by one of them, and all
+    return when all runs are done. A run that fails is kept as failed, the others go on.
+
+    Args:
+        runs: of the sweep, checked.
+        store: what is finished.
+        executor: where to train; this process by default.
+        watch: shows progress; nothing by default.
+        retry_failed: also those that failed before.
+
+    Raises:
+        PrivRobustError: the store cannot be written, or has results of other data.
+
+    """
+    executor, watch = executor or InProcess(), watch or Watch()
+    supplies = Supplies.of(runs)
+    store.same_data(supplies.datasets.values())
+    groups = list(batches(runs))
+    settled = store.keys(DONE) | (set() if retry_failed else store.keys(FAILED))
+    groups = _without(groups, settled)
+    with watching(watch, runs, len(runs) - sum(map(len, groups))), Heartbeat(store.renew):
+        try:
+            while groups:
+                for outcome in executor.run(_claimed(groups, store, retry_failed), supplies, watch.progress):
+                    _keep(outcome, store)
+                    watch.settled(outcome)
+                retry_failed = False
+                groups = _without(groups, store.keys(DONE) | store.keys(FAILED))
+                held = sum(map(len, groups))
+                watch.wait(len(runs) - held, held)
+                if held:
+                    time.sleep(_POLL_SECONDS)
+        finally:
+            store.release()
+
+
+def _without(groups: list[list[RunSpec]], settled: set[str]) -> list[list[RunSpec]]:
+    left = [[run for run in group if run.key not in settled] for group in groups]
+    return [group for group in left if group]
+
+
+def _claimed(
+    groups: list[list[RunSpec]], store: Store, retry_failed: bool
+) -> Iterator[list[RunSpec]]:
+    """Batches of what is this process's to do, claimed as they are asked for."""
+    for group in groups:
+        if mine := store.claim(group, retry_failed):
+            yield mine
+
+
+def _keep(outcome: Outcome, store: Store) -> None:
+    if outcome.reason is None:
+        store.add(outcome.results, outcome.seconds / len(outcome.specs))
+    else:
+        store.fail(outcome.specs, outcome.reason, outcome.details)

@@ -14,7 +14,7 @@ from rich.table import Table
 from scipy import stats
 
 from privrobust.rounding import rounded_up
-from privrobust.spec import AttackSpec, RunSpec
+from privrobust.spec import RunSpec
 
 CONFIDENCE = 0.95
 Row = tuple[Any, ...]
@@ -67,8 +67,7 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
         coefficient; `workers`, n.
 
     """
-    attacks = runs["attack"].map(lambda attack: str(AttackSpec(**attack)) if attack else "")
-    runs = _without_gaps(runs.assign(attack=attacks))
+    runs = _without_gaps(runs.assign(attack=runs["attack"].fillna("")))
     groups = runs.groupby([*row_fields(runs), "byzantine", "attack"], sort=False)
     accuracy = groups["accuracy"]
     seeds = accuracy.count()

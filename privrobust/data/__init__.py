@@ -10,6 +10,7 @@ from privrobust.data.registry import (
     available_datasets,
     canonical_dataset,
     get_dataset,
+    hand_over,
     list_datasets,
     register_dataset,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "available_datasets",
     "canonical_dataset",
     "get_dataset",
+    "hand_over",
     "list_datasets",
     "register_dataset",
 ]

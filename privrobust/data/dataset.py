@@ -219,6 +219,13 @@ class Dataset:
         train, validation = _stratified(name, training, share=0.1)
         return cls(name, train, validation, test, classes)
 
+    def share_memory(self) -> None:
+        """Move tensors to memory that processes share, where they are sent as handles."""
+        for split in (self.train, self.validation, self.test):
+            for tensor in (split.inputs, split.labels, split.groups):
+                if tensor is not None:
+                    tensor.share_memory_()
+
     @property
     def shape(self) -> torch.Size:
         """Of one example."""

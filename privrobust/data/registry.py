@@ -1,5 +1,6 @@
 """Datasets by name."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ _SOURCES: dict[str, type[Source]] = {
     "table": Table,
 }
 _REGISTERED: dict[str, Dataset] = {}
+_handed_over: dict[tuple[str, str | None], Dataset] = {}
 
 Versions = tuple[tuple[Path, int, int], ...]
 """Files, when they were changed, and their sizes."""
@@ -37,6 +39,11 @@ def register_dataset(dataset: Dataset) -> None:
     Results are kept by name: give changed data a new one.
     """
     _REGISTERED[dataset.name] = dataset
+
+
+def hand_over(datasets: Mapping[tuple[str, str | None], Dataset]) -> None:
+    """Let `get_dataset` return these, by name and `data_dir`, that another process has loaded."""
+    _handed_over.update(datasets)
 
 
 def available_datasets() -> list[str]:
@@ -57,7 +64,7 @@ def canonical_dataset(text: str) -> str:
             parameter is not accepted.
 
     """
-    if text in _REGISTERED:
+    if text in _REGISTERED or any(text == name for name, _ in _handed_over):
         return text
     name, given = parse("dataset", text)
     if name in _SOURCES:
@@ -80,6 +87,8 @@ def get_dataset(text: str, data_dir: str | None = None) -> Dataset:
             fails.
 
     """
+    if (text, data_dir) in _handed_over:
+        return _handed_over[text, data_dir]
     if text in _REGISTERED:
         return _REGISTERED[text]
     text = canonical_dataset(text)

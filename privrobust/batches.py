@@ -1,0 +1,47 @@
+"""Which runs train side by side.
+
+Batches depend on the runs of a sweep alone, not on which are finished, how many processes there are
+or where they run: a sweep that was interrupted, or spread, does the same arithmetic.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from privrobust.backward import activations, side_by_side
+from privrobust.data import get_dataset
+from privrobust.models import initial_parameters
+from privrobust.spec import RunSpec
+from privrobust.training import lane_shape
+
+# Runs trained side by side: enough that the tensors outweigh Python, and few enough that a step
+# makes do with memory that the process already has (benchmarks/lanes.py measures both).
+LANES = 64
+_NUMBERS = 1 << 23  # of a tensor: 32 MiB
+
+
+def batches(runs: Sequence[RunSpec]) -> Iterator[list[RunSpec]]:
+    """Runs that can train side by side, seed by seed, so that lanes share batches and noise."""
+
+    def shape(run: RunSpec) -> str:
+        return repr(lane_shape(run))
+
+    for _, group in groupby(sorted(runs, key=lambda run: (shape(run), run.seed)), key=shape):
+        alike = list(group)
+        lanes = lanes_like(max(alike, key=lambda run: run.workers))
+        for start in range(0, len(alike), lanes):
+            yield alike[start : start + lanes]
+
+
+def lanes_like(run: RunSpec) -> int:
+    """How many lanes like this run train side by side: as many as `_NUMBERS` allows, or one."""
+    dataset = get_dataset(run.dataset, run.data_dir)
+    model, parameters = initial_parameters(run.model, dataset, seeds=(0,))
+    example = dataset.train.examples(slice(1))
+    messages = run.workers * parameters.numel()
+    examples = run.honest * 2 * math.ceil(run.batch_size)  # a Poisson batch may be twice as large
+    held = dataset.shape.numel()
+    if side_by_side(model, example):
+        held = max(held, activations(model, example))
+    of_lane = max(messages, examples * held)
+    return max(1, min(LANES, _NUMBERS // of_lane))

@@ -1,0 +1,69 @@
+"""Whose work a run is: processes that share a store name themselves, and leases say for how long.
+
+A process that dies leaves its claims behind. On the same machine others see that it is gone; from
+elsewhere they wait until the lease has run out.
+"""
+
+import os
+import platform
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+LEASE_SECONDS = 90.0
+_BEATS_A_LEASE = 4
+
+
+def me() -> str:
+    """This process, among all that may share a store: `machine/namespace/process`."""
+    return f"{_here()}/{os.getpid()}"
+
+
+def is_gone(owner: str) -> bool:
+    """Whether a process is known to have ended: only this machine's can be."""
+    place, _, process = owner.rpartition("/")
+    if place != _here() or not process.isdigit():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _here() -> str:
+    """Machine and, as process numbers repeat between containers, the namespace of those."""
+    namespace = ""
+    with suppress(OSError):
+        namespace = os.readlink(Path("/proc/self/ns/pid"))
+    return f"{platform.node()}/{namespace}"
+
+
+class Heartbeat:
+    """While it is open, a thread renews leases well before they run out."""
+
+    def __init__(self, renew: Callable[[], object]) -> None:
+        self._renew = renew
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="privrobust lease", daemon=True)
+
+    def _beat(self) -> None:
+        while not self._stop.wait(LEASE_SECONDS / _BEATS_A_LEASE):
+            self._renew()
+
+    def __enter__(self) -> "Heartbeat":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()

@@ -1,0 +1,249 @@
+"""The commands that train, and those that look at what was trained: run, status, export."""
+
+import logging
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from privrobust.errors import SpecError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from privrobust.executors import Executor
+    from privrobust.spec import RunSpec
+    from privrobust.store import Store
+
+FAILED = 1
+INTERRUPTED, TERMINATED = 130, 143
+
+_MOST_REASONS = 20
+
+At = Annotated[str, typer.Option("--store", help="File or postgresql:// address of results.")]
+SweepFile = Annotated[Path, typer.Argument(help="A YAML file: fixed fields, cases, zip, grid.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", help="field=value, in place of the file's; repeat.")
+]
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: whoever shuts a machine down asks as politely as Ctrl-C."""
+
+
+def run(
+    sweep: SweepFile,
+    store: At = "results.db",
+    change: Changes = None,
+    dry_run: Annotated[bool, typer.Option(help="Say what it would take; train nothing.")] = False,
+    retry_failed: Annotated[bool, typer.Option(help="Train what failed before, too.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that share the cores.")] = 1,
+    ray: Annotated[
+        str | None, typer.Option(help="Address of a Ray cluster, auto, or local.")
+    ] = None,
+    task_cpus: Annotated[int, typer.Option(min=1, help="With --ray: cores a batch.")] = 1,
+    task_gpus: Annotated[float, typer.Option(min=0, help="With --ray: GPUs a batch.")] = 0.0,
+    quiet: Annotated[bool, typer.Option(help="Show no progress.")] = False,
+    log: Annotated[Path | None, typer.Option(help="File to append what happens to.")] = None,
+) -> None:
+    """Train every run of a sweep that the store lacks, then print the table.
+
+    Stop it at any time, or let it be killed: the same command goes on where it was. Several may
+    share a store, on one machine or many; each run is done by one of them.
+
+    Examples: privrobust run experiments/quickstart.yaml
+
+    privrobust run sweep.yaml --set seed=[0,1] --jobs 4 --store postgresql://me@host/results
+    """
+    from rich.console import Console
+
+    if ray is not None and jobs > 1:
+        raise SpecError(f"jobs, ray: {jobs} and {ray!r}; accepted: one of them")
+    sys.path.insert(0, "")  # a spec may name a module beside it: model: my_models:cnn
+    signal.signal(signal.SIGTERM, _terminate)
+    console = Console(stderr=True)
+    kept = "nothing is written yet"
+    try:
+        with console.status("checking the runs"):
+            from privrobust.grid import load_sweep
+            from privrobust.progress import Watch, log_to, watch_on
+            from privrobust.store import Store
+            from privrobust.sweep import check, planned, run_whole
+
+            described = load_sweep(sweep, change or [])
+            plan = planned(described)
+            check(plan)
+        if dry_run:
+            typer.echo(_foretold(plan, store, jobs))
+            return
+        if log is not None:
+            log_to(log)
+        executor = _executor(jobs, ray, task_cpus, task_gpus)
+        watch = Watch() if quiet else watch_on(console)
+        with Store(store) as results, _warnings_on(console):
+            try:
+                runs = run_whole(described, results, executor, watch, retry_failed)
+            finally:
+                keys = {run.key for run in planned(described, results)}
+                kept = f"{len(results.keys() & keys)} of {len(keys)} runs are kept in {store}"
+            table = results.runs([run.key for run in runs])
+    except KeyboardInterrupt as end:
+        word, code = ("interrupted", INTERRUPTED)
+        if isinstance(end, _Terminated):
+            word, code = ("terminated", TERMINATED)
+        typer.echo(f"{word}: {kept}; the same command computes the rest", err=True)
+        raise typer.Exit(code) from None
+    _print_table(table)
+    failed = int((table["status"] == "failed").sum())
+    if failed:
+        typer.echo(
+            f"{failed} of {len(table)} runs failed: see `privrobust status {store}`; "
+            "--retry-failed tries them again",
+            err=True,
+        )
+        raise typer.Exit(FAILED)
+
+
+def status(
+    store: Annotated[str, typer.Argument(help="File or postgresql:// address of results.")],
+    sweep: Annotated[
+        Path | None, typer.Argument(help="Of this sweep's runs only; tells what is missing.")
+    ] = None,
+    change: Changes = None,
+) -> None:
+    """Show how many runs are done, who is at work on which, and what failed and why.
+
+    Example: privrobust status results.db experiments/quickstart.yaml
+    """
+    from privrobust.store import Store
+
+    _refuse_missing(store)
+    from privrobust.grid import load_sweep
+    from privrobust.sweep import planned
+
+    described = None if sweep is None else load_sweep(sweep, change or [])
+    with Store(store) as results:
+        keys = described and {run.key for run in planned(described, results)}
+        typer.echo("\n".join(_status(results, keys)))
+
+
+def export(
+    store: Annotated[str, typer.Argument(help="File or postgresql:// address of results.")],
+    tensorboard: Annotated[Path, typer.Option(help="Folder to write event files into.")],
+) -> None:
+    """Write the histories and settings of all finished runs for TensorBoard.
+
+    Example: privrobust export results.db --tensorboard runs && tensorboard --logdir runs
+    """
+    from privrobust.store import Store
+    from privrobust.tracking import to_tensorboard
+
+    _refuse_missing(store)
+    with Store(store) as results:
+        written = to_tensorboard(results, tensorboard)
+    typer.echo(f"{written} runs are written to {tensorboard}")
+
+
+def _refuse_missing(store: str) -> None:
+    """Looking at a store must not make one."""
+    if "://" not in store and not Path(store).is_file():
+        raise SpecError(f"store: {store!r} does not exist")
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise _Terminated
+
+
+@contextmanager
+def _warnings_on(console: "Console") -> Iterator[None]:
+    """Show what the log warns of, above the bars."""
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: console.print(  # type: ignore[method-assign]
+        f"warning: {record.getMessage()}", markup=False, highlight=False, soft_wrap=True
+    )
+    logger = logging.getLogger("privrobust")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _executor(jobs: int, ray: str | None, cpus: int, gpus: float) -> "Executor":
+    from privrobust.executors import InProcess, OnRay, Processes
+
+    if ray is not None:
+        return OnRay(ray, cpus, gpus)
+    return Processes(jobs) if jobs > 1 else InProcess()
+
+
+def _foretold(plan: Sequence["RunSpec"], store: str, jobs: int) -> str:
+    """How many runs, their time and their memory."""
+    import torch
+
+    from privrobust.estimate import estimate
+    from privrobust.progress import clock
+    from privrobust.store import Store
+
+    done: set[str] = set()
+    if "://" in store or Path(store).is_file():
+        with Store(store) as results:
+            done = results.keys()
+    missing = [run for run in plan if run.key not in done]
+    told = f"{len(plan)} runs, {len(plan) - len(missing)} of them in {store}"
+    if not missing:
+        return told
+    torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
+    expected = estimate(missing)
+    processes = f"{jobs} processes" if jobs > 1 else "one process"
+    return (
+        f"{told}, {len(missing)} to train\n"
+        f"about {clock(expected.seconds / jobs)} in {processes} of {torch.get_num_threads()} "
+        f"threads, {expected.memory * jobs / 2**30:.1f} GiB of memory"
+    )
+
+
+def _status(store: "Store", keys: set[str] | None) -> Iterator[str]:
+    done, claims, failed = store.keys(), store.claims(), store.failed()
+    if keys is not None:
+        done, claims = done & keys, claims[claims["key"].isin(keys)]
+        failed = failed[failed.index.isin(keys)]
+    yield f"{len(done)} done, {len(claims)} running, {len(failed)} failed"
+    if keys is not None:
+        missing = len(keys) - len(done) - len(claims) - len(failed)
+        yield f"{missing} of {len(keys)} runs of the sweep are missing"
+    for owner, of_owner in claims.groupby("owner"):
+        left = of_owner["seconds_left"].max()
+        lease = f"lease for {left:.0f} s" if left > 0 else "lease ran out: free to take"
+        yield f"running: {len(of_owner)} by {owner} ({lease})"
+    reasons = failed.value_counts()
+    for reason, count in reasons.head(_MOST_REASONS).items():
+        yield f"failed: {count} runs: {reason}"
+    if len(reasons) > _MOST_REASONS:
+        yield f"failed: {len(reasons) - _MOST_REASONS} more reasons"
+
+
+def _print_table(runs: Any) -> None:
+    from privrobust.tables import legend, render
+
+    _print_whole(render(runs))
+    typer.echo("\n".join(legend(runs)))
+
+
+def _print_whole(table: "Table") -> None:
+    """Print a table at its own width: rich would fold its cells into a narrow screen's."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console()
+    screen = console.width
+    console.width = 10_000
+    console.width = Measurement.get(console, console.options, table).maximum
+    console.print(table)
+    if console.is_terminal and console.width > screen:
+        typer.echo(f"The table is {console.width} columns wide: widen the window, or add | less -S")

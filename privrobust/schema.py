@@ -1,0 +1,108 @@
+"""The tables of a results store: a row a run, a row an evaluation, a row a failed attempt."""
+
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.types import TypeEngine
+
+from privrobust.measures import Measures
+from privrobust.metrics import Evaluation
+from privrobust.spec import AttackSpec, RunSpec
+
+SCHEMA_VERSION = 5
+"""Raise it with every change of these tables: a store of another version is refused."""
+
+RUNNING, DONE, FAILED = "running", "done", "failed"
+
+_NUMBER = Float(53)  # double precision everywhere
+_TYPES: dict[Any, TypeEngine[Any]] = {
+    AttackSpec: String(),
+    bool: Boolean(),
+    float: _NUMBER,
+    int: BigInteger(),
+    str: String(),
+}
+
+
+def _type(annotation: Any) -> TypeEngine[Any]:
+    """Of a field of `RunSpec`; `x | None` is a column of x."""
+    if get_origin(annotation) in (Union, UnionType):
+        annotation = next(each for each in get_args(annotation) if each is not type(None))
+    return String() if get_origin(annotation) is Literal else _TYPES[annotation]
+
+
+METADATA = MetaData()
+ABOUT = Table(
+    "about",
+    METADATA,
+    Column("schema_version", Integer, primary_key=True, autoincrement=False),
+)
+DATASETS = Table(
+    "datasets",
+    METADATA,
+    Column("name", String, primary_key=True),
+    Column("fingerprint", String, nullable=False),
+)
+RUNS = Table(
+    "runs",
+    METADATA,
+    Column("key", String(32), primary_key=True),
+    Column("status", String, nullable=False),
+    Column("owner", String),
+    Column("lease_until", _NUMBER),
+    *(Column(name, _type(field.annotation)) for name, field in RunSpec.model_fields.items()),
+    Column("accuracy", _NUMBER),
+    Column("final_loss", _NUMBER),
+    Column("kappa", _NUMBER),
+    Column("calibration_error", _NUMBER),
+    Column("accuracy_by_class", JSON),
+    Column("accuracy_by_worker", JSON),
+    Column("steps_taken", Integer),
+    Column("diverged", Boolean),
+    Column("failure", Text),
+    Column("epsilon", _NUMBER),
+    Column("accountant_used", String),
+    Column("is_upper_bound", Boolean),
+    Column("not_private", String),
+    Column("seconds", _NUMBER),
+    Column("finished", String),
+    Column("versions", String),
+    Index("runs_by_status", "status"),
+)
+EVALUATIONS = Table(
+    "evaluations",
+    METADATA,
+    Column("run", String(32), ForeignKey("runs.key"), primary_key=True),
+    Column("step", Integer, primary_key=True),
+    *(Column(name, _NUMBER) for name in (*Evaluation._fields, *Measures._fields)),
+)
+FAILURES = Table(
+    "failures",
+    METADATA,
+    Column("place", Integer, primary_key=True),
+    Column("run", String(32), nullable=False, index=True),
+    Column("time", String, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("details", Text),
+)
+
+
+def cells(spec: RunSpec) -> dict[str, Any]:
+    """A spec as columns: attacks as they are written, everything else as it is."""
+    fields = spec.model_dump(exclude={"attack"})
+    return fields | {"attack": str(spec.attack) if spec.attack else None}

@@ -1,0 +1,70 @@
+"""Histories for TensorBoard.
+
+Its event files are read by other trackers too (MLflow and Weights & Biases import them), and torch
+keeps the writer.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from privrobust.errors import PrivRobustError
+from privrobust.spec import RunSpec
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+    from privrobust.store import Store
+
+_RESULTS = ("accuracy", "final_loss", "kappa", "calibration_error", "epsilon")
+
+
+def to_tensorboard(store: "Store", folder: Path) -> int:
+    """Write every finished run: its history as scalars, its spec and results as hyperparameters.
+
+    Args:
+        store: of the runs.
+        folder: a folder a run is made in it, named by the run's key; those there are kept.
+
+    Returns:
+        How many runs were written.
+
+    Raises:
+        PrivRobustError: tensorboard is missing, or the folder cannot be written.
+
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise PrivRobustError(
+            "tensorboard: needs the package tensorboard: pip install 'privrobust[tensorboard]'"
+        ) from None
+    runs = store.runs()
+    runs = runs[runs["status"] == "done"]
+    written = 0
+    for key, row in runs.iterrows():
+        place = folder / str(key)
+        if place.exists():
+            continue
+        try:
+            with SummaryWriter(str(place)) as writer:
+                _write(writer, row, store.history(str(key)))
+        except OSError as error:
+            raise PrivRobustError(f"tensorboard: {place} cannot be written ({error})") from None
+        written += 1
+    return written
+
+
+def _write(writer: "SummaryWriter", row: pd.Series, history: pd.DataFrame) -> None:
+    """One run."""
+    for column in history.columns.drop("step"):
+        for step, value in zip(history["step"], history[column], strict=True):
+            if pd.notna(value):
+                writer.add_scalar(column, value, step)
+    settings = {
+        field: value if isinstance(value, bool | int | float | str) else str(value)
+        for field, value in row[list(RunSpec.model_fields)].items()
+    }
+    results = {f"final/{name}": float(row[name]) for name in _RESULTS if pd.notna(row[name])}
+    writer.add_hparams(settings, results, run_name=".")
