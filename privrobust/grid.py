@@ -1,106 +1,397 @@
-"""A sweep: fixed fields, crossed with a grid and, if settings belong together, with cases.
+"""A sweep: many runs in one file. This is the whole language.
 
 ```yaml
+extends: base.yaml         # another sweep, beside this file, which this one changes
 dataset: digits            # any field of RunSpec, fixed
-cases:                     # settings that change together
-  - {aggregator: mean, learning_rate: 0.5}
-  - {aggregator: majority_vote, learning_rate: 0.01}
+cases:                     # settings that change together, named one by one
+  - {aggregator: mean, steps: 300}
+  - {aggregator: majority_vote, steps: 600}
+zip:                       # lists of one length: the first values together, the second, ...
+  honest: [10, 20]
+  batch_size: [32, 16]
 grid:                      # every combination of these
   noise_scale: [0, 0.1]
+  byzantine: [0, 2, 4]
+  attack: [sign_flip, alie]
   seed: [0, 1, 2]
+exclude:                   # combinations that are left out; a list means any of these
+  - {aggregator: majority_vote, noise_scale: 0}
+  - {honest: 10, byzantine: [4]}
+tune:                      # chosen on the validation split, for each method, b, ...
+  learning_rate: [0.01, 0.1, 0.5]
+  by: worst                # least mean accuracy over attacks; or clean, without any (the default)
+  seeds: [10, 11]          # else those of the sweep
 ```
+
+The runs are every case with every zipped pair with every point of the grid, cases outermost. Runs
+that an irrelevant setting tells apart (the attack, with no Byzantine worker) are one. A field is
+set in one place of a file.
+
+**exclude.** A combination goes where every field of one mapping has the value that the sweep writes
+for it. It goes before it is checked as a run, so that impossible ones can be excluded. A mapping
+that matches no combination is an error.
+
+**extends.** What this file sets, anywhere, takes the place of what the base sets as fixed, in its
+grid or in its zip (`honest` and `workers` take each other's place). The grid and the zip keep what
+else the base has in them; `cases`, `exclude` and `tune` are taken whole from the file that has
+them last, null for none. The base may extend another.
+
+**--set** on the command line changes a file as one more that extends it: `learning_rate=0.1` fixes
+a field, `grid.seed=[0, 1]` sets an axis; `cases`, `exclude` and `tune` can be given too. Values are
+YAML.
+
+**tune.** `privrobust.tuning` says what is trained and how it is chosen. A mapping of `exclude` that
+names a tuned field takes candidates away: {aggregator: majority_vote, learning_rate: 0.5}.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from privrobust.errors import SpecError
+from privrobust.errors import SpecError, unknown_name
+from privrobust.located import Field, at, parse, read
 from privrobust.spec import RunSpec
 
+Settings = dict[str, Any]
+"""Fields of a run as a sweep writes them."""
 
-def load_runs(path: Path) -> list[RunSpec]:
-    """The runs of a YAML file.
+_FIELDS = [*RunSpec.model_fields, "workers"]
+_COUNTS = {"honest", "workers"}  # each says the other
+_CRITERIA = ["clean", "worst"]
+# What is compared and how, which no accuracy chooses.
+_NOT_TUNED = {
+    "dataset", "data_dir", "partition", "heterogeneity", "honest", "workers", "byzantine", "attack",
+    "seed", "evaluate_on", "device",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tune:
+    """What is chosen on the validation split, and by what."""
+
+    fields: Mapping[str, list[Any]]
+    """The values that each tuned field may take."""
+    by: str = "clean"
+    """`clean`: accuracy with no Byzantine worker; `worst`: that of the worst (f, attack)."""
+    seeds: Sequence[Any] | None = None
+    """Those of the sweep, if None."""
+
+    @property
+    def candidates(self) -> list[Settings]:
+        """Every combination, the last field fastest."""
+        return _crossed(self.fields)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What one sweep says, as `from_settings` and `load_sweep` check it: all but the runs."""
+
+    fixed: Settings
+    cases: Sequence[Settings] = ({},)
+    zip: Mapping[str, list[Any]] = field(default_factory=dict)
+    grid: Mapping[str, list[Any]] = field(default_factory=dict)
+    exclude: Sequence[Settings] = ()
+    tune: Tune | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "Sweep":
+        """Of a mapping such as a file holds.
+
+        Raises:
+            SpecError: an unknown field, one that is set in two places, lists of unequal lengths, an
+                exclusion that matches nothing.
+
+        """
+        return _parsed(_extended({}, settings))
+
+    def runs(self) -> list[RunSpec]:
+        """Every distinct run, cases outermost, then zip, then grid.
+
+        Raises:
+            SpecError: a run is not valid, none is left, or the sweep tunes: `privrobust.tuning`
+                tells its runs.
+
+        """
+        if self.tune is not None:
+            tuned = ", ".join(self.tune.fields)
+            raise SpecError(
+                f"tune: which runs there are is known once {tuned} is chosen (tuning.choose)"
+            )
+        return distinct(run_of(settings) for settings in self.combinations())
+
+    def combinations(self) -> list[Settings]:
+        """The settings of every run but the tuned ones, as written, without those excluded."""
+        kept = [settings for settings in self._all() if not self.excludes(settings)]
+        if not kept:
+            raise SpecError("exclude: leaves no run of the sweep")
+        return kept
+
+    def excludes(self, settings: Settings) -> bool:
+        """Whether an exclusion matches."""
+        return any(_matches(exclusion, settings) for exclusion in self.exclude)
+
+    def refuse_idle_exclusions(self) -> None:
+        """Refuse a mapping of `exclude` that excludes nothing: a typing error."""
+        if not self.exclude:
+            return
+        candidates = self.tune.candidates if self.tune else [{}]
+        whole = [settings | candidate for settings in self._all() for candidate in candidates]
+        for exclusion in self.exclude:
+            if not any(_matches(exclusion, settings) for settings in whole):
+                raise SpecError(
+                    f"{at(next(iter(exclusion)))}exclude: {exclusion} matches no combination; "
+                    "accepted: fields that the sweep sets, with values as it writes them"
+                )
+
+    def _all(self) -> list[Settings]:
+        rows = zip(*self.zip.values(), strict=True)
+        pairs = [dict(zip(self.zip, values, strict=True)) for values in rows]
+        return [
+            self.fixed | case | pair | point
+            for case in self.cases
+            for pair in pairs or [{}]
+            for point in _crossed(self.grid)
+        ]
+
+
+def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
+    """The sweep of a YAML file, and of those that it extends.
+
+    Args:
+        path: the file.
+        overrides: `field=value` and `grid.field=[value, ...]`, each once.
 
     Raises:
-        SpecError: the file cannot be read, is not YAML, or describes no valid sweep.
+        SpecError: a file cannot be read, is not YAML, extends itself, or as `from_settings`.
 
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{str(path)!r} cannot be read ({error})") from None
-    try:
-        settings = yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise SpecError(f"{str(path)!r} is not valid YAML ({reason})") from None
-    return expand(settings)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without repeated fields, of which PyYAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        fields = [self.construct_object(key) for key, _ in node.value]
-        for field in fields:
-            if fields.count(field) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"{field!r} is given twice")
-        return super().construct_mapping(node, deep)
+    settings = _chain(path, ())
+    return _parsed(_extended(settings, _overrides(overrides)) if overrides else settings)
 
 
 def expand(settings: Mapping[str, Any]) -> list[RunSpec]:
-    """Every distinct run, cases outermost, in the order of the grid.
+    """`Sweep.from_settings(settings).runs()`."""
+    return Sweep.from_settings(settings).runs()
 
-    Runs that an irrelevant setting tells apart (the attack, with no Byzantine worker) are one.
+
+def load_runs(path: Path) -> list[RunSpec]:
+    """`load_sweep(path).runs()`."""
+    return load_sweep(path).runs()
+
+
+def run_of(settings: Settings) -> RunSpec:
+    """The run; an error starts with where its field is written."""
+    try:
+        return RunSpec(**settings)
+    except SpecError as error:
+        blamed = [name.partition(".")[0] for name in str(error).partition(":")[0].split(", ")]
+        places = [at(written) for written in settings if written in blamed]
+        raise SpecError(f"{places[0] if places else ''}{error}") from None
+
+
+def distinct(runs: Iterable[RunSpec]) -> list[RunSpec]:
+    """The first run of each key.
 
     Raises:
-        SpecError: an empty grid, a field set in two places, or a run that is not valid.
+        SpecError: equal runs name different folders of data.
 
     """
-    fixed = _fields("sweep", settings)
-    cases = [_fields("cases", case) for case in _choices("cases", fixed.pop("cases", [{}]))]
-    axes = {}
-    if "grid" in fixed:
-        grid = _fields("grid", fixed.pop("grid"))
-        axes = {field: _choices(f"grid.{field}", values) for field, values in grid.items()}
-    _refuse_repeats({"fixed": set(fixed), "cases": set().union(*cases), "grid": set(axes)})
-    runs = [
-        RunSpec(**fixed | case | dict(zip(axes, values, strict=True)))
-        for case in cases
-        for values in product(*axes.values())
-    ]
-    distinct: dict[str, RunSpec] = {}
+    found: dict[str, RunSpec] = {}
     for run in runs:
-        first = distinct.setdefault(run.key, run)
+        first = found.setdefault(run.key, run)
         if first.data_dir != run.data_dir:
             raise SpecError(
                 f"data_dir: {first.data_dir!r} and {run.data_dir!r} for one run; accepted: one "
                 "folder, as results are kept by the dataset's name"
             )
-    return list(distinct.values())
+    return list(found.values())
 
 
-def _fields(place: str, mapping: Any) -> dict[str, Any]:
+def _crossed(axes: Mapping[str, list[Any]]) -> list[Settings]:
+    return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+
+
+def _matches(exclusion: Settings, settings: Settings) -> bool:
+    return all(
+        name in settings and settings[name] in (values if isinstance(values, list) else [values])
+        for name, values in exclusion.items()
+    )
+
+
+def _chain(path: Path, above: tuple[Path, ...]) -> Settings:
+    """What a file says on top of what it extends."""
+    settings = read(path)
+    if not isinstance(settings, dict) or "extends" not in settings:
+        return _extended({}, settings)
+    here = at(_key(settings, "extends"))
+    base = settings.pop("extends")
+    if not isinstance(base, str):
+        raise SpecError(f"{here}extends: {base!r} is not accepted; give the path of a sweep")
+    other, above = path.parent / base, (*above, path.resolve())
+    if other.resolve() in above:
+        raise SpecError(f"{here}extends: {base!r} extends this file in turn")
+    return _extended(_chain(other, above), settings)
+
+
+def _overrides(texts: Sequence[str]) -> Settings:
+    """What `--set` says, as a file would."""
+    settings: Settings = {}
+    for text in texts:
+        target, (name, _, value) = settings, text.partition("=")
+        name = name.strip()
+        if name.startswith("grid."):
+            target, name = settings.setdefault("grid", {}), name.removeprefix("grid.")
+        if not name or not value.strip() or name in ("grid", "zip", "extends"):
+            raise SpecError(
+                f"--set: {text!r} is not accepted; give field=value or grid.field=[value, ...]"
+            )
+        if name in target:
+            raise SpecError(f"--set: {name} is given twice")
+        target[Field(name, f"--set {text}")] = _value(f"--set {text}", value)
+    return settings
+
+
+def _value(place: str, text: str) -> Any:
+    return parse(text, place, lambda line: place)
+
+
+def _extended(base: Settings, own: Any) -> Settings:
+    """What a file says on top of what another said."""
+    layer = _parsed(own)
+    replaced = set(own) | {name for place in _places(layer).values() for name in place}
+    if replaced & _COUNTS:
+        replaced |= _COUNTS
+    settings = {name: value for name, value in base.items() if name not in replaced} | {
+        name: value for name, value in own.items() if name not in ("grid", "zip")
+    }
+    for axes in ("grid", "zip"):
+        kept = {name: value for name, value in base.get(axes, {}).items() if name not in replaced}
+        settings[axes] = kept | own.get(axes, {})
+        if not settings[axes]:
+            del settings[axes]
+    sweep = _parsed(settings)
+    if "exclude" in own:  # one of the base may have lost what it excluded to this file
+        sweep.refuse_idle_exclusions()
+    return settings
+
+
+def _parsed(settings: Any) -> Sweep:
+    """What a mapping says, place by place."""
+    fixed = _fields("sweep", settings, [*_FIELDS, *_READERS, "extends"])
+    if "extends" in fixed:
+        raise SpecError("extends: only a file extends another")
+    given = {name: fixed.pop(name) for name in list(fixed) if name in _READERS}
+    sweep = Sweep(fixed, **{str(place): _READERS[place](place, given[place]) for place in given})
+    for (first, here), (second, there) in combinations(_places(sweep).items(), 2):
+        for name in sorted(there):
+            if name in here:
+                raise SpecError(
+                    f"{at(name)}{name}: set in {first} and in {second}; set it in one place"
+                )
+    return sweep
+
+
+def _places(sweep: Sweep) -> dict[str, set[str]]:
+    """The fields that each place sets."""
+    return {
+        "fixed": set(sweep.fixed),
+        "cases": set().union(*sweep.cases),
+        "zip": set(sweep.zip),
+        "grid": set(sweep.grid),
+        "tune": set(sweep.tune.fields if sweep.tune else ()),
+    }
+
+
+def _fields(place: str, mapping: Any, known: Sequence[str] = _FIELDS) -> Settings:
     """The settings of one place, named."""
-    if not isinstance(mapping, Mapping) or (place == "grid" and not mapping):
-        raise SpecError(f"{place}: {mapping!r} is not accepted; give fields and their values")
-    for field in mapping:
-        if not isinstance(field, str):
-            raise SpecError(f"{place}: {field!r} is not the name of a field")
+    if not isinstance(mapping, Mapping):
+        raise SpecError(
+            f"{at(place)}{place}: {mapping!r} is not accepted; give fields and their values"
+        )
+    for name in mapping:
+        if not isinstance(name, str):
+            raise SpecError(f"{at(place)}{place}: {name!r} is not the name of a field")
+        if name not in known:
+            kind = "field" if place == "sweep" else place
+            raise SpecError(f"{at(name)}{unknown_name(kind, name, known)}")
     return dict(mapping)
 
 
-def _refuse_repeats(places: dict[str, set[str]]) -> None:
-    for (first, here), (second, there) in combinations(places.items(), 2):
-        for field in sorted(here & there):
-            raise SpecError(f"{field}: set in {first} and in {second}; set it in one place")
-
-
-def _choices(field: str, values: Any) -> list[Any]:
+def _choices(field: str, values: Any, place: str) -> list[Any]:
     if not isinstance(values, list) or not values:
-        raise SpecError(f"{field}: {values!r} is not accepted; give a list of at least one value")
+        raise SpecError(
+            f"{at(place)}{field}: {values!r} is not accepted; give a list of at least one value"
+        )
     return values
+
+
+def _axes(place: str, mapping: Any) -> dict[str, list[Any]]:
+    axes = _fields(place, mapping)
+    if not axes:
+        raise SpecError(f"{at(place)}{place}: {mapping!r} is not accepted; give fields and values")
+    return {name: _choices(f"{place}.{name}", axes[name], name) for name in axes}
+
+
+def _zipped(place: str, mapping: Any) -> dict[str, list[Any]]:
+    axes = _axes(place, mapping)
+    first, length = next((name, len(values)) for name, values in axes.items())
+    for name, values in axes.items():
+        if len(values) != length:
+            raise SpecError(
+                f"{at(name)}zip: {name} has {len(values)} values and {first} {length}; "
+                "accepted: lists of one length"
+            )
+    return axes
+
+
+def _cases(place: str, cases: Any) -> list[Settings]:
+    if cases is None:
+        return [{}]
+    return [_fields(place, case) for case in _choices(place, cases, place)]
+
+
+def _exclusions(place: str, exclusions: Any) -> list[Settings]:
+    if exclusions is None:
+        return []
+    given = [_fields(place, exclusion) for exclusion in _choices(place, exclusions, place)]
+    if {} in given:
+        raise SpecError(f"{at(place)}{place}: {{}} is not accepted; give fields and their values")
+    return given
+
+
+def _tuned(place: str, settings: Any) -> Tune | None:
+    if settings is None:
+        return None
+    tuned = _fields(place, settings, [*_FIELDS, "by", "seeds"])
+    by, seeds = tuned.pop("by", "clean"), tuned.pop("seeds", None)
+    if by not in _CRITERIA:
+        raise SpecError(f"{at(_key(settings, 'by'))}{unknown_name('tune.by', by, _CRITERIA)}")
+    if seeds is not None:
+        _choices("tune.seeds", seeds, _key(settings, "seeds"))
+    for name in tuned:
+        if name in _NOT_TUNED:
+            accepted = ", ".join(sorted(set(RunSpec.model_fields) - _NOT_TUNED))
+            raise SpecError(
+                f"{at(name)}tune.{name}: says what is compared, so it is not tuned; "
+                f"accepted: {accepted}"
+            )
+    if not tuned:
+        raise SpecError(f"{at(place)}tune: no field to tune; give one and its candidates")
+    fields = {name: _choices(f"tune.{name}", tuned[name], name) for name in tuned}
+    return Tune(fields, by, seeds)
+
+
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    "cases": _cases,
+    "zip": _zipped,
+    "grid": _axes,
+    "exclude": _exclusions,
+    "tune": _tuned,
+}
+
+
+def _key(mapping: Mapping[str, Any], name: str) -> str:
+    """The name as the mapping has it, which may know its place."""
+    return next(key for key in mapping if key == name)

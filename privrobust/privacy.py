@@ -8,28 +8,60 @@ import warnings
 from dataclasses import replace
 from functools import lru_cache
 
-from privrobust.accountants import Release, Spent, max_steps, spend
+from privrobust.accountants import Release, Spent, max_steps, noise_scale, spend
 from privrobust.architectures import bound_of_bounded_logistic, bounded_logistic
 from privrobust.data import get_dataset
 from privrobust.dealing import shares
 from privrobust.errors import PrivRobustWarning, SpecError
 from privrobust.models import get_factory
 from privrobust.rounding import rounded_up
-from privrobust.spec import RunSpec
+from privrobust.spec import LARGEST, SMALLEST, RunSpec
 
 # Runs of a sweep differ in much that leaves their releases alike.
 _spend = lru_cache(maxsize=4096)(spend)
 _max_steps = lru_cache(maxsize=4096)(max_steps)
+_noise_scale = lru_cache(maxsize=4096)(noise_scale)
 
 
 def releases(spec: RunSpec) -> list[Release]:
     """What each honest worker would send in `spec.steps` steps.
 
     Raises:
-        SpecError: more examples are expected in a batch than a worker holds (q > 1), or a worker
-            would hold none.
+        SpecError: more examples are expected in a batch than a worker holds (q > 1), a worker
+            would hold none, or as `calibrated`.
 
     """
+    return _releases(spec if spec.noise_scale else calibrated(spec))
+
+
+def calibrated(spec: RunSpec) -> RunSpec:
+    """With the least b that keeps the worker who spends most within `target_epsilon`.
+
+    Found to within 0.1 % of epsilon by the run's own accountant, for its delta. A spec without a
+    target is returned as it is; one that has been calibrated is again, from its other settings.
+
+    Raises:
+        SpecError: no b that training can add meets the target, or as `releases`.
+
+    """
+    target = spec.target_epsilon
+    if target is None:
+        return spec
+    release = replace(_least_data(_releases(spec)), noise_scale=0.0)
+    try:
+        b = _noise_scale(release, target, spec.delta, spec.accountant)
+    except SpecError as error:
+        raise SpecError(f"target_epsilon: {target:g} cannot be met ({error})") from None
+    if not SMALLEST <= b <= LARGEST:
+        raise SpecError(
+            f"target_epsilon: {target:g} takes noise of scale {b:g}; accepted: {SMALLEST:g} to "
+            f"{LARGEST:g} (float32)"
+        )
+    return spec.model_copy(update={"noise_scale": b})
+
+
+def _releases(spec: RunSpec) -> list[Release]:
+    """With the spec's b as it stands."""
     sizes = [len(share) for share in shares(spec)]
     least = min(sizes)
     if spec.batch_size > least:
@@ -61,14 +93,14 @@ def _refuse_unproven(spec: RunSpec) -> None:
         )
 
 
-def _largest(spec: RunSpec) -> Release:
+def _least_data(releases: list[Release]) -> Release:
     """That of the worker with the least data, who spends the most.
 
     A higher sampling rate never spends less: sampling at q' < q is sampling at q and thinning, so
     the output is a mixture of what q gives and of what nothing gives, and hockey-stick divergences
     are convex. Composition keeps that order (Zhu, Dong, Wang 2022).
     """
-    return min(releases(spec), key=lambda release: release.dataset_size or 0)
+    return min(releases, key=lambda release: release.dataset_size or 0)
 
 
 def _release(spec: RunSpec, examples: int) -> Release:
@@ -100,7 +132,7 @@ def steps_within_budget(spec: RunSpec) -> int:
     steps = spec.steps
     if spec.max_epsilon is None:
         return steps
-    release = _largest(spec)
+    release = _least_data(releases(spec))
     if release.not_private_reason:
         raise SpecError(f"max_epsilon: {spec.max_epsilon:g}: {release.not_private_reason}")
     if _spend(release, spec.delta, spec.accountant).epsilon <= spec.max_epsilon:
@@ -149,5 +181,5 @@ def spent(spec: RunSpec) -> Spent:
         SpecError: as `releases`, or the accountant does not support them.
 
     """
-    release = replace(_largest(spec), steps=steps_within_budget(spec))
+    release = replace(_least_data(releases(spec)), steps=steps_within_budget(spec))
     return _spend(release, spec.delta, spec.accountant)

@@ -6,6 +6,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -31,11 +32,11 @@ from privrobust.partitions import Partition, Similarity, canonical_partition, ge
 from privrobust.schedules import canonical_schedule, get_schedule, rate
 
 # Training computes in float32 and accounting in float64: what is accounted must exist in both.
-_SMALLEST, _LARGEST = 1e-30, 1e30
+SMALLEST, LARGEST = 1e-30, 1e30
 _MOST_WORKERS = 10_000
 
 # Part of every key: raise it when a change makes the same spec give other numbers.
-_RESULTS_VERSION = 4
+_RESULTS_VERSION = 5
 
 
 class AttackSpec(BaseModel):
@@ -105,6 +106,8 @@ class RunSpec(BaseModel):
     noise: Literal["gaussian", "laplace"] = "gaussian"
     noise_scale: float = Field(0.0, ge=0)
     """b, per worker, step and coordinate: standard deviation, or Laplace's scale parameter."""
+    target_epsilon: float | None = Field(None, gt=0)
+    """In place of b: training takes the least b that spends no more (`privacy.calibrated`)."""
     clip_norm: float | None = Field(None, gt=0)
     """C, the norm that each unit's gradient is clipped to (L2; L1 under Laplace noise)."""
     clipping: Literal["flat", "per_layer", "automatic"] = "flat"
@@ -150,6 +153,15 @@ class RunSpec(BaseModel):
         except ValidationError as error:
             raise SpecError(_one_line(error)) from None
 
+    @classmethod
+    def restored(cls, settings: Mapping[str, Any]) -> "RunSpec":
+        """The spec of a `model_dump`, with the b that was found for a `target_epsilon`."""
+        if settings.get("target_epsilon") is None:
+            return cls(**settings)
+        scale = cls(noise_scale=settings.get("noise_scale", 0.0)).noise_scale
+        target = cls(**{name: settings[name] for name in settings if name != "noise_scale"})
+        return target.model_copy(update={"noise_scale": scale})
+
     @property
     def workers(self) -> int:
         """n = h + f."""
@@ -157,8 +169,14 @@ class RunSpec(BaseModel):
 
     @property
     def key(self) -> str:
-        """A name for this run's result: equal specs have equal keys, on whatever device."""
-        settings = self.model_dump(mode="json", exclude={"device", "data_dir"})
+        """A name for this run's result: equal specs have equal keys, on whatever device.
+
+        A target says which b, so that a spec has one key before and after it is calibrated.
+        """
+        left_out = {"device", "data_dir"}
+        if self.target_epsilon is not None:
+            left_out.add("noise_scale")
+        settings = self.model_dump(mode="json", exclude=left_out)
         canonical = json.dumps([_RESULTS_VERSION, settings], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
@@ -229,14 +247,15 @@ class RunSpec(BaseModel):
     def _consistent(self) -> "RunSpec":
         for field in ("noise_scale", "clip_norm", "grad_norm_bound"):
             value = getattr(self, field)
-            if value and not _SMALLEST <= value <= _LARGEST:
+            if value and not SMALLEST <= value <= LARGEST:
                 raise SpecError(
-                    f"{field}: {value:g} is not accepted: {_SMALLEST:g} to {_LARGEST:g} (float32)"
+                    f"{field}: {value:g} is not accepted: {SMALLEST:g} to {LARGEST:g} (float32)"
                 )
         if self.clip_norm is not None and self.grad_norm_bound is not None:
             raise SpecError(
                 "clip_norm, grad_norm_bound: give one of them; a bound replaces clipping"
             )
+        self._check_target()
         if self.clipping != "flat" and self.clip_norm is None:
             raise SpecError(f"clipping: {self.clipping} needs a clip_norm")
         if self.unit == "example" and self.worker_sampling_rate < 1:
@@ -259,6 +278,21 @@ class RunSpec(BaseModel):
         attack = str(self.attack) if self.attack else None
         _meet(self.aggregator, attack, self.honest, self.byzantine)
         return self
+
+    def _check_target(self) -> None:
+        """A target leaves b open, and nothing else."""
+        if self.target_epsilon is None:
+            return
+        for field in ("noise_scale", "max_epsilon"):
+            if getattr(self, field):
+                raise SpecError(
+                    f"target_epsilon, {field}: {self.target_epsilon:g} and "
+                    f"{getattr(self, field):g}; give one of them"
+                )
+        if self.clip_norm is None and self.grad_norm_bound is None:
+            raise SpecError(
+                f"target_epsilon: {self.target_epsilon:g} needs a clip_norm or a grad_norm_bound"
+            )
 
     def _read_heterogeneity(self) -> None:
         """`similarity(heterogeneity=0.5)` is kept as the number, for equal keys."""

@@ -25,7 +25,7 @@ from privrobust.measures import Measures, measure
 from privrobust.memory import keep_freed_memory
 from privrobust.metrics import Evaluation, Evaluator, RunResult
 from privrobust.models import EXAMPLES, initial_parameters
-from privrobust.privacy import spent, steps_within_budget, warn_of_large_delta
+from privrobust.privacy import calibrated, spent, steps_within_budget, warn_of_large_delta
 from privrobust.sampling import distinct
 from privrobust.spec import RunSpec
 
@@ -81,13 +81,13 @@ def train_lanes(
         on_step: called after every step, for progress.
 
     Returns:
-        Their results, in the order of `specs`. A run that broke its `grad_norm_bound` has a
-        `failure` in place of an accuracy.
+        Their results, in the order of `specs`, whose own specs are `calibrated`. A run that broke
+        its `grad_norm_bound` has a `failure` in place of an accuracy.
 
     """
     keep_freed_memory()
     places = sorted(range(len(specs)), key=lambda place: rule_key(specs[place]))
-    lanes = [specs[place] for place in places]
+    lanes = [calibrated(specs[place]) for place in places]
     budgets = [spent(spec) for spec in lanes]
 
     shared = lanes[0]

@@ -12,7 +12,7 @@ from privrobust.data import get_dataset
 from privrobust.dealing import shares
 from privrobust.errors import PrivRobustError, SpecError
 from privrobust.grid import expand
-from privrobust.privacy import releases, spent, spent_by_worker, steps_within_budget
+from privrobust.privacy import calibrated, releases, spent, spent_by_worker, steps_within_budget
 
 SHORT = {"clip_norm": 0.5, "noise_scale": 0.2, "steps": 30, "honest": 5, "evaluate_every": 10}
 LAWS = {"gaussian": stats.norm, "laplace": stats.laplace}
@@ -145,3 +145,76 @@ def test_runs_that_end_at_different_steps_train_apart(tmp_path):
 def test_budgets_that_cannot_be_kept(settings, message):
     with pytest.raises(SpecError, match=message):
         train(RunSpec(**{**SHORT, **settings}))
+
+
+TARGET = {"clip_norm": 1.0, "steps": 20, "batch_size": 8, "honest": 5, "target_epsilon": 2.0}
+TARGETS = [
+    {"accountant": "pld"},
+    {"noise": "laplace"},
+    {"partition": "power_law(exponent=1.0)"},
+    {"unit": "worker", "worker_sampling_rate": 0.5},
+    {"accountant": "gdp", "delta": 1e-6},
+]
+
+
+@pytest.mark.parametrize("settings", TARGETS)
+def test_a_calibrated_run_spends_its_target(settings):
+    spec = RunSpec(**TARGET, **settings)
+    found = calibrated(spec)
+    most = max(worker.epsilon for worker in spent_by_worker(found))
+    assert 0.98 * 2 < most <= 2
+    assert spent(found) == spent(spec)
+    assert spent(spec).epsilon == most
+    assert spent(spec).is_upper_bound == (spec.accountant != "gdp")
+    assert releases(found) == releases(spec)
+    given = {**found.model_dump(), "target_epsilon": None}
+    assert spent(RunSpec(**given)) == spent(found)
+
+
+def test_a_calibrated_spec_is_the_same_run():
+    spec = RunSpec(**TARGET)
+    found = calibrated(spec)
+    assert found.noise_scale > 0 == spec.noise_scale
+    assert found.target_epsilon == spec.target_epsilon
+    assert found.key == spec.key
+    assert calibrated(found) == found
+    assert RunSpec.restored(found.model_dump(mode="json")) == found
+    assert RunSpec.restored(spec.model_dump(mode="json")) == spec
+    assert RunSpec(**{**TARGET, "target_epsilon": 2.1}).key != spec.key
+
+
+def test_a_stale_noise_scale_is_not_trained_with():
+    found = calibrated(RunSpec(**TARGET))
+    stricter = found.model_copy(update={"target_epsilon": 0.5})
+    assert calibrated(stricter) == calibrated(RunSpec(**{**TARGET, "target_epsilon": 0.5}))
+    assert train(stricter).epsilon <= 0.5
+
+
+def test_a_spec_without_a_target_is_left_as_it_is():
+    spec = RunSpec(**SHORT)
+    assert calibrated(spec) is spec
+
+
+def test_training_adds_the_noise_of_its_target():
+    spec = RunSpec(**TARGET)
+    result = train(spec)
+    noisy = RunSpec(**{**TARGET, "target_epsilon": None}, noise_scale=calibrated(spec).noise_scale)
+    alone = train(noisy)
+    assert result.history.equals(alone.history)
+    assert result.spent == alone.spent
+    assert result.spec == calibrated(spec)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"target_epsilon": 0.01, "accountant": "moments"}, "0.01 cannot be met .*out of reach"),
+        ({"noise": "laplace", "accountant": "rdp"}, "rdp does not support laplace noise"),
+        ({"clip_norm": 1e30, "batch_size": 0.01}, "takes noise of scale .*; accepted: 1e-30"),
+        ({"batch_size": 1000}, "batch_size: 1000 is more than"),
+    ],
+)
+def test_targets_that_cannot_be_met(settings, message):
+    with pytest.raises(SpecError, match=message) as raised:
+        calibrated(RunSpec(**{**TARGET, **settings}))
+    assert "\n" not in str(raised.value)

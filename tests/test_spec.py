@@ -25,6 +25,16 @@ from privrobust.grid import expand, load_runs
         ({"noise_scale": math.inf}, "noise_scale: inf is not accepted: .*finite"),
         ({"clip_norm": 0}, "clip_norm: 0 is not accepted: .*greater than 0"),
         ({"clip_norm": 1, "grad_norm_bound": 1}, "clip_norm, grad_norm_bound: give one of them"),
+        ({"target_epsilon": 0, "clip_norm": 1}, "target_epsilon: 0 is not accepted: .*greater"),
+        ({"target_epsilon": 2}, "target_epsilon: 2 needs a clip_norm or a grad_norm_bound"),
+        (
+            {"target_epsilon": 2, "clip_norm": 1, "noise_scale": 0.1},
+            "target_epsilon, noise_scale: 2 and 0.1; give one of them",
+        ),
+        (
+            {"target_epsilon": 2, "clip_norm": 1, "max_epsilon": 3},
+            "target_epsilon, max_epsilon: 2 and 3; give one of them",
+        ),
         ({"heterogeneity": 1.1}, "heterogeneity: 1.1 is not accepted: .*less than or equal to 1"),
         ({"clip_norm": 1e-50}, "clip_norm: 1e-50 is not accepted"),
         ({"noise_scale": 1e-50}, "noise_scale: 1e-50 is not accepted: 1e-30 to"),
@@ -79,6 +89,14 @@ def test_keys_tell_runs_apart_and_nothing_else():
 def test_a_spec_survives_its_own_json():
     spec = RunSpec(byzantine=1, attack={"name": "alie", "z": 1.5}, clip_norm=1.0)
     assert RunSpec(**spec.model_dump(mode="json")) == spec
+
+
+def test_what_is_restored_is_checked_as_it_was():
+    dump = RunSpec(clip_norm=1, target_epsilon=2).model_dump()
+    with pytest.raises(SpecError, match="noise_scale: -1 is not accepted"):
+        RunSpec.restored({**dump, "noise_scale": -1})
+    with pytest.raises(SpecError, match="unknown name 'stepz'"):
+        RunSpec.restored({**dump, "stepz": 1})
 
 
 def test_a_grid_is_every_combination_without_repeats():
