@@ -497,6 +497,22 @@ def test_a_standardised_table_says_that_epsilon_does_not_count_it(tmp_path):
             "label='outcome'",
             r"column 'age' .* has 120 values such as '\?'; accepted: numbers, or at most 100",
         ),
+        (
+            ROWS.assign(age=[1.0] * 39 + [1e39]),
+            "label='outcome'",
+            r"'age' of rows.csv holds 1e\+39 at row 39; accepted: numbers up to 3.403e\+38",
+        ),
+        (ROWS, "label='clinic', group='clinic'", "group: 'clinic' is the label of rows.csv; acc"),
+        (
+            ROWS.assign(age=["NA"] + ["1"] * 39),
+            "label='outcome'",
+            "column 'age' .* values such as 'NA'; accepted: numbers",
+        ),
+        (
+            ROWS.reset_index(names=""),
+            "label='outcome'",
+            "column 'Unnamed: 0' of rows.csv has no name .*write the file with index=False",
+        ),
         (ROWS, "label='outcome', scaling='mean'", "scaling: 'mean' is not one of"),
     ],
 )
@@ -505,6 +521,33 @@ def test_tables_that_are_no_dataset(rows, settings, message, tmp_path):
     with pytest.raises(SpecError, match=message) as raised:
         get_dataset(f"table(path='rows.csv', {settings})", str(tmp_path))
     assert "\n" not in str(raised.value)
+
+
+def test_only_an_empty_cell_is_missing(tmp_path):
+    texts = ["NA", "None", "null", "nan"]
+    ROWS.assign(country=np.resize(texts, 40), outcome=np.resize(["None", "NA"], 40)).to_csv(
+        tmp_path / "rows.csv", index=False
+    )
+    data = get_dataset("table(path='rows.csv', label='outcome', group='country')", str(tmp_path))
+    assert data.classes == 2
+    assert data.group_names == sorted(texts)
+
+
+def test_a_column_of_lists_is_no_feature_and_no_label(tmp_path):
+    ROWS.assign(visits=[[1, 2]] * 40).to_parquet(tmp_path / "rows.parquet")
+    for label in ("outcome", "visits"):
+        with pytest.raises(SpecError, match=r"column 'visits' .* holds a ndarray at row 0; accep"):
+            get_dataset(f"table(path='rows.parquet', label='{label}')", str(tmp_path))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", [bool, np.float32])
+def test_a_table_of_one_type_is_read_without_a_warning(kind, tmp_path):
+    rows = pd.DataFrame({name: np.arange(40) % (2 + place) > 0 for place, name in enumerate("ab")})
+    rows.astype(kind).assign(y=rows["a"]).to_parquet(tmp_path / "rows.parquet")
+    data = get_dataset("table(path='rows.parquet', label='y')", str(tmp_path))
+    data.train.inputs.add_(1)
+    assert data.shape == (2,)
 
 
 @pytest.mark.parametrize(
