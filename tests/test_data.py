@@ -204,10 +204,29 @@ def test_cifar_where_torchvision_puts_it(name, of_class, key, classes, tmp_path,
     assert whole("test", ours) == as_set(images, torch.tensor(theirs.targets))
     assert ours.shape == (3, 32, 32)
     assert ours.classes == classes
-    (tmp_path / of_class.base_folder / of_class.test_list[0][0]).write_bytes(b"broken")
-    monkeypatch.setattr(registry, "_loaded", {})
-    with pytest.raises(SpecError, match=rf"{name}: .*corrupted.*www.cs.toronto.edu"):
-        get_dataset(name, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (lambda path: path.write_bytes(b"broken"), "test_batch is corrupt"),
+        (lambda path: path.unlink(), "test_batch is missing"),
+    ],
+)
+def test_cifar_files_that_are_not_whole(spoil, problem, tmp_path, monkeypatch):
+    of_class = torchvision.datasets.CIFAR10
+    of_cifar(monkeypatch, tmp_path, of_class, "labels", 10)
+    get_dataset("cifar10", str(tmp_path))
+    spoil(tmp_path / of_class.base_folder / "test_batch")
+    with pytest.raises(SpecError) as raised:
+        get_dataset("cifar10", str(tmp_path))
+    assert str(raised.value) == (
+        f"dataset: cifar10: {tmp_path}/cifar-10-batches-py/{problem}"
+        + " (its checksum is not that of test_batch)" * ("corrupt" in problem)
+        + "; unpack cifar-10-python.tar.gz, from https://www.cs.toronto.edu/~kriz/cifar.html, in "
+        f"{tmp_path}, which makes {tmp_path}/cifar-10-batches-py, or name the folder that has "
+        "cifar-10-batches-py as data_dir"
+    )
 
 
 def test_a_download_is_asked_for_where_no_files_are(tmp_path, no_debian, monkeypatch):
@@ -270,6 +289,26 @@ def test_a_wrong_folder_matters_only_to_datasets_of_files(monkeypatch):
     for name in ("mnist", "cifar10", "table(path='rows.csv', label='y')"):
         with pytest.raises(SpecError, match="PRIVROBUST_DATA: '/no/where' is no folder"):
             get_dataset(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "class_name", "made"),
+    [
+        ("mnist", "MNIST", "MNIST/raw"),
+        ("emnist", "EMNIST", "EMNIST/raw"),
+        ("cifar100", "CIFAR100", ""),
+    ],
+)
+def test_a_download_that_fails_leaves_no_folders(name, class_name, made, tmp_path, monkeypatch):
+    def download(self):
+        (Path(self.root) / made).mkdir(parents=True)
+        unreachable(self)
+
+    monkeypatch.setattr(getattr(torchvision.datasets, class_name), "download", download)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with pytest.raises(SpecError, match=r"download.*\(Error downloading: no network\)"):
+        get_dataset(name)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_files_are_named_with_where_they_come_from(tmp_path, no_debian, monkeypatch):
@@ -458,6 +497,22 @@ def test_a_standardised_table_says_that_epsilon_does_not_count_it(tmp_path):
             "label='outcome'",
             r"column 'age' .* has 120 values such as '\?'; accepted: numbers, or at most 100",
         ),
+        (
+            ROWS.assign(age=[1.0] * 39 + [1e39]),
+            "label='outcome'",
+            r"'age' of rows.csv holds 1e\+39 at row 39; accepted: numbers up to 3.403e\+38",
+        ),
+        (ROWS, "label='clinic', group='clinic'", "group: 'clinic' is the label of rows.csv; acc"),
+        (
+            ROWS.assign(age=["NA"] + ["1"] * 39),
+            "label='outcome'",
+            "column 'age' .* values such as 'NA'; accepted: numbers",
+        ),
+        (
+            ROWS.reset_index(names=""),
+            "label='outcome'",
+            "column 'Unnamed: 0' of rows.csv has no name .*write the file with index=False",
+        ),
         (ROWS, "label='outcome', scaling='mean'", "scaling: 'mean' is not one of"),
     ],
 )
@@ -466,6 +521,33 @@ def test_tables_that_are_no_dataset(rows, settings, message, tmp_path):
     with pytest.raises(SpecError, match=message) as raised:
         get_dataset(f"table(path='rows.csv', {settings})", str(tmp_path))
     assert "\n" not in str(raised.value)
+
+
+def test_only_an_empty_cell_is_missing(tmp_path):
+    texts = ["NA", "None", "null", "nan"]
+    ROWS.assign(country=np.resize(texts, 40), outcome=np.resize(["None", "NA"], 40)).to_csv(
+        tmp_path / "rows.csv", index=False
+    )
+    data = get_dataset("table(path='rows.csv', label='outcome', group='country')", str(tmp_path))
+    assert data.classes == 2
+    assert data.group_names == sorted(texts)
+
+
+def test_a_column_of_lists_is_no_feature_and_no_label(tmp_path):
+    ROWS.assign(visits=[[1, 2]] * 40).to_parquet(tmp_path / "rows.parquet")
+    for label in ("outcome", "visits"):
+        with pytest.raises(SpecError, match=r"column 'visits' .* holds a ndarray at row 0; accep"):
+            get_dataset(f"table(path='rows.parquet', label='{label}')", str(tmp_path))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", [bool, np.float32])
+def test_a_table_of_one_type_is_read_without_a_warning(kind, tmp_path):
+    rows = pd.DataFrame({name: np.arange(40) % (2 + place) > 0 for place, name in enumerate("ab")})
+    rows.astype(kind).assign(y=rows["a"]).to_parquet(tmp_path / "rows.parquet")
+    data = get_dataset("table(path='rows.parquet', label='y')", str(tmp_path))
+    data.train.inputs.add_(1)
+    assert data.shape == (2,)
 
 
 @pytest.mark.parametrize(

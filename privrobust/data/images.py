@@ -1,12 +1,12 @@
 """Image datasets that torchvision can download: MNIST and its successors, CIFAR.
 
-Files that are already there are read without a network, gzipped or not, from the folder of data
-itself or from where torchvision would have put them.
+Files that are already there are read without a network from where torchvision would have put them,
+those of MNIST and its successors also from the folder of data itself, gzipped or not.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -32,6 +32,19 @@ _FIRST_LABELS = {
 
 # Debian's package dataset-fashion-mnist puts its files there.
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+
+
+@contextmanager
+def _by_torchvision(place: Path) -> Iterator[None]:
+    """Its progress unseen, and no empty folders left where a download into that place failed."""
+    missing = [folder for folder in (place, *place.parents) if not folder.exists()]
+    try:
+        with redirect_stdout(StringIO()):
+            yield
+    finally:
+        for folder in missing:
+            with suppress(OSError):  # not empty
+                folder.rmdir()
 
 
 @dataclass(frozen=True)
@@ -99,7 +112,7 @@ class _IDXImages(Source):
 
         of_class = getattr(torchvision.datasets, self.torchvision)
         try:
-            with redirect_stdout(StringIO()):
+            with _by_torchvision(self._raw(folder)):
                 of_class(folder, **self._of_torchvision(), download=True)
         except Exception as error:  # whatever a network or a mirror does
             problem = " ".join(str(error).split())
@@ -225,18 +238,33 @@ class _CIFAR(Source):
     def _split(self, name: str, folder: Path, is_training: bool) -> Split:
         of_class = self._torchvision()
         place = folder / of_class.base_folder
+        has_files = place.is_dir()
         try:
-            with redirect_stdout(StringIO()):
-                images = of_class(folder, train=is_training, download=not place.is_dir())
+            with _by_torchvision(place):
+                images = of_class(folder, train=is_training, download=not has_files)
         except Exception as error:  # whatever a network or a broken file does
-            problem = " ".join(str(error).split())
+            said = " ".join(str(error).split())
+            problem = f"it could not be downloaded ({said})"
+            if has_files:
+                problem = self._broken(folder) or said
             raise SpecError(
-                f"dataset: {name}: {place} is not as torchvision expects it ({problem}); put "
-                f"what https://www.cs.toronto.edu/~kriz/cifar.html has in {of_class.filename} "
-                f"into {folder}, or name its folder as data_dir"
+                f"dataset: {name}: {problem}; unpack {of_class.filename}, from "
+                f"https://www.cs.toronto.edu/~kriz/cifar.html, in {folder}, which makes {place}, "
+                f"or name the folder that has {of_class.base_folder} as data_dir"
             ) from None
         pixels = torch.from_numpy(images.data).permute(0, 3, 1, 2).contiguous()
         return Split(pixels, torch.tensor(images.targets), self.scaling)
+
+    def _broken(self, folder: Path) -> str | None:
+        """What is wrong with the first file that is not as torchvision knows it."""
+        from torchvision.datasets.utils import check_integrity
+
+        for path, checksum in self._expected(folder):
+            if not path.is_file():
+                return f"{path} is missing"
+            if not check_integrity(path, checksum):
+                return f"{path} is corrupt (its checksum is not that of {path.name})"
+        return None
 
     @abstractmethod
     def _torchvision(self) -> "type[CIFAR]":

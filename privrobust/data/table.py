@@ -1,5 +1,6 @@
 """Rows of a CSV or Parquet file."""
 
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,11 @@ from privrobust.errors import PrivRobustWarning, SpecError
 # Of a column that holds no numbers, each a feature of its own.
 _MOST_VALUES = 100
 
+_LARGEST = float(np.finfo(np.float32).max)
+
+# What pandas calls a column without a name, and an index in a Parquet file.
+_NAMELESS = r"Unnamed: \d+|__index_level_\d+__"
+
 
 @dataclass(frozen=True)
 class Table(Source):
@@ -23,7 +29,8 @@ class Table(Source):
 
     Numbers stay as they are, other columns become one 0/1 feature for each of their values. Rows
     are split 70 / 10 / 20 into train, validation and test, stratified by label. Classes, groups and
-    values of columns are taken for public.
+    values of columns are taken for public. In a CSV file an empty cell is a missing value, and any
+    other text is a value.
 
     Args:
         path: of the file, in the folder of data or as it is.
@@ -50,7 +57,12 @@ class Table(Source):
             if column is not None and column not in rows.columns:
                 known = ", ".join(map(str, rows.columns))
                 raise SpecError(f"dataset: {role}: {self.path} has no column {column!r} ({known})")
+        if self.label == self.group:
+            raise SpecError(
+                f"dataset: group: {self.group!r} is the label of {self.path}; accepted: another one"
+            )
         _refuse_missing(rows, self.path)
+        _refuse_nested(rows, self.path)
         labels, classes = pd.factorize(rows.pop(self.label), sort=True)
         if len(classes) < 2:
             raise SpecError(
@@ -94,7 +106,8 @@ def _read(path: Path) -> pd.DataFrame:
 def _parsed(path: Path, kind: str) -> pd.DataFrame:
     if kind == ".parquet":
         return pd.read_parquet(path)
-    return pd.read_csv(path, index_col=False)
+    # only an empty cell is missing: "NA" may be Namibia, and "None" an answer
+    return pd.read_csv(path, index_col=False, keep_default_na=False, na_values=[""])
 
 
 def _refuse_missing(rows: pd.DataFrame, path: str) -> None:
@@ -109,9 +122,42 @@ def _refuse_missing(rows: pd.DataFrame, path: str) -> None:
         )
 
 
+def _refuse_nested(rows: pd.DataFrame, path: str) -> None:
+    for column in rows.columns[rows.dtypes.map(pd.api.types.is_object_dtype)]:
+        for row, value in enumerate(rows[column]):
+            if not pd.api.types.is_hashable(value):
+                raise SpecError(
+                    f"dataset: column {column!r} of {path} holds a {type(value).__name__} at row "
+                    f"{row}; accepted: a number or text in every cell"
+                )
+
+
+def _refuse_row_numbers(rows: pd.DataFrame, path: str) -> None:
+    """They would give away the order of rows, often that of classes, as a feature."""
+    for column in rows.columns:
+        if re.fullmatch(_NAMELESS, str(column)):
+            raise SpecError(
+                f"dataset: column {column!r} of {path} has no name of its own, as row numbers have "
+                "that pandas writes; write the file with index=False, or name the column"
+            )
+
+
+def _refuse_too_large(rows: pd.DataFrame, path: str) -> None:
+    numbers = rows.select_dtypes("number")
+    too_large = numbers.abs() > _LARGEST
+    for column in numbers.columns[too_large.any()]:
+        first = int(too_large[column].argmax())
+        raise SpecError(
+            f"dataset: column {column!r} of {path} holds {numbers[column].iloc[first]:g} at row "
+            f"{first}; accepted: numbers up to {_LARGEST:.4g} (float32)"
+        )
+
+
 def _features(rows: pd.DataFrame, path: str) -> np.ndarray:
     if not len(rows.columns):
         raise SpecError(f"dataset: {path} has no column beside label and group to learn from")
+    _refuse_row_numbers(rows, path)
+    _refuse_too_large(rows, path)
     others = list(rows.select_dtypes(exclude=["number", "bool"]).columns)
     for column in others:
         values = rows[column].astype(str)
@@ -122,8 +168,8 @@ def _features(rows: pd.DataFrame, path: str) -> np.ndarray:
                 f"{odd.iloc[0] if len(odd) else values.iloc[0]!r}; accepted: numbers, or at most "
                 f"{_MOST_VALUES} different texts"
             )
-    features: np.ndarray = pd.get_dummies(rows, columns=others).to_numpy(np.float32)
-    return features
+    encoded = pd.get_dummies(rows, columns=others)
+    return np.array(encoded, np.float32)  # a copy: pandas' own may not be written to
 
 
 def _standardised(dataset: Dataset) -> Dataset:
