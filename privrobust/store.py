@@ -46,7 +46,7 @@ from privrobust.data import Dataset
 from privrobust.errors import PrivRobustError
 from privrobust.metrics import RunResult
 from privrobust.ownership import LEASE_SECONDS, is_gone, me
-from privrobust.privacy import spent
+from privrobust.privacy import calibrated, spent
 from privrobust.schema import (
     ABOUT,
     DATASETS,
@@ -298,7 +298,7 @@ class Store:
         attempt = {"time": _today(), "owner": self._owner, "reason": reason, "details": details}
         made = {"finished": _today(), "versions": versions(), "owner": None, "lease_until": None}
         rows = [
-            {"key": spec.key, **cells(spec), **_budget(spec), "status": FAILED, **made}
+            {"key": spec.key, **cells(calibrated(spec)), **_budget(spec), "status": FAILED, **made}
             | {"failure": reason, "diverged": False, "steps_taken": 0}
             for spec in specs
         ]
