@@ -249,7 +249,8 @@ def _overrides(texts: Sequence[str]) -> Settings:
             )
         if name in target:
             raise SpecError(f"--set: {name} is given twice")
-        target[Field(name, f"--set {text}")] = _value(f"--set {text}", value)
+        place = f"--set {' '.join(text.split())}"
+        target[Field(name, place)] = _value(place, value)
     return settings
 
 

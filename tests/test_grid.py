@@ -343,6 +343,7 @@ def test_circles_of_files(file):
         (["stepz=1"], "--set stepz=1: field: unknown name 'stepz'; did you mean 'steps'"),
         (["grid.sed=[1]"], r"--set grid.sed=\[1\]: grid: unknown name 'sed'; did you mean 'seed'"),
         (["grid.seed=1"], "--set grid.seed=1: grid.seed: 1 is not accepted; give a list"),
+        (["grid.seed=1\n2"], "--set grid.seed=1 2: grid.seed: '1 2' is not accepted; give a list"),
         (["seed=1", "seed=2"], "--set: seed is given twice"),
         (
             ["seed=1", "grid.seed=[2]"],
