@@ -17,6 +17,7 @@ from privrobust.gradients import gradient_sum
 from privrobust.losses import LOSSES
 from privrobust.models import EXAMPLES, initial_parameters
 from privrobust.privacy import spent, steps_within_budget, warn_of_large_delta
+from privrobust.schedules import get_schedule, rates
 from privrobust.spec import RunSpec
 from privrobust.store import Store
 from privrobust.training import lane_shape, train_lanes
@@ -34,9 +35,13 @@ def check(runs: Sequence[RunSpec]) -> None:
 
     Raises:
         SpecError: a GPU that is not here, q > 1, a worker without data, an unsupported accountant,
-            an unsound model.
+            an unsound model, a schedule that fails at some step.
 
     """
+    for name, warmup, steps in dict.fromkeys(
+        (run.schedule, run.warmup_steps, run.steps) for run in runs
+    ):
+        rates(get_schedule(name), warmup, steps)
     for run in runs:
         resolve_device(run.device)
         spent(run)
