@@ -1,6 +1,7 @@
 import math
 
 import pytest
+import torch
 
 from privrobust import RunSpec
 from privrobust.errors import SpecError
@@ -60,6 +61,20 @@ def test_bad_settings_get_one_line(settings, message):
     with pytest.raises(SpecError, match=message) as raised:
         RunSpec(**settings)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"attack": "gaussian", "honest": 41},
+        {"attack": "zero", "aggregator": "bucketing + median", "honest": 42},
+        {"attack": "line_search(against='bucketing + mean')", "honest": 43},
+    ],
+)
+def test_a_spec_leaves_torchs_own_generator_alone(settings):
+    state = torch.get_rng_state()
+    RunSpec(**settings, byzantine=3)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_workers_counts_everyone():
