@@ -97,6 +97,6 @@ def _possible(data: "Dataset", honest: int, seed: int) -> list[str]:
             problems[text] = error
     if len(problems) == len(_PICTURED):
         raise problems[_PICTURED[0]]
-    for text, error in problems.items():
-        warnings.warn(f"plot: {text} is left out: {error}", PrivRobustWarning, stacklevel=2)
+    for text, problem in problems.items():
+        warnings.warn(f"plot: {text} is left out: {problem}", PrivRobustWarning, stacklevel=2)
     return [text for text in _PICTURED if text not in problems]

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -22,12 +23,10 @@ from privrobust.models import register_model
 from privrobust.store import Store
 from privrobust.sweep import run_sweep
 
+SHORT = {"honest": 5, "steps": 12, "clip_norm": 1.0, "noise_scale": 0.1}
 RUNS = Sweep.from_settings(
-    {
-        "honest": 5,
-        "steps": 12,
-        "clip_norm": 1.0,
-        "noise_scale": 0.1,
+    SHORT
+    | {
         "cases": [{"model": "logistic"}, {"model": "mlp"}],
         "grid": {"byzantine": [0, 1], "attack": ["sign_flip", "alie"], "seed": [0, 1]},
     }
@@ -71,87 +70,74 @@ def test_ray_gives_what_this_process_gives(tmp_path, ray):
     pd.testing.assert_frame_equal(there, here, check_exact=True)
 
 
-class Nap(Attack):
-    """Kills its process, or raises, as a file in the working directory tells."""
+@dataclass(frozen=True)
+class Deadly(Attack):
+    """Kills its process, or raises, as files in a folder tell."""
+
+    folder: str = "."
 
     def craft(self, seen, byzantine, generator):
+        switches = Path(self.folder)
         if seen.shape[-1] > 1:  # not when a spec is checked
-            if Path("kill").exists():
-                Path("kill").unlink()
+            if (switches / "once").exists():
+                (switches / "once").unlink()
                 os.kill(os.getpid(), signal.SIGKILL)
-            if Path("always").exists() and seen.shape[-1] == 650:
+            if (switches / "logistic").exists() and seen.shape[-1] == 650:
                 os.kill(os.getpid(), signal.SIGKILL)
-            if Path("raise").exists():
+            if (switches / "raise").exists():
                 raise ValueError("out of luck\nand of lines")
         return seen[..., :1, :].expand(*seen.shape[:-2], byzantine, seen.shape[-1])
 
 
-NAPS = [
-    run.model_copy(update={"attack": RunSpec(byzantine=1, attack="test_executors:Nap").attack})
-    if run.byzantine
-    else run
-    for run in RUNS
-    if not run.attack or run.attack.name == "alie"
-]
-
-
 @pytest.fixture
-def beside_the_tests(tmp_path, monkeypatch):
-    """Processes find this module, and its switches in a folder of the test's own."""
+def deadly(tmp_path, monkeypatch):
+    """A sweep whose attack is above; processes find this module on their path."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    monkeypatch.chdir(tmp_path)
+    cases = [{}, {"byzantine": 1, "attack": f"test_executors:Deadly(folder={str(tmp_path)!r})"}]
+    grid = {"model": ["logistic", "mlp"], "seed": [0, 1]}
+    return Sweep.from_settings(SHORT | {"cases": cases, "grid": grid}).runs()
 
 
-def test_a_killed_process_costs_nothing(tmp_path, beside_the_tests):
-    undisturbed = stored(tmp_path, "whole", NAPS, Processes(2, threads=1))
-    Path("kill").touch()
-    disturbed = stored(tmp_path, "killed", NAPS, Processes(2, threads=1))
-    assert not Path("kill").exists()
+def test_a_killed_process_costs_nothing(tmp_path, deadly):
+    undisturbed = stored(tmp_path, "whole", deadly, InProcess())
+    (tmp_path / "once").touch()
+    disturbed = stored(tmp_path, "killed", deadly, Processes(2, threads=1))
+    assert not (tmp_path / "once").exists()
     pd.testing.assert_frame_equal(disturbed, undisturbed, check_exact=True)
 
 
-def test_a_killed_task_of_ray_costs_nothing(tmp_path, ray, beside_the_tests):
-    path = str(Path(__file__).parent)
-    undisturbed = stored(tmp_path, "whole", NAPS, InProcess())
-
-    class Killed(OnRay):
-        """The same cluster, seen by tasks from the test's folder."""
-
-        def __init__(self):
-            vars(self).update(vars(ray))
-
-        def options(self):
-            return {"runtime_env": {"env_vars": {"PYTHONPATH": path}, "working_dir": None}}
-
-    Path("kill").touch()
-    disturbed = stored(tmp_path, "killed", NAPS, ray)
+def test_a_killed_task_of_ray_costs_nothing(tmp_path, ray, deadly):
+    undisturbed = stored(tmp_path, "whole", deadly, InProcess())
+    (tmp_path / "once").touch()
+    disturbed = stored(tmp_path, "killed", deadly, ray)
+    assert not (tmp_path / "once").exists()
     pd.testing.assert_frame_equal(disturbed, undisturbed, check_exact=True)
 
 
-def test_a_run_that_kills_every_process_fails_alone(tmp_path, beside_the_tests):
-    Path("always").touch()
+def test_a_run_that_kills_every_process_fails_alone(tmp_path, deadly):
+    (tmp_path / "logistic").touch()
     with Store(tmp_path / "results.db") as store:
-        run_sweep(NAPS, store, Processes(2, threads=1))
+        run_sweep(deadly, store, Processes(2, threads=1))
         failed = store.failed()
         done = store.keys()
-    fatal = {run.key for run in NAPS if run.model == "logistic" and run.byzantine}
+    fatal = {run.key for run in deadly if run.model == "logistic" and run.byzantine}
     assert set(failed.index) == fatal
     assert set(failed) == {"the process that trained it was killed by SIGKILL, twice"}
-    assert done == {run.key for run in NAPS} - fatal
+    assert done == {run.key for run in deadly} - fatal
 
 
-def test_a_run_that_raises_takes_no_other_with_it(tmp_path, beside_the_tests):
-    Path("raise").touch()
+def test_a_run_that_raises_takes_no_other_with_it(tmp_path, deadly):
+    (tmp_path / "raise").touch()
     with Store(tmp_path / "results.db") as store:
-        run_sweep(NAPS, store)
-        assert store.keys() == {run.key for run in NAPS if not run.byzantine}
-        assert set(store.failed()) == {"Nap: it failed (ValueError: out of luck)"}
+        run_sweep(deadly, store)
+        assert store.keys() == {run.key for run in deadly if not run.byzantine}
+        assert set(store.failed()) == {"Deadly: it failed (ValueError: out of luck)"}
         assert "Traceback" in store.failures().loc[0, "details"]
-        Path("raise").unlink()
-        run_sweep(NAPS, store)
-        assert len(store.failed()) == sum(run.byzantine for run in NAPS)
-        run_sweep(NAPS, store, retry_failed=True)
-        assert store.keys() == {run.key for run in NAPS}
+        (tmp_path / "raise").unlink()
+        run_sweep(deadly, store)
+        assert len(store.failed()) == sum(run.byzantine for run in deadly)
+        run_sweep(deadly, store, retry_failed=True)
+        assert store.keys() == {run.key for run in deadly}
         assert store.failed().empty
 
 
