@@ -14,11 +14,11 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from privrobust import RunSpec
+from privrobust.batches import LANES
 from privrobust.data import get_dataset
 from privrobust.dealing import shares
 from privrobust.grid import load_sweep
 from privrobust.store import Store
-from privrobust.batches import LANES
 from privrobust.sweep import run_sweep
 from privrobust.training import train_lanes
 

@@ -243,7 +243,7 @@ def comparisons(measured: pd.DataFrame) -> str:
     for model in MODELS:
         mean, alone = (by_seed(rows.loc[(model, method)]) for method in ("mean", CENTRAL))
         low, high = stats.ttest_ind(mean, alone, equal_var=False).confidence_interval(0.90)
-        holds = "shown" if -MARGIN < low and high < MARGIN else "not shown"
+        holds = "shown" if low > -MARGIN and high < MARGIN else "not shown"
         lines.append(
             f"- {model}: mean less central {mean.mean() - alone.mean():+.2f} points, 90 % interval "
             f"{low:+.2f} to {high:+.2f}: within {MARGIN:g} point is {holds}."

@@ -26,14 +26,11 @@ def _privrobust() -> None:
     """Privacy, robustness and utility of noisy median and sign SGD, measured together."""
 
 
-for name, command in {
-    "budget": budget,
-    "run": run,
-    "status": status,
-    "export": export,
-    "list": list_,
-}.items():
-    app.command(name)(command)
+app.command()(budget)
+app.command()(run)
+app.command()(status)
+app.command()(export)
+app.command("list")(list_)
 
 
 def main() -> None:

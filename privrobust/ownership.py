@@ -17,7 +17,7 @@ _BEATS_A_LEASE = 4
 
 
 def me() -> str:
-    """This process, among all that may share a store: `machine/namespace/process`."""
+    """A name for this process among all that may share a store: `machine/namespace/process`."""
     return f"{_here()}/{os.getpid()}"
 
 

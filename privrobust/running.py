@@ -128,7 +128,7 @@ def status(
 
     described = None if sweep is None else load_sweep(sweep, change or [])
     with Store(store) as results:
-        keys = described and {run.key for run in planned(described, results)}
+        keys = {run.key for run in planned(described, results)} if described else None
         typer.echo("\n".join(_status(results, keys)))
 
 

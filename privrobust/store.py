@@ -326,8 +326,7 @@ class Store:
         return list(connection.scalars(settling.returning(RUNS.c.key)))
 
     def _insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
-        dialect = sqlite if self._is_sqlite else postgresql
-        return dialect.insert(table)
+        return sqlite.insert(table) if self._is_sqlite else postgresql.insert(table)
 
     def _insert_new(self, connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
         if rows:

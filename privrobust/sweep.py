@@ -57,8 +57,8 @@ def planned(sweep: Sweep, store: Store | None = None) -> list[RunSpec]:
 
 
 def _accuracies(runs: Sequence[RunSpec], store: Store) -> dict[str, float]:
-    found: dict[str, float] = store.runs([run.key for run in runs])["accuracy"].to_dict()
-    return found
+    found = store.runs([run.key for run in runs])["accuracy"]
+    return {str(key): float(accuracy) for key, accuracy in found.items()}
 
 
 def run_whole(

@@ -92,14 +92,31 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
 def _without_gaps(runs: pd.DataFrame) -> pd.DataFrame:
     """With "none" for the fields that a spec left out: pandas groups no missing values.
 
-    A partition other than by similarity is named as the heterogeneity that it makes.
+    A partition other than by similarity is named as the heterogeneity that it makes, and b as its
+    target where one target took several b, as shares that differ in size do.
     """
     fields = runs[list(RunSpec.model_fields)].astype(object)
     fields["heterogeneity"] = fields["heterogeneity"].where(
         fields["partition"] == "similarity", fields["partition"]
     )
+    fields["noise_scale"] = _noise(runs)
     workers = runs["honest"] + runs["byzantine"]
     return runs.assign(**fields.where(fields.notna(), "none"), workers=workers)
+
+
+def _noise(runs: pd.DataFrame) -> pd.Series:
+    """b, or the target that chose several for one setting."""
+    target = pd.to_numeric(runs["target_epsilon"], errors="coerce")
+    b = runs["noise_scale"].astype(object)
+    if target.isna().all():
+        return b
+    alike = [
+        field
+        for field in RunSpec.model_fields
+        if field not in _NOT_ROWS | {"noise_scale", "honest", "partition"}
+    ]
+    several = b.groupby([runs[field] for field in alike], dropna=False).transform("nunique") > 1
+    return b.mask(several & target.notna(), target.map(lambda epsilon: f"for {epsilon:g}"))
 
 
 def least_accurate(summary: pd.DataFrame) -> list[Row]:

@@ -26,7 +26,9 @@ class Server:
 
     def start(self):
         options = f"{OPTIONS} -c port={self._port}"
-        self._run("pg_ctl", "-D", self._folder, "-o", options, "-l", f"{self._folder}/log", "-w", "start")
+        self._run(
+            "pg_ctl", "-D", self._folder, "-o", options, "-l", f"{self._folder}/log", "-w", "start"
+        )
 
     def stop(self):
         self._run("pg_ctl", "-D", self._folder, "-m", "immediate", "stop")

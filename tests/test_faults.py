@@ -26,7 +26,9 @@ grid:
 """
 OF_A_PROCESS = ["seconds", "finished", "owner", "lease_until"]
 # Smaller batches than people want, so that there is much to interrupt.
-PROGRAM = "from privrobust import batches\nbatches.LANES = 2\nfrom privrobust.cli import main; main()"
+PROGRAM = (
+    "from privrobust import batches\nbatches.LANES = 2\nfrom privrobust.cli import main; main()"
+)
 
 
 def privrobust(*arguments, cwd):

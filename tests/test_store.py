@@ -7,11 +7,11 @@ from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
+import postgres
 import pytest
 import torch
 from sqlalchemy import event, update
 
-import postgres
 from privrobust import RunSpec, ownership, store, train
 from privrobust.data import Dataset
 from privrobust.errors import PrivRobustError
@@ -41,7 +41,9 @@ def as_if(monkeypatch, owner):
 
 
 def test_results_come_back_as_they_were(location):
-    spec = SPECS[0].model_copy(update={"byzantine": 1, "attack": RunSpec(byzantine=1, attack="alie(z=1.5)").attack})
+    spec = SPECS[0].model_copy(
+        update={"byzantine": 1, "attack": RunSpec(byzantine=1, attack="alie(z=1.5)").attack}
+    )
     result = train(spec)
     with Store(location) as first:
         first.add([result], seconds=1.5)
@@ -51,7 +53,11 @@ def test_results_come_back_as_they_were(location):
         by_class, by_worker = again.shares(spec.key, "class"), again.shares(spec.key, "worker")
     assert row["status"] == "done"
     assert row["attack"] == "alie(z=1.5)"
-    assert (row["accuracy"], row["epsilon"], row["seconds"]) == (result.accuracy, result.epsilon, 1.5)
+    assert (row["accuracy"], row["epsilon"], row["seconds"]) == (
+        result.accuracy,
+        result.epsilon,
+        1.5,
+    )
     assert f"torch {version('torch')}" in row["versions"]
     restored = RunSpec.restored(
         {name: None if pd.isna(row[name]) else row[name] for name in RunSpec.model_fields}
@@ -176,7 +182,7 @@ def test_other_data_of_the_same_name(location):
     with Store(location) as results:
         results.same_data([data(0)])
         results.same_data([data(0)])
-        with pytest.raises(PrivRobustError, match="mine is not the data that .* has results of"):
+        with pytest.raises(PrivRobustError, match=r"mine is not the data that .* has results of"):
             results.same_data([data(1)])
 
 
@@ -184,7 +190,7 @@ def test_a_store_of_another_version_is_refused(location, monkeypatch):
     monkeypatch.setattr(store, "SCHEMA_VERSION", 4)
     Store(location)
     monkeypatch.undo()
-    with pytest.raises(PrivRobustError, match="version 4, .* reads 5; give another --store"):
+    with pytest.raises(PrivRobustError, match=r"version 4, .* reads 5; give another --store"):
         Store(location)
 
 
@@ -251,7 +257,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
         event.listen(results._engine, "connect", fill)
         many = result.history.loc[np.zeros(3000, dtype=int)].assign(step=range(3000))
         large = type(result)(result.spec, result.spent, many, result.correct, result.steps)
-        with pytest.raises(PrivRobustError, match="disk is full.*what is finished is kept"):
+        with pytest.raises(PrivRobustError, match=r"disk is full.*what is finished is kept"):
             results.add([large])
         event.remove(results._engine, "connect", fill)
         results._engine.dispose()
@@ -285,9 +291,9 @@ def test_a_damaged_store_is_said_to_be_and_left_as_it_is(tmp_path):
     content = bytearray(path.read_bytes())
     content[8192:] = b"\xa5" * (len(content) - 8192)
     path.write_bytes(content)
+    results = Store(path)
     with pytest.raises(PrivRobustError, match=r"results\.db.*(malformed|not a database)") as raised:
-        with Store(path) as results:
-            results.runs()
+        results.runs()
     assert "\n" not in str(raised.value)
     assert path.read_bytes() == content
 

@@ -149,3 +149,17 @@ def test_rows_stand_by_heterogeneity_then_method():
     assert [line for line in lines if line[1].startswith("me")][-4:] == [
         ["0", "mean"], ["0", "median"], ["1", "mean"], ["1", "median"],
     ]  # fmt: skip
+
+
+def test_b_that_a_target_chose_is_shown_if_it_is_one():
+    def of_target(*scales):
+        made = frame(*(({"seed": seed}, 0.8) for seed in range(len(scales))))
+        return made.assign(target_epsilon=4.0, noise_scale=scales, epsilon=4.0, not_private=None)
+
+    same = summarise(of_target(0.25, 0.25, 0.25))
+    assert list(same.index.get_level_values("noise_scale")) == [0.25]
+    uneven = summarise(of_target(0.25, 0.3, 0.25))
+    assert list(uneven.index.get_level_values("noise_scale")) == ["for 4"]
+    assert list(uneven["seeds"]) == [3]
+    plain = frame(({"noise_scale": 0.1}, 0.8), ({"noise_scale": 0.3}, 0.7))
+    assert list(summarise(plain).index.get_level_values("noise_scale")) == [0.1, 0.3]

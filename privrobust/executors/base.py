@@ -119,4 +119,8 @@ def halves(specs: Sequence[RunSpec]) -> Iterator[Sequence[RunSpec]]:
 def _one_line(error: Exception) -> str:
     """An error of ours as it is; another's with its type."""
     text = " ".join(str(error).split())
-    return text if type(error).__module__.startswith("privrobust") else f"{type(error).__name__}: {text}"
+    return (
+        text
+        if type(error).__module__.startswith("privrobust")
+        else f"{type(error).__name__}: {text}"
+    )

@@ -44,7 +44,9 @@ class OnRay:
         try:
             import ray
         except ImportError:
-            raise PrivRobustError("ray: needs the package ray: pip install 'privrobust[ray]'") from None
+            raise PrivRobustError(
+                "ray: needs the package ray: pip install 'privrobust[ray]'"
+            ) from None
         self._ray: Any = ray
         self._cpus, self._gpus = cpus, gpus
         self._connect(address)
@@ -114,8 +116,8 @@ class OnRay:
             slots = min(slots, has.get("GPU", 0) // self._gpus)
         if slots < 1:
             raise PrivRobustError(
-                f"ray: no task of {self._cpus} CPUs and {self._gpus:g} GPUs fits the cluster, which "
-                f"has {has.get('CPU', 0):g} and {has.get('GPU', 0):g}"
+                f"ray: no task of {self._cpus} CPUs and {self._gpus:g} GPUs fits the cluster, "
+                f"which has {has.get('CPU', 0):g} and {has.get('GPU', 0):g}"
             )
         return int(slots)
 
@@ -129,7 +131,9 @@ def _train(specs: list[RunSpec], shipped: tuple[str, Any, Any], threads: int) ->
     name, packed, models = shipped
     if name not in _installed:  # Ray's processes train one batch after the other
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # such memory is read-only, as it should be
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # such memory is read-only, as it should be
             unpacked = {place: _unpacked(arrays) for place, arrays in packed.items()}
         Supplies(unpacked, models).install()
         _installed.add(name)
@@ -149,13 +153,12 @@ def _packed(dataset: Dataset) -> dict[str, Any]:
 
 
 def _unpacked(packed: dict[str, Any]) -> Dataset:
-    splits = {
-        name: Split(
-            **{
-                key: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-                for key, value in packed[name].items()
-            }
-        )
-        for name in _SPLITS
+    return Dataset(**packed | {name: _split(packed[name]) for name in _SPLITS})
+
+
+def _split(packed: dict[str, Any]) -> Split:
+    fields: dict[str, Any] = {
+        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        for name, value in packed.items()
     }
-    return Dataset(**packed | splits)
+    return Split(**fields)
