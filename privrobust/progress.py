@@ -187,8 +187,8 @@ class Bars(Watch):
             TextColumn("training"), BarColumn(bar_width=30), TextColumn("{task.fields[line]}")
         )
         self._task = self._bar.add_task("", total=len(runs), line="")
-        self._live = Live(console=self._console, get_renderable=self._drawn, refresh_per_second=4)
         super().start(runs, done)
+        self._live = Live(console=self._console, get_renderable=self._drawn, refresh_per_second=4)
         self._live.start()
 
     def _drawn(self) -> Group:

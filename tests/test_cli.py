@@ -1,11 +1,9 @@
-import os
-import signal
 import subprocess
 import sys
-import time
 from importlib import import_module
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from privrobust.cli import main
 from privrobust.store import Store
@@ -94,19 +92,87 @@ def test_a_model_beside_the_spec_and_a_warning_on_one_line(tmp_path, sweep):
     assert ".py:" not in err
 
 
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, sweep):
-    path = sweep(steps=400, seeds=range(200))
-    process = privrobust("run", path, "--store", "kept.db", cwd=tmp_path)
-    with Store(tmp_path / "kept.db") as store:
-        while not store.keys() and process.poll() is None:
-            time.sleep(0.1)
-        os.kill(process.pid, signal.SIGINT)
-        code, out, err = outcome(process)
-        kept = len(store.keys())
-    assert (code, out) == (130, "")
-    assert 0 < kept < 400
-    assert f"{kept} of 400 runs are kept in kept.db; the same command computes the rest" in err
-    assert "Traceback" not in err
+def test_a_dry_run_tells_and_trains_nothing(tmp_path, sweep):
+    code, out, err = outcome(privrobust("run", sweep(), "--dry-run", "--jobs", "2", cwd=tmp_path))
+    assert (code, err) == (0, "")
+    assert "2 runs, 0 of them in results.db, 2 to train" in out
+    assert "in 2 processes of" in out
+    assert "GiB of memory" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]
+    outcome(privrobust("run", sweep(), cwd=tmp_path))
+    code, out, err = outcome(privrobust("run", sweep(), "--dry-run", cwd=tmp_path))
+    assert (code, out, err) == (0, "2 runs, 2 of them in results.db\n", "")
+
+
+def test_set_changes_a_field_and_quiet_shows_no_progress(tmp_path, sweep):
+    command = ["run", sweep(), "--quiet", "--set", "steps=5", "--set", "grid.seed=[3, 4]"]
+    code, _, err = outcome(privrobust(*command, cwd=tmp_path))
+    assert (code, err) == (0, "")
+    with Store(tmp_path / "results.db") as store:
+        runs = store.runs()
+    assert set(runs["steps"]) == {5}
+    assert sorted(runs["seed"]) == [3, 3, 4, 4]
+
+
+def test_tuning_trains_on_validation_and_reports_on_test(tmp_path):
+    (tmp_path / "tune.yaml").write_text(
+        "{honest: 5, steps: 8, grid: {seed: [0, 1]}, tune: {learning_rate: [1.0e-6, 0.5]}}"
+    )
+    code, out, err = outcome(privrobust("run", "tune.yaml", "--quiet", cwd=tmp_path))
+    assert (code, err) == (0, "")
+    assert "on test data" in out
+    with Store(tmp_path / "results.db") as store:
+        runs = store.runs()
+    assert runs["evaluate_on"].value_counts().to_dict() == {"validation": 4, "test": 2}
+    assert set(runs["learning_rate"][runs["evaluate_on"] == "test"]) == {0.5}
+    code, out, err = outcome(privrobust("status", "results.db", "tune.yaml", cwd=tmp_path))
+    assert out == "6 done, 0 running, 0 failed\n0 of 6 runs of the sweep are missing\n"
+
+
+def test_failed_runs_make_the_exit_code_1_and_status_says_why(tmp_path):
+    (tmp_path / "fails.yaml").write_text("{honest: 5, steps: 3, grad_norm_bound: 0.1}")
+    code, out, err = outcome(privrobust("run", "fails.yaml", cwd=tmp_path))
+    assert code == 1
+    assert "failed" in out
+    assert "1 of 1 runs failed: see `privrobust status results.db`" in err
+    code, out, err = outcome(privrobust("status", "results.db", cwd=tmp_path))
+    assert (code, err) == (0, "")
+    assert out.startswith("0 done, 0 running, 1 failed\nfailed: 1 runs: grad_norm_bound: at step 1")
+
+
+def test_export_for_tensorboard(tmp_path, sweep):
+    outcome(privrobust("run", sweep(), cwd=tmp_path))
+    command = ["export", "results.db", "--tensorboard", "events"]
+    code, out, err = outcome(privrobust(*command, cwd=tmp_path))
+    assert (code, out, err) == (0, "2 runs are written to events\n", "")
+    with Store(tmp_path / "results.db") as store:
+        key = store.runs().index[0]
+        history = store.history(key)
+    events = EventAccumulator(str(tmp_path / "events" / key)).Reload()
+    read = [(event.step, event.value) for event in events.Scalars("accuracy")]
+    assert read == list(zip(history["step"], history["accuracy"].astype("float32"), strict=True))
+    code, out, err = outcome(privrobust(*command, cwd=tmp_path))
+    assert (code, out, err) == (0, "0 runs are written to events\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "sweep.yaml", "--jobs", "2", "--ray", "local"], "jobs, ray: 2 and 'local'"),
+        (["run", "sweep.yaml", "--set", "stepz=3"], "did you mean 'steps'?"),
+        (["run", "sweep.yaml", "--store", "mysql://host/db"], "store: mysql://host/db is no store"),
+        (["run", "sweep.yaml", "--log", "no/folder/log"], "log: 'no/folder/log' cannot be written"),
+        (["status", "missing.db"], "store: 'missing.db' does not exist"),
+        (["export", "missing.db", "--tensorboard", "e"], "store: 'missing.db' does not exist"),
+    ],
+)
+def test_what_the_commands_do_not_accept(arguments, message, tmp_path, sweep):
+    sweep()
+    code, out, err = outcome(privrobust(*arguments, cwd=tmp_path))
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["budget", "--help"], ["run", "--help"]])

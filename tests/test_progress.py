@@ -1,0 +1,155 @@
+"""What people see of a sweep that is under way, and what is foretold of it."""
+
+import io
+import logging
+import time
+
+import pytest
+from rich.console import Console
+
+from privrobust import RunSpec, progress, train
+from privrobust.errors import PrivRobustError
+from privrobust.estimate import estimate
+from privrobust.executors import Outcome
+from privrobust.progress import Bars, Lines, Watch, clock, log_to, watch_on
+from privrobust.store import Store
+from privrobust.sweep import run_sweep
+
+RUNS = [
+    RunSpec(honest=3, steps=4, seed=seed, aggregator=rule, learning_rate=rate)
+    for rule, rate in (("median", 0.5), ("mean", 0.25))
+    for seed in (0, 1)
+]
+
+
+class Hands(Watch):
+    """Keeps every state."""
+
+    def __init__(self):
+        self.states = []
+
+    def show(self):
+        self.states.append(self.state())
+
+
+def test_states_go_from_what_is_stored_to_all(tmp_path):
+    with Store(tmp_path / "results.db") as store:
+        run_sweep(RUNS[:1], store)
+        watch = Hands()
+        run_sweep(RUNS, store, watch=watch)
+    assert (watch.states[0].done, watch.states[-1].done) == (1, 4)
+    trained = [state.trained for state in watch.states]
+    assert trained == sorted(trained)
+    assert any(1 < each < 4 and each != round(each) for each in trained)  # parts of runs
+    assert trained[-1] == 4
+
+
+def test_rate_and_time_left_are_of_this_process(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    watch = Hands()
+    watch.start(RUNS, done=1)
+    assert watch.states[-1].line() == "1/4 runs, - runs/s, -:-- left"
+    now = 102.0
+    watch.progress(1.5)
+    state = watch.states[-1]
+    assert state.rate == pytest.approx(1.5 / 2)
+    assert state.line() == "1/4 runs, 0.75 runs/s, 0:02 left"  # 1.5 runs left
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0, "0:00"), (59.6, "1:00"), (3725, "1:02:05")])
+def test_clock(seconds, shown):
+    assert clock(seconds) == shown
+
+
+def test_lines_where_nothing_can_be_drawn_and_bars_on_terminals():
+    assert isinstance(watch_on(Console(file=io.StringIO())), Lines)
+    assert isinstance(watch_on(Console(file=io.StringIO(), force_terminal=True)), Bars)
+    assert isinstance(watch_on(Console(file=io.StringIO(), force_jupyter=True)), Bars)
+
+
+def test_lines_are_few_and_tell_the_best_and_the_worst(tmp_path, monkeypatch):
+    stream = io.StringIO()
+    with Store(tmp_path / "results.db") as store:
+        run_sweep(RUNS, store, watch=Lines(stream))
+        means = store.runs().groupby("aggregator")["accuracy"].mean()
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("0/4 runs")
+    assert lines[1].startswith("4/4 runs")
+    best = f"{100 * means.max():.1f} %  learning_rate {0.5 if means.idxmax() == 'median' else 0.25}"
+    assert f"best   {best}" in lines[1] or f"aggregator {means.idxmax()}" in lines[1]
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_bars_show_runs_rate_time_left_and_cells(tmp_path):
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with Store(tmp_path / "results.db") as store:
+        run_sweep(RUNS, store, watch=Bars(console))
+    shown = console.file.getvalue()
+    for part in ("4/4 runs", "runs/s", "left", "best", "worst", "aggregator median"):
+        assert part in shown
+
+
+def test_failures_and_others_work_are_told():
+    watch = Hands()
+    watch.start(RUNS, done=0)
+    watch.settled(Outcome(RUNS[:1], reason="boom"))
+    watch.settled(Outcome(RUNS[1:2], [train(RUNS[1])], 0.5))
+    watch.wait(done=3, held=1)
+    line = watch.states[-1].line()
+    assert "3/4 runs" in line
+    assert "1 failed" in line
+    assert "waiting for 1 that other processes hold" in line
+
+
+def test_the_log_tells_all(tmp_path):
+    logger = logging.getLogger("privrobust")
+    before = list(logger.handlers), logger.level
+    try:
+        log_to(tmp_path / "sweep.log")
+        with Store(tmp_path / "results.db") as store:
+            run_sweep(RUNS, store)
+    finally:
+        logger.handlers, logger.level = before
+    text = (tmp_path / "sweep.log").read_text()
+    assert "INFO started: 0/4 runs" in text
+    assert text.count(" runs in ") == 1
+    assert "INFO ended: 4/4 runs" in text
+
+
+def test_a_log_that_cannot_be_written(tmp_path):
+    with pytest.raises(PrivRobustError, match=r"log: .* cannot be written"):
+        log_to(tmp_path / "missing" / "sweep.log")
+
+
+def test_an_estimate_counts_steps_and_evaluations(monkeypatch):
+    """With a clock that charges 1 s a step and 10 s more where there is an evaluation."""
+    from privrobust import estimate as module
+
+    now = 0.0
+
+    def lanes(specs, on_step):
+        nonlocal now
+        now += 5.0  # to set up
+        for step in range(1, specs[0].steps + 1):
+            now += 11.0 if step % specs[0].evaluate_every == 0 else 1.0
+            on_step()
+
+    monkeypatch.setattr(module, "train_lanes", lanes)
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now)
+    runs = [RunSpec(honest=3, steps=100, evaluate_every=20, seed=seed) for seed in range(2)]
+    assert estimate(runs).seconds == pytest.approx(6 + 100 + 5 * 10)
+    other = RunSpec(honest=3, steps=50, evaluate_every=20)
+    assert estimate([*runs, other]).seconds == pytest.approx(156 + 6 + 50 + 3 * 10)
+
+
+def test_an_estimate_is_of_the_right_size(tmp_path):
+    runs = [RunSpec(honest=5, steps=600, seed=seed) for seed in range(4)]
+    foretold = estimate(runs)
+    started = time.perf_counter()
+    with Store(tmp_path / "results.db") as store:
+        run_sweep(runs, store)
+    took = time.perf_counter() - started
+    assert took / 10 < foretold.seconds < took * 10
+    assert 2**27 < foretold.memory < 2**37
