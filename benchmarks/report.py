@@ -1,6 +1,6 @@
 """Runs benchmarks and writes what they measured into benchmarks/README.md.
 
-python benchmarks/report.py [engine] [sweeps] [steps] [kernels] [lanes] [library] [accounting]
+python benchmarks/report.py [engine] [sweeps] [stores] [steps] [kernels] [lanes] [library] [accounting]
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 README = Path(__file__).parent / "README.md"
-SECTIONS = ("engine", "sweeps", "steps", "kernels", "lanes", "library", "accounting")
+SECTIONS = ("engine", "sweeps", "stores", "steps", "kernels", "lanes", "library", "accounting")
 PEERS = ("torch", "numpy", "opacus", "dp-accounting", "byzfl", "byzpy")
 
 

@@ -90,7 +90,7 @@ def run(
                 runs = run_whole(described, results, executor, watch, retry_failed)
             finally:
                 keys = {run.key for run in planned(described, results)}
-                kept = f"{len(results.keys() & keys)} of {len(keys)} runs are kept in {store}"
+                kept = f"{len(results.keys() & keys)} of {len(keys)} runs are kept in {results.location}"
             table = results.runs([run.key for run in runs])
     except KeyboardInterrupt as end:
         word, code = ("interrupted", INTERRUPTED)
@@ -102,7 +102,7 @@ def run(
     failed = int((table["status"] == "failed").sum())
     if failed:
         typer.echo(
-            f"{failed} of {len(table)} runs failed: see `privrobust status {store}`; "
+            f"{failed} of {len(table)} runs failed: see `privrobust status {results.location}`; "
             "--retry-failed tries them again",
             err=True,
         )

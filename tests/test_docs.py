@@ -17,9 +17,11 @@ from privrobust.cli import app
 from privrobust.data import Dataset, Split, available_datasets, get_dataset, registry
 from privrobust.dealing import shares
 from privrobust.errors import SpecError
+from privrobust.grid import Sweep
 from privrobust.models import available_models, build_model
 from privrobust.partitions import available_partitions, get_partition
 from privrobust.store import Store
+from privrobust.tuning import choose
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -197,3 +199,35 @@ def test_the_table_of_knowledge_is_what_attacks_declare():
     for sees, named in re.findall(r"(?m)^\| `(\w+)` \| .* \| (`.*`) \|$", RULES):
         declared = [name for name in available_attacks() if get_attack(name).sees == sees]
         assert sorted(re.findall(r"`(\w+)`", named)) == declared
+
+
+SWEEPS = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
+
+
+def test_the_sweep_of_the_page_on_sweeps_is_one():
+    (text,) = re.findall(r"```yaml\n(.*?)```", SWEEPS, re.DOTALL)
+    sweep = Sweep.from_settings(yaml.safe_load(text))
+    # mean: clean and f = 2 under two attacks; the vote: clean, and both f under both
+    assert len(choose(sweep, {})) == 2 * 3 * (3 + 5)
+    zipped = yaml.safe_load(re.search(r"`(zip: {.*?})`", SWEEPS).group(1))
+    assert len(Sweep.from_settings(zipped).runs()) == 2
+
+
+def test_the_examples_of_the_page_on_sweeps_run(tmp_path, monkeypatch, capsys):
+    reading, training, watching = re.findall(r"```python\n(.*?)```", SWEEPS, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__"}
+    here = training.replace("Processes(jobs=2)", "InProcess()")
+    exec(here.replace("import Processes", "import InProcess"), names)
+    exec(watching, names)
+    exec(reading, names)
+    assert len(names["runs"]) == 2
+    assert "worker" in capsys.readouterr().out
+
+
+def test_the_options_of_the_page_on_sweeps_exist():
+    known = CliRunner().invoke(app, ["run", "--help"], terminal_width=200).stdout
+    known += CliRunner().invoke(app, ["export", "--help"], terminal_width=200).stdout
+    options = set(re.findall(r"`(--[a-z-]+)", SWEEPS))
+    assert len(options) > 8
+    assert options <= set(re.findall(r"--[a-z-]+", known))

@@ -1,0 +1,145 @@
+"""What keeping results costs, what processes gain, and how a large store answers."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import torch
+from sqlalchemy import insert
+from timing import in_turns, median, ratio, table
+
+from privrobust import RunSpec
+from privrobust.batches import batches
+from privrobust.executors import InProcess, Processes
+from privrobust.executors.base import Executor
+from privrobust.schema import EVALUATIONS, RUNS, cells
+from privrobust.store import Store
+from privrobust.sweep import run_sweep
+from privrobust.tables import render
+from privrobust.training import train_lanes
+
+DIGITS = [
+    RunSpec(clip_norm=1.0, noise_scale=0.01 * step, byzantine=2, attack=attack, seed=seed)
+    for seed in range(50)
+    for step in range(5)
+    for attack in ("sign_flip", "alie", "large_value", "zero")
+]
+# One lane of these fills no two cores: much of a step is one thread's.
+CONVOLUTIONS = [
+    RunSpec(
+        dataset="mnist5k", model="cnn_opacus", honest=5, batch_size=16, steps=60,
+        clip_norm=1.0, noise_scale=0.1, evaluate_every=60, seed=seed,
+    )
+    for seed in range(64)
+]  # fmt: skip
+LARGE = 100_000
+
+
+def bookkeeping() -> list[list[str]]:
+    """Wall time of 1,000 runs through a store, and the part in which nothing trains."""
+    training = 0.0
+
+    class Timed(InProcess):
+        """Adds up the time that batches take."""
+
+        def run(self, *arguments):
+            nonlocal training
+            for outcome in super().run(*arguments):
+                training += outcome.seconds
+                yield outcome
+
+    with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "results.db") as store:
+        start = time.perf_counter()
+        run_sweep(DIGITS, store, Timed())
+        whole = time.perf_counter() - start
+    return [
+        [f"{len(DIGITS):,} digits runs through a store", f"{whole:.1f} s", "",
+         f"{100 * (whole - training) / whole:.1f} % bookkeeping", "under 5 %"]
+    ]  # fmt: skip
+
+
+def processes() -> list[list[str]]:
+    """--jobs 2 beside --jobs 1, both of one thread a process, and beside all threads in one."""
+
+    def swept(executor: Executor) -> Callable[[], None]:
+        def sweep() -> None:
+            with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "r.db") as store:
+                run_sweep(CONVOLUTIONS, store, executor)
+
+        return sweep
+
+    times = in_turns(
+        {
+            "one": swept(Processes(1, threads=1)),
+            "two": swept(Processes(2, threads=1)),
+            "here": swept(InProcess()),
+        },
+        rounds=3,
+    )
+    runs = f"{len(CONVOLUTIONS)} CNN runs in {len(list(batches(CONVOLUTIONS)))} batches"
+    return [
+        [f"{runs}, 1 process of 1 thread / 2 of 1", f"{median(times['one']):.1f} s",
+         f"{median(times['two']):.1f} s", ratio(times["one"], times["two"]), "1.6"],
+        [f"the same, here on {torch.get_num_threads()} threads / 2 of 1",
+         f"{median(times['here']):.1f} s", f"{median(times['two']):.1f} s",
+         ratio(times["here"], times["two"]), ""],
+    ]  # fmt: skip
+
+
+def large() -> list[list[str]]:
+    """A store of 100,000 runs."""
+    specs = [
+        RunSpec(
+            clip_norm=1.0, noise_scale=b, byzantine=f, attack=attack, learning_rate=rate, seed=seed
+        )
+        for b, f, attack, rate, seed in product(
+            (0.01, 0.03, 0.1, 0.3, 1.0), range(1, 6), ("sign_flip", "alie", "large_value", "zero"),
+            (0.1, 0.2, 0.3, 0.5, 1.0), range(200),
+        )
+    ]  # fmt: skip
+    assert len(specs) == LARGE
+    result = train_lanes(specs[:1])[0]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "results.db"
+        with Store(path) as store:
+            store.add([result])
+            row = store.runs().iloc[0].drop(list(RunSpec.model_fields)).to_dict()
+            rows = [{"key": spec.key, **row, **cells(spec)} for spec in specs[1:]]
+            history = store.history(specs[0].key).to_dict("records")
+            with store._writing.begin() as connection:
+                connection.execute(insert(RUNS), rows)
+                connection.execute(
+                    insert(EVALUATIONS),
+                    [{"run": spec.key, **history[-1]} for spec in specs[1:]],
+                )
+        cases: dict[str, Callable[[Store], object]] = {
+            "open": lambda store: None,
+            "resume: find what a sweep of all of them lacks": lambda store: store.keys(),
+            "resume: claim 64 more": lambda store: store.claim(
+                [specs[0].model_copy(update={"seed": 10**6 + n}) for n in range(64)]
+            ),
+            "the table of all": lambda store: render(store.runs()),
+            "the table of the first 5,000": lambda store: render(
+                store.runs([spec.key for spec in specs[:5000]])
+            ),
+        }
+        return [[f"{LARGE:,} runs: {name}", f"{seconds:.2f} s", "", "", "5 s"]
+                for name, seconds in _answers(path, cases).items()]  # fmt: skip
+
+
+def _answers(path: Path, cases: dict[str, Callable[[Store], object]]) -> dict[str, float]:
+    found = {}
+    for name, case in cases.items():
+        start = time.perf_counter()
+        with Store(path) as store:
+            case(store)
+            found[name] = time.perf_counter() - start
+            store.release()
+    return found
+
+
+def report() -> str:
+    rows = [*bookkeeping(), *processes(), *large()]
+    return table(["case", "first", "second", "first / second", "aim"], rows)
