@@ -1,6 +1,8 @@
 """Runs benchmarks and writes what they measured into benchmarks/README.md.
 
-python benchmarks/report.py [engine] [sweeps] [stores] [steps] [kernels] [lanes] [library] [accounting]
+python benchmarks/report.py [section ...]
+
+Sections: engine, sweeps, stores, steps, kernels, lanes, library, accounting; all by default.
 """
 
 import os

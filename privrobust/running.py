@@ -88,9 +88,11 @@ def run(
         with Store(store) as results, _warnings_on(console):
             try:
                 runs = run_whole(described, results, executor, watch, retry_failed)
-            finally:
+            except KeyboardInterrupt:
                 keys = {run.key for run in planned(described, results)}
-                kept = f"{len(results.keys() & keys)} of {len(keys)} runs are kept in {results.location}"
+                done = len(results.keys() & keys)
+                kept = f"{done} of {len(keys)} runs are kept in {results.location}"
+                raise
             table = results.runs([run.key for run in runs])
     except KeyboardInterrupt as end:
         word, code = ("interrupted", INTERRUPTED)
