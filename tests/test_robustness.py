@@ -185,11 +185,59 @@ def test_the_breakdown_point_is_the_last_share_that_holds(fraction, point):
     assert breakdown_point(attack_runs(), fraction).tolist() == [pytest.approx(point)]
 
 
+def failing(runs, attack, byzantine=2):
+    """With the first of those runs failed, as a store has it."""
+    runs = runs.copy()
+    first = runs.index[(runs["attack"].fillna("") == attack) & (runs["byzantine"] == byzantine)][0]
+    runs.loc[first, ["failure", "accuracy"]] = ["boom", None]
+    return runs
+
+
+def test_a_failed_run_does_not_hide_the_worst_attack():
+    """Nor is the mean of the seeds that survived an attack its accuracy."""
+    common = {"noise_scale": 0.1}
+    attacked = [("alie", 0.9), ("sign_flip", 0.2)]
+    runs = [({**common, "seed": seed}, 0.9) for seed in (0, 1)] + [
+        ({**common, "byzantine": 2, "attack": attack, "seed": seed}, accuracy)
+        for attack, accuracy in attacked
+        for seed in (0, 1)
+    ]
+    intact, other, itself = (
+        robustness(frame(*runs)),
+        *(robustness(failing(frame(*runs), attack)) for attack, _ in attacked),
+    )
+    for table, attack, worst, failed in [
+        (intact, "sign_flip", 0.2, 0), (other, "sign_flip", 0.2, 1), (itself, "alie", 0.9, 1),
+    ]:  # fmt: skip
+        assert table["attack"].tolist() == [attack]
+        assert table["worst"].tolist() == pytest.approx([worst])
+        assert table["gap"].tolist() == pytest.approx([0.9 - worst])
+        assert table["failed"].tolist() == [failed]
+
+
+def test_an_attack_that_failed_alone_leaves_no_worst():
+    runs = frame(({}, 0.9), ({"byzantine": 2, "attack": "alie"}, 0.8))
+    table = robustness(failing(runs, "alie"))
+    assert table[["worst", "attack", "gap"]].isna().all(axis=None)
+    assert table["workers"].tolist() == [12]
+
+
+def test_what_failed_under_attack_has_not_held():
+    """Whatever the others, at f = 4, leave."""
+    runs = attack_runs()
+    assert breakdown_point(failing(runs, "sign_flip", 4)).tolist() == [pytest.approx(2 / 12)]
+    assert breakdown_point(failing(runs, "alie", 2)).tolist() == [0.0]
+    assert breakdown_point(failing(runs, "", 0)).isna().all()
+
+
 def test_a_breakdown_point_needs_clean_runs_and_a_fraction():
     attacked = attack_runs().query("byzantine > 0")
     assert breakdown_point(attacked).isna().all()
-    with pytest.raises(SpecError, match=r"fraction: 1.5 is not accepted: above 0 and at most 1"):
-        breakdown_point(attack_runs(), 1.5)
+    for fraction in (1.5, math.nan, "half"):
+        with pytest.raises(
+            SpecError, match=rf"fraction: {fraction!r} is not accepted: above 0 and"
+        ):
+            breakdown_point(attack_runs(), fraction)
 
 
 @pytest.mark.parametrize(
