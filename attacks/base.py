@@ -114,7 +114,7 @@ class Attack(Configured, ABC):
 
         """
         seen = torch.zeros(byzantine if self.sees == "own" else honest, 1)
-        self.carry_out(self.started(setting), seen, byzantine, None)
+        self.carry_out(self.started(setting), seen, byzantine, torch.Generator())
 
     def started(self, setting: Setting) -> Craft:
         """`in_run`, whose errors name the attack."""

@@ -14,6 +14,8 @@ from privrobust.budget import budget
 from privrobust.errors import PrivRobustError
 from privrobust.running import export, run, status
 
+    from privrobust.data import Dataset
+
 BAD_INPUT = 2
 
 app = typer.Typer(
@@ -60,12 +62,13 @@ _PICTURED = [
 
 @app.command("list")
 def list_(
+    context: typer.Context,
     kind: Annotated[str, typer.Argument(help=f"What to list: {', '.join(Kind.__members__)}.")],
     plot: Annotated[
         Path | None, typer.Option(help="Of partitions: draw what workers hold into this file.")
     ] = None,
     partition: Annotated[
-        list[str] | None, typer.Option(help="To draw; again for more. A choice by default.")
+        list[str] | None, typer.Option(help="To draw; again for more. Several by default.")
     ] = None,
     dataset: Annotated[str, typer.Option(help="Whose partitions are drawn.")] = "digits",
     data_dir: Annotated[str | None, typer.Option(help="Folder of its files.")] = None,
@@ -88,6 +91,7 @@ def list_(
     if kind not in Kind.__members__:
         raise unknown_name("list", kind, Kind.__members__)
     if plot is None:
+        _refuse_options_of_plot(context)
         typer.echo("\n".join(getattr(import_module(Kind[kind]), f"list_{kind}")()))
         return
     if kind != Kind.partitions.name:
@@ -97,7 +101,36 @@ def list_(
     from privrobust.figures import partition_figure, save_figure
 
     data = get_dataset(dataset, data_dir)
-    save_figure(partition_figure(data, partition or _PICTURED, honest, seed), plot)
+    drawn = partition or _possible(data, honest, seed)
+    save_figure(partition_figure(data, drawn, honest, seed), plot)
+
+
+def _refuse_options_of_plot(context: typer.Context) -> None:
+    from privrobust.errors import SpecError
+
+    for name in ("partition", "dataset", "data_dir", "honest", "seed"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = f"--{name.replace('_', '-')}"
+            raise SpecError(f"{option}: says what to draw; accepted: with --plot FILE")
+
+
+def _possible(data: "Dataset", honest: int, seed: int) -> list[str]:
+    """Of the default panels those that can be made, with a warning for each of the others."""
+    from privrobust.errors import PrivRobustWarning, SpecError
+    from privrobust.partitions import get_partition
+
+    problems = {}
+    for text in _PICTURED:
+        try:
+            get_partition(text).deal(data.train.labels, honest, seed)
+        except SpecError as error:
+            problems[text] = error
+    if len(problems) == len(_PICTURED):
+        raise problems[_PICTURED[0]]
+    for text, error in problems.items():
+        warnings.warn(f"plot: {text} is left out: {error}", PrivRobustWarning, stacklevel=2)
+    return [text for text in _PICTURED if text not in problems]
 
 
 def main() -> None:

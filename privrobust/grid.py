@@ -249,7 +249,8 @@ def _overrides(texts: Sequence[str]) -> Settings:
             )
         if name in target:
             raise SpecError(f"--set: {name} is given twice")
-        target[Field(name, f"--set {text}")] = _value(f"--set {text}", value)
+        place = f"--set {' '.join(text.split())}"
+        target[Field(name, place)] = _value(place, value)
     return settings
 
 
@@ -285,11 +286,12 @@ def _parsed(settings: Any) -> Sweep:
     given = {name: fixed.pop(name) for name in list(fixed) if name in _READERS}
     sweep = Sweep(fixed, **{str(place): _READERS[place](place, given[place]) for place in given})
     for (first, here), (second, there) in combinations(_places(sweep).items(), 2):
-        for name in sorted(there):
-            if name in here:
-                raise SpecError(
-                    f"{at(name)}{name}: set in {first} and in {second}; set it in one place"
-                )
+        for name in sorted(there & here):
+            earlier, later = (at(_key(place, name)) for place in (here, there))
+            known = f" ({earlier.removesuffix(': ')})" if earlier else ""
+            raise SpecError(
+                f"{later}{name}: set in {first}{known} and in {second}; set it in one place"
+            )
     return sweep
 
 
@@ -392,6 +394,6 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
 }
 
 
-def _key(mapping: Mapping[str, Any], name: str) -> str:
-    """The name as the mapping has it, which may know its place."""
-    return next(key for key in mapping if key == name)
+def _key(fields: Iterable[str], name: str) -> str:
+    """The name as it is among the fields, which may know its place."""
+    return next(field for field in fields if field == name)

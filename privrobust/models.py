@@ -150,7 +150,8 @@ def _objection(layer: nn.Module) -> str | None:
     """Why opacus's ModuleValidator would not have this layer trained privately, and what to do."""
     if has_rule(layer) or isinstance(layer, _SEEN_INTO):
         return None
-    if not list(layer.parameters(recurse=False)) + list(layer.buffers(recurse=False)):
+    held = [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]
+    if not held and not isinstance(layer, tuple(_REMEDIES)):  # nothing private to get wrong
         return None
     from opacus.validators import ModuleValidator  # which takes seconds to import
 

@@ -257,10 +257,9 @@ def available_partitions() -> list[str]:
 def list_partitions() -> list[str]:
     """What `privrobust list partitions` shows, an entry a partition."""
     return [
-        described(name, partition)
+        "iid\n    similarity(heterogeneity=0.0)" if name == "iid" else described(name, partition)
         for name, partition in sorted(_PARTITIONS.items())
-        if name != "iid"
-    ] + ["iid\n    similarity(heterogeneity=0.0)"]
+    ]
 
 
 def get_partition(text: str) -> Partition:

@@ -22,7 +22,8 @@ T = TypeVar("T")
 # a run gives the same bits beside runs that draw larger batches.
 _PAD = 8
 
-# Uniform numbers drawn at a time, for as many steps as they last: they stay in the cache.
+# Uniform numbers that a stream draws at a time, for as many steps as they last; and so many in all
+# are packed at a time.
 _DRAWS = 1 << 20
 
 
@@ -57,17 +58,37 @@ def poisson_batches(
     """
     device = generators[0].device
     rates = [_rates(of_stream, batch_size).to(device) for of_stream in sizes]
-    chunk = max(1, _DRAWS // sum(rate.numel() for rate in rates))
+    chunk = _steps_at_once(sum(rate.numel() for rate in rates))
+    joins = [
+        _joins(rate, steps, chunk, generator)
+        for rate, generator in zip(rates, generators, strict=True)
+    ]
     shape = (len(rates), len(sizes[0]), max(map(max, sizes)))
-    for start in range(0, steps, chunk):
-        count = min(chunk, steps - start)
-        drawn = torch.zeros(count, *shape, dtype=torch.bool, device=device)
-        for stream, (rate, generator) in enumerate(zip(rates, generators, strict=True)):
-            uniform = torch.rand(
-                count, *rate.shape, dtype=torch.float64, generator=generator, device=device
-            )
-            drawn[:, stream, :, : rate.shape[-1]] = uniform < rate
+    for pieces in zip(*joins, strict=True):
+        drawn = torch.zeros(len(pieces[0]), *shape, dtype=torch.bool, device=device)
+        for stream, piece in enumerate(pieces):
+            drawn[:, stream, :, : piece.shape[-1]] = piece
         yield from _pack(drawn)
+
+
+def _steps_at_once(draws: int) -> int:
+    """How many steps of so many draws, made at a time: a power of two, so that fewer divide it."""
+    return 1 << (max(1, _DRAWS // draws).bit_length() - 1)
+
+
+def _joins(rate: Tensor, steps: int, chunk: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Which examples join the batches of a stream, `(chunk, workers, examples)`, piece by piece.
+
+    How much it draws at a time depends on its own sizes alone, as a GPU's numbers depend on that: a
+    run draws the same ones beside others.
+    """
+    for start in range(0, steps, at_once := _steps_at_once(rate.numel())):
+        shape = (min(at_once, steps - start), *rate.shape)
+        yield from _uniform(shape, generator).lt(rate).split(chunk)  # which are bytes, not doubles
+
+
+def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.rand(shape, dtype=torch.float64, generator=generator, device=generator.device)
 
 
 def _rates(sizes: Sequence[int], batch_size: float) -> Tensor:

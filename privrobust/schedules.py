@@ -147,3 +147,8 @@ def rate(schedule: Schedule, warmup_steps: int, step: int, steps: int) -> float:
             "accepted: a finite factor of at least 0"
         )
     return factor
+
+
+def rates(schedule: Schedule, warmup_steps: int, steps: int) -> list[float]:
+    """The factor at every step; raises what `rate` raises."""
+    return [rate(schedule, warmup_steps, step, steps) for step in range(1, steps + 1)]

@@ -16,6 +16,7 @@ from privrobust.models import EXAMPLES, initial_parameters
 from privrobust.ownership import Heartbeat
 from privrobust.privacy import spent, warn_of_large_delta
 from privrobust.progress import Watch, watching
+from privrobust.schedules import get_schedule, rates
 from privrobust.schema import DONE, FAILED
 from privrobust.spec import RunSpec
 from privrobust.store import Store
@@ -31,9 +32,13 @@ def check(runs: Sequence[RunSpec]) -> None:
 
     Raises:
         SpecError: a GPU that is not here, q > 1, a worker without data, an unsupported accountant,
-            an unsound model.
+            an unsound model, a schedule that fails at some step.
 
     """
+    for name, warmup, steps in dict.fromkeys(
+        (run.schedule, run.warmup_steps, run.steps) for run in runs
+    ):
+        rates(get_schedule(name), warmup, steps)
     for run in runs:
         resolve_device(run.device)
         spent(run)

@@ -159,7 +159,9 @@ def test_list_shows_parameters_a_line_and_the_paper(kind, entry):
     assert entry in out
     known = import_module(f"privrobust.{'data' if kind == 'datasets' else kind}")
     names = known.LOSSES if kind == "losses" else getattr(known, f"available_{kind}")()
-    assert set(names) <= {line.partition("(")[0] for line in out.splitlines()}
+    entries = [line.partition("(")[0] for line in out.splitlines() if not line.startswith(" ")]
+    assert set(names) <= set(entries)
+    assert entries == sorted(entries) or kind == "aggregators"  # pre-aggregators are a second list
 
 
 def test_partitions_are_drawn_into_a_file(tmp_path):
@@ -169,11 +171,29 @@ def test_partitions_are_drawn_into_a_file(tmp_path):
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_default_picture_leaves_out_what_cannot_be_made(tmp_path):
+    """Of digits, 100 workers cannot hold 10 examples each in Dirichlet proportions."""
+    command = ("list", "partitions", "--plot", "p.svg", "--honest", "100")
+    code, out, err = outcome(privrobust(*command, cwd=tmp_path))
+    assert (code, out) == (0, "")
+    lines = err.splitlines()
+    assert len(lines) == 2
+    for line, alpha in zip(lines, ("1.0", "0.1"), strict=True):
+        assert line.startswith(f"warning: plot: dirichlet(alpha={alpha}) is left out: partition: ")
+    assert (tmp_path / "p.svg").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["attack"], "list: unknown name 'attack'; did you mean 'attacks'?"),
         (["models", "--plot", "p.png"], "plot: models have no picture; accepted: partitions"),
+        (["partitions", "--honest", "10"], "--honest: says what to draw; accepted: with --plot"),
+        (["attacks", "--data-dir", "d"], "--data-dir: says what to draw; accepted: with --plot"),
+        (["partitions", "--partition", "iid"], "--partition: says what to draw"),
+        (["partitions", "--dataset", "digits"], "--dataset: says what to draw"),
+        (["partitions", "--seed", "1"], "--seed: says what to draw"),
+        (["partitions", "--plot", "p.png", "--honest", "2000"], "honest: 2000 workers cannot sha"),
         (["partitions", "--plot", "p"], "plot: 'p' is no file name"),
         (["partitions", "--plot", "p.png", "--partition", "labels(k=99)"], "Labels.k: 99"),
     ],

@@ -140,6 +140,7 @@ def test_the_accountants_table_of_the_privacy_page_is_what_its_command_prints():
         "privrobust.schedules",
         "privrobust.selection",
         "privrobust.spec",
+        "privrobust.tuning",
     ],
 )
 def test_docstring_examples(name):

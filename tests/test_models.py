@@ -238,6 +238,18 @@ def running_norm(shape, classes):
     return nn.Sequential(nn.Unflatten(1, (1, -1)), norm, nn.Flatten(), nn.Linear(*shape, classes))
 
 
+def bare_batch_norm(shape, classes):
+    """Neither parameters nor buffers, and it mixes examples all the same."""
+    norm = nn.BatchNorm1d(*shape, affine=False, track_running_stats=False)
+    return nn.Sequential(norm, nn.Linear(*shape, classes))
+
+
+def bare_instance_norm(shape, classes):
+    return nn.Sequential(
+        nn.Unflatten(1, (1, -1)), nn.InstanceNorm1d(1), nn.Flatten(), nn.Linear(*shape, classes)
+    )
+
+
 class OwnBatchNorm(nn.BatchNorm1d):
     """A subclass is no way around."""
 
@@ -250,6 +262,10 @@ def own_batch_norm(shape, classes):
     ("factory", "message"),
     [
         ("running_norm", r"layer '1' .* is InstanceNorm1d: .* track_running_stats=False"),
+        (
+            "bare_batch_norm",
+            r"layer '0' .* is BatchNorm1d: BatchNorm cannot .*use torch.nn.GroupNorm instead",
+        ),
         ("own_batch_norm", r"layer '0' .* is OwnBatchNorm: BatchNorm cannot .*GroupNorm"),
     ],
 )
@@ -257,6 +273,10 @@ def test_opacus_decides_what_may_be_trained_privately(factory, message):
     with pytest.raises(SpecError, match=message) as raised:
         build_model(f"{__name__}:{factory}", SMALL, seed=0)
     assert "\n" not in str(raised.value)
+
+
+def test_instance_norm_without_running_statistics_is_trained():
+    build_model(f"{__name__}:bare_instance_norm", SMALL, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from privrobust.accountants import epsilon
 from privrobust.data import get_dataset
 from privrobust.dealing import shares
 from privrobust.errors import PrivRobustError, SpecError
-from privrobust.grid import expand
+from privrobust.grid import Sweep
 from privrobust.privacy import calibrated, releases, spent, spent_by_worker, steps_within_budget
 
 SHORT = {"clip_norm": 0.5, "noise_scale": 0.2, "steps": 30, "honest": 5, "evaluate_every": 10}
@@ -126,7 +126,7 @@ def test_an_ample_budget_ends_nothing():
 
 
 def test_runs_that_end_at_different_steps_train_apart(tmp_path):
-    runs = expand({**SHORT, "grid": {"max_epsilon": [0.05, 0.1, 1e6]}})
+    runs = Sweep.from_settings({**SHORT, "grid": {"max_epsilon": [0.05, 0.1, 1e6]}}).runs()
     assert len({training.lane_shape(run) for run in runs}) == 3
 
 

@@ -50,13 +50,64 @@ def test_workers_and_streams_draw_independently():
         assert abs(float((flat[first] * flat[second]).mean())) < 6 / np.sqrt(400 * 50)
 
 
-def test_a_stream_draws_the_same_alone_or_beside_others(monkeypatch):
-    together = batches([30, 20], 5, 50, seeds=(3, 4, 5))
-    monkeypatch.setattr(sampling, "_DRAWS", 200)  # chunks of few steps
-    alone = batches([30, 20], 5, 50, seeds=(4,))
+def assert_same(together, alone):
     for (slots, present), (slots_alone, present_alone) in zip(together, alone, strict=True):
         assert torch.equal(present[1].sum(-1), present_alone[0].sum(-1))
         assert torch.equal(slots[1][present[1]], slots_alone[0][present_alone[0]])
+
+
+def test_a_stream_draws_the_same_alone_or_beside_others(monkeypatch):
+    together = batches([30, 20], 5, 50, seeds=(3, 4, 5))
+    monkeypatch.setattr(sampling, "_DRAWS", 200)  # chunks of few steps
+    assert_same(together, batches([30, 20], 5, 50, seeds=(4,)))
+
+
+@pytest.mark.parametrize("draws", [100, 300, 1000, 1 << 20])
+def test_what_a_stream_asks_its_generator_for_is_the_same_alone_or_beside_others(
+    draws, monkeypatch
+):
+    """A GPU's numbers depend on how many are asked for at a time, so calls are to be the same."""
+    asked = {}
+    rand = torch.rand
+
+    def recording(shape, generator, **settings):
+        asked.setdefault(generator.initial_seed(), []).append(shape)
+        return rand(shape, generator=generator, **settings)
+
+    monkeypatch.setattr(torch, "rand", recording)
+    monkeypatch.setattr(sampling, "_DRAWS", draws)
+    streams = [stream(seed, "batches") for seed in (3, 4, 5)]
+    sizes = [[30, 20], [10, 40], [25, 25]]
+    together = list(poisson_batches(sizes, 5, 50, streams))
+    seen = asked.copy()
+    asked.clear()
+    alone = list(poisson_batches(sizes[1:2], 5, 50, [stream(4, "batches")]))
+    assert asked == {streams[1].initial_seed(): seen[streams[1].initial_seed()]}
+    assert_same(together, alone)
+    assert len(together) == 50
+    assert all(np.prod(shape) <= max(draws, 80) for calls in seen.values() for shape in calls)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("size", [30, 30_000])
+def test_a_stream_draws_the_same_on_a_gpu(size):
+    def drawn(*seeds):
+        streams = [stream(seed, "batches", "cuda") for seed in seeds]
+        return list(poisson_batches([[size, 20]] * len(seeds), 5, 50, streams))
+
+    assert_same(drawn(3, 4, 5), drawn(4))
+
+
+def test_the_numbers_are_those_of_a_plain_loop_over_steps():
+    """Results that are kept were drawn so."""
+    rate = torch.tensor([[0.25] * 20, [0.5] * 10 + [0.0] * 10], dtype=torch.float64)
+    generator = stream(7, "batches")
+    for slots, present in batches([20, 10], 5, 60, seeds=(7,)):
+        joins = torch.rand(2, 20, dtype=torch.float64, generator=generator) < rate
+        for worker in (0, 1):
+            assert slots[0, worker][present[0, worker]].tolist() == (
+                joins[worker].nonzero().flatten().tolist()
+            )
 
 
 def test_empty_batches_are_all_padding():

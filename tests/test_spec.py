@@ -1,12 +1,10 @@
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import torch
 
 from privrobust import RunSpec
 from privrobust.errors import SpecError
-from privrobust.grid import expand, load_runs
 
 
 @pytest.mark.parametrize(
@@ -65,9 +63,18 @@ def test_bad_settings_get_one_line(settings, message):
     assert "\n" not in str(raised.value)
 
 
-def test_one_run_has_one_folder():
-    with pytest.raises(SpecError, match="data_dir: 'a' and 'b' for one run; accepted: one folder"):
-        expand({"grid": {"data_dir": ["a", "b"]}})
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"attack": "gaussian", "honest": 41},
+        {"attack": "zero", "aggregator": "bucketing + median", "honest": 42},
+        {"attack": "line_search(against='bucketing + mean')", "honest": 43},
+    ],
+)
+def test_a_spec_leaves_torchs_own_generator_alone(settings):
+    state = torch.get_rng_state()
+    RunSpec(**settings, byzantine=3)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_workers_counts_everyone():
@@ -97,72 +104,3 @@ def test_what_is_restored_is_checked_as_it_was():
         RunSpec.restored({**dump, "noise_scale": -1})
     with pytest.raises(SpecError, match="unknown name 'stepz'"):
         RunSpec.restored({**dump, "stepz": 1})
-
-
-def test_a_grid_is_every_combination_without_repeats():
-    runs = expand(
-        {
-            "steps": 5,
-            "cases": [{"aggregator": "mean"}, {"aggregator": "median", "learning_rate": 0.1}],
-            "grid": {"byzantine": [0, 2], "attack": ["alie", "sign_flip"], "seed": [0, 1]},
-        }
-    )
-    assert len(runs) == 2 * (1 + 2) * 2  # without a Byzantine worker the attack is irrelevant
-    assert {(run.aggregator, run.learning_rate) for run in runs} == {("mean", 0.5), ("median", 0.1)}
-    assert {run.steps for run in runs} == {5}
-
-
-def test_a_sweep_without_a_grid_is_one_run():
-    assert expand({"seed": 3}) == [RunSpec(seed=3)]
-
-
-@given(st.lists(st.sampled_from([0.0, 0.1, 0.2]), min_size=1), st.integers(1, 4))
-def test_the_number_of_runs(scales, seeds):
-    grid = {"noise_scale": scales, "seed": list(range(seeds))}
-    assert len(expand({"grid": grid})) == len(set(scales)) * seeds
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"grid": {}}, "grid: {} is not accepted"),
-        ({"grid": None}, "grid: None is not accepted"),
-        ({"grid": {"noise_scale": []}}, r"grid.noise_scale: \[\] is not accepted"),
-        ({"grid": {"noise_scale": 0.1}}, "grid.noise_scale: 0.1 is not accepted"),
-        ({"cases": ["mean"]}, "cases: 'mean' is not accepted"),
-        ({"cases": []}, r"cases: \[\] is not accepted"),
-        ({"seed": 0, "grid": {"seed": [1]}}, "seed: set in fixed and in grid"),
-        ({"cases": [{"seed": 0}], "grid": {"seed": [1]}}, "seed: set in cases and in grid"),
-        ({"sed": 0, "cases": [{}]}, "unknown name 'sed'"),
-    ],
-)
-def test_bad_sweeps_get_one_line(settings, message):
-    with pytest.raises(SpecError, match=message) as raised:
-        expand(settings)
-    assert "\n" not in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("grid: [1", "is not valid YAML"),
-        ("", "sweep: None is not accepted"),
-        ("- 1", r"sweep: \[1\] is not accepted"),
-        ("7: 1", "7 is not the name of a field"),
-        ("seed: 2020-13-45", "is not valid YAML"),
-        ("seed: 1\nseed: 2", "'seed' is given twice"),
-        ("grid: {7: [1]}", "7 is not the name of a field"),
-        ("cases: [{7: 1}]", "7 is not the name of a field"),
-    ],
-)
-def test_bad_files_get_one_line(tmp_path, text, message):
-    path = tmp_path / "sweep.yaml"
-    path.write_text(text)
-    with pytest.raises(SpecError, match=message) as raised:
-        load_runs(path)
-    assert "\n" not in str(raised.value)
-
-
-def test_a_missing_file(tmp_path):
-    with pytest.raises(SpecError, match="cannot be read"):
-        load_runs(tmp_path / "none.yaml")

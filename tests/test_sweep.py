@@ -8,6 +8,7 @@ from rich.console import Console
 from privrobust import RunSpec, sweep, train
 from privrobust.errors import PrivRobustError, SpecError
 from privrobust.grid import expand
+from privrobust.schedules import Schedule
 from privrobust.store import Store
 from privrobust.sweep import check, run_sweep
 
@@ -150,6 +151,20 @@ def test_a_failed_run_is_kept_as_failed(tmp_path, console):
 def test_every_run_is_checked_before_the_first(settings):
     with pytest.raises(SpecError):
         check([*RUNS, RunSpec(**settings)])
+
+
+class Halfway(Schedule):
+    """Fails in the middle of a run, where a spec alone does not look."""
+
+    def factor(self, done):
+        return -1.0 if done == 0.5 else 1.0
+
+
+def test_a_schedule_is_tried_at_every_step_before_the_first():
+    run = RunSpec(schedule=f"{__name__}:Halfway", steps=12, warmup_steps=2)
+    with pytest.raises(SpecError, match=r"Halfway\(\) gives -1 at step 8 of 12; accepted: a fin"):
+        check([*RUNS, run])
+    check([run.model_copy(update={"steps": 11})])  # no step is halfway
 
 
 def test_a_file_that_is_no_store_is_refused(tmp_path):

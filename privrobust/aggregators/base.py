@@ -63,7 +63,7 @@ class _Rule(Configured, ABC):
 
     def of_zeros(self, n: int) -> Tensor:
         """What it makes of n messages of zeros, `(n, 1)`: raises what it would raise in a run."""
-        return self(torch.zeros(n, 1))
+        return self(torch.zeros(n, 1), torch.Generator())
 
     @classmethod
     def knows_f(cls) -> bool:
