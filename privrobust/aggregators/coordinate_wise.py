@@ -111,7 +111,6 @@ class MajorityVote(Aggregator):
 
 
 def _vote(messages: Tensor) -> Tensor:
-    votes = messages.sign().sum(dim=-2)
-    if bool(votes.isnan().any()):
-        votes = messages.nan_to_num(nan=1.0).sign().sum(dim=-2)
-    return votes.sign_()
+    if bool(messages.sum().isnan()):  # or infinities of both signs; torch's sign of NaN is 0
+        messages = messages.nan_to_num(nan=1.0)
+    return messages.sign().sum(dim=-2).sign_()
