@@ -26,6 +26,7 @@ from privrobust.aggregators import (
     Median,
     MoNNA,
     MultiKrum,
+    PreAggregator,
     StaticClipping,
     TrimmedMean,
     available_aggregators,
@@ -402,7 +403,12 @@ def test_bad_rules(text, message):
         (Krum(2), torch.zeros(6, 3), "Krum: 6 workers, 2 of them Byzantine; .* at least 7 workers"),
         (Chain((Bucketing(2),), Krum(2)), torch.zeros(9, 3), "Krum: 5 workers, 2 of them"),
         (MoNNA(f=0, trusted=5), torch.zeros(5, 3), "MoNNA: 5 workers, .* at least 6 workers"),
-        (MDA(20), torch.zeros(50, 3), "MDA: 50 workers have .* subsets of 30; .* at most 100,000"),
+        (
+            MDA(20),
+            torch.zeros(50, 3),
+            "MDA: 50 workers have more subsets of 30 .*: at most 100,000",
+        ),
+        (SMEA(4000), torch.zeros(20_000, 1), "SMEA: 20000 workers have more subsets of 16000 than"),
         (MultiKrum(best_of=5), torch.zeros(4, 3), "best_of: 5 of 4 workers; accepted: 1 to 4"),
         (Krum(neighbours=4), torch.zeros(4, 3), "neighbours: 4 of 4 workers; accepted: 1 to 3"),
         (Median(), torch.zeros(3), r"Median: messages \(3,\) is not accepted: a tensor \(..., n,"),
@@ -428,9 +434,39 @@ class Column(Aggregator):
         return messages[..., :1, :]
 
 
-def test_a_rule_of_another_shape_is_named():
-    with pytest.raises(SpecError, match=r"Column: it returns torch.float32 \(1, 2\); .* \(2,\)"):
-        Column()(torch.zeros(3, 2))
+class Elsewhere(Aggregator):
+    """Returns what is on another device."""
+
+    def aggregate(self, messages):
+        return messages[..., 0, :].to("meta")
+
+
+class Moves(PreAggregator):
+    """So does this one."""
+
+    def transform(self, messages, generator):
+        return messages.to("meta")
+
+
+class Flattens(PreAggregator):
+    """Leaves no axis of workers."""
+
+    def transform(self, messages, generator):
+        return messages.flatten()
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (Column(), r"Column: it returns torch.float32 \(1, 2\); accepted: torch.float32 \(2,\)"),
+        (Flattens(), r"Flattens: it returns torch.float32 \(6,\); accepted: .* \('m', 2\)"),
+        (Elsewhere(), "Elsewhere: it returns what is on meta; accepted: cpu"),
+        (Moves(), "Moves: it returns what is on meta; accepted: cpu"),
+    ],
+)
+def test_a_rule_that_returns_something_else_is_named(rule, message):
+    with pytest.raises(SpecError, match=message):
+        rule(torch.zeros(3, 2))
 
 
 @pytest.mark.parametrize(
@@ -439,12 +475,31 @@ def test_a_rule_of_another_shape_is_named():
         ("median", 8, 4, "Median: 8 messages, 4 of them Byzantine; accepted: fewer than half"),
         ("bucketing(s=3) + median", 10, 3, "Median: 4 messages, 3 of them Byzantine"),
         ("monna(trusted=7)", 10, 3, "MoNNA.trusted: 7 is a Byzantine worker; accepted: 0 to 6"),
+        ("nnm + bucketing + monna", 10, 2, "MoNNA: behind Bucketing, which shuffles workers; acc"),
+        ("krum(f=0)", 18, 9, "Krum: 18 messages, 9 of them Byzantine; accepted: fewer than half"),
+        ("bucketing + trimmed_mean(f=1)", 8, 2, "TrimmedMean: 4 messages, 2 of them Byzantine"),
+        ("centred_clipping", 8, 4, "CentredClipping: 8 messages, 4 of them Byzantine"),
     ],
 )
 def test_rules_refuse_runs_in_which_they_promise_nothing(rule, n, f, message):
     with pytest.raises(SpecError, match=message):
         get_aggregator(rule, byzantine=f).fits(n, f)
-    get_aggregator("mean", byzantine=f).fits(n, f)
+    for promises_nothing in ("mean", "centred_clipping(start='mean')"):
+        get_aggregator(promises_nothing, byzantine=f).fits(n, f)
+
+
+def test_one_worker_moves_the_mean_as_a_start_anywhere():
+    messages = torch.cat([draw(8, 5), torch.full((1, 5), 1e9)])
+    moved = CentredClipping(start="mean")(messages)
+    assert moved.norm() > 1e8
+    assert not CentredClipping(start="mean").robust
+    assert not CentredClipping(start="zero").robust
+    assert CentredClipping()(messages).norm() < 50
+
+
+@pytest.mark.parametrize("rule", ["nnm + monna", "arc + monna", "static_clipping + monna"])
+def test_the_trusted_worker_keeps_its_place_behind(rule):
+    get_aggregator(rule, byzantine=2).fits(9, 2)
 
 
 def test_workers_send_what_the_rule_behind_a_pre_aggregator_asks_for():

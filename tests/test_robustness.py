@@ -360,7 +360,8 @@ def test_rules_on_pairs_of_workers_are_not_tried_in_vain(monkeypatch):
 
     monkeypatch.setattr(Geometry, "of", products)
     for rule in ("krum", "nnm + geometric_median", "caf", "centred_clipping"):
-        RunSpec(honest=4000, byzantine=1001, attack="min_max", aggregator=rule)
+        for attack in ("min_max", "line_search", "line_search(against='nnm + krum')"):
+            RunSpec(honest=4000, byzantine=1001, attack=attack, aggregator=rule)
     with pytest.raises(SpecError, match=r"Krum: 5001 workers, 2500 .*; accepted: at least 5003"):
         RunSpec(honest=2501, byzantine=2500, attack="min_max", aggregator="krum")
 

@@ -45,6 +45,7 @@ class Bucketing(PreAggregator):
     """
 
     paper: ClassVar[str] = "Karimireddy, He, Jaggi 2022, Algorithm 1"
+    keeps_places: ClassVar[bool] = False
 
     s: int = parameter(2, least=1)
 

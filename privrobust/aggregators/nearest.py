@@ -110,7 +110,7 @@ class OfSubsets(Minority, Pairwise):
         size = n - self.f
         if comb(n, size) > MOST_SUBSETS:
             raise SpecError(
-                f"{type(self).__name__}: {n} workers have {comb(n, size):,} subsets of {size}; "
+                f"{type(self).__name__}: {n} workers have more subsets of {size} than it tries; "
                 f"accepted: at most {MOST_SUBSETS:,} (fewer workers, or another f)"
             )
 
@@ -159,6 +159,7 @@ class MoNNA(Minority, Aggregator):
     """
 
     paper: ClassVar[str] = "Farhadkhani et al. 2023, Robust collaborative learning"
+    by_place: ClassVar[bool] = True
 
     trusted: int = parameter(0, least=0)
 
