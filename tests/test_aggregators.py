@@ -329,6 +329,32 @@ def test_what_messages_share_does_not_hide_where_they_differ(rule):
     torch.testing.assert_close(rule(together).double(), expected, rtol=1e-5, atol=1e-5)
 
 
+def scattered(honest, f):
+    """As long as honest messages, each in a direction of its own: most pairs are far apart."""
+    return honest.norm(dim=1).mean() * torch.nn.functional.normalize(draw(f, 1000, seed=6), dim=1)
+
+
+def mirrored(honest, f):
+    """Opposite to the honest, and of median norm."""
+    norms = honest.norm(dim=1).sort().values
+    middle = norms[len(norms) // 2 - 1 :][:2].mean()
+    return (-middle * honest[:1] / honest[0].norm()).expand(f, -1)
+
+
+@pytest.mark.parametrize("attack", [scattered, mirrored])
+@pytest.mark.parametrize(("h", "f", "ratio"), [(10, 5, 300.0), (10, 5, 1e3), (8, 1, 1e4)])
+@pytest.mark.parametrize("rule", ["krum", "multi_krum", "geometric_median", "nnm + mean", "mda"])
+def test_a_minority_does_not_hide_where_honest_messages_differ(rule, h, f, ratio, attack):
+    """In float32, whatever they send, against the same in float64."""
+    honest = ratio * draw(1, 1000, seed=4) + draw(h, 1000, seed=3)
+    together = torch.cat([honest, attack(honest, f)])
+    rule = get_aggregator(rule, byzantine=f)
+    # a float32 of 3 * ratio is within 2e-7 * ratio
+    torch.testing.assert_close(
+        rule(together).double(), rule(together.double()), rtol=0, atol=2e-6 * ratio
+    )
+
+
 @pytest.mark.parametrize("rule", [Krum(3), GeometricMedian(), NNM(3), MDA(3)], ids=repr)
 def test_no_tensor_is_workers_times_messages(rule):
     """Pairwise distances of 15 x 100,000 without a tensor of 15 x 15 x 100,000."""
