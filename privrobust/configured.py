@@ -14,6 +14,7 @@ import ast
 import inspect
 import math
 import re
+import sys
 from collections.abc import Mapping, Set
 from dataclasses import MISSING, Field, dataclass, field, fields
 from types import UnionType
@@ -21,7 +22,7 @@ from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin,
 
 import numpy as np
 
-from privrobust.errors import SpecError
+from privrobust.errors import PrivRobustError, SpecError, in_a_line
 from privrobust.plugins import find
 
 
@@ -57,7 +58,7 @@ class Configured:
             value = _converted(getattr(self, each.name), hints[each.name])
             if not _accepts(each, hints[each.name], value):
                 raise SpecError(
-                    f"{type(self).__name__}.{each.name}: {value!r} is not "
+                    f"{type(self).__name__}.{each.name}: {_shown(value)} is not "
                     f"{_accepted(each, hints[each.name])}"
                 )
             object.__setattr__(self, each.name, value)
@@ -72,7 +73,7 @@ def _converted(value: Any, hint: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if type(value) is int and float in _kinds(hint) and int not in _kinds(hint):
-        return float(value)
+        return float(value) if abs(value) <= sys.float_info.max else value
     if type(value) is float and int in _kinds(hint) and float not in _kinds(hint):
         return int(value) if value.is_integer() else value
     return value
@@ -95,12 +96,25 @@ def _accepts(each: "Field[Any]", hint: Any, value: Any) -> bool:
 def _within(each: "Field[Any]", value: float) -> bool:
     bounds = each.metadata
     return (
-        math.isfinite(value)
+        abs(value) <= sys.float_info.max  # no infinity, no NaN, and no whole number beyond them
         and value > bounds.get("above", -math.inf)
         and value >= bounds.get("least", -math.inf)
         and value < bounds.get("below", math.inf)
         and value <= bounds.get("most", math.inf)
     )
+
+
+def _is_long(value: Any) -> bool:
+    """Python does not write out whole numbers of 4,300 digits, and nobody reads a hundred."""
+    return type(value) is int and value.bit_length() > 64
+
+
+def _shown(value: Any) -> str:
+    return f"a number of {value.bit_length()} bits" if _is_long(value) else repr(value)
+
+
+def _literal(value: Any) -> str:
+    return hex(value) if _is_long(value) else repr(value)
 
 
 def _accepted(each: "Field[Any]", hint: Any) -> str:
@@ -138,15 +152,20 @@ def build(kind: str, known: Mapping[str, type[T]], name: str, parameters: Mappin
 
     """
     made_by = find(kind, name, known)
-    accepted = list(inspect.signature(made_by).parameters)
+    try:
+        accepted = list(inspect.signature(made_by).parameters)
+    except ValueError as error:  # of some that are written in C
+        raise SpecError(f"{kind}: {name} cannot be made ({error})") from error
     for given in parameters:
         if given not in accepted:
             takes = f"it takes: {', '.join(accepted)}" if accepted else "it takes none"
             raise SpecError(f"{kind}: {name} has no parameter {given!r} ({takes})")
     try:
         made: T = made_by(**parameters)
-    except TypeError as error:  # a parameter without a default, an abstract class, a function
-        raise SpecError(f"{kind}: {name} cannot be made ({error})") from error
+    except PrivRobustError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a user's class raises, or was not given
+        raise SpecError(f"{kind}: {name} cannot be made ({in_a_line(error)})") from error
     if isinstance(made, Configured):
         _refuse_indistinct(kind, name, made, parameters)
     return made
@@ -172,6 +191,7 @@ def _refuse_indistinct(
         ) from None
 
 
+_LONG = 200
 _CALL = re.compile(r"\s*([\w.]+(?::\w+)?)\s*(?:\((.*)\))?\s*", re.DOTALL)
 
 
@@ -183,7 +203,8 @@ def parse(kind: str, text: str) -> tuple[str, dict[str, Any]]:
 
     """
     call = _CALL.fullmatch(text)
-    problem = SpecError(f"{kind}: {text!r} is not accepted: a name, or name(parameter=value, ...)")
+    shown = repr(text if len(text) <= _LONG else text[:_LONG] + "...")
+    problem = SpecError(f"{kind}: {shown} is not accepted: a name, or name(parameter=value, ...)")
     if call is None:
         raise problem
     try:
@@ -194,8 +215,8 @@ def parse(kind: str, text: str) -> tuple[str, dict[str, Any]]:
         if expression.args or len(given) < len(expression.keywords):
             raise problem
         return call[1], given
-    except (SyntaxError, ValueError):
-        raise problem from None
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        raise problem from None  # the last two are Python's for nesting that is too deep
 
 
 def settings(made: Configured, kept: Set[str] = frozenset()) -> dict[str, Any]:
@@ -213,7 +234,7 @@ def parts(text: str) -> list[str]:
 
 def written(name: str, parameters: Mapping[str, Any]) -> str:
     """What `parse` reads."""
-    inside = ", ".join(f"{key}={value!r}" for key, value in parameters.items())
+    inside = ", ".join(f"{key}={_literal(value)}" for key, value in parameters.items())
     return f"{name}({inside})" if inside else name
 
 

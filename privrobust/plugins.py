@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, TypeVar
 
-from privrobust.errors import SpecError, unknown_name
+from privrobust.errors import SpecError, in_a_line, unknown_name
 
 T = TypeVar("T")
 
@@ -23,8 +23,8 @@ def find(kind: str, name: str, known: Mapping[str, T]) -> T | Callable[..., Any]
         raise unknown_name(kind, name, known)
     try:
         found = getattr(import_module(module), attribute)
-    except Exception as error:  # whatever a user's module raises
-        raise SpecError(f"{kind}: cannot import {name!r} ({error})") from error
+    except (Exception, SystemExit) as error:  # whatever a user's module raises
+        raise SpecError(f"{kind}: cannot import {name!r} ({in_a_line(error)})") from error
     if not callable(found):
         raise SpecError(f"{kind}: {name!r} is a {type(found).__name__}, not callable")
     result: Callable[..., Any] = found

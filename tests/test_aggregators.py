@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -36,6 +37,7 @@ from privrobust.aggregators import (
     register_aggregator,
     registry,
 )
+from privrobust.configured import parse, written
 from privrobust.errors import SpecError
 
 MESSAGES = hnp.arrays(
@@ -205,6 +207,20 @@ def test_bucketing_averages_each_message_once(n, s, buckets):
     torch.testing.assert_close(counts @ mixed, messages.sum(0))
     other = Bucketing(s)(messages, torch.Generator().manual_seed(1))
     assert s >= n or not torch.equal(mixed, other)
+
+
+def test_means_of_large_values_do_not_overflow():
+    """Whose sum does: the mean of those near the median is 2.1e38, and of three alike 3e38."""
+    values = torch.tensor([[2e38], [2.1e38], [2.2e38], [3.3e38]])
+    torch.testing.assert_close(MeaMed(1)(values), torch.tensor([2.1e38]))
+    torch.testing.assert_close(Bucketing(3)(torch.full((3, 1), 3e38)), torch.tensor([[3e38]]))
+
+
+@pytest.mark.parametrize("shape", [(9, 0), (0, 9, 4), (3, 0, 9, 0)])
+@pytest.mark.parametrize("rule", [*ROBUST, "mean", "majority_vote", "bucketing + median"])
+def test_no_coordinates_and_no_lanes_make_as_many(rule, shape):
+    made = get_aggregator(rule, byzantine=2)(torch.zeros(shape))
+    assert made.shape == (*shape[:-2], shape[-1])
 
 
 @pytest.mark.parametrize("rule", [*ROBUST, "mean", "majority_vote", "bucketing + median"])
@@ -395,6 +411,34 @@ class NotARule:
     pass
 
 
+@dataclass(frozen=True)
+class Misses(Aggregator):
+    """Fails as it is made."""
+
+    def __post_init__(self):
+        {}["a key"]
+
+    def aggregate(self, messages):
+        raise NotImplementedError
+
+
+class Quits(Misses):
+    """Ends the program."""
+
+    def __post_init__(self):
+        raise SystemExit("enough\nof this")
+
+
+@dataclass(frozen=True)
+class Unresolved(Aggregator):
+    """Has a parameter of a type that is nowhere."""
+
+    size: "Nothing" = 1  # noqa: F821
+
+    def aggregate(self, messages):
+        raise NotImplementedError
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -415,11 +459,35 @@ class NotARule:
         ("centred_clipping(radius=inf)", "not accepted"),
         ("geometric_median(smoothing=0)", "smoothing: 0.0 is not a finite number above 0"),
         (f"{__name__}:NotARule", "made a NotARule; accepted: a class that derives from"),
+        (f"{__name__}:Misses", r"Misses cannot be made \(KeyError: 'a key'\)$"),
+        (f"{__name__}:Quits", r"Quits cannot be made \(SystemExit: enough\)$"),
+        (f"{__name__}:Unresolved", "Unresolved cannot be made .NameError: name 'Nothing' is not"),
+        ("builtins:dict", "builtins:dict cannot be made .no signature found for builtin"),
+        ("sys:exit", "sys:exit cannot be made .SystemExit"),
+        (f"krum(f=1{'0' * 400})", "Krum.f: a number of 1329 bits is not a whole number at least 0"),
+        (f"krum(f=0x1{'0' * 5000})", "Krum.f: a number of 20001 bits is not a whole number at le"),
+        (f"static_clipping(norm=1{'0' * 400})", "norm: a number of 1329 bits is not a finite numb"),
+        ("krum(f={[]: 1})", "is not accepted: a name"),
+        (f"krum(f={'-' * 3000}1)", r"'krum\(f=-{193}\.\.\.' is not accepted: a name"),
+        (f"krum(f={'1+' * 6000}1)", "is not accepted: a name"),
     ],
 )
 def test_bad_rules(text, message):
-    with pytest.raises(SpecError, match=message):
+    with pytest.raises(SpecError, match=message) as raised:
         get_aggregator(text)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_module_that_exits_is_named(tmp_path, monkeypatch):
+    (tmp_path / "exits_at_once.py").write_text("import sys\nsys.exit('no\\nmore')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SpecError, match=r"'exits_at_once:Rule' \(SystemExit: no\)$"):
+        get_aggregator("exits_at_once:Rule")
+
+
+@pytest.mark.parametrize("f", [3, 10**30, -(16**5000)], ids=["short", "long", "too long"])
+def test_whole_numbers_are_written_as_they_are_read(f):
+    assert parse("aggregator", written("krum", {"f": f})) == ("krum", {"f": f})
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ class MDA(OfSubsets, Aggregator):
         distances = geometry.squared_distances()
         n = distances.shape[-1]
         chosen = subsets(n, n - self.f).to(messages.device)
-        at_a_time = max(1, _HELD // (distances[..., 0, 0].numel() * (n - self.f) ** 2))
+        at_a_time = max(1, _HELD // max(1, distances[..., 0, 0].numel() * (n - self.f) ** 2))
         diameters, sums = [], []
         for some in chosen.split(at_a_time):
             within = distances[..., some.unsqueeze(-1), some.unsqueeze(-2)]
