@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from privrobust.aggregators import (
+    Aggregator,
     Krum,
     MajorityVote,
     Mean,
@@ -94,6 +95,15 @@ def test_lanes_are_loops(name, lead):
             torch.testing.assert_close(sent[lane], expected, equal_nan=True)
 
 
+@pytest.mark.parametrize("lead", [(), (0,)])
+@pytest.mark.parametrize("name", NAMES)
+def test_no_coordinates_and_no_lanes_make_as_many(name, lead):
+    attack = get_attack(name)
+    workers, d = F if attack.sees == "own" else 8, 0 if not lead else 5
+    sent = attack.in_run(setting(len(lead)))(messages(*lead, workers, d), F, None)
+    assert sent.shape == (*lead, F, d)
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if get_attack(name).sees == "nothing"])
 def test_attacks_that_see_nothing_do_not_look(name):
     attack = get_attack(name)
@@ -150,13 +160,16 @@ def test_published_z(n, f, hidden):
 
 
 def test_alie_without_a_z_says_so():
-    with pytest.raises(SpecError, match="z is not defined for 9 Byzantine of 11 workers"):
-        ALIE()(messages(2, 3), byzantine=9)
+    for h, f in ((2, 9), (1, 1), (2, 3)):
+        with pytest.raises(SpecError, match=f"z is not defined for {f} Byzantine of {h + f} work"):
+            ALIE()(messages(h, 3), byzantine=f)
+    for h, f in ((2, 1), (2, 2), (6, 6)):
+        assert ALIE()(messages(h, 3), byzantine=f).isfinite().all()
 
 
 @pytest.mark.parametrize("gradient_std", [0.0, 2.0])
-def test_noise_aware_alie_lies_as_far_out_as_honest_messages(gradient_std):
-    """`s sqrt(d)` with s^2 = noise^2 + spread^2, against the sign of the mean."""
+def test_noise_aware_alie_lies_among_the_honest_messages(gradient_std):
+    """`s sqrt(d)` from the mean with s^2 = noise^2 + spread^2, against its sign."""
     drawn = 1.0 + 1.5 * messages(12, 50_000) + gradient_std * messages(12, 50_000, seed=8)
     sent = NoiseAwareALIE(noise_std=1.5)(drawn, 2)[0]
     away = sent - drawn.mean(0)
@@ -164,8 +177,10 @@ def test_noise_aware_alie_lies_as_far_out_as_honest_messages(gradient_std):
     s = (1.5**2 + gradient_std**2) ** 0.5
     # s^2 is estimated from 550,000 degrees of freedom: 0.1 % is a standard error of s
     assert float(away.norm()) == pytest.approx(s * 50_000**0.5, rel=6e-3)
-    honest_distance = (drawn - drawn.mean(0)).norm(dim=1).mean() * (12 / 11) ** 0.5
-    assert float(away.norm()) == pytest.approx(float(honest_distance), rel=6e-3)
+    between = torch.pdist(drawn).square().mean() / (2 * s**2 * 50_000)
+    to_sent = (drawn - sent).square().sum(1).mean() / ((2 - 1 / 12) * s**2 * 50_000)
+    assert float(between) == pytest.approx(1, rel=1e-2)
+    assert float(to_sent) == pytest.approx(1, rel=1e-2)
 
 
 def test_known_noise_is_the_least_that_noise_aware_alie_hides_in():
@@ -294,6 +309,31 @@ def test_a_line_search_takes_the_rule_of_its_run():
         LineSearch()(honest, 3)
 
 
+class Sum(Aggregator):
+    """Of votes: it trusts that workers send signs."""
+
+    message = "sign"
+
+    def aggregate(self, messages):
+        return messages.sum(-2)
+
+
+@pytest.mark.parametrize("family", ["alie", "inner_product"])
+def test_a_line_search_tries_what_a_server_sees(family):
+    """A sum of signs is moved furthest by votes against it, however small what they are made of."""
+    honest = messages(11, 400).sign()
+    found = LineSearch(family, against=Sum())(honest, 3)
+    mean = honest.mean(0)
+    sent = [mean - t * honest.std(0, correction=0) for t in torch.linspace(0, 64, 200)]
+    sent = [-mean] if family == "inner_product" else sent
+
+    def distance(message):
+        return (honest.sum(0) + 3 * message.sign() - mean).norm()
+
+    assert set(found.unique().tolist()) <= {-1.0, 0.0, 1.0}
+    assert distance(found[0]) >= 0.999 * max(map(distance, sent))
+
+
 @pytest.mark.parametrize(("evaluations", "strength"), [(1, 0), (2, 1), (3, 2), (5, 512 * 4)])
 def test_a_line_search_moves_a_mean_as_far_as_it_can_double(evaluations, strength):
     """The distance grows for ever: 0 first, then the grid's end, then doubled."""
@@ -365,6 +405,13 @@ class Alone(Attack):
         return honest.mean(-2)
 
 
+class Elsewhere(Attack):
+    """Sends from another device."""
+
+    def craft(self, honest, byzantine, generator):
+        return honest[..., :byzantine, :].to("meta")
+
+
 @pytest.mark.parametrize(
     ("attack", "seen", "f", "message"),
     [
@@ -377,6 +424,8 @@ class Alone(Attack):
         ),
         (SignFlip(), torch.zeros(3, 2), 0, "SignFlip: byzantine 0 is not accepted: at least 1"),
         (SignFlip(), torch.zeros(3, 2), 1.5, "SignFlip: byzantine 1.5 is not accepted"),
+        (SignFlip(), torch.zeros(0, 2), 1, "SignFlip: no honest workers; accepted: at least 1"),
+        (Elsewhere(), torch.zeros(3, 2), 1, "Elsewhere: it sends from meta; accepted: cpu"),
         (LabelFlip(), torch.zeros(3, 2), 2, "LabelFlip: 3 messages of 2 Byzantine workers"),
         (MedianExtreme(), torch.zeros(3, 2), 3, "3 Byzantine and 3 honest workers; .* fewer"),
         (Mimic(worker=3), torch.zeros(3, 2), 1, "Mimic.worker: 3 of 3 honest .*: 0 to 2"),
@@ -388,6 +437,19 @@ class Alone(Attack):
 def test_attacks_say_what_they_need(attack, seen, f, message):
     with pytest.raises(SpecError, match=message):
         attack(seen, f)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_attacks_work_in_inference_mode(name):
+    with torch.inference_mode():
+        seen = messages(F if get_attack(name).sees == "own" else 8, 5)
+        sent = get_attack(name).in_run(setting())(seen, F, None)
+        checked = get_attack(name).carry_out(get_attack(name).in_run(setting()), seen, F, None)
+        assert sent.shape == checked.shape == (F, 5)
+
+
+def test_byzantine_workers_may_be_counted_by_numpy():
+    assert SignFlip()(messages(3, 2), np.int64(2)).shape == (2, 2)
 
 
 def test_a_users_own_attack(monkeypatch):
