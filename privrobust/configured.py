@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin,
 import numpy as np
 
 from privrobust.errors import PrivRobustError, SpecError, in_a_line
-from privrobust.plugins import find
+from privrobust.plugins import check_text, find
 
 
 def parameter(
@@ -81,16 +81,23 @@ def _converted(value: Any, hint: Any) -> Any:
 
 def _accepts(each: "Field[Any]", hint: Any, value: Any) -> bool:
     kinds = _kinds(hint)
+    if any(type(value) is type(choice) and value == choice for choice in _choices(hint)):
+        return True
     if type(value) in (int, float):
         return type(value) in kinds and _within(each, value)
     if isinstance(value, bool):
         return bool in kinds
     return any(
-        value in get_args(kind)
-        if get_origin(kind) is Literal
-        else isinstance(value, get_origin(kind) or kind)
+        isinstance(value, get_origin(kind) or kind)
         for kind in kinds
+        if get_origin(kind) is not Literal
     )
+
+
+def _choices(hint: Any) -> list[Any]:
+    return [
+        choice for kind in _kinds(hint) if get_origin(kind) is Literal for choice in get_args(kind)
+    ]
 
 
 def _within(each: "Field[Any]", value: float) -> bool:
@@ -119,10 +126,7 @@ def _literal(value: Any) -> str:
 
 def _accepted(each: "Field[Any]", hint: Any) -> str:
     """In words."""
-    choices = [
-        choice for kind in _kinds(hint) if get_origin(kind) is Literal for choice in get_args(kind)
-    ]
-    if choices:
+    if choices := _choices(hint):
         return f"one of {', '.join(map(repr, choices))}"
     kinds = _kinds(hint)
     if not {int, float} & set(kinds):
@@ -171,6 +175,22 @@ def build(kind: str, known: Mapping[str, type[T]], name: str, parameters: Mappin
     return made
 
 
+def check_registered(kind: str, name: str, cls: object, *bases: type) -> None:
+    """Refuse what a spec could not name, or could not make.
+
+    Raises:
+        SpecError: the name does not read as one, or the class derives from none of the bases.
+
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.]+", name):
+        raise SpecError(f"{kind}: {name!r} is not accepted as a name: letters, digits, _ and .")
+    if not isinstance(cls, type) or not issubclass(cls, bases):
+        accepted = " or ".join(base.__name__ for base in bases)
+        raise SpecError(
+            f"{kind}: {name} is {cls!r}; accepted: a class that derives from {accepted}"
+        )
+
+
 def _refuse_indistinct(
     kind: str, name: str, made: Configured, parameters: Mapping[str, Any]
 ) -> None:
@@ -202,7 +222,7 @@ def parse(kind: str, text: str) -> tuple[str, dict[str, Any]]:
         SpecError: it reads otherwise.
 
     """
-    call = _CALL.fullmatch(text)
+    call = _CALL.fullmatch(check_text(kind, text))
     shown = repr(text if len(text) <= _LONG else text[:_LONG] + "...")
     problem = SpecError(f"{kind}: {shown} is not accepted: a name, or name(parameter=value, ...)")
     if call is None:
@@ -227,9 +247,14 @@ def settings(made: Configured, kept: Set[str] = frozenset()) -> dict[str, Any]:
     }
 
 
-def parts(text: str) -> list[str]:
-    """What stands between the `+` of `arc + nnm + median`."""
-    return re.split(r"\+(?![^(]*\))", text)
+def parts(kind: str, text: str) -> list[str]:
+    """What stands between the `+` of `arc + nnm + median`.
+
+    Raises:
+        SpecError: it is no text.
+
+    """
+    return re.split(r"\+(?![^(]*\))", check_text(kind, text))
 
 
 def written(name: str, parameters: Mapping[str, Any]) -> str:

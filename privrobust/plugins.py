@@ -9,6 +9,18 @@ from privrobust.errors import SpecError, in_a_line, unknown_name
 T = TypeVar("T")
 
 
+def check_text(kind: str, text: object) -> str:
+    """The text itself.
+
+    Raises:
+        SpecError: it is none.
+
+    """
+    if not isinstance(text, str):
+        raise SpecError(f"{kind}: {text!r} is not accepted: text")
+    return text
+
+
 def find(kind: str, name: str, known: Mapping[str, T]) -> T | Callable[..., Any]:
     """What has that name: an entry of `known`, or a callable imported from a user's module.
 
@@ -16,7 +28,7 @@ def find(kind: str, name: str, known: Mapping[str, T]) -> T | Callable[..., Any]
         SpecError: unknown name, a module that cannot be imported, or no callable.
 
     """
-    if name in known:
+    if check_text(kind, name) in known:
         return known[name]
     module, _, attribute = name.partition(":")
     if not module or not attribute:

@@ -1,5 +1,6 @@
 import itertools
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -476,6 +477,58 @@ def test_bad_rules(text, message):
     with pytest.raises(SpecError, match=message) as raised:
         get_aggregator(text)
     assert "\n" not in str(raised.value)
+
+
+class Shouts(Aggregator):
+    """Asks for what no worker sends."""
+
+    message = "signs"
+
+    def aggregate(self, messages):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: get_aggregator(None), "aggregator: None is not accepted: text"),
+        (lambda: canonical(3), "aggregator: 3 is not accepted: text"),
+        (
+            lambda: get_aggregator(f"{__name__}:Shouts"),
+            "Shouts asks for message 'signs'; accepted:",
+        ),
+        (
+            lambda: register_aggregator("zz", Median()),
+            r"zz is Median\(\); accepted: a class that de",
+        ),
+        (lambda: register_aggregator("zz", NotARule), "derives from Aggregator or PreAggregator$"),
+        (lambda: register_aggregator("z + z", Median), r"'z \+ z' is not accepted as a name"),
+    ],
+)
+def test_what_is_no_rule_is_refused_at_once(call, message):
+    with pytest.raises(SpecError, match=message):
+        call()
+
+
+@dataclass(frozen=True)
+class Chooses(Aggregator):
+    """One of a few, numbers and words."""
+
+    of: Literal[1, 2, "all"] = 1
+
+    def aggregate(self, messages):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("choice", [1, 2, "all"])
+def test_a_choice_may_be_a_number(choice):
+    assert get_aggregator(f"{__name__}:Chooses(of={choice!r})").of == choice
+
+
+@pytest.mark.parametrize("choice", [3, 1.5, True, "one", None])
+def test_no_other_is_accepted(choice):
+    with pytest.raises(SpecError, match=rf"of: {choice!r} is not one of 1, 2, 'all'$"):
+        Chooses(choice)
 
 
 def test_a_module_that_exits_is_named(tmp_path, monkeypatch):

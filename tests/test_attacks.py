@@ -384,6 +384,23 @@ def test_bad_attacks(name, parameters, message):
         get_attack(name, **parameters)
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: get_attack(None), "attack: None is not accepted: text"),
+        (
+            lambda: register_attack("zz", 5),
+            "attack: zz is 5; accepted: a class that derives from At",
+        ),
+        (lambda: register_attack("zz", Median), "zz is <class .*; accepted: a class that derives"),
+        (lambda: register_attack("", SignFlip), "attack: '' is not accepted as a name: letters"),
+    ],
+)
+def test_what_is_no_attack_is_refused_at_once(call, message):
+    with pytest.raises(SpecError, match=message):
+        call()
+
+
 class Doubled(Attack):
     """Twice the honest mean, from the wrong side."""
 

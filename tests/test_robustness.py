@@ -23,8 +23,9 @@ SHORT = {"honest": 6, "clip_norm": 1.0, "steps": 12, "evaluate_every": 3, "noise
 
 def test_every_attack_trains_in_lanes_as_it_does_alone():
     """Beside the others, two seeds of each, in the order of nothing in particular."""
+    short = SHORT | {"honest": 7}  # five buckets, of which two may be Byzantine
     specs = [
-        RunSpec(**SHORT, byzantine=2, attack=attack, seed=seed, aggregator=aggregator)
+        RunSpec(**short, byzantine=2, attack=attack, seed=seed, aggregator=aggregator)
         for seed in (0, 1)
         for attack in available_attacks()
         for aggregator in ("median", "bucketing + trimmed_mean(f=1)")
@@ -130,6 +131,18 @@ def test_measures_are_their_definitions():
         assert float(measured.cosine[lane]) == pytest.approx(cosine, rel=1e-4)
         step = u - previous[lane].double().numpy()
         assert float(measured.variance[lane]) == pytest.approx((step**2).sum() / 2, rel=1e-4)
+
+
+def test_measures_of_an_aggregate_that_is_huge_or_nothing():
+    honest = torch.randn(1, 7, 50, generator=torch.Generator().manual_seed(0))
+    mean = honest[0].double().numpy().mean(0)
+    huge = measure(honest, torch.full((1, 50), 1e20), torch.full((1, 50), torch.nan))
+    spread = ((honest[0].double().numpy() - mean) ** 2).sum(1).mean()
+    assert float(huge.kappa) == pytest.approx(50 * 1e40 / spread, rel=1e-4)
+    cosine = mean.sum() / np.linalg.norm(mean) / 50**0.5
+    assert float(huge.cosine) == pytest.approx(cosine, rel=1e-4)
+    nothing = measure(honest, torch.zeros(1, 50), torch.zeros(1, 50))
+    assert float(nothing.cosine) == float(nothing.variance) == 0
 
 
 def test_a_run_reports_how_its_aggregate_stood_for_the_honest_messages():
