@@ -8,7 +8,6 @@ from pathlib import Path
 
 import byzfl
 from peers import Elsewhere, OpacusWorker, byzfl_attack, flat, pipeline
-from rich.console import Console
 from tasks import BATCH
 from timing import in_turns, median, ratio, table
 from torch import nn
@@ -17,9 +16,10 @@ from torch.utils.data import TensorDataset
 from privrobust import RunSpec
 from privrobust.data import get_dataset
 from privrobust.dealing import shares
-from privrobust.grid import load_runs
+from privrobust.grid import load_sweep
 from privrobust.store import Store
-from privrobust.sweep import LANES, run_sweep
+from privrobust.batches import LANES
+from privrobust.sweep import run_sweep
 from privrobust.training import train_lanes
 
 QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
@@ -53,11 +53,11 @@ def sweep_of_digits(rounds: int) -> list[str]:
 
 def quickstart() -> list[str]:
     """All runs in our engine once; the pipeline's from the median of ten steps of each kind."""
-    runs = load_runs(QUICKSTART)
+    runs = load_sweep(QUICKSTART).runs()
     train_lanes(runs[:1])  # imports are not counted, as they are not for the pipeline
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "results.db") as store:
         start = time.perf_counter()
-        run_sweep(runs, store, Console(quiet=True))
+        run_sweep(runs, store)
         ours = time.perf_counter() - start
     kinds: dict[tuple[object, ...], list[RunSpec]] = {}
     for run in runs:

@@ -171,16 +171,6 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
     return _parsed(_extended(settings, _overrides(overrides)) if overrides else settings)
 
 
-def expand(settings: Mapping[str, Any]) -> list[RunSpec]:
-    """`Sweep.from_settings(settings).runs()`."""
-    return Sweep.from_settings(settings).runs()
-
-
-def load_runs(path: Path) -> list[RunSpec]:
-    """`load_sweep(path).runs()`."""
-    return load_sweep(path).runs()
-
-
 def run_of(settings: Settings) -> RunSpec:
     """The run; an error starts with where its field is written."""
     try:

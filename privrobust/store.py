@@ -40,7 +40,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from privrobust.data import Dataset
 from privrobust.errors import PrivRobustError
@@ -219,7 +219,11 @@ class Store:
         """Hold on to what this process has claimed."""
         mine = and_(RUNS.c.owner == self._owner, RUNS.c.status == RUNNING)
         lease = update(RUNS).where(mine).values(lease_until=self._now() + LEASE_SECONDS)
-        self._do(lambda connection: connection.execute(lease))
+        try:
+            with self._writing.begin() as connection:
+                connection.execute(lease)
+        except DBAPIError as error:  # the next beat tries again, long before the lease runs out
+            log.warning("store: %s: claims are not renewed (%s)", self.location, _reason(error))
 
     def release(self) -> None:
         """Give back what this process has claimed and not finished."""
@@ -383,7 +387,9 @@ class Store:
         return self._read(select(RUNS.c.key, RUNS.c.owner, left).where(RUNS.c.status == RUNNING))
 
     def _read(self, wanted: Select[Any]) -> pd.DataFrame:
-        return self._do(lambda connection: pd.read_sql(wanted, connection), self._engine)
+        found = self._do(lambda connection: connection.execute(wanted).fetchall(), self._engine)
+        names = [column.name for column in wanted.selected_columns]
+        return pd.DataFrame.from_records(found, columns=names, coerce_float=True)
 
     def _do(self, work: Callable[[Connection], T], engine: Engine | None = None) -> T:
         """Work in one transaction, tried again while the database is away or full.

@@ -112,7 +112,8 @@ def run_sweep(
     with watching(watch, runs, len(runs) - sum(map(len, groups))), Heartbeat(store.renew):
         try:
             while groups:
-                for outcome in executor.run(_claimed(groups, store, retry_failed), supplies, watch.progress):
+                mine = _claimed(groups, store, retry_failed)
+                for outcome in executor.run(mine, supplies, watch.progress):
                     _keep(outcome, store)
                     watch.settled(outcome)
                 retry_failed = False

@@ -11,6 +11,7 @@ from privrobust.data import get_dataset
 from privrobust.errors import SpecError
 from privrobust.honest import noise_std
 from privrobust.models import build_model
+from privrobust.privacy import spent
 from privrobust.schedules import Schedule, available_schedules, get_schedule, rate
 from privrobust.training import train_lanes
 
@@ -146,16 +147,48 @@ def test_the_noise_that_attackers_know_is_that_of_messages(messages_of):
     assert float(found) == pytest.approx(stated, rel=0.03)
 
 
+AFTER_THE_NOISE = [
+    {},
+    {"worker_momentum": 0.9},
+    {"momentum": 0.9},
+    {"weight_decay": 0.1},
+    {"learning_rate": 0.1},
+    {"schedule": "cosine", "warmup_steps": 3},
+    {"aggregator": "mean"},
+    {"aggregator": "majority_vote"},
+    {"aggregator": "nnm + trimmed_mean", "byzantine": 1, "attack": "sign_flip"},
+    {"byzantine": 2, "attack": "alie"},
+    {"byzantine": 2, "attack": "label_flip", "worker_momentum": 0.5},
+]
+# Where epsilon goes; the last hides every difference under twice the noise and doubles it.
+EPSILON_MOVES = [
+    ({"noise_scale": 0.2}, "below"),
+    ({"clip_norm": 2.0}, "above"),
+    ({"honest": 10}, "above"),  # with half the data each
+    ({"steps": 41}, "above"),
+    ({"delta": 1e-6}, "above"),
+    ({"noise_scale": 0.2, "clip_norm": 2.0}, "equal"),
+]
+
+
 def test_epsilon_does_not_depend_on_what_comes_after_the_noise():
-    free = [
-        {},
-        {"worker_momentum": 0.9},
-        {"momentum": 0.9, "weight_decay": 0.1},
-        {"schedule": "cosine", "warmup_steps": 3},
-    ]
-    results = train_lanes([RunSpec(**SHORT, **settings) for settings in free])
-    assert len({result.epsilon for result in results}) == 1
-    assert len({result.loss for result in results}) == len(free)
+    results = train_lanes([RunSpec(**SHORT, **settings) for settings in AFTER_THE_NOISE])
+    assert {result.epsilon for result in results} == {results[0].epsilon}
+    assert all(result.epsilon_by_worker.equals(results[0].epsilon_by_worker) for result in results)
+    assert len({result.loss for result in results}) == len(AFTER_THE_NOISE)  # all had an effect
     for result in results:
         alone = train(result.spec).history
         pd.testing.assert_frame_equal(result.history, alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("free", AFTER_THE_NOISE)
+def test_epsilon_depends_on_what_comes_before(free):
+    """Beside whatever comes after."""
+    base = spent(RunSpec(**SHORT, **free)).epsilon
+    for settings, where in EPSILON_MOVES:
+        changed = spent(RunSpec(**{**SHORT, **free, **settings})).epsilon
+        if where == "equal":
+            assert changed == pytest.approx(base, rel=1e-9)
+        else:
+            assert (changed > 1.001 * base) == (where == "above"), settings
+            assert (changed < base / 1.001) == (where == "below"), settings

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from privrobust import RunSpec, models, train
 from privrobust.attacks import available_attacks, get_attack
 from privrobust.cli import app
-from privrobust.data import Dataset, Split, available_datasets, registry
+from privrobust.data import Dataset, Split, available_datasets, get_dataset, registry
+from privrobust.dealing import shares
 from privrobust.errors import SpecError
 from privrobust.models import available_models, build_model
 from privrobust.partitions import available_partitions, get_partition
@@ -153,11 +154,15 @@ def test_the_page_on_own_data_and_models_runs(monkeypatch):
     monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
     monkeypatch.setattr(models, "_MODELS", dict(models._MODELS))
     page = (ROOT / "docs" / "bring_your_own.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     names = {}
-    exec(example, names)
+    for example in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(example, names)
     assert names["result"].accuracy > 0.9
     assert 0 < names["result"].epsilon < 100
+    assert names["by_clinic"].accuracy > 0.9
+    held = shares(names["by_clinic"].spec)
+    groups = get_dataset("scans").train.groups
+    assert [len(groups[share].unique()) for share in held] == [1] * 6
 
 
 RULES = (ROOT / "docs" / "attacks_and_rules.md").read_text(encoding="utf-8")

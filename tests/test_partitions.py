@@ -12,7 +12,7 @@ from scipy import stats
 from privrobust import RunSpec, train
 from privrobust.accountants import Release, epsilon
 from privrobust.data import Dataset, Split, get_dataset, registry
-from privrobust.dealing import shares
+from privrobust.dealing import byzantine_batches, shares
 from privrobust.errors import SpecError
 from privrobust.figures import partition_figure
 from privrobust.partitions import (
@@ -305,6 +305,22 @@ def test_accuracy_by_group_says_who_pays(monkeypatch):
         mine = (data.test.groups == held.copy().pop()).numpy()
         assert by_worker[worker] == pytest.approx(result.correct[mine].mean())
         assert (by_worker[worker] < 0.7) == (held == {1})
+
+
+def test_byzantine_workers_with_data_copy_the_first_shares_the_largest_under_a_power_law():
+    spec = RunSpec(**SHORT, partition="power_law", honest=4, byzantine=2, attack="label_flip")
+    data = get_dataset("digits")
+    held = [set(share.tolist()) for share in shares(spec)]
+    assert [len(share) for share in held] == sorted(map(len, held), reverse=True)
+    by_bytes = {row.numpy().tobytes(): place for place, row in enumerate(data.train.inputs)}
+    drawn = [set(), set()]
+    for batch in byzantine_batches([spec], data, data.train, steps=200):
+        for worker, places in enumerate(drawn):
+            rows = batch.inputs[0, worker][batch.present[0, worker]]
+            places.update(by_bytes[row.numpy().tobytes()] for row in rows)
+    for worker, places in enumerate(drawn):
+        assert places <= held[worker]
+        assert len(places) > 0.8 * len(held[worker])
 
 
 def test_a_dataset_without_groups_says_so():

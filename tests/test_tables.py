@@ -8,6 +8,7 @@ from rich.console import Console
 from scipy import stats
 
 from privrobust import RunSpec
+from privrobust.schema import cells
 from privrobust.tables import legend, render, row_fields, summarise
 
 
@@ -18,7 +19,7 @@ def frame(*runs):
         spec = RunSpec(**{"honest": 10, **settings})
         rows.append(
             {
-                **spec.model_dump(mode="json"),
+                **cells(spec),
                 "accuracy": accuracy,
                 "steps_taken": spec.steps,
                 "kappa": 1.0 + accuracy,

@@ -243,7 +243,7 @@ class Dataset:
             digest.update(split.described.encode())
             for values in (split.inputs, split.labels, split.groups):
                 if values is not None:
-                    digest.update(values.detach().cpu().flatten().contiguous().numpy())
+                    digest.update(values.detach().cpu().flatten().contiguous().numpy().data)
         return digest.hexdigest()
 
     def held_out(self, name: str) -> Split:

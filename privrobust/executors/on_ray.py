@@ -102,6 +102,10 @@ class OnRay:
             on_progress(float(len(specs)))
             yield from outcomes
 
+    def close(self) -> None:
+        """Leave the cluster, or end the one that was started here."""
+        self._ray.shutdown()
+
     def _slots(self) -> int:
         """How many tasks the cluster can run at once."""
         has = self._ray.cluster_resources()

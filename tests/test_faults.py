@@ -1,0 +1,137 @@
+"""Sweeps that are killed, again and again, and lose nothing."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from privrobust.grid import load_sweep
+from privrobust.store import Store
+
+SWEEP = """
+honest: 5
+steps: 40
+clip_norm: 1.0
+grid:
+  model: [logistic, mlp]
+  noise_scale: [0, 0.1]
+  byzantine: [0, 1]
+  attack: [sign_flip, alie]
+  seed: [0, 1, 2, 3]
+"""
+OF_A_PROCESS = ["seconds", "finished", "owner", "lease_until"]
+# Smaller batches than people want, so that there is much to interrupt.
+PROGRAM = "from privrobust import batches\nbatches.LANES = 2\nfrom privrobust.cli import main; main()"
+
+
+def privrobust(*arguments, cwd):
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def completed(*arguments, cwd):
+    process = privrobust(*arguments, cwd=cwd)
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, err
+    return out
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(SWEEP)
+    return path
+
+
+def runs(path):
+    with Store(path) as store:
+        return store.runs().sort_index().drop(columns=OF_A_PROCESS)
+
+
+def killed_and_resumed(tmp_path, sweep, kills, *options):
+    """The printed table after so many SIGKILLs, and how many runs were done at each."""
+    chance = random.Random(0)
+    store = tmp_path / "killed.db"
+    done = []
+    for _ in range(kills):
+        process = privrobust("run", sweep, "--store", store, "--quiet", *options, cwd=tmp_path)
+        time.sleep(chance.uniform(0.0, 8.0))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if store.exists():
+            with Store(store) as opened:
+                done.append(len(opened.keys()))
+    return completed("run", sweep, "--store", store, "--quiet", *options, cwd=tmp_path), done
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
+def test_a_sweep_killed_at_random_equals_one_that_was_not(tmp_path, sweep, kills):
+    table = completed("run", sweep, "--store", "whole.db", "--quiet", cwd=tmp_path)
+    resumed, done = killed_and_resumed(tmp_path, sweep, kills)
+    assert done == sorted(done)  # nothing finished is lost
+    assert resumed == table
+    pd.testing.assert_frame_equal(
+        runs(tmp_path / "killed.db"), runs(tmp_path / "whole.db"), check_exact=True
+    )
+
+
+def test_two_processes_share_a_store_and_no_work(tmp_path, sweep):
+    table = completed("run", sweep, "--store", "whole.db", "--quiet", cwd=tmp_path)
+    log = tmp_path / "both.log"
+    both = [
+        privrobust("run", sweep, "--store", "shared.db", "--quiet", "--log", log, cwd=tmp_path)
+        for _ in range(2)
+    ]
+    tables = [process.communicate(timeout=600)[0] for process in both]
+    assert tables == [table, table]
+    pd.testing.assert_frame_equal(
+        runs(tmp_path / "shared.db"), runs(tmp_path / "whole.db"), check_exact=True
+    )
+    trained = [int(line.split()[3]) for line in log.read_text().splitlines() if " runs in " in line]
+    assert sum(trained) == len(load_sweep(sweep).runs())  # each run once
+
+
+def test_what_was_killed_is_seen_and_taken_over(tmp_path, sweep):
+    store = tmp_path / "results.db"
+    process = privrobust("run", sweep, "--store", store, "--quiet", cwd=tmp_path)
+    with Store(store) as opened:
+        while not opened.keys() and process.poll() is None:
+            time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    shown = completed("status", store, sweep, cwd=tmp_path)
+    total = len(load_sweep(sweep).runs())
+    assert f"of {total} runs of the sweep are missing" in shown
+    completed("run", sweep, "--store", store, "--quiet", cwd=tmp_path)
+    assert f"{total} done, 0 running, 0 failed" in completed("status", store, cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_asked_to_stop_it_gives_back_what_it_holds(tmp_path, sweep, sent, code, word, jobs):
+    store = tmp_path / "results.db"
+    process = privrobust("run", sweep, "--store", store, "--jobs", jobs, cwd=tmp_path)
+    with Store(store) as opened:
+        while not opened.keys() and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(sent)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (code, "")
+        assert opened.claims().empty
+        kept = len(opened.keys())
+    assert f"{word}: {kept} of 48 runs are kept in {store}; the same command" in err
+    assert "Traceback" not in err
