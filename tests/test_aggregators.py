@@ -103,6 +103,14 @@ def test_meamed_averages_the_values_nearest_to_the_median(n, share):
     np.testing.assert_allclose(MeaMed(f)(messages), expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("values", "f", "mean"),
+    [([0.0, 1.0, 2.0], 1, 0.5), ([-1.0, 0.0, 1.0, 2.0, 3.0], 1, 0.5), ([0.0, 2.0], 0, 1.0)],
+)
+def test_of_two_values_equally_near_the_smaller_counts(values, f, mean):
+    assert MeaMed(f)(torch.tensor(values).unsqueeze(-1)).item() == mean
+
+
 def distances(messages):
     values = messages.double().numpy()
     return np.linalg.norm(values[:, None] - values[None], axis=-1)
@@ -156,9 +164,20 @@ def test_the_geometric_median_is_where_scipy_finds_it():
     np.testing.assert_allclose(GeometricMedian()(messages), found.x, atol=1e-5)
 
 
+def test_a_geometric_median_that_is_found_waits_for_slower_lanes():
+    """To rounding: the steps that the other lane still needs would move it by 1e-11."""
+    fast = draw(9, 30).double()
+    slow = torch.nn.functional.pad(draw(9, 2, seed=1).double(), (0, 28))
+    slow[5:] = 100.0  # a bare majority, far from the rest
+    together = GeometricMedian()(torch.stack([fast, slow]))
+    torch.testing.assert_close(together[0], GeometricMedian()(fast), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("shared", [0.0, 10.0])
 @pytest.mark.parametrize("start", ["medoid", "mean", "zero"])
-def test_centred_clipping_is_its_iteration(start):
-    messages = draw(9, 30)
+def test_centred_clipping_is_its_iteration(start, shared):
+    """Also from afar, with messages that are alike."""
+    messages = shared + draw(9, 30)
     medoid = messages[distances(messages).sum(1).argmin()]
     v = {"medoid": medoid, "mean": messages.mean(0), "zero": torch.zeros(30)}[start]
     for _ in range(4):
@@ -196,7 +215,16 @@ def test_static_clipping_and_arc_shorten_the_longest():
     torch.testing.assert_close(StaticClipping(9.0)(messages).norm(dim=1), norms.clamp(max=9.0))
     cut = norms.sort().values[10 - 2 * 3 * 7 // 10 - 1]  # floor(2 f (n - f) / n) are longer
     torch.testing.assert_close(ARC(f=3)(messages).norm(dim=1), norms.clamp(max=cut))
-    assert torch.equal(StaticClipping(1.0)(torch.zeros(3, 2)), torch.zeros(3, 2))
+    for rule in (StaticClipping(1.0), ARC(f=1)):
+        assert torch.equal(rule(torch.zeros(3, 2)), torch.zeros(3, 2))
+
+
+@pytest.mark.parametrize("rule", [NNM(f=0), StaticClipping(1e30)], ids=repr)
+def test_messages_longer_than_10_to_the_18_count_as_zero(rule):
+    for length, counts in ((9e17, 9e17), (1.1e18, 0.0), (-1.1e18, 0.0), (1e38, 0.0)):
+        messages = torch.tensor([[length / 2**0.5] * 2, [0.0, 0.0], [0.0, 0.0]])
+        sent = rule(messages).sum(0)  # also of the means of all three
+        torch.testing.assert_close(sent, torch.tensor([counts / 2**0.5] * 2))
 
 
 @pytest.mark.parametrize(("n", "s", "buckets"), [(10, 2, 5), (10, 3, 4), (3, 5, 1)])

@@ -207,6 +207,15 @@ def test_min_max_and_min_sum_are_as_far_out_as_their_constraint_allows(direction
         assert torch.cosine_similarity(sent - honest.mean(0), -step, dim=0) > 1 - 1e-9
 
 
+def test_min_max_without_a_direction_sends_the_mean():
+    """Without a spread, or without a mean."""
+    agreed, opposite = torch.full((5, 6), 0.5), torch.tensor([[1.0, -2.0], [-1.0, 2.0]])
+    for attack in (MinMax, MinSum):
+        assert (attack("std")(agreed, 2) == 0.5).all()
+        for direction in ("unit", "sign"):
+            assert (attack(direction)(opposite, 2) == 0).all()
+
+
 def test_min_max_of_workers_that_agree_agrees():
     honest = messages(1, 6).expand(5, 6)
     for attack in (MinMax(), MinSum(), MinMax("unit")):
@@ -223,6 +232,28 @@ def test_mimic_finds_the_worker_that_lies_furthest_out():
         if step >= 10:
             torch.testing.assert_close(sent, honest[[4, 4]])
     torch.testing.assert_close(Mimic(worker=2)(honest, 2), honest[[2, 2]])
+
+
+def test_mimic_is_its_definition():
+    """In NumPy: from the longest deviation, one power step a step, averages over all steps."""
+    attack = Mimic(learning_steps=6).in_run(setting())
+    unit = lambda vector: vector / np.linalg.norm(vector)  # noqa: E731
+    chosen = []
+    for step in range(8):
+        honest = messages(8, 5, seed=step)
+        sent = attack(honest, 1, None)[0]
+        if step < 6:
+            away = (honest - honest.mean(0)).numpy()
+            if step == 0:
+                z = unit(away[np.linalg.norm(away, axis=1).argmax()])
+                along = np.zeros(8)
+            turned = unit(away.T @ (away @ z))
+            z = unit(step / (step + 1) * z + turned / (step + 1))
+            along = step / (step + 1) * along + away @ z / (step + 1)
+        chosen.append(int(np.abs(along).argmax()))
+        torch.testing.assert_close(sent, honest[chosen[-1]])
+    assert len(set(chosen)) > 1
+    assert len(set(chosen[-3:])) == 1
 
 
 def test_replay_repeats_what_was_sent_before():
@@ -244,6 +275,7 @@ def test_labels_are_poisoned():
     labels = torch.tensor([0, 1, 8, 9])
     assert LabelFlip().poison(labels, 10).tolist() == [9, 8, 1, 0]
     assert LabelShift(shift=2).poison(labels, 10).tolist() == [2, 3, 0, 1]
+    assert LabelShift(shift=10**50 + 2).poison(labels, 10).tolist() == [2, 3, 0, 1]
 
 
 def test_drift_is_a_share_of_the_noise():
@@ -307,6 +339,23 @@ def test_a_line_search_takes_the_rule_of_its_run():
     assert not torch.equal(searched, LineSearch(against="mean")(honest, 3))
     with pytest.raises(SpecError, match=r"LineSearch.against: needed outside a run"):
         LineSearch()(honest, 3)
+
+
+class Breaks(Aggregator):
+    """A mean that is no number where some message is longer than 100."""
+
+    def aggregate(self, messages):
+        mean = messages.mean(-2)
+        return mean.masked_fill((messages.norm(dim=-1) > 100).any(-1, keepdim=True), torch.nan)
+
+
+@pytest.mark.parametrize("weakest", [0.125, 0.01])
+def test_a_line_search_finds_what_breaks_a_rule(weakest):
+    """No aggregate is further from the honest mean than none: on the grid, and doubled beyond."""
+    honest = messages(11, 50)
+    sent = LineSearch(against=Breaks(), weakest=weakest)(honest, 3)
+    assert sent.isfinite().all()
+    assert Breaks()(torch.cat([honest, sent])).isnan().all()
 
 
 class Sum(Aggregator):
@@ -479,7 +528,7 @@ def test_a_users_own_attack(monkeypatch):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("rule", ["median", "krum", "majority_vote", "nnm + trimmed_mean"])
+@pytest.mark.parametrize("rule", ["median", "krum", "geometric_median", "nnm + trimmed_mean"])
 def test_no_attack_makes_a_robust_rule_infinite(name, rule):
     attack, aggregate = get_attack(name), get_aggregator(rule, byzantine=3)
     honest = messages(9, 6)
