@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -50,7 +50,9 @@ class Attack(Configured, ABC):
 
     sees: ClassVar[Sees] = "honest"
 
-    def __call__(self, seen: Tensor, byzantine: int, generator: Generators = None) -> Tensor:
+    def __call__(
+        self, seen: Tensor, byzantine: int | np.integer[Any], generator: Generators = None
+    ) -> Tensor:
         """What the Byzantine workers send.
 
         Args:
@@ -73,8 +75,7 @@ class Attack(Configured, ABC):
                 f"{name}: {described(seen)} is not accepted: "
                 "float32 or float64 messages (..., h, d)"
             )
-        if isinstance(byzantine, np.integer):
-            byzantine = int(byzantine)
+        byzantine = int(byzantine) if isinstance(byzantine, np.integer) else byzantine
         if type(byzantine) is not int or byzantine < 1:
             raise SpecError(f"{name}: byzantine {byzantine!r} is not accepted: at least 1")
         if not seen.shape[-2]:
