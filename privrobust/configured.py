@@ -17,6 +17,7 @@ import re
 import sys
 from collections.abc import Mapping, Set
 from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import lru_cache
 from types import UnionType
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -53,7 +54,7 @@ class Configured:
             SpecError: names the parameter, its value and what is accepted.
 
         """
-        hints = get_type_hints(type(self))
+        hints = _hints(type(self))
         for each in fields(self):
             value = _converted(getattr(self, each.name), hints[each.name])
             if not _accepts(each, hints[each.name], value):
@@ -62,6 +63,19 @@ class Configured:
                     f"{_accepted(each, hints[each.name])}"
                 )
             object.__setattr__(self, each.name, value)
+
+
+# Specs are made by the thousand, of a few classes; Python reads these from their source each time.
+@lru_cache(maxsize=256)
+def _hints(of_class: type) -> dict[str, Any]:
+    """The types of a class's fields."""
+    return get_type_hints(of_class)
+
+
+@lru_cache(maxsize=256)
+def _accepted_by(of_class: type) -> list[str]:
+    """The parameters of a class's constructor."""
+    return list(inspect.signature(of_class).parameters)
 
 
 def _kinds(hint: Any) -> list[Any]:
@@ -157,8 +171,8 @@ def build(kind: str, known: Mapping[str, type[T]], name: str, parameters: Mappin
     """
     made_by = find(kind, name, known)
     try:
-        accepted = list(inspect.signature(made_by).parameters)
-    except ValueError as error:  # of some that are written in C
+        accepted = _accepted_by(made_by)
+    except (TypeError, ValueError) as error:  # of some that are written in C
         raise SpecError(f"{kind}: {name} cannot be made ({error})") from error
     for given in parameters:
         if given not in accepted:
