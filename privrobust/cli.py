@@ -11,6 +11,7 @@ from privrobust.budget import budget
 from privrobust.errors import PrivRobustError
 from privrobust.listing import list_
 from privrobust.running import export, run, status
+from privrobust.tabulating import table
 
 BAD_INPUT = 2
 
@@ -30,6 +31,7 @@ app.command()(budget)
 app.command()(run)
 app.command()(status)
 app.command()(export)
+app.command()(table)
 app.command("list")(list_)
 
 

@@ -15,11 +15,21 @@ import inspect
 import math
 import re
 import sys
-from collections.abc import Mapping, Set
+from collections.abc import Hashable, Mapping, Set
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import lru_cache
 from types import UnionType
-from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    ClassVar,
+    Literal,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 
@@ -54,7 +64,7 @@ class Configured:
             SpecError: names the parameter, its value and what is accepted.
 
         """
-        hints = _hints(type(self))
+        hints = _hints(cast(Hashable, type(self)))
         for each in fields(self):
             value = _converted(getattr(self, each.name), hints[each.name])
             if not _accepts(each, hints[each.name], value):
@@ -67,15 +77,15 @@ class Configured:
 
 # Specs are made by the thousand, of a few classes; Python reads these from their source each time.
 @lru_cache(maxsize=256)
-def _hints(of_class: type) -> dict[str, Any]:
+def _hints(of_class: Hashable) -> dict[str, Any]:
     """The types of a class's fields."""
-    return get_type_hints(of_class)
+    return get_type_hints(cast(type, of_class))
 
 
 @lru_cache(maxsize=256)
-def _accepted_by(of_class: type) -> list[str]:
+def _accepted_by(of_class: Hashable) -> list[str]:
     """The parameters of a class's constructor."""
-    return list(inspect.signature(of_class).parameters)
+    return list(inspect.signature(cast(type, of_class)).parameters)
 
 
 def _kinds(hint: Any) -> list[Any]:
@@ -171,7 +181,7 @@ def build(kind: str, known: Mapping[str, type[T]], name: str, parameters: Mappin
     """
     made_by = find(kind, name, known)
     try:
-        accepted = _accepted_by(made_by)
+        accepted = _accepted_by(cast(Hashable, made_by))
     except (TypeError, ValueError) as error:  # of some that are written in C
         raise SpecError(f"{kind}: {name} cannot be made ({error})") from error
     for given in parameters:

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from privrobust.errors import SpecError
-from privrobust.tables import WORST, row_fields, summarise
+from privrobust.summary import WORST, row_fields, summarise
 
 
 def robustness(runs: pd.DataFrame) -> pd.DataFrame:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from privrobust.errors import SpecError
+from privrobust.tabulating import print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from privrobust.executors import Executor
     from privrobust.spec import RunSpec
@@ -74,6 +74,7 @@ def run(
             from privrobust.progress import Watch, log_to, watch_on
             from privrobust.store import Store
             from privrobust.sweep import check, planned, run_whole
+            from privrobust.tables import lay_out
 
             described = load_sweep(sweep, change or [])
             plan = planned(described)
@@ -100,7 +101,7 @@ def run(
             word, code = ("terminated", TERMINATED)
         typer.echo(f"{word}: {kept}; the same command computes the rest", err=True)
         raise typer.Exit(code) from None
-    _print_table(table)
+    print_table(lay_out(table))
     failed = int((table["status"] == "failed").sum())
     if failed:
         typer.echo(
@@ -124,7 +125,7 @@ def status(
     """
     from privrobust.store import Store
 
-    _refuse_missing(store)
+    refuse_missing(store)
     from privrobust.grid import load_sweep
     from privrobust.sweep import planned
 
@@ -145,13 +146,13 @@ def export(
     from privrobust.store import Store
     from privrobust.tracking import to_tensorboard
 
-    _refuse_missing(store)
+    refuse_missing(store)
     with Store(store) as results:
         written = to_tensorboard(results, tensorboard)
     typer.echo(f"{written} runs are written to {tensorboard}")
 
 
-def _refuse_missing(store: str) -> None:
+def refuse_missing(store: str) -> None:
     """Looking at a store must not make one."""
     if "://" not in store and not Path(store).is_file():
         raise SpecError(f"store: {store!r} does not exist")
@@ -228,24 +229,3 @@ def _status(store: "Store", keys: set[str] | None) -> Iterator[str]:
         yield f"failed: {count} runs: {reason}"
     if len(reasons) > _MOST_REASONS:
         yield f"failed: {len(reasons) - _MOST_REASONS} more reasons"
-
-
-def _print_table(runs: Any) -> None:
-    from privrobust.tables import legend, render
-
-    _print_whole(render(runs))
-    typer.echo("\n".join(legend(runs)))
-
-
-def _print_whole(table: "Table") -> None:
-    """Print a table at its own width: rich would fold its cells into a narrow screen's."""
-    from rich.console import Console
-    from rich.measure import Measurement
-
-    console = Console()
-    screen = console.width
-    console.width = 10_000
-    console.width = Measurement.get(console, console.options, table).maximum
-    console.print(table)
-    if console.is_terminal and console.width > screen:
-        typer.echo(f"The table is {console.width} columns wide: widen the window, or add | less -S")
