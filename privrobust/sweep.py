@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from privrobust.batches import batches
 from privrobust.clipping import Flat
@@ -113,9 +114,10 @@ def run_sweep(
         try:
             while groups:
                 mine = _claimed(groups, store, retry_failed)
-                for outcome in executor.run(mine, supplies, watch.progress):
-                    _keep(outcome, store)
-                    watch.settled(outcome)
+                if first := next(mine, None):  # executors do not start for nothing
+                    for outcome in executor.run(chain([first], mine), supplies, watch.progress):
+                        _keep(outcome, store)
+                        watch.settled(outcome)
                 retry_failed = False
                 groups = _without(groups, store.keys(DONE) | store.keys(FAILED))
                 held = sum(map(len, groups))
