@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privrobust.errors import SpecError
+from privrobust.errors import PrivRobustError, SpecError
 from privrobust.tabulating import print_table
 
 if TYPE_CHECKING:
@@ -123,14 +123,12 @@ def status(
 
     Example: privrobust status results.db experiments/quickstart.yaml
     """
-    from privrobust.store import Store
-
-    refuse_missing(store)
     from privrobust.grid import load_sweep
+    from privrobust.store import Store
     from privrobust.sweep import planned
 
     described = None if sweep is None else load_sweep(sweep, change or [])
-    with Store(store) as results:
+    with Store(store, create=False) as results:
         keys = {run.key for run in planned(described, results)} if described else None
         typer.echo("\n".join(_status(results, keys)))
 
@@ -146,16 +144,9 @@ def export(
     from privrobust.store import Store
     from privrobust.tracking import to_tensorboard
 
-    refuse_missing(store)
-    with Store(store) as results:
+    with Store(store, create=False) as results:
         written = to_tensorboard(results, tensorboard)
     typer.echo(f"{written} runs are written to {tensorboard}")
-
-
-def refuse_missing(store: str) -> None:
-    """Looking at a store must not make one."""
-    if "://" not in store and not Path(store).is_file():
-        raise SpecError(f"store: {store!r} does not exist")
 
 
 def _terminate(number: int, frame: Any) -> None:
@@ -193,12 +184,14 @@ def _foretold(plan: Sequence["RunSpec"], store: str, jobs: int) -> str:
     from privrobust.progress import clock
     from privrobust.store import Store
 
-    done: set[str] = set()
-    if "://" in store or Path(store).is_file():
-        with Store(store) as results:
-            done = results.keys()
+    done, place = set(), "a store"
+    try:
+        with Store(store, create=False) as results:
+            done, place = results.keys(), results.location
+    except PrivRobustError:  # there is none yet
+        pass
     missing = [run for run in plan if run.key not in done]
-    told = f"{len(plan)} runs, {len(plan) - len(missing)} of them in {store}"
+    told = f"{len(plan)} runs, {len(plan) - len(missing)} of them in {place}"
     if not missing:
         return told
     torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
@@ -212,6 +205,8 @@ def _foretold(plan: Sequence["RunSpec"], store: str, jobs: int) -> str:
 
 
 def _status(store: "Store", keys: set[str] | None) -> Iterator[str]:
+    from privrobust.ownership import is_gone
+
     done, claims, failed = store.keys(), store.claims(), store.failed()
     if keys is not None:
         done, claims = done & keys, claims[claims["key"].isin(keys)]
@@ -222,7 +217,9 @@ def _status(store: "Store", keys: set[str] | None) -> Iterator[str]:
         yield f"{missing} of {len(keys)} runs of the sweep are missing"
     for owner, of_owner in claims.groupby("owner"):
         left = of_owner["seconds_left"].max()
-        lease = f"lease for {left:.0f} s" if left > 0 else "lease ran out: free to take"
+        lease = f"lease for {left:.0f} s" if left > 0 else "its lease ran out: free to take"
+        if is_gone(str(owner)):
+            lease = "it has ended: free to take"
         yield f"running: {len(of_owner)} by {owner} ({lease})"
     reasons = failed.value_counts()
     for reason, count in reasons.head(_MOST_REASONS).items():

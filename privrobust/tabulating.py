@@ -49,14 +49,12 @@ def table(
 
     privrobust table results.db --preset trilemma --where heterogeneity=1 --format latex -o t.tex
     """
-    from privrobust.running import refuse_missing
     from privrobust.store import Store
     from privrobust.tables import FORMATS, chosen, tested, validated
 
     if form not in {*FORMATS, *_DATA}:
         raise unknown_name("format", form, [*FORMATS, *_DATA])
-    refuse_missing(store)
-    with Store(store) as results:
+    with Store(store, create=False) as results:
         runs = results.runs()
     if runs.empty:
         raise SpecError(f"store: {store} has no finished run yet")

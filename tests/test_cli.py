@@ -97,7 +97,7 @@ def test_a_model_beside_the_spec_and_a_warning_on_one_line(tmp_path, sweep):
 def test_a_dry_run_tells_and_trains_nothing(tmp_path, sweep):
     code, out, err = outcome(privrobust("run", sweep(), "--dry-run", "--jobs", "2", cwd=tmp_path))
     assert (code, err) == (0, "")
-    assert "2 runs, 0 of them in results.db, 2 to train" in out
+    assert "2 runs, 0 of them in a store, 2 to train" in out
     assert "in 2 processes of" in out
     assert "GiB of memory" in out
     assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]

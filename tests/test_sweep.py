@@ -150,10 +150,10 @@ def test_an_executor_starts_only_for_runs_that_are_this_process_s(tmp_path, monk
             return super().run(*arguments)
 
     monkeypatch.setattr(sweep, "_POLL_SECONDS", 0.01)
-    monkeypatch.setattr(store, "me", lambda: "elsewhere/1")
+    monkeypatch.setattr(store, "new_owner", lambda: "elsewhere/1")
     with Store(tmp_path / "results.db") as theirs:
         theirs.claim(RUNS[:2])
-        monkeypatch.setattr(store, "me", ownership.me)
+        monkeypatch.setattr(store, "new_owner", ownership.new_owner)
         finish = Timer(0.5, lambda: theirs.add([train(run) for run in RUNS[:2]]))
         finish.start()
         with Store(tmp_path / "results.db") as mine:
