@@ -10,6 +10,7 @@ import typer
 from privrobust.budget import budget
 from privrobust.errors import PrivRobustError
 from privrobust.listing import list_
+from privrobust.report.command import report
 from privrobust.running import export, run, status
 
 BAD_INPUT = 2
@@ -30,6 +31,7 @@ app.command()(budget)
 app.command()(run)
 app.command()(status)
 app.command()(export)
+app.command()(report)
 app.command("list")(list_)
 
 
