@@ -1,9 +1,8 @@
 """Training curves for the page: means over seeds, step by step, as small as can be."""
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
-
-import pandas as pd
 
 from privrobust.report.rows import Rows
 from privrobust.store import Store
@@ -55,20 +54,24 @@ class _Curves:
         return self._places[keys]
 
     def _read(self, keys: Sequence[str], attack: str) -> int | None:
-        histories = [self._store.history(key)[["step", "accuracy"]].dropna() for key in keys]
-        whole = pd.concat(histories).clip(lower=0)
-        if whole.empty:
+        by_step: dict[int, list[float]] = {}
+        for key in keys:
+            history = self._store.history(key)
+            for step, accuracy in zip(history["step"], history["accuracy"], strict=True):
+                if 0 <= accuracy <= 1:
+                    by_step.setdefault(int(step), []).append(accuracy)
+        if not by_step:
             return None
-        by_step = whole.groupby("step")["accuracy"].agg(["mean", "min", "max"])
-        ends = (by_step * _SCALE).round().astype(int)
+        steps = sorted(by_step)
         curve: dict[str, Any] = {
             "attack": attack or "none",
-            "seeds": sum(not history.empty for history in histories),
-            "steps": [int(step) for step in by_step.index],
-            "mean": ends["mean"].tolist(),
+            "seeds": max(map(len, by_step.values())),
+            "steps": steps,
+            "mean": [round(_SCALE * fmean(by_step[step])) for step in steps],
         }
         if curve["seeds"] > 1:
-            curve |= {"low": ends["min"].tolist(), "high": ends["max"].tolist()}
+            curve["low"] = [round(_SCALE * min(by_step[step])) for step in steps]
+            curve["high"] = [round(_SCALE * max(by_step[step])) for step in steps]
         self.curves.append(curve)
         return len(self.curves) - 1
 

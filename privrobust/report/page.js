@@ -37,9 +37,12 @@ function sortByHeader(button) {
   tell();
 }
 
+/* Accuracies are no words of a row: who looks for b = 0.1 does not mean a gap of 0.1. */
+const separator = /[\s,=]+/;
+
 function matches(row, words, method, f, epsilon) {
-  const text = row.textContent.toLowerCase();
-  if (!words.every((word) => text.includes(word))) return false;
+  const own = row.dataset.words.toLowerCase().split(separator);
+  if (!words.every((word) => own.some((other) => other.startsWith(word)))) return false;
   if (method && row.dataset.method !== method) return false;
   if (f && row.dataset.f !== f) return false;
   if (epsilon === "Infinity") return row.dataset.epsilon === "Infinity";
@@ -48,7 +51,7 @@ function matches(row, words, method, f, epsilon) {
 
 function filter() {
   const value = (id) => document.getElementById(id).value;
-  const words = value("search").toLowerCase().split(/\s+/).filter(Boolean);
+  const words = value("search").toLowerCase().split(separator).filter(Boolean);
   const chosen = [value("by-method"), value("by-f"), value("by-epsilon")];
   for (const row of table.tBodies[0].rows) row.hidden = !matches(row, words, ...chosen);
   tell();

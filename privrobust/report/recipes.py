@@ -18,6 +18,10 @@ from privrobust.spec import RunSpec
 _NOT_SAID = {"device", "data_dir"}
 _ALWAYS_SAID = {"dataset", "model", "aggregator", "seed"}
 
+# The quick one is there wherever PyYAML comes as a wheel.
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_WIDE = 1_000_000  # lines are not folded
+
 Settings = dict[str, Any]
 
 
@@ -45,7 +49,9 @@ def recipe(runs: pd.DataFrame) -> str:
             sweep["grid"] = {field: sorted(values) for field, values in varying.items()}
     else:
         sweep["cases"] = [_case(each, varying) for each in settings]
-    written: str = yaml.safe_dump(sweep, sort_keys=False, default_flow_style=None, width=math.inf)
+    written: str = yaml.dump(
+        sweep, Dumper=_DUMPER, sort_keys=False, default_flow_style=None, width=_WIDE
+    )
     return written
 
 

@@ -155,6 +155,15 @@ class Row:
         setting = f"{self.method}, b = {shown(self.setting['noise_scale'])}, {self.others}"
         return f"{setting}, f = {self.byzantine}"
 
+    @property
+    def words(self) -> str:
+        """What a search finds it by."""
+        marks = [mark for cell in self.cells for mark in cell.marks]
+        private = self.why_not_private if math.isinf(self.epsilon) else ""
+        estimate = "estimate" if self.is_estimate else ""
+        words = [self.name, *self.attacked, private, estimate, *dict.fromkeys(marks)]
+        return " ".join(word for word in words if word)
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:

@@ -186,6 +186,8 @@ def _troubles(
     """Of one kind; a run that several rows count, as clean ones are, is told once."""
     seen: set[str] = set()
     for row in rows.rows:
+        if not any(cell.failed or cell.diverged for cell in row.cells):
+            continue
         runs = row.runs[~row.runs.index.isin(seen)]
         what = told(runs).dropna()
         runs = runs.loc[what.index]
