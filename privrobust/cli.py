@@ -10,6 +10,7 @@ import typer
 from privrobust.budget import budget
 from privrobust.errors import PrivRobustError
 from privrobust.listing import list_
+from privrobust.report.command import report
 from privrobust.running import export, run, status
 from privrobust.tabulating import table
 
@@ -32,6 +33,7 @@ app.command()(run)
 app.command()(status)
 app.command()(export)
 app.command()(table)
+app.command()(report)
 app.command("list")(list_)
 
 
