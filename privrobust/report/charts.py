@@ -18,6 +18,7 @@ from privrobust.rounding import rounded_up
 
 _COLOURS = ["#3b87c8", "#d9602b", "#2a9277", "#a864b4", "#95791a", "#6b7684", "#c2557a", "#4d8f3a"]
 _SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
+_PHONE = 280  # pixels beside an axis
 _BEYOND = 4  # times the largest finite epsilon: where infinity stands
 
 Columns = dict[str, list[Any]]
@@ -82,11 +83,15 @@ def _privacy(rows: Rows) -> Chart:
             grid=False,
         ),
     )
-    hue = alt.Color("method:N", scale=alt.Scale(domain=methods, range=_COLOURS), title="method")
+    hue = alt.Color(
+        "method:N",
+        scale=alt.Scale(domain=methods, range=_COLOURS),
+        legend=_legend("method", methods),
+    )
     dash = alt.StrokeDash(
         "kind:N",
         scale=alt.Scale(domain=["clean", "worst case"], range=[[1, 0], [5, 4]]),
-        title="attackers",
+        legend=None,  # the caption tells
     )
     y = alt.Y("accuracy:Q", title="accuracy", axis=_percent(), scale=alt.Scale(domain=[0, 1]))
     base = alt.Chart(alt.NamedData("privacy")).encode(x=x, color=hue)
@@ -94,7 +99,11 @@ def _privacy(rows: Rows) -> Chart:
     lines = base.mark_line().encode(y=y, strokeDash=dash)
     points = base.mark_point(filled=True, size=70, opacity=1).encode(
         y=y,
-        shape=alt.Shape("method:N", scale=alt.Scale(domain=methods, range=_SHAPES), title="method"),
+        shape=alt.Shape(
+            "method:N",
+            scale=alt.Scale(domain=methods, range=_SHAPES),
+            legend=_legend("method", methods),
+        ),
         tooltip=_tooltips("kind", "attack"),
     )
     layered = (
@@ -208,7 +217,9 @@ def _training(rows: Rows) -> Chart:
     base = alt.Chart(alt.NamedData(CURVES)).encode(
         x=alt.X("step:Q", title="step", axis=alt.Axis(grid=False, tickCount=6)),
         color=alt.Color(
-            "attack:N", scale=alt.Scale(domain=attacks, range=_COLOURS), title="attack"
+            "attack:N",
+            scale=alt.Scale(domain=attacks, range=_COLOURS),
+            legend=_legend("attack", attacks),
         ),
     )
     bands = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q"), y2="high:Q")
@@ -280,6 +291,12 @@ def _choice(name: str, label: str, values: Sequence[Any], first: int = 0) -> alt
     return alt.param(name=f"chosen_{name}", value=options[first], bind=bound)
 
 
+def _legend(title: str, names: Sequence[str]) -> alt.Legend:
+    """In as many columns as a phone has room for."""
+    longest = max(map(len, names)) * 7 + 30  # at 12 pixels, with the symbol
+    return alt.Legend(title=title, columns=max(1, _PHONE // longest))
+
+
 def _distinct(values: Any) -> list[Any]:
     return list(dict.fromkeys(values))
 
@@ -311,7 +328,7 @@ def _finished(chart: alt.LayerChart | alt.FacetChart) -> dict[str, Any]:
         )
         .configure_legend(
             labelColor=ink, titleColor=ink, orient="bottom", labelFontSize=12, titleFontSize=12,
-            titleFontWeight="normal", labelLimit=200, columns=3, symbolOpacity=1,
+            titleFontWeight="normal", labelLimit=_PHONE, symbolOpacity=1,
         )
     )  # fmt: skip
     spec: dict[str, Any] = styled.to_dict()

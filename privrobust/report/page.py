@@ -91,6 +91,7 @@ def page(store: Store) -> str:
         unprotected=list(words.unprotected(main)),
         tuning=words.counted(len(tuning), "run") if len(tuning) else "",
         table=rows,
+        reasons=_reasons(rows),
         worst=rows.worst_first[:_MOST_WORST],
         troubles=list(words.troubles(rows)),
         failed_tuning=int(tuning["failure"].notna().sum()),
@@ -130,6 +131,12 @@ def _counts(runs: pd.DataFrame, under_way: int) -> dict[str, int]:
 def _glossary(runs: pd.DataFrame) -> list[tuple[str, str]]:
     methods = words.glossary(runs["aggregator"].dropna().unique(), list_aggregators())
     return methods + words.glossary(runs["attack"].dropna().unique(), list_attacks())
+
+
+def _reasons(rows: Rows) -> list[str]:
+    """Why rows are not private, as the table's notes count them."""
+    infinite = (row for row in rows.rows if math.isinf(row.epsilon))
+    return list(dict.fromkeys(row.why_not_private for row in infinite))
 
 
 def _thresholds(rows: Rows) -> list[tuple[str, str]]:
