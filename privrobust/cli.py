@@ -8,6 +8,7 @@ from functools import lru_cache
 import typer
 
 from privrobust.budget import budget
+from privrobust.drawing import figure
 from privrobust.errors import PrivRobustError
 from privrobust.listing import list_
 from privrobust.running import export, run, status
@@ -30,6 +31,7 @@ app.command()(budget)
 app.command()(run)
 app.command()(status)
 app.command()(export)
+app.command()(figure)
 app.command("list")(list_)
 
 
