@@ -57,7 +57,7 @@ def bias_variance_figure(
     measured = monte_carlo(values, scales, noise, draws, seed)
     lines = theory(values, scales, noise)
 
-    figure = new_figure(WIDE, 2.9)
+    figure = new_figure(WIDE, 2.5)
     left, right = figure.subplots(1, 2)
     b = measured.index.to_numpy()
     left.errorbar(b, measured["bias"], yerr=_bars(measured["bias"], measured["error"]), **_POINTS)
@@ -73,7 +73,7 @@ def bias_variance_figure(
         grid(panel)
     least = max(measured["bias"].min(), measured["error"].min(), 1e-12 * spread)
     left.set_ylim(0.3 * least, 4 * max(lines["gap"].max(), measured["bias"].max()))
-    add_legend(figure, _handles(noise), across=2)
+    add_legend(figure, _handles(noise))
     add_notes(figure, [_note(values, noise, draws)])
     return figure
 

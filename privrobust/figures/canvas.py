@@ -142,16 +142,25 @@ def _matplotlib() -> Any:
     return matplotlib
 
 
-def add_legend(figure: "Figure", handles: Sequence[Any], across: int) -> None:
-    """One legend for all panels, above them."""
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(across, len(handles)))
+def add_legend(figure: "Figure", handles: Sequence[Any]) -> None:
+    """One legend for all panels, above them; the figure grows by what it takes."""
+    longest = max(len(handle.get_label()) for handle in handles)
+    across = int(figure.get_figwidth() / (0.5 + 0.055 * longest))
+    across = max(1, min(across, len(handles)))
+    _grow(figure, 0.14 * -(-len(handles) // across))
+    figure.legend(handles=handles, loc="outside upper center", ncols=across)
 
 
 def add_notes(figure: "Figure", notes: Iterable[str]) -> None:
-    """What has to be read with the picture, in small print below it."""
+    """What has to be read with the picture, in small print below it; the figure grows."""
     characters = int(figure.get_figwidth() * 22)
-    lines = [fill(note, characters) for note in notes if note]
-    figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=5.8, color="0.25")
+    text = "\n".join(fill(note, characters) for note in notes if note)
+    _grow(figure, 0.1 * (1 + text.count("\n")))
+    figure.supxlabel(text, x=0.01, ha="left", fontsize=5.8, color="0.25")
+
+
+def _grow(figure: "Figure", inches: float) -> None:
+    figure.set_figheight(figure.get_figheight() + inches)
 
 
 def grid(panel: "Axes") -> None:

@@ -29,7 +29,11 @@ def drawable(runs: pd.DataFrame, kind: str) -> pd.DataFrame:
     accuracy = pd.to_numeric(runs["accuracy"], errors="coerce").astype(float)
     failure = runs["failure"].astype(object)
     failure = failure.mask(failure.isna() & accuracy.isna(), "it ended before an evaluation")
-    runs = runs.assign(accuracy=accuracy, failure=failure.where(failure.notna(), None))
+    runs = runs.assign(
+        accuracy=accuracy,
+        failure=failure.where(failure.notna(), None),
+        attack=runs["attack"].astype(object),
+    )
     if accuracy.isna().all():
         reason = next(iter(failure))
         raise SpecError(f"{kind}: nothing to draw: all {len(runs)} runs failed ({reason})")

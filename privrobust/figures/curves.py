@@ -65,7 +65,7 @@ def curves_figure(
 
     styles = looks(settings["method"].unique())
     width = NARROW if len(attacks) == 1 else WIDE
-    figure = new_figure(width, 0.9 + 1.55 * len(rows))
+    figure = new_figure(width, 0.3 + 1.55 * len(rows))
     axes = figure.subplots(len(rows), len(attacks), squeeze=False, sharex=True, sharey=True)
     for row, heterogeneity in enumerate(rows):
         for panel, (f, attack) in zip(axes[row], attacks, strict=True):
@@ -81,7 +81,7 @@ def curves_figure(
         axes[0, 0].set_ylim(0, 1)
     for panel in axes[-1]:
         panel.set_xlabel("step")
-    add_legend(figure, _handles(styles), across=4 if width == WIDE else 2)
+    add_legend(figure, _handles(styles))
     add_notes(figure, _notes(shown, points, len(runs) - len(shown)))
     return figure
 

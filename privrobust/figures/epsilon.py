@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from privrobust.errors import SpecError
 from privrobust.figures.canvas import (
     NARROW,
     WIDE,
@@ -54,12 +55,14 @@ def epsilon_figure(runs: pd.DataFrame) -> "Figure":
     """
     shown = drawable(runs, "epsilon")
     cells = at_worst(measured(shown, "epsilon", axes=["noise_scale", "target_epsilon"]))
+    if cells["accuracy"].isna().all():
+        raise SpecError("epsilon: nothing to draw: in every cell a run failed")
     rows, fs = panels(cells, "epsilon", _MOST_F, _MOST_ROWS)
     styles = looks(cells["method"].unique())
     scale = Scale(cells["epsilon"], math.inf, "not\nprivate")
 
     width = NARROW if len(fs) == 1 else WIDE
-    figure = new_figure(width, 1.1 + 1.55 * len(rows))
+    figure = new_figure(width, 0.7 + 1.5 * len(rows))
     axes = figure.subplots(len(rows), len(fs), squeeze=False, sharex=True, sharey=True)
     for row, heterogeneity in enumerate(rows):
         for column, f in enumerate(fs):
@@ -75,7 +78,7 @@ def epsilon_figure(runs: pd.DataFrame) -> "Figure":
         axes[row, 0].set_ylabel("accuracy")
     for panel in axes[-1]:
         panel.set_xlabel("privacy budget ε")
-    add_legend(figure, _handles(styles, cells), across=4 if width == WIDE else 2)
+    add_legend(figure, _handles(styles, cells))
     add_notes(figure, [*about_seeds(shown, cells, "band"), *guarantee(shown, runs)])
     return figure
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from privrobust.errors import SpecError
-from privrobust.figures.canvas import WIDE, add_notes, new_figure, styled
+from privrobust.figures.canvas import NARROW, WIDE, add_notes, new_figure, styled
 from privrobust.figures.cells import (
     about_seeds,
     at_worst,
@@ -16,6 +16,7 @@ from privrobust.figures.cells import (
     ordered,
     records,
     text_of_noise,
+    title_of_data,
     too_many,
 )
 
@@ -58,7 +59,8 @@ def heatmap_figure(runs: pd.DataFrame, noise_scale: float | None = None) -> "Fig
     from matplotlib.colors import Normalize
 
     height = len(noises) * max(0.75, 0.3 + 0.3 * len(fs))
-    figure = new_figure(WIDE, 1.0 + height)
+    is_small = len(methods) == 1 and len(columns) <= 4
+    figure = new_figure(NARROW if is_small else WIDE, 0.5 + height)
     axes = figure.subplots(len(noises), len(methods), squeeze=False, sharex=True, sharey=True)
     colors = ScalarMappable(Normalize(0, 100), _COLORS)
     for row, b in enumerate(noises):
@@ -70,9 +72,7 @@ def heatmap_figure(runs: pd.DataFrame, noise_scale: float | None = None) -> "Fig
     for panel, method in zip(axes[0], methods, strict=True):
         panel.set_title(method)
     _label_columns(axes[-1], columns, len(methods))
-    figure.colorbar(
-        colors, ax=axes, label="worst-case accuracy (%), clean at f = 0", aspect=30, pad=0.01
-    )
+    figure.colorbar(colors, ax=axes, label="accuracy (%)", aspect=10 * height, pad=0.01)
     add_notes(figure, _notes(runs, shown, cells))
     return figure
 
@@ -141,14 +141,17 @@ def _ink(color: tuple[float, ...]) -> str:
 
 
 def _label_columns(panels: Any, columns: list[str], methods: int) -> None:
-    long = sum(map(len, columns)) * methods > 70
+    is_number = all(column[0].isdigit() for column in columns)
+    labels = columns if is_number else [title_of_data(column) for column in columns]
+    is_long = sum(map(len, labels)) * methods > 70
     for panel in panels:
-        panel.set_xticks(range(len(columns)), columns, rotation=90 if long else 0)
-        panel.set_xlabel("heterogeneity" if columns[0][0].isdigit() else "partition")
+        panel.set_xticks(range(len(labels)), labels, rotation=90 if is_long else 0)
+        panel.set_xlabel("heterogeneity" if is_number else "partition")
 
 
 def _notes(runs: pd.DataFrame, shown: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
     fields = ["noise_scale", "method", "byzantine", "heterogeneity"]
     places = math.prod(cells[field].nunique() for field in fields)
     hatched = "Hatched: not run, or failed." if cells["accuracy"].count() < places else ""
-    return [*about_seeds(shown, cells, "±"), hatched, *guarantee(shown, runs)]
+    what = "At f = 0 clean accuracy, else that under the worst attack."
+    return [what, *about_seeds(shown, cells, "±"), hatched, *guarantee(shown, runs)]

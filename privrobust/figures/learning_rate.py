@@ -55,7 +55,7 @@ def learning_rate_figure(runs: pd.DataFrame) -> "Figure":
     scale = Scale(best["noise_scale"], 0.0, "0")
 
     width = NARROW if len(panels) == 1 else WIDE
-    figure = new_figure(width, 2.7)
+    figure = new_figure(width, 2.1)
     axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     for panel, heterogeneity in zip(axes, panels, strict=True):
         here = best[best["heterogeneity"] == heterogeneity]
@@ -68,7 +68,7 @@ def learning_rate_figure(runs: pd.DataFrame) -> "Figure":
         grid(panel)
     _label_rates(axes[0], sorted({rate for tried in best["tried"] for rate in tried}))
     axes[0].set_ylabel("best learning rate")
-    add_legend(figure, _handles(styles, best), across=4 if width == WIDE else 2)
+    add_legend(figure, _handles(styles, best))
     add_notes(figure, _notes(shown, best))
     return figure
 

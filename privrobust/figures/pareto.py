@@ -62,7 +62,7 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
     scale = Scale(points["epsilon"], math.inf, "not\nprivate")
 
     width = NARROW if len(fs) == 1 else WIDE
-    figure = new_figure(width, 1.15 + 1.7 * len(rows))
+    figure = new_figure(width, 0.4 + 1.6 * len(rows))
     axes = figure.subplots(len(rows), len(fs), squeeze=False, sharex=True, sharey=True)
     for row, heterogeneity in enumerate(rows):
         for panel, f in zip(axes[row], fs, strict=True):
@@ -77,7 +77,7 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
         axes[row, 0].set_ylabel("accuracy")
     for panel in axes[-1]:
         panel.set_xlabel("privacy budget ε")
-    add_legend(figure, _handles(styles, points), across=4 if width == WIDE else 2)
+    add_legend(figure, _handles(styles, points))
     add_notes(
         figure,
         [

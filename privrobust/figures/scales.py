@@ -43,7 +43,7 @@ class Scale:
         from matplotlib.ticker import FixedLocator, NullLocator
 
         ticks = _ticks(self.low, self.high) if self._has_ordinary else []
-        labels = [f"{tick:g}" for tick in ticks]
+        labels = [_label(tick) for tick in ticks]
         low, high = self._ends()
         panel.set_xscale("log")
         if self._has_apart:
@@ -59,6 +59,13 @@ class Scale:
         places = [self.low, self.high] if self._has_ordinary else []
         places += [self.place] if self._has_apart else []
         return min(places) / self._margin, max(places) * self._margin
+
+
+def _label(tick: float) -> str:
+    power = round(math.log10(tick))
+    if -3 <= power <= 3 or not math.isclose(tick, 10.0**power):
+        return f"{tick:g}"
+    return f"$10^{{{power}}}$"
 
 
 def _ticks(low: float, high: float) -> list[float]:
