@@ -8,6 +8,7 @@ from functools import lru_cache
 import typer
 
 from privrobust.budget import budget
+from privrobust.drawing import figure
 from privrobust.errors import PrivRobustError
 from privrobust.listing import list_
 from privrobust.report.command import report
@@ -34,6 +35,7 @@ app.command()(status)
 app.command()(export)
 app.command()(table)
 app.command()(report)
+app.command()(figure)
 app.command("list")(list_)
 
 

@@ -393,6 +393,19 @@ class Store:
         rows = select(*columns).where(EVALUATIONS.c.run == key).order_by(EVALUATIONS.c.step)
         return self._read(rows)
 
+    def histories(self, keys: Sequence[str]) -> pd.DataFrame:
+        """The evaluations of many runs, as `history`, after a column `run` of their keys.
+
+        Args:
+            keys: which; those that are not there are left out.
+
+        """
+        parts = [
+            self._read(select(EVALUATIONS).where(EVALUATIONS.c.run.in_(part)))
+            for part in _parts(list(dict.fromkeys(keys)) or [""])
+        ]
+        return pd.concat(parts).sort_values(["run", "step"], ignore_index=True)
+
     def shares(self, key: str, of: str) -> pd.Series:
         """Accuracy by "class" or by "worker" of one run, as `RunResult.accuracy_by_class`."""
         wanted = select(RUNS.c[f"accuracy_by_{of}"]).where(RUNS.c.key == key)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 # Which row of `summarise` a run counts in, no other function tells.
-from privrobust.tables import WORST, _without_gaps, row_fields, summarise
+from privrobust.summary import WORST, row_fields, summarise, without_gaps
 
 FEW_SEEDS = 3
 """Below it, an interval says next to nothing, and the cell is marked."""
@@ -190,7 +190,7 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
     """
     runs = runs.assign(accuracy=pd.to_numeric(runs["accuracy"]).astype(float))
     fields = row_fields(runs)
-    members = _without_gaps(runs).groupby([*fields, "byzantine"], sort=False).indices
+    members = without_gaps(runs).groupby([*fields, "byzantine"], sort=False).indices
     cells = _cells(runs)
     under_attack = {at[:-1] for at in cells if at[-1]}
     rows: list[Row] = []

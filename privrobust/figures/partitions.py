@@ -1,10 +1,9 @@
-"""Pictures. matplotlib is imported only when one is drawn."""
+"""Who holds what: the training examples of each label at every honest worker."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from privrobust.errors import SpecError
+from privrobust.figures.canvas import NARROW, WIDE, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,39 +14,11 @@ if TYPE_CHECKING:
 
 _ACROSS = 3  # panels beside each other
 _LARGEST = 0.8  # of a dot, in rows
+_COLOR = "#0072B2"
+_MOST_LABELS = 20  # that have a tick each
 
 
-def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure of so many inches.
-
-    Raises:
-        SpecError: matplotlib is missing.
-
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise SpecError("plot: needs matplotlib: pip install 'privrobust[plot]'") from None
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure in the format of the file's ending.
-
-    Raises:
-        SpecError: no ending, an unknown one, or a file that cannot be written.
-
-    """
-    if not path.suffix:
-        raise SpecError(
-            f"plot: {str(path)!r} is no file name; accepted: such as figure.png or .pdf"
-        )
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise SpecError(f"plot: {str(path)!r} cannot be written ({error})") from None
-
-
+@styled
 def partition_figure(
     dataset: "Dataset", partitions: Sequence[str], honest: int, seed: int = 0
 ) -> "Figure":
@@ -68,14 +39,14 @@ def partition_figure(
 
     down = -(-len(partitions) // _ACROSS)
     across = min(_ACROSS, len(partitions))
-    figure = new_figure(1.0 + 3.6 * across, 0.6 + 3.0 * down)
+    figure = new_figure(NARROW if across == 1 else WIDE, 0.6 + (2.6 if across < 3 else 2.0) * down)
     panels = iter(figure.subplots(down, across, squeeze=False, sharey=True).flat)
     labels = dataset.train.labels
     for text, panel in zip(partitions, panels, strict=False):
         partition = get_partition(text)
         shares = partition.deal(codes(dataset, dataset.train, partition), honest, seed)
         _dots(panel, [labels[share].bincount(minlength=dataset.classes) for share in shares])
-        panel.set_title(text, fontsize="medium")
+        panel.set_title(text)
     for unused in panels:
         unused.set_axis_off()
     figure.suptitle(f"{dataset.name}: training examples of each label and honest worker")
@@ -97,10 +68,16 @@ def _dots(panel: "Axes", counts: Sequence["Tensor"]) -> None:
     panel.set(xlim=(-0.7, len(counts) - 0.3), ylim=(-0.7, len(counts[0]) - 0.3))
     panel.add_collection(
         EllipseCollection(
-            sizes, sizes, [0.0], units="y", offsets=places, offset_transform=panel.transData
+            sizes,
+            sizes,
+            [0.0],
+            units="y",
+            offsets=places,
+            offset_transform=panel.transData,
+            facecolors=_COLOR,
         )
     )
+    labels = range(0, len(counts[0]), -(-len(counts[0]) // _MOST_LABELS))
+    panel.set_yticks(labels, [str(label) for label in labels])
     totals = [int(of_worker.sum()) for of_worker in counts]
-    panel.set_xticks(
-        range(len(counts)), [str(total) for total in totals], rotation=90, fontsize="small"
-    )
+    panel.set_xticks(range(len(counts)), [str(total) for total in totals], rotation=90)

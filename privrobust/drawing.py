@@ -1,0 +1,194 @@
+"""The command that draws: figures of a store for papers and meetings."""
+
+import math
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from privrobust.errors import SpecError, unknown_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from privrobust.store import Store
+
+KINDS = (
+    "epsilon", "heatmap", "pareto", "curves", "learning_rate", "partitions", "bias_variance",
+)  # fmt: skip
+_WITHOUT_STORE = "bias_variance"
+_MOST_VALUES = 12
+
+
+def figure(
+    kind: Annotated[str, typer.Argument(help="What to draw: see above.")],
+    store: Annotated[
+        str | None,
+        typer.Argument(help="File or postgresql:// address of results; none for bias_variance."),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File to write: .pdf, .svg, .png, ...")
+    ] = Path("figure.pdf"),
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="field=value: of these runs only. Again, for another value or field."),
+    ] = None,
+    measure: Annotated[
+        str | None, typer.Option(help="Of curves: accuracy (default), loss, kappa, variance, ...")
+    ] = None,
+    noise: Annotated[
+        str | None, typer.Option(help="Of bias_variance: gaussian (default) or laplace.")
+    ] = None,
+) -> None:
+    """Draw a figure of the runs in a store, in the size and format of a paper.
+
+    \b
+    epsilon        accuracy against epsilon, clean and worst case, a line a method
+    heatmap        worst-case accuracy, f by heterogeneity, a panel a method and b
+    pareto         which settings nobody beats in utility, privacy and robustness
+    curves         accuracy (or --measure) against the step
+    learning_rate  the best learning rate against b, of a sweep that tunes or varies it
+    partitions     how many examples of each label the workers of these runs hold
+    bias_variance  bias and variance of the noisy median against b, with theory; needs no store
+
+    A figure shows every field that varies. Where that is too much, it says which: choose with
+    --where. Several values of a field mean any of them; runs without attackers stay, whatever is
+    said of attack or byzantine.
+
+    \b
+    Examples:
+      $ privrobust figure epsilon results.db -o epsilon.pdf
+      $ privrobust figure heatmap results.db -o heatmap.svg --where noise_scale=0.1
+      $ privrobust figure curves results.db -o curves.png --where noise_scale=0.1 \\
+          --where attack=alie --measure loss
+    """
+    if kind not in KINDS:
+        raise unknown_name("figure", kind, KINDS)
+    for name, value, of in (("measure", measure, "curves"), ("noise", noise, _WITHOUT_STORE)):
+        if value is not None and kind != of:
+            raise SpecError(f"{name}: {value!r} says nothing of {kind}; accepted: with {of}")
+    from privrobust.figures.canvas import check_ending, save_figure
+
+    check_ending(output)
+    if kind == _WITHOUT_STORE:
+        drawn = _bias_variance(store, where, noise or "gaussian")
+    else:
+        drawn = _of_store(kind, store, where or [], measure or "accuracy")
+    save_figure(drawn, output)
+    typer.echo(f"{kind} is drawn in {output}")
+
+
+def _of_store(kind: str, location: str | None, where: Sequence[str], measure: str) -> "Figure":
+    from privrobust.store import Store
+
+    if location is None:
+        raise SpecError(f"store: {kind} is drawn of results; give a file or an address")
+    if "://" not in location and not Path(location).is_file():
+        raise SpecError(f"store: {location!r} does not exist")
+    with Store(location, create=False) as results:
+        runs = chosen(results.runs(), where)
+        if kind == "curves":
+            return _curves(runs, results, measure)
+    if kind == "partitions":
+        return _partitions(runs)
+    module = import_module(f"privrobust.figures.{kind}")
+    drawn: Figure = getattr(module, f"{kind}_figure")(runs)
+    return drawn
+
+
+def chosen(runs: "pd.DataFrame", where: Sequence[str]) -> "pd.DataFrame":
+    """The runs that have one of the wanted values in every field that is named.
+
+    Args:
+        runs: as from `Store.runs`.
+        where: `field=value` each.
+
+    Raises:
+        SpecError: no such field, or no such runs.
+
+    """
+    wanted: dict[str, list[str]] = {}
+    for text in where:
+        field, sign, value = text.partition("=")
+        if not sign:
+            raise SpecError(f"where: {text!r} is not accepted: field=value, as noise_scale=0.1")
+        wanted.setdefault(field.strip(), []).append(value.strip())
+    for field, values in wanted.items():
+        runs = _having(runs, field, values)
+    return runs
+
+
+def _having(runs: "pd.DataFrame", field: str, values: Sequence[str]) -> "pd.DataFrame":
+    from privrobust.spec import RunSpec
+
+    known = [*RunSpec.model_fields, "workers"]
+    if field not in known:
+        raise unknown_name("where", field, known)
+    column = runs["honest"] + runs["byzantine"] if field == "workers" else runs[field]
+    present = column.map(_written)
+    matches = present.isin([_written(_read(value)) for value in values])
+    if not matches.any():
+        there = list(dict.fromkeys(present))
+        shown = ", ".join(there[:_MOST_VALUES]) + (", ..." if len(there) > _MOST_VALUES else "")
+        raise SpecError(
+            f"where: {field}={' or '.join(values)} has no runs; there are {shown or 'none'}"
+        )
+    if field in ("attack", "byzantine"):
+        matches |= runs["byzantine"] == 0
+    return runs[matches]
+
+
+def _read(value: str) -> object:
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def _written(value: object) -> str:
+    """One text for equal values, however they are written."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "none"
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
+
+
+def _curves(runs: "pd.DataFrame", store: "Store", measure: str) -> "Figure":
+    from privrobust.figures.curves import curves_figure
+
+    return curves_figure(runs, store.histories(list(runs.index)), measure)
+
+
+def _partitions(runs: "pd.DataFrame") -> "Figure":
+    """Those of the runs, which must agree on what is dealt to how many."""
+    from privrobust.data import get_dataset
+    from privrobust.figures import partition_figure
+
+    if runs.empty:
+        raise SpecError("partitions: no runs to draw")
+    runs = runs.sort_values("seed")
+    for field in ("dataset", "data_dir", "honest"):
+        if runs[field].nunique(dropna=False) > 1:
+            there = ", ".join(map(_written, runs[field].unique()))
+            raise SpecError(f"partitions: {field} is {there}; choose one: --where {field}=value")
+    first = runs.iloc[0]
+    named = runs["partition"].mask(
+        runs["partition"] == "similarity",
+        runs["heterogeneity"].map(lambda share: f"similarity(heterogeneity={float(share)!r})"),
+    )
+    folder = first["data_dir"] if isinstance(first["data_dir"], str) else None
+    data = get_dataset(first["dataset"], folder)
+    return partition_figure(
+        data, list(named.drop_duplicates()), int(first["honest"]), int(first["seed"])
+    )
+
+
+def _bias_variance(store: str | None, where: Sequence[str] | None, noise: str) -> "Figure":
+    from privrobust.figures.bias_variance import bias_variance_figure
+
+    if store is not None or where:
+        given = f"store: {store!r}" if store is not None else f"where: {(where or [''])[0]!r}"
+        raise SpecError(f"{given} says nothing of bias_variance; accepted: neither")
+    return bias_variance_figure(noise=noise)

@@ -1,0 +1,232 @@
+"""From runs to what figures draw: means over seeds, and what names a line, a panel and a note."""
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+
+from privrobust.errors import SpecError
+from privrobust.figures.canvas import MOST_LINES
+from privrobust.summary import WORST, summarise
+
+CLEAN = "clean"
+_SHORT = {"noise_scale": "b", "clip_norm": "C", "batch_size": "B", "steps": "T"}
+_WITHIN = {"byzantine", "attack", "heterogeneity", "aggregator"}
+
+
+def drawable(runs: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """The runs that a figure shows: those on test data, or all where there are none.
+
+    A run without any evaluation counts as failed.
+
+    Raises:
+        SpecError: there are none, or none with a result.
+
+    """
+    if runs.empty:
+        raise SpecError(f"{kind}: no runs to draw")
+    accuracy = pd.to_numeric(runs["accuracy"], errors="coerce").astype(float)
+    failure = runs["failure"].astype(object)
+    failure = failure.mask(failure.isna() & accuracy.isna(), "it ended before an evaluation")
+    runs = runs.assign(
+        accuracy=accuracy,
+        failure=failure.where(failure.notna(), None),
+        attack=runs["attack"].astype(object),
+    )
+    if accuracy.isna().all():
+        reason = next(iter(failure))
+        raise SpecError(f"{kind}: nothing to draw: all {len(runs)} runs failed ({reason})")
+    tested = runs[runs["evaluate_on"] == "test"]
+    return tested if len(tested) else runs
+
+
+def measured(runs: pd.DataFrame, kind: str, axes: Collection[str] = ()) -> pd.DataFrame:
+    """A row a setting, f and attack, "worst" among the attacks.
+
+    Args:
+        runs: as from `drawable`.
+        kind: of figure, for messages.
+        axes: fields that the figure shows otherwise than by a line's name.
+
+    Returns:
+        The columns and the index levels of `summarise`, and `method`, what names a line;
+        `heterogeneity` as text; `epsilon` the largest over f and attacks of the setting;
+        `is_estimate`, whether that may be too small. `accuracy` is NaN where runs failed.
+
+    """
+    summary = summarise(runs)
+    fields = [str(field) for field in summary.index.names if field not in ("byzantine", "attack")]
+    spent = summary["epsilon"].groupby(level=fields, sort=False).transform("max")
+    cells = summary.assign(epsilon=spent).reset_index()
+    cells["accuracy"] = cells["accuracy"].where(cells["failed"] == 0)
+    cells["heterogeneity"] = cells["heterogeneity"].map(_text)
+    # which accountant spoke is known of runs, and no two of them agree to the last bit
+    estimates = set(runs["epsilon"][~runs["is_upper_bound"].astype(bool)]) - {math.inf}
+    cells["is_estimate"] = cells["epsilon"].isin(estimates)
+    naming = [field for field in fields if field not in _WITHIN | set(axes)]
+    return _with_method(cells, naming, kind)
+
+
+def named(runs: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Runs as a line of training curves shows them: `method` tells b, too.
+
+    `heterogeneity` is text, as in `measured`, and `attack` empty where there is none.
+    """
+    fields = [str(field) for field in summarise(runs).index.names if field not in _WITHIN]
+    target = pd.to_numeric(runs["target_epsilon"], errors="coerce")
+    b = runs["noise_scale"].astype(object).mask(target.notna(), target.map("for ε={:g}".format))
+    share = runs["heterogeneity"].map(_text)
+    runs = runs.assign(
+        noise_scale=b,
+        heterogeneity=share.where(runs["partition"] == "similarity", runs["partition"]),
+        attack=runs["attack"].fillna(""),
+        workers=runs["honest"] + runs["byzantine"],
+    )
+    return _with_method(runs, [field for field in fields if field != "target_epsilon"], kind)
+
+
+def _with_method(cells: pd.DataFrame, fields: Iterable[str], kind: str) -> pd.DataFrame:
+    """Name lines by their aggregator and by those fields that vary."""
+    naming = [field for field in fields if cells[field].nunique(dropna=False) > 1]
+    methods = pd.Series(
+        [_method(row, naming) for row in cells.to_dict("records")], index=cells.index, dtype=object
+    )
+    if methods.nunique() > MOST_LINES:
+        what = f"{methods.nunique()} lines"
+        raise too_many(kind, what, MOST_LINES, cells, ["aggregator", *naming])
+    return cells.assign(method=methods)
+
+
+def _method(cell: dict[Any, Any], naming: Sequence[str]) -> str:
+    parts = [f"{_SHORT.get(field, field)}={_text(cell[field])}" for field in naming]
+    return ", ".join([str(cell["aggregator"]), *parts])
+
+
+def too_many(
+    kind: str, what: str, most: int, cells: pd.DataFrame, fields: Iterable[str]
+) -> SpecError:
+    """The error for a figure that would be too full, which says how to choose."""
+    values = {
+        field: ", ".join(map(_text, cells[field].drop_duplicates()))
+        for field in fields
+        if cells[field].nunique() > 1
+    }
+    choices = " or ".join(f"{field} ({shown})" for field, shown in values.items())
+    return SpecError(
+        f"{kind}: {what}, at most {most} can be told apart; choose from {choices}: "
+        "--where field=value"
+    )
+
+
+def panels(cells: pd.DataFrame, kind: str, most_f: int, most_rows: int) -> tuple[Any, Any]:
+    """Rows (heterogeneity) and columns (`clean`, then every f) of a grid of panels.
+
+    Raises:
+        SpecError: more than fit.
+
+    """
+    rows = ordered(cells["heterogeneity"])
+    fs = sorted(set(cells["byzantine"]))
+    if len(fs) > most_f:
+        raise too_many(kind, f"{len(fs)} values of f", most_f, cells, ["byzantine"])
+    if len(rows) > most_rows:
+        raise too_many(kind, f"{len(rows)} rows", most_rows, cells, ["heterogeneity"])
+    return rows, fs
+
+
+def records(cells: pd.DataFrame) -> list[Any]:
+    """Rows, with a field a column."""
+    return list(cells.itertuples(index=False))
+
+
+def at_worst(cells: pd.DataFrame) -> pd.DataFrame:
+    """Of a table of cells: those without attackers, and the worst attack at each f."""
+    is_clean = (cells["attack"] == "") & (cells["byzantine"] == 0)
+    return cells[is_clean | (cells["attack"] == WORST)]
+
+
+def ordered(values: Iterable[Any]) -> list[Any]:
+    """Different values: numbers in order and first, then text as it comes."""
+    different = list(dict.fromkeys(values))
+    numbers = [value for value in different if _is_number(value)]
+    return sorted(numbers, key=float) + [value for value in different if not _is_number(value)]
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def text_of_noise(value: Any) -> str:
+    """What a row of panels of one b is called; `summarise` names some by their target."""
+    if isinstance(value, str):
+        return f"b for ε = {value.removeprefix('for ')}"
+    return f"b = {value:g}"
+
+
+def title_of_data(heterogeneity: str) -> str:
+    """What a panel of one partition is called."""
+    if not _is_number(heterogeneity):
+        return heterogeneity
+    return "iid" if float(heterogeneity) == 0 else f"heterogeneity {heterogeneity}"
+
+
+# --- notes -----------------------------------------------------------------------------------
+
+
+def guarantee(runs: pd.DataFrame, every: pd.DataFrame) -> Iterator[str]:
+    """Which epsilon it is, and what it leaves out.
+
+    Args:
+        runs: that are drawn.
+        every: run of the store, those of tuning among them.
+
+    """
+    finite = runs[runs["epsilon"] < math.inf]
+    used = [
+        f"{name} ({'upper bound' if bound else 'ESTIMATE, may be too small'})"
+        for name, bound in finite[["accountant_used", "is_upper_bound"]]
+        .drop_duplicates()
+        .itertuples(index=False)
+    ]
+    if used:
+        deltas = ", ".join(f"{delta:g}" for delta in finite["delta"].unique())
+        unit = " or ".join(finite["unit"].unique())
+        yield (
+            f"ε: at δ = {deltas}, by {', '.join(used)}; one {unit} added or removed, against "
+            "whoever sees every message; the largest over honest workers. " + _tuning(every)
+        )
+    for reason in runs["not_private"].dropna().unique():
+        yield f"Not private: {reason}."
+
+
+def _tuning(every: pd.DataFrame) -> str:
+    if "validation" in set(every["evaluate_on"]):
+        return "Settings were tuned on private data: what that spent is not counted."
+    return "Tuning on private data, if any, is not counted."
+
+
+def about_seeds(runs: pd.DataFrame, cells: pd.DataFrame, shown: str | None) -> Iterator[str]:
+    """How many seeds, and what is not as it seems; `shown` is what shows intervals, if any."""
+    counts = cells["seeds"] - cells["failed"]
+    few, most = int(counts[counts > 0].min()), int(counts.max())
+    over = f"{few} to {most}" if few < most else f"{few}"
+    data = " and ".join(runs["evaluate_on"].unique())
+    interval = f"; {shown}: 95 % Student interval" if shown and most > 1 else ""
+    alone = int((counts == 1).sum()) if interval else 0
+    lonely = f", none for {alone} of {len(cells)} cells with a single seed" if alone else ""
+    plural = "s" if most > 1 else ""
+    yield f"Accuracy on {data} data, mean over {over} seed{plural}{interval}{lonely}."
+    if cells["diverged"].any():
+        yield "†: in some seed the model's outputs stopped being finite."
+    failed = int((cells["failed"] > 0).sum())
+    if failed:
+        yield f"{failed} of {len(cells)} cells are not drawn: runs of theirs failed."

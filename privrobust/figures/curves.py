@@ -1,0 +1,138 @@
+"""How runs train: accuracy, loss or what else was measured, against the step."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from privrobust.errors import SpecError, unknown_name
+from privrobust.figures.canvas import (
+    NARROW,
+    WIDE,
+    Look,
+    add_legend,
+    add_notes,
+    grid,
+    looks,
+    new_figure,
+    styled,
+)
+from privrobust.figures.cells import drawable, named, ordered, title_of_data, too_many
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_CONFIDENCE = 0.95
+_MOST_COLUMNS, _MOST_ROWS = 4, 5
+_RATHER_MARKS = 12  # points of a line that get one
+
+
+@styled
+def curves_figure(
+    runs: pd.DataFrame, histories: pd.DataFrame, measure: str = "accuracy"
+) -> "Figure":
+    """A line a method and b, mean over seeds; a row of panels a partition, a column an attack.
+
+    Bands are 95 % Student intervals. Where some seed has no finite value, a line is interrupted.
+
+    Args:
+        runs: a row a run, as from `Store.runs`.
+        histories: of these and perhaps others, as from `Store.histories`.
+        measure: a column of `histories`: accuracy, loss, kappa, ...
+
+    Raises:
+        SpecError: nothing to draw, or more than fits; matplotlib is missing.
+
+    """
+    measures = [name for name in histories.columns if name not in ("run", "step")]
+    if measure not in measures:
+        raise unknown_name("measure", measure, measures)
+    shown = drawable(runs, "curves")
+    shown = shown[shown["failure"].isna()]
+    settings = named(shown, "curves")
+    points = averaged(settings, histories, measure)
+    rows = ordered(points["heterogeneity"])
+    attacks = list(points[["byzantine", "attack"]].drop_duplicates().itertuples(index=False))
+    attacks.sort()
+    fields = ["byzantine", "attack", "heterogeneity"]
+    if len(attacks) > _MOST_COLUMNS:
+        raise too_many("curves", f"{len(attacks)} attacks and f", _MOST_COLUMNS, points, fields[:2])
+    if len(rows) > _MOST_ROWS:
+        raise too_many("curves", f"{len(rows)} partitions", _MOST_ROWS, points, fields[2:])
+
+    styles = looks(settings["method"].unique())
+    width = NARROW if len(attacks) == 1 else WIDE
+    figure = new_figure(width, 0.3 + 1.55 * len(rows))
+    axes = figure.subplots(len(rows), len(attacks), squeeze=False, sharex=True, sharey=True)
+    for row, heterogeneity in enumerate(rows):
+        for panel, (f, attack) in zip(axes[row], attacks, strict=True):
+            at = (points["heterogeneity"] == heterogeneity) & (points["byzantine"] == f)
+            here = points[at & (points["attack"] == attack)]
+            for method, look in styles.items():
+                _line(panel, here[here["method"] == method], look)
+            grid(panel)
+            what = f"{attack}, f = {f}" if f else "clean"
+            panel.set_title(f"{title_of_data(heterogeneity)}, {what}")
+        axes[row, 0].set_ylabel(measure.replace("_", " "))
+    if "accuracy" in measure:
+        axes[0, 0].set_ylim(0, 1)
+    for panel in axes[-1]:
+        panel.set_xlabel("step")
+    add_legend(figure, _handles(styles))
+    add_notes(figure, _notes(shown, points, len(runs) - len(shown)))
+    return figure
+
+
+def averaged(settings: pd.DataFrame, histories: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Mean over seeds at every step, with the half-width of its interval.
+
+    Args:
+        settings: by key, the columns `method`, `heterogeneity`, `byzantine` and `attack`.
+        histories: with a column `run` of keys.
+        measure: which column of `histories`.
+
+    """
+    names = ["method", "heterogeneity", "byzantine", "attack"]
+    values = histories.join(settings[names], on="run", how="inner")
+    value = pd.to_numeric(values[measure], errors="coerce").astype(float)
+    values = values.assign(value=value.where(np.isfinite(value)))
+    if values["value"].isna().all():
+        raise SpecError(f"curves: nothing to draw: no {measure} of these runs was recorded")
+    groups = values.groupby([*names, "step"], sort=False)["value"]
+    runs = groups.size()
+    spread = groups.std(ddof=1) / runs.pow(0.5)
+    critical = stats.t.ppf((1 + _CONFIDENCE) / 2, (runs - 1).where(runs > 1))
+    whole = groups.count() == runs  # a mean over the seeds that did not diverge would flatter
+    points = pd.DataFrame({"mean": groups.mean(), "interval": critical * spread}).where(whole)
+    return points.assign(seeds=runs).reset_index().sort_values([*names, "step"], kind="stable")
+
+
+def _line(panel: "Axes", points: pd.DataFrame, look: Look) -> None:
+    if points.empty:
+        return
+    x, mean, interval = (points[name] for name in ("step", "mean", "interval"))
+    panel.plot(x, mean, **look._asdict(), markevery=-(-len(points) // _RATHER_MARKS))
+    panel.fill_between(
+        x, mean - interval, mean + interval, color=look.color, alpha=0.18, linewidth=0
+    )
+
+
+def _handles(styles: dict[str, Look]) -> list[object]:
+    from matplotlib.lines import Line2D
+
+    return [Line2D([], [], label=name, **look._asdict()) for name, look in styles.items()]
+
+
+def _notes(runs: pd.DataFrame, points: pd.DataFrame, failed: int) -> Iterator[str]:
+    few, most = int(points["seeds"].min()), int(points["seeds"].max())
+    over = f"{few} to {most}" if few < most else f"{few}"
+    data = " and ".join(runs["evaluate_on"].unique())
+    band = "; band: 95 % Student interval" if most > 1 else ""
+    yield f"On {data} data, mean over {over} seed{'s' if most > 1 else ''}{band}."
+    if points["mean"].isna().any():
+        yield "A line is interrupted where some seed has no finite value."
+    if failed:
+        yield f"{failed} runs that failed, or on other data, are not drawn."

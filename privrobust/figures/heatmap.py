@@ -1,0 +1,157 @@
+"""Where methods hold: worst-case accuracy by f and heterogeneity, a panel a method and b."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from privrobust.errors import SpecError
+from privrobust.figures.canvas import NARROW, WIDE, add_notes, new_figure, styled
+from privrobust.figures.cells import (
+    about_seeds,
+    at_worst,
+    drawable,
+    guarantee,
+    measured,
+    ordered,
+    records,
+    text_of_noise,
+    title_of_data,
+    too_many,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MOST_ROWS, _MOST_METHODS, _MOST_CELLS = 6, 4, 12
+_COLORS = "cividis"  # its lightness rises with the value, for grey and for every eye
+
+
+@styled
+def heatmap_figure(runs: pd.DataFrame, noise_scale: float | None = None) -> "Figure":
+    """Worst-case accuracy in percent, f by heterogeneity: a column of panels a method, a row a b.
+
+    At f = 0 it is the clean accuracy. ± is half of the 95 % Student interval over seeds, and is
+    missing where there is a single seed. Hatched cells were not run, or say that they failed.
+
+    Args:
+        runs: a row a run, as from `Store.runs`.
+        noise_scale: b, for this one only.
+
+    Raises:
+        SpecError: nothing to draw, or more than fits; matplotlib is missing.
+
+    """
+    shown = drawable(runs, "heatmap")
+    cells = at_worst(measured(shown, "heatmap", axes=["noise_scale", "target_epsilon"]))
+    noises = ordered(cells["noise_scale"])
+    if noise_scale is not None:
+        if noise_scale not in noises:
+            known = ", ".join(map(str, noises))
+            raise SpecError(f"noise_scale: {noise_scale:g} was not run; accepted: {known}")
+        noises = [noise_scale]
+    methods = list(cells["method"].unique())
+    columns, fs = ordered(cells["heterogeneity"]), sorted(set(cells["byzantine"]))
+    _refuse_many(cells, noises, methods)
+
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    height = len(noises) * max(0.75, 0.3 + 0.3 * len(fs))
+    is_small = len(methods) == 1 and len(columns) <= 4
+    figure = new_figure(NARROW if is_small else WIDE, 0.5 + height)
+    axes = figure.subplots(len(noises), len(methods), squeeze=False, sharex=True, sharey=True)
+    colors = ScalarMappable(Normalize(0, 100), _COLORS)
+    for row, b in enumerate(noises):
+        for column, method in enumerate(methods):
+            here = cells[(cells["noise_scale"] == b) & (cells["method"] == method)]
+            _map(axes[row, column], here, fs, columns, colors)
+        axes[0, 0].set_yticks(range(len(fs)), fs)
+        axes[row, 0].set_ylabel(f"{_of_row(cells, b)}\n\nf")
+    for panel, method in zip(axes[0], methods, strict=True):
+        panel.set_title(method)
+    _label_columns(axes[-1], columns, len(methods))
+    figure.colorbar(colors, ax=axes, label="accuracy (%)", aspect=10 * height, pad=0.01)
+    add_notes(figure, _notes(runs, shown, cells))
+    return figure
+
+
+def _refuse_many(cells: pd.DataFrame, noises: list[Any], methods: list[str]) -> None:
+    if len(noises) > _MOST_ROWS:
+        raise too_many("heatmap", f"{len(noises)} values of b", _MOST_ROWS, cells, ["noise_scale"])
+    if len(methods) > _MOST_METHODS:
+        fields = ["aggregator"]
+        raise too_many("heatmap", f"{len(methods)} methods", _MOST_METHODS, cells, fields)
+    for field, most in (("byzantine", _MOST_CELLS), ("heterogeneity", _MOST_CELLS)):
+        count = cells[field].nunique()
+        if count > most:
+            raise too_many("heatmap", f"{count} values of {field}", most, cells, [field])
+
+
+def _of_row(cells: pd.DataFrame, b: Any) -> str:
+    spent = sorted(set(cells["epsilon"][cells["noise_scale"] == b]))
+    if spent == [math.inf]:
+        return f"{text_of_noise(b)}\nnot private"
+    is_estimate = cells["is_estimate"][cells["noise_scale"] == b].any()
+    shown = " to ".join(_rounded(epsilon) for epsilon in {spent[0]: 0, spent[-1]: 0})
+    return f"{text_of_noise(b)}\nε = {shown}{' (estimate)' if is_estimate else ''}"
+
+
+def _rounded(epsilon: float) -> str:
+    from privrobust.rounding import rounded_up
+
+    return "∞" if math.isinf(epsilon) else rounded_up(epsilon, 3)
+
+
+def _map(
+    panel: "Axes", cells: pd.DataFrame, fs: list[int], columns: list[str], colors: Any
+) -> None:
+    """One method at one b; rows of f from below."""
+    from matplotlib.patches import Rectangle
+
+    panel.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-0.5, len(fs) - 0.5))
+    panel.tick_params(length=0)
+    panel.add_patch(Rectangle((-0.5, -0.5), len(columns), len(fs), **_HATCHED))
+    for cell in records(cells):
+        at = (columns.index(cell.heterogeneity), fs.index(cell.byzantine))
+        if math.isnan(cell.accuracy):
+            panel.text(*at, "failed", ha="center", va="center", fontsize=5.5, bbox=_ON_HATCHES)
+            continue
+        color = colors.to_rgba(100 * cell.accuracy)
+        corner = (at[0] - 0.5, at[1] - 0.5)
+        panel.add_patch(Rectangle(corner, 1, 1, facecolor=color, edgecolor="white", linewidth=0.8))
+        panel.text(*at, _words(cell), ha="center", va="center", fontsize=6, color=_ink(color))
+
+
+_HATCHED: Any = {"facecolor": "white", "edgecolor": "0.6", "hatch": "////", "linewidth": 0}
+_ON_HATCHES: Any = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+
+
+def _words(cell: Any) -> str:
+    interval = "" if math.isnan(cell.interval) else f" ±{100 * cell.interval:.0f}"
+    return f"{100 * cell.accuracy:.0f}{'†' if cell.diverged else ''}{interval}"
+
+
+def _ink(color: tuple[float, ...]) -> str:
+    """Black or white, whichever stands out more (relative luminance of WCAG 2)."""
+    linear = [((part + 0.055) / 1.055) ** 2.4 if part > 0.04 else part / 12.92 for part in color]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "black" if (luminance + 0.05) ** 2 > 0.05 * 1.05 else "white"
+
+
+def _label_columns(panels: Any, columns: list[str], methods: int) -> None:
+    is_number = all(column[0].isdigit() for column in columns)
+    labels = columns if is_number else [title_of_data(column) for column in columns]
+    is_long = sum(map(len, labels)) * methods > 70
+    for panel in panels:
+        panel.set_xticks(range(len(labels)), labels, rotation=90 if is_long else 0)
+        panel.set_xlabel("heterogeneity" if is_number else "partition")
+
+
+def _notes(runs: pd.DataFrame, shown: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
+    fields = ["noise_scale", "method", "byzantine", "heterogeneity"]
+    places = math.prod(cells[field].nunique() for field in fields)
+    hatched = "Hatched: not run, or failed." if cells["accuracy"].count() < places else ""
+    what = "At f = 0 clean accuracy, else that under the worst attack."
+    return [what, *about_seeds(shown, cells, "±"), hatched, *guarantee(shown, runs)]
