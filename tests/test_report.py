@@ -294,7 +294,11 @@ def test_few_seeds_failed_and_diverged_runs_and_gaps_are_marked(changed):
     by_f = {row["f"][0]: row for row in records(text)}
     assert "± " not in by_f["1"]["clean"][0]
     assert "1 seed" in by_f["1"]["clean"][0]
-    assert "1 of 3 failed 2 seeds" in by_f["1"]["sign flip"][0]
+    shown, rank = by_f["1"]["sign flip"]
+    assert re.fullmatch(r"failed 1 of 3, others [\d.]+ ± [\d.]+ 2 seeds", shown)
+    assert float(rank) < 0  # worse than any accuracy, whatever the other seeds reached
+    assert by_f["1"]["worst"] == by_f["1"]["sign flip"]
+    assert by_f["1"]["gap"] == ("", "")
     assert "1 diverged" in by_f["1"]["alie(z=1.5)"][0]
     assert by_f["2"]["sign flip"] == ("not run", "")
     assert "failed: it &lt;b&gt;broke&lt;/b&gt;" in text
@@ -314,7 +318,7 @@ def test_only_failures(changed):
         ("delete from evaluations",),
     )
     text = text_of(path)
-    assert "3 of 3 failed" in records(text)[0]["clean"][0]
+    assert "failed 3 of 3" in records(text)[0]["clean"][0]
     assert "failed: no" in text
     assert 'id="figure-privacy"' not in text
 
@@ -569,7 +573,7 @@ def test_a_row_leads_to_its_recipe(opened, made):
     recipe = tab.locator("#setting-3 pre")
     recipe.wait_for(state="visible")
     assert "aggregator:" in recipe.text_content()
-    assert tab.locator("#setting-3").get_by_role("button", name="Copy the YAML").is_visible()
+    tab.locator("#setting-3").get_by_role("button", name="Copy the YAML").wait_for(state="visible")
 
 
 def test_a_phone_scrolls_tables_and_not_the_page(opened, made):

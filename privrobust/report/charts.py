@@ -40,7 +40,7 @@ class Chart:
 
 def charts(rows: Rows, has_curves: bool) -> Iterator[Chart]:
     """All figures that these rows allow."""
-    if any(cell.finished for row in rows.rows for cell in row.cells):
+    if any(cell.holds for row in rows.rows for cell in row.cells):
         yield _privacy(rows)
     if any(row.worst is not None for row in rows.rows):
         yield _heatmap(rows)
@@ -56,7 +56,7 @@ def _privacy(rows: Rows) -> Chart:
         (row, kind, cell)
         for row in rows.rows
         for kind, cell in (("clean", row.clean), ("worst case", row.worst))
-        if cell is not None and cell.finished
+        if cell is not None
     ]
     finite = [row.epsilon for row, _, _ in drawn if math.isfinite(row.epsilon)]
     infinity = _BEYOND * max(finite, default=1.0)
@@ -115,7 +115,8 @@ def _privacy(rows: Rows) -> Chart:
         "privacy",
         "What privacy costs",
         "Accuracy against epsilon, without attackers (solid) and under the worst attack (dashed). "
-        "∞ is not private at all. Bars are 95 % intervals over seeds.",
+        "∞ is not private at all. Bars are 95 % intervals over seeds. A cell with a failed run has "
+        "no mark, and its line breaks.",
         f"Lines of accuracy against epsilon for {', '.join(methods)}, clean and in the worst case. "
         "The table above has every number.",
         _finished(layered),
@@ -133,8 +134,10 @@ def _ticks(finite: Sequence[float]) -> list[float]:
     return inside if len(inside) > 1 else sorted({min(finite), max(finite)})
 
 
-def _within(value: float, cell: Cell) -> float:
+def _within(value: float, cell: Cell) -> float | None:
     """An end of an interval, in [0, 1]; the mean itself where there is no interval."""
+    if not cell.holds:
+        return None
     return cell.accuracy if math.isnan(value) else min(1.0, max(0.0, value))
 
 
@@ -197,8 +200,8 @@ def _heatmap(rows: Rows) -> Chart:
 
 
 def _square(row: Row, cell: Cell, byzantine: int) -> dict[str, Any]:
-    label = "failed" if cell.rank < 0 else f"{100 * cell.accuracy:.1f}"
-    accuracy = 0.0 if cell.rank < 0 else cell.accuracy
+    label = f"{100 * cell.accuracy:.1f}" if cell.holds else "failed"
+    accuracy = cell.accuracy if cell.holds else 0.0
     return {
         **_told(row, cell),
         "accuracy": accuracy,
@@ -255,8 +258,8 @@ def _told(row: Row, cell: Cell) -> dict[str, Any]:
         "others": row.others,
         "f": row.byzantine,
         "attack": cell.attack or "none",
-        "accuracy": cell.accuracy,
-        "shown": f"{cell.text} %" if cell.finished else "failed",
+        "accuracy": cell.accuracy if cell.holds else None,  # lines break there
+        "shown": f"{cell.text} %" if cell.holds else "failed",
         "runs": ", ".join([f"{cell.finished} of {cell.runs} finished", *cell.marks]),
         "b": shown(row.setting["noise_scale"]),
         "C": _clip_norm(row),

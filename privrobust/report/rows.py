@@ -55,10 +55,17 @@ class Cell:
         return self.runs - self.failed
 
     @property
+    def holds(self) -> bool:
+        """Whether its mean is over all runs: what failed may be what was hit hardest."""
+        return not self.failed and not math.isnan(self.accuracy)
+
+    @property
     def text(self) -> str:
         """In percent."""
-        if math.isnan(self.accuracy):
-            return "failed"
+        return self._mean if self.holds else "failed"
+
+    @property
+    def _mean(self) -> str:
         interval = "" if math.isnan(self.interval) else f" ± {100 * self.interval:.1f}"
         return f"{100 * self.accuracy:.1f}{interval}"
 
@@ -67,7 +74,8 @@ class Cell:
         """What to know before the number is believed."""
         marks = []
         if self.failed:
-            marks.append(f"{self.failed} of {self.runs} failed")
+            others = f", others {self._mean}" if self.finished else ""
+            marks.append(f"{self.failed} of {self.runs}{others}")
         if self.diverged:
             marks.append(f"{self.diverged} diverged")
         if 0 < self.finished < FEW_SEEDS:
@@ -77,7 +85,7 @@ class Cell:
     @property
     def rank(self) -> float:
         """By which cells sort: one with a failed run is worse than any accuracy."""
-        return -1.0 if self.failed or math.isnan(self.accuracy) else self.accuracy
+        return self.accuracy if self.holds else -1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +124,7 @@ class Row:
     @property
     def gap(self) -> float:
         """Clean less worst accuracy; NaN where one of them is not known."""
-        if self.clean is None or self.worst is None or self.worst.failed:
+        if self.clean is None or self.worst is None or not (self.clean.holds and self.worst.holds):
             return math.nan
         return self.clean.accuracy - self.worst.accuracy
 
