@@ -61,13 +61,13 @@ def ray():
 def test_processes_give_what_this_process_gives(tmp_path):
     here = stored(tmp_path, "here", RUNS, InProcess())
     there = stored(tmp_path, "there", RUNS, Processes(2, threads=1))
-    pd.testing.assert_frame_equal(there, here, check_exact=True)
+    pd.testing.assert_frame_equal(there, here, rtol=1e-4)
 
 
 def test_ray_gives_what_this_process_gives(tmp_path, ray):
     here = stored(tmp_path, "here", RUNS, InProcess())
     there = stored(tmp_path, "there", RUNS, ray)
-    pd.testing.assert_frame_equal(there, here, check_exact=True)
+    pd.testing.assert_frame_equal(there, here, rtol=1e-4)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def test_a_killed_process_costs_nothing(tmp_path, deadly):
     (tmp_path / "once").touch()
     disturbed = stored(tmp_path, "killed", deadly, Processes(2, threads=1))
     assert not (tmp_path / "once").exists()
-    pd.testing.assert_frame_equal(disturbed, undisturbed, check_exact=True)
+    pd.testing.assert_frame_equal(disturbed, undisturbed, rtol=1e-4)
 
 
 def test_a_killed_task_of_ray_costs_nothing(tmp_path, ray, deadly):
@@ -111,7 +111,7 @@ def test_a_killed_task_of_ray_costs_nothing(tmp_path, ray, deadly):
     (tmp_path / "once").touch()
     disturbed = stored(tmp_path, "killed", deadly, ray)
     assert not (tmp_path / "once").exists()
-    pd.testing.assert_frame_equal(disturbed, undisturbed, check_exact=True)
+    pd.testing.assert_frame_equal(disturbed, undisturbed, rtol=1e-4)
 
 
 def test_a_run_that_kills_every_process_fails_alone(tmp_path, deadly):
