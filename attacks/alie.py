@@ -40,13 +40,14 @@ class ALIE(Attack):
 
 @dataclass(frozen=True)
 class NoiseAwareALIE(Attack):
-    """As far from the honest mean as noise puts an honest message, in the worst direction.
+    """As far from the honest mean as noise puts a message from what it would be, the worst way.
 
     Every coordinate is moved by `z * s` against the sign of the honest mean. The spread s is one
     number, `s^2 = noise_std^2 + (mean sample variance - noise_std^2, if that is positive)`: what
     the known noise must leave, and what the data add, without the sampling error of h messages
-    that ALIE takes for room. With z at most 1 the message lies no further from the mean than
-    honest ones do, `s * sqrt(d)`, so that no rule can tell it by its distance.
+    that ALIE takes for room. With z at most 1 the message lies, on average, no further from honest
+    ones than they lie from each other: squared distances are `(z^2 + 1 - 1/h) s^2 d` and
+    `2 s^2 d`. So distances to others do not tell it.
 
     Args:
         z: spreads from the mean.
@@ -87,7 +88,7 @@ def z_max(n: int, f: int) -> float:
     `z = Phi^-1((n - f - s) / (n - f))`.
 
     Raises:
-        SpecError: f workers have a majority already, or no supporter count makes z finite.
+        SpecError: f workers have a majority already, or of two workers there is none to hide from.
 
     """
     supporters = n // 2 + 1 - f
@@ -95,6 +96,6 @@ def z_max(n: int, f: int) -> float:
     if not 0 < hidden < 1:
         raise SpecError(
             f"ALIE: z is not defined for {f} Byzantine of {n} workers; "
-            "it needs at most half of them Byzantine and n - f > floor(n/2 + 1) - f, or give z"
+            "accepted: at least 3 workers, at most half of them Byzantine; or give z"
         )
     return NormalDist().inv_cdf(hidden)

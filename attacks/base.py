@@ -3,8 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,7 +50,9 @@ class Attack(Configured, ABC):
 
     sees: ClassVar[Sees] = "honest"
 
-    def __call__(self, seen: Tensor, byzantine: int, generator: Generators = None) -> Tensor:
+    def __call__(
+        self, seen: Tensor, byzantine: int | np.integer[Any], generator: Generators = None
+    ) -> Tensor:
         """What the Byzantine workers send.
 
         Args:
@@ -72,8 +75,11 @@ class Attack(Configured, ABC):
                 f"{name}: {described(seen)} is not accepted: "
                 "float32 or float64 messages (..., h, d)"
             )
+        byzantine = int(byzantine) if isinstance(byzantine, np.integer) else byzantine
         if type(byzantine) is not int or byzantine < 1:
             raise SpecError(f"{name}: byzantine {byzantine!r} is not accepted: at least 1")
+        if not seen.shape[-2]:
+            raise SpecError(f"{name}: no honest workers; accepted: at least 1")
         if self.sees == "own" and seen.shape[-2] != byzantine:
             raise SpecError(
                 f"{name}: {seen.shape[-2]} messages of {byzantine} Byzantine workers; "
@@ -90,12 +96,12 @@ class Attack(Configured, ABC):
             SpecError: it fails, or sends anything but `(..., f, d)` of the type that it sees.
 
         """
-        name, version = type(self).__name__, seen._version
+        name, version = type(self).__name__, _version(seen)
         try:
             sent = craft(seen, byzantine, generator)
         except Exception as error:  # whatever a user's attack raises
             raise failure(self, error) from error
-        if seen._version != version:
+        if _version(seen) != version:
             raise SpecError(f"{name}: it writes to the messages that it sees; accepted: copies")
         expected = (*seen.shape[:-2], byzantine, seen.shape[-1])
         if not isinstance(sent, Tensor) or sent.shape != expected or sent.dtype != seen.dtype:
@@ -134,6 +140,11 @@ class Attack(Configured, ABC):
     def poison(self, labels: Tensor, classes: int) -> Tensor:
         """The labels that Byzantine workers train on, for an attack that sees its own data."""
         return labels
+
+
+def _version(seen: Tensor) -> int:
+    """A count of what is written to it; none is kept under `torch.inference_mode`."""
+    return 0 if seen.is_inference() else seen._version
 
 
 def collude(message: Tensor, byzantine: int) -> Tensor:

@@ -46,4 +46,4 @@ class LabelShift(_Poisoning):
 
     def poison(self, labels: Tensor, classes: int) -> Tensor:
         """Shifted."""
-        return (labels + self.shift) % classes
+        return (labels + self.shift % classes) % classes

@@ -15,7 +15,8 @@ class LargeValue(Attack):
     """A huge vector: against the honest mean, constant, or in random directions.
 
     It ruins a mean at once. Against the mean it is, for a coordinate-wise median, the extreme in
-    that direction: every Byzantine value sits beyond every honest one, on the wrong side. Against a
+    that direction: while honest values are smaller than the scale, every Byzantine value sits
+    beyond every honest one, on the wrong side (and at 0 where their mean is exactly 0). Against a
     sign vote it is one vote a worker, no more.
 
     Args:

@@ -28,7 +28,8 @@ class LineSearch(Attack):
     strength that is best at the grid's end. Peaks narrower than a step of the grid may be missed.
 
     Args:
-        family: "alie" sends `mean - t * std`, "inner_product" sends `-t * mean`.
+        family: "alie" sends `mean - t * std`, "inner_product" sends `-t * mean`; their signs, to a
+            rule that asks for signs.
         against: the rule, as a spec names it, or itself; needed outside a run, which tells its own.
         evaluations: of the rule, a step.
         weakest: the least t of the grid above 0; it ends at 512 times as much.
@@ -62,15 +63,19 @@ class LineSearch(Attack):
         )
         messages = torch.cat([honest, collude(origin, byzantine)], dim=-2)
 
+        def message(strength: Tensor) -> Tensor:
+            sent = torch.addcmul(origin, strength, direction)
+            # of what is sent to such a rule, the server takes the sign
+            return sent.nan_to_num_(nan=1.0).sign_() if rule.message == "sign" else sent
+
         def distance(strength: Tensor) -> Tensor:
-            message = torch.addcmul(origin, strength, direction)
-            messages[..., honest.shape[-2] :, :] = message.unsqueeze(-2)
+            messages[..., honest.shape[-2] :, :] = message(strength).unsqueeze(-2)
             error = rule(messages, generator) - mean
             size: Tensor = torch.linalg.vector_norm(error, dim=-1, keepdim=True)
             return size.nan_to_num(torch.inf, torch.inf)  # no aggregate is further off than none
 
         best = self._searched(distance, mean[..., :1])
-        return collude(torch.addcmul(origin, best, direction), byzantine)
+        return collude(message(best), byzantine)
 
     def _searched(self, distance: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
         """The strength of each lane, `(..., 1)`."""

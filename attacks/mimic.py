@@ -74,7 +74,7 @@ class _Learning:
         if not self._steps:
             longest = deviations.norm(dim=-1).argmax(-1)
             self._direction = _unit(row(deviations, longest))
-            self._along = torch.zeros_like(honest[..., 0])
+            self._along = honest.new_zeros(honest.shape[:-1])
         self._steps += 1
         weight = 1 / self._steps
         turned = (deviations * _dot(deviations, self._direction).unsqueeze(-1)).sum(-2)

@@ -15,7 +15,7 @@ from privrobust.attacks.mimic import Mimic
 from privrobust.attacks.min_max import MinMax, MinSum
 from privrobust.attacks.replay import Replay
 from privrobust.attacks.sign_flip import OwnSignFlip, SignFlip
-from privrobust.configured import build, described
+from privrobust.configured import build, check_registered, described
 from privrobust.errors import SpecError
 
 _ATTACKS: dict[str, type[Attack]] = {
@@ -51,7 +51,12 @@ def register_attack(name: str, attack: type[Attack]) -> None:
     """Let specs name an attack; an earlier one of that name is replaced.
 
     Results are kept by name: give changed code a new one.
+
+    Raises:
+        SpecError: it is no name that a spec can write, or no attack's class.
+
     """
+    check_registered("attack", name, attack, Attack)
     _ATTACKS[name] = attack
 
 

@@ -17,7 +17,7 @@ from privrobust.executors.base import Executor
 from privrobust.schema import EVALUATIONS, RUNS, cells
 from privrobust.store import Store
 from privrobust.sweep import run_sweep
-from privrobust.tables import render
+from privrobust.tables import lay_out
 from privrobust.training import train_lanes
 
 DIGITS = [
@@ -120,8 +120,8 @@ def large() -> list[list[str]]:
             "resume: claim 64 more": lambda store: store.claim(
                 [specs[0].model_copy(update={"seed": 10**6 + n}) for n in range(64)]
             ),
-            "the table of all": lambda store: render(store.runs()),
-            "the table of the first 5,000": lambda store: render(
+            "the table of all": lambda store: lay_out(store.runs()),
+            "the table of the first 5,000": lambda store: lay_out(
                 store.runs([spec.key for spec in specs[:5000]])
             ),
         }

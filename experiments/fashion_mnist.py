@@ -2,7 +2,7 @@
 
 python experiments/fashion_mnist.py
 
-measures, in about an hour and a half on 2 cores, and writes fashion_mnist.csv and fashion_mnist.md
+measures, in about two hours on 2 cores, and writes fashion_mnist.csv and fashion_mnist.md
 beside itself. Stopped, it goes on where it was: what is done is kept in build/fashion_mnist.
 
 Everybody sees the same training split and takes the same number of steps on batches of about 480
@@ -33,6 +33,7 @@ from privrobust import RunSpec
 from privrobust.accountants import Release, noise_scale
 from privrobust.data import get_dataset
 from privrobust.models import build_model
+from privrobust.progress import watch_on
 from privrobust.schedules import get_schedule, rate
 from privrobust.store import Store
 from privrobust.sweep import check, run_sweep
@@ -173,7 +174,7 @@ def accuracies(trials: list[Trial], store: Store) -> dict[Trial, float]:
     here = {trial: spec for trial, spec in specs.items() if trial.setting.method == CENTRAL}
     runs = {trial: spec for trial, spec in specs.items() if trial not in here}
     check(list(runs.values()))
-    run_sweep(list(runs.values()), store, Console(stderr=True))
+    run_sweep(list(runs.values()), store, watch=watch_on(Console(stderr=True)))
     stored = store.runs()["accuracy"]
     return {
         **{trial: float(stored[spec.key]) for trial, spec in runs.items()},

@@ -12,6 +12,7 @@ from privrobust.drawing import figure
 from privrobust.errors import PrivRobustError
 from privrobust.listing import list_
 from privrobust.running import export, run, status
+from privrobust.tabulating import table
 
 BAD_INPUT = 2
 
@@ -32,6 +33,7 @@ app.command()(run)
 app.command()(status)
 app.command()(export)
 app.command()(figure)
+app.command()(table)
 app.command("list")(list_)
 
 

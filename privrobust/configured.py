@@ -14,15 +14,27 @@ import ast
 import inspect
 import math
 import re
-from collections.abc import Mapping, Set
+import sys
+from collections.abc import Hashable, Mapping, Set
 from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import lru_cache
 from types import UnionType
-from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    ClassVar,
+    Literal,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 
-from privrobust.errors import SpecError
-from privrobust.plugins import find
+from privrobust.errors import PrivRobustError, SpecError, in_a_line
+from privrobust.plugins import check_text, find
 
 
 def parameter(
@@ -52,15 +64,28 @@ class Configured:
             SpecError: names the parameter, its value and what is accepted.
 
         """
-        hints = get_type_hints(type(self))
+        hints = _hints(cast(Hashable, type(self)))
         for each in fields(self):
             value = _converted(getattr(self, each.name), hints[each.name])
             if not _accepts(each, hints[each.name], value):
                 raise SpecError(
-                    f"{type(self).__name__}.{each.name}: {value!r} is not "
+                    f"{type(self).__name__}.{each.name}: {_shown(value)} is not "
                     f"{_accepted(each, hints[each.name])}"
                 )
             object.__setattr__(self, each.name, value)
+
+
+# Specs are made by the thousand, of a few classes; Python reads these from their source each time.
+@lru_cache(maxsize=256)
+def _hints(of_class: Hashable) -> dict[str, Any]:
+    """The types of a class's fields."""
+    return get_type_hints(cast(type, of_class))
+
+
+@lru_cache(maxsize=256)
+def _accepted_by(of_class: Hashable) -> list[str]:
+    """The parameters of a class's constructor."""
+    return list(inspect.signature(cast(type, of_class)).parameters)
 
 
 def _kinds(hint: Any) -> list[Any]:
@@ -72,7 +97,7 @@ def _converted(value: Any, hint: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if type(value) is int and float in _kinds(hint) and int not in _kinds(hint):
-        return float(value)
+        return float(value) if abs(value) <= sys.float_info.max else value
     if type(value) is float and int in _kinds(hint) and float not in _kinds(hint):
         return int(value) if value.is_integer() else value
     return value
@@ -80,22 +105,29 @@ def _converted(value: Any, hint: Any) -> Any:
 
 def _accepts(each: "Field[Any]", hint: Any, value: Any) -> bool:
     kinds = _kinds(hint)
+    if any(type(value) is type(choice) and value == choice for choice in _choices(hint)):
+        return True
     if type(value) in (int, float):
         return type(value) in kinds and _within(each, value)
     if isinstance(value, bool):
         return bool in kinds
     return any(
-        value in get_args(kind)
-        if get_origin(kind) is Literal
-        else isinstance(value, get_origin(kind) or kind)
+        isinstance(value, get_origin(kind) or kind)
         for kind in kinds
+        if get_origin(kind) is not Literal
     )
+
+
+def _choices(hint: Any) -> list[Any]:
+    return [
+        choice for kind in _kinds(hint) if get_origin(kind) is Literal for choice in get_args(kind)
+    ]
 
 
 def _within(each: "Field[Any]", value: float) -> bool:
     bounds = each.metadata
     return (
-        math.isfinite(value)
+        abs(value) <= sys.float_info.max  # no infinity, no NaN, and no whole number beyond them
         and value > bounds.get("above", -math.inf)
         and value >= bounds.get("least", -math.inf)
         and value < bounds.get("below", math.inf)
@@ -103,12 +135,22 @@ def _within(each: "Field[Any]", value: float) -> bool:
     )
 
 
+def _is_long(value: Any) -> bool:
+    """Python does not write out whole numbers of 4,300 digits, and nobody reads a hundred."""
+    return type(value) is int and value.bit_length() > 64
+
+
+def _shown(value: Any) -> str:
+    return f"a number of {value.bit_length()} bits" if _is_long(value) else repr(value)
+
+
+def _literal(value: Any) -> str:
+    return hex(value) if _is_long(value) else repr(value)
+
+
 def _accepted(each: "Field[Any]", hint: Any) -> str:
     """In words."""
-    choices = [
-        choice for kind in _kinds(hint) if get_origin(kind) is Literal for choice in get_args(kind)
-    ]
-    if choices:
+    if choices := _choices(hint):
         return f"one of {', '.join(map(repr, choices))}"
     kinds = _kinds(hint)
     if not {int, float} & set(kinds):
@@ -138,18 +180,39 @@ def build(kind: str, known: Mapping[str, type[T]], name: str, parameters: Mappin
 
     """
     made_by = find(kind, name, known)
-    accepted = list(inspect.signature(made_by).parameters)
+    try:
+        accepted = _accepted_by(cast(Hashable, made_by))
+    except (TypeError, ValueError) as error:  # of some that are written in C
+        raise SpecError(f"{kind}: {name} cannot be made ({error})") from error
     for given in parameters:
         if given not in accepted:
             takes = f"it takes: {', '.join(accepted)}" if accepted else "it takes none"
             raise SpecError(f"{kind}: {name} has no parameter {given!r} ({takes})")
     try:
         made: T = made_by(**parameters)
-    except TypeError as error:  # a parameter without a default, an abstract class, a function
-        raise SpecError(f"{kind}: {name} cannot be made ({error})") from error
+    except PrivRobustError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a user's class raises, or was not given
+        raise SpecError(f"{kind}: {name} cannot be made ({in_a_line(error)})") from error
     if isinstance(made, Configured):
         _refuse_indistinct(kind, name, made, parameters)
     return made
+
+
+def check_registered(kind: str, name: str, cls: object, *bases: type) -> None:
+    """Refuse what a spec could not name, or could not make.
+
+    Raises:
+        SpecError: the name does not read as one, or the class derives from none of the bases.
+
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.]+", name):
+        raise SpecError(f"{kind}: {name!r} is not accepted as a name: letters, digits, _ and .")
+    if not isinstance(cls, type) or not issubclass(cls, bases):
+        accepted = " or ".join(base.__name__ for base in bases)
+        raise SpecError(
+            f"{kind}: {name} is {cls!r}; accepted: a class that derives from {accepted}"
+        )
 
 
 def _refuse_indistinct(
@@ -172,6 +235,7 @@ def _refuse_indistinct(
         ) from None
 
 
+_LONG = 200
 _CALL = re.compile(r"\s*([\w.]+(?::\w+)?)\s*(?:\((.*)\))?\s*", re.DOTALL)
 
 
@@ -182,8 +246,9 @@ def parse(kind: str, text: str) -> tuple[str, dict[str, Any]]:
         SpecError: it reads otherwise.
 
     """
-    call = _CALL.fullmatch(text)
-    problem = SpecError(f"{kind}: {text!r} is not accepted: a name, or name(parameter=value, ...)")
+    call = _CALL.fullmatch(check_text(kind, text))
+    shown = repr(text if len(text) <= _LONG else text[:_LONG] + "...")
+    problem = SpecError(f"{kind}: {shown} is not accepted: a name, or name(parameter=value, ...)")
     if call is None:
         raise problem
     try:
@@ -194,8 +259,8 @@ def parse(kind: str, text: str) -> tuple[str, dict[str, Any]]:
         if expression.args or len(given) < len(expression.keywords):
             raise problem
         return call[1], given
-    except (SyntaxError, ValueError):
-        raise problem from None
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        raise problem from None  # the last two are Python's for nesting that is too deep
 
 
 def settings(made: Configured, kept: Set[str] = frozenset()) -> dict[str, Any]:
@@ -206,14 +271,19 @@ def settings(made: Configured, kept: Set[str] = frozenset()) -> dict[str, Any]:
     }
 
 
-def parts(text: str) -> list[str]:
-    """What stands between the `+` of `arc + nnm + median`."""
-    return re.split(r"\+(?![^(]*\))", text)
+def parts(kind: str, text: str) -> list[str]:
+    """What stands between the `+` of `arc + nnm + median`.
+
+    Raises:
+        SpecError: it is no text.
+
+    """
+    return re.split(r"\+(?![^(]*\))", check_text(kind, text))
 
 
 def written(name: str, parameters: Mapping[str, Any]) -> str:
     """What `parse` reads."""
-    inside = ", ".join(f"{key}={value!r}" for key, value in parameters.items())
+    inside = ", ".join(f"{key}={_literal(value)}" for key, value in parameters.items())
     return f"{name}({inside})" if inside else name
 
 

@@ -20,8 +20,12 @@ def failure(of: object, error: Exception) -> PrivRobustError:
     """The error for a class, a user's own perhaps, in which another was raised: one line."""
     if isinstance(error, PrivRobustError):
         return error
-    line = f"{type(error).__name__}: {error}".split("\n")[0]
-    return SpecError(f"{type(of).__name__}: it failed ({line})")
+    return SpecError(f"{type(of).__name__}: it failed ({in_a_line(error)})")
+
+
+def in_a_line(error: BaseException) -> str:
+    """Of an error of other people's code, its type and its first line."""
+    return f"{type(error).__name__}: {error}".split("\n")[0]
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> SpecError:

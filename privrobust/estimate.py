@@ -54,6 +54,8 @@ def _cost(group: Sequence[RunSpec]) -> float:
     started = time.perf_counter()
     times: list[float] = []
     train_lanes(short, on_step=lambda: times.append(time.perf_counter()))
+    if len(times) < _STEPS:  # a budget or a broken bound ended it: that is all there is to time
+        return time.perf_counter() - started
     lasted = [later - earlier for earlier, later in pairwise(times)]
     with_evaluation = lasted[_EVERY - 2 :: _EVERY]
     step = statistics.median(_others(lasted))

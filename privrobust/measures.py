@@ -24,7 +24,7 @@ class Measures(NamedTuple):
     median_mean_gap: Tensor
     """`|median - mean|` of the honest messages: what Chen et al. 2020 repair with noise."""
     cosine: Tensor
-    """Between the aggregate and the honest mean."""
+    """Between the aggregate and the honest mean; 0 where one of them is the zero vector."""
     variance: Tensor
     """`|aggregate - last aggregate|^2 / 2`, which estimates the total variance of the aggregate
     over steps that are close (von Neumann 1941)."""
@@ -39,8 +39,9 @@ def measure(honest: Tensor, update: Tensor, previous: Tensor) -> Measures:
         previous: that of the step before; NaN where there is none.
 
     """
-    mean, std = mean_and_std(honest)
-    spread = std.square_().sum(-1)
+    # in float64: squares of what a float32 may be are no float32s
+    mean, std = (each.double() for each in mean_and_std(honest))
+    update, spread = update.double(), std.square().sum(-1)
     return Measures(
         kappa=(update - mean).square().sum(-1).nan_to_num(torch.inf, torch.inf) / spread,
         median_mean_gap=(Median()(honest) - mean).norm(dim=-1),

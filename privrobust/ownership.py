@@ -11,19 +11,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from uuid import uuid4
 
 LEASE_SECONDS = 90.0
 _BEATS_A_LEASE = 4
 
 
-def me() -> str:
-    """A name for this process among all that may share a store: `machine/namespace/process`."""
-    return f"{_here()}/{os.getpid()}"
+def new_owner() -> str:
+    """A name that no claim had before: `machine/boot/namespace/process/random`."""
+    return f"{_here()}/{os.getpid()}/{uuid4().hex[:8]}"
 
 
 def is_gone(owner: str) -> bool:
-    """Whether a process is known to have ended: only this machine's can be."""
-    place, _, process = owner.rpartition("/")
+    """Whether the process of that name is known to have ended: only this machine's can be."""
+    place, process, _ = owner.rsplit("/", 2) if owner.count("/") > 1 else (owner, "", "")
     if place != _here() or not process.isdigit():
         return False
     try:
@@ -36,11 +37,12 @@ def is_gone(owner: str) -> bool:
 
 
 def _here() -> str:
-    """Machine and, as process numbers repeat between containers, the namespace of those."""
-    namespace = ""
+    """Where process numbers mean the same: machines repeat names, and containers numbers."""
+    boot = namespace = ""
     with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         namespace = os.readlink(Path("/proc/self/ns/pid"))
-    return f"{platform.node()}/{namespace}"
+    return f"{platform.node()}/{boot}/{namespace}"
 
 
 class Heartbeat:

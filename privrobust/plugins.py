@@ -4,9 +4,21 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, TypeVar
 
-from privrobust.errors import SpecError, unknown_name
+from privrobust.errors import SpecError, in_a_line, unknown_name
 
 T = TypeVar("T")
+
+
+def check_text(kind: str, text: object) -> str:
+    """The text itself.
+
+    Raises:
+        SpecError: it is none.
+
+    """
+    if not isinstance(text, str):
+        raise SpecError(f"{kind}: {text!r} is not accepted: text")
+    return text
 
 
 def find(kind: str, name: str, known: Mapping[str, T]) -> T | Callable[..., Any]:
@@ -16,15 +28,15 @@ def find(kind: str, name: str, known: Mapping[str, T]) -> T | Callable[..., Any]
         SpecError: unknown name, a module that cannot be imported, or no callable.
 
     """
-    if name in known:
+    if check_text(kind, name) in known:
         return known[name]
     module, _, attribute = name.partition(":")
     if not module or not attribute:
         raise unknown_name(kind, name, known)
     try:
         found = getattr(import_module(module), attribute)
-    except Exception as error:  # whatever a user's module raises
-        raise SpecError(f"{kind}: cannot import {name!r} ({error})") from error
+    except (Exception, SystemExit) as error:  # whatever a user's module raises
+        raise SpecError(f"{kind}: cannot import {name!r} ({in_a_line(error)})") from error
     if not callable(found):
         raise SpecError(f"{kind}: {name!r} is a {type(found).__name__}, not callable")
     result: Callable[..., Any] = found

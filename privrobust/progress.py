@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -47,9 +47,10 @@ class _Cells:
 
     def extremes(self) -> list[str]:
         """The best and the worst, a line each."""
-        if len(self._found) < 2:
+        found = {name: list(values) for name, values in list(self._found.items())}  # of a thread
+        means = {name: sum(values) / len(values) for name, values in found.items() if values}
+        if len(means) < 2:
             return []
-        means = {name: sum(values) / len(values) for name, values in self._found.items()}
         best, worst = max(means, key=means.__getitem__), min(means, key=means.__getitem__)
         return [
             f"{word:5} {100 * means[name]:5.1f} %  {name}"
@@ -172,7 +173,8 @@ class Lines(Watch):
     def _print(self) -> None:
         self._last = time.monotonic()
         parts = [self.state().line(), *self._cells.extremes()]
-        print("; ".join(parts), file=self._stream, flush=True)
+        with suppress(OSError):  # nobody listens any more: no reason to stop
+            print("; ".join(parts), file=self._stream, flush=True)
 
 
 class Bars(Watch):

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from privrobust.errors import SpecError
-from privrobust.tables import least_accurate, row_fields, summarise
+from privrobust.summary import WORST, row_fields, summarise
 
 
 def robustness(runs: pd.DataFrame) -> pd.DataFrame:
@@ -15,23 +15,30 @@ def robustness(runs: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Indexed by the fields that tell settings apart and `byzantine`, the attacked ones. Columns:
         `workers`, n; `clean` and `worst`, mean accuracies over seeds without and under the worst
-        attack (NaN where that was not run); `attack`, which that is; `gap`, `clean - worst`;
-        `kappa`, the empirical robustness coefficient, its largest over attacks and seeds.
+        attack, of those of which no run failed (NaN where that leaves none); `attack`, which that
+        is; `gap`, `clean - worst`; `kappa`, the empirical robustness coefficient, its largest over
+        attacks and seeds; `failed`, how many attacked runs did: where any did, `worst` may be less.
 
     """
     summary = summarise(runs)
     levels = [*row_fields(runs), "byzantine"]
     attack = summary.index.get_level_values("attack")
-    clean = summary["accuracy"][attack == ""].droplevel(["byzantine", "attack"])
-    worst = summary.loc[least_accurate(summary)].reset_index("attack")
-    kappas = summary["kappa"].groupby(level=levels, sort=False).max()
+    # where a run failed, the mean of those that survived says nothing of it
+    accuracy = summary["accuracy"].where(summary["failed"] == 0)
+    clean = accuracy[attack == ""].droplevel(["byzantine", "attack"])
+    is_attacked = ~attack.isin(["", WORST])
+    settings = summary[is_attacked].groupby(level=levels, sort=False)
+    measured = accuracy[is_attacked].dropna()
+    least = measured.groupby(level=levels, sort=False).idxmin()
+    worst = measured.loc[list(least)].reset_index("attack").reindex(settings.size().index)
     table = pd.DataFrame(
         {
-            "workers": worst["workers"],
+            "workers": settings["workers"].first(),
             "clean": [clean.get(at[:-1], float("nan")) for at in worst.index],
             "worst": worst["accuracy"],
             "attack": worst["attack"],
-            "kappa": kappas.reindex(worst.index),
+            "kappa": settings["kappa"].max(),
+            "failed": settings["failed"].sum(),
         }
     )
     table.insert(4, "gap", table["clean"] - table["worst"])
@@ -47,20 +54,21 @@ def breakdown_point(runs: pd.DataFrame, fraction: float = 0.5) -> pd.Series:
 
     Returns:
         By setting: 0 where the fewest Byzantine workers that were tried break it already, NaN
-        where it was not run without attackers.
+        where it was not run without attackers. A failed run under attack has left nothing.
 
     Raises:
         SpecError: `fraction` is none.
 
     """
-    if not 0 < fraction <= 1:
+    if not isinstance(fraction, int | float) or not 0 < fraction <= 1:
         raise SpecError(f"fraction: {fraction!r} is not accepted: above 0 and at most 1")
 
     def of_setting(setting: pd.DataFrame) -> float:
         if setting["clean"].isna().any():
             return float("nan")
         by_f = setting.sort_index(level="byzantine")
-        held = (by_f["worst"] >= fraction * by_f["clean"]).cummin()
+        left = by_f["worst"].where(by_f["failed"] == 0)
+        held = (left >= fraction * by_f["clean"]).cummin()
         shares = by_f.index.get_level_values("byzantine") / by_f["workers"]
         return float(shares[held].max()) if held.any() else 0.0
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privrobust.errors import SpecError
+from privrobust.errors import PrivRobustError, SpecError
+from privrobust.tabulating import print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from privrobust.executors import Executor
     from privrobust.spec import RunSpec
@@ -74,6 +74,7 @@ def run(
             from privrobust.progress import Watch, log_to, watch_on
             from privrobust.store import Store
             from privrobust.sweep import check, planned, run_whole
+            from privrobust.tables import lay_out
 
             described = load_sweep(sweep, change or [])
             plan = planned(described)
@@ -100,7 +101,7 @@ def run(
             word, code = ("terminated", TERMINATED)
         typer.echo(f"{word}: {kept}; the same command computes the rest", err=True)
         raise typer.Exit(code) from None
-    _print_table(table)
+    print_table(lay_out(table))
     failed = int((table["status"] == "failed").sum())
     if failed:
         typer.echo(
@@ -122,14 +123,12 @@ def status(
 
     Example: privrobust status results.db experiments/quickstart.yaml
     """
-    from privrobust.store import Store
-
-    _refuse_missing(store)
     from privrobust.grid import load_sweep
+    from privrobust.store import Store
     from privrobust.sweep import planned
 
     described = None if sweep is None else load_sweep(sweep, change or [])
-    with Store(store) as results:
+    with Store(store, create=False) as results:
         keys = {run.key for run in planned(described, results)} if described else None
         typer.echo("\n".join(_status(results, keys)))
 
@@ -145,16 +144,9 @@ def export(
     from privrobust.store import Store
     from privrobust.tracking import to_tensorboard
 
-    _refuse_missing(store)
-    with Store(store) as results:
+    with Store(store, create=False) as results:
         written = to_tensorboard(results, tensorboard)
     typer.echo(f"{written} runs are written to {tensorboard}")
-
-
-def _refuse_missing(store: str) -> None:
-    """Looking at a store must not make one."""
-    if "://" not in store and not Path(store).is_file():
-        raise SpecError(f"store: {store!r} does not exist")
 
 
 def _terminate(number: int, frame: Any) -> None:
@@ -192,12 +184,14 @@ def _foretold(plan: Sequence["RunSpec"], store: str, jobs: int) -> str:
     from privrobust.progress import clock
     from privrobust.store import Store
 
-    done: set[str] = set()
-    if "://" in store or Path(store).is_file():
-        with Store(store) as results:
-            done = results.keys()
+    done, place = set(), "a store"
+    try:
+        with Store(store, create=False) as results:
+            done, place = results.keys(), results.location
+    except PrivRobustError:  # there is none yet
+        pass
     missing = [run for run in plan if run.key not in done]
-    told = f"{len(plan)} runs, {len(plan) - len(missing)} of them in {store}"
+    told = f"{len(plan)} runs, {len(plan) - len(missing)} of them in {place}"
     if not missing:
         return told
     torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
@@ -211,6 +205,8 @@ def _foretold(plan: Sequence["RunSpec"], store: str, jobs: int) -> str:
 
 
 def _status(store: "Store", keys: set[str] | None) -> Iterator[str]:
+    from privrobust.ownership import is_gone
+
     done, claims, failed = store.keys(), store.claims(), store.failed()
     if keys is not None:
         done, claims = done & keys, claims[claims["key"].isin(keys)]
@@ -221,31 +217,12 @@ def _status(store: "Store", keys: set[str] | None) -> Iterator[str]:
         yield f"{missing} of {len(keys)} runs of the sweep are missing"
     for owner, of_owner in claims.groupby("owner"):
         left = of_owner["seconds_left"].max()
-        lease = f"lease for {left:.0f} s" if left > 0 else "lease ran out: free to take"
+        lease = f"lease for {left:.0f} s" if left > 0 else "its lease ran out: free to take"
+        if is_gone(str(owner)):
+            lease = "it has ended: free to take"
         yield f"running: {len(of_owner)} by {owner} ({lease})"
     reasons = failed.value_counts()
     for reason, count in reasons.head(_MOST_REASONS).items():
         yield f"failed: {count} runs: {reason}"
     if len(reasons) > _MOST_REASONS:
         yield f"failed: {len(reasons) - _MOST_REASONS} more reasons"
-
-
-def _print_table(runs: Any) -> None:
-    from privrobust.tables import legend, render
-
-    _print_whole(render(runs))
-    typer.echo("\n".join(legend(runs)))
-
-
-def _print_whole(table: "Table") -> None:
-    """Print a table at its own width: rich would fold its cells into a narrow screen's."""
-    from rich.console import Console
-    from rich.measure import Measurement
-
-    console = Console()
-    screen = console.width
-    console.width = 10_000
-    console.width = Measurement.get(console, console.options, table).maximum
-    console.print(table)
-    if console.is_terminal and console.width > screen:
-        typer.echo(f"The table is {console.width} columns wide: widen the window, or add | less -S")

@@ -9,8 +9,9 @@ in one transaction.
 import logging
 import math
 import platform
+import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -23,10 +24,12 @@ from sqlalchemy import (
     URL,
     ColumnElement,
     Connection,
+    Delete,
     Engine,
     Integer,
     Select,
     Table,
+    Update,
     and_,
     cast,
     create_engine,
@@ -45,7 +48,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from privrobust.data import Dataset
 from privrobust.errors import PrivRobustError
 from privrobust.metrics import RunResult
-from privrobust.ownership import LEASE_SECONDS, is_gone, me
+from privrobust.ownership import LEASE_SECONDS, is_gone, new_owner
 from privrobust.privacy import calibrated, spent
 from privrobust.schema import (
     ABOUT,
@@ -85,21 +88,25 @@ class Store:
 
     Args:
         location: a path, `sqlite:///results.db` or `postgresql://user@host/database`.
+        create: make it where there is none.
 
     Raises:
         PrivRobustError: no store of this version is there, nor can one be made.
 
     """
 
-    def __init__(self, location: str | Path) -> None:
-        self.location = str(location)
-        self._owner = me()
-        self._engine = create_engine(self._url(), **self._settings())
+    def __init__(self, location: str | Path, create: bool = True) -> None:
+        self.location = _masked(str(location))
+        self._owner = new_owner()
+        url = self._url(str(location))
+        if not create and url.drivername == "sqlite" and not Path(str(url.database)).is_file():
+            raise PrivRobustError(f"store: {self.location!r} does not exist")
+        self._engine = create_engine(url, **self._settings(url))
         if self._is_sqlite:
             event.listen(self._engine, "connect", _leave_transactions_to_us)
             event.listen(self._engine, "begin", _begin)
         try:
-            self._open()
+            self._open(create)
         except DBAPIError as error:
             raise self._refusal(_reason(error)) from None
 
@@ -107,23 +114,26 @@ class Store:
     def _is_sqlite(self) -> bool:
         return self._engine.dialect.name == "sqlite"
 
-    def _url(self) -> URL:
+    def _url(self, location: str) -> URL:
         """SQLAlchemy's. Paths are taken literally, whatever signs are in them."""
-        if "://" not in self.location:
-            return URL.create("sqlite", database=self.location)
-        try:
-            url = make_url(self.location)
-        except ArgumentError:
-            raise self._refusal("that is no address") from None
+        accepted = "accepted: a path, sqlite:///... or postgresql://..."
+        if "://" not in location:
+            url = URL.create("sqlite", database=location)
+        else:
+            try:
+                url = make_url(location)
+            except (ArgumentError, ValueError):
+                raise self._refusal(accepted) from None
         if url.drivername in ("postgresql", "postgres"):
             url = url.set(drivername="postgresql+psycopg")
-        if url.get_backend_name() not in ("sqlite", "postgresql"):
-            raise self._refusal("accepted: a path, sqlite:///... or postgresql://...")
-        self.location = url.render_as_string(hide_password=True)
+        if url.drivername not in ("sqlite", "postgresql+psycopg"):
+            raise self._refusal(accepted)
+        if url.drivername == "sqlite" and url.database in (None, "", ":memory:"):
+            raise self._refusal(f"it names no file; {accepted}")
         return url
 
-    def _settings(self) -> dict[str, Any]:
-        if "postgresql" not in self._url().drivername:
+    def _settings(self, url: URL) -> dict[str, Any]:
+        if url.get_backend_name() == "sqlite":
             return {"connect_args": {"timeout": _LOCKED_SECONDS}}
         try:
             import psycopg  # noqa: F401
@@ -136,10 +146,12 @@ class Store:
     def _refusal(self, reason: str) -> PrivRobustError:
         return PrivRobustError(f"store: {self.location} is no store of this version ({reason})")
 
-    def _open(self) -> None:
+    def _open(self, create: bool) -> None:
         with self._engine.begin() as connection:
             if self._is_ready(connection):
                 return
+        if not create:
+            raise self._refusal("it is empty")
         with self._writing.begin() as connection:
             if not self._is_sqlite:  # two that open a new store at once would both make its tables
                 connection.execute(select(func.pg_advisory_xact_lock(_OPENING)))
@@ -187,27 +199,19 @@ class Store:
 
     # --- who does what -----------------------------------------------------------------------
 
-    def claim(self, specs: Sequence[RunSpec], retry_failed: bool = False) -> list[RunSpec]:
-        """Take runs that nobody has finished or is at work on: those that are now this process's.
+    def claim(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
+        """Take runs that nobody has finished or is at work on: those that are now this store's.
 
-        Two processes never both get a run, unless the first let its lease run out.
-
-        Args:
-            specs: the runs wanted.
-            retry_failed: take those that failed, too.
-
+        Two processes never both get a run, unless the first let its lease run out. What this one
+        holds already it gets again: an answer to its claim may have been lost.
         """
 
         def take(connection: Connection) -> set[str]:
             now = self._now()
-            free = and_(
-                RUNS.c.status == RUNNING,
-                or_(RUNS.c.lease_until < now, RUNS.c.owner.in_(self._gone(connection))),
-            )
-            if retry_failed:
-                free = or_(free, RUNS.c.status == FAILED)
-            lease = {"owner": self._owner, "lease_until": now + LEASE_SECONDS, "status": RUNNING}
-            rows = [{"key": spec.key, **cells(spec), **lease} for spec in specs]
+            of_nobody = RUNS.c.owner.in_([self._owner, *self._gone(connection)])
+            free = and_(RUNS.c.status == RUNNING, or_(RUNS.c.lease_until < now, of_nobody))
+            lease = {"owner": self._owner, "lease_until": now + LEASE_SECONDS}
+            rows = [{"key": spec.key, "status": RUNNING, **cells(spec), **lease} for spec in specs]
             taking = self._insert(RUNS).values(rows)
             taking = taking.on_conflict_do_update(index_elements=["key"], set_=lease, where=free)
             return set(connection.scalars(taking.returning(RUNS.c.key)))
@@ -215,26 +219,38 @@ class Store:
         mine = self._do(take) if specs else set()
         return [spec for spec in specs if spec.key in mine]
 
+    def retry(self, keys: Sequence[str]) -> None:
+        """Let failed runs be claimed again; what they failed of stays in `failures`."""
+
+        def reset(connection: Connection) -> None:
+            for part in _parts(keys):
+                of_part = and_(RUNS.c.key.in_(part), RUNS.c.status == FAILED)
+                failed = list(connection.scalars(select(RUNS.c.key).where(of_part)))
+                connection.execute(delete(EVALUATIONS).where(EVALUATIONS.c.run.in_(failed)))
+                connection.execute(delete(RUNS).where(RUNS.c.key.in_(failed)))
+
+        self._do(reset)
+
     def renew(self) -> None:
         """Hold on to what this process has claimed."""
-        mine = and_(RUNS.c.owner == self._owner, RUNS.c.status == RUNNING)
-        lease = update(RUNS).where(mine).values(lease_until=self._now() + LEASE_SECONDS)
-        try:
-            with self._writing.begin() as connection:
-                connection.execute(lease)
-        except DBAPIError as error:  # the next beat tries again, long before the lease runs out
-            log.warning("store: %s: claims are not renewed (%s)", self.location, _reason(error))
+        lease = update(RUNS).where(self._mine).values(lease_until=self._now() + LEASE_SECONDS)
+        self._try(lease, "claims are not renewed")  # the next beat comes before they run out
 
     def release(self) -> None:
         """Give back what this process has claimed and not finished."""
+        self._try(delete(RUNS).where(self._mine), "claims are not given back but run out")
 
-        def give_back(connection: Connection) -> None:
-            mine = and_(RUNS.c.owner == self._owner, RUNS.c.status == RUNNING)
-            keys = list(connection.scalars(select(RUNS.c.key).where(mine)))
-            self._forget(connection, EVALUATIONS, keys)
-            connection.execute(delete(RUNS).where(mine))
+    @property
+    def _mine(self) -> ColumnElement[bool]:
+        return and_(RUNS.c.owner == self._owner, RUNS.c.status == RUNNING)
 
-        self._do(give_back)
+    def _try(self, statement: Update | Delete, otherwise: str) -> None:
+        """Once: where the database is away, others have said so or will."""
+        try:
+            with self._writing.begin() as connection:
+                connection.execute(statement)
+        except DBAPIError as error:
+            log.warning("store: %s: %s (%s)", self.location, otherwise, _reason(error))
 
     def _gone(self, connection: Connection) -> list[str]:
         """Processes that hold claims and have ended."""
@@ -282,10 +298,11 @@ class Store:
         made = {"seconds": seconds, "finished": _today(), "versions": versions(), "owner": None}
         rows = [_row(result) | made | {"lease_until": None} for result in results]
         histories = {result.spec.key: result.history for result in results}
+        failures = {result.spec.key: result.failure for result in results if result.failure}
 
         def write(connection: Connection) -> None:
-            written = self._settle(connection, rows)
-            self._forget(connection, EVALUATIONS, written)
+            written = self._settle(connection, rows, RUNS.c.status == RUNNING)
+            self._note(connection, [key for key in written if key in failures], failures)
             evaluations = [
                 {"run": key, **{str(name): _number(value) for name, value in row.items()}}
                 for key in written
@@ -298,8 +315,10 @@ class Store:
             self._do(write)
 
     def fail(self, specs: Sequence[RunSpec], reason: str, details: str | None = None) -> None:
-        """Write that runs failed, why, and what a developer would want to know."""
-        attempt = {"time": _today(), "owner": self._owner, "reason": reason, "details": details}
+        """Write that runs failed, why, and what a developer would want to know.
+
+        Runs that another process holds by now, or has finished, are left alone.
+        """
         made = {"finished": _today(), "versions": versions(), "owner": None, "lease_until": None}
         rows = [
             {"key": spec.key, **cells(calibrated(spec)), **_budget(spec), "status": FAILED, **made}
@@ -308,22 +327,35 @@ class Store:
         ]
 
         def write(connection: Connection) -> None:
-            written = self._settle(connection, rows)
-            if written:
-                attempts = [{"run": key, **attempt} for key in written]
-                connection.execute(self._insert(FAILURES), attempts)
+            written = self._settle(connection, rows, self._mine)
+            self._note(connection, written, dict.fromkeys(written, reason), details)
 
         self._do(write)
 
-    def _settle(self, connection: Connection, rows: list[dict[str, Any]]) -> list[str]:
-        """Write rows of runs in place of claims; the keys of those that were not done before."""
+    def _settle(
+        self, connection: Connection, rows: list[dict[str, Any]], where: ColumnElement[bool]
+    ) -> list[str]:
+        """Write rows of runs, in place of claims that `where` admits; the keys written."""
         settling = self._insert(RUNS).values(rows)
         settling = settling.on_conflict_do_update(
             index_elements=["key"],
             set_={name: settling.excluded[name] for name in rows[0] if name != "key"},
-            where=RUNS.c.status != DONE,
+            where=where,
         )
         return list(connection.scalars(settling.returning(RUNS.c.key)))
+
+    def _note(
+        self,
+        connection: Connection,
+        keys: Sequence[str],
+        reasons: Mapping[str, str],
+        details: str | None = None,
+    ) -> None:
+        """Add to the failures that happened."""
+        attempt = {"time": _today(), "owner": self._owner, "details": details}
+        if keys:
+            attempts = [{"run": key, "reason": reasons[key], **attempt} for key in keys]
+            connection.execute(self._insert(FAILURES), attempts)
 
     def _insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         return sqlite.insert(table) if self._is_sqlite else postgresql.insert(table)
@@ -331,10 +363,6 @@ class Store:
     def _insert_new(self, connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
         if rows:
             connection.execute(self._insert(table).on_conflict_do_nothing(), rows)
-
-    def _forget(self, connection: Connection, table: Table, keys: Sequence[str]) -> None:
-        for part in _parts(keys):
-            connection.execute(delete(table).where(table.c.run.in_(part)))
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -420,14 +448,25 @@ class Store:
                     return work(connection)
             except DBAPIError as error:
                 problem = f"store: {self.location}: {_reason(error)}"
-                passing = isinstance(error, OperationalError) or error.connection_invalidated
-                if not passing or wait is None:
+                if not _may_pass(error) or wait is None:
                     raise PrivRobustError(
                         f"{problem}; what is finished is kept, and the same command goes on"
                     ) from None
                 log.warning("%s; trying again in %d s", problem, wait)
                 time.sleep(wait)
         raise AssertionError("the last try either returns or raises")
+
+
+def _may_pass(error: DBAPIError) -> bool:
+    """Whether the database may be back, or have room, in a minute."""
+    passing = isinstance(error, OperationalError) or error.connection_invalidated
+    return passing and "readonly" not in str(error.orig)
+
+
+def _masked(location: str) -> str:
+    """An address without passwords, whatever else is wrong with it."""
+    hidden = re.sub(r"(?<=/)([^/:@]*):[^/@]*@", r"\1:***@", location)
+    return re.sub(r"(?i)((?:password|passfile)=)[^&]*", r"\1***", hidden)
 
 
 def _leave_transactions_to_us(connection: Any, record: object) -> None:

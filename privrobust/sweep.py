@@ -2,11 +2,15 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import pandas as pd
 
 from privrobust.batches import batches
 from privrobust.clipping import Flat
 from privrobust.data import get_dataset
 from privrobust.devices import resolve_device
+from privrobust.errors import PrivRobustError
 from privrobust.executors import Executor, InProcess, Outcome
 from privrobust.executors.base import Supplies
 from privrobust.gradients import gradient_sum
@@ -57,8 +61,8 @@ def planned(sweep: Sweep, store: Store | None = None) -> list[RunSpec]:
 
 
 def _accuracies(runs: Sequence[RunSpec], store: Store) -> dict[str, float]:
-    found = store.runs([run.key for run in runs])["accuracy"]
-    return {str(key): float(accuracy) for key, accuracy in found.items()}
+    found = pd.to_numeric(store.runs([run.key for run in runs])["accuracy"], errors="coerce")
+    return {str(key): float(accuracy) for key, accuracy in found.dropna().items()}
 
 
 def run_whole(
@@ -75,7 +79,12 @@ def run_whole(
     tried = candidates(sweep)
     if tried:
         run_sweep(tried, store, executor, watch, retry_failed)
-    runs = choose(sweep, _accuracies(tried, store))
+    accuracies = _accuracies(tried, store)
+    if tried and not accuracies:
+        raise PrivRobustError(
+            "tune: every candidate failed; `privrobust status` says why, --retry-failed tries again"
+        )
+    runs = choose(sweep, accuracies)
     run_sweep(runs, store, executor, watch, retry_failed)
     return runs
 
@@ -107,16 +116,17 @@ def run_sweep(
     supplies = Supplies.of(runs)
     store.same_data(supplies.datasets.values())
     groups = list(batches(runs))
-    settled = store.keys(DONE) | (set() if retry_failed else store.keys(FAILED))
-    groups = _without(groups, settled)
+    if retry_failed:
+        store.retry([run.key for run in runs])
+    groups = _without(groups, store.keys(DONE) | store.keys(FAILED))
     with watching(watch, runs, len(runs) - sum(map(len, groups))), Heartbeat(store.renew):
         try:
             while groups:
-                mine = _claimed(groups, store, retry_failed)
-                for outcome in executor.run(mine, supplies, watch.progress):
-                    _keep(outcome, store)
-                    watch.settled(outcome)
-                retry_failed = False
+                mine = _claimed(groups, store)
+                if first := next(mine, None):  # executors do not start for nothing
+                    for outcome in executor.run(chain([first], mine), supplies, watch.progress):
+                        _keep(outcome, store)
+                        watch.settled(outcome)
                 groups = _without(groups, store.keys(DONE) | store.keys(FAILED))
                 held = sum(map(len, groups))
                 watch.wait(len(runs) - held, held)
@@ -131,12 +141,10 @@ def _without(groups: list[list[RunSpec]], settled: set[str]) -> list[list[RunSpe
     return [group for group in left if group]
 
 
-def _claimed(
-    groups: list[list[RunSpec]], store: Store, retry_failed: bool
-) -> Iterator[list[RunSpec]]:
+def _claimed(groups: list[list[RunSpec]], store: Store) -> Iterator[list[RunSpec]]:
     """Batches of what is this process's to do, claimed as they are asked for."""
     for group in groups:
-        if mine := store.claim(group, retry_failed):
+        if mine := store.claim(group):
             yield mine
 
 

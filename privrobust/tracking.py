@@ -4,6 +4,7 @@ Its event files are read by other trackers too (MLflow and Weights & Biases impo
 keeps the writer.
 """
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,9 +48,12 @@ def to_tensorboard(store: "Store", folder: Path) -> int:
         place = folder / str(key)
         if place.exists():
             continue
+        part = folder / f"{key}.part"
         try:
-            with SummaryWriter(str(place)) as writer:
+            shutil.rmtree(part, ignore_errors=True)
+            with SummaryWriter(str(part)) as writer:
                 _write(writer, row, store.history(str(key)))
+            part.rename(place)  # a run is there whole or not at all
         except OSError as error:
             raise PrivRobustError(f"tensorboard: {place} cannot be written ({error})") from None
         written += 1

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from privrobust.aggregators import (
+    Aggregator,
     Krum,
     MajorityVote,
     Mean,
@@ -94,6 +95,15 @@ def test_lanes_are_loops(name, lead):
             torch.testing.assert_close(sent[lane], expected, equal_nan=True)
 
 
+@pytest.mark.parametrize("lead", [(), (0,)])
+@pytest.mark.parametrize("name", NAMES)
+def test_no_coordinates_and_no_lanes_make_as_many(name, lead):
+    attack = get_attack(name)
+    workers, d = F if attack.sees == "own" else 8, 0 if not lead else 5
+    sent = attack.in_run(setting(len(lead)))(messages(*lead, workers, d), F, None)
+    assert sent.shape == (*lead, F, d)
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if get_attack(name).sees == "nothing"])
 def test_attacks_that_see_nothing_do_not_look(name):
     attack = get_attack(name)
@@ -150,13 +160,16 @@ def test_published_z(n, f, hidden):
 
 
 def test_alie_without_a_z_says_so():
-    with pytest.raises(SpecError, match="z is not defined for 9 Byzantine of 11 workers"):
-        ALIE()(messages(2, 3), byzantine=9)
+    for h, f in ((2, 9), (1, 1), (2, 3)):
+        with pytest.raises(SpecError, match=f"z is not defined for {f} Byzantine of {h + f} work"):
+            ALIE()(messages(h, 3), byzantine=f)
+    for h, f in ((2, 1), (2, 2), (6, 6)):
+        assert ALIE()(messages(h, 3), byzantine=f).isfinite().all()
 
 
 @pytest.mark.parametrize("gradient_std", [0.0, 2.0])
-def test_noise_aware_alie_lies_as_far_out_as_honest_messages(gradient_std):
-    """`s sqrt(d)` with s^2 = noise^2 + spread^2, against the sign of the mean."""
+def test_noise_aware_alie_lies_among_the_honest_messages(gradient_std):
+    """`s sqrt(d)` from the mean with s^2 = noise^2 + spread^2, against its sign."""
     drawn = 1.0 + 1.5 * messages(12, 50_000) + gradient_std * messages(12, 50_000, seed=8)
     sent = NoiseAwareALIE(noise_std=1.5)(drawn, 2)[0]
     away = sent - drawn.mean(0)
@@ -164,8 +177,10 @@ def test_noise_aware_alie_lies_as_far_out_as_honest_messages(gradient_std):
     s = (1.5**2 + gradient_std**2) ** 0.5
     # s^2 is estimated from 550,000 degrees of freedom: 0.1 % is a standard error of s
     assert float(away.norm()) == pytest.approx(s * 50_000**0.5, rel=6e-3)
-    honest_distance = (drawn - drawn.mean(0)).norm(dim=1).mean() * (12 / 11) ** 0.5
-    assert float(away.norm()) == pytest.approx(float(honest_distance), rel=6e-3)
+    between = torch.pdist(drawn).square().mean() / (2 * s**2 * 50_000)
+    to_sent = (drawn - sent).square().sum(1).mean() / ((2 - 1 / 12) * s**2 * 50_000)
+    assert float(between) == pytest.approx(1, rel=1e-2)
+    assert float(to_sent) == pytest.approx(1, rel=1e-2)
 
 
 def test_known_noise_is_the_least_that_noise_aware_alie_hides_in():
@@ -192,6 +207,15 @@ def test_min_max_and_min_sum_are_as_far_out_as_their_constraint_allows(direction
         assert torch.cosine_similarity(sent - honest.mean(0), -step, dim=0) > 1 - 1e-9
 
 
+def test_min_max_without_a_direction_sends_the_mean():
+    """Without a spread, or without a mean."""
+    agreed, opposite = torch.full((5, 6), 0.5), torch.tensor([[1.0, -2.0], [-1.0, 2.0]])
+    for attack in (MinMax, MinSum):
+        assert (attack("std")(agreed, 2) == 0.5).all()
+        for direction in ("unit", "sign"):
+            assert (attack(direction)(opposite, 2) == 0).all()
+
+
 def test_min_max_of_workers_that_agree_agrees():
     honest = messages(1, 6).expand(5, 6)
     for attack in (MinMax(), MinSum(), MinMax("unit")):
@@ -208,6 +232,28 @@ def test_mimic_finds_the_worker_that_lies_furthest_out():
         if step >= 10:
             torch.testing.assert_close(sent, honest[[4, 4]])
     torch.testing.assert_close(Mimic(worker=2)(honest, 2), honest[[2, 2]])
+
+
+def test_mimic_is_its_definition():
+    """In NumPy: from the longest deviation, one power step a step, averages over all steps."""
+    attack = Mimic(learning_steps=6).in_run(setting())
+    unit = lambda vector: vector / np.linalg.norm(vector)  # noqa: E731
+    chosen = []
+    for step in range(8):
+        honest = messages(8, 5, seed=step)
+        sent = attack(honest, 1, None)[0]
+        if step < 6:
+            away = (honest - honest.mean(0)).numpy()
+            if step == 0:
+                z = unit(away[np.linalg.norm(away, axis=1).argmax()])
+                along = np.zeros(8)
+            turned = unit(away.T @ (away @ z))
+            z = unit(step / (step + 1) * z + turned / (step + 1))
+            along = step / (step + 1) * along + away @ z / (step + 1)
+        chosen.append(int(np.abs(along).argmax()))
+        torch.testing.assert_close(sent, honest[chosen[-1]])
+    assert len(set(chosen)) > 1
+    assert len(set(chosen[-3:])) == 1
 
 
 def test_replay_repeats_what_was_sent_before():
@@ -229,6 +275,7 @@ def test_labels_are_poisoned():
     labels = torch.tensor([0, 1, 8, 9])
     assert LabelFlip().poison(labels, 10).tolist() == [9, 8, 1, 0]
     assert LabelShift(shift=2).poison(labels, 10).tolist() == [2, 3, 0, 1]
+    assert LabelShift(shift=10**50 + 2).poison(labels, 10).tolist() == [2, 3, 0, 1]
 
 
 def test_drift_is_a_share_of_the_noise():
@@ -294,6 +341,48 @@ def test_a_line_search_takes_the_rule_of_its_run():
         LineSearch()(honest, 3)
 
 
+class Breaks(Aggregator):
+    """A mean that is no number where some message is longer than 100."""
+
+    def aggregate(self, messages):
+        mean = messages.mean(-2)
+        return mean.masked_fill((messages.norm(dim=-1) > 100).any(-1, keepdim=True), torch.nan)
+
+
+@pytest.mark.parametrize("weakest", [0.125, 0.01])
+def test_a_line_search_finds_what_breaks_a_rule(weakest):
+    """No aggregate is further from the honest mean than none: on the grid, and doubled beyond."""
+    honest = messages(11, 50)
+    sent = LineSearch(against=Breaks(), weakest=weakest)(honest, 3)
+    assert sent.isfinite().all()
+    assert Breaks()(torch.cat([honest, sent])).isnan().all()
+
+
+class Sum(Aggregator):
+    """Of votes: it trusts that workers send signs."""
+
+    message = "sign"
+
+    def aggregate(self, messages):
+        return messages.sum(-2)
+
+
+@pytest.mark.parametrize("family", ["alie", "inner_product"])
+def test_a_line_search_tries_what_a_server_sees(family):
+    """A sum of signs is moved furthest by votes against it, however small what they are made of."""
+    honest = messages(11, 400).sign()
+    found = LineSearch(family, against=Sum())(honest, 3)
+    mean = honest.mean(0)
+    sent = [mean - t * honest.std(0, correction=0) for t in torch.linspace(0, 64, 200)]
+    sent = [-mean] if family == "inner_product" else sent
+
+    def distance(message):
+        return (honest.sum(0) + 3 * message.sign() - mean).norm()
+
+    assert set(found.unique().tolist()) <= {-1.0, 0.0, 1.0}
+    assert distance(found[0]) >= 0.999 * max(map(distance, sent))
+
+
 @pytest.mark.parametrize(("evaluations", "strength"), [(1, 0), (2, 1), (3, 2), (5, 512 * 4)])
 def test_a_line_search_moves_a_mean_as_far_as_it_can_double(evaluations, strength):
     """The distance grows for ever: 0 first, then the grid's end, then doubled."""
@@ -344,6 +433,23 @@ def test_bad_attacks(name, parameters, message):
         get_attack(name, **parameters)
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: get_attack(None), "attack: None is not accepted: text"),
+        (
+            lambda: register_attack("zz", 5),
+            "attack: zz is 5; accepted: a class that derives from At",
+        ),
+        (lambda: register_attack("zz", Median), "zz is <class .*; accepted: a class that derives"),
+        (lambda: register_attack("", SignFlip), "attack: '' is not accepted as a name: letters"),
+    ],
+)
+def test_what_is_no_attack_is_refused_at_once(call, message):
+    with pytest.raises(SpecError, match=message):
+        call()
+
+
 class Doubled(Attack):
     """Twice the honest mean, from the wrong side."""
 
@@ -365,6 +471,13 @@ class Alone(Attack):
         return honest.mean(-2)
 
 
+class Elsewhere(Attack):
+    """Sends from another device."""
+
+    def craft(self, honest, byzantine, generator):
+        return honest[..., :byzantine, :].to("meta")
+
+
 @pytest.mark.parametrize(
     ("attack", "seen", "f", "message"),
     [
@@ -377,6 +490,8 @@ class Alone(Attack):
         ),
         (SignFlip(), torch.zeros(3, 2), 0, "SignFlip: byzantine 0 is not accepted: at least 1"),
         (SignFlip(), torch.zeros(3, 2), 1.5, "SignFlip: byzantine 1.5 is not accepted"),
+        (SignFlip(), torch.zeros(0, 2), 1, "SignFlip: no honest workers; accepted: at least 1"),
+        (Elsewhere(), torch.zeros(3, 2), 1, "Elsewhere: it sends from meta; accepted: cpu"),
         (LabelFlip(), torch.zeros(3, 2), 2, "LabelFlip: 3 messages of 2 Byzantine workers"),
         (MedianExtreme(), torch.zeros(3, 2), 3, "3 Byzantine and 3 honest workers; .* fewer"),
         (Mimic(worker=3), torch.zeros(3, 2), 1, "Mimic.worker: 3 of 3 honest .*: 0 to 2"),
@@ -390,6 +505,19 @@ def test_attacks_say_what_they_need(attack, seen, f, message):
         attack(seen, f)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_attacks_work_in_inference_mode(name):
+    with torch.inference_mode():
+        seen = messages(F if get_attack(name).sees == "own" else 8, 5)
+        sent = get_attack(name).in_run(setting())(seen, F, None)
+        checked = get_attack(name).carry_out(get_attack(name).in_run(setting()), seen, F, None)
+        assert sent.shape == checked.shape == (F, 5)
+
+
+def test_byzantine_workers_may_be_counted_by_numpy():
+    assert SignFlip()(messages(3, 2), np.int64(2)).shape == (2, 2)
+
+
 def test_a_users_own_attack(monkeypatch):
     monkeypatch.setattr(registry, "_ATTACKS", dict(registry._ATTACKS))
     honest = messages(4, 3)
@@ -400,7 +528,7 @@ def test_a_users_own_attack(monkeypatch):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("rule", ["median", "krum", "majority_vote", "nnm + trimmed_mean"])
+@pytest.mark.parametrize("rule", ["median", "krum", "geometric_median", "nnm + trimmed_mean"])
 def test_no_attack_makes_a_robust_rule_infinite(name, rule):
     attack, aggregate = get_attack(name), get_aggregator(rule, byzantine=3)
     honest = messages(9, 6)

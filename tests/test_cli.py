@@ -2,6 +2,8 @@ import subprocess
 import sys
 from importlib import import_module
 
+import numpy as np
+import pandas as pd
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -95,7 +97,7 @@ def test_a_model_beside_the_spec_and_a_warning_on_one_line(tmp_path, sweep):
 def test_a_dry_run_tells_and_trains_nothing(tmp_path, sweep):
     code, out, err = outcome(privrobust("run", sweep(), "--dry-run", "--jobs", "2", cwd=tmp_path))
     assert (code, err) == (0, "")
-    assert "2 runs, 0 of them in results.db, 2 to train" in out
+    assert "2 runs, 0 of them in a store, 2 to train" in out
     assert "in 2 processes of" in out
     assert "GiB of memory" in out
     assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]
@@ -140,6 +142,27 @@ def test_failed_runs_make_the_exit_code_1_and_status_says_why(tmp_path):
     assert out.startswith("0 done, 0 running, 1 failed\nfailed: 1 runs: grad_norm_bound: at step 1")
 
 
+def test_tables_of_a_store(tmp_path, sweep):
+    outcome(privrobust("run", sweep(seeds=range(3)), "--quiet", cwd=tmp_path))
+    code, out, err = outcome(privrobust("table", "results.db", cwd=tmp_path))
+    assert (code, err) == (0, "")
+    assert "median" in out
+    command = ["table", "results.db", "--format", "csv", "-o", "cells.csv"]
+    code, out, err = outcome(privrobust(*command, cwd=tmp_path))
+    assert (code, out, err) == (0, "", "")
+    cells = pd.read_csv(tmp_path / "cells.csv")
+    with Store(tmp_path / "results.db") as store:
+        means = store.runs().groupby("noise_scale")["accuracy"].mean()
+    np.testing.assert_allclose(cells.set_index("noise_scale")["accuracy"], means)
+    command = ["table", "results.db", "--format", "parquet", "-o", "cells.parquet"]
+    outcome(privrobust(*command, cwd=tmp_path))
+    assert len(pd.read_parquet(tmp_path / "cells.parquet")) == len(cells)
+    command = ["table", "results.db", "--preset", "noise", "--where", "noise_scale=0.1"]
+    code, out, err = outcome(privrobust(*command, cwd=tmp_path))
+    assert (code, out) == (2, "")
+    assert "preset: noise compares values of noise_scale; all runs have 0.1" in err
+
+
 def test_export_for_tensorboard(tmp_path, sweep):
     outcome(privrobust("run", sweep(), cwd=tmp_path))
     command = ["export", "results.db", "--tensorboard", "events"]
@@ -164,6 +187,8 @@ def test_export_for_tensorboard(tmp_path, sweep):
         (["run", "sweep.yaml", "--log", "no/folder/log"], "log: 'no/folder/log' cannot be written"),
         (["status", "missing.db"], "store: 'missing.db' does not exist"),
         (["export", "missing.db", "--tensorboard", "e"], "store: 'missing.db' does not exist"),
+        (["table", "missing.db"], "store: 'missing.db' does not exist"),
+        (["table", "missing.db", "--format", "docx"], "format: unknown name 'docx'"),
     ],
 )
 def test_what_the_commands_do_not_accept(arguments, message, tmp_path, sweep):

@@ -23,8 +23,9 @@ SHORT = {"honest": 6, "clip_norm": 1.0, "steps": 12, "evaluate_every": 3, "noise
 
 def test_every_attack_trains_in_lanes_as_it_does_alone():
     """Beside the others, two seeds of each, in the order of nothing in particular."""
+    short = SHORT | {"honest": 7}  # five buckets, of which two may be Byzantine
     specs = [
-        RunSpec(**SHORT, byzantine=2, attack=attack, seed=seed, aggregator=aggregator)
+        RunSpec(**short, byzantine=2, attack=attack, seed=seed, aggregator=aggregator)
         for seed in (0, 1)
         for attack in available_attacks()
         for aggregator in ("median", "bucketing + trimmed_mean(f=1)")
@@ -132,6 +133,18 @@ def test_measures_are_their_definitions():
         assert float(measured.variance[lane]) == pytest.approx((step**2).sum() / 2, rel=1e-4)
 
 
+def test_measures_of_an_aggregate_that_is_huge_or_nothing():
+    honest = torch.randn(1, 7, 50, generator=torch.Generator().manual_seed(0))
+    mean = honest[0].double().numpy().mean(0)
+    huge = measure(honest, torch.full((1, 50), 1e20), torch.full((1, 50), torch.nan))
+    spread = ((honest[0].double().numpy() - mean) ** 2).sum(1).mean()
+    assert float(huge.kappa) == pytest.approx(50 * 1e40 / spread, rel=1e-4)
+    cosine = mean.sum() / np.linalg.norm(mean) / 50**0.5
+    assert float(huge.cosine) == pytest.approx(cosine, rel=1e-4)
+    nothing = measure(honest, torch.zeros(1, 50), torch.zeros(1, 50))
+    assert float(nothing.cosine) == float(nothing.variance) == 0
+
+
 def test_a_run_reports_how_its_aggregate_stood_for_the_honest_messages():
     mean = train(RunSpec(**SHORT, aggregator="mean")).history
     assert mean["kappa"].max() < 1e-9
@@ -185,11 +198,59 @@ def test_the_breakdown_point_is_the_last_share_that_holds(fraction, point):
     assert breakdown_point(attack_runs(), fraction).tolist() == [pytest.approx(point)]
 
 
+def failing(runs, attack, byzantine=2):
+    """With the first of those runs failed, as a store has it."""
+    runs = runs.copy()
+    first = runs.index[(runs["attack"].fillna("") == attack) & (runs["byzantine"] == byzantine)][0]
+    runs.loc[first, ["failure", "accuracy"]] = ["boom", None]
+    return runs
+
+
+def test_a_failed_run_does_not_hide_the_worst_attack():
+    """Nor is the mean of the seeds that survived an attack its accuracy."""
+    common = {"noise_scale": 0.1}
+    attacked = [("alie", 0.9), ("sign_flip", 0.2)]
+    runs = [({**common, "seed": seed}, 0.9) for seed in (0, 1)] + [
+        ({**common, "byzantine": 2, "attack": attack, "seed": seed}, accuracy)
+        for attack, accuracy in attacked
+        for seed in (0, 1)
+    ]
+    intact, other, itself = (
+        robustness(frame(*runs)),
+        *(robustness(failing(frame(*runs), attack)) for attack, _ in attacked),
+    )
+    for table, attack, worst, failed in [
+        (intact, "sign_flip", 0.2, 0), (other, "sign_flip", 0.2, 1), (itself, "alie", 0.9, 1),
+    ]:  # fmt: skip
+        assert table["attack"].tolist() == [attack]
+        assert table["worst"].tolist() == pytest.approx([worst])
+        assert table["gap"].tolist() == pytest.approx([0.9 - worst])
+        assert table["failed"].tolist() == [failed]
+
+
+def test_an_attack_that_failed_alone_leaves_no_worst():
+    runs = frame(({}, 0.9), ({"byzantine": 2, "attack": "alie"}, 0.8))
+    table = robustness(failing(runs, "alie"))
+    assert table[["worst", "attack", "gap"]].isna().all(axis=None)
+    assert table["workers"].tolist() == [12]
+
+
+def test_what_failed_under_attack_has_not_held():
+    """Whatever the others, at f = 4, leave."""
+    runs = attack_runs()
+    assert breakdown_point(failing(runs, "sign_flip", 4)).tolist() == [pytest.approx(2 / 12)]
+    assert breakdown_point(failing(runs, "alie", 2)).tolist() == [0.0]
+    assert breakdown_point(failing(runs, "", 0)).isna().all()
+
+
 def test_a_breakdown_point_needs_clean_runs_and_a_fraction():
     attacked = attack_runs().query("byzantine > 0")
     assert breakdown_point(attacked).isna().all()
-    with pytest.raises(SpecError, match=r"fraction: 1.5 is not accepted: above 0 and at most 1"):
-        breakdown_point(attack_runs(), 1.5)
+    for fraction in (1.5, math.nan, "half"):
+        with pytest.raises(
+            SpecError, match=rf"fraction: {fraction!r} is not accepted: above 0 and"
+        ):
+            breakdown_point(attack_runs(), fraction)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +373,8 @@ def test_rules_on_pairs_of_workers_are_not_tried_in_vain(monkeypatch):
 
     monkeypatch.setattr(Geometry, "of", products)
     for rule in ("krum", "nnm + geometric_median", "caf", "centred_clipping"):
-        RunSpec(honest=4000, byzantine=1001, attack="min_max", aggregator=rule)
+        for attack in ("min_max", "line_search", "line_search(against='nnm + krum')"):
+            RunSpec(honest=4000, byzantine=1001, attack=attack, aggregator=rule)
     with pytest.raises(SpecError, match=r"Krum: 5001 workers, 2500 .*; accepted: at least 5003"):
         RunSpec(honest=2501, byzantine=2500, attack="min_max", aggregator="krum")
 

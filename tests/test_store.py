@@ -37,7 +37,7 @@ def location(request, tmp_path):
 
 def as_if(monkeypatch, owner):
     """Let the next stores be another process's."""
-    monkeypatch.setattr(store, "me", lambda: owner)
+    monkeypatch.setattr(store, "new_owner", lambda: owner)
 
 
 def test_results_come_back_as_they_were(location):
@@ -84,7 +84,7 @@ def test_a_claim_is_one_process_s_alone(location, monkeypatch):
         with Store(location) as theirs:
             assert mine.claim(SPECS[:4]) == SPECS[:4]
             assert theirs.claim(SPECS) == SPECS[4:]
-            assert mine.claim(SPECS) == []
+            assert mine.claim(SPECS) == SPECS[:4]  # again: the first answer may have been lost
             assert mine.keys(RUNNING) == {spec.key for spec in SPECS}
             mine.release()
             assert theirs.keys(RUNNING) == {spec.key for spec in SPECS[4:]}
@@ -107,14 +107,15 @@ def test_a_claim_ends_with_its_lease(location, monkeypatch):
                 connection.execute(long_ago)
             assert mine.claim(SPECS) == SPECS[:1]
             theirs.renew()
-            assert set(mine.claims()["owner"]) == {"elsewhere/1", ownership.me()}
+            assert set(mine.claims()["owner"]) == {"elsewhere/1", mine._owner}
 
 
 def test_claims_of_a_process_that_is_gone_are_free_at_once(location, monkeypatch):
     ended = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(0,))
     ended.start()
     ended.join()
-    as_if(monkeypatch, ownership.me().rpartition("/")[0] + f"/{ended.pid}")
+    here = ownership.new_owner().rsplit("/", 2)[0]
+    as_if(monkeypatch, f"{here}/{ended.pid}/0")
     with Store(location) as theirs:
         theirs.claim(SPECS)
     monkeypatch.undo()
@@ -123,11 +124,13 @@ def test_claims_of_a_process_that_is_gone_are_free_at_once(location, monkeypatch
 
 
 def test_who_is_gone():
-    here, _, process = ownership.me().rpartition("/")
-    assert not ownership.is_gone(f"{here}/{process}")
-    assert not ownership.is_gone(f"{here}/1")  # another user's, perhaps
-    assert not ownership.is_gone(f"elsewhere/{2**22 + 1}")
-    assert ownership.is_gone(f"{here}/{2**22 + 1}")  # above what Linux numbers
+    here, process, _ = ownership.new_owner().rsplit("/", 2)
+    assert not ownership.is_gone(f"{here}/{process}/0")
+    assert not ownership.is_gone(f"{here}/1/0")  # another user's, perhaps
+    assert not ownership.is_gone(f"elsewhere/{2**22 + 1}/0")
+    assert not ownership.is_gone("elsewhere")
+    assert ownership.is_gone(f"{here}/{2**22 + 1}/0")  # above what Linux numbers
+    assert ownership.new_owner() != ownership.new_owner()
 
 
 def test_what_is_done_stays_as_it_is(location):
@@ -139,7 +142,8 @@ def test_what_is_done_stays_as_it_is(location):
         changed = type(result)(spec, other.spent, other.history, other.correct, 1)
         results.add([changed])
         results.fail([spec], "too late")
-        assert results.claim([spec], retry_failed=True) == []
+        results.retry([spec.key])
+        assert results.claim([spec]) == []
         assert results.runs().loc[spec.key, "accuracy"] == result.accuracy
         assert len(results.history(spec.key)) == len(result.history)
         assert results.failures().empty
@@ -155,10 +159,32 @@ def test_failed_runs_are_tried_again_only_if_asked(location):
         row = results.runs().loc[SPECS[0].key]
         assert row["epsilon"] == pytest.approx(train(SPECS[0]).epsilon)
         assert results.claim(SPECS[:2]) == []
-        assert results.claim(SPECS[:1], retry_failed=True) == SPECS[:1]
+        results.retry([SPECS[0].key])
+        assert results.claim(SPECS[:1]) == SPECS[:1]
         results.add([train(SPECS[0])])
         assert results.keys() == {SPECS[0].key}
         assert results.keys(FAILED) == {SPECS[1].key}
+
+
+def test_a_claim_that_another_took_over_is_not_failed(location, monkeypatch):
+    as_if(monkeypatch, "elsewhere/1")
+    with Store(location) as late:
+        late.claim(SPECS[:1])
+        monkeypatch.undo()
+        with Store(location) as mine:
+            with mine._writing.begin() as connection:
+                connection.execute(update(RUNS).values(lease_until=1.0))
+            assert mine.claim(SPECS[:1]) == SPECS[:1]
+            late.fail(SPECS[:1], "boom")
+            assert mine.failed().empty
+            assert mine.keys(RUNNING) == {SPECS[0].key}
+
+
+def test_looking_makes_no_store(tmp_path):
+    for location in (tmp_path / "none.db", f"sqlite:///{tmp_path / 'none.db'}"):
+        with pytest.raises(PrivRobustError, match="does not exist"):
+            Store(location, create=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_all_or_nothing(location, monkeypatch):
@@ -309,6 +335,11 @@ def test_odd_file_names_are_taken_literally(tmp_path):
         ("mysql://me@host/results", "accepted: a path, sqlite:///... or postgresql://..."),
         ("postgresql://me:secret@127.0.0.1:1/results", "Connection refused"),
         ("no/such/folder/results.db", "unable to open database file"),
+        ("postgresql://me:secret@localhost:abc/x", "accepted: a path"),
+        ("postgresql+psycopg2://me:secret@localhost/x", "accepted: a path"),
+        ("postgresql://127.0.0.1:1/x?user=me&password=secret", "Connection refused"),
+        ("sqlite://", "it names no file"),
+        ("", "it names no file"),
     ],
 )
 def test_places_where_no_store_can_be(location, message):

@@ -1,15 +1,21 @@
-import io
 import math
+import shutil
+import subprocess
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from privrobust import RunSpec
+from privrobust.errors import SpecError
 from privrobust.schema import cells
-from privrobust.tables import legend, render, row_fields, summarise
+from privrobust.summary import row_fields, summarise
+from privrobust.tables import FORMATS, PRESETS, SHOWN, chosen, lay_out
+from privrobust.tables.layout import decimals
 
 
 def frame(*runs):
@@ -35,9 +41,7 @@ def frame(*runs):
 
 
 def shown(runs):
-    console = Console(file=io.StringIO(), width=200)
-    console.print(render(runs), *legend(runs), sep="\n")
-    return console.file.getvalue()
+    return FORMATS["terminal"](lay_out(runs))
 
 
 ATTACKED = {"byzantine": 2, "noise_scale": 0.1}
@@ -72,8 +76,8 @@ def test_one_seed_has_no_interval():
 
 def test_cells_and_legend():
     text = shown(RUNS)
-    assert "91.0±2.5" in text
-    assert "40.0±65.7" in text
+    assert "91±2" in text
+    assert "40±66" in text
     assert "6.73" in text  # 6.721, rounded up: still an upper bound
     assert "at delta = 1e-05, by pld (upper bound)" in text
 
@@ -86,7 +90,8 @@ def test_infinite_epsilon_says_why():
 
 def test_estimates_are_labelled():
     text = shown(RUNS.assign(accountant_used="gdp", is_upper_bound=False))
-    assert "gdp (ESTIMATE, may be too small)" in text
+    assert "~6.73" in text
+    assert "gdp (~ ESTIMATE, may be too small)" in text
 
 
 def test_diverged_and_failed_runs_are_marked():
@@ -94,7 +99,7 @@ def test_diverged_and_failed_runs_are_marked():
     runs.loc[0, "diverged"] = True
     runs.loc[4, ["failure", "accuracy"]] = ["grad_norm_bound: too long", None]
     text = shown(runs)
-    assert "91.0†±2.5" in text
+    assert "91†±2" in text
     assert "failed: grad_norm_bound: too long" in text
 
 
@@ -163,3 +168,200 @@ def test_b_that_a_target_chose_is_shown_if_it_is_one():
     assert list(uneven["seeds"]) == [3]
     plain = frame(({"noise_scale": 0.1}, 0.8), ({"noise_scale": 0.3}, 0.7))
     assert list(summarise(plain).index.get_level_values("noise_scale")) == [0.1, 0.3]
+
+
+def golden():
+    """Two methods, with a failed, a diverged and a missing cell, one of few seeds."""
+    runs = []
+    for method, clean, attacked in (("median", 0.9, 0.6), ("mean", 0.92, 0.1)):
+        for b in (0.0, 0.1):
+            settings = {"aggregator": method, "noise_scale": b, "clip_norm": 1.0}
+            for seed in range(3):
+                noisy = settings | {"seed": seed}
+                runs.append((noisy, clean - b + (seed - 1) / 100))
+                attack = {"byzantine": 2, "attack": "alie(z=1.5)"}
+                if b or seed < 2:
+                    runs.append((noisy | attack, attacked - b + (seed - 1) / 50))
+    made = frame(*runs)
+    made.index = [f"run {place}" for place in range(len(made))]
+    made.loc["run 1", "diverged"] = True
+    last = made.index[-1]
+    made.loc[last, ["failure", "accuracy"]] = ["boom & <bust>", None]
+    return made
+
+
+GOLDEN = """
+| heterogeneity | method | b | epsilon | clean | f=2 alie(z=1.5) | f=2 worst |
+| --- | --- | --- | ---: | ---: | ---: | ---: |
+| 0 | median | 0 | ∞¹ | 90±2 | **59†°±13** | **59†°±13** |
+| 0 | median | 0.1 | 6.73 | 80±2 | 50±5 | 50±5 |
+| 0 | mean | 0 | ∞¹ | **92±2** | 9°±13 | 9°±13 |
+| 0 | mean | 0.1 | 6.73 | 82±2 | failed | failed |
+"""
+
+
+def test_a_golden_table_in_markdown():
+    shown = FORMATS["markdown"](lay_out(golden()))
+    assert shown.partition("\n\n")[0].strip() == GOLDEN.strip()
+    assert "- ° fewer than 3 seeds." in shown
+    assert "- † in some seed the model's outputs stopped being finite." in shown
+    assert "- failed: boom & <bust>" in shown
+    assert "- ¹ not private: no noise (b = 0)." in shown
+
+
+def test_html_is_escaped_and_says_the_same():
+    shown = FORMATS["html"](lay_out(golden()))
+    assert "<bust>" not in shown
+    table = ElementTree.fromstring(shown.replace("<br>", " "))
+    heads = ["".join(head.itertext()) for head in table.findall("./thead/tr/th")]
+    rows = [["".join(cell.itertext()) for cell in row] for row in table.findall("./tbody/tr")]
+    assert [row[heads.index("clean")] for row in rows] == ["90±2", "80±2", "92±2", "82±2"]
+    assert shown.count("<strong>") == 3
+
+
+def test_text_of_a_terminal_marks_the_best_with_a_star():
+    lines = FORMATS["terminal"](lay_out(golden())).splitlines()
+    assert sum(line.count("*") for line in lines if "±" in line and "median" in line) == 2
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex, a TeX engine")
+@pytest.mark.parametrize("name", ["attacks", "budget", "noise", "trilemma"])
+def test_latex_compiles_as_it_is(tmp_path, name):
+    table = FORMATS["latex"](PRESETS[name](golden()))
+    document = (
+        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
+        + table
+        + "\\end{document}"
+    )
+    (tmp_path / "table.tex").write_text(document, encoding="utf-8")
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "table.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Missing character" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("half", "digits"),
+    [(14.4, 0), (6.2, 0), (1.44, 1), (0.62, 1), (0.14, 2), (0.06, 2), (0.001, 2), (0.0, 1)],
+)
+def test_the_interval_says_how_many_decimals(half, digits):
+    assert decimals(half) == digits
+
+
+def entries(layout, heading):
+    place = [" ".join(column.header) for column in layout.columns].index(heading)
+    return [row[place].text for block in layout.blocks for row in block]
+
+
+def test_presets():
+    runs = golden()
+    trilemma = PRESETS["trilemma"](runs)
+    assert entries(trilemma, "method") == ["median", "mean"]
+    assert entries(trilemma, "epsilon 6.73 clean") == ["80±2", "82±2"]
+    assert entries(trilemma, "epsilon ∞¹ f=2 worst") == ["59†°±13", "9°±13"]
+    noise = PRESETS["noise"](runs)
+    assert entries(noise, "f=2 gap") == ["31.0", "30.0", "83.0", ""]
+    assert entries(noise, "break- down") == ["0.17", "0.17", "0.00", "0.00"]
+    budget = PRESETS["budget"](runs)
+    assert entries(budget, "noise_scale") == ["0", "0.1"]
+    assert entries(budget, "epsilon") == ["∞¹", "6.73"]
+    with pytest.raises(SpecError, match="preset: clipping compares values of clip_norm"):
+        PRESETS["clipping"](runs)
+    for clip_norm in (0.5, 2.0):
+        runs = pd.concat([runs, golden().assign(clip_norm=clip_norm)])
+    assert set(entries(PRESETS["clipping"](runs), "clip_norm")) == {"0.5", "1", "2"}
+
+
+def test_the_best_rate_of_each_method_and_b():
+    found = {(0.01, 0.1): 0.5, (0.1, 0.1): 0.8, (1.0, 0.1): 0.7, (0.01, 0.3): 0.6, (0.1, 0.3): 0.4}
+    runs = frame(
+        *(
+            ({"learning_rate": rate, "noise_scale": b, "seed": seed}, accuracy)
+            for (rate, b), accuracy in found.items()
+            for seed in range(3)
+        )
+    )
+    tuned = PRESETS["tuning"](runs)
+    assert entries(tuned, "best rate") == ["0.1", "0.01*"]
+    assert entries(tuned, "clean") == ["80.0±0.0", "60.0±0.0"]
+    assert entries(tuned, "tried") == ["0.01, 0.1, 1", "0.01, 0.1"]
+    assert any("which epsilon does not count" in note for note in tuned.notes)
+
+
+def test_rows_and_columns_by_field():
+    runs = golden()
+    spread = lay_out(runs, ["clean"], rows=["noise_scale"], across=["aggregator"])
+    assert entries(spread, "b") == ["0", "0.1"]
+    assert entries(spread, "aggregator mean clean") == ["92±2", "82±2"]
+    forgotten = lay_out(runs, ["clean"], rows=["aggregator"])
+    assert entries(forgotten, "b") == ["0", "0.1", "0", "0.1"]  # nothing but seeds is averaged
+
+
+@pytest.mark.parametrize(
+    ("conditions", "count"),
+    [
+        ([], 22),
+        (["aggregator=mean"], 11),
+        (["attack=none"], 12),
+        (["attack=alie(z=1.5)", "noise_scale=0.1"], 6),
+        (["seed=[0, 2]", "noise_scale=0"], 6),
+        (["max_epsilon=none"], 22),
+    ],
+)
+def test_runs_are_chosen_by_their_fields(conditions, count):
+    assert len(chosen(golden(), conditions)) == count
+
+
+@pytest.mark.parametrize(
+    ("conditions", "message"),
+    [
+        (["aggregator"], "where: 'aggregator' is not accepted: field=value"),
+        (["agregator=mean"], "did you mean 'aggregator'?"),
+        (["seed=7"], "where: no run has seed=7"),
+        (["seed=[7"], "the value is not YAML"),
+    ],
+)
+def test_conditions_that_choose_nothing(conditions, message):
+    with pytest.raises(SpecError) as raised:
+        chosen(golden(), conditions)
+    assert message in str(raised.value)
+
+
+def test_only_failures_make_a_table():
+    runs = golden().assign(failure="boom", accuracy=np.nan)
+    assert "failed" in FORMATS["terminal"](lay_out(runs))
+    assert "failed: boom" in FORMATS["latex"](PRESETS["trilemma"](runs))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["mean", "median"]),
+            st.sampled_from([0.0, 0.1]),
+            st.sampled_from([0, 2]),
+            st.integers(0, 3),
+            st.floats(0, 1),
+        ),
+        min_size=1,
+        max_size=12,
+        unique_by=lambda run: run[:4],
+    )
+)
+def test_any_store_makes_every_format(found):
+    fields = ("aggregator", "noise_scale", "byzantine", "seed")
+    runs = frame(
+        *((dict(zip(fields, at, strict=True)) | {"attack": "zero"}, value) for *at, value in found)
+    )
+    layout = lay_out(runs, SHOWN)
+    widths = {len(row) for block in layout.blocks for row in block}
+    assert widths == {len(layout.columns)}
+    for write in FORMATS.values():
+        assert write(layout)
+    summary = summarise(runs)
+    for at, alike in runs.groupby(list(fields[:3])):
+        values = alike["accuracy"]
+        row = summary.xs(at, level=list(fields[:3])).iloc[0]
+        assert row["accuracy"] == pytest.approx(values.mean())
+        if len(values) > 1 and values.std() > 1e-9:
+            low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
+            assert row["interval"] == pytest.approx((high - low) / 2)

@@ -57,6 +57,30 @@ class _Rule(Configured, ABC):
         self.check(messages.shape[-2])
         return messages
 
+    def made(
+        self, returned: object, messages: Tensor, shape: tuple[int, ...], accepted: str
+    ) -> Tensor:
+        """What the rule, a user's own perhaps, returned.
+
+        Raises:
+            SpecError: it is no tensor of that shape, of the messages' type and on their device.
+
+        """
+        name = type(self).__name__
+        if (
+            not isinstance(returned, Tensor)
+            or returned.shape != shape
+            or returned.dtype != messages.dtype
+        ):
+            raise SpecError(
+                f"{name}: it returns {described(returned)}; accepted: {messages.dtype} {accepted}"
+            )
+        if returned.device != messages.device:
+            raise SpecError(
+                f"{name}: it returns what is on {returned.device}; accepted: {messages.device}"
+            )
+        return returned
+
     @abstractmethod
     def __call__(self, messages: Tensor, generator: Generators = None) -> Tensor:
         """What it makes of the messages."""
@@ -113,6 +137,8 @@ class Aggregator(_Rule):
     """What this rule asks the workers to send: the noisy vector, or its sign."""
     robust: ClassVar[bool] = False
     """Whether it promises to withstand every minority of Byzantine workers."""
+    by_place: ClassVar[bool] = False
+    """Whether the place of a message, which says who sent it, means something to it."""
 
     def __call__(self, messages: Tensor, generator: Generators = None) -> Tensor:
         """Aggregate over the worker axis: `(..., n, d)` to `(..., d)`.
@@ -131,12 +157,7 @@ class Aggregator(_Rule):
         except Exception as error:  # whatever a user's rule raises
             raise failure(self, error) from error
         expected = (*messages.shape[:-2], messages.shape[-1])
-        if not _is_like(update, messages, expected):
-            raise SpecError(
-                f"{type(self).__name__}: it returns {described(update)}; "
-                f"accepted: {messages.dtype} {expected}"
-            )
-        return update
+        return self.made(update, messages, expected, str(expected))
 
     def fits(self, n: int, byzantine: int) -> None:
         """Refuse a run in which it cannot keep what it promises.
@@ -150,7 +171,7 @@ class Aggregator(_Rule):
                 raises when it is tried.
 
         """
-        if self.robust and 2 * byzantine >= n:
+        if (self.robust or self.knows_f()) and 2 * byzantine >= n:
             raise SpecError(
                 f"{type(self).__name__}: {n} messages, {byzantine} of them Byzantine; "
                 "accepted: fewer than half"
@@ -166,6 +187,9 @@ class Aggregator(_Rule):
 class PreAggregator(_Rule):
     """What the server does to the messages before a rule: `(..., n, d)` to `(..., m, d)`."""
 
+    keeps_places: ClassVar[bool] = True
+    """Whether the i-th message that it makes is, in essence, that of the i-th worker."""
+
     def __call__(self, messages: Tensor, generator: Generators = None) -> Tensor:
         """Transform the messages; arguments and errors as of `Aggregator`."""
         self.checked(messages)
@@ -174,13 +198,8 @@ class PreAggregator(_Rule):
         except Exception as error:  # whatever a user's rule raises
             raise failure(self, error) from error
         many = made.shape[-2] if isinstance(made, Tensor) and made.dim() > 1 else 0
-        expected = (*messages.shape[:-2], many, messages.shape[-1])
-        if not _is_like(made, messages, expected):
-            raise SpecError(
-                f"{type(self).__name__}: it returns {described(made)}; accepted: "
-                f"{messages.dtype} {(*expected[:-2], 'm', expected[-1])}"
-            )
-        return made
+        *lead, _, dim = messages.shape
+        return self.made(made, messages, (*lead, many, dim), f"{(*lead, 'm', dim)}")
 
     @abstractmethod
     def transform(self, messages: Tensor, generator: Generators) -> Tensor:
@@ -202,8 +221,19 @@ class Chain(Aggregator):
     def fits(self, n: int, byzantine: int) -> None:
         """As the rule, for the messages that reach it."""
         for each in self.before:
+            if self.rule.by_place and not each.keeps_places:
+                raise SpecError(
+                    f"{type(self.rule).__name__}: behind {type(each).__name__}, which shuffles "
+                    "workers; accepted: what leaves each in its place, as it trusts one"
+                )
             n = len(each.of_zeros(n))
         self.rule.fits(n, byzantine)
+
+    def of_zeros(self, n: int) -> Tensor:
+        """Its parts', of which some need no trial."""
+        for each in self.before:
+            n = len(each.of_zeros(n))
+        return self.rule.of_zeros(n)
 
     def __call__(self, messages: Tensor, generator: Generators = None) -> Tensor:
         """As every aggregator."""
@@ -214,10 +244,6 @@ class Chain(Aggregator):
     def aggregate(self, messages: Tensor) -> Tensor:
         """Without a stream."""
         return self(messages)
-
-
-def _is_like(made: object, messages: Tensor, shape: tuple[int, ...]) -> bool:
-    return isinstance(made, Tensor) and made.shape == shape and made.dtype == messages.dtype
 
 
 def described(made: object) -> str:

@@ -19,8 +19,8 @@ class CentredClipping(Pairwise, Aggregator):
 
     The medoid is the message with the least sum of distances to the others. The paper starts at the
     last step's aggregate; starting anew keeps a rule a function of its messages. Whatever a worker
-    sends, it moves a round by `radius / n` at most; but one worker can move the mean, as a start,
-    anywhere.
+    sends, it moves a round by `radius / n` at most. It is robust from the medoid: one worker can
+    move the mean, as a start, anywhere, and zero may be anywhere to the messages.
 
     Args:
         radius: the norm to clip to (tau of the paper), in the unit of the messages.
@@ -35,6 +35,11 @@ class CentredClipping(Pairwise, Aggregator):
     radius: float = parameter(10.0, above=0)
     iterations: int = parameter(3, least=1)
     start: Start = "medoid"
+
+    def __post_init__(self) -> None:
+        """What it promises depends on where it starts."""
+        super().__post_init__()
+        object.__setattr__(self, "robust", self.start == "medoid")
 
     def aggregate(self, messages: Tensor) -> Tensor:
         """A weighted sum of the messages, as v is in every round."""

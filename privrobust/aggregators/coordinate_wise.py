@@ -77,7 +77,8 @@ class MeaMed(Minority, Aggregator):
         rows = sorted_rows(messages)
         n = len(rows)
         width = n - self.f
-        median = (rows[(n - 1) // 2] + rows[n // 2]) / 2  # within the honest, and so finite
+        # within the honest, and so finite: their sum may not be
+        median = rows[(n - 1) // 2] / 2 + rows[n // 2] / 2
         start = torch.zeros_like(median)
         for low in range(self.f):  # the window moves on while what it gains is nearer than its loss
             further = median - rows[low] > rows[low + width] - median
@@ -111,7 +112,6 @@ class MajorityVote(Aggregator):
 
 
 def _vote(messages: Tensor) -> Tensor:
-    votes = messages.sign().sum(dim=-2)
-    if bool(votes.isnan().any()):
-        votes = messages.nan_to_num(nan=1.0).sign().sum(dim=-2)
-    return votes.sign_()
+    if bool(messages.sum().isnan()):  # or infinities of both signs; torch's sign of NaN is 0
+        messages = messages.nan_to_num(nan=1.0)
+    return messages.sign().sum(dim=-2).sign_()

@@ -36,20 +36,22 @@ class Geometry(NamedTuple):
     def of(cls, messages: Tensor, may_shift: bool = True) -> "Geometry":
         """The geometry of messages `(..., n, d)`, hostile ones included.
 
-        Where all are alike, products are those of their differences to the message of median norm,
-        which is no longer than an honest one; distances do not mind.
+        Where most are alike, products are those of their differences to the most central message,
+        the one of least median distance to the others: while honest ones are the majority, one of
+        them is no further away, whoever sent it. Distances do not mind.
         """
         products = _products(messages)
         hostile = ~(_squares(products) < _VAST**2)
         if bool(hostile.any()):
             messages = messages.masked_fill(hostile.unsqueeze(-1), 0.0)
             products = _products(messages)
-        alike = _are_alike(products)
-        if may_shift and bool(alike.any()):
-            squares = _squares(products)
-            middle = squares.argsort(dim=-1)[..., (squares.shape[-1] - 1) // 2]
-            shifted = _products(messages - row(messages, middle).unsqueeze(-2))
-            products = torch.where(alike, shifted, products)
+        if may_shift:
+            medians = _squared_distances(products).median(dim=-1).values
+            least, central = medians.min(dim=-1, keepdim=True)
+            alike = least < _APART * _squares(products).gather(-1, central)
+            if bool(alike.any()):
+                middle = row(messages, central.squeeze(-1)).unsqueeze(-2)
+                products = torch.where(alike.unsqueeze(-1), _products(messages - middle), products)
         return cls(messages, products)
 
     def squares(self) -> Tensor:
@@ -121,12 +123,6 @@ def _squared_distances(products: Tensor) -> Tensor:
     squares = _squares(products)
     distances = squares.unsqueeze(-1) + squares.unsqueeze(-2) - 2 * products
     return distances.clamp_(min=0.0)
-
-
-def _are_alike(products: Tensor) -> Tensor:
-    """Whether most messages are close to each other for their length, `(..., 1, 1)`."""
-    distances = _squared_distances(products).flatten(-2).median(dim=-1).values
-    return (distances < _APART * _squares(products).median(dim=-1).values)[..., None, None]
 
 
 def _products(messages: Tensor) -> Tensor:

@@ -45,6 +45,7 @@ class Bucketing(PreAggregator):
     """
 
     paper: ClassVar[str] = "Karimireddy, He, Jaggi 2022, Algorithm 1"
+    keeps_places: ClassVar[bool] = False
 
     s: int = parameter(2, least=1)
 
@@ -58,9 +59,8 @@ class Bucketing(PreAggregator):
         buckets = [order[start : start + self.s] for start in range(0, n, self.s)]
         mixed = messages.new_empty(*messages.shape[:-2], len(buckets), messages.shape[-1])
         for bucket, into in zip(buckets, mixed.unbind(-2), strict=True):
-            rows = [messages[..., worker, :] for worker in bucket]
-            into.copy_(rows[0]) if len(rows) == 1 else torch.add(*rows[:2], out=into)
-            for row in rows[2:]:
-                into.add_(row)
-            into.div_(len(rows))
+            share = 1 / len(bucket)  # of each: the sum of large values may overflow
+            torch.mul(messages[..., bucket[0], :], share, out=into)
+            for worker in bucket[1:]:
+                into.add_(messages[..., worker, :], alpha=share)
         return mixed

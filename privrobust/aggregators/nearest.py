@@ -110,7 +110,7 @@ class OfSubsets(Minority, Pairwise):
         size = n - self.f
         if comb(n, size) > MOST_SUBSETS:
             raise SpecError(
-                f"{type(self).__name__}: {n} workers have {comb(n, size):,} subsets of {size}; "
+                f"{type(self).__name__}: {n} workers have more subsets of {size} than it tries; "
                 f"accepted: at most {MOST_SUBSETS:,} (fewer workers, or another f)"
             )
 
@@ -135,7 +135,7 @@ class MDA(OfSubsets, Aggregator):
         distances = geometry.squared_distances()
         n = distances.shape[-1]
         chosen = subsets(n, n - self.f).to(messages.device)
-        at_a_time = max(1, _HELD // (distances[..., 0, 0].numel() * (n - self.f) ** 2))
+        at_a_time = max(1, _HELD // max(1, distances[..., 0, 0].numel() * (n - self.f) ** 2))
         diameters, sums = [], []
         for some in chosen.split(at_a_time):
             within = distances[..., some.unsqueeze(-1), some.unsqueeze(-2)]
@@ -159,6 +159,7 @@ class MoNNA(Minority, Aggregator):
     """
 
     paper: ClassVar[str] = "Farhadkhani et al. 2023, Robust collaborative learning"
+    by_place: ClassVar[bool] = True
 
     trusted: int = parameter(0, least=0)
 

@@ -10,7 +10,15 @@ from privrobust.aggregators.mixing import NNM, Bucketing
 from privrobust.aggregators.nearest import MDA, Krum, MoNNA, MultiKrum
 from privrobust.aggregators.robust_clipping import ARC, StaticClipping
 from privrobust.aggregators.spectral import CAF, SMEA
-from privrobust.configured import build, described, parse, parts, settings, written
+from privrobust.configured import (
+    build,
+    check_registered,
+    described,
+    parse,
+    parts,
+    settings,
+    written,
+)
 from privrobust.errors import SpecError
 
 _RULES: dict[str, type[Aggregator]] = {
@@ -50,7 +58,12 @@ def register_aggregator(name: str, rule: type[Aggregator] | type[PreAggregator])
     """Let specs name a rule, or what comes before one; an earlier one of that name is replaced.
 
     Results are kept by name: give changed code a new one.
+
+    Raises:
+        SpecError: it is no name that a spec can write, or no class of these.
+
     """
+    check_registered("aggregator", name, rule, Aggregator, PreAggregator)
     if issubclass(rule, Aggregator):
         _RULES[name] = rule
     else:
@@ -68,7 +81,7 @@ def get_aggregator(text: str, byzantine: int = 0) -> Aggregator:
         SpecError: no such rule or parameter, or a value that it does not accept.
 
     """
-    *first, last = [_part(part, byzantine) for part in parts(text)]
+    *first, last = [_part(part, byzantine) for part in parts("aggregator", text)]
     before = tuple(part for part in first if isinstance(part, PreAggregator))
     if len(before) < len(first):
         raise SpecError(
@@ -85,7 +98,7 @@ def get_aggregator(text: str, byzantine: int = 0) -> Aggregator:
 
 def canonical(text: str) -> str:
     """The same rule in one way of writing."""
-    return " + ".join(_canonical(part) for part in parts(text))
+    return " + ".join(_canonical(part) for part in parts("aggregator", text))
 
 
 def _canonical(part: str) -> str:
@@ -111,6 +124,10 @@ def _part(text: str, byzantine: int) -> Aggregator | PreAggregator:
         raise SpecError(
             f"aggregator: {name!r} made a {type(made).__name__}; accepted: a class that derives "
             "from privrobust.aggregators.Aggregator or PreAggregator"
+        )
+    if isinstance(made, Aggregator) and made.message not in ("vector", "sign"):
+        raise SpecError(
+            f"aggregator: {name} asks for message {made.message!r}; accepted: 'vector', 'sign'"
         )
     if made.knows_f() and "f" not in given:
         made = build("aggregator", known, name, {"f": byzantine, **given})

@@ -88,7 +88,7 @@ class SMEA(OfSubsets, Aggregator):
         products = geometry.products
         n = products.shape[-1]
         chosen = subsets(n, n - self.f).to(messages.device)
-        at_a_time = max(1, _HELD // (products[..., 0, 0].numel() * (n - self.f) ** 2))
+        at_a_time = max(1, _HELD // max(1, products[..., 0, 0].numel() * (n - self.f) ** 2))
         largest = torch.cat([_largest(products, some) for some in chosen.split(at_a_time)], dim=-1)
         return mean_of(geometry.messages, chosen[largest.argmin(-1)])
 

@@ -93,13 +93,25 @@ def train_batch(specs: Sequence[RunSpec], on_progress: OnProgress) -> Iterator[O
     Memory that does not suffice for all of them often does for half.
     """
     started = time.perf_counter()
-    share = len(specs) / steps_within_budget(specs[0])
+    elsewhere: list[Exception] = []  # raised where progress is shown: no run is at fault
+
+    def on_step() -> None:
+        try:
+            on_progress(share)
+        except Exception as error:
+            elsewhere.append(error)
+            raise
+
     try:
-        results = train_lanes(specs, on_step=lambda: on_progress(share))
+        share = len(specs) / steps_within_budget(specs[0])
+        results = train_lanes(specs, on_step)
+    except Exception as error:  # whatever a user's class raises, or too little memory
+        if elsewhere:
+            raise elsewhere[0] from None
+        reason, details = _one_line(error), traceback.format_exc()
+    else:
         yield Outcome(specs, results, time.perf_counter() - started)
         return
-    except Exception as error:  # whatever a user's class raises, or too little memory
-        reason, details = _one_line(error), traceback.format_exc()
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -5,6 +5,7 @@ once a node, into its object store, where tasks read it without a copy.
 """
 
 import os
+import socket
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +24,19 @@ from privrobust.spec import RunSpec
 _RETRIES = 3  # of a task whose process or node was lost
 _AHEAD = 2  # batches waiting in Ray for each that it can run at once
 
+
+def _refuse_unreachable(address: str) -> None:
+    """Ray itself would try for minutes, whoever interrupts it."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_REACHABLE_SECONDS).close()
+    except OSError as error:
+        raise PrivRobustError(f"ray: {address!r} cannot be reached ({error})") from None
+
+
+_REACHABLE_SECONDS = 10.0
 _SPLITS = ("train", "validation", "test")
 
 
@@ -54,6 +68,7 @@ class OnRay:
     def _connect(self, address: str) -> None:
         if self._ray.is_initialized():
             return
+        _refuse_unreachable(address)
         here = {} if address != "local" else {"include_dashboard": False}
         path = os.pathsep.join(each or os.getcwd() for each in sys.path)
         try:
@@ -85,24 +100,28 @@ class OnRay:
         room = _AHEAD * self._slots()
         under_way: dict[Any, Sequence[RunSpec]] = {}
         fresh = iter(batches)
-        while True:
-            while len(under_way) < room and (batch := next(fresh, None)):
-                under_way[task.remote(batch, shipped, self._cpus)] = batch
-            if not under_way:
-                return
-            [ended], _ = ray.wait(list(under_way))
-            specs = under_way.pop(ended)
-            try:
-                outcomes = ray.get(ended)
-            except ray.exceptions.RayError as error:
-                if len(specs) > 1:
-                    under_way |= {
-                        task.remote(half, shipped, self._cpus): half for half in halves(specs)
-                    }
-                    continue
-                outcomes = [Outcome(specs, reason=str(error).splitlines()[0], details=str(error))]
-            on_progress(float(len(specs)))
-            yield from outcomes
+        try:
+            while True:
+                while len(under_way) < room and (batch := next(fresh, None)):
+                    under_way[task.remote(batch, shipped, self._cpus)] = batch
+                if not under_way:
+                    return
+                [ended], _ = ray.wait(list(under_way))
+                specs = under_way.pop(ended)
+                try:
+                    outcomes = ray.get(ended)
+                except ray.exceptions.RayError as error:
+                    if len(specs) > 1:
+                        for half in halves(specs):
+                            under_way[task.remote(half, shipped, self._cpus)] = half
+                        continue
+                    reason = str(error).splitlines()[0]
+                    outcomes = [Outcome(specs, reason=reason, details=str(error))]
+                on_progress(float(len(specs)))
+                yield from outcomes
+        finally:
+            for unfinished in under_way:
+                ray.cancel(unfinished, force=True)
 
     def close(self) -> None:
         """Leave the cluster, or end the one that was started here."""
@@ -110,16 +129,19 @@ class OnRay:
 
     def _slots(self) -> int:
         """How many tasks the cluster can run at once."""
-        has = self._ray.cluster_resources()
-        slots = has.get("CPU", 0) // self._cpus
-        if self._gpus:
-            slots = min(slots, has.get("GPU", 0) // self._gpus)
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        slots = sum(self._slots_of(node) for node in nodes)
         if slots < 1:
+            has = ", ".join(f"{node.get('CPU', 0):g} and {node.get('GPU', 0):g}" for node in nodes)
             raise PrivRobustError(
-                f"ray: no task of {self._cpus} CPUs and {self._gpus:g} GPUs fits the cluster, "
-                f"which has {has.get('CPU', 0):g} and {has.get('GPU', 0):g}"
+                f"ray: no task of {self._cpus} CPUs and {self._gpus:g} GPUs fits a node; "
+                f"they have {has}"
             )
-        return int(slots)
+        return slots
+
+    def _slots_of(self, node: dict[str, float]) -> int:
+        slots = node.get("CPU", 0) // self._cpus
+        return int(min(slots, node.get("GPU", 0) // self._gpus) if self._gpus else slots)
 
 
 _installed: set[str] = set()

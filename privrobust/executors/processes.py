@@ -8,17 +8,18 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
 import torch
 import torch.multiprocessing
 
-from privrobust.errors import PrivRobustError
+from privrobust.errors import PrivRobustError, in_a_line
 from privrobust.executors.base import OnProgress, Outcome, Supplies, halves, train_batch
 from privrobust.spec import RunSpec
 
@@ -44,7 +45,8 @@ class _Worker:
         self._process = spawn.Process(
             target=_serve, args=(theirs, supplies, sys.path, threads), daemon=True
         )
-        self._process.start()
+        with _sigint_ignored():  # children inherit it: Ctrl-C is for the parent, which ends them
+            self._process.start()
         theirs.close()
         self.task: _Task | None = None
         self.is_ready = False
@@ -62,14 +64,37 @@ class _Worker:
         left = [spec for spec in self.task.specs if spec.key not in keys]
         self.task = self.task._replace(specs=left)
 
-    def end(self) -> str:
-        """Kill it if it lives; how it ended."""
+    def how_it_ended(self) -> str:
+        """In words; it has closed its end of the connection."""
         self._process.join(timeout=1)
-        how = _how_it_ended(self._process.exitcode)
+        code = self._process.exitcode
+        self.kill()
+        if code is None:
+            return "stopped answering"
+        if code >= 0:
+            return f"ended with exit code {code}"
+        return f"was killed by {signal.Signals(-code).name}"
+
+    def kill(self) -> None:
+        """If it lives."""
         self._process.kill()
-        self._process.join()
         self.connection.close()
-        return how
+
+    def join(self) -> None:
+        """Wait until it has ended."""
+        self._process.join()
+
+
+@contextmanager
+def _sigint_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Processes:
@@ -97,8 +122,7 @@ class Processes:
 
         """
         supplies.check()
-        for dataset in supplies.datasets.values():
-            dataset.share_memory()
+        _share(supplies)
         waiting: deque[_Task] = deque()
         fresh = (_Task(batch) for batch in batches)
         workers: list[_Worker] = []
@@ -132,12 +156,25 @@ class Processes:
                         on_progress(message)
         finally:
             for worker in workers:
-                worker.end()
+                worker.kill()
+            for worker in workers:
+                worker.join()
+
+
+def _share(supplies: Supplies) -> None:
+    try:
+        for dataset in supplies.datasets.values():
+            dataset.share_memory()
+    except RuntimeError as error:
+        raise PrivRobustError(
+            f"jobs: the data does not fit into shared memory ({in_a_line(error)}); accepted: a "
+            "larger /dev/shm, or --jobs 1"
+        ) from None
 
 
 def _after_death(worker: _Worker, waiting: deque[_Task]) -> Iterator[Outcome]:
     """What was under way is done again, by halves if it killed a process before."""
-    how, task = worker.end(), worker.task
+    how, task = worker.how_it_ended(), worker.task
     if task is None:
         raise PrivRobustError(f"jobs: a process {how} before it could train; see its output")
     log.warning("a process %s with %d runs under way", how, len(task.specs))
@@ -151,17 +188,8 @@ def _after_death(worker: _Worker, waiting: deque[_Task]) -> Iterator[Outcome]:
         yield Outcome(task.specs, reason=f"the process that trained it {how}, twice")
 
 
-def _how_it_ended(code: int | None) -> str:
-    if code is None:
-        return "stopped answering"
-    if code >= 0:
-        return f"ended with exit code {code}"
-    return f"was killed by {signal.Signals(-code).name}"
-
-
 def _serve(connection: Connection, supplies: Supplies, path: list[str], threads: int) -> None:
     """What a process does: trains what it is sent until its parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this
     sys.path[:] = path
     torch.set_num_threads(threads)
     supplies.install()

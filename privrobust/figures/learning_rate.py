@@ -19,7 +19,8 @@ from privrobust.figures.canvas import (
 )
 from privrobust.figures.cells import drawable, measured, ordered, records, title_of_data, too_many
 from privrobust.figures.scales import Scale
-from privrobust.tables import WORST
+from privrobust.summary import WORST
+from privrobust.tables import validated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,8 +45,7 @@ def learning_rate_figure(runs: pd.DataFrame) -> "Figure":
         SpecError: nothing to choose from, or more than fits; matplotlib is missing.
 
     """
-    validated = runs[runs["evaluate_on"] == "validation"]
-    shown = drawable(validated if len(validated) else runs, "learning_rate")
+    shown = drawable(validated(runs), "learning_rate")
     best = best_rates(shown)
     panels = ordered(best["heterogeneity"])
     if len(panels) > _MOST_PANELS:

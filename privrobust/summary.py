@@ -1,0 +1,118 @@
+"""What a table says: means over seeds with 95 % Student intervals, by setting, f and attack."""
+
+import math
+from typing import Any
+
+import pandas as pd
+from scipy import stats
+
+from privrobust.spec import RunSpec
+
+CONFIDENCE = 0.95
+Row = tuple[Any, ...]
+WORST = "worst"
+# Fields that tell no row from another: averaged over, spread over columns, or told by another.
+_NOT_ROWS = {"seed", "attack", "byzantine", "partition"}
+_ALWAYS_ROWS = ["heterogeneity", "aggregator", "noise_scale"]
+
+
+def row_fields(runs: pd.DataFrame) -> list[str]:
+    """The fields that tell rows apart: the usual three, and every other that varies by itself.
+
+    A field that those already decide (the learning rate of a method) makes no column. Where a
+    sweep fixed `workers`, that stands for `honest`, which only makes room for `byzantine`.
+    """
+    rows = list(_ALWAYS_ROWS)
+    runs = without_gaps(runs)
+    for field in RunSpec.model_fields:
+        if field in _NOT_ROWS or field in rows:
+            continue
+        if field == "honest" and fixes_workers(runs):
+            field = "workers"
+        if runs.groupby(rows)[field].nunique().max() > 1:
+            rows.append(field)
+    return rows
+
+
+def fixes_workers(runs: pd.DataFrame) -> bool:
+    """Whether n was held while f varied, and not h."""
+    return bool((runs["honest"] + runs["byzantine"]).nunique() < runs["honest"].nunique())
+
+
+def summarise(runs: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy over seeds.
+
+    Args:
+        runs: a row a run, as from `Store.runs`.
+
+    Returns:
+        Indexed by the fields that tell rows apart, `byzantine` and `attack`: empty where there is
+        none, and "worst" for the attack that leaves the least mean accuracy. Columns: `accuracy`,
+        the mean over seeds; `interval`, the half-width of its 95 % Student interval, NaN for a
+        single seed; `epsilon`, the largest, whether it `is_upper_bound` and no estimate, and
+        `not_private`, why it is infinite; `seeds`, `diverged` and `failed`, counts of runs;
+        `kappa`, the largest empirical robustness coefficient; `workers`, n.
+
+    """
+    runs = without_gaps(runs.assign(attack=runs["attack"].fillna("")))
+    groups = runs.groupby([*row_fields(runs), "byzantine", "attack"], sort=False)
+    accuracy = groups["accuracy"]
+    seeds = accuracy.count()
+    critical = stats.t.ppf((1 + CONFIDENCE) / 2, (seeds - 1).where(seeds > 1))
+    summary = pd.DataFrame(
+        {
+            "accuracy": accuracy.mean(),
+            "interval": critical * accuracy.std() / seeds.pow(0.5),
+            "epsilon": groups["epsilon"].max(),
+            "is_upper_bound": groups["is_upper_bound"].min().astype(bool),
+            "not_private": groups["not_private"].first(),
+            "seeds": groups.size(),
+            "diverged": groups["diverged"].sum(),
+            "failed": groups["failure"].count(),
+            "kappa": groups["kappa"].max(),
+            "workers": groups["workers"].first(),
+        }
+    )
+    worst = summary.loc[least_accurate(summary)].rename(lambda _: WORST, level="attack")
+    return pd.concat([summary, worst])
+
+
+def without_gaps(runs: pd.DataFrame) -> pd.DataFrame:
+    """With "none" for the fields that a spec left out: pandas groups no missing values.
+
+    A partition other than by similarity is named as the heterogeneity that it makes, and b as its
+    target where one target took several b, as shares that differ in size do.
+    """
+    fields = runs[list(RunSpec.model_fields)].astype(object)
+    fields["heterogeneity"] = fields["heterogeneity"].where(
+        fields["partition"] == "similarity", fields["partition"]
+    )
+    fields["noise_scale"] = _noise(runs)
+    workers = runs["honest"] + runs["byzantine"]
+    return runs.assign(**fields.where(fields.notna(), "none"), workers=workers)
+
+
+def _noise(runs: pd.DataFrame) -> pd.Series:
+    """b, or the target that chose several for one setting."""
+    target = pd.to_numeric(runs["target_epsilon"], errors="coerce")
+    b = runs["noise_scale"].astype(object)
+    if target.isna().all():
+        return b
+    alike = [
+        field
+        for field in RunSpec.model_fields
+        if field not in _NOT_ROWS | {"noise_scale", "honest", "partition"}
+    ]
+    several = b.groupby([runs[field] for field in alike], dropna=False).transform("nunique") > 1
+    return b.mask(several & target.notna(), target.map(lambda epsilon: f"for {epsilon:g}"))
+
+
+def least_accurate(summary: pd.DataFrame) -> list[Row]:
+    """Where the attack stands that leaves the least mean accuracy, or whose runs failed.
+
+    One for every row and f of a summary.
+    """
+    attacked = summary[~summary.index.get_level_values("attack").isin(["", WORST])]
+    accuracy = attacked["accuracy"].where(attacked["failed"] == 0, -math.inf)
+    levels = [level for level in summary.index.names if level != "attack"]
+    return list(accuracy.groupby(level=levels, sort=False).idxmin())

@@ -1,0 +1,25 @@
+"""Utility, privacy and robustness in one table, for terminals, papers and pages.
+
+`lay_out` and the presets make a table of a store's runs, `FORMATS` write it. Means are over seeds,
+with 95 % Student intervals; nothing else is averaged over.
+"""
+
+from privrobust.tables.choice import chosen, tested, validated
+from privrobust.tables.formats import FORMATS, rich_table
+from privrobust.tables.layout import SHOWN, Layout, lay_out
+from privrobust.tables.legend import legend
+from privrobust.tables.presets import PRESETS, preset
+
+__all__ = [
+    "FORMATS",
+    "PRESETS",
+    "SHOWN",
+    "Layout",
+    "chosen",
+    "lay_out",
+    "legend",
+    "preset",
+    "rich_table",
+    "tested",
+    "validated",
+]

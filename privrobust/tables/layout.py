@@ -1,0 +1,293 @@
+"""How a summary becomes rows and columns of text, whatever it is then written as."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import pandas as pd
+
+from privrobust.errors import SpecError, unknown_name
+from privrobust.robustness import breakdown_point, robustness
+from privrobust.rounding import rounded_up
+from privrobust.summary import WORST, Row, row_fields, summarise
+from privrobust.tables.legend import DIVERGED, FEW, FEW_SEEDS, epsilon_marks, legend
+
+SHOWN = ("epsilon", "clean", "attacks", "worst", "gap", "breakdown")
+"""What a table can show of a setting."""
+
+_HEADERS = {
+    "heterogeneity": ("hetero-", "geneity"),
+    "aggregator": ("method",),
+    "noise_scale": ("b",),
+}
+
+# Fields that methods and budgets differ in: rows that agree in all others are compared.
+_COMPARED = {
+    "accountant", "aggregator", "clip_norm", "clipping", "delta", "epsilon", "grad_norm_bound",
+    "learning_rate", "max_epsilon", "momentum", "noise", "noise_scale", "schedule",
+    "target_epsilon", "warmup_steps", "weight_decay", "worker_momentum",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell."""
+
+    text: str = ""
+    score: float = math.nan
+    """What makes it better than others of its column, NaN where nothing is compared."""
+    is_best: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """Of a table."""
+
+    header: tuple[str, ...]
+    """Line by line."""
+    is_text: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table as people read it."""
+
+    columns: Sequence[Column]
+    blocks: Sequence[Sequence[Sequence[Entry]]]
+    """Rows, in blocks that belong together."""
+    notes: Sequence[str]
+    """What the numbers are, and which guarantee epsilon is."""
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """A column of `SHOWN`, perhaps at one f and under one attack."""
+
+    shown: str
+    byzantine: int = 0
+    attack: str = ""
+
+    def header(self) -> tuple[str, ...]:
+        """Line by line."""
+        if self.shown in ("epsilon", "clean"):
+            return (self.shown,)
+        if self.shown == "breakdown":
+            return ("break-", "down")
+        name = self.attack if self.shown == "attacks" else self.shown
+        return (f"f={self.byzantine}", *name.split("_"))
+
+    def place(self) -> tuple[int, int, int]:
+        """Epsilon, clean, then f by f what the attacks leave, the worst and the gap."""
+        order = SHOWN.index(self.shown)
+        last = len(SHOWN) if self.shown == "breakdown" else 0
+        return (last, self.byzantine, order)
+
+
+Measured = dict[_Measure, Entry]
+
+
+def lay_out(
+    runs: pd.DataFrame,
+    shows: Iterable[str] = SHOWN[:4],
+    rows: Sequence[str] = (),
+    across: Sequence[str] = (),
+) -> Layout:
+    """A table of accuracies.
+
+    Nothing but seeds is averaged over: fields that vary and are named nowhere become rows.
+
+    Args:
+        runs: a row a run, as from `Store.runs`, at least one.
+        shows: of `SHOWN`.
+        rows: the fields that come first, in this order.
+        across: fields that are spread over columns; `epsilon` is one, too.
+
+    Raises:
+        SpecError: nothing of that name can be shown, or is a field that varies.
+
+    """
+    for name in shows:
+        if name not in SHOWN:
+            raise unknown_name("show", name, SHOWN)
+    if runs.empty:
+        raise SpecError("runs: there are none to make a table of")
+    summary = summarise(runs)
+    epsilons = _epsilons(runs, summary)
+    measured = _measured(runs, summary, set(shows), epsilons)
+    values = pd.DataFrame(list(measured), columns=row_fields(runs), dtype=object)
+    values["epsilon"] = list(epsilons.values())
+    for name in (*rows, *across):
+        if name not in values:
+            raise unknown_name("rows, columns", name, map(str, values))
+    told = _row_fields(values, rows, across)
+    return _arranged(values, list(measured.values()), told, across, list(legend(runs)))
+
+
+def _row_fields(values: pd.DataFrame, rows: Sequence[str], across: Sequence[str]) -> list[str]:
+    """Those that are asked for, then those that are still needed to tell settings apart."""
+    told = list(rows)
+    usual = [str(name) for name in values if name not in {*told, *across, "epsilon"}]
+    if not rows and not across:
+        return usual
+    for name in usual:
+        told_apart = (
+            values.groupby([*told, *across], dropna=False)[name] if [*told, *across] else None
+        )
+        if told_apart is None or told_apart.nunique(dropna=False).max() > 1:
+            told.append(name)
+    return told or usual[:1]
+
+
+def _epsilons(runs: pd.DataFrame, summary: pd.DataFrame) -> dict[Row, str]:
+    """Of every setting, in words."""
+    marks = epsilon_marks(runs)
+    levels = [name for name in summary.index.names if name not in ("byzantine", "attack")]
+    return {
+        setting: epsilon_text(of_setting, marks)
+        for setting, of_setting in summary.groupby(level=levels, sort=False)
+    }
+
+
+def _measured(
+    runs: pd.DataFrame, summary: pd.DataFrame, shows: set[str], epsilons: dict[Row, str]
+) -> dict[Row, Measured]:
+    """Every setting, and what there is to show of it."""
+    found: dict[Row, Measured] = {setting: {} for setting in epsilons}
+    at: Any  # pandas knows nothing of what an index holds
+    for at, row in summary.iterrows():
+        *setting, byzantine, attack = at
+        kind = "clean" if not attack else "worst" if attack == WORST else "attacks"
+        if kind in shows:
+            measure = _Measure(kind, int(byzantine), "" if kind != "attacks" else attack)
+            found[tuple(setting)][measure] = accuracy_entry(row)
+    if "epsilon" in shows:
+        for setting, text in epsilons.items():
+            found[setting][_Measure("epsilon")] = Entry(text)
+    if "gap" in shows:
+        for at, row in robustness(runs).iterrows():
+            found[at[:-1]][_Measure("gap", int(at[-1]))] = _difference(row["gap"])
+    if "breakdown" in shows:
+        for at, point in breakdown_point(runs).items():
+            found[at][_Measure("breakdown")] = _share(point)
+    return found
+
+
+def _arranged(
+    values: pd.DataFrame,
+    measured: list[Measured],
+    told: list[str],
+    across: Sequence[str],
+    notes: list[str],
+) -> Layout:
+    over = list(dict.fromkeys(zip(*(values[name] for name in across), strict=True))) or [()]
+    measures = sorted(dict.fromkeys(m for each in measured for m in each), key=_Measure.place)
+    columns = [(spread, measure) for spread in over for measure in measures]
+    lines: dict[Row, dict[Any, Entry]] = {}
+    for place, entries in enumerate(measured):
+        row = values.iloc[place]
+        spread = tuple(row[name] for name in across)
+        line = lines.setdefault(tuple(row[name] for name in told), {})
+        line |= {(spread, measure): entry for measure, entry in entries.items()}
+    columns = [column for column in columns if any(column in line for line in lines.values())]
+    ordered = _in_order(list(lines))
+    marked = _with_best(ordered, lines, columns, told)
+    blocks = [
+        [[*(Entry(number(value)) for value in at), *marked[at]] for at in block]
+        for _, block in groupby(ordered, key=lambda at: at[: min(2, len(at) - 1)])
+    ]
+    heads = [Column(_HEADERS.get(name, (name,)), is_text=True) for name in told]
+    heads += [
+        Column((*_spread_header(across, spread), *measure.header())) for spread, measure in columns
+    ]
+    return Layout(heads, blocks, notes)
+
+
+def _spread_header(across: Sequence[str], spread: Row) -> list[str]:
+    return [f"{name} {number(value)}" for name, value in zip(across, spread, strict=True)]
+
+
+def _with_best(
+    ordered: list[Row], lines: dict[Row, dict[Any, Entry]], columns: list[Any], told: list[str]
+) -> dict[Row, list[Entry]]:
+    """Entries row by row, the best of each column marked among rows that can be compared."""
+
+    def kind(at: Row) -> Row:
+        return tuple(value for name, value in zip(told, at, strict=True) if name not in _COMPARED)
+
+    best: dict[tuple[Row, Any], float] = {}
+    for at in ordered:
+        for column in columns:
+            score = lines[at].get(column, Entry()).score
+            if not math.isnan(score):
+                best[kind(at), column] = max(score, best.get((kind(at), column), -math.inf))
+    many = Counter(map(kind, ordered))
+
+    def entry(at: Row, column: Any) -> Entry:
+        found = lines[at].get(column, Entry())
+        is_best = many[kind(at)] > 1 and found.score == best.get((kind(at), column))
+        return Entry(found.text, found.score, is_best)
+
+    return {at: [entry(at, column) for column in columns] for at in ordered}
+
+
+def _in_order(rows: list[Row]) -> list[Row]:
+    """Sorted field by field, the values of a field in the order of their first appearance."""
+    ranks = [
+        {value: rank for rank, value in enumerate(dict.fromkeys(field))}
+        for field in zip(*rows, strict=True)
+    ]
+    return sorted(
+        rows, key=lambda row: [rank[value] for rank, value in zip(ranks, row, strict=True)]
+    )
+
+
+def accuracy_entry(row: pd.Series) -> Entry:
+    """Mean and half-width in percent, rounded by that; what is wrong with it is marked."""
+    if row["failed"]:
+        return Entry("failed")
+    mark = DIVERGED if row["diverged"] else ""
+    mark += FEW if row["seeds"] < FEW_SEEDS else ""
+    mean, half = 100 * row["accuracy"], 100 * row["interval"]
+    if math.isnan(half):
+        return Entry(f"{mean:.1f}{mark}", row["accuracy"])
+    digits = decimals(half)
+    return Entry(f"{mean:.{digits}f}{mark}±{half:.{digits}f}", row["accuracy"])
+
+
+def decimals(half: float) -> int:
+    """How many decimals a value with this uncertainty deserves, at most 2.
+
+    The uncertainty keeps one digit, two if the first is 1: 0.62 is 0.6, 0.14 stays, 14.4 is 14.
+    """
+    if half <= 0:
+        return 1
+    exponent = math.floor(math.log10(half))
+    leading = half / 10**exponent
+    return min(2, max(0, (1 if leading < 2 else 0) - exponent))
+
+
+def epsilon_text(of_setting: pd.DataFrame, marks: dict[str, str]) -> str:
+    """The largest epsilon to three digits, rounded up: what is printed is still an upper bound."""
+    epsilon, reason = of_setting["epsilon"].max(), of_setting["not_private"].dropna()
+    if len(reason):
+        return f"∞{marks[reason.iloc[0]]}"
+    if math.isinf(epsilon):
+        return "∞"
+    estimate = "" if of_setting["is_upper_bound"].all() else "~"
+    return f"{estimate}{rounded_up(epsilon, 3)}" if not math.isnan(epsilon) else ""
+
+
+def _difference(gap: float) -> Entry:
+    return Entry("" if math.isnan(gap) else f"{100 * gap:.1f}", -gap)
+
+
+def _share(point: float) -> Entry:
+    return Entry("" if math.isnan(point) else f"{point:.2f}", point)
+
+
+def number(value: object) -> str:
+    """A field's value as people write it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

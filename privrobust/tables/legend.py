@@ -1,0 +1,70 @@
+"""What the numbers of a table are, in words, and which guarantee its epsilon is."""
+
+import math
+from collections.abc import Iterator
+
+import pandas as pd
+
+from privrobust.summary import CONFIDENCE, fixes_workers, summarise
+
+DIVERGED = "†"
+FEW = "°"
+FEW_SEEDS = 3
+"""Fewer make a Student interval of little use, and are marked."""
+_MARKS = "¹²³"
+_MOST_FAILURES = 3
+
+
+def legend(runs: pd.DataFrame) -> Iterator[str]:
+    """What a table of accuracies says, line by line."""
+    counts = summarise(runs)["seeds"]
+    yield (
+        f"Accuracy in % on {' and '.join(runs['evaluate_on'].unique())} data: mean over "
+        f"{_seeds(counts)}, ± half of its {CONFIDENCE:.0%} interval; * the best of its column."
+    )
+    if counts.min() < FEW_SEEDS:
+        yield f"{FEW} fewer than {FEW_SEEDS} seeds."
+    if fixes_workers(runs):
+        yield "f of all workers are Byzantine; epsilon is the largest over f."
+    elif runs["byzantine"].any():
+        yield "f Byzantine workers are added to the honest ones."
+    if runs["byzantine"].any():
+        yield "worst: the attack with the least mean."
+    yield from guarantee(runs)
+    if runs["diverged"].any():
+        yield f"{DIVERGED} in some seed the model's outputs stopped being finite."
+    ended = runs["steps_taken"][runs["failure"].isna() & (runs["steps_taken"] < runs["steps"])]
+    if len(ended):
+        yield f"max_epsilon ended {len(ended)} runs, after {ended.min()} to {ended.max()} steps."
+    failures = runs["failure"].dropna().unique()
+    yield from (f"failed: {failure}" for failure in failures[:_MOST_FAILURES])
+    if len(failures) > _MOST_FAILURES:
+        yield f"failed: {len(failures) - _MOST_FAILURES} more reasons, in the store"
+
+
+def _seeds(counts: pd.Series) -> str:
+    over = " to ".join(map(str, sorted({counts.min(), counts.max()})))
+    return f"{over} seed{'s' if counts.max() > 1 else ''}"
+
+
+def guarantee(runs: pd.DataFrame) -> Iterator[str]:
+    """What epsilon holds for, who vouches for it, and what it leaves out."""
+    bounds = runs[["accountant_used", "is_upper_bound"]][runs["epsilon"] < math.inf]
+    used = [
+        f"{name} ({'upper bound' if bound else '~ ESTIMATE, may be too small'})"
+        for name, bound in bounds.drop_duplicates().itertuples(index=False)
+    ]
+    if used:
+        deltas = ", ".join(f"{delta:g}" for delta in runs["delta"].unique())
+        unit = " or ".join(runs["unit"].unique())
+        yield f"epsilon: at delta = {deltas}, by {', '.join(used)}; one {unit} added or removed,"
+        yield "against whoever sees every message of one run; the largest over honest workers."
+        yield "Not counted: settings that were tuned on private data."
+    for reason, mark in epsilon_marks(runs).items():
+        yield f"{mark} not private: {reason}."
+
+
+def epsilon_marks(runs: pd.DataFrame) -> dict[str, str]:
+    """Why runs are not private, and the mark of each reason."""
+    reasons = runs["not_private"].dropna().unique()
+    return {reason: _MARKS[min(place, 2)] for place, reason in enumerate(reasons)}

@@ -1,0 +1,137 @@
+"""The command that makes tables of a store."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from privrobust.errors import SpecError, unknown_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from privrobust.tables import Layout
+
+_DATA = ("csv", "parquet")
+
+
+def table(
+    store: Annotated[str, typer.Argument(help="File or postgresql:// address of results.")],
+    preset: Annotated[
+        str, typer.Option(help="attacks, budget, clipping, noise, trilemma or tuning.")
+    ] = "attacks",
+    rows: Annotated[
+        str | None, typer.Option(help="Fields that come first, in place of a preset: a,b.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Fields that are spread over columns; epsilon is one.")
+    ] = None,
+    show: Annotated[
+        str | None, typer.Option(help="Of epsilon,clean,attacks,worst,gap,breakdown.")
+    ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="field=value, or field=[a, b]: these runs; repeat.")
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="terminal, markdown, latex, html, csv or parquet.")
+    ] = "terminal",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write, instead of the screen.")
+    ] = None,
+) -> None:
+    """Make a table of the runs in a store: means over seeds with 95 % intervals.
+
+    A preset says what is compared; --rows, --columns and --show build another table. csv and
+    parquet hold one row a cell, with all digits, for pandas.
+
+    Examples: privrobust table results.db
+
+    privrobust table results.db --preset trilemma --where heterogeneity=1 --format latex -o t.tex
+    """
+    from privrobust.store import Store
+    from privrobust.tables import FORMATS, chosen, tested, validated
+
+    if form not in {*FORMATS, *_DATA}:
+        raise unknown_name("format", form, [*FORMATS, *_DATA])
+    with Store(store, create=False) as results:
+        runs = results.runs()
+    if runs.empty:
+        raise SpecError(f"store: {store} has no finished run yet")
+    runs = chosen(runs, where or [])
+    runs = validated(runs) if preset == "tuning" else tested(runs)
+    if form in _DATA:
+        _write_data(runs, form, output)
+        return
+    layout = _laid_out(runs, preset, rows, columns, show)
+    if form == "terminal" and output is None:
+        print_table(layout)
+    else:
+        _write(FORMATS[form](layout).encode(), output)
+
+
+def _laid_out(
+    runs: "pd.DataFrame", preset: str, rows: str | None, columns: str | None, show: str | None
+) -> "Layout":
+    from privrobust import tables
+
+    if rows is columns is show is None:
+        return tables.preset(preset)(runs)
+    if preset != "attacks":
+        raise SpecError(f"preset: {preset} with --rows, --columns or --show; accepted: one of them")
+    shows = _names(show) or tables.SHOWN[:4]
+    return tables.lay_out(runs, shows, _names(rows), _names(columns))
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()] if text else []
+
+
+def _write_data(runs: "pd.DataFrame", form: str, output: Path | None) -> None:
+    from privrobust.summary import summarise
+
+    cells = summarise(runs).reset_index()
+    if form == "csv":
+        _write(cells.to_csv(index=False).encode(), output)
+        return
+    if output is None:
+        raise SpecError("format: parquet is no text; accepted: with --output FILE")
+    mixed = [name for name in cells if cells[name].map(type).nunique() > 1]
+    try:
+        content = cells.astype(dict.fromkeys(mixed, str)).to_parquet(index=False)
+    except ImportError:
+        raise SpecError(
+            "format: parquet needs the package pyarrow: pip install 'privrobust[data]'"
+        ) from None
+    _write(content, output)
+
+
+def _write(content: bytes, output: Path | None) -> None:
+    """All of it or nothing."""
+    if output is None:
+        typer.echo(content.decode(), nl=False)
+        return
+    part = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        part.write_bytes(content)
+        part.replace(output)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise SpecError(f"output: {str(output)!r} cannot be written ({error})") from None
+
+
+def print_table(layout: "Layout") -> None:
+    """Print a table at its own width: rich would fold its cells into a narrow screen's."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    from privrobust.tables import rich_table
+
+    console, table = Console(), rich_table(layout)
+    screen = console.width
+    console.width = 10_000
+    console.width = Measurement.get(console, console.options, table).maximum
+    console.print(table)
+    if console.is_terminal and console.width > screen:
+        typer.echo(f"The table is {console.width} columns wide: widen the window, or add | less -S")
+    typer.echo("\n".join(layout.notes))
