@@ -32,7 +32,7 @@ def figure(
     ] = Path("figure.pdf"),
     where: Annotated[
         list[str] | None,
-        typer.Option(help="field=value, or field=[a, b]: these runs; repeat."),
+        typer.Option(help="field=value, or field=\\[a, b]: these runs; repeat."),
     ] = None,
     measure: Annotated[
         str | None, typer.Option(help="Of curves: accuracy (default), loss, kappa, variance, ...")
@@ -44,23 +44,23 @@ def figure(
     """Draw a figure of the runs in a store, in the size and format of a paper.
 
     \b
-    epsilon        accuracy against epsilon, clean and worst case, a line a method
-    heatmap        worst-case accuracy, f by heterogeneity, a panel a method and b
-    pareto         which settings nobody beats in utility, privacy and robustness
+    epsilon        accuracy against epsilon, clean and worst case
+    heatmap        worst-case accuracy, f by heterogeneity, by method and b
+    pareto         what nobody beats in utility, privacy and robustness
     curves         accuracy (or --measure) against the step
-    learning_rate  the best learning rate against b, of a sweep that tunes or varies it
-    partitions     how many examples of each label the workers of these runs hold
-    bias_variance  bias and variance of the noisy median against b, with theory; needs no store
+    learning_rate  the best one against b, of a sweep that tunes or varies it
+    partitions     how many examples of each label these runs' workers hold
+    bias_variance  of the noisy median against b, with theory; needs no store
 
     A figure shows every field that varies. Where that is too much, it says which: choose with
-    --where. Most figures want runs without attackers, too: attack=[none, alie].
+    --where. Most figures want runs without attackers, too: attack=\\[none, alie].
 
     \b
     Examples:
       $ privrobust figure epsilon results.db -o epsilon.pdf
-      $ privrobust figure heatmap results.db -o heatmap.svg --where noise_scale=0.1
-      $ privrobust figure curves results.db -o curves.png --where noise_scale=0.1 \\
-          --where 'attack=[none, alie]' --measure loss
+      $ privrobust figure heatmap results.db --where noise_scale=0.1
+      $ privrobust figure curves results.db -o curves.png --measure loss \\
+          --where noise_scale=0.1 --where 'attack=\\[none, alie]'
     """
     if kind not in KINDS:
         raise unknown_name("figure", kind, KINDS)

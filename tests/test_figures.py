@@ -375,6 +375,15 @@ def test_a_rate_that_lacks_an_attack_or_failed_is_not_best():
         assert learning_rate_figure(changed).axes[0].lines[0].get_ydata()[1] != pytest.approx(0.3)
 
 
+def test_a_target_that_took_several_b_is_not_left_out_in_silence():
+    runs = tuned()
+    aimed = runs["noise_scale"] == 0.1
+    several = runs["noise_scale"].mask(aimed, 0.1 + runs["byzantine"] / 100)
+    runs = runs.assign(noise_scale=several, target_epsilon=np.where(aimed, 2.74, np.nan))
+    with pytest.raises(SpecError, match="some target_epsilon took several b"):
+        learning_rate_figure(runs)
+
+
 # --- bias and variance -----------------------------------------------------------------------
 
 
@@ -705,3 +714,5 @@ def test_help_teaches():
     for kind in ("epsilon", "heatmap", "pareto", "curves", "learning_rate", "bias_variance"):
         assert kind in text
     assert "$ privrobust figure" in text
+    assert "--where 'attack=[none, alie]'" in text
+    assert "field=[a, b]" in text

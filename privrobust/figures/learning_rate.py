@@ -91,9 +91,12 @@ def best_rates(runs: pd.DataFrame) -> pd.DataFrame:
             "a sweep's tune makes them"
         )
     is_number = cells["noise_scale"].map(lambda b: not isinstance(b, str))
-    if not is_number.any():
-        raise SpecError("learning_rate: nothing to draw: every target_epsilon took several b")
-    cells = cells[is_number & (cells["attack"] != WORST)]
+    if not is_number.all():
+        raise SpecError(
+            "learning_rate: some target_epsilon took several b, which have no one place on the "
+            "axis; choose runs without: --where target_epsilon=none"
+        )
+    cells = cells[cells["attack"] != WORST]
     setting = ["heterogeneity", "method", "noise_scale"]
     found = [
         dict(zip(setting, at, strict=True)) | _best(part)
