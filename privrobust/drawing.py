@@ -1,6 +1,5 @@
 """The command that draws: figures of a store for papers and meetings."""
 
-import math
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -20,7 +19,6 @@ KINDS = (
     "epsilon", "heatmap", "pareto", "curves", "learning_rate", "partitions", "bias_variance",
 )  # fmt: skip
 _WITHOUT_STORE = "bias_variance"
-_MOST_VALUES = 12
 
 
 def figure(
@@ -34,7 +32,7 @@ def figure(
     ] = Path("figure.pdf"),
     where: Annotated[
         list[str] | None,
-        typer.Option(help="field=value: of these runs only. Again, for another value or field."),
+        typer.Option(help="field=value, or field=\\[a, b]: these runs; repeat."),
     ] = None,
     measure: Annotated[
         str | None, typer.Option(help="Of curves: accuracy (default), loss, kappa, variance, ...")
@@ -46,24 +44,23 @@ def figure(
     """Draw a figure of the runs in a store, in the size and format of a paper.
 
     \b
-    epsilon        accuracy against epsilon, clean and worst case, a line a method
-    heatmap        worst-case accuracy, f by heterogeneity, a panel a method and b
-    pareto         which settings nobody beats in utility, privacy and robustness
+    epsilon        accuracy against epsilon, clean and worst case
+    heatmap        worst-case accuracy, f by heterogeneity, by method and b
+    pareto         what nobody beats in utility, privacy and robustness
     curves         accuracy (or --measure) against the step
-    learning_rate  the best learning rate against b, of a sweep that tunes or varies it
-    partitions     how many examples of each label the workers of these runs hold
-    bias_variance  bias and variance of the noisy median against b, with theory; needs no store
+    learning_rate  the best one against b, of a sweep that tunes or varies it
+    partitions     how many examples of each label these runs' workers hold
+    bias_variance  of the noisy median against b, with theory; needs no store
 
     A figure shows every field that varies. Where that is too much, it says which: choose with
-    --where. Several values of a field mean any of them; runs without attackers stay, whatever is
-    said of attack or byzantine.
+    --where. Most figures want runs without attackers, too: attack=\\[none, alie].
 
     \b
     Examples:
       $ privrobust figure epsilon results.db -o epsilon.pdf
-      $ privrobust figure heatmap results.db -o heatmap.svg --where noise_scale=0.1
-      $ privrobust figure curves results.db -o curves.png --where noise_scale=0.1 \\
-          --where attack=alie --measure loss
+      $ privrobust figure heatmap results.db --where noise_scale=0.1
+      $ privrobust figure curves results.db -o curves.png --measure loss \\
+          --where noise_scale=0.1 --where 'attack=\\[none, alie]'
     """
     if kind not in KINDS:
         raise unknown_name("figure", kind, KINDS)
@@ -83,13 +80,22 @@ def figure(
 
 def _of_store(kind: str, location: str | None, where: Sequence[str], measure: str) -> "Figure":
     from privrobust.store import Store
+    from privrobust.tables import chosen
 
     if location is None:
         raise SpecError(f"store: {kind} is drawn of results; give a file or an address")
+<<<<<<< HEAD
     if "://" not in location and not Path(location).is_file():
         raise SpecError(f"store: {location!r} does not exist")
     with Store(location, create=False) as results:
         runs = chosen(results.runs(), where)
+=======
+    with Store(location, create=False) as results:
+        runs = results.runs()
+        if runs.empty:
+            raise SpecError(f"store: {results.location} has no finished run yet")
+        runs = chosen(runs, where)
+>>>>>>> w8f
         if kind == "curves":
             return _curves(runs, results, measure)
     if kind == "partitions":
@@ -97,62 +103,6 @@ def _of_store(kind: str, location: str | None, where: Sequence[str], measure: st
     module = import_module(f"privrobust.figures.{kind}")
     drawn: Figure = getattr(module, f"{kind}_figure")(runs)
     return drawn
-
-
-def chosen(runs: "pd.DataFrame", where: Sequence[str]) -> "pd.DataFrame":
-    """The runs that have one of the wanted values in every field that is named.
-
-    Args:
-        runs: as from `Store.runs`.
-        where: `field=value` each.
-
-    Raises:
-        SpecError: no such field, or no such runs.
-
-    """
-    wanted: dict[str, list[str]] = {}
-    for text in where:
-        field, sign, value = text.partition("=")
-        if not sign:
-            raise SpecError(f"where: {text!r} is not accepted: field=value, as noise_scale=0.1")
-        wanted.setdefault(field.strip(), []).append(value.strip())
-    for field, values in wanted.items():
-        runs = _having(runs, field, values)
-    return runs
-
-
-def _having(runs: "pd.DataFrame", field: str, values: Sequence[str]) -> "pd.DataFrame":
-    from privrobust.spec import RunSpec
-
-    known = [*RunSpec.model_fields, "workers"]
-    if field not in known:
-        raise unknown_name("where", field, known)
-    column = runs["honest"] + runs["byzantine"] if field == "workers" else runs[field]
-    present = column.map(_written)
-    matches = present.isin([_written(_read(value)) for value in values])
-    if not matches.any():
-        there = list(dict.fromkeys(present))
-        shown = ", ".join(there[:_MOST_VALUES]) + (", ..." if len(there) > _MOST_VALUES else "")
-        raise SpecError(
-            f"where: {field}={' or '.join(values)} has no runs; there are {shown or 'none'}"
-        )
-    if field in ("attack", "byzantine"):
-        matches |= runs["byzantine"] == 0
-    return runs[matches]
-
-
-def _read(value: str) -> object:
-    try:
-        return float(value)
-    except ValueError:
-        return value
-
-
-def _written(value: object) -> str:
-    """One text for equal values, however they are written."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "none"
-    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
 def _curves(runs: "pd.DataFrame", store: "Store", measure: str) -> "Figure":
@@ -166,12 +116,10 @@ def _partitions(runs: "pd.DataFrame") -> "Figure":
     from privrobust.data import get_dataset
     from privrobust.figures import partition_figure
 
-    if runs.empty:
-        raise SpecError("partitions: no runs to draw")
     runs = runs.sort_values("seed")
     for field in ("dataset", "data_dir", "honest"):
         if runs[field].nunique(dropna=False) > 1:
-            there = ", ".join(map(_written, runs[field].unique()))
+            there = ", ".join(map(str, runs[field].unique()))
             raise SpecError(f"partitions: {field} is {there}; choose one: --where {field}=value")
     first = runs.iloc[0]
     named = runs["partition"].mask(

@@ -9,6 +9,8 @@ import pandas as pd
 from privrobust.errors import SpecError
 from privrobust.figures.canvas import MOST_LINES
 from privrobust.summary import WORST, summarise
+from privrobust.tables import tested
+from privrobust.tables.legend import DIVERGED, FEW, FEW_SEEDS
 
 CLEAN = "clean"
 _SHORT = {"noise_scale": "b", "clip_norm": "C", "batch_size": "B", "steps": "T"}
@@ -37,8 +39,7 @@ def drawable(runs: pd.DataFrame, kind: str) -> pd.DataFrame:
     if accuracy.isna().all():
         reason = next(iter(failure))
         raise SpecError(f"{kind}: nothing to draw: all {len(runs)} runs failed ({reason})")
-    tested = runs[runs["evaluate_on"] == "test"]
-    return tested if len(tested) else runs
+    return tested(runs)
 
 
 def measured(runs: pd.DataFrame, kind: str, axes: Collection[str] = ()) -> pd.DataFrame:
@@ -52,7 +53,8 @@ def measured(runs: pd.DataFrame, kind: str, axes: Collection[str] = ()) -> pd.Da
     Returns:
         The columns and the index levels of `summarise`, and `method`, what names a line;
         `heterogeneity` as text; `epsilon` the largest over f and attacks of the setting;
-        `is_estimate`, whether that may be too small. `accuracy` is NaN where runs failed.
+        `is_estimate`, whether that may be too small; `marks`, signs that go with the accuracy,
+        which is NaN where runs failed.
 
     """
     summary = summarise(runs)
@@ -61,11 +63,17 @@ def measured(runs: pd.DataFrame, kind: str, axes: Collection[str] = ()) -> pd.Da
     cells = summary.assign(epsilon=spent).reset_index()
     cells["accuracy"] = cells["accuracy"].where(cells["failed"] == 0)
     cells["heterogeneity"] = cells["heterogeneity"].map(_text)
-    # which accountant spoke is known of runs, and no two of them agree to the last bit
-    estimates = set(runs["epsilon"][~runs["is_upper_bound"].astype(bool)]) - {math.inf}
-    cells["is_estimate"] = cells["epsilon"].isin(estimates)
+    bounds = summary["is_upper_bound"].groupby(level=fields, sort=False).transform("min")
+    cells["is_estimate"] = ~bounds.to_numpy(bool) & (cells["epsilon"] < math.inf).to_numpy()
+    cells["marks"] = [_marks(cell) for cell in records(cells)]
     naming = [field for field in fields if field not in _WITHIN | set(axes)]
     return _with_method(cells, naming, kind)
+
+
+def _marks(cell: Any) -> str:
+    """That a run diverged, and that there are few."""
+    few = FEW if cell.seeds - cell.failed < FEW_SEEDS else ""
+    return (DIVERGED if cell.diverged else "") + few
 
 
 def named(runs: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -226,7 +234,9 @@ def about_seeds(runs: pd.DataFrame, cells: pd.DataFrame, shown: str | None) -> I
     plural = "s" if most > 1 else ""
     yield f"Accuracy on {data} data, mean over {over} seed{plural}{interval}{lonely}."
     if cells["diverged"].any():
-        yield "†: in some seed the model's outputs stopped being finite."
+        yield f"{DIVERGED}: in some seed the model's outputs stopped being finite."
+    if (counts < FEW_SEEDS).any():
+        yield f"{FEW}: fewer than {FEW_SEEDS} seeds."
     failed = int((cells["failed"] > 0).sum())
     if failed:
         yield f"{failed} of {len(cells)} cells are not drawn: runs of theirs failed."

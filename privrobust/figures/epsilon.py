@@ -103,15 +103,15 @@ def _line(panel: "Axes", cells: pd.DataFrame, look: Look, scale: Scale, shift: f
         )
     for cell in records(cells):
         at = (scale(cell.epsilon, shift if cell.epsilon == math.inf else 0), cell.accuracy)
-        mark(panel, at, bool(cell.is_estimate), bool(cell.diverged))
+        mark(panel, at, bool(cell.is_estimate), cell.marks)
 
 
-def mark(panel: "Axes", at: tuple[float, float], is_estimate: bool, diverged: bool) -> None:
-    """Say of a point that its epsilon is an estimate, or that a run of it diverged."""
+def mark(panel: "Axes", at: tuple[float, float], is_estimate: bool, marks: str) -> None:
+    """Say of a point that its epsilon is an estimate, and put its marks beside it."""
     if is_estimate:
         panel.plot(*at, **_ESTIMATE)
-    if diverged:
-        panel.annotate("†", at, (2, 2), textcoords="offset points", fontsize=6)
+    if marks:
+        panel.annotate(marks, at, (2, 2), textcoords="offset points", fontsize=6)
 
 
 _ESTIMATE: dict[str, Any] = {

@@ -130,7 +130,7 @@ _ON_HATCHES: Any = {"facecolor": "white", "edgecolor": "none", "pad": 1}
 
 def _words(cell: Any) -> str:
     interval = "" if math.isnan(cell.interval) else f" ±{100 * cell.interval:.0f}"
-    return f"{100 * cell.accuracy:.0f}{'†' if cell.diverged else ''}{interval}"
+    return f"{100 * cell.accuracy:.0f}{cell.marks}{interval}"
 
 
 def _ink(color: tuple[float, ...]) -> str:

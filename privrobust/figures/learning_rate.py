@@ -20,6 +20,7 @@ from privrobust.figures.canvas import (
 from privrobust.figures.cells import drawable, measured, ordered, records, title_of_data, too_many
 from privrobust.figures.scales import Scale
 from privrobust.summary import WORST
+from privrobust.tables import validated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,8 +45,7 @@ def learning_rate_figure(runs: pd.DataFrame) -> "Figure":
         SpecError: nothing to choose from, or more than fits; matplotlib is missing.
 
     """
-    validated = runs[runs["evaluate_on"] == "validation"]
-    shown = drawable(validated if len(validated) else runs, "learning_rate")
+    shown = drawable(validated(runs), "learning_rate")
     best = best_rates(shown)
     panels = ordered(best["heterogeneity"])
     if len(panels) > _MOST_PANELS:
@@ -91,9 +91,12 @@ def best_rates(runs: pd.DataFrame) -> pd.DataFrame:
             "a sweep's tune makes them"
         )
     is_number = cells["noise_scale"].map(lambda b: not isinstance(b, str))
-    if not is_number.any():
-        raise SpecError("learning_rate: nothing to draw: every target_epsilon took several b")
-    cells = cells[is_number & (cells["attack"] != WORST)]
+    if not is_number.all():
+        raise SpecError(
+            "learning_rate: some target_epsilon took several b, which have no one place on the "
+            "axis; choose runs without: --where target_epsilon=none"
+        )
+    cells = cells[cells["attack"] != WORST]
     setting = ["heterogeneity", "method", "noise_scale"]
     found = [
         dict(zip(setting, at, strict=True)) | _best(part)

@@ -123,7 +123,7 @@ def _settings(panel: "Axes", points: pd.DataFrame, styles: dict[str, Look], scal
             panel.plot([x, x], [point.accuracy, point.clean], **paint | {"marker": ""}, lw=0.8)
             panel.plot(x, point.clean, **paint, markerfacecolor="white", zorder=3)
             panel.plot(x, point.accuracy, **paint, zorder=3)
-            mark(panel, (x, point.accuracy), bool(point.is_estimate), bool(point.diverged))
+            mark(panel, (x, point.accuracy), bool(point.is_estimate), point.marks)
 
 
 _STEPS = {"accuracy": ("-", "best worst case within ε"), "clean": (":", "best clean within ε")}
