@@ -1,7 +1,8 @@
 """Which runs train side by side.
 
-Batches depend on the runs of a sweep alone, not on which are finished, how many processes there are
-or where they run: a sweep that was interrupted, or spread, does the same arithmetic.
+Batches depend on the runs of a sweep alone, not on how many processes there are or where they run.
+They are kept whole, so that a sweep that was interrupted, or spread, does the same arithmetic; only
+where a batch has runs of an earlier sweep is it smaller, which may change last bits.
 """
 
 import math

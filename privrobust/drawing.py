@@ -84,18 +84,11 @@ def _of_store(kind: str, location: str | None, where: Sequence[str], measure: st
 
     if location is None:
         raise SpecError(f"store: {kind} is drawn of results; give a file or an address")
-<<<<<<< HEAD
-    if "://" not in location and not Path(location).is_file():
-        raise SpecError(f"store: {location!r} does not exist")
-    with Store(location, create=False) as results:
-        runs = chosen(results.runs(), where)
-=======
     with Store(location, create=False) as results:
         runs = results.runs()
         if runs.empty:
             raise SpecError(f"store: {results.location} has no finished run yet")
         runs = chosen(runs, where)
->>>>>>> w8f
         if kind == "curves":
             return _curves(runs, results, measure)
     if kind == "partitions":

@@ -64,7 +64,10 @@ def parse(text: str, source: str, place: Callable[[int], str]) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without repeated fields, of which PyYAML would silently keep the last."""
+    """YAML without repeated fields, of which PyYAML would silently keep the last.
+
+    Fields that a merge key (`<<`) brings may be given anew.
+    """
 
     def __init__(self, text: str, source: str, place: Callable[[int], str]) -> None:
         super().__init__(text)
@@ -72,17 +75,16 @@ class _Loader(yaml.SafeLoader):
         self._place = place
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        fields = [self.construct_object(key) for key, _ in node.value]
-        for place, field in enumerate(fields):
-            if field in fields[:place]:
-                mark = node.value[place][0].start_mark
+        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        names = [self.construct_object(key) for key in own]
+        for place, name in enumerate(names):
+            if name in names[:place]:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"{field!r} is given twice", mark
+                    None, None, f"{name!r} is given twice", own[place].start_mark
                 )
-        marks = [key.start_mark for key, _ in node.value]
-        values = super().construct_mapping(node, deep).values()
-        places = [self._place(mark.line + 1) for mark in marks]
+        self.flatten_mapping(node)
+        lines = {self.construct_object(key): key.start_mark.line + 1 for key, _ in node.value}
         return {
-            Field(field, place) if isinstance(field, str) else field: value
-            for field, place, value in zip(fields, places, values, strict=True)
+            Field(name, self._place(lines[name])) if isinstance(name, str) else name: value
+            for name, value in super().construct_mapping(node, deep).items()
         }

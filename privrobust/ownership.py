@@ -7,10 +7,9 @@ elsewhere they wait until the lease has run out.
 import os
 import platform
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from uuid import uuid4
 
 LEASE_SECONDS = 90.0
@@ -45,27 +44,19 @@ def _here() -> str:
     return f"{platform.node()}/{boot}/{namespace}"
 
 
-class Heartbeat:
-    """While it is open, a thread renews leases well before they run out."""
+@contextmanager
+def heartbeat(renew: Callable[[], object]) -> Iterator[None]:
+    """Meanwhile a thread renews leases, well before they run out."""
+    end = threading.Event()
 
-    def __init__(self, renew: Callable[[], object]) -> None:
-        self._renew = renew
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="privrobust lease", daemon=True)
+    def beat() -> None:
+        while not end.wait(LEASE_SECONDS / _BEATS_A_LEASE):
+            renew()
 
-    def _beat(self) -> None:
-        while not self._stop.wait(LEASE_SECONDS / _BEATS_A_LEASE):
-            self._renew()
-
-    def __enter__(self) -> "Heartbeat":
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
+    thread = threading.Thread(target=beat, name="privrobust lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()

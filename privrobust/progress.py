@@ -219,6 +219,15 @@ def watching(watch: Watch, runs: Sequence[RunSpec], done: int) -> Iterator[None]
         watch.stop()
 
 
+class _LogFile(logging.FileHandler):
+    """A log that can be done without."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say once that it cannot be written any more."""
+        log.removeHandler(self)
+        log.warning("log: %s cannot be written any more", self.baseFilename)
+
+
 def log_to(path: Path) -> None:
     """Append all that happens to a file.
 
@@ -227,7 +236,7 @@ def log_to(path: Path) -> None:
 
     """
     try:
-        handler = logging.FileHandler(path, encoding="utf-8")
+        handler = _LogFile(path, encoding="utf-8")
     except OSError as error:
         raise PrivRobustError(f"log: {str(path)!r} cannot be written ({error})") from None
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from privrobust.errors import SpecError
-from privrobust.summary import WORST, row_fields, summarise
+from privrobust.summary import WORST, setting_levels, summarise
 
 
 def robustness(runs: pd.DataFrame) -> pd.DataFrame:
@@ -21,7 +21,7 @@ def robustness(runs: pd.DataFrame) -> pd.DataFrame:
 
     """
     summary = summarise(runs)
-    levels = [*row_fields(runs), "byzantine"]
+    levels = [*setting_levels(summary), "byzantine"]
     attack = summary.index.get_level_values("attack")
     # where a run failed, the mean of those that survived says nothing of it
     accuracy = summary["accuracy"].where(summary["failed"] == 0)

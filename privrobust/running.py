@@ -14,6 +14,7 @@ from privrobust.errors import PrivRobustError, SpecError
 from privrobust.tabulating import print_table
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console
 
     from privrobust.executors import Executor
@@ -67,14 +68,13 @@ def run(
     sys.path.insert(0, "")  # a spec may name a module beside it: model: my_models:cnn
     signal.signal(signal.SIGTERM, _terminate)
     console = Console(stderr=True)
-    kept = "nothing is written yet"
+    stopped = "nothing is written yet"
     try:
         with console.status("checking the runs"):
             from privrobust.grid import load_sweep
             from privrobust.progress import Watch, log_to, watch_on
             from privrobust.store import Store
             from privrobust.sweep import check, planned, run_whole
-            from privrobust.tables import lay_out
 
             described = load_sweep(sweep, change or [])
             plan = planned(described)
@@ -90,22 +90,32 @@ def run(
             try:
                 runs = run_whole(described, results, executor, watch, retry_failed)
             except KeyboardInterrupt:
-                keys = {run.key for run in planned(described, results)}
-                done = len(results.keys() & keys)
-                kept = f"{done} of {len(keys)} runs are kept in {results.location}"
+                stopped = _kept(results, planned(described, results))
                 raise
             table = results.runs([run.key for run in runs])
     except KeyboardInterrupt as end:
         word, code = ("interrupted", INTERRUPTED)
         if isinstance(end, _Terminated):
             word, code = ("terminated", TERMINATED)
-        typer.echo(f"{word}: {kept}; the same command computes the rest", err=True)
+        typer.echo(f"{word}: {stopped}; the same command computes the rest", err=True)
         raise typer.Exit(code) from None
-    print_table(lay_out(table))
-    failed = int((table["status"] == "failed").sum())
+    _show(table, results.location)
+
+
+def _kept(store: "Store", plan: Sequence["RunSpec"]) -> str:
+    keys = {run.key for run in plan}
+    return f"{len(store.keys() & keys)} of {len(keys)} runs are kept in {store.location}"
+
+
+def _show(runs: "pd.DataFrame", location: str) -> None:
+    """The table, and the exit code of failures."""
+    from privrobust.tables import lay_out
+
+    print_table(lay_out(runs))
+    failed = int((runs["status"] == "failed").sum())
     if failed:
         typer.echo(
-            f"{failed} of {len(table)} runs failed: see `privrobust status {results.location}`; "
+            f"{failed} of {len(runs)} runs failed: see `privrobust status {location}`; "
             "--retry-failed tries them again",
             err=True,
         )

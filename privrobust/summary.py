@@ -77,6 +77,11 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([summary, worst])
 
 
+def setting_levels(summary: pd.DataFrame) -> list[str]:
+    """The levels of a summary's index that tell settings apart."""
+    return [str(name) for name in summary.index.names if name not in ("byzantine", "attack")]
+
+
 def without_gaps(runs: pd.DataFrame) -> pd.DataFrame:
     """With "none" for the fields that a spec left out: pandas groups no missing values.
 

@@ -17,14 +17,20 @@ from privrobust.gradients import gradient_sum
 from privrobust.grid import Sweep
 from privrobust.losses import LOSSES
 from privrobust.models import EXAMPLES, initial_parameters
-from privrobust.ownership import Heartbeat
+from privrobust.ownership import heartbeat
 from privrobust.privacy import spent, warn_of_large_delta
 from privrobust.progress import Watch, watching
 from privrobust.schedules import get_schedule, rates
 from privrobust.schema import DONE, FAILED
 from privrobust.spec import RunSpec
 from privrobust.store import Store
-from privrobust.tuning import candidates, choose
+from privrobust.tuning import candidates, choose, undecided
+
+# What comes after the noise: runs that differ in nothing else have one budget, checked once.
+_FREE = {
+    "aggregator", "attack", "byzantine", "evaluate_every", "evaluate_on", "final_evaluations",
+    "learning_rate", "momentum", "schedule", "warmup_steps", "weight_decay", "worker_momentum",
+}  # fmt: skip
 
 _POLL_SECONDS = 1.0  # between looks at what other processes have finished
 
@@ -43,8 +49,9 @@ def check(runs: Sequence[RunSpec]) -> None:
         (run.schedule, run.warmup_steps, run.steps) for run in runs
     ):
         rates(get_schedule(name), warmup, steps)
-    for run in runs:
-        resolve_device(run.device)
+    for device in dict.fromkeys(run.device for run in runs):
+        resolve_device(device)
+    for run in {repr(run.model_dump(exclude=_FREE)): run for run in runs}.values():
         spent(run)
         warn_of_large_delta(run)
     tasks = dict.fromkeys((run.dataset, run.data_dir, run.model, run.loss) for run in runs)
@@ -80,9 +87,10 @@ def run_whole(
     if tried:
         run_sweep(tried, store, executor, watch, retry_failed)
     accuracies = _accuracies(tried, store)
-    if tried and not accuracies:
+    if lost := undecided(sweep, accuracies):
         raise PrivRobustError(
-            "tune: every candidate failed; `privrobust status` says why, --retry-failed tries again"
+            f"tune: in {len(lost)} settings every candidate had failed runs, the first {lost[0]}; "
+            "`privrobust status` says why, --retry-failed tries again"
         )
     runs = choose(sweep, accuracies)
     run_sweep(runs, store, executor, watch, retry_failed)
@@ -119,12 +127,13 @@ def run_sweep(
     if retry_failed:
         store.retry([run.key for run in runs])
     groups = _without(groups, store.keys(DONE) | store.keys(FAILED))
-    with watching(watch, runs, len(runs) - sum(map(len, groups))), Heartbeat(store.renew):
+    with watching(watch, runs, len(runs) - sum(map(len, groups))), heartbeat(store.renew):
         try:
             while groups:
                 mine = _claimed(groups, store)
                 if first := next(mine, None):  # executors do not start for nothing
                     for outcome in executor.run(chain([first], mine), supplies, watch.progress):
+                        _refuse_changed(supplies)
                         _keep(outcome, store)
                         watch.settled(outcome)
                 groups = _without(groups, store.keys(DONE) | store.keys(FAILED))
@@ -146,6 +155,15 @@ def _claimed(groups: list[list[RunSpec]], store: Store) -> Iterator[list[RunSpec
     for group in groups:
         if mine := store.claim(group):
             yield mine
+
+
+def _refuse_changed(supplies: Supplies) -> None:
+    """Results of other data than the store knows under that name are not for it."""
+    for place, dataset in supplies.datasets.items():
+        if get_dataset(*place) is not dataset:
+            raise PrivRobustError(
+                f"dataset: {place[0]} changed while the sweep ran; what was finished before is kept"
+            )
 
 
 def _keep(outcome: Outcome, store: Store) -> None:

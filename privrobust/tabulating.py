@@ -31,7 +31,7 @@ def table(
         str | None, typer.Option(help="Of epsilon,clean,attacks,worst,gap,breakdown.")
     ] = None,
     where: Annotated[
-        list[str] | None, typer.Option(help="field=value, or field=[a, b]: these runs; repeat.")
+        list[str] | None, typer.Option(help="field=value, or field=\\[a, b]: these runs; repeat.")
     ] = None,
     form: Annotated[
         str, typer.Option("--format", help="terminal, markdown, latex, html, csv or parquet.")

@@ -86,6 +86,20 @@ def choose(sweep: Sweep, accuracy: Mapping[str, float]) -> list[RunSpec]:
     return distinct(chosen[place] for place in sorted(chosen))
 
 
+def undecided(sweep: Sweep, accuracy: Mapping[str, float]) -> list[str]:
+    """The settings, in words, of which every candidate failed somewhere; see `choose`."""
+    tune = sweep.tune
+    if tune is None:
+        return []
+    return [
+        ", ".join(
+            f"{name}: {value}" for name, value in next(iter(of.combinations.values())).items()
+        )
+        for of in _settings(sweep, tune)
+        if all(_score(_runs(tune, of, each), accuracy) == -math.inf for each in of.candidates)
+    ]
+
+
 def _settings(sweep: Sweep, tune: Tune) -> list[_Setting]:
     """Those of a sweep, in its order."""
     found: dict[str, _Setting] = {}

@@ -16,11 +16,13 @@ from privrobust.attacks import available_attacks, get_attack
 from privrobust.cli import app
 from privrobust.data import Dataset, Split, available_datasets, get_dataset, registry
 from privrobust.dealing import shares
+from privrobust.drawing import KINDS
 from privrobust.errors import SpecError
 from privrobust.grid import Sweep
 from privrobust.models import available_models, build_model
 from privrobust.partitions import available_partitions, get_partition
 from privrobust.store import Store
+from privrobust.tables import PRESETS
 from privrobust.tuning import choose
 
 ROOT = Path(__file__).parents[1]
@@ -231,3 +233,24 @@ def test_the_options_of_the_page_on_sweeps_exist():
     options = set(re.findall(r"`(--[a-z-]+)", SWEEPS))
     assert len(options) > 8
     assert options <= set(re.findall(r"--[a-z-]+", known))
+
+
+TABLES = (ROOT / "docs" / "tables_and_figures.md").read_text(encoding="utf-8")
+
+
+def test_the_page_on_tables_names_every_preset_and_figure():
+    section, figures = TABLES.split("## Figures")
+    assert set(re.findall(r"(?m)^\| `(\w+)` \|", section)) == set(PRESETS)
+    assert set(re.findall(r"(?m)^\| `(\w+)` \|", figures)) == set(KINDS)
+
+
+def test_the_examples_of_the_page_on_tables_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    specs = [RunSpec(honest=3, steps=2, noise_scale=b, clip_norm=1.0) for b in (0.1, 0.3)]
+    with Store("results.db") as store:
+        store.add([train(spec) for spec in specs])
+    names = {}
+    for example in re.findall(r"```python\n(.*?)```", TABLES, re.DOTALL):
+        exec(example, names)
+    assert "| heterogeneity | method |" in capsys.readouterr().out
+    assert Path("epsilon.pdf").read_bytes().startswith(b"%PDF")

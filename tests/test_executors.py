@@ -14,12 +14,13 @@ from torch import nn
 
 from privrobust import RunSpec, batches, train
 from privrobust.attacks import Attack
-from privrobust.data import Dataset, register_dataset
+from privrobust.data import Dataset, get_dataset, register_dataset
 from privrobust.errors import PrivRobustError
 from privrobust.executors import InProcess, OnRay, Processes, base
 from privrobust.executors.base import Supplies
 from privrobust.grid import Sweep
 from privrobust.models import register_model
+from privrobust.progress import Watch
 from privrobust.store import Store
 from privrobust.sweep import run_sweep
 
@@ -192,11 +193,17 @@ def test_a_model_that_cannot_go_along_is_refused(tmp_path):
         del _MODELS["of_this_process"]
 
 
-def test_processes_hold_one_copy_of_the_data():
-    supplies = Supplies.of([RunSpec()])
-    for dataset in supplies.datasets.values():
-        dataset.share_memory()
-    assert next(iter(supplies.datasets.values())).train.inputs.is_shared()
+def test_processes_hold_one_copy_of_the_data(tmp_path):
+    register_dataset(Dataset.from_tensors("shared", torch.randn(60, 2), torch.arange(60) % 2))
+    train_split = get_dataset("shared").train
+    assert not train_split.inputs.is_shared()
+    stored(
+        tmp_path,
+        "there",
+        [RunSpec(dataset="shared", honest=2, steps=2, batch_size=4)],
+        Processes(1),
+    )
+    assert train_split.inputs.is_shared()
 
 
 def test_ctrl_c_ends_the_processes(tmp_path, monkeypatch):
@@ -216,6 +223,18 @@ def test_ctrl_c_ends_the_processes(tmp_path, monkeypatch):
     while any(process.is_alive() for process in started) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(process.is_alive() for process in started)
+
+
+def test_trouble_with_showing_progress_fails_no_run(tmp_path):
+    class Broken(Watch):
+        def progress(self, runs):
+            raise BrokenPipeError
+
+    with Store(tmp_path / "results.db") as store:
+        with pytest.raises(BrokenPipeError):
+            run_sweep(RUNS, store, watch=Broken())
+        assert store.failed().empty
+        assert store.claims().empty
 
 
 @pytest.mark.parametrize("jobs", [0, -1])

@@ -22,7 +22,7 @@ grid:
   noise_scale: [0, 0.1]
   byzantine: [0, 1]
   attack: [sign_flip, alie]
-  seed: [0, 1, 2, 3]
+  seed: {seeds}
 """
 OF_A_PROCESS = ["seconds", "finished", "owner", "lease_until"]
 # Smaller batches than people want, so that there is much to interrupt.
@@ -52,7 +52,7 @@ def completed(*arguments, cwd):
 @pytest.fixture
 def sweep(tmp_path):
     path = tmp_path / "sweep.yaml"
-    path.write_text(SWEEP)
+    path.write_text(SWEEP.format(seeds=list(range(4))))
     return path
 
 
@@ -62,27 +62,36 @@ def runs(path):
 
 
 def killed_and_resumed(tmp_path, sweep, kills, *options):
-    """The printed table after so many SIGKILLs, and how many runs were done at each."""
+    """The table after so many SIGKILLs, each at a random moment after some run was finished."""
     chance = random.Random(0)
-    store = tmp_path / "killed.db"
-    done = []
-    for _ in range(kills):
-        process = privrobust("run", sweep, "--store", store, "--quiet", *options, cwd=tmp_path)
-        time.sleep(chance.uniform(0.0, 8.0))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        if store.exists():
-            with Store(store) as opened:
-                done.append(len(opened.keys()))
-    return completed("run", sweep, "--store", store, "--quiet", *options, cwd=tmp_path), done
+    store, total = tmp_path / "killed.db", len(load_sweep(sweep).runs())
+    done = [0]
+    with Store(store) as opened:
+        for _ in range(kills):
+            process = privrobust("run", sweep, "--store", store, "--quiet", *options, cwd=tmp_path)
+            while len(opened.keys()) == done[-1] and process.poll() is None:
+                time.sleep(0.02)
+            time.sleep(chance.uniform(0.0, 0.3))
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            done.append(len(opened.keys()))
+    assert done == sorted(set(done))  # nothing finished is lost, and each did something
+    assert done[-1] < total  # the last kill, too, met a sweep that was under way
+    return completed("run", sweep, "--store", store, "--quiet", *options, cwd=tmp_path)
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
-def test_a_sweep_killed_at_random_equals_one_that_was_not(tmp_path, sweep, kills):
+@pytest.mark.parametrize(
+    ("kills", "seeds", "options"),
+    [
+        (3, 12, []),
+        pytest.param(50, 100, [], marks=pytest.mark.slow),
+        pytest.param(10, 30, ["--jobs", "2"], marks=pytest.mark.slow),
+    ],
+)
+def test_a_sweep_killed_at_random_equals_one_that_was_not(tmp_path, sweep, kills, seeds, options):
+    sweep.write_text(SWEEP.format(seeds=list(range(seeds))))
     table = completed("run", sweep, "--store", "whole.db", "--quiet", cwd=tmp_path)
-    resumed, done = killed_and_resumed(tmp_path, sweep, kills)
-    assert done == sorted(done)  # nothing finished is lost
-    assert resumed == table
+    assert killed_and_resumed(tmp_path, sweep, kills, *options) == table
     pd.testing.assert_frame_equal(
         runs(tmp_path / "killed.db"), runs(tmp_path / "whole.db"), check_exact=True
     )
@@ -114,7 +123,10 @@ def test_what_was_killed_is_seen_and_taken_over(tmp_path, sweep):
     process.communicate()
     shown = completed("status", store, sweep, cwd=tmp_path)
     total = len(load_sweep(sweep).runs())
-    assert f"of {total} runs of the sweep are missing" in shown
+    with Store(store) as opened:
+        done, running = len(opened.keys()), len(opened.claims())
+    assert f"{total - done - running} of {total} runs of the sweep are missing" in shown
+    assert ("it has ended: free to take" in shown) == (running > 0)
     completed("run", sweep, "--store", store, "--quiet", cwd=tmp_path)
     assert f"{total} done, 0 running, 0 failed" in completed("status", store, cwd=tmp_path)
 

@@ -366,3 +366,15 @@ def test_bad_overrides_get_one_line(file, overrides, message):
 def test_a_missing_file(tmp_path):
     with pytest.raises(SpecError, match="cannot be read"):
         load_sweep(tmp_path / "none.yaml")
+
+
+def test_merge_keys_of_yaml(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        "cases:\n  - &usual {aggregator: mean, steps: 20}\n  - {<<: *usual, aggregator: median}\n"
+    )
+    made = [(run.aggregator, run.steps) for run in load_sweep(path).runs()]
+    assert made == [("mean", 20), ("median", 20)]
+    path.write_text("{steps: 3, steps: 4}")
+    with pytest.raises(SpecError, match="'steps' is given twice"):
+        load_sweep(path)

@@ -3,6 +3,7 @@
 import io
 import logging
 import time
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -77,8 +78,10 @@ def test_lines_are_few_and_tell_the_best_and_the_worst(tmp_path, monkeypatch):
     assert len(lines) == 2
     assert lines[0].startswith("0/4 runs")
     assert lines[1].startswith("4/4 runs")
-    best = f"{100 * means.max():.1f} %  learning_rate {0.5 if means.idxmax() == 'median' else 0.25}"
-    assert f"best   {best}" in lines[1] or f"aggregator {means.idxmax()}" in lines[1]
+    for word, rule in (("best ", means.idxmax()), ("worst", means.idxmin())):
+        rate = {"median": "0.5", "mean": "0.25"}[rule]
+        cell = f"{word} {100 * means[rule]:5.1f} %  aggregator {rule}, learning_rate {rate}"
+        assert cell in lines[1]
     assert "\x1b" not in stream.getvalue()
 
 
@@ -116,6 +119,20 @@ def test_the_log_tells_all(tmp_path):
     assert "INFO started: 0/4 runs" in text
     assert text.count(" runs in ") == 1
     assert "INFO ended: 4/4 runs" in text
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk without room")
+def test_a_log_on_a_full_disk_is_done_without(tmp_path, capsys):
+    logger = logging.getLogger("privrobust")
+    before = list(logger.handlers), logger.level
+    try:
+        log_to(Path("/dev/full"))
+        with Store(tmp_path / "results.db") as store:
+            run_sweep(RUNS, store)
+            assert len(store.keys()) == len(RUNS)
+    finally:
+        logger.handlers, logger.level = before
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_log_that_cannot_be_written(tmp_path):

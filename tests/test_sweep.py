@@ -4,12 +4,12 @@ import pandas as pd
 import pytest
 
 from privrobust import RunSpec, batches, ownership, store, sweep, train
-from privrobust.errors import SpecError
+from privrobust.errors import PrivRobustError, SpecError
 from privrobust.executors import InProcess, base
 from privrobust.grid import Sweep
 from privrobust.schedules import Schedule
 from privrobust.store import Store
-from privrobust.sweep import check, run_sweep
+from privrobust.sweep import check, run_sweep, run_whole
 
 RUNS = Sweep.from_settings(
     {
@@ -161,3 +161,48 @@ def test_an_executor_starts_only_for_runs_that_are_this_process_s(tmp_path, monk
             assert mine.keys() == {run.key for run in RUNS[:4]}
         finish.join()
     assert len(started) == 1
+
+
+def test_data_that_changes_while_a_sweep_runs_ends_it(tmp_path, monkeypatch):
+    """What is stored under a name is of the data that the store knows by it."""
+    path = tmp_path / "rows.csv"
+    path.write_text("x,y\n" + "".join(f"{place},{place % 2}\n" for place in range(60)))
+    table = f"table(path={str(path)!r}, label='y')"
+    runs = [RunSpec(dataset=table, honest=2, steps=3, batch_size=4, seed=seed) for seed in range(8)]
+    train_lanes = base.train_lanes
+
+    def changing(batch, on_step):
+        results = train_lanes(batch, on_step)
+        if batch[0].seed:
+            path.write_text(path.read_text() + "7,1\n")
+        return results
+
+    monkeypatch.setattr(base, "train_lanes", changing)
+    with Store(tmp_path / "results.db") as opened:
+        with pytest.raises(PrivRobustError, match="changed while the sweep ran"):
+            run_sweep(runs, opened)
+        assert opened.keys() == {run.key for run in runs[:5]}
+        assert opened.claims().empty
+        with pytest.raises(PrivRobustError, match="is not the data that"):
+            run_sweep(runs, opened)
+
+
+def test_a_budget_that_runs_share_is_computed_once(monkeypatch):
+    asked = []
+    monkeypatch.setattr(sweep, "spent", asked.append)
+    check(RUNS)
+    assert len(asked) == 4  # two b, two seeds
+
+
+def test_tuning_of_which_nothing_is_left_ends_in_a_line(tmp_path, monkeypatch):
+    tuned = Sweep.from_settings({"honest": 3, "steps": 2, "tune": {"learning_rate": [0.1, 0.5]}})
+
+    def failing(batch, on_step):
+        raise ValueError("boom")
+
+    monkeypatch.setattr(base, "train_lanes", failing)
+    with (
+        Store(tmp_path / "results.db") as opened,
+        pytest.raises(PrivRobustError, match="tune: in 1 settings every candidate had failed runs"),
+    ):
+        run_whole(tuned, opened)

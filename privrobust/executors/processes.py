@@ -133,7 +133,6 @@ class Processes:
                     task = waiting.popleft() if waiting else next(fresh, None)
                     if task is not None:
                         worker.give(task)
-                        on_progress(0.0)
                 busy = [worker for worker in workers if not worker.is_ready]
                 if not busy:
                     return

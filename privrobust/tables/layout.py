@@ -12,7 +12,7 @@ import pandas as pd
 from privrobust.errors import SpecError, unknown_name
 from privrobust.robustness import breakdown_point, robustness
 from privrobust.rounding import rounded_up
-from privrobust.summary import WORST, Row, row_fields, summarise
+from privrobust.summary import WORST, Row, setting_levels, summarise
 from privrobust.tables.legend import DIVERGED, FEW, FEW_SEEDS, epsilon_marks, legend
 
 SHOWN = ("epsilon", "clean", "attacks", "worst", "gap", "breakdown")
@@ -117,13 +117,13 @@ def lay_out(
     summary = summarise(runs)
     epsilons = _epsilons(runs, summary)
     measured = _measured(runs, summary, set(shows), epsilons)
-    values = pd.DataFrame(list(measured), columns=row_fields(runs), dtype=object)
+    values = pd.DataFrame(list(measured), columns=setting_levels(summary), dtype=object)
     values["epsilon"] = list(epsilons.values())
     for name in (*rows, *across):
         if name not in values:
             raise unknown_name("rows, columns", name, map(str, values))
     told = _row_fields(values, rows, across)
-    return _arranged(values, list(measured.values()), told, across, list(legend(runs)))
+    return _arranged(values, list(measured.values()), told, across, list(legend(runs, summary)))
 
 
 def _row_fields(values: pd.DataFrame, rows: Sequence[str], across: Sequence[str]) -> list[str]:
@@ -144,10 +144,9 @@ def _row_fields(values: pd.DataFrame, rows: Sequence[str], across: Sequence[str]
 def _epsilons(runs: pd.DataFrame, summary: pd.DataFrame) -> dict[Row, str]:
     """Of every setting, in words."""
     marks = epsilon_marks(runs)
-    levels = [name for name in summary.index.names if name not in ("byzantine", "attack")]
     return {
         setting: epsilon_text(of_setting, marks)
-        for setting, of_setting in summary.groupby(level=levels, sort=False)
+        for setting, of_setting in summary.groupby(level=setting_levels(summary), sort=False)
     }
 
 

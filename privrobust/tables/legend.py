@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from privrobust.summary import CONFIDENCE, fixes_workers, summarise
+from privrobust.summary import CONFIDENCE, fixes_workers
 
 DIVERGED = "†"
 FEW = "°"
@@ -15,9 +15,9 @@ _MARKS = "¹²³"
 _MOST_FAILURES = 3
 
 
-def legend(runs: pd.DataFrame) -> Iterator[str]:
-    """What a table of accuracies says, line by line."""
-    counts = summarise(runs)["seeds"]
+def legend(runs: pd.DataFrame, summary: pd.DataFrame) -> Iterator[str]:
+    """What a table of accuracies, from this summary of runs, says: line by line."""
+    counts = summary["seeds"]
     yield (
         f"Accuracy in % on {' and '.join(runs['evaluate_on'].unique())} data: mean over "
         f"{_seeds(counts)}, ± half of its {CONFIDENCE:.0%} interval; * the best of its column."

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from privrobust.errors import SpecError, unknown_name
-from privrobust.summary import row_fields, summarise
+from privrobust.summary import setting_levels, summarise
 from privrobust.tables.layout import (
     Column,
     Entry,
@@ -74,7 +74,7 @@ def tuning(runs: pd.DataFrame) -> Layout:
     clean = clean[clean["failed"] == 0].droplevel(["byzantine", "attack"])
     if clean.empty:
         raise SpecError("preset: tuning compares clean runs (byzantine: 0); there are none")
-    told = [name for name in row_fields(runs) if name != "learning_rate"]
+    told = [name for name in setting_levels(summary) if name != "learning_rate"]
     marks = epsilon_marks(runs)
     rows = []
     at: Any
@@ -102,7 +102,7 @@ def tuning(runs: pd.DataFrame) -> Layout:
         "best rate: the learning rate of the highest mean clean accuracy; * at the edge of those "
         "tried, so that a better one may lie beyond.",
         "Tuning looks at data, which epsilon does not count.",
-        *legend(runs),
+        *legend(runs, summary),
     ]
     return Layout(heads, [rows], notes)
 
