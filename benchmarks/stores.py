@@ -3,7 +3,6 @@
 import tempfile
 import time
 from collections.abc import Callable
-from itertools import product
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from privrobust import RunSpec
 from privrobust.batches import batches
 from privrobust.executors import InProcess, Processes
 from privrobust.executors.base import Executor
+from privrobust.grid import Sweep
 from privrobust.schema import EVALUATIONS, RUNS, cells
 from privrobust.store import Store
 from privrobust.sweep import run_sweep
@@ -90,15 +90,16 @@ def processes() -> list[list[str]]:
 
 def large() -> list[list[str]]:
     """A store of 100,000 runs."""
-    specs = [
-        RunSpec(
-            clip_norm=1.0, noise_scale=b, byzantine=f, attack=attack, learning_rate=rate, seed=seed
-        )
-        for b, f, attack, rate, seed in product(
-            (0.01, 0.03, 0.1, 0.3, 1.0), range(1, 6), ("sign_flip", "alie", "large_value", "zero"),
-            (0.1, 0.2, 0.3, 0.5, 1.0), range(200),
-        )
-    ]  # fmt: skip
+    grid = {
+        "noise_scale": [0.01, 0.03, 0.1, 0.3, 1.0],
+        "byzantine": [1, 2, 3, 4],
+        "attack": ["sign_flip", "alie", "large_value", "zero", "infinity"],
+        "learning_rate": [0.1, 0.2, 0.3, 0.5, 1.0],
+        "seed": list(range(200)),
+    }
+    sweep = {"clip_norm": 1.0, "grid": grid}
+    specs = Sweep.from_settings(sweep).runs()
+    more = specs[0].model_copy(update={"seed": 200})
     assert len(specs) == LARGE
     result = train_lanes(specs[:1])[0]
     with tempfile.TemporaryDirectory() as folder:
@@ -116,10 +117,9 @@ def large() -> list[list[str]]:
                 )
         cases: dict[str, Callable[[Store], object]] = {
             "open": lambda store: None,
-            "resume: find what a sweep of all of them lacks": lambda store: store.keys(),
-            "resume: claim 64 more": lambda store: store.claim(
-                [specs[0].model_copy(update={"seed": 10**6 + n}) for n in range(64)]
-            ),
+            "resume a sweep of all of them": lambda store: run_sweep(specs, store),
+            "resume a sweep of all but one": lambda store: run_sweep([*specs, more], store),
+            "its runs from its file": lambda store: Sweep.from_settings(sweep).runs(),
             "the table of all": lambda store: lay_out(store.runs()),
             "the table of the first 5,000": lambda store: lay_out(
                 store.runs([spec.key for spec in specs[:5000]])

@@ -123,10 +123,12 @@ def run_sweep(
     executor, watch = executor or InProcess(), watch or Watch()
     supplies = Supplies.of(runs)
     store.same_data(supplies.datasets.values())
-    groups = list(batches(runs))
     if retry_failed:
         store.retry([run.key for run in runs])
-    groups = _without(groups, store.keys(DONE) | store.keys(FAILED))
+    settled = store.keys(DONE) | store.keys(FAILED)
+    if all(run.key in settled for run in runs):
+        return
+    groups = _without(list(batches(runs)), settled)
     with watching(watch, runs, len(runs) - sum(map(len, groups))), heartbeat(store.renew):
         try:
             while groups:
