@@ -1,10 +1,13 @@
+import signal
 import subprocess
 import sys
+import warnings
 from importlib import import_module
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from privrobust.cli import main
@@ -30,6 +33,25 @@ def privrobust(*arguments, **options):
 def outcome(process):
     out, err = process.communicate(timeout=120)
     return process.returncode, out, err
+
+
+@pytest.fixture
+def inside(tmp_path, monkeypatch, capsys):
+    """The command in this process, which starts no other, in a folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    threads, at_end = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["privrobust", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, *capsys.readouterr()
+
+    yield run
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGTERM, at_end)
 
 
 @pytest.fixture
@@ -94,21 +116,21 @@ def test_a_model_beside_the_spec_and_a_warning_on_one_line(tmp_path, sweep):
     assert ".py:" not in err
 
 
-def test_a_dry_run_tells_and_trains_nothing(tmp_path, sweep):
-    code, out, err = outcome(privrobust("run", sweep(), "--dry-run", "--jobs", "2", cwd=tmp_path))
+def test_a_dry_run_tells_and_trains_nothing(tmp_path, sweep, inside):
+    code, out, err = inside("run", sweep(), "--dry-run", "--jobs", "2")
     assert (code, err) == (0, "")
     assert "2 runs, 0 of them in a store, 2 to train" in out
     assert "in 2 processes of" in out
     assert "GiB of memory" in out
     assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]
-    outcome(privrobust("run", sweep(), cwd=tmp_path))
-    code, out, err = outcome(privrobust("run", sweep(), "--dry-run", cwd=tmp_path))
+    inside("run", sweep())
+    code, out, err = inside("run", sweep(), "--dry-run")
     assert (code, out, err) == (0, "2 runs, 2 of them in results.db\n", "")
 
 
-def test_set_changes_a_field_and_quiet_shows_no_progress(tmp_path, sweep):
+def test_set_changes_a_field_and_quiet_shows_no_progress(tmp_path, sweep, inside):
     command = ["run", sweep(), "--quiet", "--set", "steps=5", "--set", "grid.seed=[3, 4]"]
-    code, _, err = outcome(privrobust(*command, cwd=tmp_path))
+    code, _, err = inside(*command)
     assert (code, err) == (0, "")
     with Store(tmp_path / "results.db") as store:
         runs = store.runs()
@@ -116,57 +138,57 @@ def test_set_changes_a_field_and_quiet_shows_no_progress(tmp_path, sweep):
     assert sorted(runs["seed"]) == [3, 3, 4, 4]
 
 
-def test_tuning_trains_on_validation_and_reports_on_test(tmp_path):
+def test_tuning_trains_on_validation_and_reports_on_test(tmp_path, inside):
     (tmp_path / "tune.yaml").write_text(
         "{honest: 5, steps: 8, grid: {seed: [0, 1]}, tune: {learning_rate: [1.0e-6, 0.5]}}"
     )
-    code, out, err = outcome(privrobust("run", "tune.yaml", "--quiet", cwd=tmp_path))
+    code, out, err = inside("run", "tune.yaml", "--quiet")
     assert (code, err) == (0, "")
     assert "on test data" in out
     with Store(tmp_path / "results.db") as store:
         runs = store.runs()
     assert runs["evaluate_on"].value_counts().to_dict() == {"validation": 4, "test": 2}
     assert set(runs["learning_rate"][runs["evaluate_on"] == "test"]) == {0.5}
-    code, out, err = outcome(privrobust("status", "results.db", "tune.yaml", cwd=tmp_path))
+    code, out, err = inside("status", "results.db", "tune.yaml")
     assert out == "6 done, 0 running, 0 failed\n0 of 6 runs of the sweep are missing\n"
 
 
-def test_failed_runs_make_the_exit_code_1_and_status_says_why(tmp_path):
+def test_failed_runs_make_the_exit_code_1_and_status_says_why(tmp_path, inside):
     (tmp_path / "fails.yaml").write_text("{honest: 5, steps: 3, grad_norm_bound: 0.1}")
-    code, out, err = outcome(privrobust("run", "fails.yaml", cwd=tmp_path))
+    code, out, err = inside("run", "fails.yaml")
     assert code == 1
     assert "failed" in out
     assert "1 of 1 runs failed: see `privrobust status results.db`" in err
-    code, out, err = outcome(privrobust("status", "results.db", cwd=tmp_path))
+    code, out, err = inside("status", "results.db")
     assert (code, err) == (0, "")
     assert out.startswith("0 done, 0 running, 1 failed\nfailed: 1 runs: grad_norm_bound: at step 1")
 
 
-def test_tables_of_a_store(tmp_path, sweep):
-    outcome(privrobust("run", sweep(seeds=range(3)), "--quiet", cwd=tmp_path))
-    code, out, err = outcome(privrobust("table", "results.db", cwd=tmp_path))
+def test_tables_of_a_store(tmp_path, sweep, inside):
+    inside("run", sweep(seeds=range(3)), "--quiet")
+    code, out, err = inside("table", "results.db")
     assert (code, err) == (0, "")
     assert "median" in out
     command = ["table", "results.db", "--format", "csv", "-o", "cells.csv"]
-    code, out, err = outcome(privrobust(*command, cwd=tmp_path))
+    code, out, err = inside(*command)
     assert (code, out, err) == (0, "", "")
     cells = pd.read_csv(tmp_path / "cells.csv")
     with Store(tmp_path / "results.db") as store:
         means = store.runs().groupby("noise_scale")["accuracy"].mean()
     np.testing.assert_allclose(cells.set_index("noise_scale")["accuracy"], means)
     command = ["table", "results.db", "--format", "parquet", "-o", "cells.parquet"]
-    outcome(privrobust(*command, cwd=tmp_path))
+    inside(*command)
     assert len(pd.read_parquet(tmp_path / "cells.parquet")) == len(cells)
     command = ["table", "results.db", "--preset", "noise", "--where", "noise_scale=0.1"]
-    code, out, err = outcome(privrobust(*command, cwd=tmp_path))
+    code, out, err = inside(*command)
     assert (code, out) == (2, "")
     assert "preset: noise compares values of noise_scale; all runs have 0.1" in err
 
 
-def test_export_for_tensorboard(tmp_path, sweep):
-    outcome(privrobust("run", sweep(), cwd=tmp_path))
+def test_export_for_tensorboard(tmp_path, sweep, inside):
+    inside("run", sweep())
     command = ["export", "results.db", "--tensorboard", "events"]
-    code, out, err = outcome(privrobust(*command, cwd=tmp_path))
+    code, out, err = inside(*command)
     assert (code, out, err) == (0, "2 runs are written to events\n", "")
     with Store(tmp_path / "results.db") as store:
         key = store.runs().index[0]
@@ -174,7 +196,7 @@ def test_export_for_tensorboard(tmp_path, sweep):
     events = EventAccumulator(str(tmp_path / "events" / key)).Reload()
     read = [(event.step, event.value) for event in events.Scalars("accuracy")]
     assert read == list(zip(history["step"], history["accuracy"].astype("float32"), strict=True))
-    code, out, err = outcome(privrobust(*command, cwd=tmp_path))
+    code, out, err = inside(*command)
     assert (code, out, err) == (0, "0 runs are written to events\n", "")
 
 
@@ -191,9 +213,9 @@ def test_export_for_tensorboard(tmp_path, sweep):
         (["table", "missing.db", "--format", "docx"], "format: unknown name 'docx'"),
     ],
 )
-def test_what_the_commands_do_not_accept(arguments, message, tmp_path, sweep):
+def test_what_the_commands_do_not_accept(arguments, message, tmp_path, sweep, inside):
     sweep()
-    code, out, err = outcome(privrobust(*arguments, cwd=tmp_path))
+    code, out, err = inside(*arguments)
     assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
@@ -244,8 +266,8 @@ def test_help_imports_neither_torch_nor_opacus(arguments):
         ),
     ],
 )
-def test_list_shows_parameters_a_line_and_the_paper(kind, entry):
-    code, out, err = outcome(privrobust("list", kind))
+def test_list_shows_parameters_a_line_and_the_paper(kind, entry, inside):
+    code, out, err = inside("list", kind)
     assert (code, err) == (0, "")
     assert entry in out
     known = import_module(f"privrobust.{'data' if kind == 'datasets' else kind}")
@@ -255,9 +277,9 @@ def test_list_shows_parameters_a_line_and_the_paper(kind, entry):
     assert entries == sorted(entries) or kind == "aggregators"  # pre-aggregators are a second list
 
 
-def test_partitions_are_drawn_into_a_file(tmp_path):
+def test_partitions_are_drawn_into_a_file(tmp_path, inside):
     command = ("list", "partitions", "--plot", "p.png", "--honest", "4", "--partition", "iid")
-    code, out, err = outcome(privrobust(*command, cwd=tmp_path))
+    code, out, err = inside(*command)
     assert (code, out, err) == (0, "", "")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
@@ -289,8 +311,8 @@ def test_a_default_picture_leaves_out_what_cannot_be_made(tmp_path):
         (["partitions", "--plot", "p.png", "--partition", "labels(k=99)"], "Labels.k: 99"),
     ],
 )
-def test_what_list_does_not_accept(arguments, message, tmp_path):
-    code, out, err = outcome(privrobust("list", *arguments, cwd=tmp_path))
+def test_what_list_does_not_accept(arguments, message, tmp_path, inside):
+    code, out, err = inside("list", *arguments)
     assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1

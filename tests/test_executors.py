@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-from privrobust import RunSpec, batches, train
+from privrobust import RunSpec, batches, models, train
 from privrobust.attacks import Attack
-from privrobust.data import Dataset, get_dataset, register_dataset
+from privrobust.data import Dataset, get_dataset, register_dataset, registry
 from privrobust.errors import PrivRobustError
 from privrobust.executors import InProcess, OnRay, Processes, base
 from privrobust.executors.base import Supplies
@@ -33,6 +33,13 @@ RUNS = Sweep.from_settings(
     }
 ).runs()
 OF_A_PROCESS = ["seconds", "finished", "owner", "lease_until"]
+
+
+@pytest.fixture(autouse=True)
+def registries(monkeypatch):
+    """What tests register is gone after them."""
+    monkeypatch.setattr(models, "_MODELS", dict(models._MODELS))
+    monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
 
 
 @pytest.fixture(autouse=True)
@@ -184,13 +191,8 @@ def plain(shape, classes):
 def test_a_model_that_cannot_go_along_is_refused(tmp_path):
     register_model("of_this_process", lambda shape, classes: nn.Linear(shape.numel(), classes))
     run = RunSpec(model="of_this_process", honest=2, steps=3)
-    try:
-        with pytest.raises(PrivRobustError, match="model: 'of_this_process' is known to this proc"):
-            stored(tmp_path, "there", [run], Processes(1))
-    finally:
-        from privrobust.models import _MODELS
-
-        del _MODELS["of_this_process"]
+    with pytest.raises(PrivRobustError, match="model: 'of_this_process' is known to this process"):
+        stored(tmp_path, "there", [run], Processes(1))
 
 
 def test_processes_hold_one_copy_of_the_data(tmp_path):

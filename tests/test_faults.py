@@ -83,7 +83,7 @@ def killed_and_resumed(tmp_path, sweep, kills, *options):
 @pytest.mark.parametrize(
     ("kills", "seeds", "options"),
     [
-        (3, 12, []),
+        (3, 6, []),
         pytest.param(50, 100, [], marks=pytest.mark.slow),
         pytest.param(10, 30, ["--jobs", "2"], marks=pytest.mark.slow),
     ],
@@ -132,10 +132,9 @@ def test_what_was_killed_is_seen_and_taken_over(tmp_path, sweep):
 
 
 @pytest.mark.parametrize(
-    ("sent", "code", "word"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    ("sent", "code", "word", "jobs"),
+    [(signal.SIGINT, 130, "interrupted", "2"), (signal.SIGTERM, 143, "terminated", "1")],
 )
-@pytest.mark.parametrize("jobs", ["1", "2"])
 def test_asked_to_stop_it_gives_back_what_it_holds(tmp_path, sweep, sent, code, word, jobs):
     store = tmp_path / "results.db"
     process = privrobust("run", sweep, "--store", store, "--jobs", jobs, cwd=tmp_path)

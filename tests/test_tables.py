@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
+from hypothesis import settings as few_examples
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -333,6 +334,7 @@ def test_only_failures_make_a_table():
     assert "failed: boom" in FORMATS["latex"](PRESETS["trilemma"](runs))
 
 
+@few_examples(max_examples=20)
 @given(
     st.lists(
         st.tuples(
