@@ -1,8 +1,8 @@
 """Which runs train side by side.
 
-Batches depend on the runs of a sweep alone, not on how many processes there are or where they run.
-They are kept whole, so that a sweep that was interrupted, or spread, does the same arithmetic; only
-where a batch has runs of an earlier sweep is it smaller, which may change last bits.
+Batches depend on the runs of a sweep, and on how many are to train at once only where there would
+be too few. They are kept whole, so that a sweep that was interrupted, or spread, does the same
+arithmetic; where a batch has runs of an earlier sweep it is smaller, which may change last bits.
 """
 
 import math
@@ -21,15 +21,22 @@ LANES = 64
 _NUMBERS = 1 << 23  # of a tensor: 32 MiB
 
 
-def batches(runs: Sequence[RunSpec]) -> Iterator[list[RunSpec]]:
-    """Runs that can train side by side, seed by seed, so that lanes share batches and noise."""
+def batches(runs: Sequence[RunSpec], at_once: int = 1) -> Iterator[list[RunSpec]]:
+    """Runs that can train side by side, seed by seed, so that lanes share batches and noise.
+
+    Args:
+        runs: of a sweep.
+        at_once: how many batches will train at a time; none is so large that others have nothing.
+
+    """
+    most = -(-len(runs) // at_once)
 
     def shape(run: RunSpec) -> str:
         return repr(lane_shape(run))
 
     for _, group in groupby(sorted(runs, key=lambda run: (shape(run), run.seed)), key=shape):
         alike = list(group)
-        lanes = lanes_like(max(alike, key=lambda run: run.workers))
+        lanes = min(most, lanes_like(max(alike, key=lambda run: run.workers)))
         for start in range(0, len(alike), lanes):
             yield alike[start : start + lanes]
 

@@ -207,14 +207,13 @@ class Store:
         """
 
         def take(connection: Connection) -> set[str]:
-            now = self._now()
-            of_nobody = RUNS.c.owner.in_([self._owner, *self._gone(connection)])
-            free = and_(RUNS.c.status == RUNNING, or_(RUNS.c.lease_until < now, of_nobody))
+            now = float(connection.scalar(select(self._now())))
+            owners = [self._owner, *self._gone(connection)]
+            of_nobody = [RUNS.c.owner == owner for owner in owners]  # many rows take no IN
+            free = and_(RUNS.c.status == RUNNING, or_(RUNS.c.lease_until < now, *of_nobody))
             lease = {"owner": self._owner, "lease_until": now + LEASE_SECONDS}
             rows = [{"key": spec.key, "status": RUNNING, **cells(spec), **lease} for spec in specs]
-            taking = self._insert(RUNS).values(rows)
-            taking = taking.on_conflict_do_update(index_elements=["key"], set_=lease, where=free)
-            return set(connection.scalars(taking.returning(RUNS.c.key)))
+            return set(self._upsert(connection, rows, list(lease), free))
 
         mine = self._do(take) if specs else set()
         return [spec for spec in specs if spec.key in mine]
@@ -336,13 +335,28 @@ class Store:
         self, connection: Connection, rows: list[dict[str, Any]], where: ColumnElement[bool]
     ) -> list[str]:
         """Write rows of runs, in place of claims that `where` admits; the keys written."""
-        settling = self._insert(RUNS).values(rows)
-        settling = settling.on_conflict_do_update(
+        return self._upsert(connection, rows, [name for name in rows[0] if name != "key"], where)
+
+    def _upsert(
+        self,
+        connection: Connection,
+        rows: list[dict[str, Any]],
+        changed: Sequence[str],
+        where: ColumnElement[bool],
+    ) -> list[str]:
+        """Insert runs; of those that are there, and that `where` admits, change some columns.
+
+        Returns:
+            The keys of the rows that were written.
+
+        """
+        writing = self._insert(RUNS)
+        writing = writing.on_conflict_do_update(
             index_elements=["key"],
-            set_={name: settling.excluded[name] for name in rows[0] if name != "key"},
+            set_={name: writing.excluded[name] for name in changed},
             where=where,
         )
-        return list(connection.scalars(settling.returning(RUNS.c.key)))
+        return list(connection.scalars(writing.returning(RUNS.c.key), rows))
 
     def _note(
         self,

@@ -128,7 +128,7 @@ def run_sweep(
     settled = store.keys(DONE) | store.keys(FAILED)
     if all(run.key in settled for run in runs):
         return
-    groups = _without(list(batches(runs)), settled)
+    groups = _without(list(batches(runs, executor.at_once)), settled)
     with watching(watch, runs, len(runs) - sum(map(len, groups))), heartbeat(store.renew):
         try:
             while groups:

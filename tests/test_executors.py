@@ -247,7 +247,7 @@ def test_processes_are_at_least_one(jobs):
 
 def test_a_cluster_that_cannot_run_a_task(ray):
     with pytest.raises(PrivRobustError, match="no task of 1 CPUs and 8 GPUs fits a node"):
-        next(OnRay("local", gpus=8).run([RUNS[:1]], Supplies.of(RUNS[:1]), lambda runs: None))
+        OnRay("local", gpus=8)
 
 
 def test_ray_is_an_extra(monkeypatch):

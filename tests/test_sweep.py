@@ -206,3 +206,9 @@ def test_tuning_of_which_nothing_is_left_ends_in_a_line(tmp_path, monkeypatch):
         pytest.raises(PrivRobustError, match="tune: in 1 settings every candidate had failed runs"),
     ):
         run_whole(tuned, opened)
+
+
+@pytest.mark.parametrize(("at_once", "sizes"), [(1, [4]), (2, [2, 2]), (3, [2, 2]), (9, [1] * 4)])
+def test_nobody_waits_for_one_large_batch(at_once, sizes):
+    runs = [RunSpec(honest=3, steps=2, seed=seed) for seed in range(4)]
+    assert [len(batch) for batch in batches.batches(runs, at_once)] == sizes

@@ -91,7 +91,8 @@ def get_dataset(text: str, data_dir: str | None = None) -> Dataset:
         return _handed_over[text, data_dir]
     if text in _REGISTERED:
         return _REGISTERED[text]
-    text = canonical_dataset(text)
+    if (text, None) not in _loaded:
+        text = canonical_dataset(text)
     if (text, None) in _loaded:
         return _loaded[text, None][1]
     made = _made(text)

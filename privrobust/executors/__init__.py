@@ -1,7 +1,7 @@
 """Where runs are computed: in this process, in many, or on the machines of a Ray cluster.
 
-All train the same batches with the same code, so that results agree: to the last bit where they
-use equally many threads on machines that are alike, to float32's rounding otherwise.
+All train batches with the same code, so that results agree: to the last bit where they train equal
+batches with equally many threads on machines that are alike, to float32's rounding otherwise.
 """
 
 from privrobust.executors.base import Executor, Outcome

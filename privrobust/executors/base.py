@@ -77,6 +77,9 @@ class Outcome:
 class Executor(Protocol):
     """Where runs are computed."""
 
+    at_once: int
+    """Batches that it trains at a time."""
+
     def run(
         self, batches: Iterable[list[RunSpec]], supplies: Supplies, on_progress: OnProgress
     ) -> Iterator[Outcome]:

@@ -9,6 +9,8 @@ from privrobust.spec import RunSpec
 class InProcess:
     """The executor that needs nothing."""
 
+    at_once = 1
+
     def run(
         self, batches: Iterable[list[RunSpec]], supplies: Supplies, on_progress: OnProgress
     ) -> Iterator[Outcome]:

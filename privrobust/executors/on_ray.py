@@ -50,7 +50,8 @@ class OnRay:
         gpus: graphics cards a task; a fraction shares one.
 
     Raises:
-        PrivRobustError: Ray is missing or there is no cluster at that address.
+        PrivRobustError: Ray is missing, there is no cluster at that address, or no node of it has
+            what a task asks for.
 
     """
 
@@ -64,6 +65,7 @@ class OnRay:
         self._ray: Any = ray
         self._cpus, self._gpus = cpus, gpus
         self._connect(address)
+        self.at_once = self._slots()
 
     def _connect(self, address: str) -> None:
         if self._ray.is_initialized():
@@ -86,18 +88,13 @@ class OnRay:
     def run(
         self, batches: Iterable[list[RunSpec]], supplies: Supplies, on_progress: OnProgress
     ) -> Iterator[Outcome]:
-        """As `Executor.run`.
-
-        Raises:
-            PrivRobustError: no node has what a task asks for.
-
-        """
+        """As `Executor.run`."""
         ray = self._ray
         supplies.check()
         packed = {place: _packed(dataset) for place, dataset in supplies.datasets.items()}
         shipped = ray.put((uuid4().hex, packed, supplies.models))
         task = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=_RETRIES)(_train)
-        room = _AHEAD * self._slots()
+        room = _AHEAD * self.at_once
         under_way: dict[Any, Sequence[RunSpec]] = {}
         fresh = iter(batches)
         try:

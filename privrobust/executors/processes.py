@@ -109,7 +109,7 @@ class Processes:
     def __init__(self, jobs: int, threads: int | None = None) -> None:
         if jobs < 1:
             raise PrivRobustError(f"jobs: {jobs} is not accepted: at least 1")
-        self._jobs = jobs
+        self.at_once = jobs
         self._threads = threads or max(1, torch.get_num_threads() // jobs)
 
     def run(
@@ -127,7 +127,7 @@ class Processes:
         fresh = (_Task(batch) for batch in batches)
         workers: list[_Worker] = []
         try:
-            workers += [_Worker(supplies, self._threads) for _ in range(self._jobs)]
+            workers += [_Worker(supplies, self._threads) for _ in range(self.at_once)]
             while True:
                 for worker in [worker for worker in workers if worker.is_ready]:
                     task = waiting.popleft() if waiting else next(fresh, None)
