@@ -207,7 +207,7 @@ class Store:
         """
 
         def take(connection: Connection) -> set[str]:
-            now = float(connection.scalar(select(self._now())))
+            now = float(connection.execute(select(self._now())).scalar_one())
             owners = [self._owner, *self._gone(connection)]
             of_nobody = [RUNS.c.owner == owner for owner in owners]  # many rows take no IN
             free = and_(RUNS.c.status == RUNNING, or_(RUNS.c.lease_until < now, *of_nobody))
