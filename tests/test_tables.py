@@ -13,10 +13,10 @@ from scipy import stats
 
 from privrobust import RunSpec
 from privrobust.errors import SpecError
+from privrobust.rounding import decimals
 from privrobust.schema import cells
 from privrobust.summary import row_fields, summarise
 from privrobust.tables import FORMATS, PRESETS, SHOWN, chosen, lay_out
-from privrobust.tables.layout import decimals
 
 
 def frame(*runs):

@@ -20,12 +20,12 @@ from privrobust.figures.canvas import (
     styled,
 )
 from privrobust.figures.cells import drawable, named, ordered, title_of_data, too_many
+from privrobust.summary import CONFIDENCE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_CONFIDENCE = 0.95
 _MOST_COLUMNS, _MOST_ROWS = 4, 5
 _RATHER_MARKS = 12  # points of a line that get one
 
@@ -104,7 +104,7 @@ def averaged(settings: pd.DataFrame, histories: pd.DataFrame, measure: str) -> p
     groups = values.groupby([*names, "step"], sort=False)["value"]
     runs = groups.size()
     spread = groups.std(ddof=1) / runs.pow(0.5)
-    critical = stats.t.ppf((1 + _CONFIDENCE) / 2, (runs - 1).where(runs > 1))
+    critical = stats.t.ppf((1 + CONFIDENCE) / 2, (runs - 1).where(runs > 1))
     whole = groups.count() == runs  # a mean over the seeds that did not diverge would flatter
     points = pd.DataFrame({"mean": groups.mean(), "interval": critical * spread}).where(whole)
     return points.assign(seeds=runs).reset_index().sort_values([*names, "step"], kind="stable")

@@ -23,9 +23,10 @@ from privrobust.errors import PrivRobustError
 from privrobust.report import words
 from privrobust.report.curves import curves
 from privrobust.report.recipes import recipe
-from privrobust.report.rows import FEW_SEEDS, Row, Rows, header, rows_of, shown
+from privrobust.report.rows import Row, Rows, header, rows_of, shown
 from privrobust.rounding import rounded_up
 from privrobust.store import Store
+from privrobust.tables.legend import FEW_SEEDS
 
 _MOST_WORST = 12
 _MOST_THRESHOLDS = 15

@@ -8,11 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-# Which row of `summarise` a run counts in, no other function tells.
+from privrobust.rounding import in_percent
 from privrobust.summary import WORST, row_fields, summarise, without_gaps
-
-FEW_SEEDS = 3
-"""Below it, an interval says next to nothing, and the cell is marked."""
+from privrobust.tables.legend import FEW_SEEDS
 
 _HEADERS = {
     "aggregator": "method",
@@ -66,8 +64,8 @@ class Cell:
 
     @property
     def _mean(self) -> str:
-        interval = "" if math.isnan(self.interval) else f" ± {100 * self.interval:.1f}"
-        return f"{100 * self.accuracy:.1f}{interval}"
+        mean, half = in_percent(self.accuracy, self.interval)
+        return f"{mean} ± {half}" if half else mean
 
     @property
     def marks(self) -> list[str]:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from privrobust.report.rows import FEW_SEEDS, Rows, shown
+from privrobust.report.rows import Rows, shown
 from privrobust.rounding import rounded_up
 from privrobust.spec import RunSpec
+from privrobust.tables.legend import FEW_SEEDS
 
 _MOST = 12  # values that a line lists
 

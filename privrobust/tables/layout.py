@@ -11,7 +11,7 @@ import pandas as pd
 
 from privrobust.errors import SpecError, unknown_name
 from privrobust.robustness import breakdown_point, robustness
-from privrobust.rounding import rounded_up
+from privrobust.rounding import in_percent, rounded_up
 from privrobust.summary import WORST, Row, setting_levels, summarise
 from privrobust.tables.legend import DIVERGED, FEW, FEW_SEEDS, epsilon_marks, legend
 
@@ -249,23 +249,8 @@ def accuracy_entry(row: pd.Series) -> Entry:
         return Entry("failed")
     mark = DIVERGED if row["diverged"] else ""
     mark += FEW if row["seeds"] < FEW_SEEDS else ""
-    mean, half = 100 * row["accuracy"], 100 * row["interval"]
-    if math.isnan(half):
-        return Entry(f"{mean:.1f}{mark}", row["accuracy"])
-    digits = decimals(half)
-    return Entry(f"{mean:.{digits}f}{mark}±{half:.{digits}f}", row["accuracy"])
-
-
-def decimals(half: float) -> int:
-    """How many decimals a value with this uncertainty deserves, at most 2.
-
-    The uncertainty keeps one digit, two if the first is 1: 0.62 is 0.6, 0.14 stays, 14.4 is 14.
-    """
-    if half <= 0:
-        return 1
-    exponent = math.floor(math.log10(half))
-    leading = half / 10**exponent
-    return min(2, max(0, (1 if leading < 2 else 0) - exponent))
+    mean, half = in_percent(row["accuracy"], row["interval"])
+    return Entry(f"{mean}{mark}±{half}" if half else f"{mean}{mark}", row["accuracy"])
 
 
 def epsilon_text(of_setting: pd.DataFrame, marks: dict[str, str]) -> str:
