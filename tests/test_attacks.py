@@ -391,6 +391,7 @@ def test_a_line_search_moves_a_mean_as_far_as_it_can_double(evaluations, strengt
     torch.testing.assert_close(moved[0], mean - strength * std)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["alie", "inner_product"])
 @pytest.mark.parametrize("rule", sorted(set(available_aggregators()) - {"mean"}))
 def test_a_line_search_finds_what_a_dense_grid_finds(family, rule):

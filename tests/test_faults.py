@@ -15,7 +15,7 @@ from privrobust.store import Store
 
 SWEEP = """
 honest: 5
-steps: 40
+steps: 20
 clip_norm: 1.0
 grid:
   model: [logistic, mlp]
@@ -52,7 +52,7 @@ def completed(*arguments, cwd):
 @pytest.fixture
 def sweep(tmp_path):
     path = tmp_path / "sweep.yaml"
-    path.write_text(SWEEP.format(seeds=list(range(4))))
+    path.write_text(SWEEP.format(seeds=[0, 1]))
     return path
 
 
@@ -83,7 +83,7 @@ def killed_and_resumed(tmp_path, sweep, kills, *options):
 @pytest.mark.parametrize(
     ("kills", "seeds", "options"),
     [
-        (3, 6, []),
+        (2, 3, []),
         pytest.param(50, 100, [], marks=pytest.mark.slow),
         pytest.param(10, 30, ["--jobs", "2"], marks=pytest.mark.slow),
     ],
@@ -113,7 +113,7 @@ def test_two_processes_share_a_store_and_no_work(tmp_path, sweep):
     assert sum(trained) == len(load_sweep(sweep).runs())  # each run once
 
 
-def test_what_was_killed_is_seen_and_taken_over(tmp_path, sweep):
+def test_what_was_killed_is_seen(tmp_path, sweep):
     store = tmp_path / "results.db"
     process = privrobust("run", sweep, "--store", store, "--quiet", cwd=tmp_path)
     with Store(store) as opened:
@@ -127,8 +127,6 @@ def test_what_was_killed_is_seen_and_taken_over(tmp_path, sweep):
         done, running = len(opened.keys()), len(opened.claims())
     assert f"{total - done - running} of {total} runs of the sweep are missing" in shown
     assert ("it has ended: free to take" in shown) == (running > 0)
-    completed("run", sweep, "--store", store, "--quiet", cwd=tmp_path)
-    assert f"{total} done, 0 running, 0 failed" in completed("status", store, cwd=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -146,5 +144,5 @@ def test_asked_to_stop_it_gives_back_what_it_holds(tmp_path, sweep, sent, code, 
         assert (process.returncode, out) == (code, "")
         assert opened.claims().empty
         kept = len(opened.keys())
-    assert f"{word}: {kept} of 48 runs are kept in {store}; the same command" in err
+    assert f"{word}: {kept} of 24 runs are kept in {store}; the same command" in err
     assert "Traceback" not in err

@@ -377,6 +377,7 @@ def test_what_stores_say_is_escaped(hostile, monkeypatch):
         assert yaml.safe_load(recipe)["dataset"] == HOSTILE
 
 
+@pytest.mark.slow
 def test_2000_runs_stay_below_5_mb(changed):
     """Each of them a setting of its own, with a long history."""
     fields = [column.name for column in RUNS.c if column.name not in ("key", "learning_rate")]
