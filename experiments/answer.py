@@ -1,0 +1,121 @@
+"""The answer to a question: trains what its sweep lacks, then writes table, figure and verdicts.
+
+$ python experiments/answer.py r1_iid --store results.db
+$ python experiments/answer.py r1_iid --quick
+"""
+
+import importlib
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+from study.experiment import Experiment
+from study.verdicts import Verdict, markdown
+
+from privrobust.errors import PrivRobustError, unknown_name
+from privrobust.figures import save_figure
+from privrobust.grid import load_sweep
+from privrobust.progress import watch_on
+from privrobust.store import Store
+from privrobust.summary import summarise
+from privrobust.sweep import run_whole
+
+HERE = Path(__file__).parent
+NAMES = sorted(
+    path.stem for path in (HERE / "study").glob("*.py") if (HERE / f"{path.stem}.yaml").exists()
+)
+_QUICK = ["steps=20", "grid.seed=[0, 1]"]
+_QUICK_TUNE = "tune={learning_rate: [0.01, 0.1], by: clean, seeds: [100]}"
+
+
+def answer(
+    name: Annotated[str, typer.Argument(help=f"Which: {', '.join(NAMES)}.")],
+    store: Annotated[
+        str, typer.Option(help="File or postgresql:// address of results.")
+    ] = "results.db",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for what is written.")
+    ] = HERE,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few short runs in a store of its own, to see it work.")
+    ] = False,
+) -> None:
+    """Answer one question of the study; what `privrobust run` has trained is not trained again."""
+    if name not in NAMES:
+        raise unknown_name("experiment", name, NAMES)
+    with tempfile.TemporaryDirectory() as folder:
+        place = str(Path(folder) / "quick.db") if quick else store
+        if quick and output == HERE:
+            output = Path(f"{name}-quick")
+        output.mkdir(parents=True, exist_ok=True)
+        with Store(place) as results:
+            runs = run_whole(
+                load_sweep(HERE / f"{name}.yaml", shortened(name) if quick else ()),
+                results,
+                watch=_watch(),
+            )
+            found = results.runs([run.key for run in runs])
+    write(name, found, output)  # fmt: skip
+
+
+def shortened(name: str) -> list[str]:
+    """What a quick answer changes in a sweep."""
+    tunes = load_sweep(HERE / f"{name}.yaml").tune is not None
+    return [*_QUICK, _QUICK_TUNE] if tunes else _QUICK
+
+
+def write(name: str, runs: pd.DataFrame, folder: Path) -> list[Verdict]:
+    """NAME.md, NAME.csv and NAME.svg."""
+    experiment: Experiment = importlib.import_module(f"study.{name}").EXPERIMENT
+    verdicts = experiment.claims(runs)
+    page = _page(name, runs, verdicts, experiment.table(runs))
+    save_figure(experiment.figure(runs), folder / f"{name}.svg")
+    summarise(runs).reset_index().to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+    (folder / f"{name}.md").write_text(page)
+    typer.echo(f"{folder / name}.md, .csv and .svg are written")
+    return verdicts
+
+
+def _page(name: str, runs: pd.DataFrame, verdicts: list[Verdict], table: str) -> str:
+    question = (HERE / f"{name}.yaml").read_text().splitlines()[0].lstrip("# ")
+    minutes = runs["seconds"].sum() / 60
+    versions = "; ".join(sorted(set(runs["versions"])))
+    return f"""# {question}
+
+```
+privrobust run experiments/{name}.yaml
+python experiments/answer.py {name}
+```
+
+wrote this page, of {len(runs)} runs that took {minutes:.1f} minutes of one process, those to tune
+by not counted ({versions}). [{name}.yaml]({name}.yaml) says what was run,
+[{name}.csv]({name}.csv) has every cell, [study/{name}.py](study/{name}.py) computes the verdicts.
+
+![The figure of this experiment]({name}.svg)
+
+## Verdicts
+
+{markdown(verdicts)}
+
+## Table
+
+{table.strip()}
+"""
+
+
+def _watch():
+    from rich.console import Console
+
+    return watch_on(Console())
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False)
+    app.command()(answer)
+    try:
+        app(standalone_mode=True)
+    except PrivRobustError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(2) from None

@@ -1,0 +1,65 @@
+"""Lines with bands: what the experiments draw that is no figure of the suite."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from scipy import stats
+
+from privrobust.figures.canvas import WIDE, add_legend, add_notes, grid, looks, new_figure, styled
+from privrobust.figures.scales import Scale
+
+_MOST_ACROSS = 4
+
+
+@styled
+def lines_figure(
+    values: pd.DataFrame, xlabel: str, ylabel: str, notes: Iterable[str] = (), zero: str = "0"
+) -> Figure:
+    """Means over seeds with 95 % Student bands.
+
+    Args:
+        values: a column a seed, indexed by panel, line and x; an x of 0 stands apart.
+        xlabel: of every panel.
+        ylabel: of the first of each row.
+        notes: for below.
+        zero: what the axis calls 0.
+
+    """
+    values.index = values.index.set_names(["panel", "line", "x"])
+    panels = list(dict.fromkeys(values.index.get_level_values("panel")))
+    styles = looks(dict.fromkeys(map(str, values.index.get_level_values("line"))))
+    scale = Scale(values.index.get_level_values("x").astype(float), 0.0, zero)
+    across = min(len(panels), _MOST_ACROSS)
+    down = -(-len(panels) // across)
+    figure = new_figure(WIDE, 0.4 + 1.6 * down)
+    axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+    for panel, name in zip(axes.flat, panels, strict=False):
+        for line, part in values.loc[name].groupby(level="line", sort=False):
+            _line(panel, part.droplevel("line"), scale, styles[str(line)]._asdict())
+        scale.show(panel)
+        grid(panel)
+        panel.set_title(name)
+    for panel in axes.flat[len(panels) :]:
+        panel.set_visible(False)
+    for panel in axes[-1]:
+        panel.set_xlabel(xlabel)
+    for row in axes:
+        row[0].set_ylabel(ylabel)
+    handles = [Line2D([], [], label=name, **look._asdict()) for name, look in styles.items()]
+    add_legend(figure, handles)
+    add_notes(
+        figure, [f"Means over {values.shape[1]} seeds; bands: 95 % Student intervals.", *notes]
+    )
+    return figure
+
+
+def _line(panel: Any, values: pd.DataFrame, scale: Scale, look: dict[str, Any]) -> None:
+    values = values.sort_index()
+    x = [scale(float(at)) for at in values.index]
+    mean, count = values.mean(axis=1), values.shape[1]
+    half = values.sem(axis=1) * (stats.t.ppf(0.975, count - 1) if count > 1 else float("nan"))
+    panel.plot(x, mean, **look)
+    panel.fill_between(x, mean - half, mean + half, color=look["color"], alpha=0.18, linewidth=0)

@@ -1,0 +1,44 @@
+"""Runs as the claims see them: a number a seed."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+NONE = "none"
+
+
+def outcomes(runs: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
+    """Accuracy in % of every seed: clean at f = 0, under the attack that is worst for it at others.
+
+    The worst attack of each seed, so that seeds stay independent; it is a little below the attack
+    that is worst on average, which tables show.
+
+    Args:
+        runs: a row a run, as from `Store.runs`.
+        fields: those that tell settings apart.
+
+    Returns:
+        Indexed by `fields` ("none" for what a spec leaves out) and `byzantine`, a column a seed;
+        NaN where a run failed.
+
+    """
+    known = runs.assign(
+        accuracy=100 * pd.to_numeric(runs["accuracy"], errors="coerce").astype(float),
+        **{field: runs[field].astype(object).where(runs[field].notna(), NONE) for field in fields},
+    )
+    levels = [*fields, "byzantine", "seed"]
+    cells = known.groupby(levels, sort=False)["accuracy"]
+    least = cells.min().where(cells.count() == cells.size())
+    return least.unstack("seed")
+
+
+def slopes(values: pd.DataFrame, x: Sequence[float]) -> pd.Series:
+    """The slope of each column against x, by least squares."""
+    at = np.asarray(x, dtype=float)
+    away = at - at.mean()
+    return (
+        values.T @ (away / (away @ away))
+        if values.notna().all(axis=None)
+        else values.iloc[0] * np.nan
+    )

@@ -1,0 +1,58 @@
+"""The honest gradients along a run, before noise: what a store does not keep."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from privrobust import RunSpec
+from privrobust.clipping import Flat
+from privrobust.data import get_dataset
+from privrobust.dealing import honest_batches
+from privrobust.gradients import gradient_sum
+from privrobust.losses import LOSSES
+from privrobust.models import EXAMPLES, initial_parameters
+
+
+class Gradients(NamedTuple):
+    """Of one step of one run."""
+
+    step: int
+    clipped: Tensor
+    """Averages over B, `(limits, workers, dim)`."""
+    norms: Tensor
+    """Of each example's whole gradient, `(examples,)`."""
+
+
+def specs(runs: pd.DataFrame) -> list[RunSpec]:
+    """Of a store's rows."""
+    rows: list[dict[Any, Any]] = runs[list(RunSpec.model_fields)].to_dict("records")
+    return [
+        RunSpec.restored({name: None if value != value else value for name, value in row.items()})
+        for row in rows
+    ]
+
+
+def gradients(spec: RunSpec, limits: Sequence[float], every: int) -> Iterator[Gradients]:
+    """Train a run by plain averages of unclipped gradients, without noise, and look at them.
+
+    So all limits see the same gradients, at the parameters of one trainer who needs no protection.
+
+    Args:
+        spec: the data, the model, B, T, the learning rate and the seed.
+        limits: values of C; infinity does not clip.
+        every: steps between looks; the first is step 1.
+
+    """
+    dataset = get_dataset(spec.dataset, spec.data_dir)
+    model, parameters = initial_parameters(spec.model, dataset, (spec.seed,))
+    examples = dataset.train.examples(slice(EXAMPLES))
+    clipped_sums = gradient_sum(model, examples, Flat(), LOSSES[spec.loss])
+    for step, batch in enumerate(honest_batches([spec], dataset, dataset.train, spec.steps), 1):
+        looks = [clipped_sums(parameters, batch, torch.tensor([c])) for c in (*limits, torch.inf)]
+        averages = torch.cat([look.sums for look in looks]) / spec.batch_size
+        if step % every == 1:
+            yield Gradients(step, averages[:-1], looks[-1].norms[batch.present])
+        parameters = parameters - spec.learning_rate * averages[-1].mean(0)

@@ -1,0 +1,117 @@
+"""R2: what clipping does to utility, and to the gradients themselves."""
+
+import math
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from privrobust.aggregators import Median
+from privrobust.tables import FORMATS, PRESETS
+from study.experiment import Experiment
+from study.lines import lines_figure
+from study.outcomes import NONE, outcomes
+from study.probe import gradients, specs
+from study.verdicts import Verdict, any_of, judge
+
+_FIELDS = ["aggregator", "heterogeneity", "target_epsilon", "noise_scale", "clip_norm"]
+_MARGIN = 1  # point
+
+
+def _series(runs: pd.DataFrame) -> list[tuple[tuple[str, float, str, int], pd.DataFrame]]:
+    """By method, heterogeneity, what was held and f: accuracy by C, a column a seed."""
+    accuracy = outcomes(runs, _FIELDS).reset_index()
+    epsilon, b = accuracy.pop("target_epsilon"), accuracy.pop("noise_scale")
+    accuracy["held"] = [
+        f"epsilon = {target:g}" if target != NONE else f"b = {scale:g}"
+        for target, scale in zip(epsilon, b, strict=True)
+    ]
+    levels = ["aggregator", "heterogeneity", "held", "byzantine"]
+    by_setting = accuracy.set_index([*levels, "clip_norm"]).groupby(level=levels, sort=False)
+    return [(at, part.droplevel(levels).sort_index()) for at, part in by_setting]
+
+
+def claims(runs: pd.DataFrame) -> list[Verdict]:
+    """Where some smaller C is better, or worse, than the largest, which clips next to nothing."""
+    found = []
+    for (method, heterogeneity, held, f), by_c in _series(runs):
+        largest, smaller = by_c.index[-1], by_c.index[:-1]
+        what = f"f = {f}, worst case" if f else "clean"
+        where = f"{method}, heterogeneity {heterogeneity:g}, {held}, {what}"
+        for word, sign in (("better", 1), ("worse", -1)):
+            found.append(
+                any_of(
+                    f"{where}: some C is {word} than C = {largest:g} by over {_MARGIN} point",
+                    [
+                        judge(
+                            f"C = {c:g}",
+                            sign * (by_c.loc[c] - by_c.loc[largest]),
+                            (_MARGIN, math.inf),
+                            comparisons=len(smaller),
+                        )
+                        for c in smaller
+                    ],
+                )
+            )
+    return found
+
+
+def effect_on_gradients(runs: pd.DataFrame, every: int = 30) -> pd.DataFrame:
+    """What each C does to the gradients of a run without noise.
+
+    Returns:
+        By heterogeneity and C, means over steps and seeds: `clipped`, the share of examples; `mean`
+        and `median`, how far the aggregate of clipped messages lies from the mean of unclipped
+        ones, in lengths of that.
+
+    """
+    limits = sorted(float(c) for c in runs["clip_norm"].unique())
+    tasks = runs[
+        (runs["byzantine"] == 0) & (runs["aggregator"] == "mean") & (runs["noise_scale"] == 0)
+    ]
+    tasks = tasks.drop_duplicates(["heterogeneity", "seed"])
+    rows = []
+    for spec in specs(tasks):
+        for step in gradients(spec, [*limits, math.inf], every):
+            truth = step.clipped[-1].mean(0)
+            for limit, messages in zip(limits, step.clipped, strict=False):
+                rows.append(
+                    {
+                        "heterogeneity": spec.heterogeneity,
+                        "C": limit,
+                        "clipped": float((step.norms > limit).double().mean()),
+                        "mean": float(torch.dist(messages.mean(0), truth) / truth.norm()),
+                        "median": float(torch.dist(Median()(messages), truth) / truth.norm()),
+                    }
+                )
+    return pd.DataFrame(rows).groupby(["heterogeneity", "C"]).mean()
+
+
+def table(runs: pd.DataFrame) -> str:
+    """Gradients, then accuracies."""
+    rows = [
+        "What C does to the honest gradients of 15 workers, at every 30th step of training by "
+        "plain averages without noise: the share of examples that are clipped, and the bias of the "
+        "aggregate, its distance from the mean of unclipped gradients in lengths of that.",
+        "",
+        "| heterogeneity | C | clipped | bias of the mean | bias of the median |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for (heterogeneity, c), row in effect_on_gradients(runs).iterrows():
+        rows.append(
+            f"| {heterogeneity:g} | {c:g} | {row['clipped']:.0%} | {row['mean']:.2f} "
+            f"| {row['median']:.2f} |"
+        )
+    return "\n".join([*rows, "", FORMATS["markdown"](PRESETS["clipping"](runs))])
+
+
+def figure(runs: pd.DataFrame) -> Figure:
+    """Accuracy against C: a panel for what was held and f, a line a method and partition."""
+    parts = {
+        (f"{held}, {f'worst, f = {f}' if f else 'clean'}", f"{method}, heterogeneity {h:g}"): by_c
+        for (method, h, held, f), by_c in _series(runs)
+    }
+    return lines_figure(pd.concat(parts), "clipping norm C", "accuracy in %")
+
+
+EXPERIMENT = Experiment(claims, table, figure)

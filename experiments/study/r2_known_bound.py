@@ -1,0 +1,72 @@
+"""R2: with a proven bound G on every gradient, what does b cost, and what does clipping below G?"""
+
+import math
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from privrobust.figures.epsilon import epsilon_figure
+from privrobust.tables import FORMATS, PRESETS
+from study.experiment import Experiment
+from study.outcomes import NONE, outcomes
+from study.verdicts import Verdict, any_of, judge
+
+_FIELDS = ["aggregator", "target_epsilon", "clip_norm"]
+
+
+def claims(runs: pd.DataFrame) -> list[Verdict]:
+    """At equal epsilon, clipping below the proven bound is better by over a point."""
+    found = []
+    accuracy = outcomes(runs, _FIELDS)
+    levels = ["aggregator", "target_epsilon", "byzantine"]
+    for (method, epsilon, f), part in accuracy.groupby(level=levels, sort=False):
+        by_c = part.droplevel(levels)
+        limits = [c for c in by_c.index if c != NONE]
+        what = f"f = {f}, worst case" if f else "clean"
+        found.append(
+            any_of(
+                f"{method}, epsilon {epsilon:g}, {what}: clipping below the bound is better than "
+                "the bound by over 1 point",
+                [
+                    judge(f"C = {c:g}", by_c.loc[c] - by_c.loc[NONE], (1, math.inf),
+                          comparisons=len(limits))
+                    for c in limits
+                ],
+            )
+        )  # fmt: skip
+    return found
+
+
+def table(runs: pd.DataFrame) -> str:
+    """The b that each budget allows, then what it leads to."""
+    clean = runs[(runs["byzantine"] == 0) & (runs["evaluate_on"] == "test")]
+    limit = clean["clip_norm"].where(clean["clip_norm"].notna(), clean["grad_norm_bound"])
+    is_bound = clean["grad_norm_bound"].notna()
+    names = [
+        f"{'bound G' if bound else 'C'} = {c:g}" for c, bound in zip(limit, is_bound, strict=True)
+    ]
+    b = clean.assign(limit=names).pivot_table("noise_scale", "target_epsilon", "limit", sort=False)
+    header = " | ".join(map(str, b.columns))
+    rows = [
+        "The b that spends each epsilon, for messages of the same batches: it is in proportion to "
+        "what bounds a gradient. Conversely, at one b a bound of 2 counts as C = 2 does, whether "
+        "or not any gradient comes near it.",
+        "",
+        f"| epsilon | {header} |",
+        "| --- |" + " --- |" * len(b.columns),
+        *(
+            f"| {epsilon:g} | " + " | ".join(f"{value:.3g}" for value in row) + " |"
+            for epsilon, row in zip(b.index, b.to_numpy(), strict=True)
+        ),
+        "",
+    ]
+    return "\n".join([*rows, FORMATS["markdown"](PRESETS["trilemma"](runs))])
+
+
+def figure(runs: pd.DataFrame) -> Figure:
+    """Accuracy against epsilon, the bound and the best of the clipping norms."""
+    kept = runs[runs["clip_norm"].isna() | (runs["clip_norm"] == runs["clip_norm"].min())]
+    return epsilon_figure(kept)
+
+
+EXPERIMENT = Experiment(claims, table, figure)

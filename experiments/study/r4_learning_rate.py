@@ -1,0 +1,88 @@
+"""R4: does the best learning rate move with b?
+
+By the descent lemma, where noise dwarfs everything else, a step of SGD gains `lr |g|^2` and loses a
+constant times `lr^2 b^2`: over T steps the best rate goes as 1 / b. A step along a majority vote of
+signs, whose expectation goes as g / b, gains `lr |g|^2 / b` and loses a constant times `lr^2`, however
+large b is. What is to be gained over all steps is the same, so that the bound, `b / (lr T) + lr b`
+times constants, is least at a rate without b.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from privrobust.figures.learning_rate import learning_rate_figure
+from privrobust.tables import FORMATS, PRESETS
+from study.experiment import Experiment
+from study.outcomes import slopes
+from study.verdicts import Verdict, judge
+
+_LARGE = 0.03  # the least b of the slope: from there on noise is most of what aggregates vary by
+_NEAR = 0.3  # of an exponent
+
+
+def best_rates(runs: pd.DataFrame) -> pd.DataFrame:
+    """log10 of the best learning rate, by method, heterogeneity and b; a column a seed.
+
+    The top of the parabola in log10 of the rate through the best one and its neighbours; the best
+    one itself at the edge.
+    """
+    levels = ["aggregator", "heterogeneity", "noise_scale", "seed"]
+    found = {
+        at: _top(part.set_index("learning_rate")["accuracy"].astype(float).sort_index())
+        for at, part in runs.groupby(levels, sort=False)
+    }
+    return pd.Series(found).rename_axis(levels).unstack("seed")
+
+
+def _top(accuracy: pd.Series) -> float:
+    rates = np.log10(accuracy.index.to_numpy(dtype=float))
+    best = int(accuracy.fillna(-math.inf).to_numpy().argmax())
+    if not 0 < best < len(rates) - 1:
+        return float(rates[best])
+    near = slice(best - 1, best + 2)
+    curvature, slope, _ = np.polyfit(rates[near], accuracy.iloc[near], 2)
+    return float(-slope / (2 * curvature)) if curvature < 0 else float(rates[best])
+
+
+def claims(runs: pd.DataFrame) -> list[Verdict]:
+    """The exponent of the best rate in b, for each method and partition."""
+    found = []
+    for (method, heterogeneity), part in best_rates(runs).groupby(level=[0, 1], sort=False):
+        by_b = part.droplevel([0, 1]).sort_index()
+        by_b = by_b[by_b.index >= _LARGE]
+        exponent = slopes(by_b, np.log10(by_b.index.to_numpy(dtype=float)))
+        theory = 0.0 if method == "majority_vote" else -1.0
+        where = f"{method}, heterogeneity {heterogeneity:g}"
+        found.append(
+            judge(
+                f"{where}: the best rate goes as b^{theory:g} within {_NEAR:g} (b >= {_LARGE:g})",
+                exponent,
+                (theory - _NEAR, theory + _NEAR),
+                "exponent",
+            )
+        )
+        found.append(
+            judge(
+                f"{where}: the best rate falls with b (b >= {_LARGE:g})",
+                exponent,
+                (-math.inf, 0),
+                "exponent",
+            )
+        )
+    return found
+
+
+def table(runs: pd.DataFrame) -> str:
+    """The best rate of each method and b."""
+    return FORMATS["markdown"](PRESETS["tuning"](runs))
+
+
+def figure(runs: pd.DataFrame) -> Figure:
+    """Best rates against b."""
+    return learning_rate_figure(runs)
+
+
+EXPERIMENT = Experiment(claims, table, figure)

@@ -1,0 +1,63 @@
+"""Which message for the same budget: a vector of numbers, or one bit for each?"""
+
+import math
+
+import pandas as pd
+
+from privrobust.data import get_dataset
+from privrobust.figures.epsilon import epsilon_figure
+from privrobust.models import initial_parameters
+from privrobust.tables import FORMATS, PRESETS
+from study.experiment import Experiment
+from study.outcomes import outcomes
+from study.verdicts import Verdict, judge
+
+_FIELDS = ["aggregator", "heterogeneity", "target_epsilon"]
+_MARGIN = 1  # point
+_BITS = {"median": 32, "majority_vote": 1}  # a coordinate
+
+
+def claims(runs: pd.DataFrame) -> list[Verdict]:
+    """The sign vote is not worse than the median by over a point."""
+    accuracy = outcomes(runs, _FIELDS)
+    signs, median = (accuracy.xs(name) for name in ("majority_vote", "median"))
+    found = []
+    for (heterogeneity, epsilon, f), difference in (signs - median).iterrows():
+        what = f"f = {f}, worst case" if f else "clean"
+        found.append(
+            judge(
+                f"heterogeneity {heterogeneity:g}, epsilon {epsilon:g}, {what}: "
+                f"the sign vote is worse than the median by at most {_MARGIN} point",
+                difference,
+                (-_MARGIN, math.inf),
+            )
+        )
+    return found
+
+
+def table(runs: pd.DataFrame) -> str:
+    """What either message takes, and what it leads to."""
+    task = runs[["dataset", "model", "steps"]].drop_duplicates()
+    assert len(task) == 1
+    dataset, model, steps = task.iloc[0]
+    dim = initial_parameters(model, get_dataset(dataset), (0,))[1].shape[-1]
+    sizes = [
+        f"| {method} | {bits} | {bits * dim:,} | {bits * dim * steps / 8e6:.2f} MB |"
+        for method, bits in _BITS.items()
+    ]
+    return "\n".join(
+        [
+            f"A message has {dim} coordinates; a run takes {steps} from each worker.",
+            "",
+            "| method | bits a coordinate | bits a message | a worker's messages of a run |",
+            "| --- | --- | --- | --- |",
+            *sizes,
+            "",
+            FORMATS["markdown"](PRESETS["trilemma"](runs)),
+        ]
+    )
+
+
+figure = epsilon_figure
+
+EXPERIMENT = Experiment(claims, table, figure)

@@ -1,0 +1,81 @@
+"""What one can have of utility, privacy and robustness."""
+
+import math
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from privrobust.figures.pareto import pareto_figure
+from privrobust.tables import FORMATS, PRESETS
+from study.experiment import Experiment
+from study.outcomes import NONE, outcomes
+from study.verdicts import Verdict, any_of, judge
+
+_FIELDS = ["aggregator", "target_epsilon"]
+_ROBUST = "nnm + trimmed_mean"
+
+
+def claims(runs: pd.DataFrame) -> list[Verdict]:
+    """What privacy does to the gap, who withstands what, and the median against a stronger rule."""
+    accuracy = outcomes(runs, _FIELDS)
+    epsilons = sorted(float(at) for at in accuracy.index.unique(1) if at != NONE)
+    fs = [f for f in accuracy.index.unique("byzantine") if f]
+    methods = list(accuracy.index.unique(0))
+    found = [_gap_widens(accuracy, method, epsilons[0], f) for method in methods for f in fs]
+    found += [_someone_keeps_half(accuracy, methods, at, f) for at in (*epsilons, NONE) for f in fs]
+    found += [_median_is_behind(accuracy, at, f) for at in (*epsilons, NONE) for f in fs]
+    return found
+
+
+def _gap_widens(accuracy: pd.DataFrame, method: str, epsilon: float, f: int) -> Verdict:
+    def gap(at: object) -> pd.Series:
+        return accuracy.loc[(method, at, 0)] - accuracy.loc[(method, at, f)]
+
+    return judge(
+        f"{method}, f = {f}: the gap is wider by over 1 point at epsilon {epsilon:g} than "
+        "without noise",
+        gap(epsilon) - gap(NONE),
+        (1, math.inf),
+    )
+
+
+def _someone_keeps_half(
+    accuracy: pd.DataFrame, methods: list[str], epsilon: object, f: int
+) -> Verdict:
+    return any_of(
+        f"{_at(epsilon)}, f = {f}: some method keeps half of its clean accuracy",
+        [
+            judge(
+                method,
+                accuracy.loc[(method, epsilon, f)] - accuracy.loc[(method, epsilon, 0)] / 2,
+                (0, math.inf),
+                comparisons=len(methods),
+            )
+            for method in methods
+        ],
+    )
+
+
+def _median_is_behind(accuracy: pd.DataFrame, epsilon: object, f: int) -> Verdict:
+    return judge(
+        f"{_at(epsilon)}, f = {f}, worst case: {_ROBUST} is better than the median by over 1 point",
+        accuracy.loc[(_ROBUST, epsilon, f)] - accuracy.loc[("median", epsilon, f)],
+        (1, math.inf),
+    )
+
+
+def _at(epsilon: object) -> str:
+    return "without noise" if epsilon == NONE else f"epsilon {epsilon:g}"
+
+
+def table(runs: pd.DataFrame) -> str:
+    """Methods by epsilon by f."""
+    return FORMATS["markdown"](PRESETS["trilemma"](runs))
+
+
+def figure(runs: pd.DataFrame) -> Figure:
+    """The settings that none beats."""
+    return pareto_figure(runs)
+
+
+EXPERIMENT = Experiment(claims, table, figure)

@@ -1,0 +1,118 @@
+"""Whether data bear a claim out: an interval of an effect, held against what the claim accepts.
+
+A claim names what it accepts: an effect above a margin, within two margins, an exponent near that
+of theory. It holds where the whole interval is accepted, does not where none of it is, and is
+undecided in between. So nothing follows from a test that merely found no difference.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One claim, and what the data say."""
+
+    claim: str
+    outcome: str
+    effect: float
+    low: float
+    high: float
+    unit: str
+    test: str
+    """What the interval is."""
+
+
+def judge(
+    claim: str,
+    sample: npt.ArrayLike,
+    accepted: tuple[float, float],
+    unit: str = "points",
+    level: float = 0.95,
+    comparisons: int = 1,
+) -> Verdict:
+    """Hold the mean of a sample against what a claim accepts.
+
+    Args:
+        claim: in words.
+        sample: independent values, one a seed: differences of paired runs, slopes, ...
+        accepted: the least and the largest mean with which the claim is true.
+        unit: of the values.
+        level: confidence of the Student interval. 90 % makes an equivalence claim the two one-sided
+            tests of Schuirmann 1987 at 5 %.
+        comparisons: how many intervals this one is chosen from; each gets its share of the error
+            (Bonferroni).
+
+    Returns:
+        Undecided without two values, or where one is missing: a failed run says nothing.
+
+    """
+    values = np.asarray(sample, dtype=float)
+    shared = f", Bonferroni for {comparisons}" if comparisons > 1 else ""
+    test = f"{level:.0%} Student interval, {values.size} seeds{shared}"
+    mean = float(values.mean()) if values.size else math.nan
+    if values.size < 2 or not np.isfinite(values).all():
+        return Verdict(claim, UNDECIDED, mean, math.nan, math.nan, unit, test)
+    tail = (1 - level) / (2 * comparisons)
+    half = float(stats.t.ppf(1 - tail, values.size - 1) * stats.sem(values))
+    low, high = mean - half, mean + half
+    return Verdict(claim, _outcome(low, high, accepted), mean, low, high, unit, test)
+
+
+def _outcome(low: float, high: float, accepted: tuple[float, float]) -> str:
+    if accepted[0] <= low and high <= accepted[1]:
+        return HOLDS
+    return FAILS if high < accepted[0] or accepted[1] < low else UNDECIDED
+
+
+def any_of(claim: str, verdicts: Sequence[Verdict]) -> Verdict:
+    """Whether one of them holds, shown by the one with the largest effect among those that decide.
+
+    Give `judge` their number as `comparisons`.
+    """
+    return _combined(claim, verdicts, decides=HOLDS, otherwise=FAILS, first=max)
+
+
+def all_of(claim: str, verdicts: Sequence[Verdict]) -> Verdict:
+    """Whether all hold, shown by the one with the least effect among those that decide.
+
+    That all hold needs no correction (intersection-union, Berger 1982); that one does not, does.
+    """
+    return _combined(claim, verdicts, decides=FAILS, otherwise=HOLDS, first=min)
+
+
+def _combined(
+    claim: str,
+    verdicts: Sequence[Verdict],
+    decides: str,
+    otherwise: str,
+    first: Callable[..., Verdict],
+) -> Verdict:
+    outcomes = {verdict.outcome for verdict in verdicts}
+    outcome = decides if decides in outcomes else UNDECIDED
+    if outcomes == {otherwise}:
+        outcome = otherwise
+    shown = first(
+        (verdict for verdict in verdicts if verdict.outcome == outcome),
+        key=lambda verdict: -math.inf if math.isnan(verdict.effect) else verdict.effect,
+    )
+    return replace(shown, claim=f"{claim} ({shown.claim})", outcome=outcome)
+
+
+def markdown(verdicts: Iterable[Verdict]) -> str:
+    """A row a claim."""
+    rows = ["| claim | verdict | effect | interval | test |", "| --- | --- | --- | --- | --- |"]
+    for verdict in verdicts:
+        interval = f"{verdict.low:+.2f} to {verdict.high:+.2f}"
+        rows.append(
+            f"| {verdict.claim} | **{verdict.outcome}** | {verdict.effect:+.2f} {verdict.unit} "
+            f"| {'' if math.isnan(verdict.low) else interval} | {verdict.test} |"
+        )
+    return "\n".join(rows)
