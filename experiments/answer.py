@@ -11,8 +11,9 @@ from typing import Annotated
 
 import pandas as pd
 import typer
+from rich.console import Console
 from study.experiment import Experiment
-from study.verdicts import Verdict, markdown
+from study.verdicts import Verdict, markdown, tally
 
 from privrobust.errors import PrivRobustError, unknown_name
 from privrobust.figures import save_figure
@@ -54,10 +55,10 @@ def answer(
             runs = run_whole(
                 load_sweep(HERE / f"{name}.yaml", shortened(name) if quick else ()),
                 results,
-                watch=_watch(),
+                watch=watch_on(Console()),
             )
             found = results.runs([run.key for run in runs])
-    write(name, found, output)  # fmt: skip
+    write(name, found, output)
 
 
 def shortened(name: str) -> list[str]:
@@ -95,20 +96,16 @@ by not counted ({versions}). [{name}.yaml]({name}.yaml) says what was run,
 
 ![The figure of this experiment]({name}.svg)
 
-## Verdicts
-
-{markdown(verdicts)}
-
 ## Table
 
 {table.strip()}
+
+## Verdicts
+
+{tally(verdicts)}
+
+{markdown(verdicts)}
 """
-
-
-def _watch():
-    from rich.console import Console
-
-    return watch_on(Console())
 
 
 if __name__ == "__main__":

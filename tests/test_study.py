@@ -16,13 +16,14 @@ from study import (
     r1_tradeoff,
     r2_clipping,
     r2_known_bound,
+    r4_bias_variance,
     r4_learning_rate,
     sign_vs_median,
     trilemma,
 )
 from study.outcomes import outcomes, slopes
 from study.probe import gradients
-from study.verdicts import FAILS, HOLDS, UNDECIDED, all_of, any_of, judge, markdown
+from study.verdicts import FAILS, HOLDS, UNDECIDED, all_of, any_of, judge, markdown, tally
 from test_tables import frame
 
 from privrobust import RunSpec
@@ -151,6 +152,7 @@ def test_noise_vs_robustness():
     assert of(found, "median", "damage") == HOLDS
     assert of(found, "median", "breaks") == HOLDS
     assert of(found, "majority_vote", "damage") == FAILS
+    assert of(found, "majority_vote", "breaks") == FAILS  # at no b, whatever f
     broken = r1_noise_vs_robustness.breaks(runs)
     assert broken.loc[("median", 0, 1)].tolist() == [0.1] * 5  # 0.4 of 0.9
     assert broken.loc[("median", 0, 2)].tolist() == [0.1] * 5
@@ -232,6 +234,9 @@ def test_sign_vs_median():
     assert of(found, "clean") == HOLDS
     assert of(found, "worst case") == FAILS
     assert "| majority_vote | 1 | 650 |" in sign_vs_median.table(runs)
+    broken = runs.assign(accuracy=runs["accuracy"].where(runs["byzantine"] == 0, 0.1))
+    assert of(sign_vs_median.claims(broken), "worst case") == UNDECIDED
+    assert "Of 2 claims 1 hold, 0 do not, and 1 are" in tally(sign_vs_median.claims(broken))
 
 
 def test_trilemma():
@@ -253,7 +258,25 @@ def test_trilemma():
     assert of(found, "without noise, f = 2: some method") == HOLDS
     assert of(found, "epsilon 8, f = 2: some method") == FAILS
     assert of(found, "without noise, f = 2, worst case: nnm") == HOLDS
-    assert of(found, "epsilon 1, f = 2, worst case: nnm") == FAILS
+    assert of(found, "epsilon 1, f = 2, worst case: nnm") == UNDECIDED  # both are broken there
+
+
+def test_bias_and_variance(monkeypatch):
+    """Skewed messages follow theory's variance; of symmetric ones no noise removes bias."""
+    draws = np.random.default_rng(0).normal(size=(8, 20))
+    symmetric = np.concatenate([draws, -draws[:7]])
+    messages = {0: symmetric, 1: np.exp(np.random.default_rng(1).normal(size=(15, 20)))}
+    monkeypatch.setattr(r4_bias_variance, "_messages", lambda spec: messages[spec.heterogeneity])
+    monkeypatch.setattr(r4_bias_variance, "_DRAWS", 3000)
+    r4_bias_variance._curve.cache_clear()
+    runs = made_up(lambda run: 0.9, heterogeneity=[0, 1])
+    found = r4_bias_variance.claims(runs)
+    r4_bias_variance._curve.cache_clear()
+    for heterogeneity in (0, 1):
+        assert of(found, f"heterogeneity {heterogeneity}", "variance goes as") == HOLDS
+        assert of(found, f"heterogeneity {heterogeneity}", "pi b^2") == HOLDS
+    assert of(found, "heterogeneity 0", "less squared error") == FAILS
+    assert of(found, "heterogeneity 1", "less squared error") == HOLDS
 
 
 def test_known_bound_and_clipping():

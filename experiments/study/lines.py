@@ -11,7 +11,7 @@ from scipy import stats
 from privrobust.figures.canvas import WIDE, add_legend, add_notes, grid, looks, new_figure, styled
 from privrobust.figures.scales import Scale
 
-_MOST_ACROSS = 4
+_ACROSS = (4, 3, 2, 1)  # panels in a row: as many as fill all rows
 
 
 @styled
@@ -31,19 +31,17 @@ def lines_figure(
     values.index = values.index.set_names(["panel", "line", "x"])
     panels = list(dict.fromkeys(values.index.get_level_values("panel")))
     styles = looks(dict.fromkeys(map(str, values.index.get_level_values("line"))))
-    scale = Scale(values.index.get_level_values("x").astype(float), 0.0, zero)
-    across = min(len(panels), _MOST_ACROSS)
-    down = -(-len(panels) // across)
-    figure = new_figure(WIDE, 0.4 + 1.6 * down)
+    across = next(count for count in _ACROSS if len(panels) % count == 0)
+    down = len(panels) // across
+    scale = Scale(values.index.get_level_values("x").astype(float), 0.0, zero, 12 // across)
+    figure = new_figure(WIDE, 0.4 + 1.75 * down)
     axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
     for panel, name in zip(axes.flat, panels, strict=False):
         for line, part in values.loc[name].groupby(level="line", sort=False):
             _line(panel, part.droplevel("line"), scale, styles[str(line)]._asdict())
         scale.show(panel)
         grid(panel)
-        panel.set_title(name)
-    for panel in axes.flat[len(panels) :]:
-        panel.set_visible(False)
+        panel.set_title(name.replace(", ", "\n", 1))
     for panel in axes[-1]:
         panel.set_xlabel(xlabel)
     for row in axes:

@@ -12,9 +12,7 @@ from study.outcomes import outcomes, slopes
 from study.verdicts import Verdict, judge
 
 _FIELDS = ["aggregator", "heterogeneity", "noise_scale"]
-_SMALL = (
-    0.1  # the largest b of the slope: beyond, noise alone costs what damage is measured against
-)
+_SMALL = 0.1  # the largest b of the slope: beyond, noise alone takes what attacks would
 _FRACTION = 0.5  # of clean accuracy: below, a run is broken
 
 
@@ -65,11 +63,11 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
         places = here.map(lambda b: tried.index(b) if b < math.inf else len(tried))
         found.append(
             judge(
-                f"{where}: the least b that breaks it falls as f grows "
-                f"({len(tried)} values of b were tried)",
+                f"{where}: the least b that breaks it falls as f grows, by over a tenth of a step "
+                f"a worker ({len(tried)} values of b were tried)",
                 slopes(places, here.index.to_list()),
-                (-math.inf, 0),
-                "values of b a worker",
+                (-math.inf, -0.1),
+                "steps of b a worker",
             )
         )
     return found

@@ -5,9 +5,9 @@ import math
 import pandas as pd
 from matplotlib.figure import Figure
 
-from privrobust.figures.epsilon import epsilon_figure
 from privrobust.tables import FORMATS, PRESETS
 from study.experiment import Experiment
+from study.lines import lines_figure
 from study.outcomes import NONE, outcomes
 from study.verdicts import Verdict, any_of, judge
 
@@ -64,9 +64,17 @@ def table(runs: pd.DataFrame) -> str:
 
 
 def figure(runs: pd.DataFrame) -> Figure:
-    """Accuracy against epsilon, the bound and the best of the clipping norms."""
-    kept = runs[runs["clip_norm"].isna() | (runs["clip_norm"] == runs["clip_norm"].min())]
-    return epsilon_figure(kept)
+    """Accuracy against epsilon: a panel a method and f, a line the bound or a clipping norm."""
+    accuracy = outcomes(runs, _FIELDS).sort_index(level="byzantine", sort_remaining=False)
+    accuracy.index = pd.MultiIndex.from_tuples(
+        (
+            f"{method}, {f'worst, f = {f}' if f else 'clean'}",
+            "the bound G" if c == NONE else f"C = {c:g}",
+            epsilon,
+        )
+        for method, epsilon, c, f in accuracy.index
+    )
+    return lines_figure(accuracy, "privacy budget ε", "accuracy in %")
 
 
 EXPERIMENT = Experiment(claims, table, figure)

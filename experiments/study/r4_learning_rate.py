@@ -2,9 +2,9 @@
 
 By the descent lemma, where noise dwarfs everything else, a step of SGD gains `lr |g|^2` and loses a
 constant times `lr^2 b^2`: over T steps the best rate goes as 1 / b. A step along a majority vote of
-signs, whose expectation goes as g / b, gains `lr |g|^2 / b` and loses a constant times `lr^2`, however
-large b is. What is to be gained over all steps is the same, so that the bound, `b / (lr T) + lr b`
-times constants, is least at a rate without b.
+signs, whose expectation goes as g / b, gains `lr |g|^2 / b` and loses a constant times `lr^2`,
+however large b is. What is to be gained over all steps is the same, so that the bound,
+`b / (lr T) + lr b` times constants, is least at a rate without b.
 """
 
 import math

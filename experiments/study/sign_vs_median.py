@@ -10,7 +10,7 @@ from privrobust.models import initial_parameters
 from privrobust.tables import FORMATS, PRESETS
 from study.experiment import Experiment
 from study.outcomes import outcomes
-from study.verdicts import Verdict, judge
+from study.verdicts import Verdict, broken, judge, untested
 
 _FIELDS = ["aggregator", "heterogeneity", "target_epsilon"]
 _MARGIN = 1  # point
@@ -24,14 +24,15 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
     found = []
     for (heterogeneity, epsilon, f), difference in (signs - median).iterrows():
         what = f"f = {f}, worst case" if f else "clean"
-        found.append(
-            judge(
-                f"heterogeneity {heterogeneity:g}, epsilon {epsilon:g}, {what}: "
-                f"the sign vote is worse than the median by at most {_MARGIN} point",
-                difference,
-                (-_MARGIN, math.inf),
-            )
+        claim = (
+            f"heterogeneity {heterogeneity:g}, epsilon {epsilon:g}, {what}: "
+            f"the sign vote is worse than the median by at most {_MARGIN} point"
         )
+        at, clean = (heterogeneity, epsilon, f), (heterogeneity, epsilon, 0)
+        if all(broken(each.loc[at], each.loc[clean]) for each in (signs, median)):
+            found.append(untested(claim, "both are broken, under half of clean accuracy"))
+        else:
+            found.append(judge(claim, difference, (-_MARGIN, math.inf)))
     return found
 
 

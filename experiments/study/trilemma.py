@@ -9,7 +9,7 @@ from privrobust.figures.pareto import pareto_figure
 from privrobust.tables import FORMATS, PRESETS
 from study.experiment import Experiment
 from study.outcomes import NONE, outcomes
-from study.verdicts import Verdict, any_of, judge
+from study.verdicts import Verdict, any_of, broken, judge, untested
 
 _FIELDS = ["aggregator", "target_epsilon"]
 _ROBUST = "nnm + trimmed_mean"
@@ -31,12 +31,17 @@ def _gap_widens(accuracy: pd.DataFrame, method: str, epsilon: float, f: int) -> 
     def gap(at: object) -> pd.Series:
         return accuracy.loc[(method, at, 0)] - accuracy.loc[(method, at, f)]
 
-    return judge(
+    claim = (
         f"{method}, f = {f}: the gap is wider by over 1 point at epsilon {epsilon:g} than "
-        "without noise",
-        gap(epsilon) - gap(NONE),
-        (1, math.inf),
+        "without noise"
     )
+    if _broken(accuracy, method, NONE, f):
+        return untested(claim, "broken without noise, under half of clean accuracy")
+    return judge(claim, gap(epsilon) - gap(NONE), (1, math.inf))
+
+
+def _broken(accuracy: pd.DataFrame, method: str, at: object, f: int) -> bool:
+    return broken(accuracy.loc[(method, at, f)], accuracy.loc[(method, at, 0)])
 
 
 def _someone_keeps_half(
@@ -57,8 +62,13 @@ def _someone_keeps_half(
 
 
 def _median_is_behind(accuracy: pd.DataFrame, epsilon: object, f: int) -> Verdict:
+    claim = (
+        f"{_at(epsilon)}, f = {f}, worst case: {_ROBUST} is better than the median by over 1 point"
+    )
+    if _broken(accuracy, _ROBUST, epsilon, f) and _broken(accuracy, "median", epsilon, f):
+        return untested(claim, "both are broken, under half of clean accuracy")
     return judge(
-        f"{_at(epsilon)}, f = {f}, worst case: {_ROBUST} is better than the median by over 1 point",
+        claim,
         accuracy.loc[(_ROBUST, epsilon, f)] - accuracy.loc[("median", epsilon, f)],
         (1, math.inf),
     )

@@ -6,6 +6,7 @@ undecided in between. So nothing follows from a test that merely found no differ
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -72,6 +73,16 @@ def _outcome(low: float, high: float, accepted: tuple[float, float]) -> str:
     return FAILS if high < accepted[0] or accepted[1] < low else UNDECIDED
 
 
+def broken(attacked: npt.ArrayLike, clean: npt.ArrayLike) -> bool:
+    """Whether less than half of the mean clean accuracy is left: what remains is chance."""
+    return float(np.mean(attacked)) < float(np.mean(clean)) / 2
+
+
+def untested(claim: str, why: str) -> Verdict:
+    """Undecided, since the data cannot speak to it: two methods that both broke are not equal."""
+    return Verdict(claim, UNDECIDED, math.nan, math.nan, math.nan, "", f"not tested: {why}")
+
+
 def any_of(claim: str, verdicts: Sequence[Verdict]) -> Verdict:
     """Whether one of them holds, shown by the one with the largest effect among those that decide.
 
@@ -106,13 +117,22 @@ def _combined(
     return replace(shown, claim=f"{claim} ({shown.claim})", outcome=outcome)
 
 
+def tally(verdicts: Sequence[Verdict]) -> str:
+    """How many claims came out how."""
+    counts = Counter(verdict.outcome for verdict in verdicts)
+    return (
+        f"Of {len(verdicts)} claims {counts[HOLDS]} hold, {counts[FAILS]} do not, and "
+        f"{counts[UNDECIDED]} are undecided."
+    )
+
+
 def markdown(verdicts: Iterable[Verdict]) -> str:
     """A row a claim."""
     rows = ["| claim | verdict | effect | interval | test |", "| --- | --- | --- | --- | --- |"]
     for verdict in verdicts:
-        interval = f"{verdict.low:+.2f} to {verdict.high:+.2f}"
+        effect = "" if math.isnan(verdict.effect) else f"{verdict.effect:+.2f} {verdict.unit}"
+        interval = "" if math.isnan(verdict.low) else f"{verdict.low:+.2f} to {verdict.high:+.2f}"
         rows.append(
-            f"| {verdict.claim} | **{verdict.outcome}** | {verdict.effect:+.2f} {verdict.unit} "
-            f"| {'' if math.isnan(verdict.low) else interval} | {verdict.test} |"
+            f"| {verdict.claim} | **{verdict.outcome}** | {effect} | {interval} | {verdict.test} |"
         )
     return "\n".join(rows)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MOST_TICKS = 6
 _SHADE = "0.94"
 
 
@@ -18,13 +17,16 @@ class Scale:
         values: all that will be drawn, of which one of 0 and infinity at most.
         apart: that one.
         name: what the axis calls it.
+        most_ticks: of the ordinary values, as many as have room.
 
     """
 
-    def __init__(self, values: Iterable[float], apart: float, name: str) -> None:
+    def __init__(
+        self, values: Iterable[float], apart: float, name: str, most_ticks: int = 6
+    ) -> None:
         values = list(values)
         ordinary = [value for value in values if value != apart]
-        self.apart, self._name = apart, name
+        self.apart, self._name, self._most_ticks = apart, name, most_ticks
         self.low, self.high = min(ordinary, default=1.0), max(ordinary, default=1.0)
         step = max(1.6, (self.high / self.low) ** 0.25)
         self._is_right = apart > 1
@@ -42,7 +44,7 @@ class Scale:
         """Make a panel's x axis this one."""
         from matplotlib.ticker import FixedLocator, NullLocator
 
-        ticks = _ticks(self.low, self.high) if self._has_ordinary else []
+        ticks = _ticks(self.low, self.high, self._most_ticks) if self._has_ordinary else []
         labels = [_label(tick) for tick in ticks]
         low, high = self._ends()
         panel.set_xscale("log")
@@ -68,15 +70,15 @@ def _label(tick: float) -> str:
     return f"$10^{{{power}}}$"
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def _ticks(low: float, high: float, most: int) -> list[float]:
     """Round numbers from low to high, or those two where there are none between."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     powers = [10.0**power for power in range(first, last + 1)]
     for steps in ((1, 2, 5), (1, 3), (1,)):
         ticks = [power * step for power in powers for step in steps]
         ticks = [tick for tick in ticks if low * 0.95 <= tick <= high * 1.05]
-        if len(ticks) <= _MOST_TICKS:
+        if len(ticks) <= most:
             break
     else:
-        ticks = ticks[:: -(-len(ticks) // _MOST_TICKS)]
+        ticks = ticks[:: -(-len(ticks) // most)]
     return ticks if len(ticks) > 1 else sorted({float(f"{low:.2g}"), float(f"{high:.2g}")})

@@ -1,9 +1,9 @@
 """How a summary becomes rows and columns of text, whatever it is then written as."""
 
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -205,7 +205,13 @@ def _arranged(
 
 
 def _spread_header(across: Sequence[str], spread: Row) -> list[str]:
-    return [f"{name} {number(value)}" for name, value in zip(across, spread, strict=True)]
+    return [f"{name} {_shortest(value)}" for name, value in zip(across, spread, strict=True)]
+
+
+def _shortest(value: object) -> str:
+    """Epsilons come rounded up to so many digits: of 1.00 a title needs 1."""
+    text = number(value)
+    return text.rstrip("0").rstrip(".") if text.replace(".", "").isdigit() and "." in text else text
 
 
 def _with_best(
@@ -216,18 +222,17 @@ def _with_best(
     def kind(at: Row) -> Row:
         return tuple(value for name, value in zip(told, at, strict=True) if name not in _COMPARED)
 
-    best: dict[tuple[Row, Any], float] = {}
+    scores: dict[tuple[Row, Any], set[float]] = defaultdict(set)
     for at in ordered:
         for column in columns:
             score = lines[at].get(column, Entry()).score
             if not math.isnan(score):
-                best[kind(at), column] = max(score, best.get((kind(at), column), -math.inf))
-    many = Counter(map(kind, ordered))
+                scores[kind(at), column].add(score)
 
     def entry(at: Row, column: Any) -> Entry:
         found = lines[at].get(column, Entry())
-        is_best = many[kind(at)] > 1 and found.score == best.get((kind(at), column))
-        return Entry(found.text, found.score, is_best)
+        compared = scores[kind(at), column]
+        return replace(found, is_best=len(compared) > 1 and found.score == max(compared))
 
     return {at: [entry(at, column) for column in columns] for at in ordered}
 

@@ -20,7 +20,8 @@ def legend(runs: pd.DataFrame, summary: pd.DataFrame) -> Iterator[str]:
     counts = summary["seeds"]
     yield (
         f"Accuracy in % on {' and '.join(runs['evaluate_on'].unique())} data: mean over "
-        f"{_seeds(counts)}, ± half of its {CONFIDENCE:.0%} interval; * the best of its column."
+        f"{_seeds(counts)}, ± half of its {CONFIDENCE:.0%} interval; "
+        "bold or *: the best of its column."
     )
     if counts.min() < FEW_SEEDS:
         yield f"{FEW} fewer than {FEW_SEEDS} seeds."

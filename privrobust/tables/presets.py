@@ -88,7 +88,7 @@ def tuning(runs: pd.DataFrame) -> Layout:
                 Entry(epsilon_text(tried, marks)),
                 Entry(f"{rates[best]:g}{edge}"),
                 accuracy_entry(tried.iloc[best]),
-                Entry(", ".join(f"{rate:g}" for rate in sorted(rates))),
+                Entry(f"{min(rates):g} to {max(rates):g} ({len(rates)})"),
             ]
         )
     heads = [Column((name,), is_text=True) for name in told]
