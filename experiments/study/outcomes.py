@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 NONE = "none"
+ALL_BROKEN = "under half of clean accuracy is left in all that is compared"
 
 
 def outcomes(runs: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
@@ -31,6 +32,21 @@ def outcomes(runs: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
     cells = known.groupby(levels, sort=False)["accuracy"]
     least = cells.min().where(cells.count() == cells.size())
     return least.unstack("seed")
+
+
+def broken(accuracy: pd.DataFrame) -> pd.Series:
+    """Whether an attack leaves less than half of the clean accuracy, in the mean over seeds.
+
+    Args:
+        accuracy: as from `outcomes`.
+
+    Returns:
+        Indexed as it is; false at f = 0.
+
+    """
+    mean = accuracy.mean(axis=1)
+    clean = mean.xs(0, level="byzantine").reindex(mean.index.droplevel("byzantine"))
+    return mean < clean.to_numpy() / 2
 
 
 def slopes(values: pd.DataFrame, x: Sequence[float]) -> pd.Series:

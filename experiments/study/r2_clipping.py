@@ -10,37 +10,48 @@ from privrobust.aggregators import Median
 from privrobust.tables import FORMATS, PRESETS
 from study.experiment import Experiment
 from study.lines import lines_figure
-from study.outcomes import NONE, outcomes
+from study.outcomes import ALL_BROKEN, NONE, broken, outcomes
 from study.probe import gradients, specs
-from study.verdicts import Verdict, any_of, judge
+from study.verdicts import Verdict, any_of, judge, untested
 
 _FIELDS = ["aggregator", "heterogeneity", "target_epsilon", "noise_scale", "clip_norm"]
+_LEVELS = ["aggregator", "heterogeneity", "held", "byzantine"]
 _MARGIN = 1  # point
 
 
-def _series(runs: pd.DataFrame) -> list[tuple[tuple[str, float, str, int], pd.DataFrame]]:
-    """By method, heterogeneity, what was held and f: accuracy by C, a column a seed."""
+def _accuracy(runs: pd.DataFrame) -> pd.DataFrame:
+    """By method, heterogeneity, what was held, f and C; a column a seed."""
     accuracy = outcomes(runs, _FIELDS).reset_index()
     epsilon, b = accuracy.pop("target_epsilon"), accuracy.pop("noise_scale")
     accuracy["held"] = [
         f"epsilon = {target:g}" if target != NONE else f"b = {scale:g}"
         for target, scale in zip(epsilon, b, strict=True)
     ]
-    levels = ["aggregator", "heterogeneity", "held", "byzantine"]
-    by_setting = accuracy.set_index([*levels, "clip_norm"]).groupby(level=levels, sort=False)
-    return [(at, part.droplevel(levels).sort_index()) for at, part in by_setting]
+    return accuracy.set_index([*_LEVELS, "clip_norm"])
+
+
+def _series(accuracy: pd.DataFrame) -> list[tuple[tuple[str, float, str, int], pd.DataFrame]]:
+    """By method, heterogeneity, what was held and f: accuracy by C."""
+    by_setting = accuracy.groupby(level=_LEVELS, sort=False)
+    return [(at, part.droplevel(_LEVELS).sort_index()) for at, part in by_setting]
 
 
 def claims(runs: pd.DataFrame) -> list[Verdict]:
     """Where some smaller C is better, or the least worse, than one that clips next to nothing."""
     found = []
-    for (method, heterogeneity, held, f), by_c in _series(runs):
+    accuracy = _accuracy(runs)
+    lost = broken(accuracy)
+    for (method, heterogeneity, held, f), by_c in _series(accuracy):
         largest, smaller = by_c.index[-1], by_c.index[:-1]
         what = f"f = {f}, worst case" if f else "clean"
         where = f"{method}, heterogeneity {heterogeneity:g}, {held}, {what}"
+        claim = f"{where}: some C is better than C = {largest:g} by over {_MARGIN} point"
+        if lost.xs((method, heterogeneity, held, f), level=_LEVELS).all():
+            found.append(untested(claim, ALL_BROKEN))
+            continue
         found.append(
             any_of(
-                f"{where}: some C is better than C = {largest:g} by over {_MARGIN} point",
+                claim,
                 [
                     judge(f"C = {c:g}", by_c.loc[c] - by_c.loc[largest], (_MARGIN, math.inf),
                           comparisons=len(smaller))
@@ -49,11 +60,11 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
             )
         )  # fmt: skip
         if held.startswith("b"):
+            least = smaller[0]
             found.append(
                 judge(
-                    f"{where}: C = {smaller[0]:g} is worse than C = {largest:g} by over "
-                    f"{_MARGIN} point",
-                    by_c.loc[largest] - by_c.loc[smaller[0]],
+                    f"{where}: C = {least:g} is worse than C = {largest:g} by over {_MARGIN} point",
+                    by_c.loc[largest] - by_c.loc[least],
                     (_MARGIN, math.inf),
                 )
             )
@@ -113,7 +124,7 @@ def figure(runs: pd.DataFrame) -> Figure:
     """Accuracy against C: a panel for what was held and f, a line a method and partition."""
     parts = {
         (f"{held}, {f'worst, f = {f}' if f else 'clean'}", f"{method}, heterogeneity {h:g}"): by_c
-        for (method, h, held, f), by_c in _series(runs)
+        for (method, h, held, f), by_c in _series(_accuracy(runs))
     }
     return lines_figure(pd.concat(parts), "clipping norm C", "accuracy in %")
 

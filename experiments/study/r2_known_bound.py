@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from privrobust.tables import FORMATS, PRESETS
 from study.experiment import Experiment
 from study.lines import lines_figure
-from study.outcomes import NONE, outcomes
-from study.verdicts import Verdict, any_of, judge
+from study.outcomes import ALL_BROKEN, NONE, broken, outcomes
+from study.verdicts import Verdict, any_of, judge, untested
 
 _FIELDS = ["aggregator", "target_epsilon", "clip_norm"]
 
@@ -23,10 +23,16 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
         by_c = part.droplevel(levels)
         limits = [c for c in by_c.index if c != NONE]
         what = f"f = {f}, worst case" if f else "clean"
+        claim = (
+            f"{method}, epsilon {epsilon:g}, {what}: clipping below the bound is better than "
+            "the bound by over 1 point"
+        )
+        if broken(accuracy).loc[part.index].all():
+            found.append(untested(claim, ALL_BROKEN))
+            continue
         found.append(
             any_of(
-                f"{method}, epsilon {epsilon:g}, {what}: clipping below the bound is better than "
-                "the bound by over 1 point",
+                claim,
                 [
                     judge(f"C = {c:g}", by_c.loc[c] - by_c.loc[NONE], (1, math.inf),
                           comparisons=len(limits))

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from privrobust.figures.pareto import pareto_figure
 from privrobust.tables import FORMATS, PRESETS
 from study.experiment import Experiment
-from study.outcomes import NONE, outcomes
-from study.verdicts import Verdict, any_of, broken, judge, untested
+from study.outcomes import ALL_BROKEN, NONE, broken, outcomes
+from study.verdicts import Verdict, any_of, judge, untested
 
 _FIELDS = ["aggregator", "target_epsilon"]
 _ROBUST = "nnm + trimmed_mean"
@@ -35,13 +35,9 @@ def _gap_widens(accuracy: pd.DataFrame, method: str, epsilon: float, f: int) -> 
         f"{method}, f = {f}: the gap is wider by over 1 point at epsilon {epsilon:g} than "
         "without noise"
     )
-    if _broken(accuracy, method, NONE, f):
-        return untested(claim, "broken without noise, under half of clean accuracy")
+    if broken(accuracy).loc[(method, NONE, f)]:
+        return untested(claim, "under half of clean accuracy is left without noise")
     return judge(claim, gap(epsilon) - gap(NONE), (1, math.inf))
-
-
-def _broken(accuracy: pd.DataFrame, method: str, at: object, f: int) -> bool:
-    return broken(accuracy.loc[(method, at, f)], accuracy.loc[(method, at, 0)])
 
 
 def _someone_keeps_half(
@@ -65,8 +61,8 @@ def _median_is_behind(accuracy: pd.DataFrame, epsilon: object, f: int) -> Verdic
     claim = (
         f"{_at(epsilon)}, f = {f}, worst case: {_ROBUST} is better than the median by over 1 point"
     )
-    if _broken(accuracy, _ROBUST, epsilon, f) and _broken(accuracy, "median", epsilon, f):
-        return untested(claim, "both are broken, under half of clean accuracy")
+    if broken(accuracy).loc[[(_ROBUST, epsilon, f), ("median", epsilon, f)]].all():
+        return untested(claim, ALL_BROKEN)
     return judge(
         claim,
         accuracy.loc[(_ROBUST, epsilon, f)] - accuracy.loc[("median", epsilon, f)],

@@ -73,13 +73,8 @@ def _outcome(low: float, high: float, accepted: tuple[float, float]) -> str:
     return FAILS if high < accepted[0] or accepted[1] < low else UNDECIDED
 
 
-def broken(attacked: npt.ArrayLike, clean: npt.ArrayLike) -> bool:
-    """Whether less than half of the mean clean accuracy is left: what remains is chance."""
-    return float(np.mean(attacked)) < float(np.mean(clean)) / 2
-
-
 def untested(claim: str, why: str) -> Verdict:
-    """Undecided, since the data cannot speak to it: two methods that both broke are not equal."""
+    """Undecided, since the data cannot speak to it: two settings that both broke are not equal."""
     return Verdict(claim, UNDECIDED, math.nan, math.nan, math.nan, "", f"not tested: {why}")
 
 
