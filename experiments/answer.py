@@ -6,6 +6,7 @@ $ python experiments/answer.py r1_iid --quick
 
 import importlib
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,6 @@ from privrobust.figures import save_figure
 from privrobust.grid import load_sweep
 from privrobust.progress import watch_on
 from privrobust.store import Store
-from privrobust.summary import summarise
 from privrobust.sweep import run_whole
 
 HERE = Path(__file__).parent
@@ -52,13 +52,10 @@ def answer(
             output = Path(f"{name}-quick")
         output.mkdir(parents=True, exist_ok=True)
         with Store(place) as results:
-            runs = run_whole(
-                load_sweep(HERE / f"{name}.yaml", shortened(name) if quick else ()),
-                results,
-                watch=watch_on(Console()),
-            )
+            sweep = load_sweep(HERE / f"{name}.yaml", shortened(name) if quick else ())
+            runs = run_whole(sweep, results, watch=watch_on(Console()))
             found = results.runs([run.key for run in runs])
-    write(name, found, output)
+    write(name, found, output, sweep.tune.fields["learning_rate"] if sweep.tune else ())
 
 
 def shortened(name: str) -> list[str]:
@@ -67,16 +64,30 @@ def shortened(name: str) -> list[str]:
     return [*_QUICK, _QUICK_TUNE] if tunes else _QUICK
 
 
-def write(name: str, runs: pd.DataFrame, folder: Path) -> list[Verdict]:
-    """NAME.md, NAME.csv and NAME.svg."""
+def write(
+    name: str, runs: pd.DataFrame, folder: Path, rates: Sequence[float] = ()
+) -> list[Verdict]:
+    """NAME.md, NAME.csv and NAME.svg; `rates` are those that were chosen from."""
     experiment: Experiment = importlib.import_module(f"study.{name}").EXPERIMENT
     verdicts = experiment.claims(runs)
-    page = _page(name, runs, verdicts, experiment.table(runs))
+    page = _page(name, runs, verdicts, f"{experiment.table(runs).strip()}\n{_edges(runs, rates)}")
     save_figure(experiment.figure(runs), folder / f"{name}.svg")
-    summarise(runs).reset_index().to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+    cells = experiment.cells(runs)
+    cells.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
     (folder / f"{name}.md").write_text(page)
     typer.echo(f"{folder / name}.md, .csv and .svg are written")
     return verdicts
+
+
+def _edges(runs: pd.DataFrame, rates: Sequence[float]) -> str:
+    """How many runs might do better with a rate beyond those tried."""
+    if not rates:
+        return ""
+    share = runs["learning_rate"].isin([min(rates), max(rates)]).mean()
+    return (
+        f"\nLearning rates were chosen from {', '.join(f'{rate:g}' for rate in rates)}; "
+        f"{share:.1%} of the runs have the first or the last of them.\n"
+    )
 
 
 def _page(name: str, runs: pd.DataFrame, verdicts: list[Verdict], table: str) -> str:
@@ -98,7 +109,7 @@ by not counted ({versions}). [{name}.yaml]({name}.yaml) says what was run,
 
 ## Table
 
-{table.strip()}
+{table}
 
 ## Verdicts
 

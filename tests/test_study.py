@@ -149,9 +149,9 @@ def test_noise_vs_robustness():
         attack=["alie", "sign_flip"],
     )
     found = r1_noise_vs_robustness.claims(runs)
-    assert of(found, "median", "damage") == HOLDS
+    assert of(found, "median", "f = 2", "damage") == HOLDS
     assert of(found, "median", "breaks") == HOLDS
-    assert of(found, "majority_vote", "damage") == FAILS
+    assert of(found, "majority_vote", "f = 2", "damage") == FAILS
     assert of(found, "majority_vote", "breaks") == FAILS  # at no b, whatever f
     broken = r1_noise_vs_robustness.breaks(runs)
     assert broken.loc[("median", 0, 1)].tolist() == [0.1] * 5  # 0.4 of 0.9
@@ -159,6 +159,16 @@ def test_noise_vs_robustness():
     assert broken.loc[("median", 0, 3)].tolist() == [0.01] * 5
     assert broken.loc[("majority_vote", 0, 4)].tolist() == [math.inf] * 5
     assert "| 0.1 |" in r1_noise_vs_robustness.table(runs)
+    assert "| median | 0 | alie | 30 | 40 | 50 | 60 |" in r1_noise_vs_robustness.table(runs)
+
+    lost = runs.assign(accuracy=runs["accuracy"].where(runs["byzantine"] < 2))
+    found = r1_noise_vs_robustness.claims(lost)
+    assert of(found, "median", "f = 1", "damage") == HOLDS
+    assert of(found, "median", "f = 2", "damage") == UNDECIDED
+    assert of(found, "median", "breaks") == UNDECIDED  # failed runs say nothing
+    chance = runs.assign(accuracy=0.1)
+    found = r1_noise_vs_robustness.claims(chance)
+    assert of(found, "median", "f = 2", "damage") == UNDECIDED
 
 
 def test_tradeoff():
@@ -302,11 +312,12 @@ def test_known_bound_and_clipping():
 
 def test_gradients_before_noise_are_those_that_a_limit_leaves():
     spec = RunSpec(workers=4, steps=7, learning_rate=0.5)
-    looked = list(gradients(spec, [0.1, math.inf], every=3))
+    looked = list(gradients(spec, [0.1, 1e9], every=3))
     assert [look.step for look in looked] == [1, 4, 7]
     for look in looked:
-        clipped, whole = look.clipped
-        assert (clipped.norm(dim=-1) < whole.norm(dim=-1)).all()
+        clipped, loosely = look.clipped
+        assert (clipped.norm(dim=-1) < look.whole.norm(dim=-1)).all()
+        assert loosely.tolist() == look.whole.tolist()
         assert (look.norms > 0).all()
 
 
@@ -316,11 +327,10 @@ def test_every_sweep_is_one_that_runs(name):
     path = EXPERIMENTS / f"{name}.yaml"
     assert path.read_text().startswith("# ")
     for changes in ((), shortened(name)):
-        sweep = load_sweep(path, changes)
-        runs = planned(sweep)
+        runs = planned(load_sweep(path, changes))
         assert runs
-    if runs[0].dataset == "digits":
-        check(runs)
+        if runs[0].dataset == "digits":
+            check(runs)
 
 
 def test_an_experiment_answers_quickly(tmp_path):

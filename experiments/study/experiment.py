@@ -6,14 +6,22 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
+from privrobust.summary import summarise
 from study.verdicts import Verdict
+
+
+def summary(runs: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds, with intervals."""
+    return summarise(runs).reset_index()
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Three functions of a sweep's runs, a row a run, as from `Store.runs`."""
+    """Functions of a sweep's runs, a row a run, as from `Store.runs`."""
 
     claims: Callable[[pd.DataFrame], list[Verdict]]
     table: Callable[[pd.DataFrame], str]
     """In Markdown."""
     figure: Callable[[pd.DataFrame], Figure]
+    cells: Callable[[pd.DataFrame], pd.DataFrame] = summary
+    """All that was measured, for the CSV file."""

@@ -16,7 +16,7 @@ _ACROSS = (4, 3, 2, 1)  # panels in a row: as many as fill all rows
 
 @styled
 def lines_figure(
-    values: pd.DataFrame, xlabel: str, ylabel: str, notes: Iterable[str] = (), zero: str = "0"
+    values: pd.DataFrame, xlabel: str, ylabel: str, notes: Iterable[str] = ()
 ) -> Figure:
     """Means over seeds with 95 % Student bands.
 
@@ -25,15 +25,14 @@ def lines_figure(
         xlabel: of every panel.
         ylabel: of the first of each row.
         notes: for below.
-        zero: what the axis calls 0.
 
     """
-    values.index = values.index.set_names(["panel", "line", "x"])
+    values = values.rename_axis(["panel", "line", "x"])
     panels = list(dict.fromkeys(values.index.get_level_values("panel")))
     styles = looks(dict.fromkeys(map(str, values.index.get_level_values("line"))))
     across = next(count for count in _ACROSS if len(panels) % count == 0)
     down = len(panels) // across
-    scale = Scale(values.index.get_level_values("x").astype(float), 0.0, zero, 12 // across)
+    scale = Scale(values.index.get_level_values("x").astype(float), 0.0, "0", 12 // across)
     figure = new_figure(WIDE, 0.4 + 1.75 * down)
     axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
     for panel, name in zip(axes.flat, panels, strict=False):

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 NONE = "none"
-ALL_BROKEN = "under half of clean accuracy is left in all that is compared"
+ALL_BROKEN = "all that is compared is broken"
+_LEARNT = 20.0  # % of clean accuracy: below, a setting of ten classes is about at chance
 
 
 def outcomes(runs: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
@@ -35,18 +36,31 @@ def outcomes(runs: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
 
 
 def broken(accuracy: pd.DataFrame) -> pd.Series:
-    """Whether an attack leaves less than half of the clean accuracy, in the mean over seeds.
+    """Whether less than half of the clean accuracy is left, or there was little to begin with.
+
+    Means over seeds; false where a run failed, which is for whoever tests a claim to see.
 
     Args:
         accuracy: as from `outcomes`.
 
     Returns:
-        Indexed as it is; false at f = 0.
+        Indexed as it is.
 
     """
-    mean = accuracy.mean(axis=1)
-    clean = mean.xs(0, level="byzantine").reindex(mean.index.droplevel("byzantine"))
-    return mean < clean.to_numpy() / 2
+    mean = accuracy.mean(axis=1, skipna=False)
+    clean = clean_of(accuracy).mean(axis=1, skipna=False)
+    return (mean < clean / 2) | (clean < _LEARNT)
+
+
+def clean_of(accuracy: pd.DataFrame) -> pd.DataFrame:
+    """For each setting and f that of f = 0, indexed as it is."""
+    clean = accuracy.xs(0, level="byzantine").reindex(accuracy.index.droplevel("byzantine"))
+    return clean.set_axis(accuracy.index)
+
+
+def situation(f: int) -> str:
+    """In words."""
+    return f"f = {f}, worst case" if f else "clean"
 
 
 def slopes(values: pd.DataFrame, x: Sequence[float]) -> pd.Series:

@@ -22,6 +22,8 @@ class Gradients(NamedTuple):
     step: int
     clipped: Tensor
     """Averages over B, `(limits, workers, dim)`."""
+    whole: Tensor
+    """The same of unclipped gradients, `(workers, dim)`."""
     norms: Tensor
     """Of each example's whole gradient, `(examples,)`."""
 
@@ -42,7 +44,7 @@ def gradients(spec: RunSpec, limits: Sequence[float], every: int) -> Iterator[Gr
 
     Args:
         spec: the data, the model, B, T, the learning rate and the seed.
-        limits: values of C; infinity does not clip.
+        limits: values of C.
         every: steps between looks; the first is step 1.
 
     """
@@ -54,5 +56,5 @@ def gradients(spec: RunSpec, limits: Sequence[float], every: int) -> Iterator[Gr
         looks = [clipped_sums(parameters, batch, torch.tensor([c])) for c in (*limits, torch.inf)]
         averages = torch.cat([look.sums for look in looks]) / spec.batch_size
         if step % every == 1:
-            yield Gradients(step, averages[:-1], looks[-1].norms[batch.present])
+            yield Gradients(step, averages[:-1], averages[-1], looks[-1].norms[batch.present])
         parameters = parameters - spec.learning_rate * averages[-1].mean(0)

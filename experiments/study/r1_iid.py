@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from privrobust.tables import FORMATS, PRESETS
 from study.experiment import Experiment
 from study.lines import lines_figure
-from study.outcomes import outcomes
+from study.outcomes import outcomes, situation
 from study.verdicts import Verdict, all_of, judge
 
 _FIELDS = ["aggregator", "noise_scale"]
@@ -22,13 +22,19 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
     accuracy = outcomes(runs, _FIELDS)
     for (method, f), part in accuracy.groupby(level=["aggregator", "byzantine"], sort=False):
         by_b = part.droplevel(["aggregator", "byzantine"]).sort_index()
-        where = f"{method}, {f'f = {f}, worst case' if f else 'clean'}"
+        where = f"{method}, {situation(f)}"
         small = [b for b in by_b.index if 0 < b <= _SMALL]
         found.append(
             all_of(
                 f"{where}: b up to {_SMALL:g} changes accuracy by at most {_MARGIN} point",
                 [
-                    judge(f"b = {b:g}", by_b.loc[b] - by_b.loc[0.0], (-_MARGIN, _MARGIN), level=0.9)
+                    judge(
+                        f"b = {b:g}",
+                        by_b.loc[b] - by_b.loc[0.0],
+                        (-_MARGIN, _MARGIN),
+                        level=0.9,
+                        comparisons=len(small),
+                    )
                     for b in small
                 ],
             )

@@ -71,14 +71,16 @@ def best_noise(accuracy: pd.DataFrame, seed: int = 0) -> tuple[float, float, flo
 
 def table(runs: pd.DataFrame) -> str:
     """The best b by heterogeneity and f, with intervals; a star where some noise is better."""
-    settings = dict(_settings(outcomes(runs, _FIELDS)))
+    accuracy = outcomes(runs, _FIELDS)
+    settings, lost = dict(_settings(accuracy)), broken(accuracy)
     held = {
         at for at, verdict in zip(settings, claims(runs), strict=True) if verdict.outcome == HOLDS
     }
     fs = sorted({f for _, _, f in settings})
     rows = [
         "The b of the best accuracy under the worst attack (clean at f = 0), with a 95 % bootstrap "
-        "interval over seeds; \\* where some noise is better than none by over a point.",
+        "interval over seeds, of the values that were tried; \\* where some noise is better than "
+        "none by over a point.",
         "",
         "| method | heterogeneity | " + " | ".join(f"f = {f}" for f in fs) + " |",
         "| --- | --- |" + " --- |" * len(fs),
@@ -89,7 +91,8 @@ def table(runs: pd.DataFrame) -> str:
             at = (method, heterogeneity, f)
             best, low, high = best_noise(settings[at])
             star = " \\*" if at in held else ""
-            cells.append(f"{best:g} ({low:g} to {high:g}){star}")
+            is_lost = lost.xs(at, level=(0, 1, 3)).all()
+            cells.append("broken" if is_lost else f"{best:g} ({low:g} to {high:g}){star}")
         rows.append(f"| {method} | {heterogeneity:g} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
 

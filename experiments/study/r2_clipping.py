@@ -10,7 +10,7 @@ from privrobust.aggregators import Median
 from privrobust.tables import FORMATS, PRESETS
 from study.experiment import Experiment
 from study.lines import lines_figure
-from study.outcomes import ALL_BROKEN, NONE, broken, outcomes
+from study.outcomes import ALL_BROKEN, NONE, broken, outcomes, situation
 from study.probe import gradients, specs
 from study.verdicts import Verdict, any_of, judge, untested
 
@@ -43,8 +43,7 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
     lost = broken(accuracy)
     for (method, heterogeneity, held, f), by_c in _series(accuracy):
         largest, smaller = by_c.index[-1], by_c.index[:-1]
-        what = f"f = {f}, worst case" if f else "clean"
-        where = f"{method}, heterogeneity {heterogeneity:g}, {held}, {what}"
+        where = f"{method}, heterogeneity {heterogeneity:g}, {held}, {situation(f)}"
         claim = f"{where}: some C is better than C = {largest:g} by over {_MARGIN} point"
         if lost.xs((method, heterogeneity, held, f), level=_LEVELS).all():
             found.append(untested(claim, ALL_BROKEN))
@@ -72,31 +71,29 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
 
 
 def effect_on_gradients(runs: pd.DataFrame, every: int = 30) -> pd.DataFrame:
-    """What each C does to the gradients of a run without noise.
+    """What each C does to the gradients of a run without noise, at the rate of the largest C.
 
     Returns:
         By heterogeneity and C, means over steps and seeds: `clipped`, the share of examples; `mean`
-        and `median`, how far the aggregate of clipped messages lies from the mean of unclipped
-        ones, in lengths of that.
+        and `median`, how far the aggregate of clipped messages lies from that of unclipped ones, in
+        lengths of the mean of the unclipped.
 
     """
     limits = sorted(float(c) for c in runs["clip_norm"].unique())
-    tasks = runs[
-        (runs["byzantine"] == 0) & (runs["aggregator"] == "mean") & (runs["noise_scale"] == 0)
-    ]
-    tasks = tasks.drop_duplicates(["heterogeneity", "seed"])
+    whole = runs["clip_norm"] == limits[-1]
+    clean = (runs["byzantine"] == 0) & (runs["aggregator"] == "mean")
     rows = []
-    for spec in specs(tasks):
-        for step in gradients(spec, [*limits, math.inf], every):
-            truth = step.clipped[-1].mean(0)
-            for limit, messages in zip(limits, step.clipped, strict=False):
+    for spec in specs(runs[whole & clean & (runs["noise_scale"] == 0)]):
+        for step in gradients(spec, limits, every):
+            mean, median = step.whole.mean(0), Median()(step.whole)
+            for limit, messages in zip(limits, step.clipped, strict=True):
                 rows.append(
                     {
                         "heterogeneity": spec.heterogeneity,
                         "C": limit,
                         "clipped": float((step.norms > limit).double().mean()),
-                        "mean": float(torch.dist(messages.mean(0), truth) / truth.norm()),
-                        "median": float(torch.dist(Median()(messages), truth) / truth.norm()),
+                        "mean": float(torch.dist(messages.mean(0), mean) / mean.norm()),
+                        "median": float(torch.dist(Median()(messages), median) / mean.norm()),
                     }
                 )
     return pd.DataFrame(rows).groupby(["heterogeneity", "C"]).mean()
@@ -106,10 +103,11 @@ def table(runs: pd.DataFrame) -> str:
     """Gradients, then accuracies."""
     rows = [
         "What C does to the honest gradients of 15 workers, at every 30th step of training by "
-        "plain averages without noise: the share of examples that are clipped, and the bias of the "
-        "aggregate, its distance from the mean of unclipped gradients in lengths of that.",
+        "plain averages of whole gradients without noise: the share of examples that are clipped, "
+        "and how far it moves the mean and the median of the messages, in lengths of the mean of "
+        "whole ones.",
         "",
-        "| heterogeneity | C | clipped | bias of the mean | bias of the median |",
+        "| heterogeneity | C | clipped | bias added to the mean | to the median |",
         "| --- | --- | --- | --- | --- |",
     ]
     for (heterogeneity, c), row in effect_on_gradients(runs).iterrows():

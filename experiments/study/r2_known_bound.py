@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from privrobust.tables import FORMATS, PRESETS
 from study.experiment import Experiment
 from study.lines import lines_figure
-from study.outcomes import ALL_BROKEN, NONE, broken, outcomes
+from study.outcomes import ALL_BROKEN, NONE, broken, outcomes, situation
 from study.verdicts import Verdict, any_of, judge, untested
 
 _FIELDS = ["aggregator", "target_epsilon", "clip_norm"]
@@ -22,10 +22,9 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
     for (method, epsilon, f), part in accuracy.groupby(level=levels, sort=False):
         by_c = part.droplevel(levels)
         limits = [c for c in by_c.index if c != NONE]
-        what = f"f = {f}, worst case" if f else "clean"
         claim = (
-            f"{method}, epsilon {epsilon:g}, {what}: clipping below the bound is better than "
-            "the bound by over 1 point"
+            f"{method}, epsilon {epsilon:g}, {situation(f)}: clipping below the bound is better "
+            "than the bound by over 1 point"
         )
         if broken(accuracy).loc[part.index].all():
             found.append(untested(claim, ALL_BROKEN))

@@ -9,7 +9,7 @@ from privrobust.figures.epsilon import epsilon_figure
 from privrobust.models import initial_parameters
 from privrobust.tables import FORMATS, PRESETS
 from study.experiment import Experiment
-from study.outcomes import ALL_BROKEN, broken, outcomes
+from study.outcomes import ALL_BROKEN, broken, outcomes, situation
 from study.verdicts import Verdict, judge, untested
 
 _FIELDS = ["aggregator", "heterogeneity", "target_epsilon"]
@@ -24,9 +24,8 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
     lost = broken(accuracy)
     found = []
     for (heterogeneity, epsilon, f), difference in (signs - median).iterrows():
-        what = f"f = {f}, worst case" if f else "clean"
         claim = (
-            f"heterogeneity {heterogeneity:g}, epsilon {epsilon:g}, {what}: "
+            f"heterogeneity {heterogeneity:g}, epsilon {epsilon:g}, {situation(f)}: "
             f"the sign vote is worse than the median by at most {_MARGIN} point"
         )
         if lost.xs((heterogeneity, epsilon, f), level=(1, 2, 3)).all():

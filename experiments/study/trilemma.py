@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from privrobust.figures.pareto import pareto_figure
-from privrobust.tables import FORMATS, PRESETS
+from privrobust.tables import FORMATS, lay_out
 from study.experiment import Experiment
 from study.outcomes import ALL_BROKEN, NONE, broken, outcomes
 from study.verdicts import Verdict, any_of, judge, untested
@@ -75,8 +75,10 @@ def _at(epsilon: object) -> str:
 
 
 def table(runs: pd.DataFrame) -> str:
-    """Methods by epsilon by f."""
-    return FORMATS["markdown"](PRESETS["trilemma"](runs))
+    """Epsilon by methods by f."""
+    return FORMATS["markdown"](
+        lay_out(runs, ("clean", "worst", "gap"), rows=["epsilon", "aggregator"])
+    )
 
 
 def figure(runs: pd.DataFrame) -> Figure:

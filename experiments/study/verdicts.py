@@ -89,7 +89,8 @@ def any_of(claim: str, verdicts: Sequence[Verdict]) -> Verdict:
 def all_of(claim: str, verdicts: Sequence[Verdict]) -> Verdict:
     """Whether all hold, shown by the one with the least effect among those that decide.
 
-    That all hold needs no correction (intersection-union, Berger 1982); that one does not, does.
+    That all hold would need no correction (intersection-union, Berger 1982); that one does not,
+    does: give `judge` their number as `comparisons`.
     """
     return _combined(claim, verdicts, decides=FAILS, otherwise=HOLDS, first=min)
 
