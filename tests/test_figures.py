@@ -270,6 +270,18 @@ def test_pareto_joins_the_best_within_a_budget():
     assert set(np.round(drawn, 9)) <= set(np.round(best, 9))
 
 
+@pytest.mark.parametrize("draw", [epsilon_figure, pareto_figure])
+def test_a_panel_without_points_says_why(draw):
+    is_cell = (RUNS["byzantine"] == 4) & (RUNS["heterogeneity"] == 1.0)
+    failed = RUNS.assign(
+        accuracy=RUNS["accuracy"].mask(is_cell), failure=RUNS["failure"].mask(is_cell, "no memory")
+    )
+    for runs, why in ((RUNS[~is_cell], "not run"), (failed, "no result")):
+        said = [[text.get_text() for text in panel.texts] for panel in draw(runs).axes]
+        assert [texts for texts in said if texts] == [[why]]
+        assert said[-1] == [why]  # below and right: heterogeneity 1, f = 4
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A store of real runs, their histories among them."""

@@ -143,6 +143,11 @@ def panels(cells: pd.DataFrame, kind: str, most_f: int, most_rows: int) -> tuple
     return rows, fs
 
 
+def in_panel(cells: pd.DataFrame, heterogeneity: str, f: int) -> pd.Series:
+    """Whether a cell belongs into the panel of this partition and f."""
+    return (cells["heterogeneity"] == heterogeneity) & (cells["byzantine"] == f)
+
+
 def records(cells: pd.DataFrame) -> list[Any]:
     """Rows, with a field a column."""
     return list(cells.itertuples(index=False))

@@ -16,12 +16,14 @@ from privrobust.figures.canvas import (
     looks,
     new_figure,
     styled,
+    tell_empty,
 )
 from privrobust.figures.cells import (
     about_seeds,
     at_worst,
     drawable,
     guarantee,
+    in_panel,
     measured,
     panels,
     records,
@@ -66,11 +68,13 @@ def epsilon_figure(runs: pd.DataFrame) -> "Figure":
     axes = figure.subplots(len(rows), len(fs), squeeze=False, sharex=True, sharey=True)
     for row, heterogeneity in enumerate(rows):
         for column, f in enumerate(fs):
-            here = cells[(cells["heterogeneity"] == heterogeneity) & (cells["byzantine"] == f)]
+            here = cells[in_panel(cells, heterogeneity, f)]
             panel = axes[row, column]
             for place, (method, look) in enumerate(styles.items()):
                 shift = _DODGE * (place - (len(styles) - 1) / 2)
                 _line(panel, here[here["method"] == method], look, scale, shift)
+            if here["accuracy"].isna().all():
+                tell_empty(panel, not here.empty)
             scale.show(panel)
             _frame(panel, cells, scale, row == 0)
             what = "clean" if f == 0 else f"worst case, f = {f}"

@@ -16,12 +16,14 @@ from privrobust.figures.canvas import (
     looks,
     new_figure,
     styled,
+    tell_empty,
 )
 from privrobust.figures.cells import (
     about_seeds,
     at_worst,
     drawable,
     guarantee,
+    in_panel,
     measured,
     panels,
     records,
@@ -66,12 +68,14 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
     axes = figure.subplots(len(rows), len(fs), squeeze=False, sharex=True, sharey=True)
     for row, heterogeneity in enumerate(rows):
         for panel, f in zip(axes[row], fs, strict=True):
-            at = (points["heterogeneity"] == heterogeneity) & (points["byzantine"] == f)
-            here = points[at]
+            here = points[in_panel(points, heterogeneity, f)]
             scale.show(panel)
             grid(panel)
-            _settings(panel, here, styles, scale)
-            _front(panel, here[here["is_best"]], scale)
+            if here.empty:
+                tell_empty(panel, bool(in_panel(cells, heterogeneity, f).any()))
+            else:
+                _settings(panel, here, styles, scale)
+                _front(panel, here[here["is_best"]], scale)
             panel.set_ylim(0, 1)
             panel.set_title(f"{title_of_data(heterogeneity)}, f = {f}")
         axes[row, 0].set_ylabel("accuracy")
