@@ -282,6 +282,16 @@ def test_estimates_and_tuning_are_marked(changed):
     assert all("2 seeds" in row["clean"][0] for row in records(text))  # those of the test split
 
 
+def test_noise_is_told_by_how_it_was_chosen(made, changed):
+    fixed = "of scale b = {} in every coordinate"
+    aimed = "of the least scale b that keeps epsilon within 2 and 8"
+    targets = "update runs set target_epsilon = 2 + 6 * (heterogeneity > 0) where noise_scale > ?"
+    assert f"gaussian, {fixed.format('0 and 0.1')}<" in text_of(made)
+    some = text_of(changed((targets, 0)))
+    assert f"gaussian, {fixed.format('0')} or {aimed}<" in some
+    assert f"gaussian, {aimed}<" in text_of(changed((targets, -1)))
+
+
 def test_few_seeds_failed_and_diverged_runs_and_gaps_are_marked(changed):
     path = changed(
         ("delete from runs where attack = 'sign_flip' and byzantine = 2",),
