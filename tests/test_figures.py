@@ -182,7 +182,18 @@ def test_heatmap_cells_are_worst_cases_in_percent():
             mean, half = expected(
                 RUNS, f, aggregator=panel.get_title(), heterogeneity=share, noise_scale=0.03
             )
-            assert shown[column, place] == f"{100 * mean:.0f} ±{100 * half:.0f}"
+            texts = shown[column, place].split(" ±")
+            for text, value in zip(texts, (mean, half), strict=True):
+                last = 10.0 ** -len(text.partition(".")[2])
+                assert float(text) == pytest.approx(100 * value, abs=0.5 * last + 1e-9)
+
+
+def test_heatmap_rounds_by_the_interval():
+    runs = grid(aggregator=["median"], heterogeneity=[0.0], noise_scale=[0.3], byzantine=[0])
+    runs = runs[runs["attack"].isna() | (runs["attack"] == "alie")]
+    for away, said in ((0.001, "50.0 ±0.2"), (0.005, "50.0 ±1.2"), (0.1, "50 ±25")):
+        figure = heatmap_figure(runs.assign(accuracy=0.5 + away * (runs["seed"].astype(int) - 1)))
+        assert [text.get_text() for text in figure.axes[0].texts] == [said]
 
 
 def test_heatmap_numbers_can_be_read_on_their_colors():

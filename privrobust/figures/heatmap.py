@@ -19,6 +19,7 @@ from privrobust.figures.cells import (
     title_of_data,
     too_many,
 )
+from privrobust.rounding import in_percent, rounded_up
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,13 +95,11 @@ def _of_row(cells: pd.DataFrame, b: Any) -> str:
     if spent == [math.inf]:
         return f"{text_of_noise(b)}\nnot private"
     is_estimate = cells["is_estimate"][cells["noise_scale"] == b].any()
-    shown = " to ".join(_rounded(epsilon) for epsilon in {spent[0]: 0, spent[-1]: 0})
+    shown = " to ".join(dict.fromkeys(_rounded(epsilon) for epsilon in (spent[0], spent[-1])))
     return f"{text_of_noise(b)}\nε = {shown}{' (estimate)' if is_estimate else ''}"
 
 
 def _rounded(epsilon: float) -> str:
-    from privrobust.rounding import rounded_up
-
     return "∞" if math.isinf(epsilon) else rounded_up(epsilon, 3)
 
 
@@ -129,8 +128,8 @@ _ON_HATCHES: Any = {"facecolor": "white", "edgecolor": "none", "pad": 1}
 
 
 def _words(cell: Any) -> str:
-    interval = "" if math.isnan(cell.interval) else f" ±{100 * cell.interval:.0f}"
-    return f"{100 * cell.accuracy:.0f}{cell.marks}{interval}"
+    mean, half = in_percent(cell.accuracy, cell.interval)
+    return f"{mean}{cell.marks}{f' ±{half}' if half else ''}"
 
 
 def _ink(color: tuple[float, ...]) -> str:

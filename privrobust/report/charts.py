@@ -14,7 +14,7 @@ import altair as alt
 
 from privrobust.report.curves import CURVES
 from privrobust.report.rows import Cell, Row, Rows, shown
-from privrobust.rounding import rounded_up
+from privrobust.rounding import in_percent, rounded_up
 
 _COLOURS = ["#3b87c8", "#d9602b", "#2a9277", "#a864b4", "#95791a", "#6b7684", "#c2557a", "#4d8f3a"]
 _SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
@@ -200,7 +200,7 @@ def _heatmap(rows: Rows) -> Chart:
 
 
 def _square(row: Row, cell: Cell, byzantine: int) -> dict[str, Any]:
-    label = f"{100 * cell.accuracy:.1f}" if cell.holds else "failed"
+    label = in_percent(cell.accuracy, cell.interval)[0] if cell.holds else "failed"
     accuracy = cell.accuracy if cell.holds else 0.0
     return {
         **_told(row, cell),
