@@ -30,6 +30,7 @@ from privrobust.figures.pareto import front, pareto_figure
 from privrobust.figures.scales import Scale
 from privrobust.schema import cells
 from privrobust.store import Store
+from privrobust.tables import chosen
 
 EPSILON = {0.0: math.inf, 0.03: 15.3, 0.1: 2.74, 0.3: 0.77}
 OF_RUNS = [epsilon_figure, heatmap_figure, pareto_figure, learning_rate_figure]
@@ -582,9 +583,33 @@ def test_too_much_says_what_to_choose_from():
     many = grid(learning_rate=rates, heterogeneity=[0.0], byzantine=[0])
     with pytest.raises(SpecError, match=r"learning_rate \(0.1, 0.2, 0.3, 0.4, 0.5\): --where"):
         epsilon_figure(many)
+    with pytest.raises(SpecError, match=r"^heatmap: 5 methods, .* from learning_rate \(0.1, 0.2"):
+        heatmap_figure(many[many["aggregator"] == "median"])
     shares = grid(heterogeneity=list(np.linspace(0, 1, 7)), byzantine=[0], seed=[0])
     with pytest.raises(SpecError, match="heterogeneity"):
         epsilon_figure(shares)
+
+
+def test_what_to_choose_from_is_what_where_takes(trained):
+    """Every value that the message lists leaves runs, whatever the figure calls it."""
+    with Store(trained) as store:
+        runs = store.runs()
+        histories = store.histories(list(runs.index))
+    thirds = np.arange(len(runs)) % 3
+    settings = runs.assign(
+        learning_rate=thirds / 3,
+        clip_norm=runs["clip_norm"].mask(thirds == 0),
+        target_epsilon=(1.0 + runs["seed"]).where(runs["noise_scale"] > 0),
+    )
+    attacks = runs.assign(attack=[None, "alie", "zero"] * (len(runs) // 3))
+    fields = {"noise_scale", "target_epsilon", "clip_norm", "aggregator", "learning_rate"}
+    for varied, wanted in ((settings, fields), (attacks, {"attack", "byzantine"})):
+        with pytest.raises(SpecError, match="at most") as refusal:
+            curves_figure(varied, histories)
+        listed = re.findall(r"(\w+) \(([^()]+)\)", str(refusal.value))
+        assert {field for field, _ in listed} == wanted
+        for field, values in listed:
+            assert all(len(chosen(varied, [f"{field}={value}"])) for value in values.split(", "))
 
 
 # --- files and global state ------------------------------------------------------------------

@@ -20,12 +20,14 @@ from privrobust.figures.cells import (
     too_many,
 )
 from privrobust.rounding import in_percent, rounded_up
+from privrobust.spec import RunSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _MOST_ROWS, _MOST_METHODS, _MOST_CELLS = 6, 4, 12
+_SHOWN = {"byzantine", "attack", "heterogeneity", "noise_scale", "target_epsilon"}
 _COLORS = "cividis"  # its lightness rises with the value, for grey and for every eye
 
 
@@ -82,7 +84,7 @@ def _refuse_many(cells: pd.DataFrame, noises: list[Any], methods: list[str]) -> 
     if len(noises) > _MOST_ROWS:
         raise too_many("heatmap", f"{len(noises)} values of b", _MOST_ROWS, cells, ["noise_scale"])
     if len(methods) > _MOST_METHODS:
-        fields = ["aggregator"]
+        fields = [field for field in RunSpec.model_fields if field in cells and field not in _SHOWN]
         raise too_many("heatmap", f"{len(methods)} methods", _MOST_METHODS, cells, fields)
     for field, most in (("byzantine", _MOST_CELLS), ("heterogeneity", _MOST_CELLS)):
         count = cells[field].nunique()
