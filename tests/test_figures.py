@@ -3,7 +3,7 @@ import math
 import re
 import subprocess
 import sys
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 
 import matplotlib as mpl
@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgba
+from matplotlib.text import Text
 from PIL import Image
 from scipy import integrate, stats
 from typer.testing import CliRunner
@@ -101,7 +102,7 @@ def expected(runs, byzantine, **fields):
 
 
 def panel_of(figure, title):
-    return next(axes for axes in figure.axes if axes.get_title() == title)
+    return next(axes for axes in figure.axes if axes.get_title().replace("\n", ", ") == title)
 
 
 def words(figure):
@@ -132,6 +133,37 @@ def test_epsilon_draws_means_and_student_bands(title, f, data, heterogeneity):
         for x, (mean, half) in zip([0.77, 15.3], wanted, strict=True):
             edges = vertices[np.isclose(vertices[:, 0], x), 1]
             np.testing.assert_allclose([edges.min(), edges.max()], [mean - half, mean + half])
+
+
+def colliding(figure):
+    """Pairs of titles, or of labels along an axis, that overlap once drawn."""
+    figure.canvas.draw()
+    alike = [[axes.title for axes in figure.axes], *(a.get_xticklabels() for a in figure.axes)]
+    return [
+        (one.get_text(), other.get_text())
+        for texts in alike
+        for one, other in combinations(filter(Text.get_text, texts), 2)
+        if one.get_window_extent().overlaps(other.get_window_extent())
+    ]
+
+
+def test_four_panels_beside_each_other_have_room_for_their_words(trained):
+    eight = grid(byzantine=[0, 2, 4, 6], heterogeneity=[0.5, 0.25])
+    assert not colliding(epsilon_figure(eight))
+    assert not colliding(pareto_figure(grid(byzantine=[0, 2, 4, 6, 8])))
+    rates = [
+        grid(learning_rate=[rate], heterogeneity=[0.0, 0.25, 0.5, 1.0], noise_scale=[*EPSILON])
+        for rate in (0.1, 0.3)
+    ]
+    wide = pd.concat(rates)
+    wide["noise_scale"] = wide["noise_scale"].replace({0.03: 0.003})
+    assert not colliding(learning_rate_figure(wide))
+    with Store(trained) as store:
+        runs, histories = store.runs(), store.histories(list(store.runs().index))
+    attacks = runs.assign(
+        attack=[None, "min_max(direction=unit)"] * (len(runs) // 2), heterogeneity=0.25
+    )
+    assert not colliding(curves_figure(attacks, histories))
 
 
 def test_what_is_not_private_stands_at_the_right_edge_with_its_value():

@@ -65,7 +65,7 @@ def curves_figure(
 
     styles = looks(settings["method"].unique())
     width = NARROW if len(attacks) == 1 else WIDE
-    figure = new_figure(width, 0.3 + 1.55 * len(rows))
+    figure = new_figure(width, 0.3 + 1.67 * len(rows))
     axes = figure.subplots(len(rows), len(attacks), squeeze=False, sharex=True, sharey=True)
     for row, heterogeneity in enumerate(rows):
         for panel, (f, attack) in zip(axes[row], attacks, strict=True):
@@ -75,7 +75,7 @@ def curves_figure(
                 _line(panel, here[here["method"] == method], look)
             grid(panel)
             what = f"{attack}, f = {f}" if f else "clean"
-            panel.set_title(f"{title_of_data(heterogeneity)}, {what}")
+            panel.set_title(f"{title_of_data(heterogeneity)}\n{what}")
         axes[row, 0].set_ylabel(measure.replace("_", " "))
     if "accuracy" in measure:
         axes[0, 0].set_ylim(0, 1)

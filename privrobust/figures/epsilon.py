@@ -29,7 +29,7 @@ from privrobust.figures.cells import (
     records,
     title_of_data,
 )
-from privrobust.figures.scales import Scale
+from privrobust.figures.scales import Scale, ticks_beside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,10 +61,10 @@ def epsilon_figure(runs: pd.DataFrame) -> "Figure":
         raise SpecError("epsilon: nothing to draw: in every cell a run failed")
     rows, fs = panels(cells, "epsilon", _MOST_F, _MOST_ROWS)
     styles = looks(cells["method"].unique())
-    scale = Scale(cells["epsilon"], math.inf, "not\nprivate")
+    scale = Scale(cells["epsilon"], math.inf, "not\nprivate", ticks_beside(len(fs)))
 
     width = NARROW if len(fs) == 1 else WIDE
-    figure = new_figure(width, 0.7 + 1.5 * len(rows))
+    figure = new_figure(width, 0.7 + 1.62 * len(rows))
     axes = figure.subplots(len(rows), len(fs), squeeze=False, sharex=True, sharey=True)
     for row, heterogeneity in enumerate(rows):
         for column, f in enumerate(fs):
@@ -78,7 +78,7 @@ def epsilon_figure(runs: pd.DataFrame) -> "Figure":
             scale.show(panel)
             _frame(panel, cells, scale, row == 0)
             what = "clean" if f == 0 else f"worst case, f = {f}"
-            panel.set_title(f"{title_of_data(heterogeneity)}, {what}")
+            panel.set_title(f"{title_of_data(heterogeneity)}\n{what}")
         axes[row, 0].set_ylabel("accuracy")
     for panel in axes[-1]:
         panel.set_xlabel("privacy budget ε")

@@ -30,7 +30,7 @@ from privrobust.figures.cells import (
     title_of_data,
 )
 from privrobust.figures.epsilon import estimate_handle, mark
-from privrobust.figures.scales import Scale
+from privrobust.figures.scales import Scale, ticks_beside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +61,7 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
     points = _points(cells)
     rows, fs = panels(points, "pareto", _MOST_F, _MOST_ROWS)
     styles = looks(points["method"].unique())
-    scale = Scale(points["epsilon"], math.inf, "not\nprivate")
+    scale = Scale(points["epsilon"], math.inf, "not\nprivate", ticks_beside(len(fs)))
 
     width = NARROW if len(fs) == 1 else WIDE
     figure = new_figure(width, 0.4 + 1.6 * len(rows))
