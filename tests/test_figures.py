@@ -166,6 +166,22 @@ def test_four_panels_beside_each_other_have_room_for_their_words(trained):
     assert not colliding(curves_figure(attacks, histories))
 
 
+def test_accuracy_is_in_percent_in_every_figure(trained):
+    with Store(trained) as store:
+        runs, histories = store.runs(), store.histories(list(store.runs().index))
+    drawn = [epsilon_figure(RUNS), pareto_figure(RUNS), curves_figure(runs, histories)]
+    for figure in drawn:
+        figure.canvas.draw()
+        for panel in figure.axes:
+            assert panel.get_ylim() == (0, 1)
+            for label in filter(Text.get_text, panel.get_yticklabels()):
+                assert float(label.get_text()) == pytest.approx(100 * label.get_position()[1])
+    for figure in (*drawn, heatmap_figure(RUNS)):
+        assert "accuracy in %" in [panel.get_ylabel() for panel in figure.axes]
+    loss = curves_figure(runs, histories, "loss").axes[0]
+    assert loss.get_ylabel() == "loss"
+
+
 def test_what_is_not_private_stands_at_the_right_edge_with_its_value():
     figure = epsilon_figure(RUNS)
     panel = panel_of(figure, "heterogeneity 1, clean")

@@ -14,6 +14,7 @@ from privrobust.figures.canvas import (
     Look,
     add_legend,
     add_notes,
+    from_0_to_100,
     grid,
     looks,
     new_figure,
@@ -63,6 +64,8 @@ def curves_figure(
     if len(rows) > _MOST_ROWS:
         raise too_many("curves", f"{len(rows)} partitions", _MOST_ROWS, points, fields[2:])
 
+    is_share = "accuracy" in measure
+    label = measure.replace("_", " ") + (" in %" if is_share else "")
     styles = looks(settings["method"].unique())
     width = NARROW if len(attacks) == 1 else WIDE
     figure = new_figure(width, 0.3 + 1.67 * len(rows))
@@ -76,9 +79,9 @@ def curves_figure(
             grid(panel)
             what = f"{attack}, f = {f}" if f else "clean"
             panel.set_title(f"{title_of_data(heterogeneity)}\n{what}")
-        axes[row, 0].set_ylabel(measure.replace("_", " "))
-    if "accuracy" in measure:
-        axes[0, 0].set_ylim(0, 1)
+        axes[row, 0].set_ylabel(label)
+    if is_share:
+        from_0_to_100(axes[0, 0])
     for panel in axes[-1]:
         panel.set_xlabel("step")
     add_legend(figure, _handles(styles))

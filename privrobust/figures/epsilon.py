@@ -12,6 +12,7 @@ from privrobust.figures.canvas import (
     Look,
     add_legend,
     add_notes,
+    from_0_to_100,
     grid,
     looks,
     new_figure,
@@ -79,7 +80,7 @@ def epsilon_figure(runs: pd.DataFrame) -> "Figure":
             _frame(panel, cells, scale, row == 0)
             what = "clean" if f == 0 else f"worst case, f = {f}"
             panel.set_title(f"{title_of_data(heterogeneity)}\n{what}")
-        axes[row, 0].set_ylabel("accuracy")
+        axes[row, 0].set_ylabel("accuracy in %")
     for panel in axes[-1]:
         panel.set_xlabel("privacy budget ε")
     add_legend(figure, _handles(styles, cells))
@@ -144,7 +145,7 @@ def _handles(styles: dict[str, Look], cells: pd.DataFrame) -> list[Any]:
 
 def _frame(panel: "Axes", cells: pd.DataFrame, scale: Scale, is_top: bool) -> None:
     grid(panel)
-    panel.set_ylim(0, 1)
+    from_0_to_100(panel)
     b = _scale_of_noise(cells)
     if not b:
         return

@@ -75,7 +75,7 @@ def heatmap_figure(runs: pd.DataFrame, noise_scale: float | None = None) -> "Fig
     for panel, method in zip(axes[0], methods, strict=True):
         panel.set_title(method)
     _label_columns(axes[-1], columns, len(methods))
-    figure.colorbar(colors, ax=axes, label="accuracy (%)", aspect=10 * height, pad=0.01)
+    figure.colorbar(colors, ax=axes, label="accuracy in %", aspect=10 * height, pad=0.01)
     add_notes(figure, _notes(runs, shown, cells))
     return figure
 

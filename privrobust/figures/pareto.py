@@ -12,6 +12,7 @@ from privrobust.figures.canvas import (
     Look,
     add_legend,
     add_notes,
+    from_0_to_100,
     grid,
     looks,
     new_figure,
@@ -76,9 +77,9 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
             else:
                 _settings(panel, here, styles, scale)
                 _front(panel, here[here["is_best"]], scale)
-            panel.set_ylim(0, 1)
+            from_0_to_100(panel)
             panel.set_title(f"{title_of_data(heterogeneity)}, f = {f}")
-        axes[row, 0].set_ylabel("accuracy")
+        axes[row, 0].set_ylabel("accuracy in %")
     for panel in axes[-1]:
         panel.set_xlabel("privacy budget ε")
     add_legend(figure, _handles(styles, points))
