@@ -205,6 +205,15 @@ def test_curves_are_the_means_of_histories(made):
         assert got == pytest.approx(expected, abs=1e-4)
 
 
+def test_a_store_too_large_for_curves_says_so(made, monkeypatch):
+    assert "Training curves are left out" not in text_of(made)
+    monkeypatch.setattr("privrobust.report.curves.MOST_RUNS", 119)
+    monkeypatch.setattr("privrobust.report.page.MOST_RUNS", 119)
+    text = text_of(made)
+    assert 'id="figure-curves"' not in text
+    assert "Training curves are left out: 120 runs are more than the 119" in text
+
+
 # --- reproduction ----------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from privrobust.store import Store
 CURVES = "curves"
 
 # A page of 2,000 runs must stay below 5 MB, and be made in seconds.
-_MOST_RUNS = 5_000
+MOST_RUNS = 5_000
 _MOST_POINTS = 120_000
 _SCALE = 10_000  # accuracies are whole multiples of 1 / this
 
@@ -24,8 +24,7 @@ def curves(store: Store, rows: Rows) -> dict[str, Any]:
         differ), in 1 / `scale`. Empty where there are too many runs.
 
     """
-    keys = {key for row in rows.rows for key in row.runs.index}
-    if not keys or len(keys) > _MOST_RUNS:
+    if len({key for row in rows.rows for key in row.runs.index}) > MOST_RUNS:
         return {}
     made = _Curves(store)
     by_row: dict[int, list[int]] = {}

@@ -21,7 +21,7 @@ from privrobust.aggregators import list_aggregators
 from privrobust.attacks import list_attacks
 from privrobust.errors import PrivRobustError
 from privrobust.report import words
-from privrobust.report.curves import curves
+from privrobust.report.curves import MOST_RUNS, curves
 from privrobust.report.recipes import recipe
 from privrobust.report.rows import Row, Rows, header, rows_of, shown
 from privrobust.rounding import rounded_up
@@ -106,6 +106,7 @@ def page(store: Store) -> str:
             },
             "curves": drawn,
         },
+        most_curves=MOST_RUNS,
         thresholds=_thresholds(rows),
         few=FEW_SEEDS,
     )  # fmt: skip
