@@ -616,6 +616,17 @@ def test_small_print_says_what_is_missing():
     assert "Not private: no noise (b = 0)." in text
 
 
+@pytest.mark.parametrize("draw", [epsilon_figure, heatmap_figure, pareto_figure])
+def test_worst_cases_over_fewer_attacks_are_told(draw):
+    assert "the same attacks" not in words(draw(RUNS))
+    spared = (
+        (RUNS["aggregator"] == "mean") & (RUNS["heterogeneity"] == 1.0) & (RUNS["byzantine"] == 4)
+    )
+    text = words(draw(RUNS[~(spared & (RUNS["attack"] == "alie"))]))
+    assert "3 of 24 worst cases are over fewer than alie, sign_flip;" in text  # three b
+    assert "that of mean at heterogeneity 1, f = 4 is over sign_flip." in text
+
+
 def test_a_tuned_store_says_that_tuning_is_not_counted():
     both = pd.concat([RUNS, RUNS.assign(evaluate_on="validation", accuracy=0.0)])
     for draw in (epsilon_figure, heatmap_figure, pareto_figure):

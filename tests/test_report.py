@@ -332,6 +332,12 @@ def test_few_seeds_failed_and_diverged_runs_and_gaps_are_marked(changed):
     assert {row["worst attack"][0] for row in records(text) if row["f"][0] == "1"} == {"sign_flip"}
 
 
+def test_worst_cases_over_fewer_attacks_are_told(made, changed):
+    assert "the same attacks" not in text_of(made)
+    text = text_of(changed(("delete from runs where attack = 'sign_flip' and byzantine = 2",)))
+    assert "given the same attacks: 8 of 16 worst cases are over" in text
+
+
 def test_one_seed(changed):
     text = text_of(changed(("delete from runs where seed > 0",)))
     assert "fewer than 3, so chance may explain differences" in text

@@ -240,6 +240,29 @@ def _tuning(every: pd.DataFrame) -> str:
     return "Tuning on private data, if any, is not counted."
 
 
+def about_attacks(cells: pd.DataFrame) -> Iterator[str]:
+    """That some worst cases are over fewer attacks than others, and which over the fewest.
+
+    Args:
+        cells: as from `measured`, with every attack.
+
+    """
+    attacked = cells[~cells["attack"].isin(["", WORST])]
+    places = attacked.groupby(["method", "noise_scale", "heterogeneity", "byzantine"], sort=False)
+    faced: dict[Any, set[str]] = {at: set(part["attack"]) for at, part in places}
+    every = set[str]().union(*faced.values())
+    fewer = [at for at, attacks in faced.items() if len(attacks) < len(every)]
+    if not fewer:
+        return
+    least = min(fewer, key=lambda at: len(faced[at]))
+    method, _, heterogeneity, f = least
+    yield (
+        f"Not all were given the same attacks: {len(fewer)} of {len(faced)} worst cases are "
+        f"over fewer than {', '.join(sorted(every))}; that of {method} at "
+        f"{title_of_data(heterogeneity)}, f = {f} is over {', '.join(sorted(faced[least]))}."
+    )
+
+
 def about_seeds(runs: pd.DataFrame, cells: pd.DataFrame, shown: str | None) -> Iterator[str]:
     """How many seeds, and what is not as it seems; `shown` is what shows intervals, if any."""
     counts = cells["seeds"] - cells["failed"]

@@ -20,6 +20,7 @@ from privrobust.figures.canvas import (
     tell_empty,
 )
 from privrobust.figures.cells import (
+    about_attacks,
     about_seeds,
     at_worst,
     drawable,
@@ -57,7 +58,8 @@ def epsilon_figure(runs: pd.DataFrame) -> "Figure":
 
     """
     shown = drawable(runs, "epsilon")
-    cells = at_worst(measured(shown, "epsilon", axes=["noise_scale", "target_epsilon"]))
+    every = measured(shown, "epsilon", axes=["noise_scale", "target_epsilon"])
+    cells = at_worst(every)
     if cells["accuracy"].isna().all():
         raise SpecError("epsilon: nothing to draw: in every cell a run failed")
     rows, fs = panels(cells, "epsilon", _MOST_F, _MOST_ROWS)
@@ -84,7 +86,8 @@ def epsilon_figure(runs: pd.DataFrame) -> "Figure":
     for panel in axes[-1]:
         panel.set_xlabel("privacy budget ε")
     add_legend(figure, _handles(styles, cells))
-    add_notes(figure, [*about_seeds(shown, cells, "band"), *guarantee(shown, runs)])
+    notes = [*about_seeds(shown, cells, "band"), *about_attacks(every), *guarantee(shown, runs)]
+    add_notes(figure, notes)
     return figure
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from privrobust.errors import SpecError
 from privrobust.figures.canvas import NARROW, WIDE, add_notes, new_figure, styled
 from privrobust.figures.cells import (
+    about_attacks,
     about_seeds,
     at_worst,
     drawable,
@@ -47,7 +48,8 @@ def heatmap_figure(runs: pd.DataFrame, noise_scale: float | None = None) -> "Fig
 
     """
     shown = drawable(runs, "heatmap")
-    cells = at_worst(measured(shown, "heatmap", axes=["noise_scale", "target_epsilon"]))
+    every = measured(shown, "heatmap", axes=["noise_scale", "target_epsilon"])
+    cells = at_worst(every)
     noises = ordered(cells["noise_scale"])
     if noise_scale is not None:
         if noise_scale not in noises:
@@ -76,7 +78,7 @@ def heatmap_figure(runs: pd.DataFrame, noise_scale: float | None = None) -> "Fig
         panel.set_title(method)
     _label_columns(axes[-1], columns, len(methods))
     figure.colorbar(colors, ax=axes, label="accuracy in %", aspect=10 * height, pad=0.01)
-    add_notes(figure, _notes(runs, shown, cells))
+    add_notes(figure, _notes(runs, shown, every))
     return figure
 
 
@@ -150,9 +152,11 @@ def _label_columns(panels: Any, columns: list[str], methods: int) -> None:
         panel.set_xlabel("heterogeneity" if is_number else "partition")
 
 
-def _notes(runs: pd.DataFrame, shown: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
+def _notes(runs: pd.DataFrame, shown: pd.DataFrame, every: pd.DataFrame) -> list[str]:
+    cells = at_worst(every)
     fields = ["noise_scale", "method", "byzantine", "heterogeneity"]
     places = math.prod(cells[field].nunique() for field in fields)
     hatched = "Hatched: not run, or failed." if cells["accuracy"].count() < places else ""
     what = "At f = 0 clean accuracy, else that under the worst attack."
-    return [what, *about_seeds(shown, cells, "±"), hatched, *guarantee(shown, runs)]
+    about = [*about_seeds(shown, cells, "±"), *about_attacks(every)]
+    return [what, *about, hatched, *guarantee(shown, runs)]

@@ -20,6 +20,7 @@ from privrobust.figures.canvas import (
     tell_empty,
 )
 from privrobust.figures.cells import (
+    about_attacks,
     about_seeds,
     at_worst,
     drawable,
@@ -58,7 +59,8 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
 
     """
     shown = drawable(runs, "pareto")
-    cells = at_worst(measured(shown, "pareto", axes=["noise_scale", "target_epsilon"]))
+    every = measured(shown, "pareto", axes=["noise_scale", "target_epsilon"])
+    cells = at_worst(every)
     points = _points(cells)
     rows, fs = panels(points, "pareto", _MOST_F, _MOST_ROWS)
     styles = looks(points["method"].unique())
@@ -89,6 +91,7 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
             "Faded: another setting of the panel is as good in ε, clean and worst-case accuracy, "
             "and better in one of them. Points of one ε stand beside each other.",
             *about_seeds(shown, cells, None),
+            *about_attacks(every),
             *guarantee(shown, runs),
         ],
     )

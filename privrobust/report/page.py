@@ -94,6 +94,7 @@ def page(store: Store) -> str:
         table=rows,
         reasons=_reasons(rows),
         worst=rows.worst_first[:_MOST_WORST],
+        attacks_lacking=words.attacks_lacking(rows),
         troubles=list(words.troubles(rows)),
         failed_tuning=int(tuning["failure"].notna().sum()),
         recipes={row.number: recipe(row.runs) for row in rows.rows},

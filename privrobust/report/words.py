@@ -176,6 +176,13 @@ def unprotected(runs: pd.DataFrame) -> Iterator[str]:
         yield f"{counted(count, 'run')}: not private (epsilon = ∞): {reason}."
 
 
+def attacks_lacking(rows: Rows) -> str:
+    """How many worst cases are over fewer attacks than others; empty if none."""
+    attacked = [row for row in rows.rows if row.attacked]
+    fewer = sum(len(row.attacked) < len(rows.attacks) for row in attacked)
+    return f"{fewer} of {counted(len(attacked), 'worst case')}" if fewer else ""
+
+
 def troubles(rows: Rows) -> Iterator[tuple[str, str, str, str]]:
     """Failed runs, then diverged ones: setting, attack, seeds, and what happened."""
     yield from _troubles(rows, lambda runs: runs["failure"].map("failed: {}".format, "ignore"))
