@@ -3,7 +3,7 @@ import math
 import re
 import subprocess
 import sys
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 
 import matplotlib as mpl
@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgba
+from matplotlib.text import Text
 from PIL import Image
 from scipy import integrate, stats
 from typer.testing import CliRunner
@@ -30,6 +31,7 @@ from privrobust.figures.pareto import front, pareto_figure
 from privrobust.figures.scales import Scale
 from privrobust.schema import cells
 from privrobust.store import Store
+from privrobust.tables import chosen
 
 EPSILON = {0.0: math.inf, 0.03: 15.3, 0.1: 2.74, 0.3: 0.77}
 OF_RUNS = [epsilon_figure, heatmap_figure, pareto_figure, learning_rate_figure]
@@ -100,7 +102,7 @@ def expected(runs, byzantine, **fields):
 
 
 def panel_of(figure, title):
-    return next(axes for axes in figure.axes if axes.get_title() == title)
+    return next(axes for axes in figure.axes if axes.get_title().replace("\n", ", ") == title)
 
 
 def words(figure):
@@ -131,6 +133,53 @@ def test_epsilon_draws_means_and_student_bands(title, f, data, heterogeneity):
         for x, (mean, half) in zip([0.77, 15.3], wanted, strict=True):
             edges = vertices[np.isclose(vertices[:, 0], x), 1]
             np.testing.assert_allclose([edges.min(), edges.max()], [mean - half, mean + half])
+
+
+def colliding(figure):
+    """Pairs of titles, or of labels along an axis, that overlap once drawn."""
+    figure.canvas.draw()
+    alike = [[axes.title for axes in figure.axes], *(a.get_xticklabels() for a in figure.axes)]
+    return [
+        (one.get_text(), other.get_text())
+        for texts in alike
+        for one, other in combinations(filter(Text.get_text, texts), 2)
+        if one.get_window_extent().overlaps(other.get_window_extent())
+    ]
+
+
+def test_four_panels_beside_each_other_have_room_for_their_words(trained):
+    eight = grid(byzantine=[0, 2, 4, 6], heterogeneity=[0.5, 0.25])
+    assert not colliding(epsilon_figure(eight))
+    assert not colliding(pareto_figure(grid(byzantine=[0, 2, 4, 6, 8])))
+    rates = [
+        grid(learning_rate=[rate], heterogeneity=[0.0, 0.25, 0.5, 1.0], noise_scale=[*EPSILON])
+        for rate in (0.1, 0.3)
+    ]
+    wide = pd.concat(rates)
+    wide["noise_scale"] = wide["noise_scale"].replace({0.03: 0.003})
+    assert not colliding(learning_rate_figure(wide))
+    with Store(trained) as store:
+        runs, histories = store.runs(), store.histories(list(store.runs().index))
+    attacks = runs.assign(
+        attack=[None, "min_max(direction=unit)"] * (len(runs) // 2), heterogeneity=0.25
+    )
+    assert not colliding(curves_figure(attacks, histories))
+
+
+def test_accuracy_is_in_percent_in_every_figure(trained):
+    with Store(trained) as store:
+        runs, histories = store.runs(), store.histories(list(store.runs().index))
+    drawn = [epsilon_figure(RUNS), pareto_figure(RUNS), curves_figure(runs, histories)]
+    for figure in drawn:
+        figure.canvas.draw()
+        for panel in figure.axes:
+            assert panel.get_ylim() == (0, 1)
+            for label in filter(Text.get_text, panel.get_yticklabels()):
+                assert float(label.get_text()) == pytest.approx(100 * label.get_position()[1])
+    for figure in (*drawn, heatmap_figure(RUNS)):
+        assert "accuracy in %" in [panel.get_ylabel() for panel in figure.axes]
+    loss = curves_figure(runs, histories, "loss").axes[0]
+    assert loss.get_ylabel() == "loss"
 
 
 def test_what_is_not_private_stands_at_the_right_edge_with_its_value():
@@ -182,7 +231,18 @@ def test_heatmap_cells_are_worst_cases_in_percent():
             mean, half = expected(
                 RUNS, f, aggregator=panel.get_title(), heterogeneity=share, noise_scale=0.03
             )
-            assert shown[column, place] == f"{100 * mean:.0f} ±{100 * half:.0f}"
+            texts = shown[column, place].split(" ±")
+            for text, value in zip(texts, (mean, half), strict=True):
+                last = 10.0 ** -len(text.partition(".")[2])
+                assert float(text) == pytest.approx(100 * value, abs=0.5 * last + 1e-9)
+
+
+def test_heatmap_rounds_by_the_interval():
+    runs = grid(aggregator=["median"], heterogeneity=[0.0], noise_scale=[0.3], byzantine=[0])
+    runs = runs[runs["attack"].isna() | (runs["attack"] == "alie")]
+    for away, said in ((0.001, "50.0 ±0.2"), (0.005, "50.0 ±1.2"), (0.1, "50 ±25")):
+        figure = heatmap_figure(runs.assign(accuracy=0.5 + away * (runs["seed"].astype(int) - 1)))
+        assert [text.get_text() for text in figure.axes[0].texts] == [said]
 
 
 def test_heatmap_numbers_can_be_read_on_their_colors():
@@ -268,6 +328,18 @@ def test_pareto_joins_the_best_within_a_budget():
     drawn = steps.get_ydata()
     assert drawn[-1] == pytest.approx(best[-1])
     assert set(np.round(drawn, 9)) <= set(np.round(best, 9))
+
+
+@pytest.mark.parametrize("draw", [epsilon_figure, pareto_figure])
+def test_a_panel_without_points_says_why(draw):
+    is_cell = (RUNS["byzantine"] == 4) & (RUNS["heterogeneity"] == 1.0)
+    failed = RUNS.assign(
+        accuracy=RUNS["accuracy"].mask(is_cell), failure=RUNS["failure"].mask(is_cell, "no memory")
+    )
+    for runs, why in ((RUNS[~is_cell], "not run"), (failed, "no result")):
+        said = [[text.get_text() for text in panel.texts] for panel in draw(runs).axes]
+        assert [texts for texts in said if texts] == [[why]]
+        assert said[-1] == [why]  # below and right: heterogeneity 1, f = 4
 
 
 @pytest.fixture(scope="module")
@@ -544,6 +616,17 @@ def test_small_print_says_what_is_missing():
     assert "Not private: no noise (b = 0)." in text
 
 
+@pytest.mark.parametrize("draw", [epsilon_figure, heatmap_figure, pareto_figure])
+def test_worst_cases_over_fewer_attacks_are_told(draw):
+    assert "the same attacks" not in words(draw(RUNS))
+    spared = (
+        (RUNS["aggregator"] == "mean") & (RUNS["heterogeneity"] == 1.0) & (RUNS["byzantine"] == 4)
+    )
+    text = words(draw(RUNS[~(spared & (RUNS["attack"] == "alie"))]))
+    assert "3 of 24 worst cases are over fewer than alie, sign_flip;" in text  # three b
+    assert "that of mean at heterogeneity 1, f = 4 is over sign_flip." in text
+
+
 def test_a_tuned_store_says_that_tuning_is_not_counted():
     both = pd.concat([RUNS, RUNS.assign(evaluate_on="validation", accuracy=0.0)])
     for draw in (epsilon_figure, heatmap_figure, pareto_figure):
@@ -559,9 +642,33 @@ def test_too_much_says_what_to_choose_from():
     many = grid(learning_rate=rates, heterogeneity=[0.0], byzantine=[0])
     with pytest.raises(SpecError, match=r"learning_rate \(0.1, 0.2, 0.3, 0.4, 0.5\): --where"):
         epsilon_figure(many)
+    with pytest.raises(SpecError, match=r"^heatmap: 5 methods, .* from learning_rate \(0.1, 0.2"):
+        heatmap_figure(many[many["aggregator"] == "median"])
     shares = grid(heterogeneity=list(np.linspace(0, 1, 7)), byzantine=[0], seed=[0])
     with pytest.raises(SpecError, match="heterogeneity"):
         epsilon_figure(shares)
+
+
+def test_what_to_choose_from_is_what_where_takes(trained):
+    """Every value that the message lists leaves runs, whatever the figure calls it."""
+    with Store(trained) as store:
+        runs = store.runs()
+        histories = store.histories(list(runs.index))
+    thirds = np.arange(len(runs)) % 3
+    settings = runs.assign(
+        learning_rate=thirds / 3,
+        clip_norm=runs["clip_norm"].mask(thirds == 0),
+        target_epsilon=(1.0 + runs["seed"]).where(runs["noise_scale"] > 0),
+    )
+    attacks = runs.assign(attack=[None, "alie", "zero"] * (len(runs) // 3))
+    fields = {"noise_scale", "target_epsilon", "clip_norm", "aggregator", "learning_rate"}
+    for varied, wanted in ((settings, fields), (attacks, {"attack", "byzantine"})):
+        with pytest.raises(SpecError, match="at most") as refusal:
+            curves_figure(varied, histories)
+        listed = re.findall(r"(\w+) \(([^()]+)\)", str(refusal.value))
+        assert {field for field, _ in listed} == wanted
+        for field, values in listed:
+            assert all(len(chosen(varied, [f"{field}={value}"])) for value in values.split(", "))
 
 
 # --- files and global state ------------------------------------------------------------------

@@ -1,5 +1,6 @@
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -338,4 +339,14 @@ def test_the_picture_shows_the_counts():
         areas = torch.tensor(axes.collections[0].get_widths()).square().view(10, 10)
         torch.testing.assert_close(areas / areas.max(), table / table.max())
         ticks = [label.get_text() for label in axes.get_xticklabels()]
-        assert ticks == [str(len(share)) for share in dealt]
+        assert ticks == [f"{worker}: {len(share)}" for worker, share in enumerate(dealt)]
+
+
+def test_the_picture_of_many_workers_and_of_shares_can_be_read():
+    shares = ["similarity(heterogeneity=0.0)", "similarity(heterogeneity=0.25)"]
+    figure = partition_figure(get_dataset("digits"), shares, honest=50)
+    assert [axes.get_title() for axes in figure.axes] == ["iid", "heterogeneity 0.25"]
+    figure.canvas.draw()
+    for axes in figure.axes:
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+        assert not any(one.overlaps(other) for one, other in pairwise(boxes))

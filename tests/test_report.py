@@ -10,6 +10,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from scipy import stats
@@ -186,10 +187,11 @@ def test_curves_are_the_means_of_histories(made):
     drawn = payload["curves"]
     with sqlite3.connect(made) as connection:
         found = connection.execute(
-            "select step, avg(e.accuracy), min(e.accuracy), max(e.accuracy) from evaluations e "
+            "select step, e.accuracy from evaluations e "
             "join runs r on e.run = r.key where aggregator = 'median' and noise_scale = 0.1 and "
-            "heterogeneity = 1 and byzantine = 2 and attack = 'sign_flip' group by 1 order by 1"
+            "heterogeneity = 1 and byzantine = 2 and attack = 'sign_flip'"
         ).fetchall()
+    by_step = {step: [value for at, value in found if at == step] for step in (2, 4, 6)}
     row = next(
         number
         for number, row in enumerate(records(text), 1)
@@ -199,10 +201,22 @@ def test_curves_are_the_means_of_histories(made):
     curves = [drawn["curves"][place] for place in drawn["rows"][str(row)]]
     assert {curve["attack"] for curve in curves} == {"none", "sign_flip", "alie(z=1.5)"}
     (curve,) = [curve for curve in curves if curve["attack"] == "sign_flip"]
-    assert drawn["steps"][curve["steps"]] == [2, 4, 6] == [step for step, *_ in found]
-    for place, (_, *expected) in enumerate(found):
+    assert drawn["steps"][curve["steps"]] == [2, 4, 6]
+    for place, values in enumerate(by_step.values()):
+        assert len(values) == 3
+        mean, sem = statistics.mean(values), statistics.stdev(values) / math.sqrt(3)
+        ends = stats.t.interval(0.95, 2, mean, sem)
         got = [curve[line][place] / drawn["scale"] for line in ("mean", "low", "high")]
-        assert got == pytest.approx(expected, abs=1e-4)
+        assert got == pytest.approx([mean, *np.clip(ends, 0, 1)], abs=1e-4)
+
+
+def test_a_store_too_large_for_curves_says_so(made, monkeypatch):
+    assert "Training curves are left out" not in text_of(made)
+    monkeypatch.setattr("privrobust.report.curves.MOST_RUNS", 119)
+    monkeypatch.setattr("privrobust.report.page.MOST_RUNS", 119)
+    text = text_of(made)
+    assert 'id="figure-curves"' not in text
+    assert "Training curves are left out: 120 runs are more than the 119" in text
 
 
 # --- reproduction ----------------------------------------------------------------------------
@@ -282,6 +296,16 @@ def test_estimates_and_tuning_are_marked(changed):
     assert all("2 seeds" in row["clean"][0] for row in records(text))  # those of the test split
 
 
+def test_noise_is_told_by_how_it_was_chosen(made, changed):
+    fixed = "of scale b = {} in every coordinate"
+    aimed = "of the least scale b that keeps epsilon within 2 and 8"
+    targets = "update runs set target_epsilon = 2 + 6 * (heterogeneity > 0) where noise_scale > ?"
+    assert f"gaussian, {fixed.format('0 and 0.1')}<" in text_of(made)
+    some = text_of(changed((targets, 0)))
+    assert f"gaussian, {fixed.format('0')} or {aimed}<" in some
+    assert f"gaussian, {aimed}<" in text_of(changed((targets, -1)))
+
+
 def test_few_seeds_failed_and_diverged_runs_and_gaps_are_marked(changed):
     path = changed(
         ("delete from runs where attack = 'sign_flip' and byzantine = 2",),
@@ -306,6 +330,12 @@ def test_few_seeds_failed_and_diverged_runs_and_gaps_are_marked(changed):
     assert "failed: it &lt;b&gt;broke&lt;/b&gt;" in text
     assert "stopped being finite" in text
     assert {row["worst attack"][0] for row in records(text) if row["f"][0] == "1"} == {"sign_flip"}
+
+
+def test_worst_cases_over_fewer_attacks_are_told(made, changed):
+    assert "the same attacks" not in text_of(made)
+    text = text_of(changed(("delete from runs where attack = 'sign_flip' and byzantine = 2",)))
+    assert "given the same attacks: 8 of 16 worst cases are over" in text
 
 
 def test_one_seed(changed):
@@ -553,6 +583,12 @@ def test_figures_draw_and_tell(opened, made):
     assert tab.locator("figure svg[role=img][aria-label]").count() == 3
     points = tab.locator("#chart-privacy .mark-symbol.role-mark path")
     assert points.count() == 2 * 2 * 2  # methods, b, clean and worst
+    attacks = ["none", "alie(z=1.5)", "sign_flip"]
+    assert tab.locator("#chart-curves .role-legend-label text").all_text_contents() == attacks
+    dashes = tab.locator("#chart-curves .mark-line path").evaluate_all(
+        "(lines) => lines.map((line) => line.getAttribute('stroke-dasharray'))"
+    )
+    assert len(set(dashes)) == len(dashes) == 3
     squares = tab.locator("#chart-heatmap .mark-rect.role-mark path")
     assert squares.count() == 3 * 2  # f, heterogeneity
     line = tab.locator("#chart-curves .mark-line path").first

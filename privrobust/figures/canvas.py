@@ -163,6 +163,20 @@ def _grow(figure: "Figure", inches: float) -> None:
     figure.set_figheight(figure.get_figheight() + inches)
 
 
+def from_0_to_100(panel: "Axes") -> None:
+    """Make the y axis one of shares in percent; its label says so."""
+    from matplotlib.ticker import PercentFormatter
+
+    panel.set_ylim(0, 1)
+    panel.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+
+
+def tell_empty(panel: "Axes", was_run: bool) -> None:
+    """Say of a panel why nothing is in it."""
+    text = "no result" if was_run else "not run"
+    panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", va="center", color="0.45")
+
+
 def grid(panel: "Axes") -> None:
     """Faint lines to read values by."""
     panel.grid(visible=True, color="0.88", linewidth=0.5)

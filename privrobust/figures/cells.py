@@ -12,7 +12,6 @@ from privrobust.summary import WORST, summarise
 from privrobust.tables import tested
 from privrobust.tables.legend import DIVERGED, FEW, FEW_SEEDS
 
-CLEAN = "clean"
 _SHORT = {"noise_scale": "b", "clip_norm": "C", "batch_size": "B", "steps": "T"}
 _WITHIN = {"byzantine", "attack", "heterogeneity", "aggregator"}
 
@@ -101,7 +100,7 @@ def _with_method(cells: pd.DataFrame, fields: Iterable[str], kind: str) -> pd.Da
         [_method(row, naming) for row in cells.to_dict("records")], index=cells.index, dtype=object
     )
     if methods.nunique() > MOST_LINES:
-        what = f"{methods.nunique()} lines"
+        what = f"{methods.nunique()} settings"
         raise too_many(kind, what, MOST_LINES, cells, ["aggregator", *naming])
     return cells.assign(method=methods)
 
@@ -115,16 +114,30 @@ def too_many(
     kind: str, what: str, most: int, cells: pd.DataFrame, fields: Iterable[str]
 ) -> SpecError:
     """The error for a figure that would be too full, which says how to choose."""
-    values = {
-        field: ", ".join(map(_text, cells[field].drop_duplicates()))
-        for field in fields
-        if cells[field].nunique() > 1
-    }
-    choices = " or ".join(f"{field} ({shown})" for field, shown in values.items())
+    values: dict[str, list[str]] = {}
+    for field in fields:
+        different = cells[field].drop_duplicates()
+        for value in different if len(different) > 1 else ():
+            name, text = _condition(field, value)
+            values.setdefault(name, []).append(text)
+    choices = " or ".join(f"{field} ({', '.join(texts)})" for field, texts in values.items())
     return SpecError(
         f"{kind}: {what}, at most {most} can be told apart; choose from {choices}: "
         "--where field=value"
     )
+
+
+def _condition(field: str, value: Any) -> tuple[str, str]:
+    """A field and value that --where takes; `summarise` and `named` may have renamed them."""
+    if value == "" or pd.isna(value):
+        return field, "none"
+    if isinstance(value, float):
+        return field, _text(value) if float(_text(value)) == value else repr(value)
+    if field == "noise_scale" and isinstance(value, str):
+        return "target_epsilon", value.removeprefix("for ").removeprefix("ε=")
+    if field == "heterogeneity" and not _is_number(value):
+        return "partition", value
+    return field, str(value)
 
 
 def panels(cells: pd.DataFrame, kind: str, most_f: int, most_rows: int) -> tuple[Any, Any]:
@@ -141,6 +154,11 @@ def panels(cells: pd.DataFrame, kind: str, most_f: int, most_rows: int) -> tuple
     if len(rows) > most_rows:
         raise too_many(kind, f"{len(rows)} rows", most_rows, cells, ["heterogeneity"])
     return rows, fs
+
+
+def in_panel(cells: pd.DataFrame, heterogeneity: str, f: int) -> pd.Series:
+    """Whether a cell belongs into the panel of this partition and f."""
+    return (cells["heterogeneity"] == heterogeneity) & (cells["byzantine"] == f)
 
 
 def records(cells: pd.DataFrame) -> list[Any]:
@@ -220,6 +238,29 @@ def _tuning(every: pd.DataFrame) -> str:
     if "validation" in set(every["evaluate_on"]):
         return "Settings were tuned on private data: what that spent is not counted."
     return "Tuning on private data, if any, is not counted."
+
+
+def about_attacks(cells: pd.DataFrame) -> Iterator[str]:
+    """That some worst cases are over fewer attacks than others, and which over the fewest.
+
+    Args:
+        cells: as from `measured`, with every attack.
+
+    """
+    attacked = cells[~cells["attack"].isin(["", WORST])]
+    places = attacked.groupby(["method", "noise_scale", "heterogeneity", "byzantine"], sort=False)
+    faced: dict[Any, set[str]] = {at: set(part["attack"]) for at, part in places}
+    every = set[str]().union(*faced.values())
+    fewer = [at for at, attacks in faced.items() if len(attacks) < len(every)]
+    if not fewer:
+        return
+    least = min(fewer, key=lambda at: len(faced[at]))
+    method, _, heterogeneity, f = least
+    yield (
+        f"Not all were given the same attacks: {len(fewer)} of {len(faced)} worst cases are "
+        f"over fewer than {', '.join(sorted(every))}; that of {method} at "
+        f"{title_of_data(heterogeneity)}, f = {f} is over {', '.join(sorted(faced[least]))}."
+    )
 
 
 def about_seeds(runs: pd.DataFrame, cells: pd.DataFrame, shown: str | None) -> Iterator[str]:

@@ -14,6 +14,7 @@ from privrobust.figures.canvas import (
     Look,
     add_legend,
     add_notes,
+    from_0_to_100,
     grid,
     looks,
     new_figure,
@@ -63,9 +64,11 @@ def curves_figure(
     if len(rows) > _MOST_ROWS:
         raise too_many("curves", f"{len(rows)} partitions", _MOST_ROWS, points, fields[2:])
 
+    is_share = "accuracy" in measure
+    label = measure.replace("_", " ") + (" in %" if is_share else "")
     styles = looks(settings["method"].unique())
     width = NARROW if len(attacks) == 1 else WIDE
-    figure = new_figure(width, 0.3 + 1.55 * len(rows))
+    figure = new_figure(width, 0.3 + 1.67 * len(rows))
     axes = figure.subplots(len(rows), len(attacks), squeeze=False, sharex=True, sharey=True)
     for row, heterogeneity in enumerate(rows):
         for panel, (f, attack) in zip(axes[row], attacks, strict=True):
@@ -75,10 +78,10 @@ def curves_figure(
                 _line(panel, here[here["method"] == method], look)
             grid(panel)
             what = f"{attack}, f = {f}" if f else "clean"
-            panel.set_title(f"{title_of_data(heterogeneity)}, {what}")
-        axes[row, 0].set_ylabel(measure.replace("_", " "))
-    if "accuracy" in measure:
-        axes[0, 0].set_ylim(0, 1)
+            panel.set_title(f"{title_of_data(heterogeneity)}\n{what}")
+        axes[row, 0].set_ylabel(label)
+    if is_share:
+        from_0_to_100(axes[0, 0])
     for panel in axes[-1]:
         panel.set_xlabel("step")
     add_legend(figure, _handles(styles))

@@ -12,22 +12,26 @@ from privrobust.figures.canvas import (
     Look,
     add_legend,
     add_notes,
+    from_0_to_100,
     grid,
     looks,
     new_figure,
     styled,
+    tell_empty,
 )
 from privrobust.figures.cells import (
+    about_attacks,
     about_seeds,
     at_worst,
     drawable,
     guarantee,
+    in_panel,
     measured,
     panels,
     records,
     title_of_data,
 )
-from privrobust.figures.scales import Scale
+from privrobust.figures.scales import Scale, ticks_beside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,32 +58,36 @@ def epsilon_figure(runs: pd.DataFrame) -> "Figure":
 
     """
     shown = drawable(runs, "epsilon")
-    cells = at_worst(measured(shown, "epsilon", axes=["noise_scale", "target_epsilon"]))
+    every = measured(shown, "epsilon", axes=["noise_scale", "target_epsilon"])
+    cells = at_worst(every)
     if cells["accuracy"].isna().all():
         raise SpecError("epsilon: nothing to draw: in every cell a run failed")
     rows, fs = panels(cells, "epsilon", _MOST_F, _MOST_ROWS)
     styles = looks(cells["method"].unique())
-    scale = Scale(cells["epsilon"], math.inf, "not\nprivate")
+    scale = Scale(cells["epsilon"], math.inf, "not\nprivate", ticks_beside(len(fs)))
 
     width = NARROW if len(fs) == 1 else WIDE
-    figure = new_figure(width, 0.7 + 1.5 * len(rows))
+    figure = new_figure(width, 0.7 + 1.62 * len(rows))
     axes = figure.subplots(len(rows), len(fs), squeeze=False, sharex=True, sharey=True)
     for row, heterogeneity in enumerate(rows):
         for column, f in enumerate(fs):
-            here = cells[(cells["heterogeneity"] == heterogeneity) & (cells["byzantine"] == f)]
+            here = cells[in_panel(cells, heterogeneity, f)]
             panel = axes[row, column]
             for place, (method, look) in enumerate(styles.items()):
                 shift = _DODGE * (place - (len(styles) - 1) / 2)
                 _line(panel, here[here["method"] == method], look, scale, shift)
+            if here["accuracy"].isna().all():
+                tell_empty(panel, not here.empty)
             scale.show(panel)
             _frame(panel, cells, scale, row == 0)
             what = "clean" if f == 0 else f"worst case, f = {f}"
-            panel.set_title(f"{title_of_data(heterogeneity)}, {what}")
-        axes[row, 0].set_ylabel("accuracy")
+            panel.set_title(f"{title_of_data(heterogeneity)}\n{what}")
+        axes[row, 0].set_ylabel("accuracy in %")
     for panel in axes[-1]:
         panel.set_xlabel("privacy budget ε")
     add_legend(figure, _handles(styles, cells))
-    add_notes(figure, [*about_seeds(shown, cells, "band"), *guarantee(shown, runs)])
+    notes = [*about_seeds(shown, cells, "band"), *about_attacks(every), *guarantee(shown, runs)]
+    add_notes(figure, notes)
     return figure
 
 
@@ -140,7 +148,7 @@ def _handles(styles: dict[str, Look], cells: pd.DataFrame) -> list[Any]:
 
 def _frame(panel: "Axes", cells: pd.DataFrame, scale: Scale, is_top: bool) -> None:
     grid(panel)
-    panel.set_ylim(0, 1)
+    from_0_to_100(panel)
     b = _scale_of_noise(cells)
     if not b:
         return

@@ -8,6 +8,7 @@ import pandas as pd
 from privrobust.errors import SpecError
 from privrobust.figures.canvas import NARROW, WIDE, add_notes, new_figure, styled
 from privrobust.figures.cells import (
+    about_attacks,
     about_seeds,
     at_worst,
     drawable,
@@ -19,12 +20,15 @@ from privrobust.figures.cells import (
     title_of_data,
     too_many,
 )
+from privrobust.rounding import in_percent, rounded_up
+from privrobust.spec import RunSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _MOST_ROWS, _MOST_METHODS, _MOST_CELLS = 6, 4, 12
+_SHOWN = {"byzantine", "attack", "heterogeneity", "noise_scale", "target_epsilon"}
 _COLORS = "cividis"  # its lightness rises with the value, for grey and for every eye
 
 
@@ -44,7 +48,8 @@ def heatmap_figure(runs: pd.DataFrame, noise_scale: float | None = None) -> "Fig
 
     """
     shown = drawable(runs, "heatmap")
-    cells = at_worst(measured(shown, "heatmap", axes=["noise_scale", "target_epsilon"]))
+    every = measured(shown, "heatmap", axes=["noise_scale", "target_epsilon"])
+    cells = at_worst(every)
     noises = ordered(cells["noise_scale"])
     if noise_scale is not None:
         if noise_scale not in noises:
@@ -72,8 +77,8 @@ def heatmap_figure(runs: pd.DataFrame, noise_scale: float | None = None) -> "Fig
     for panel, method in zip(axes[0], methods, strict=True):
         panel.set_title(method)
     _label_columns(axes[-1], columns, len(methods))
-    figure.colorbar(colors, ax=axes, label="accuracy (%)", aspect=10 * height, pad=0.01)
-    add_notes(figure, _notes(runs, shown, cells))
+    figure.colorbar(colors, ax=axes, label="accuracy in %", aspect=10 * height, pad=0.01)
+    add_notes(figure, _notes(runs, shown, every))
     return figure
 
 
@@ -81,7 +86,7 @@ def _refuse_many(cells: pd.DataFrame, noises: list[Any], methods: list[str]) -> 
     if len(noises) > _MOST_ROWS:
         raise too_many("heatmap", f"{len(noises)} values of b", _MOST_ROWS, cells, ["noise_scale"])
     if len(methods) > _MOST_METHODS:
-        fields = ["aggregator"]
+        fields = [field for field in RunSpec.model_fields if field in cells and field not in _SHOWN]
         raise too_many("heatmap", f"{len(methods)} methods", _MOST_METHODS, cells, fields)
     for field, most in (("byzantine", _MOST_CELLS), ("heterogeneity", _MOST_CELLS)):
         count = cells[field].nunique()
@@ -94,13 +99,11 @@ def _of_row(cells: pd.DataFrame, b: Any) -> str:
     if spent == [math.inf]:
         return f"{text_of_noise(b)}\nnot private"
     is_estimate = cells["is_estimate"][cells["noise_scale"] == b].any()
-    shown = " to ".join(_rounded(epsilon) for epsilon in {spent[0]: 0, spent[-1]: 0})
+    shown = " to ".join(dict.fromkeys(_rounded(epsilon) for epsilon in (spent[0], spent[-1])))
     return f"{text_of_noise(b)}\nε = {shown}{' (estimate)' if is_estimate else ''}"
 
 
 def _rounded(epsilon: float) -> str:
-    from privrobust.rounding import rounded_up
-
     return "∞" if math.isinf(epsilon) else rounded_up(epsilon, 3)
 
 
@@ -129,8 +132,8 @@ _ON_HATCHES: Any = {"facecolor": "white", "edgecolor": "none", "pad": 1}
 
 
 def _words(cell: Any) -> str:
-    interval = "" if math.isnan(cell.interval) else f" ±{100 * cell.interval:.0f}"
-    return f"{100 * cell.accuracy:.0f}{cell.marks}{interval}"
+    mean, half = in_percent(cell.accuracy, cell.interval)
+    return f"{mean}{cell.marks}{f' ±{half}' if half else ''}"
 
 
 def _ink(color: tuple[float, ...]) -> str:
@@ -149,9 +152,11 @@ def _label_columns(panels: Any, columns: list[str], methods: int) -> None:
         panel.set_xlabel("heterogeneity" if is_number else "partition")
 
 
-def _notes(runs: pd.DataFrame, shown: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
+def _notes(runs: pd.DataFrame, shown: pd.DataFrame, every: pd.DataFrame) -> list[str]:
+    cells = at_worst(every)
     fields = ["noise_scale", "method", "byzantine", "heterogeneity"]
     places = math.prod(cells[field].nunique() for field in fields)
     hatched = "Hatched: not run, or failed." if cells["accuracy"].count() < places else ""
     what = "At f = 0 clean accuracy, else that under the worst attack."
-    return [what, *about_seeds(shown, cells, "±"), hatched, *guarantee(shown, runs)]
+    about = [*about_seeds(shown, cells, "±"), *about_attacks(every)]
+    return [what, *about, hatched, *guarantee(shown, runs)]

@@ -18,7 +18,7 @@ from privrobust.figures.canvas import (
     styled,
 )
 from privrobust.figures.cells import drawable, measured, ordered, records, title_of_data, too_many
-from privrobust.figures.scales import Scale
+from privrobust.figures.scales import Scale, ticks_beside
 from privrobust.summary import WORST
 from privrobust.tables import validated
 
@@ -52,7 +52,7 @@ def learning_rate_figure(runs: pd.DataFrame) -> "Figure":
         what = f"{len(panels)} partitions"
         raise too_many("learning_rate", what, _MOST_PANELS, best, ["heterogeneity"])
     styles = looks(best["method"].unique())
-    scale = Scale(best["noise_scale"], 0.0, "0")
+    scale = Scale(best["noise_scale"], 0.0, "0", ticks_beside(len(panels)))
 
     width = NARROW if len(panels) == 1 else WIDE
     figure = new_figure(width, 2.1)

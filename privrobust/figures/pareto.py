@@ -12,23 +12,27 @@ from privrobust.figures.canvas import (
     Look,
     add_legend,
     add_notes,
+    from_0_to_100,
     grid,
     looks,
     new_figure,
     styled,
+    tell_empty,
 )
 from privrobust.figures.cells import (
+    about_attacks,
     about_seeds,
     at_worst,
     drawable,
     guarantee,
+    in_panel,
     measured,
     panels,
     records,
     title_of_data,
 )
 from privrobust.figures.epsilon import estimate_handle, mark
-from privrobust.figures.scales import Scale
+from privrobust.figures.scales import Scale, ticks_beside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,26 +59,29 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
 
     """
     shown = drawable(runs, "pareto")
-    cells = at_worst(measured(shown, "pareto", axes=["noise_scale", "target_epsilon"]))
+    every = measured(shown, "pareto", axes=["noise_scale", "target_epsilon"])
+    cells = at_worst(every)
     points = _points(cells)
     rows, fs = panels(points, "pareto", _MOST_F, _MOST_ROWS)
     styles = looks(points["method"].unique())
-    scale = Scale(points["epsilon"], math.inf, "not\nprivate")
+    scale = Scale(points["epsilon"], math.inf, "not\nprivate", ticks_beside(len(fs)))
 
     width = NARROW if len(fs) == 1 else WIDE
     figure = new_figure(width, 0.4 + 1.6 * len(rows))
     axes = figure.subplots(len(rows), len(fs), squeeze=False, sharex=True, sharey=True)
     for row, heterogeneity in enumerate(rows):
         for panel, f in zip(axes[row], fs, strict=True):
-            at = (points["heterogeneity"] == heterogeneity) & (points["byzantine"] == f)
-            here = points[at]
+            here = points[in_panel(points, heterogeneity, f)]
             scale.show(panel)
             grid(panel)
-            _settings(panel, here, styles, scale)
-            _front(panel, here[here["is_best"]], scale)
-            panel.set_ylim(0, 1)
+            if here.empty:
+                tell_empty(panel, bool(in_panel(cells, heterogeneity, f).any()))
+            else:
+                _settings(panel, here, styles, scale)
+                _front(panel, here[here["is_best"]], scale)
+            from_0_to_100(panel)
             panel.set_title(f"{title_of_data(heterogeneity)}, f = {f}")
-        axes[row, 0].set_ylabel("accuracy")
+        axes[row, 0].set_ylabel("accuracy in %")
     for panel in axes[-1]:
         panel.set_xlabel("privacy budget ε")
     add_legend(figure, _handles(styles, points))
@@ -84,6 +91,7 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
             "Faded: another setting of the panel is as good in ε, clean and worst-case accuracy, "
             "and better in one of them. Points of one ε stand beside each other.",
             *about_seeds(shown, cells, None),
+            *about_attacks(every),
             *guarantee(shown, runs),
         ],
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from privrobust.figures.canvas import NARROW, WIDE, new_figure, styled
+from privrobust.figures.cells import title_of_data
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -11,11 +12,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from privrobust.data import Dataset
+    from privrobust.partitions import Partition
 
 _ACROSS = 3  # panels beside each other
 _LARGEST = 0.8  # of a dot, in rows
 _COLOR = "#0072B2"
-_MOST_LABELS = 20  # that have a tick each
+_MOST_TICKS = 20
 
 
 @styled
@@ -46,13 +48,22 @@ def partition_figure(
         partition = get_partition(text)
         shares = partition.deal(codes(dataset, dataset.train, partition), honest, seed)
         _dots(panel, [labels[share].bincount(minlength=dataset.classes) for share in shares])
-        panel.set_title(text)
+        panel.set_title(_title(text, partition))
     for unused in panels:
         unused.set_axis_off()
     figure.suptitle(f"{dataset.name}: training examples of each label and honest worker")
-    figure.supxlabel("honest worker, and how many examples it holds")
+    figure.supxlabel("honest worker: how many examples it holds")
     figure.supylabel("label")
     return figure
+
+
+def _title(text: str, partition: "Partition") -> str:
+    """As other figures call it."""
+    from privrobust.partitions import Similarity
+
+    return (
+        title_of_data(f"{partition.heterogeneity:g}") if isinstance(partition, Similarity) else text
+    )
 
 
 def _dots(panel: "Axes", counts: Sequence["Tensor"]) -> None:
@@ -77,7 +88,12 @@ def _dots(panel: "Axes", counts: Sequence["Tensor"]) -> None:
             facecolors=_COLOR,
         )
     )
-    labels = range(0, len(counts[0]), -(-len(counts[0]) // _MOST_LABELS))
+    labels, workers = _some(len(counts[0])), _some(len(counts))
     panel.set_yticks(labels, [str(label) for label in labels])
-    totals = [int(of_worker.sum()) for of_worker in counts]
-    panel.set_xticks(range(len(counts)), [str(total) for total in totals], rotation=90)
+    totals = [f"{worker}: {int(counts[worker].sum())}" for worker in workers]
+    panel.set_xticks(workers, totals, rotation=90)
+
+
+def _some(count: int) -> range:
+    """Those of so many places that have room for a tick."""
+    return range(0, count, -(-count // _MOST_TICKS))

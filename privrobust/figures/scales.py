@@ -10,6 +10,11 @@ if TYPE_CHECKING:
 _SHADE = "0.94"
 
 
+def ticks_beside(columns: int) -> int:
+    """As many as have room in a panel, of so many beside each other."""
+    return min(6, 12 // columns)
+
+
 class Scale:
     """Where values stand on a logarithmic axis: infinity right of it, 0 left of it.
 

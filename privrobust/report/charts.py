@@ -14,10 +14,11 @@ import altair as alt
 
 from privrobust.report.curves import CURVES
 from privrobust.report.rows import Cell, Row, Rows, shown
-from privrobust.rounding import rounded_up
+from privrobust.rounding import in_percent, rounded_up
 
 _COLOURS = ["#3b87c8", "#d9602b", "#2a9277", "#a864b4", "#95791a", "#6b7684", "#c2557a", "#4d8f3a"]
 _SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
+_DASHES = [[1, 0], [6, 3], [2, 2], [8, 2, 2, 2], [12, 3], [4, 2, 1, 2]]
 _PHONE = 280  # pixels beside an axis
 _BEYOND = 4  # times the largest finite epsilon: where infinity stands
 
@@ -200,7 +201,7 @@ def _heatmap(rows: Rows) -> Chart:
 
 
 def _square(row: Row, cell: Cell, byzantine: int) -> dict[str, Any]:
-    label = f"{100 * cell.accuracy:.1f}" if cell.holds else "failed"
+    label = in_percent(cell.accuracy, cell.interval)[0] if cell.holds else "failed"
     accuracy = cell.accuracy if cell.holds else 0.0
     return {
         **_told(row, cell),
@@ -226,23 +227,37 @@ def _training(rows: Rows) -> Chart:
         ),
     )
     bands = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q"), y2="high:Q")
-    lines = base.mark_line(point={"size": 22}).encode(
-        y=alt.Y("accuracy:Q", title="accuracy", axis=_percent(), scale=alt.Scale(domain=[0, 1])),
+    y = alt.Y("accuracy:Q", title="accuracy", axis=_percent(), scale=alt.Scale(domain=[0, 1]))
+    lines = base.mark_line().encode(
+        y=y,
+        strokeDash=alt.StrokeDash(
+            "attack:N",
+            scale=alt.Scale(domain=attacks, range=_DASHES),
+            legend=_legend("attack", attacks),
+        ),
+    )
+    points = base.mark_point(filled=True, size=40, opacity=1).encode(
+        y=y,
+        shape=alt.Shape(
+            "attack:N",
+            scale=alt.Scale(domain=attacks, range=_SHAPES),
+            legend=_legend("attack", attacks),
+        ),
         tooltip=[
             alt.Tooltip("attack:N"),
             alt.Tooltip("step:Q"),
             alt.Tooltip("accuracy:Q", format=".1%"),
-            alt.Tooltip("low:Q", title="least", format=".1%"),
-            alt.Tooltip("high:Q", title="largest", format=".1%"),
+            alt.Tooltip("low:Q", title="95 % from", format=".1%"),
+            alt.Tooltip("high:Q", title="95 % to", format=".1%"),
             alt.Tooltip("seeds:Q"),
         ],
     )
     return Chart(
         CURVES,
         "How training went",
-        "Accuracy after so many steps, the mean over seeds; the band spans the seeds.",
+        "Accuracy after so many steps, the mean over seeds; the band is its 95 % interval.",
         "Lines of accuracy against training steps of the chosen setting, one an attack.",
-        _finished(alt.layer(bands, lines)),
+        _finished(alt.layer(bands, lines, points)),
         {},
     )
 

@@ -1,16 +1,21 @@
 """Training curves for the page: means over seeds, step by step, as small as can be."""
 
+import math
 from collections.abc import Sequence
+from functools import cache
 from statistics import fmean
 from typing import Any
 
+from scipy import stats
+
 from privrobust.report.rows import Rows
 from privrobust.store import Store
+from privrobust.summary import CONFIDENCE
 
 CURVES = "curves"
 
 # A page of 2,000 runs must stay below 5 MB, and be made in seconds.
-_MOST_RUNS = 5_000
+MOST_RUNS = 5_000
 _MOST_POINTS = 120_000
 _SCALE = 10_000  # accuracies are whole multiples of 1 / this
 
@@ -20,12 +25,11 @@ def curves(store: Store, rows: Rows) -> dict[str, Any]:
 
     Returns:
         `rows`, by number the places of its curves; `curves`, each with `attack`, `seeds`, `steps`
-        (a place in the list `steps`), `mean`, `low` and `high` (left out where seeds do not
-        differ), in 1 / `scale`. Empty where there are too many runs.
+        (a place in the list `steps`), `mean`, and `low` and `high` of its 95 % interval
+        (left out for a single seed), in 1 / `scale`. Empty where there are too many runs.
 
     """
-    keys = {key for row in rows.rows for key in row.runs.index}
-    if not keys or len(keys) > _MOST_RUNS:
+    if len({key for row in rows.rows for key in row.runs.index}) > MOST_RUNS:
         return {}
     made = _Curves(store)
     by_row: dict[int, list[int]] = {}
@@ -36,6 +40,21 @@ def curves(store: Store, rows: Rows) -> dict[str, Any]:
     if not made.curves:
         return {}
     return {"scale": _SCALE, "rows": by_row, "curves": made.thinned(), "steps": made.steps}
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    """Student's, of the mean; the mean itself where a single seed got so far."""
+    mean, count = fmean(values), len(values)
+    if count == 1:
+        return mean, mean
+    spread = math.sqrt(sum((value - mean) ** 2 for value in values) / (count - 1) / count)
+    half = _critical(count) * spread
+    return mean - half, mean + half
+
+
+@cache
+def _critical(count: int) -> float:
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
 
 
 class _Curves:
@@ -70,8 +89,9 @@ class _Curves:
             "mean": [round(_SCALE * fmean(by_step[step])) for step in steps],
         }
         if curve["seeds"] > 1:
-            curve["low"] = [round(_SCALE * min(by_step[step])) for step in steps]
-            curve["high"] = [round(_SCALE * max(by_step[step])) for step in steps]
+            ends = [_interval(by_step[step]) for step in steps]
+            curve["low"] = [round(_SCALE * max(0.0, low)) for low, _ in ends]
+            curve["high"] = [round(_SCALE * min(1.0, high)) for _, high in ends]
         self.curves.append(curve)
         return len(self.curves) - 1
 

@@ -21,7 +21,7 @@ from privrobust.aggregators import list_aggregators
 from privrobust.attacks import list_attacks
 from privrobust.errors import PrivRobustError
 from privrobust.report import words
-from privrobust.report.curves import curves
+from privrobust.report.curves import MOST_RUNS, curves
 from privrobust.report.recipes import recipe
 from privrobust.report.rows import Row, Rows, header, rows_of, shown
 from privrobust.rounding import rounded_up
@@ -94,6 +94,7 @@ def page(store: Store) -> str:
         table=rows,
         reasons=_reasons(rows),
         worst=rows.worst_first[:_MOST_WORST],
+        attacks_lacking=words.attacks_lacking(rows),
         troubles=list(words.troubles(rows)),
         failed_tuning=int(tuning["failure"].notna().sum()),
         recipes={row.number: recipe(row.runs) for row in rows.rows},
@@ -106,6 +107,7 @@ def page(store: Store) -> str:
             },
             "curves": drawn,
         },
+        most_curves=MOST_RUNS,
         thresholds=_thresholds(rows),
         few=FEW_SEEDS,
     )  # fmt: skip

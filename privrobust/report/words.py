@@ -93,11 +93,12 @@ def _partition(runs: pd.DataFrame) -> str:
 
 
 def _noise(runs: pd.DataFrame) -> str:
-    law = listed(_values(runs, "noise"))
-    targets = listed(_values(runs, "target_epsilon"))
-    if targets:
-        return f"{law}; of the least scale b that keeps epsilon within {targets}"
-    return f"{law}, of scale b = {listed(_values(runs, 'noise_scale'))} in every coordinate"
+    parts = []
+    if fixed := listed(_values(runs[runs["target_epsilon"].isna()], "noise_scale")):
+        parts.append(f"of scale b = {fixed} in every coordinate")
+    if targets := listed(_values(runs, "target_epsilon")):
+        parts.append(f"of the least scale b that keeps epsilon within {targets}")
+    return ", ".join([listed(_values(runs, "noise")), " or ".join(parts)])
 
 
 def _clipping(runs: pd.DataFrame) -> str:
@@ -173,6 +174,13 @@ def unprotected(runs: pd.DataFrame) -> Iterator[str]:
     reasons = infinite["not_private"].fillna("they ended without a guarantee")
     for reason, count in reasons.value_counts().items():
         yield f"{counted(count, 'run')}: not private (epsilon = ∞): {reason}."
+
+
+def attacks_lacking(rows: Rows) -> str:
+    """How many worst cases are over fewer attacks than others; empty if none."""
+    attacked = [row for row in rows.rows if row.attacked]
+    fewer = sum(len(row.attacked) < len(rows.attacks) for row in attacked)
+    return f"{fewer} of {counted(len(attacked), 'worst case')}" if fewer else ""
 
 
 def troubles(rows: Rows) -> Iterator[tuple[str, str, str, str]]:
