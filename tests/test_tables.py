@@ -225,6 +225,48 @@ def test_text_of_a_terminal_marks_the_best_with_a_star():
     assert sum(line.count("*") for line in lines if "±" in line and "median" in line) == 2
 
 
+def of_methods(attacks, f=2):
+    """Clean runs of methods, and what each attack leaves of them."""
+    runs = []
+    for method, left in attacks.items():
+        settings = {"aggregator": method, "noise_scale": 0.1}
+        for seed in range(3):
+            runs.append((settings | {"seed": seed}, 0.9))
+            for attack, accuracy in left.items():
+                attacked = {"byzantine": f, "attack": attack, "seed": seed}
+                runs.append((settings | attacked, accuracy))
+    return frame(*runs)
+
+
+FEWER = "‡ fewer attacks were run than on others of its column: never the best."
+
+
+def test_a_worst_case_of_fewer_attacks_is_marked_and_never_the_best():
+    easy = {"mean": {"alie": 0.85}}
+    hard = {
+        "median": {"alie": 0.8, "sign_flip": 0.5},
+        "majority_vote": {"alie": 0.7, "sign_flip": 0.6},
+    }
+    marked = lay_out(of_methods(easy | hard), SHOWN)
+    assert entries(marked, "f=2 worst") == ["85.0‡±0.0", "50.0±0.0", "60.0±0.0"]
+    assert entries(marked, "f=2 gap") == ["5.0‡", "40.0", "30.0"]
+    assert entries(marked, "break- down")[0].endswith("‡")
+    assert entries(marked, "f=2 alie") == ["85.0±0.0", "80.0±0.0", "70.0±0.0"]
+    assert best(marked, "f=2 worst") == ["60.0±0.0"]
+    assert best(marked, "f=2 alie") == ["85.0±0.0"]
+    assert FEWER in marked.notes
+    alike = lay_out(of_methods(hard), SHOWN)
+    assert "‡" not in FORMATS["markdown"](alike)
+    other_data = of_methods(easy).assign(heterogeneity=1.0)
+    assert "‡" not in FORMATS["markdown"](lay_out(pd.concat([of_methods(hard), other_data])))
+
+
+def test_a_gap_and_a_breakdown_point_are_no_contest():
+    runs = of_methods({"mean": {"alie": 0.85}, "median": {"alie": 0.4}})
+    layout = lay_out(runs, ["gap", "breakdown"])
+    assert not any(entry.is_best for block in layout.blocks for row in block for entry in row)
+
+
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex, a TeX engine")
 @pytest.mark.parametrize("name", ["attacks", "budget", "noise", "trilemma"])
 def test_latex_compiles_as_it_is(tmp_path, name):
@@ -249,9 +291,17 @@ def test_the_interval_says_how_many_decimals(half, digits):
     assert decimals(half) == digits
 
 
-def entries(layout, heading):
+def column(layout, heading):
     place = [" ".join(column.header) for column in layout.columns].index(heading)
-    return [row[place].text for block in layout.blocks for row in block]
+    return [row[place] for block in layout.blocks for row in block]
+
+
+def entries(layout, heading):
+    return [entry.text for entry in column(layout, heading)]
+
+
+def best(layout, heading):
+    return [entry.text for entry in column(layout, heading) if entry.is_best]
 
 
 def test_presets():
@@ -261,7 +311,7 @@ def test_presets():
     assert entries(trilemma, "epsilon 6.73 clean") == ["80±2", "82±2"]
     assert entries(trilemma, "epsilon ∞¹ f=2 worst") == ["59†°±13", "9°±13"]
     noise = PRESETS["noise"](runs)
-    assert entries(noise, "f=2 gap") == ["31.0", "30.0", "83.0", ""]
+    assert entries(noise, "f=2 gap") == ["31.0", "30.0", "83.0", "failed"]
     assert entries(noise, "break- down") == ["0.17", "0.17", "0.00", "0.00"]
     budget = PRESETS["budget"](runs)
     assert entries(budget, "noise_scale") == ["0", "0.1"]

@@ -11,6 +11,8 @@ DIVERGED = "†"
 FEW = "°"
 FEW_SEEDS = 3
 """Fewer make a Student interval of little use, and are marked."""
+FEWER_ATTACKS = "‡"
+FEWER_NOTE = f"{FEWER_ATTACKS} fewer attacks were run than on others of its column: never the best."
 _MARKS = "¹²³"
 _MOST_FAILURES = 3
 
