@@ -339,6 +339,13 @@ def test_the_best_rate_of_each_method_and_b():
     assert any("which epsilon does not count" in note for note in tuned.notes)
 
 
+def test_rates_that_the_method_decides_are_nothing_to_tune():
+    rates = {"mean": 0.5, "median": 0.1}
+    decided = frame(*(({"aggregator": name, "learning_rate": rates[name]}, 0.5) for name in rates))
+    with pytest.raises(SpecError, match="no method and b has runs of several learning rates"):
+        PRESETS["tuning"](decided)
+
+
 def test_rows_and_columns_by_field():
     runs = golden()
     spread = lay_out(runs, ["clean"], rows=["noise_scale"], across=["aggregator"])
