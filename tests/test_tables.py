@@ -312,7 +312,7 @@ def test_presets():
     assert entries(trilemma, "epsilon ∞¹ f=2 worst") == ["59†°±13", "9°±13"]
     noise = PRESETS["noise"](runs)
     assert entries(noise, "f=2 gap") == ["31.0", "30.0", "83.0", "failed"]
-    assert entries(noise, "break- down") == ["0.17", "0.17", "0.00", "0.00"]
+    assert entries(noise, "break- down") == ["≥0.17", "≥0.17", "0.00", "0.00"]
     budget = PRESETS["budget"](runs)
     assert entries(budget, "noise_scale") == ["0", "0.1"]
     assert entries(budget, "epsilon") == ["∞¹", "6.73"]
@@ -337,6 +337,18 @@ def test_the_best_rate_of_each_method_and_b():
     assert entries(tuned, "clean") == ["80.0±0.0", "60.0±0.0"]
     assert entries(tuned, "tried") == ["0.01 to 1 (3)", "0.01 to 0.1 (2)"]
     assert any("which epsilon does not count" in note for note in tuned.notes)
+
+
+def test_what_nothing_broke_has_a_bound_of_its_breakdown_point():
+    left = {"mean": {"alie": 0.1}, "median": {"alie": 0.8}}
+    more = {"mean": {"alie": 0.1}, "median": {"alie": 0.2}}
+    once = lay_out(of_methods(left), ["breakdown"])
+    assert entries(once, "break- down") == ["0.00", "≥0.17"]  # f=2 beside 10 honest
+    runs = pd.concat([of_methods(left), of_methods(more, f=4).query("byzantine > 0")])
+    layout = lay_out(runs, ["clean", "breakdown"])
+    assert entries(layout, "break- down") == ["0.00", "0.17"]
+    assert any(note.startswith("breakdown: the largest f/n") for note in layout.notes)
+    assert not any("breakdown" in note for note in lay_out(runs).notes)
 
 
 def test_rates_that_the_method_decides_are_nothing_to_tune():

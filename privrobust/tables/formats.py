@@ -58,8 +58,8 @@ _TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    "±": r"$\pm$", "∞": r"$\infty$", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "°": r"$^\circ$",
-    "¹": "$^1$", "²": "$^2$", "³": "$^3$",
+    "±": r"$\pm$", "≥": r"$\geq$", "∞": r"$\infty$", "†": r"$^\dagger$", "‡": r"$^\ddagger$",
+    "°": r"$^\circ$", "¹": "$^1$", "²": "$^2$", "³": "$^3$",
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from privrobust.robustness import breakdown_point, robustness
 from privrobust.rounding import in_percent, rounded_up
 from privrobust.summary import WORST, Row, setting_levels, summarise
 from privrobust.tables.legend import (
+    BREAKDOWN_NOTE,
     DIVERGED,
     FEW,
     FEW_SEEDS,
@@ -137,7 +138,8 @@ def lay_out(
         if name not in values:
             raise unknown_name("rows, columns", name, map(str, values))
     told = _row_fields(values, rows, across)
-    return _arranged(values, list(measured.values()), told, across, list(legend(runs, summary)))
+    notes = [*legend(runs, summary), *([BREAKDOWN_NOTE] if "breakdown" in shows else [])]
+    return _arranged(values, list(measured.values()), told, across, notes)
 
 
 def _row_fields(values: pd.DataFrame, rows: Sequence[str], across: Sequence[str]) -> list[str]:
@@ -188,8 +190,10 @@ def _measured(
             entry = replace(_difference(row), attacks=faced[at])
             found[at[:-1]][_Measure("gap", int(at[-1]))] = entry
     if "breakdown" in shows:
+        tried = _most_tried(summary)
         for at, point in breakdown_point(runs).items():
-            found[at][_Measure("breakdown")] = replace(_share(point), attacks=faced[at])
+            entry = replace(_share(point, tried[at]), attacks=faced[at])
+            found[at][_Measure("breakdown")] = entry
     return found
 
 
@@ -201,6 +205,12 @@ def _faced(summary: pd.DataFrame) -> dict[Row, Attacks]:
             for at in ((*setting, byzantine), tuple(setting)):
                 faced[at].add((byzantine, attack))
     return {at: frozenset(attacks) for at, attacks in faced.items()}
+
+
+def _most_tried(summary: pd.DataFrame) -> pd.Series:
+    """The largest f / n of every setting."""
+    shares = summary.index.get_level_values("byzantine") / summary["workers"]
+    return shares.groupby(level=setting_levels(summary)).max()
 
 
 def _arranged(
@@ -319,8 +329,11 @@ def _difference(row: pd.Series) -> Entry:
     return Entry("" if math.isnan(row["gap"]) else f"{100 * row['gap']:.1f}")
 
 
-def _share(point: float) -> Entry:
-    return Entry("" if math.isnan(point) else f"{point:.2f}")
+def _share(point: float, tried: float) -> Entry:
+    """A breakdown point: where nothing that was tried broke the setting, a bound of it."""
+    if math.isnan(point):
+        return Entry()
+    return Entry(f"{'≥' if point == tried else ''}{point:.2f}")
 
 
 def number(value: object) -> str:

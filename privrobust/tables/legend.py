@@ -11,6 +11,10 @@ DIVERGED = "†"
 FEW = "°"
 FEW_SEEDS = 3
 """Fewer make a Student interval of little use, and are marked."""
+BREAKDOWN_NOTE = (
+    "breakdown: the largest f/n up to which every attack leaves half of the clean accuracy; "
+    "≥ where no f that was tried leaves less."
+)
 FEWER_ATTACKS = "‡"
 FEWER_NOTE = f"{FEWER_ATTACKS} fewer attacks were run than on others of its column: never the best."
 _MARKS = "¹²³"
