@@ -1,4 +1,5 @@
 import math
+import re
 import shutil
 import subprocess
 from xml.etree import ElementTree
@@ -268,19 +269,29 @@ def test_a_gap_and_a_breakdown_point_are_no_contest():
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex, a TeX engine")
-@pytest.mark.parametrize("name", ["attacks", "budget", "noise", "trilemma"])
-def test_latex_compiles_as_it_is(tmp_path, name):
-    table = FORMATS["latex"](PRESETS[name](golden()))
-    document = (
-        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
-        + table
-        + "\\end{document}"
-    )
+@pytest.mark.parametrize("name", ["attacks", "budget", "noise", "trilemma", "all"])
+def test_latex_compiles_as_it_is_and_stays_on_the_page(tmp_path, name):
+    make = PRESETS.get(name, lambda runs: lay_out(runs, SHOWN, across=["noise_scale"]))
+    table = FORMATS["latex"](make(golden()))
+    packages = re.match(r"% needs (\\usepackage\{.+\})\n", table).group(1)
+    document = f"\\documentclass{{article}}{packages}\\begin{{document}}\n{table}\\end{{document}}"
     (tmp_path / "table.tex").write_text(document, encoding="utf-8")
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "table.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Missing character" not in done.stdout
+    assert "Overfull" not in done.stdout
+
+
+def test_latex_says_once_what_columns_share():
+    lines = FORMATS["latex"](lay_out(golden(), ["clean", "attacks", "worst"])).splitlines()
+    top = lines.index("\\toprule")
+    assert lines[top + 1 : top + 5] == [
+        r" &  &  &  & \multicolumn{2}{c}{f=2} \\",
+        r"\cmidrule(lr){5-6}",
+        r"hetero- &  &  &  &  &  \\",
+        r"geneity & method & b & clean & alie(z=1.5) & worst \\",
+    ]
 
 
 @pytest.mark.parametrize(
