@@ -211,6 +211,14 @@ def test_export_for_tensorboard(tmp_path, sweep, inside):
         (["export", "missing.db", "--tensorboard", "e"], "store: 'missing.db' does not exist"),
         (["table", "missing.db"], "store: 'missing.db' does not exist"),
         (["table", "missing.db", "--format", "docx"], "format: unknown name 'docx'"),
+        (
+            ["table", "missing.db", "--format", "csv", "--preset", "noise"],
+            "preset: 'noise' says nothing of csv, which holds every cell; accepted: with terminal",
+        ),
+        (
+            ["table", "missing.db", "--format", "parquet", "--show", "clean"],
+            "show: 'clean' says nothing of parquet",
+        ),
     ],
 )
 def test_what_the_commands_do_not_accept(arguments, message, tmp_path, sweep, inside):

@@ -17,7 +17,7 @@ from privrobust.errors import SpecError
 from privrobust.rounding import decimals
 from privrobust.schema import cells
 from privrobust.summary import row_fields, summarise
-from privrobust.tables import FORMATS, PRESETS, SHOWN, chosen, lay_out
+from privrobust.tables import FORMATS, PRESETS, SHOWN, chosen, data, lay_out
 
 
 def frame(*runs):
@@ -369,6 +369,28 @@ def test_rates_that_the_method_decides_are_nothing_to_tune():
         PRESETS["tuning"](decided)
 
 
+def test_data_says_what_each_cell_costs_and_for_whom_epsilon_holds():
+    runs = of_methods({"mean": {"alie": 0.1}, "median": {"alie": 0.8, "sign_flip": 0.7}})
+    cells = data(runs).set_index(["aggregator", "attack"])
+    gaps = cells["gap"].dropna().to_dict()
+    assert gaps == {
+        ("mean", "alie"): pytest.approx(0.8),
+        ("mean", "worst"): pytest.approx(0.8),
+        ("median", "alie"): pytest.approx(0.1),
+        ("median", "sign_flip"): pytest.approx(0.2),
+        ("median", "worst"): pytest.approx(0.2),
+    }
+    assert cells["breakdown"].groupby("aggregator").unique().to_dict() == {
+        "mean": [0],
+        "median": [pytest.approx(2 / 12)],
+    }
+    told = ["accountant_used", "delta", "unit", "adjacency"]
+    assert set(map(tuple, cells[told].to_numpy())) == {("pld", 1e-5, "example", "add-or-remove")}
+    assert len(data(runs.query("byzantine == 0"))) == 2
+    failed = runs.assign(failure=["boom", *[None] * (len(runs) - 1)])
+    assert data(failed).query("aggregator == 'mean'")["gap"].isna().all()
+
+
 def test_rows_and_columns_by_field():
     runs = golden()
     spread = lay_out(runs, ["clean"], rows=["noise_scale"], across=["aggregator"])
@@ -439,6 +461,7 @@ def test_any_store_makes_every_format(found):
     assert widths == {len(layout.columns)}
     for write in FORMATS.values():
         assert write(layout)
+    assert len(data(runs)) == len(summarise(runs))
     summary = summarise(runs)
     for at, alike in runs.groupby(list(fields[:3])):
         values = alike["accuracy"]
