@@ -1,12 +1,12 @@
 """The command that makes tables of a store."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from privrobust.errors import SpecError, unknown_name
+from privrobust.writing import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,17 +124,11 @@ def _write_data(runs: "pd.DataFrame", form: str, output: Path | None) -> None:
 
 
 def _write(content: bytes, output: Path | None) -> None:
-    """All of it or nothing."""
+    """To the screen, or a file."""
     if output is None:
         typer.echo(content.decode(), nl=False)
-        return
-    part = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        part.write_bytes(content)
-        part.replace(output)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise SpecError(f"output: {str(output)!r} cannot be written ({error})") from None
+    else:
+        write_whole(content, output)
 
 
 def print_table(layout: "Layout") -> None:

@@ -179,6 +179,11 @@ def test_tables_of_a_store(tmp_path, sweep, inside):
     command = ["table", "results.db", "--format", "parquet", "-o", "cells.parquet"]
     inside(*command)
     assert len(pd.read_parquet(tmp_path / "cells.parquet")) == len(cells)
+    code, out, err = inside("table", "results.db", "-o", "nowhere/table.txt")
+    assert (code, out) == (2, "")
+    assert err == (
+        "error: output: 'nowhere/table.txt' cannot be written (No such file or directory)\n"
+    )
     command = ["table", "results.db", "--preset", "noise", "--where", "noise_scale=0.1"]
     code, out, err = inside(*command)
     assert (code, out) == (2, "")
