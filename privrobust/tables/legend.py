@@ -27,7 +27,7 @@ def legend(runs: pd.DataFrame, summary: pd.DataFrame) -> Iterator[str]:
     yield (
         f"Accuracy in % on {' and '.join(runs['evaluate_on'].unique())} data: mean over "
         f"{_seeds(counts)}, ± half of its {CONFIDENCE:.0%} interval; "
-        "bold or *: the best of its column."
+        "bold or *: the best of its column among rows on the same data."
     )
     if counts.min() < FEW_SEEDS:
         yield f"{FEW} fewer than {FEW_SEEDS} seeds."
