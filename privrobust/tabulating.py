@@ -34,6 +34,9 @@ def table(
     where: Annotated[
         list[str] | None, typer.Option(help="field=value, or field=\\[a, b]: these runs; repeat.")
     ] = None,
+    sweep: Annotated[
+        Path | None, typer.Option(help="A YAML file: its runs only, of a store of several sweeps.")
+    ] = None,
     form: Annotated[
         str, typer.Option("--format", help="terminal, markdown, latex, html, csv or parquet.")
     ] = "terminal",
@@ -51,6 +54,7 @@ def table(
     privrobust table results.db --preset trilemma --where heterogeneity=1 --format latex -o t.tex
     """
     from privrobust.store import Store
+    from privrobust.stored import finished
     from privrobust.tables import FORMATS, chosen, tested, validated
 
     if form not in {*FORMATS, *_DATA}:
@@ -58,9 +62,7 @@ def table(
     if form in _DATA:
         _refuse(form, {"preset": preset, "rows": rows, "columns": columns, "show": show})
     with Store(store, create=False) as results:
-        runs = results.runs()
-    if runs.empty:
-        raise SpecError(f"store: {store} has no finished run yet")
+        runs = finished(results, sweep)
     runs = chosen(runs, where or [])
     runs = validated(runs) if preset == "tuning" else tested(runs)
     if form in _DATA:

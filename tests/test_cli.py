@@ -1,3 +1,4 @@
+import io
 import signal
 import subprocess
 import sys
@@ -151,6 +152,25 @@ def test_tuning_trains_on_validation_and_reports_on_test(tmp_path, inside):
     assert set(runs["learning_rate"][runs["evaluate_on"] == "test"]) == {0.5}
     code, out, err = inside("status", "results.db", "tune.yaml")
     assert out == "6 done, 0 running, 0 failed\n0 of 6 runs of the sweep are missing\n"
+
+
+def test_a_table_of_one_sweep_of_several_in_a_store(tmp_path, sweep, inside):
+    tuned = "honest: 5, steps: 3, tune: {learning_rate: [1.0e-6, 0.5]}"
+    for name, fields in {"a": tuned, "b": "honest: 6, steps: 3", "c": "steps: 3"}.items():
+        (tmp_path / f"{name}.yaml").write_text(f"{{{fields}}}")
+    for name in ("a.yaml", "b.yaml"):
+        inside("run", name, "--quiet")
+    command = ["table", "results.db", "--format", "csv", "--sweep"]
+    code, out, err = inside(*command, "a.yaml")
+    assert (code, err) == (0, "")
+    with Store(tmp_path / "results.db") as store:
+        tested = store.runs().query("honest == 5 and evaluate_on == 'test'")
+    assert list(pd.read_csv(io.StringIO(out))["accuracy"]) == list(tested["accuracy"])
+    code, out, err = inside("table", "results.db", "--preset", "tuning", "--sweep", "a.yaml")
+    assert "1e-06 to 0.5 (2)" in out
+    code, out, err = inside(*command, "c.yaml")
+    assert (code, out) == (2, "")
+    assert "has no finished run of c.yaml yet" in err
 
 
 def test_failed_runs_make_the_exit_code_1_and_status_says_why(tmp_path, inside):
