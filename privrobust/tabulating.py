@@ -1,12 +1,12 @@
 """The command that makes tables of a store."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from privrobust.errors import SpecError, unknown_name
+from privrobust.writing import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,8 +19,9 @@ _DATA = ("csv", "parquet")
 def table(
     store: Annotated[str, typer.Argument(help="File or postgresql:// address of results.")],
     preset: Annotated[
-        str, typer.Option(help="attacks, budget, clipping, noise, trilemma or tuning.")
-    ] = "attacks",
+        str | None,
+        typer.Option(help="attacks (default), budget, clipping, noise, trilemma or tuning."),
+    ] = None,
     rows: Annotated[
         str | None, typer.Option(help="Fields that come first, in place of a preset: a,b.")
     ] = None,
@@ -33,6 +34,9 @@ def table(
     where: Annotated[
         list[str] | None, typer.Option(help="field=value, or field=\\[a, b]: these runs; repeat.")
     ] = None,
+    sweep: Annotated[
+        Path | None, typer.Option(help="A YAML file: its runs only, of a store of several sweeps.")
+    ] = None,
     form: Annotated[
         str, typer.Option("--format", help="terminal, markdown, latex, html, csv or parquet.")
     ] = "terminal",
@@ -43,21 +47,22 @@ def table(
     """Make a table of the runs in a store: means over seeds with 95 % intervals.
 
     A preset says what is compared; --rows, --columns and --show build another table. csv and
-    parquet hold one row a cell, with all digits, for pandas.
+    parquet hold one row a cell, with all digits, for pandas: every cell, so without these.
 
     Examples: privrobust table results.db
 
     privrobust table results.db --preset trilemma --where heterogeneity=1 --format latex -o t.tex
     """
     from privrobust.store import Store
+    from privrobust.stored import finished
     from privrobust.tables import FORMATS, chosen, tested, validated
 
     if form not in {*FORMATS, *_DATA}:
         raise unknown_name("format", form, [*FORMATS, *_DATA])
+    if form in _DATA:
+        _refuse(form, {"preset": preset, "rows": rows, "columns": columns, "show": show})
     with Store(store, create=False) as results:
-        runs = results.runs()
-    if runs.empty:
-        raise SpecError(f"store: {store} has no finished run yet")
+        runs = finished(results, sweep)
     runs = chosen(runs, where or [])
     runs = validated(runs) if preset == "tuning" else tested(runs)
     if form in _DATA:
@@ -71,16 +76,30 @@ def table(
 
 
 def _laid_out(
-    runs: "pd.DataFrame", preset: str, rows: str | None, columns: str | None, show: str | None
+    runs: "pd.DataFrame",
+    preset: str | None,
+    rows: str | None,
+    columns: str | None,
+    show: str | None,
 ) -> "Layout":
     from privrobust import tables
 
     if rows is columns is show is None:
-        return tables.preset(preset)(runs)
-    if preset != "attacks":
+        return tables.preset(preset or "attacks")(runs)
+    if preset is not None:
         raise SpecError(f"preset: {preset} with --rows, --columns or --show; accepted: one of them")
     shows = _names(show) or tables.SHOWN[:4]
     return tables.lay_out(runs, shows, _names(rows), _names(columns))
+
+
+def _refuse(form: str, options: dict[str, str | None]) -> None:
+    """What lays tables out says nothing of data."""
+    for name, value in options.items():
+        if value is not None:
+            raise SpecError(
+                f"{name}: {value!r} says nothing of {form}, which holds every cell; accepted: "
+                "with terminal, markdown, latex or html"
+            )
 
 
 def _names(text: str | None) -> list[str]:
@@ -88,9 +107,9 @@ def _names(text: str | None) -> list[str]:
 
 
 def _write_data(runs: "pd.DataFrame", form: str, output: Path | None) -> None:
-    from privrobust.summary import summarise
+    from privrobust.tables import data
 
-    cells = summarise(runs).reset_index()
+    cells = data(runs)
     if form == "csv":
         _write(cells.to_csv(index=False).encode(), output)
         return
@@ -107,17 +126,11 @@ def _write_data(runs: "pd.DataFrame", form: str, output: Path | None) -> None:
 
 
 def _write(content: bytes, output: Path | None) -> None:
-    """All of it or nothing."""
+    """To the screen, or a file."""
     if output is None:
         typer.echo(content.decode(), nl=False)
-        return
-    part = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        part.write_bytes(content)
-        part.replace(output)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise SpecError(f"output: {str(output)!r} cannot be written ({error})") from None
+    else:
+        write_whole(content, output)
 
 
 def print_table(layout: "Layout") -> None:

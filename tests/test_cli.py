@@ -1,3 +1,4 @@
+import io
 import signal
 import subprocess
 import sys
@@ -153,6 +154,25 @@ def test_tuning_trains_on_validation_and_reports_on_test(tmp_path, inside):
     assert out == "6 done, 0 running, 0 failed\n0 of 6 runs of the sweep are missing\n"
 
 
+def test_a_table_of_one_sweep_of_several_in_a_store(tmp_path, sweep, inside):
+    tuned = "honest: 5, steps: 3, tune: {learning_rate: [1.0e-6, 0.5]}"
+    for name, fields in {"a": tuned, "b": "honest: 6, steps: 3", "c": "steps: 3"}.items():
+        (tmp_path / f"{name}.yaml").write_text(f"{{{fields}}}")
+    for name in ("a.yaml", "b.yaml"):
+        inside("run", name, "--quiet")
+    command = ["table", "results.db", "--format", "csv", "--sweep"]
+    code, out, err = inside(*command, "a.yaml")
+    assert (code, err) == (0, "")
+    with Store(tmp_path / "results.db") as store:
+        tested = store.runs().query("honest == 5 and evaluate_on == 'test'")
+    assert list(pd.read_csv(io.StringIO(out))["accuracy"]) == list(tested["accuracy"])
+    code, out, err = inside("table", "results.db", "--preset", "tuning", "--sweep", "a.yaml")
+    assert "1e-06 to 0.5 (2)" in out
+    code, out, err = inside(*command, "c.yaml")
+    assert (code, out) == (2, "")
+    assert "has no finished run of c.yaml yet" in err
+
+
 def test_failed_runs_make_the_exit_code_1_and_status_says_why(tmp_path, inside):
     (tmp_path / "fails.yaml").write_text("{honest: 5, steps: 3, grad_norm_bound: 0.1}")
     code, out, err = inside("run", "fails.yaml")
@@ -179,6 +199,11 @@ def test_tables_of_a_store(tmp_path, sweep, inside):
     command = ["table", "results.db", "--format", "parquet", "-o", "cells.parquet"]
     inside(*command)
     assert len(pd.read_parquet(tmp_path / "cells.parquet")) == len(cells)
+    code, out, err = inside("table", "results.db", "-o", "nowhere/table.txt")
+    assert (code, out) == (2, "")
+    assert err == (
+        "error: output: 'nowhere/table.txt' cannot be written (No such file or directory)\n"
+    )
     command = ["table", "results.db", "--preset", "noise", "--where", "noise_scale=0.1"]
     code, out, err = inside(*command)
     assert (code, out) == (2, "")
@@ -211,6 +236,14 @@ def test_export_for_tensorboard(tmp_path, sweep, inside):
         (["export", "missing.db", "--tensorboard", "e"], "store: 'missing.db' does not exist"),
         (["table", "missing.db"], "store: 'missing.db' does not exist"),
         (["table", "missing.db", "--format", "docx"], "format: unknown name 'docx'"),
+        (
+            ["table", "missing.db", "--format", "csv", "--preset", "noise"],
+            "preset: 'noise' says nothing of csv, which holds every cell; accepted: with terminal",
+        ),
+        (
+            ["table", "missing.db", "--format", "parquet", "--show", "clean"],
+            "show: 'clean' says nothing of parquet",
+        ),
     ],
 )
 def test_what_the_commands_do_not_accept(arguments, message, tmp_path, sweep, inside):

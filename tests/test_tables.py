@@ -1,4 +1,5 @@
 import math
+import re
 import shutil
 import subprocess
 from xml.etree import ElementTree
@@ -16,7 +17,7 @@ from privrobust.errors import SpecError
 from privrobust.rounding import decimals
 from privrobust.schema import cells
 from privrobust.summary import row_fields, summarise
-from privrobust.tables import FORMATS, PRESETS, SHOWN, chosen, lay_out
+from privrobust.tables import FORMATS, PRESETS, SHOWN, chosen, data, lay_out
 
 
 def frame(*runs):
@@ -225,20 +226,72 @@ def test_text_of_a_terminal_marks_the_best_with_a_star():
     assert sum(line.count("*") for line in lines if "±" in line and "median" in line) == 2
 
 
+def of_methods(attacks, f=2):
+    """Clean runs of methods, and what each attack leaves of them."""
+    runs = []
+    for method, left in attacks.items():
+        settings = {"aggregator": method, "noise_scale": 0.1}
+        for seed in range(3):
+            runs.append((settings | {"seed": seed}, 0.9))
+            for attack, accuracy in left.items():
+                attacked = {"byzantine": f, "attack": attack, "seed": seed}
+                runs.append((settings | attacked, accuracy))
+    return frame(*runs)
+
+
+FEWER = "‡ fewer attacks were run than on others of its column: never the best."
+
+
+def test_a_worst_case_of_fewer_attacks_is_marked_and_never_the_best():
+    easy = {"mean": {"alie": 0.85}}
+    hard = {
+        "median": {"alie": 0.8, "sign_flip": 0.5},
+        "majority_vote": {"alie": 0.7, "sign_flip": 0.6},
+    }
+    marked = lay_out(of_methods(easy | hard), SHOWN)
+    assert entries(marked, "f=2 worst") == ["85.0‡±0.0", "50.0±0.0", "60.0±0.0"]
+    assert entries(marked, "f=2 gap") == ["5.0‡", "40.0", "30.0"]
+    assert entries(marked, "break- down")[0].endswith("‡")
+    assert entries(marked, "f=2 alie") == ["85.0±0.0", "80.0±0.0", "70.0±0.0"]
+    assert best(marked, "f=2 worst") == ["60.0±0.0"]
+    assert best(marked, "f=2 alie") == ["85.0±0.0"]
+    assert FEWER in marked.notes
+    alike = lay_out(of_methods(hard), SHOWN)
+    assert "‡" not in FORMATS["markdown"](alike)
+    other_data = of_methods(easy).assign(heterogeneity=1.0)
+    assert "‡" not in FORMATS["markdown"](lay_out(pd.concat([of_methods(hard), other_data])))
+
+
+def test_a_gap_and_a_breakdown_point_are_no_contest():
+    runs = of_methods({"mean": {"alie": 0.85}, "median": {"alie": 0.4}})
+    layout = lay_out(runs, ["gap", "breakdown"])
+    assert not any(entry.is_best for block in layout.blocks for row in block for entry in row)
+
+
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex, a TeX engine")
-@pytest.mark.parametrize("name", ["attacks", "budget", "noise", "trilemma"])
-def test_latex_compiles_as_it_is(tmp_path, name):
-    table = FORMATS["latex"](PRESETS[name](golden()))
-    document = (
-        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
-        + table
-        + "\\end{document}"
-    )
+@pytest.mark.parametrize("name", ["attacks", "budget", "noise", "trilemma", "all"])
+def test_latex_compiles_as_it_is_and_stays_on_the_page(tmp_path, name):
+    make = PRESETS.get(name, lambda runs: lay_out(runs, SHOWN, across=["noise_scale"]))
+    table = FORMATS["latex"](make(golden()))
+    packages = re.match(r"% needs (\\usepackage\{.+\})\n", table).group(1)
+    document = f"\\documentclass{{article}}{packages}\\begin{{document}}\n{table}\\end{{document}}"
     (tmp_path / "table.tex").write_text(document, encoding="utf-8")
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "table.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Missing character" not in done.stdout
+    assert "Overfull" not in done.stdout
+
+
+def test_latex_says_once_what_columns_share():
+    lines = FORMATS["latex"](lay_out(golden(), ["clean", "attacks", "worst"])).splitlines()
+    top = lines.index("\\toprule")
+    assert lines[top + 1 : top + 5] == [
+        r" &  &  &  & \multicolumn{2}{c}{f=2} \\",
+        r"\cmidrule(lr){5-6}",
+        r"hetero- &  &  &  &  &  \\",
+        r"geneity & method & b & clean & alie(z=1.5) & worst \\",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -249,9 +302,17 @@ def test_the_interval_says_how_many_decimals(half, digits):
     assert decimals(half) == digits
 
 
-def entries(layout, heading):
+def column(layout, heading):
     place = [" ".join(column.header) for column in layout.columns].index(heading)
-    return [row[place].text for block in layout.blocks for row in block]
+    return [row[place] for block in layout.blocks for row in block]
+
+
+def entries(layout, heading):
+    return [entry.text for entry in column(layout, heading)]
+
+
+def best(layout, heading):
+    return [entry.text for entry in column(layout, heading) if entry.is_best]
 
 
 def test_presets():
@@ -261,8 +322,8 @@ def test_presets():
     assert entries(trilemma, "epsilon 6.73 clean") == ["80±2", "82±2"]
     assert entries(trilemma, "epsilon ∞¹ f=2 worst") == ["59†°±13", "9°±13"]
     noise = PRESETS["noise"](runs)
-    assert entries(noise, "f=2 gap") == ["31.0", "30.0", "83.0", ""]
-    assert entries(noise, "break- down") == ["0.17", "0.17", "0.00", "0.00"]
+    assert entries(noise, "f=2 gap") == ["31.0", "30.0", "83.0", "failed"]
+    assert entries(noise, "break- down") == ["≥0.17", "≥0.17", "0.00", "0.00"]
     budget = PRESETS["budget"](runs)
     assert entries(budget, "noise_scale") == ["0", "0.1"]
     assert entries(budget, "epsilon") == ["∞¹", "6.73"]
@@ -287,6 +348,47 @@ def test_the_best_rate_of_each_method_and_b():
     assert entries(tuned, "clean") == ["80.0±0.0", "60.0±0.0"]
     assert entries(tuned, "tried") == ["0.01 to 1 (3)", "0.01 to 0.1 (2)"]
     assert any("which epsilon does not count" in note for note in tuned.notes)
+
+
+def test_what_nothing_broke_has_a_bound_of_its_breakdown_point():
+    left = {"mean": {"alie": 0.1}, "median": {"alie": 0.8}}
+    more = {"mean": {"alie": 0.1}, "median": {"alie": 0.2}}
+    once = lay_out(of_methods(left), ["breakdown"])
+    assert entries(once, "break- down") == ["0.00", "≥0.17"]  # f=2 beside 10 honest
+    runs = pd.concat([of_methods(left), of_methods(more, f=4).query("byzantine > 0")])
+    layout = lay_out(runs, ["clean", "breakdown"])
+    assert entries(layout, "break- down") == ["0.00", "0.17"]
+    assert any(note.startswith("breakdown: the largest f/n") for note in layout.notes)
+    assert not any("breakdown" in note for note in lay_out(runs).notes)
+
+
+def test_rates_that_the_method_decides_are_nothing_to_tune():
+    rates = {"mean": 0.5, "median": 0.1}
+    decided = frame(*(({"aggregator": name, "learning_rate": rates[name]}, 0.5) for name in rates))
+    with pytest.raises(SpecError, match="no method and b has runs of several learning rates"):
+        PRESETS["tuning"](decided)
+
+
+def test_data_says_what_each_cell_costs_and_for_whom_epsilon_holds():
+    runs = of_methods({"mean": {"alie": 0.1}, "median": {"alie": 0.8, "sign_flip": 0.7}})
+    cells = data(runs).set_index(["aggregator", "attack"])
+    gaps = cells["gap"].dropna().to_dict()
+    assert gaps == {
+        ("mean", "alie"): pytest.approx(0.8),
+        ("mean", "worst"): pytest.approx(0.8),
+        ("median", "alie"): pytest.approx(0.1),
+        ("median", "sign_flip"): pytest.approx(0.2),
+        ("median", "worst"): pytest.approx(0.2),
+    }
+    assert cells["breakdown"].groupby("aggregator").unique().to_dict() == {
+        "mean": [0],
+        "median": [pytest.approx(2 / 12)],
+    }
+    told = ["accountant_used", "delta", "unit", "adjacency"]
+    assert set(map(tuple, cells[told].to_numpy())) == {("pld", 1e-5, "example", "add-or-remove")}
+    assert len(data(runs.query("byzantine == 0"))) == 2
+    failed = runs.assign(failure=["boom", *[None] * (len(runs) - 1)])
+    assert data(failed).query("aggregator == 'mean'")["gap"].isna().all()
 
 
 def test_rows_and_columns_by_field():
@@ -359,6 +461,7 @@ def test_any_store_makes_every_format(found):
     assert widths == {len(layout.columns)}
     for write in FORMATS.values():
         assert write(layout)
+    assert len(data(runs)) == len(summarise(runs))
     summary = summarise(runs)
     for at, alike in runs.groupby(list(fields[:3])):
         values = alike["accuracy"]

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import math
-import os
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from privrobust.report.rows import Row, Rows, header, rows_of, shown
 from privrobust.rounding import rounded_up
 from privrobust.store import Store
 from privrobust.tables.legend import FEW_SEEDS
+from privrobust.writing import write_whole
 
 _MOST_WORST = 12
 _MOST_THRESHOLDS = 15
@@ -44,17 +44,7 @@ def write_report(store: Store, path: Path) -> None:
         PrivRobustError: a package is missing, or the file cannot be written.
 
     """
-    text = page(store)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        try:
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        reason = error.strerror or error
-        raise PrivRobustError(f"output: {str(path)!r} cannot be written ({reason})") from None
+    write_whole(page(store).encode(), path)
 
 
 def page(store: Store) -> str:

@@ -5,6 +5,7 @@ with 95 % Student intervals; nothing else is averaged over.
 """
 
 from privrobust.tables.choice import chosen, tested, validated
+from privrobust.tables.data import data
 from privrobust.tables.formats import FORMATS, rich_table
 from privrobust.tables.layout import SHOWN, Layout, lay_out
 from privrobust.tables.legend import legend
@@ -16,6 +17,7 @@ __all__ = [
     "SHOWN",
     "Layout",
     "chosen",
+    "data",
     "lay_out",
     "legend",
     "preset",

@@ -1,8 +1,8 @@
 """A laid-out table as text: for a terminal, Markdown, LaTeX or HTML."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
-from itertools import chain
+from itertools import chain, groupby
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -58,47 +58,67 @@ _TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    "±": r"$\pm$", "∞": r"$\infty$", "†": r"$^\dagger$", "°": r"$^\circ$",
-    "¹": "$^1$", "²": "$^2$", "³": "$^3$",
+    "±": r"$\pm$", "≥": r"$\geq$", "∞": r"$\infty$", "†": r"$^\dagger$", "‡": r"$^\ddagger$",
+    "°": r"$^\circ$", "¹": "$^1$", "²": "$^2$", "³": "$^3$",
 }  # fmt: skip
 
 
 def latex(layout: Layout) -> str:
-    """A `tabular` of booktabs and its notes, for the body of any document that loads booktabs."""
-
-    def tex(text: str) -> str:
-        return "".join(_TEX.get(sign, sign if sign.isascii() else "?") for sign in text)
+    """A `tabular` of booktabs, no wider than the line, and its notes: for any document's body."""
 
     def shown(entry: Entry) -> str:
-        return rf"\textbf{{{tex(entry.text)}}}" if entry.is_best else tex(entry.text)
+        return rf"\textbf{{{_tex(entry.text)}}}" if entry.is_best else _tex(entry.text)
 
-    def line(cells: Sequence[str]) -> str:
-        return rf"{' & '.join(cells)} \\"
-
-    depth = max(len(column.header) for column in layout.columns)
-    heads = [
-        line([tex(_bottom(column, depth)[place]) for column in layout.columns])
-        for place in range(depth)
-    ]
-    blocks = ([line([shown(entry) for entry in row]) for row in block] for block in layout.blocks)
-    body = "\n\\addlinespace\n".join("\n".join(block) for block in blocks)
-    notes = "\n\n".join(rf"\noindent {tex(note)}" for note in layout.notes)
+    blocks = (
+        "\n".join(_tex_line(shown(entry) for entry in row) for row in block)
+        for block in layout.blocks
+    )
+    notes = "\n\n".join(rf"\noindent {_tex(note)}" for note in layout.notes)
     places = "".join("l" if column.is_text else "r" for column in layout.columns)
     return "\n".join(
         [
-            r"% needs \usepackage{booktabs}",
+            r"% needs \usepackage{booktabs,graphicx}",
+            r"\noindent\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{{places}}}",
             r"\toprule",
-            *heads,
+            *_tex_heads(layout.columns),
             r"\midrule",
-            body,
+            "\n\\addlinespace\n".join(blocks),
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}}",
             "",
             rf"{{\footnotesize {notes}\par}}",
             "",
         ]
     )
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(sign, sign if sign.isascii() else "?") for sign in text)
+
+
+def _tex_line(cells: Iterable[str]) -> str:
+    return rf"{' & '.join(cells)} \\"
+
+
+def _tex_heads(columns: Sequence[Column]) -> list[str]:
+    """Header lines; what neighbours have as their first line stands once above them all."""
+    groups = [list(group) for _, group in groupby(columns, key=lambda column: column.header[0])]
+    titles, rules, below = [], [], []
+    start = 1
+    for group in groups:
+        if is_shared := len(group) > 1:
+            title = _tex(group[0].header[0])
+            titles.append(rf"\multicolumn{{{len(group)}}}{{c}}{{{title}}}")
+            rules.append(rf"\cmidrule(lr){{{start}-{start + len(group) - 1}}}")
+        else:
+            titles.append("")
+        below += [column.header[is_shared:] for column in group]
+        start += len(group)
+    depth = max(map(len, below))
+    bottoms = [_bottom(lines, depth) for lines in below]
+    heads = [_tex_line(map(_tex, line)) for line in zip(*bottoms, strict=True)]
+    return [_tex_line(titles), "".join(rules), *heads] if rules else heads
 
 
 def html(layout: Layout) -> str:
@@ -148,5 +168,5 @@ def _title(column: Column) -> str:
     return " ".join(column.header).replace("- ", "")
 
 
-def _bottom(column: Column, depth: int) -> list[str]:
-    return [""] * (depth - len(column.header)) + list(column.header)
+def _bottom(lines: Sequence[str], depth: int) -> list[str]:
+    return [""] * (depth - len(lines)) + list(lines)

@@ -13,7 +13,16 @@ from privrobust.errors import SpecError, unknown_name
 from privrobust.robustness import breakdown_point, robustness
 from privrobust.rounding import in_percent, rounded_up
 from privrobust.summary import WORST, Row, setting_levels, summarise
-from privrobust.tables.legend import DIVERGED, FEW, FEW_SEEDS, epsilon_marks, legend
+from privrobust.tables.legend import (
+    BREAKDOWN_NOTE,
+    DIVERGED,
+    FEW,
+    FEW_SEEDS,
+    FEWER_ATTACKS,
+    FEWER_NOTE,
+    epsilon_marks,
+    legend,
+)
 
 SHOWN = ("epsilon", "clean", "attacks", "worst", "gap", "breakdown")
 """What a table can show of a setting."""
@@ -32,6 +41,10 @@ _COMPARED = {
 }  # fmt: skip
 
 
+Attacks = frozenset[tuple[int, str]]
+"""f and the attack."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """A cell."""
@@ -40,6 +53,8 @@ class Entry:
     score: float = math.nan
     """What makes it better than others of its column, NaN where nothing is compared."""
     is_best: bool = False
+    attacks: Attacks = frozenset()
+    """Over which it is the worst."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +138,8 @@ def lay_out(
         if name not in values:
             raise unknown_name("rows, columns", name, map(str, values))
     told = _row_fields(values, rows, across)
-    return _arranged(values, list(measured.values()), told, across, list(legend(runs, summary)))
+    notes = [*legend(runs, summary), *([BREAKDOWN_NOTE] if "breakdown" in shows else [])]
+    return _arranged(values, list(measured.values()), told, across, notes)
 
 
 def _row_fields(values: pd.DataFrame, rows: Sequence[str], across: Sequence[str]) -> list[str]:
@@ -155,23 +171,46 @@ def _measured(
 ) -> dict[Row, Measured]:
     """Every setting, and what there is to show of it."""
     found: dict[Row, Measured] = {setting: {} for setting in epsilons}
+    faced = _faced(summary)
     at: Any  # pandas knows nothing of what an index holds
     for at, row in summary.iterrows():
         *setting, byzantine, attack = at
         kind = "clean" if not attack else "worst" if attack == WORST else "attacks"
         if kind in shows:
             measure = _Measure(kind, int(byzantine), "" if kind != "attacks" else attack)
-            found[tuple(setting)][measure] = accuracy_entry(row)
+            entry = accuracy_entry(row)
+            if kind == "worst":
+                entry = replace(entry, attacks=faced[*setting, byzantine])
+            found[tuple(setting)][measure] = entry
     if "epsilon" in shows:
         for setting, text in epsilons.items():
             found[setting][_Measure("epsilon")] = Entry(text)
     if "gap" in shows:
         for at, row in robustness(runs).iterrows():
-            found[at[:-1]][_Measure("gap", int(at[-1]))] = _difference(row["gap"])
+            entry = replace(_difference(row), attacks=faced[at])
+            found[at[:-1]][_Measure("gap", int(at[-1]))] = entry
     if "breakdown" in shows:
+        tried = _most_tried(summary)
         for at, point in breakdown_point(runs).items():
-            found[at][_Measure("breakdown")] = _share(point)
+            entry = replace(_share(point, tried[at]), attacks=faced[at])
+            found[at][_Measure("breakdown")] = entry
     return found
+
+
+def _faced(summary: pd.DataFrame) -> dict[Row, Attacks]:
+    """The attacks that every setting was run under: at each f, and at all of them."""
+    faced: dict[Row, set[tuple[int, str]]] = defaultdict(set)
+    for *setting, byzantine, attack in summary.index:
+        if attack not in ("", WORST):
+            for at in ((*setting, byzantine), tuple(setting)):
+                faced[at].add((byzantine, attack))
+    return {at: frozenset(attacks) for at, attacks in faced.items()}
+
+
+def _most_tried(summary: pd.DataFrame) -> pd.Series:
+    """The largest f / n of every setting."""
+    shares = summary.index.get_level_values("byzantine") / summary["workers"]
+    return shares.groupby(level=setting_levels(summary)).max()
 
 
 def _arranged(
@@ -192,7 +231,7 @@ def _arranged(
         line |= {(spread, measure): entry for measure, entry in entries.items()}
     columns = [column for column in columns if any(column in line for line in lines.values())]
     ordered = _in_order(list(lines))
-    marked = _with_best(ordered, lines, columns, told)
+    marked = _marked(ordered, lines, columns, told)
     blocks = [
         [[*(Entry(number(value)) for value in at), *marked[at]] for at in block]
         for _, block in groupby(ordered, key=lambda at: at[: min(2, len(at) - 1)])
@@ -201,6 +240,8 @@ def _arranged(
     heads += [
         Column((*_spread_header(across, spread), *measure.header())) for spread, measure in columns
     ]
+    if any(FEWER_ATTACKS in entry.text for line in marked.values() for entry in line):
+        notes = [*notes, FEWER_NOTE]
     return Layout(heads, blocks, notes)
 
 
@@ -214,27 +255,40 @@ def _shortest(value: object) -> str:
     return text.rstrip("0").rstrip(".") if text.replace(".", "").isdigit() and "." in text else text
 
 
-def _with_best(
+def _marked(
     ordered: list[Row], lines: dict[Row, dict[Any, Entry]], columns: list[Any], told: list[str]
 ) -> dict[Row, list[Entry]]:
-    """Entries row by row, the best of each column marked among rows that can be compared."""
+    """Entries row by row, compared in each column with those of rows on the same data."""
 
     def kind(at: Row) -> Row:
         return tuple(value for name, value in zip(told, at, strict=True) if name not in _COMPARED)
 
-    scores: dict[tuple[Row, Any], set[float]] = defaultdict(set)
+    groups: dict[Row, list[Row]] = defaultdict(list)
     for at in ordered:
-        for column in columns:
-            score = lines[at].get(column, Entry()).score
-            if not math.isnan(score):
-                scores[kind(at), column].add(score)
+        groups[kind(at)].append(at)
+    marked: dict[Row, list[Entry]] = {at: [] for at in ordered}
+    for column in columns:
+        for peers in groups.values():
+            entries = _compared([lines[at].get(column, Entry()) for at in peers])
+            for at, entry in zip(peers, entries, strict=True):
+                marked[at].append(entry)
+    return marked
 
-    def entry(at: Row, column: Any) -> Entry:
-        found = lines[at].get(column, Entry())
-        compared = scores[kind(at), column]
-        return replace(found, is_best=len(compared) > 1 and found.score == max(compared))
 
-    return {at: [entry(at, column) for column in columns] for at in ordered}
+def _compared(entries: Sequence[Entry]) -> list[Entry]:
+    """With a mark on the best, if they differ, and on what lacks attacks of others: never best."""
+    every = Attacks().union(*(entry.attacks for entry in entries))
+    entries = [
+        _lacking(entry) if entry.attacks and entry.attacks != every else entry for entry in entries
+    ]
+    scores = {entry.score for entry in entries if not math.isnan(entry.score)}
+    best = max(scores) if len(scores) > 1 else None
+    return [replace(entry, is_best=entry.score == best) for entry in entries]
+
+
+def _lacking(entry: Entry) -> Entry:
+    mean, sign, half = entry.text.partition("±")
+    return replace(entry, text=f"{mean}{FEWER_ATTACKS}{sign}{half}", score=math.nan)
 
 
 def _in_order(rows: list[Row]) -> list[Row]:
@@ -269,12 +323,17 @@ def epsilon_text(of_setting: pd.DataFrame, marks: dict[str, str]) -> str:
     return f"{estimate}{rounded_up(epsilon, 3)}" if not math.isnan(epsilon) else ""
 
 
-def _difference(gap: float) -> Entry:
-    return Entry("" if math.isnan(gap) else f"{100 * gap:.1f}", -gap)
+def _difference(row: pd.Series) -> Entry:
+    if row["failed"]:
+        return Entry("failed")
+    return Entry("" if math.isnan(row["gap"]) else f"{100 * row['gap']:.1f}")
 
 
-def _share(point: float) -> Entry:
-    return Entry("" if math.isnan(point) else f"{point:.2f}", point)
+def _share(point: float, tried: float) -> Entry:
+    """A breakdown point: where nothing that was tried broke the setting, a bound of it."""
+    if math.isnan(point):
+        return Entry()
+    return Entry(f"{'≥' if point == tried else ''}{point:.2f}")
 
 
 def number(value: object) -> str:

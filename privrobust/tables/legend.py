@@ -11,6 +11,12 @@ DIVERGED = "†"
 FEW = "°"
 FEW_SEEDS = 3
 """Fewer make a Student interval of little use, and are marked."""
+BREAKDOWN_NOTE = (
+    "breakdown: the largest f/n up to which every attack leaves half of the clean accuracy; "
+    "≥ where no f that was tried leaves less."
+)
+FEWER_ATTACKS = "‡"
+FEWER_NOTE = f"{FEWER_ATTACKS} fewer attacks were run than on others of its column: never the best."
 _MARKS = "¹²³"
 _MOST_FAILURES = 3
 
@@ -21,7 +27,7 @@ def legend(runs: pd.DataFrame, summary: pd.DataFrame) -> Iterator[str]:
     yield (
         f"Accuracy in % on {' and '.join(runs['evaluate_on'].unique())} data: mean over "
         f"{_seeds(counts)}, ± half of its {CONFIDENCE:.0%} interval; "
-        "bold or *: the best of its column."
+        "bold or *: the best of its column among rows on the same data."
     )
     if counts.min() < FEW_SEEDS:
         yield f"{FEW} fewer than {FEW_SEEDS} seeds."

@@ -70,6 +70,11 @@ def tuning(runs: pd.DataFrame) -> Layout:
     """The best learning rate of each method and b, by clean accuracy; validation runs if any."""
     _need(runs, "tuning", "learning_rate")
     summary = summarise(runs)
+    if "learning_rate" not in summary.index.names:
+        raise SpecError(
+            "preset: tuning has nothing to compare: no method and b has runs of several learning "
+            "rates; a sweep's tune makes them"
+        )
     clean = summary[summary.index.get_level_values("attack") == ""]
     clean = clean[clean["failed"] == 0].droplevel(["byzantine", "attack"])
     if clean.empty:

@@ -1,0 +1,34 @@
+"""A store's cells as data, for pandas and other programs."""
+
+import pandas as pd
+
+from privrobust.robustness import breakdown_point
+from privrobust.summary import setting_levels, summarise, without_gaps
+
+_ADJACENCY = "add-or-remove"  # of every run's epsilon
+
+
+def data(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row a cell, with all digits.
+
+    Args:
+        runs: a row a run, as from `Store.runs`.
+
+    Returns:
+        What `summarise` returns, its index as columns, and what its epsilon holds for:
+        `accountant_used`, `delta`, `unit`, `adjacency`. Then `gap`, clean less this accuracy, NaN
+        where a run of either failed, and `breakdown`, the breakdown point of the setting.
+
+    """
+    summary = summarise(runs)
+    levels = setting_levels(summary)
+    settings = without_gaps(runs).groupby(levels, sort=False)
+    told = [name for name in ("accountant_used", "delta", "unit") if name not in levels]
+    cells = summary.reset_index().join(settings[told].first(), on=levels)
+    cells["adjacency"] = _ADJACENCY
+    left = summary["accuracy"].where(summary["failed"] == 0)
+    is_clean = summary.index.get_level_values("attack") == ""
+    clean = left[is_clean].droplevel(["byzantine", "attack"]).rename("clean")
+    of_setting = cells[levels].join(clean, on=levels)["clean"]
+    cells["gap"] = of_setting.where(~is_clean) - left.to_numpy()
+    return cells.join(breakdown_point(runs).rename("breakdown"), on=levels)

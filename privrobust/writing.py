@@ -1,0 +1,25 @@
+"""Files that are written whole or not at all."""
+
+import os
+from pathlib import Path
+
+from privrobust.errors import PrivRobustError
+
+
+def write_whole(content: bytes, path: Path) -> None:
+    """Put a file there, in place of what may be there, once all of it is written.
+
+    Raises:
+        PrivRobustError: it cannot be written.
+
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        try:
+            part.write_bytes(content)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise PrivRobustError(f"output: {str(path)!r} cannot be written ({reason})") from None
