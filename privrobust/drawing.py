@@ -107,7 +107,7 @@ def _curves(runs: "pd.DataFrame", store: "Store", measure: str) -> "Figure":
 def _partitions(runs: "pd.DataFrame") -> "Figure":
     """Those of the runs, which must agree on what is dealt to how many."""
     from privrobust.data import get_dataset
-    from privrobust.figures import partition_figure
+    from privrobust.figures.partitions import partition_figure
 
     runs = runs.sort_values("seed")
     for field in ("dataset", "data_dir", "honest"):

@@ -70,7 +70,8 @@ def list_(
         raise SpecError(f"plot: {kind} have no picture; accepted: partitions")
 
     from privrobust.data import get_dataset
-    from privrobust.figures import partition_figure, save_figure
+    from privrobust.figures import save_figure
+    from privrobust.figures.partitions import partition_figure
 
     data = get_dataset(dataset, data_dir)
     drawn = partition or _possible(data, honest, seed)

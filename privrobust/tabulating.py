@@ -138,7 +138,7 @@ def print_table(layout: "Layout") -> None:
     from rich.console import Console
     from rich.measure import Measurement
 
-    from privrobust.tables import rich_table
+    from privrobust.tables import folded_notes, rich_table
 
     console, table = Console(), rich_table(layout)
     screen = console.width
@@ -147,4 +147,4 @@ def print_table(layout: "Layout") -> None:
     console.print(table)
     if console.is_terminal and console.width > screen:
         typer.echo(f"The table is {console.width} columns wide: widen the window, or add | less -S")
-    typer.echo("\n".join(layout.notes))
+    typer.echo(folded_notes(layout))

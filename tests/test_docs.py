@@ -44,6 +44,7 @@ def test_the_readme_is_whole():
     assert headings == [
         "Start",
         "The table",
+        "What one can have",
         "Which guarantee epsilon is",
         "Budgets",
         "From Python",

@@ -15,7 +15,7 @@ from privrobust.accountants import Release, epsilon
 from privrobust.data import Dataset, Split, get_dataset, registry
 from privrobust.dealing import byzantine_batches, shares
 from privrobust.errors import SpecError
-from privrobust.figures import partition_figure
+from privrobust.figures.partitions import partition_figure
 from privrobust.partitions import (
     Dirichlet,
     Groups,

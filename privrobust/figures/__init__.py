@@ -15,6 +15,5 @@ or 6.8 inches wide (one or two columns of a page), and told apart without colour
 """
 
 from privrobust.figures.canvas import new_figure, save_figure
-from privrobust.figures.partitions import partition_figure
 
-__all__ = ["new_figure", "partition_figure", "save_figure"]
+__all__ = ["new_figure", "save_figure"]

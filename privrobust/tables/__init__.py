@@ -6,7 +6,7 @@ with 95 % Student intervals; nothing else is averaged over.
 
 from privrobust.tables.choice import chosen, tested, validated
 from privrobust.tables.data import data
-from privrobust.tables.formats import FORMATS, rich_table
+from privrobust.tables.formats import FORMATS, folded_notes, rich_table
 from privrobust.tables.layout import SHOWN, Layout, lay_out
 from privrobust.tables.legend import legend
 from privrobust.tables.presets import PRESETS, preset
@@ -18,6 +18,7 @@ __all__ = [
     "Layout",
     "chosen",
     "data",
+    "folded_notes",
     "lay_out",
     "legend",
     "preset",

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from itertools import chain, groupby
+from textwrap import fill
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -13,6 +14,7 @@ from rich.text import Text
 from privrobust.tables.layout import Column, Entry, Layout
 
 _WIDEST = 10_000
+_READABLE = 100  # characters
 
 
 def terminal(layout: Layout) -> str:
@@ -22,7 +24,12 @@ def terminal(layout: Layout) -> str:
     console.width = Measurement.get(console, console.options, table).maximum
     with console.capture() as capture:
         console.print(table)
-    return capture.get() + "\n".join(layout.notes) + "\n"
+    return f"{capture.get()}{folded_notes(layout)}\n"
+
+
+def folded_notes(layout: Layout) -> str:
+    """The notes below a table, in lines that a terminal holds."""
+    return "\n".join(fill(note, _READABLE, break_on_hyphens=False) for note in layout.notes)
 
 
 def rich_table(layout: Layout) -> Table:

@@ -64,8 +64,10 @@ def guarantee(runs: pd.DataFrame) -> Iterator[str]:
     if used:
         deltas = ", ".join(f"{delta:g}" for delta in runs["delta"].unique())
         unit = " or ".join(runs["unit"].unique())
-        yield f"epsilon: at delta = {deltas}, by {', '.join(used)}; one {unit} added or removed,"
-        yield "against whoever sees every message of one run; the largest over honest workers."
+        yield (
+            f"epsilon: at delta = {deltas}, by {', '.join(used)}; one {unit} added or removed, "
+            "against whoever sees every message of one run; the largest over honest workers."
+        )
         yield "Not counted: settings that were tuned on private data."
     for reason, mark in epsilon_marks(runs).items():
         yield f"{mark} not private: {reason}."
