@@ -742,6 +742,22 @@ def test_what_has_no_place_on_a_logarithm_gets_one_apart(values, apart):
     assert "apart" in [label.get_text() for label in panel.get_xticklabels()]
 
 
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ([1, 2, 4, 8, math.inf], [1, 2, 4, 8]),
+        ([1.85, 6.73, 39.9, 421, math.inf], [10, 100]),
+        ([1, 1.1, 10, 100, math.inf], [1, 10, 100]),
+        ([3, math.inf], [3]),
+    ],
+)
+def test_ticks_stand_at_round_values_or_between(values, ticks):
+    panel = new_figure(3, 2).add_subplot()
+    Scale(values, math.inf, "apart", 4).show(panel)
+    *ordinary, _ = panel.get_xticks()
+    assert ordinary == ticks
+
+
 # --- the command -----------------------------------------------------------------------------
 
 

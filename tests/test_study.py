@@ -193,6 +193,10 @@ def test_tradeoff():
     settings = dict(r1_tradeoff._settings(outcomes(runs, r1_tradeoff._FIELDS)))
     assert r1_tradeoff.best_noise(settings[("median", 1, 1)]) == (0.1, 0.1, 0.1)
     assert "0.1 (0.1 to 0.1) \\*" in r1_tradeoff.table(runs)
+    failed = settings[("median", 1, 1)].copy()
+    failed.loc[0.1, 0] = math.nan
+    assert r1_tradeoff.best_noise(failed) == (0, 0, 0)
+    assert np.isnan(r1_tradeoff.best_noise(failed * math.nan)).all()
 
 
 def test_iid():
@@ -310,6 +314,39 @@ def test_known_bound_and_clipping():
     assert of(found, "better") == FAILS
 
 
+def test_the_table_of_a_known_bound_shows_the_b_of_each_budget():
+    rows = [
+        ({field: value, "target_epsilon": 4.0, "model": "bounded_logistic"}, 0.8)
+        for field, value in (("grad_norm_bound", 2.0), ("clip_norm", 0.1))
+    ]
+    text = r2_known_bound.table(frame(*rows).assign(noise_scale=[0.5, 0.025]))
+    assert "| epsilon | bound G = 2 | C = 0.1 |" in text
+    assert "| 4 | 0.5 | 0.025 |" in text
+
+
+def test_what_a_limit_does_to_gradients():
+    """A tiny C takes away next to all of a mean, a huge one nothing."""
+    rows = [
+        ({"clip_norm": c, "noise_scale": 0.0, "aggregator": "mean", "steps": 4, "seed": 0}, 0.9)
+        for c in (1e-6, 1.0, 1e6)
+    ]
+    found = r2_clipping.effect_on_gradients(frame(*rows), every=3)
+    assert found["clipped"].iloc[[0, 2]].tolist() == [1, 0]
+    assert found["mean"].tolist() == sorted(found["mean"], reverse=True)
+    assert found["mean"].iloc[[0, 2]].tolist() == pytest.approx([1, 0], abs=1e-4)
+    assert found["median"].iloc[2] == 0
+
+
+def test_bias_is_looked_for_where_workers_are_most_skewed():
+    spec = RunSpec(steps=40, heterogeneity=1, clip_norm=1.0)
+    found = r4_bias_variance._messages(spec)
+    (*_, last) = gradients(spec.model_copy(update={"steps": 31}), [spec.clip_norm], every=30)
+    whole = last.clipped[0].double().numpy()
+    third = abs(stats.moment(whole, 3))
+    assert found.shape == (10, 20)
+    assert sorted(abs(stats.moment(found, 3))) == pytest.approx(sorted(third)[-20:])
+
+
 def test_gradients_before_noise_are_those_that_a_limit_leaves():
     spec = RunSpec(workers=4, steps=7, learning_rate=0.5)
     looked = list(gradients(spec, [0.1, 1e9], every=3))
@@ -333,17 +370,27 @@ def test_every_sweep_is_one_that_runs(name):
             check(runs)
 
 
-def test_an_experiment_answers_quickly(tmp_path):
-    command = [sys.executable, str(EXPERIMENTS / "answer.py"), "sign_vs_median", "--quick"]
-    done = subprocess.run(
-        [*command, "-o", str(tmp_path)], capture_output=True, text=True, timeout=170, check=False
-    )
+def quickly(name, folder):
+    """The page of an answer from few runs, and its cells."""
+    command = [sys.executable, str(EXPERIMENTS / "answer.py"), name, "--quick", "-o", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
-    page = (tmp_path / "sign_vs_median.md").read_text()
+    assert (folder / f"{name}.svg").read_text().startswith("<?xml")
+    return (folder / f"{name}.md").read_text(), pd.read_csv(folder / f"{name}.csv")
+
+
+def test_an_experiment_answers_quickly(tmp_path):
+    page, cells = quickly("sign_vs_median", tmp_path)
     assert page.count("worse than the median by at most") == 2 * 4 * 3
-    cells = pd.read_csv(tmp_path / "sign_vs_median.csv")
     assert cells["seeds"].max() == 2
-    assert (tmp_path / "sign_vs_median.svg").read_text().startswith("<?xml")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "sign_vs_median"])
+def test_every_experiment_answers_quickly(name, tmp_path):
+    page, cells = quickly(name, tmp_path)
+    assert "| claim | verdict | effect | interval | test |" in page
+    assert len(cells)
 
 
 def test_an_unknown_experiment_is_one_line():

@@ -55,10 +55,16 @@ def best_noise(accuracy: pd.DataFrame, seed: int = 0) -> tuple[float, float, flo
     """The b of the best mean accuracy, and a 95 % percentile interval: seeds are resampled.
 
     Args:
-        accuracy: by b, a column a seed.
+        accuracy: by b, a column a seed; a b where a run failed is no candidate.
         seed: of the resampling.
 
+    Returns:
+        NaN where there is no candidate.
+
     """
+    accuracy = accuracy.dropna()
+    if accuracy.empty:
+        return math.nan, math.nan, math.nan
     values = accuracy.to_numpy()
     b = accuracy.index.to_numpy(dtype=float)
     draws = np.random.default_rng(seed).integers(

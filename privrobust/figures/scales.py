@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ class Scale:
     ) -> None:
         values = list(values)
         ordinary = [value for value in values if value != apart]
-        self.apart, self._name, self._most_ticks = apart, name, most_ticks
+        self.apart, self._name = apart, name
         self.low, self.high = min(ordinary, default=1.0), max(ordinary, default=1.0)
+        self._round = _ticks(ordinary, most_ticks) if ordinary else []
         step = max(1.6, (self.high / self.low) ** 0.25)
         self._is_right = apart > 1
         self.place = self.high * step if self._is_right else self.low / step
@@ -49,7 +51,7 @@ class Scale:
         """Make a panel's x axis this one."""
         from matplotlib.ticker import FixedLocator, NullLocator
 
-        ticks = _ticks(self.low, self.high, self._most_ticks) if self._has_ordinary else []
+        ticks = self._round
         labels = [_label(tick) for tick in ticks]
         low, high = self._ends()
         panel.set_xscale("log")
@@ -75,8 +77,16 @@ def _label(tick: float) -> str:
     return f"$10^{{{power}}}$"
 
 
-def _ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers from low to high, or those two where there are none between."""
+def _ticks(values: Iterable[float], most: int) -> list[float]:
+    """The values, if few, round and apart; else round numbers among them, or the ends."""
+    there = sorted(set(values))
+    low, high = there[0], there[-1]
+    gap = (high / low) ** (1 / (2 * most))
+    if len(there) <= most and all(
+        value == float(f"{value:.1g}") and value >= gap * before
+        for before, value in pairwise([0.0, *there])
+    ):
+        return there
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     powers = [10.0**power for power in range(first, last + 1)]
     for steps in ((1, 2, 5), (1, 3), (1,)):
