@@ -1,3 +1,9 @@
+import os
+
+# The tests' matrices are small: threads would only wait for each other. Processes that tests start
+# inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 from hypothesis import settings

@@ -114,6 +114,7 @@ def test_a_killed_process_costs_nothing(tmp_path, deadly):
     pd.testing.assert_frame_equal(disturbed, undisturbed, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_killed_task_of_ray_costs_nothing(tmp_path, ray, deadly):
     undisturbed = stored(tmp_path, "whole", deadly, InProcess())
     (tmp_path / "once").touch()

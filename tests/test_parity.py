@@ -30,7 +30,7 @@ import pytest
 import torch
 
 from privrobust.aggregators import get_aggregator
-from privrobust.attacks import ALIE, Infinity, InnerProduct, LineSearch, Mimic, SignFlip
+from privrobust.attacks import ALIE, Attack, Infinity, InnerProduct, LineSearch, Mimic, SignFlip
 from privrobust.attacks.alie import z_max
 
 byzfl = pytest.importorskip("byzfl", reason="pip install -e '.[compare]'")
@@ -92,7 +92,7 @@ def test_byzfl_mda_where_one_subset_is_smallest(seed):
         (Infinity(), lambda: byzfl.Inf()),
         (ALIE(z=-1.5 * (12 / 11) ** 0.5), lambda: byzfl.ALittleIsEnough(tau=1.5)),
     ],
-    ids=repr,
+    ids=lambda each: repr(each) if isinstance(each, Attack) else "byzfl",
 )
 def test_byzfl_attacks(ours, theirs):
     honest = draw(12)

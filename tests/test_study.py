@@ -88,10 +88,10 @@ def test_a_claim_holds_where_the_whole_interval_is_accepted(sample, accepted, ou
 
 
 def test_claims_that_are_just_false_are_seldom_upheld():
-    """In 2.5 % of samples at the margin; 3.5 % of 20,000 is 9 standard deviations off."""
-    samples = np.random.default_rng(0).normal(1, 1, (20_000, 5))
+    """In 2.5 % of samples at the margin; 3.75 % of 5,000 is 5.6 standard deviations off."""
+    samples = np.random.default_rng(0).normal(1, 1, (5_000, 5))
     upheld = np.mean([judge("", sample, (1, math.inf)).outcome == HOLDS for sample in samples])
-    assert 0.015 < upheld < 0.035
+    assert 0.0125 < upheld < 0.0375
 
 
 def test_any_and_all():
@@ -363,7 +363,9 @@ def test_every_sweep_is_one_that_runs(name):
     """Without its data where that is not installed."""
     path = EXPERIMENTS / f"{name}.yaml"
     assert path.read_text().startswith("# ")
-    for changes in ((), shortened(name)):
+    short = shortened(name)
+    whole_but_for_seeds = ["grid.seed=[0]", *(each for each in short if each.startswith("tune="))]
+    for changes in (whole_but_for_seeds, short):
         runs = planned(load_sweep(path, changes))
         assert runs
         if runs[0].dataset == "digits":
