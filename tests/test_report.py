@@ -156,6 +156,7 @@ def test_numbers_are_those_of_the_store(made):
             worst = min(cells["sign flip"][0], cells["alie(z=1.5)"][0])
             assert float(row["worst"][1]) == pytest.approx(worst, abs=1e-12)
             assert row["gap"][0] == f"{100 * (cells['clean'][0] - worst):.1f}"
+            assert row["breakdown"] == breakdown(connection, where, cells["clean"][0])
             (epsilon,) = connection.execute(
                 f"select max(epsilon) from runs where {' and '.join(f'{c} = ?' for c in where)}",
                 [*where.values()],
@@ -165,6 +166,18 @@ def test_numbers_are_those_of_the_store(made):
                 assert row["epsilon"][0] == "∞ not private1"  # the note's number
             else:
                 assert 0 <= float(row["epsilon"][0]) / epsilon - 1 < 0.01
+
+
+def breakdown(connection, where, clean):
+    """How it is shown, and the number that it sorts by; f Byzantine workers joined five."""
+    held = 0
+    for f in (1, 2):
+        left = [cell_of(connection, where, f, name)[0] for name in ("sign_flip", "alie(z=1.5)")]
+        if min(left) < clean / 2:
+            break
+        held = f
+    share = held / (5 + held)
+    return f"{'≥' if held == 2 else ''}{share:.2f}", repr(share)
 
 
 def cell_of(connection, where, f, attack):
@@ -335,7 +348,7 @@ def test_few_seeds_failed_and_diverged_runs_and_gaps_are_marked(changed):
 def test_worst_cases_over_fewer_attacks_are_told(made, changed):
     assert "the same attacks" not in text_of(made)
     text = text_of(changed(("delete from runs where attack = 'sign_flip' and byzantine = 2",)))
-    assert "given the same attacks: 8 of 16 worst cases are over" in text
+    assert "given the same attacks: 8 of 16 worst cases, and the breakdown points" in text
 
 
 def test_one_seed(changed):

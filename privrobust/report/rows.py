@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from privrobust.robustness import breakdown_point
 from privrobust.rounding import in_percent
 from privrobust.summary import WORST, row_fields, summarise, without_gaps
-from privrobust.tables.legend import FEW_SEEDS
+from privrobust.tables.legend import FEW_SEEDS, breakdown_text, most_tried
 
 _HEADERS = {
     "aggregator": "method",
@@ -98,6 +99,10 @@ class Row:
     """Without Byzantine workers; None where that was not run."""
     attacked: dict[str, Cell]
     worst: Cell | None
+    breakdown: float
+    """Of the setting, over all f; NaN where clean or attacked runs are missing."""
+    most_tried: float
+    """The largest f / n of the setting."""
     runs: pd.DataFrame
     """All that its cells count, as the store has them."""
     tuned: bool
@@ -125,6 +130,11 @@ class Row:
         if self.clean is None or self.worst is None or not (self.clean.holds and self.worst.holds):
             return math.nan
         return self.clean.accuracy - self.worst.accuracy
+
+    @property
+    def breakdown_text(self) -> str:
+        """A bound where nothing that was tried broke the setting."""
+        return breakdown_text(self.breakdown, self.most_tried)
 
     @property
     def cells(self) -> list[Cell]:
@@ -197,7 +207,8 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
     runs = runs.assign(accuracy=pd.to_numeric(runs["accuracy"]).astype(float))
     fields = row_fields(runs)
     members = without_gaps(runs).groupby([*fields, "byzantine"], sort=False).indices
-    cells = _cells(runs)
+    summary = summarise(runs)
+    cells, breakdown, tried = _cells(summary), breakdown_point(runs), most_tried(summary)
     under_attack = {at[:-1] for at in cells if at[-1]}
     rows: list[Row] = []
     for at in sorted(cells, key=_order(cells)):
@@ -216,6 +227,8 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
                 clean=clean.get(""),
                 attacked=attacked,
                 worst=min(attacked.values(), key=lambda cell: cell.rank, default=None),
+                breakdown=float(breakdown.get(setting, math.nan)),
+                most_tried=float(tried[setting]),
                 runs=of_row,
                 tuned=_may_be_tuned(of_row, tuning),
             )
@@ -223,9 +236,8 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
     return Rows(fields, sorted({name for row in rows for name in row.attacked}), rows)
 
 
-def _cells(runs: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Cell]]:
+def _cells(summary: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Cell]]:
     """By setting and f, then by attack."""
-    summary = summarise(runs)
     cells: dict[tuple[Any, ...], dict[str, Cell]] = {}
     for at, values in zip(summary.index, summary.to_dict("records"), strict=True):
         if at[-1] == WORST:

@@ -20,8 +20,10 @@ from privrobust.tables.legend import (
     FEW_SEEDS,
     FEWER_ATTACKS,
     FEWER_NOTE,
+    breakdown_text,
     epsilon_marks,
     legend,
+    most_tried,
 )
 
 SHOWN = ("epsilon", "clean", "attacks", "worst", "gap", "breakdown")
@@ -190,9 +192,9 @@ def _measured(
             entry = replace(_difference(row), attacks=faced[at])
             found[at[:-1]][_Measure("gap", int(at[-1]))] = entry
     if "breakdown" in shows:
-        tried = _most_tried(summary)
+        tried = most_tried(summary)
         for at, point in breakdown_point(runs).items():
-            entry = replace(_share(point, tried[at]), attacks=faced[at])
+            entry = Entry(breakdown_text(point, tried[at]), attacks=faced[at])
             found[at][_Measure("breakdown")] = entry
     return found
 
@@ -205,12 +207,6 @@ def _faced(summary: pd.DataFrame) -> dict[Row, Attacks]:
             for at in ((*setting, byzantine), tuple(setting)):
                 faced[at].add((byzantine, attack))
     return {at: frozenset(attacks) for at, attacks in faced.items()}
-
-
-def _most_tried(summary: pd.DataFrame) -> pd.Series:
-    """The largest f / n of every setting."""
-    shares = summary.index.get_level_values("byzantine") / summary["workers"]
-    return shares.groupby(level=setting_levels(summary)).max()
 
 
 def _arranged(
@@ -327,13 +323,6 @@ def _difference(row: pd.Series) -> Entry:
     if row["failed"]:
         return Entry("failed")
     return Entry("" if math.isnan(row["gap"]) else f"{100 * row['gap']:.1f}")
-
-
-def _share(point: float, tried: float) -> Entry:
-    """A breakdown point: where nothing that was tried broke the setting, a bound of it."""
-    if math.isnan(point):
-        return Entry()
-    return Entry(f"{'≥' if point == tried else ''}{point:.2f}")
 
 
 def number(value: object) -> str:

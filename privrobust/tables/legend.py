@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from privrobust.summary import CONFIDENCE, fixes_workers
+from privrobust.summary import CONFIDENCE, fixes_workers, setting_levels
 
 DIVERGED = "†"
 FEW = "°"
@@ -19,6 +19,19 @@ FEWER_ATTACKS = "‡"
 FEWER_NOTE = f"{FEWER_ATTACKS} fewer attacks were run than on others of its column: never the best."
 _MARKS = "¹²³"
 _MOST_FAILURES = 3
+
+
+def breakdown_text(point: float, tried: float) -> str:
+    """A breakdown point; a bound of it where nothing that was `tried` broke the setting."""
+    if math.isnan(point):
+        return ""
+    return f"{'≥' if point == tried else ''}{point:.2f}"
+
+
+def most_tried(summary: pd.DataFrame) -> pd.Series:
+    """The largest f / n of every setting."""
+    shares = summary.index.get_level_values("byzantine") / summary["workers"]
+    return shares.groupby(level=setting_levels(summary)).max()
 
 
 def legend(runs: pd.DataFrame, summary: pd.DataFrame) -> Iterator[str]:
