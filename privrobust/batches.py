@@ -7,7 +7,6 @@ arithmetic; where a batch has runs of an earlier sweep it is smaller, which may 
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
 from privrobust.backward import activations, side_by_side
 from privrobust.data import get_dataset
@@ -31,11 +30,10 @@ def batches(runs: Sequence[RunSpec], at_once: int = 1) -> Iterator[list[RunSpec]
     """
     most = -(-len(runs) // at_once)
 
-    def shape(run: RunSpec) -> str:
-        return repr(lane_shape(run))
-
-    for _, group in groupby(sorted(runs, key=lambda run: (shape(run), run.seed)), key=shape):
-        alike = list(group)
+    by_shape: dict[str, list[RunSpec]] = {}
+    for run in sorted(runs, key=lambda run: run.seed):
+        by_shape.setdefault(repr(lane_shape(run)), []).append(run)
+    for _, alike in sorted(by_shape.items()):
         lanes = min(most, lanes_like(max(alike, key=lambda run: run.workers)))
         for start in range(0, len(alike), lanes):
             yield alike[start : start + lanes]

@@ -65,7 +65,7 @@ class Configured:
 
         """
         hints = _hints(cast(Hashable, type(self)))
-        for each in fields(self):
+        for each in _fields(cast(Hashable, type(self))):
             value = _converted(getattr(self, each.name), hints[each.name])
             if not _accepts(each, hints[each.name], value):
                 raise SpecError(
@@ -83,11 +83,18 @@ def _hints(of_class: Hashable) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=256)
+def _fields(of_class: Hashable) -> "tuple[Field[Any], ...]":
+    """The parameters that it declares."""
+    return fields(cast(type, of_class))
+
+
+@lru_cache(maxsize=256)
 def _accepted_by(of_class: Hashable) -> list[str]:
     """The parameters of a class's constructor."""
     return list(inspect.signature(cast(type, of_class)).parameters)
 
 
+@lru_cache(maxsize=256)
 def _kinds(hint: Any) -> list[Any]:
     """`float | None` to `[float, NoneType]`."""
     return list(get_args(hint)) if get_origin(hint) in (UnionType, Union) else [hint]
@@ -118,6 +125,7 @@ def _accepts(each: "Field[Any]", hint: Any, value: Any) -> bool:
     )
 
 
+@lru_cache(maxsize=256)
 def _choices(hint: Any) -> list[Any]:
     return [
         choice for kind in _kinds(hint) if get_origin(kind) is Literal for choice in get_args(kind)
@@ -219,7 +227,7 @@ def _refuse_indistinct(
     kind: str, name: str, made: Configured, parameters: Mapping[str, Any]
 ) -> None:
     """Refuse parameters that equality, and so keys and caches, would not see."""
-    known = {each.name for each in fields(made)}
+    known = {each.name for each in _fields(cast(Hashable, type(made)))}
     for given in parameters:
         if given not in known:
             raise SpecError(
@@ -246,26 +254,38 @@ def parse(kind: str, text: str) -> tuple[str, dict[str, Any]]:
         SpecError: it reads otherwise.
 
     """
-    call = _CALL.fullmatch(check_text(kind, text))
-    shown = repr(text if len(text) <= _LONG else text[:_LONG] + "...")
-    problem = SpecError(f"{kind}: {shown} is not accepted: a name, or name(parameter=value, ...)")
+    read = _read(check_text(kind, text))
+    if read is None:
+        shown = repr(text if len(text) <= _LONG else text[:_LONG] + "...")
+        raise SpecError(f"{kind}: {shown} is not accepted: a name, or name(parameter=value, ...)")
+    name, given = read
+    return name, dict(given)
+
+
+@lru_cache(maxsize=1024)
+def _read(text: str) -> tuple[str, dict[str, Any]] | None:
+    """Name and parameters; nothing where it reads otherwise."""
+    call = _CALL.fullmatch(text)
     if call is None:
-        raise problem
+        return None
     try:
         expression = ast.parse(f"f({call[2] or ''})", mode="eval").body
         if not (isinstance(expression, ast.Call) and isinstance(expression.func, ast.Name)):
-            raise problem
+            return None
         given = {str(each.arg): ast.literal_eval(each.value) for each in expression.keywords}
-        if expression.args or len(given) < len(expression.keywords):
-            raise problem
-        return call[1], given
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-        raise problem from None  # the last two are Python's for nesting that is too deep
+        return None  # the last two are Python's for nesting that is too deep
+    if expression.args or len(given) < len(expression.keywords):
+        return None
+    return call[1], given
 
 
 def settings(made: Configured, kept: Set[str] = frozenset()) -> dict[str, Any]:
     """Its parameters that are not the defaults, and those to be kept."""
-    values = {each.name: (getattr(made, each.name), each.default) for each in fields(made)}
+    values = {
+        each.name: (getattr(made, each.name), each.default)
+        for each in _fields(cast(Hashable, type(made)))
+    }
     return {
         name: value for name, (value, default) in values.items() if name in kept or value != default
     }

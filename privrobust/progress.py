@@ -29,21 +29,21 @@ class _Cells:
     """Mean accuracies, over the seeds that are in, of the settings that a sweep compares."""
 
     def __init__(self, runs: Sequence[RunSpec]) -> None:
-        varies = [
+        self._varies = [
             field
             for field in RunSpec.model_fields
-            if field != "seed" and len({str(getattr(run, field)) for run in runs}) > 1
+            if field != "seed"
+            and any(getattr(run, field) != getattr(runs[0], field) for run in runs)
         ]
-        self._names = {
-            run.key: ", ".join(f"{field} {_short(getattr(run, field))}" for field in varies)
-            for run in runs
-        }
+        self._runs = {run.key: run for run in runs}
         self._found: dict[str, list[float]] = {}
 
     def add(self, key: str, accuracy: float) -> None:
         """Of a run that is done."""
-        if key in self._names and not math.isnan(accuracy):
-            self._found.setdefault(self._names[key], []).append(accuracy)
+        if key in self._runs and not math.isnan(accuracy):
+            run = self._runs[key]
+            name = ", ".join(f"{field} {_short(getattr(run, field))}" for field in self._varies)
+            self._found.setdefault(name, []).append(accuracy)
 
     def extremes(self) -> list[str]:
         """The best and the worst, a line each."""

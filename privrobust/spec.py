@@ -7,7 +7,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal
 
 import torch
@@ -167,7 +167,7 @@ class RunSpec(BaseModel):
         """n = h + f."""
         return self.honest + self.byzantine
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A name for this run's result: equal specs have equal keys, on whatever device.
 
@@ -179,6 +179,14 @@ class RunSpec(BaseModel):
         settings = self.model_dump(mode="json", exclude=left_out)
         canonical = json.dumps([_RESULTS_VERSION, settings], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+    def model_copy(
+        self, *, update: Mapping[str, Any] | None = None, deep: bool = False
+    ) -> "RunSpec":
+        """A copy with other values, which are not checked, and a key of its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("key", None)
+        return copied
 
     @model_validator(mode="before")
     @classmethod

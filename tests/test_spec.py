@@ -1,4 +1,6 @@
+import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -104,3 +106,13 @@ def test_what_is_restored_is_checked_as_it_was():
         RunSpec.restored({**dump, "noise_scale": -1})
     with pytest.raises(SpecError, match="unknown name 'stepz'"):
         RunSpec.restored({**dump, "stepz": 1})
+
+
+def test_a_changed_copy_has_a_key_of_its_own():
+    spec = RunSpec(seed=1)
+    assert spec.key == RunSpec(seed=1).key  # looked up before it is copied
+    for deep in (False, True):
+        changed = spec.model_copy(update={"seed": 2}, deep=deep)
+        assert changed.key == RunSpec(seed=2).key != spec.key
+    assert spec == RunSpec(seed=1)
+    assert copy.copy(spec).key == pickle.loads(pickle.dumps(spec)).key == spec.key
