@@ -4,6 +4,8 @@ import io
 import sys
 import warnings
 from functools import lru_cache
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -24,8 +26,21 @@ app = typer.Typer(
 )
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"privrobust {version('privrobust')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _privrobust() -> None:
+def _privrobust(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
     """Privacy, robustness and utility of noisy median and sign SGD, measured together."""
 
 

@@ -2,8 +2,10 @@ import io
 import signal
 import subprocess
 import sys
+import tomllib
 import warnings
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -253,6 +255,11 @@ def test_what_the_commands_do_not_accept(arguments, message, tmp_path, sweep, in
     assert message in err
     assert err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]
+
+
+def test_the_version_is_that_of_the_package(inside):
+    stated = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    assert inside("--version") == (0, f"privrobust {stated['project']['version']}\n", "")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["budget", "--help"], ["run", "--help"]])
