@@ -1,7 +1,8 @@
 """R4: does the best learning rate move with b?
 
 By the descent lemma, where noise dwarfs everything else, a step of SGD gains `lr |g|^2` and loses a
-constant times `lr^2 b^2`: over T steps the best rate goes as 1 / b. A step along a majority vote of
+constant times `lr^2 b^2`: over T steps the best rate goes as 1 / b, as in Theorem 6 of Chen et al.
+2020. A step along a majority vote of
 signs, whose expectation goes as g / b, gains `lr |g|^2 / b` and loses a constant times `lr^2`,
 however large b is. What is to be gained over all steps is the same, so that the bound,
 `b / (lr T) + lr b` times constants, is least at a rate without b.
@@ -23,9 +24,11 @@ _LARGE = 0.03  # the least b of the slope: from there on noise is most of what a
 _NEAR = 0.3  # of an exponent
 _THEORY = """In theory, by the descent lemma: where noise is most of what an aggregate varies by, a
 step along a mean or a median loses a constant times `lr^2 b^2` and gains `lr |g|^2`, so that the
-best rate goes as 1 / b. A step along a majority of signs gains `lr |g|^2 / b` and loses a constant
-times `lr^2`, whatever b is: the best rate does not move. (Our derivation, for what Theorems 5 and 6
-of the paper bound.)
+best rate goes as 1 / b. That is what Theorem 6 of the paper implies for the median: it bounds the
+mean of `|g|^2` over T steps by `2 D / (lr T) + O(d / b^2) + O(lr d b^2)`, which is least over lr at
+a constant times `1 / (b sqrt(d T))`. A step along a majority of signs gains `lr |g|^2 / b` and loses
+a constant times `lr^2`, whatever b is: the best rate does not move (our derivation; we had not the
+wording of Theorem 5).
 
 """
 
