@@ -16,6 +16,7 @@ import math
 import re
 import sys
 from collections.abc import Hashable, Mapping, Set
+from copy import deepcopy
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import lru_cache
 from types import UnionType
@@ -94,7 +95,6 @@ def _accepted_by(of_class: Hashable) -> list[str]:
     return list(inspect.signature(cast(type, of_class)).parameters)
 
 
-@lru_cache(maxsize=256)
 def _kinds(hint: Any) -> list[Any]:
     """`float | None` to `[float, NoneType]`."""
     return list(get_args(hint)) if get_origin(hint) in (UnionType, Union) else [hint]
@@ -125,7 +125,6 @@ def _accepts(each: "Field[Any]", hint: Any, value: Any) -> bool:
     )
 
 
-@lru_cache(maxsize=256)
 def _choices(hint: Any) -> list[Any]:
     return [
         choice for kind in _kinds(hint) if get_origin(kind) is Literal for choice in get_args(kind)
@@ -254,29 +253,29 @@ def parse(kind: str, text: str) -> tuple[str, dict[str, Any]]:
         SpecError: it reads otherwise.
 
     """
-    read = _read(check_text(kind, text))
-    if read is None:
+    text = check_text(kind, text)
+    try:
+        name, given = _read(text)
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        # the last two are Python's for nesting that is too deep
         shown = repr(text if len(text) <= _LONG else text[:_LONG] + "...")
-        raise SpecError(f"{kind}: {shown} is not accepted: a name, or name(parameter=value, ...)")
-    name, given = read
-    return name, dict(given)
+        raise SpecError(
+            f"{kind}: {shown} is not accepted: a name, or name(parameter=value, ...)"
+        ) from None
+    return name, deepcopy(given)
 
 
 @lru_cache(maxsize=1024)
-def _read(text: str) -> tuple[str, dict[str, Any]] | None:
-    """Name and parameters; nothing where it reads otherwise."""
+def _read(text: str) -> tuple[str, dict[str, Any]]:
     call = _CALL.fullmatch(text)
     if call is None:
-        return None
-    try:
-        expression = ast.parse(f"f({call[2] or ''})", mode="eval").body
-        if not (isinstance(expression, ast.Call) and isinstance(expression.func, ast.Name)):
-            return None
-        given = {str(each.arg): ast.literal_eval(each.value) for each in expression.keywords}
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-        return None  # the last two are Python's for nesting that is too deep
+        raise ValueError(text)
+    expression = ast.parse(f"f({call[2] or ''})", mode="eval").body
+    if not (isinstance(expression, ast.Call) and isinstance(expression.func, ast.Name)):
+        raise ValueError(text)
+    given = {str(each.arg): ast.literal_eval(each.value) for each in expression.keywords}
     if expression.args or len(given) < len(expression.keywords):
-        return None
+        raise ValueError(text)
     return call[1], given
 
 

@@ -7,7 +7,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import torch
@@ -84,6 +84,9 @@ class RunSpec(BaseModel):
         SpecError: one line that names the field, its value and what is accepted.
 
     """
+
+    # Sweeps ask for keys again and again. No field holds it, so that no changed copy has it.
+    __slots__ = ("_key",)
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -167,26 +170,25 @@ class RunSpec(BaseModel):
         """n = h + f."""
         return self.honest + self.byzantine
 
-    @cached_property
+    @property
     def key(self) -> str:
         """A name for this run's result: equal specs have equal keys, on whatever device.
 
         A target says which b, so that a spec has one key before and after it is calibrated.
         """
+        known: str | None = getattr(self, "_key", None)
+        if known is None:
+            known = self._digest()
+            object.__setattr__(self, "_key", known)
+        return known
+
+    def _digest(self) -> str:
         left_out = {"device", "data_dir"}
         if self.target_epsilon is not None:
             left_out.add("noise_scale")
         settings = self.model_dump(mode="json", exclude=left_out)
         canonical = json.dumps([_RESULTS_VERSION, settings], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
-
-    def model_copy(
-        self, *, update: Mapping[str, Any] | None = None, deep: bool = False
-    ) -> "RunSpec":
-        """A copy with other values, which are not checked, and a key of its own."""
-        copied = super().model_copy(update=update, deep=deep)
-        copied.__dict__.pop("key", None)
-        return copied
 
     @model_validator(mode="before")
     @classmethod

@@ -28,6 +28,14 @@ class Recorder:
 
 
 @pytest.fixture
+def threads():
+    """Sets how many threads torch uses, until the test ends."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def messages_of(monkeypatch):
     """Messages `(steps, lanes, workers, dim)` that runs send from their initial parameters."""
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from privrobust.cli import main
@@ -39,12 +38,12 @@ def outcome(process):
 
 
 @pytest.fixture
-def inside(tmp_path, monkeypatch, capsys):
+def inside(tmp_path, monkeypatch, capsys, threads):
     """The command in this process, which starts no other, in a folder of the test's own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
-    threads, at_end = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
+    at_end = signal.getsignal(signal.SIGTERM)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["privrobust", *arguments])
@@ -53,7 +52,6 @@ def inside(tmp_path, monkeypatch, capsys):
         return ended.value.code, *capsys.readouterr()
 
     yield run
-    torch.set_num_threads(threads)
     signal.signal(signal.SIGTERM, at_end)
 
 

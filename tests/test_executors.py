@@ -43,13 +43,10 @@ def registries(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
+def one_thread(monkeypatch, threads):
     """Executors agree to the last bit where they use equally many threads."""
     monkeypatch.setattr(batches, "LANES", 3)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    threads(1)
 
 
 def stored(tmp_path, name, runs, executor):

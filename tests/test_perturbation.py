@@ -32,16 +32,13 @@ def test_workers_steps_and_seeds_draw_apart_and_equal_seeds_alike():
     assert float(correlation.abs().max()) < 6 / math.sqrt(50_000)  # 66 pairs: once in 10^7
 
 
-def test_a_run_draws_the_same_alone_beside_others_and_on_any_number_of_threads():
+def test_a_run_draws_the_same_alone_beside_others_and_on_any_number_of_threads(threads):
     large = (4, 100_000)  # several streams
+    threads(4)
     alone = draws([1], shape=large)().clone()
     assert torch.equal(draws([0, 1, 2], shape=large)()[1], alone[0])
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        assert torch.equal(draws([1], shape=large)(), alone)
-    finally:
-        torch.set_num_threads(threads)
+    threads(1)
+    assert torch.equal(draws([1], shape=large)(), alone)
 
 
 @pytest.mark.parametrize("b", [0.01, 0.3, 2.0])

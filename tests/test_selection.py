@@ -55,6 +55,18 @@ def test_lanes_and_blocks_of_coordinates_join_up(workers, monkeypatch):
     np.testing.assert_allclose(ours, by_sorting(values, 1, workers - 1), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("workers", [15, 90])  # by network, by quickselect
+def test_threads_share_the_blocks_and_change_nothing(workers, threads):
+    values = torch.randn(workers, 100_000, generator=torch.Generator().manual_seed(0))
+    threads(4)
+    shared = mean_of_ranks(values, workers // 2, workers // 2 + 1)
+    threads(1)
+    assert torch.equal(mean_of_ranks(values, workers // 2, workers // 2 + 1), shared)
+    assert torch.equal(
+        shared, values.median(0).values if workers % 2 else values.sort(0).values[45]
+    )
+
+
 def test_a_mean_of_large_values_does_not_overflow():
     values = torch.full((6, 2), 3e38)
     assert torch.equal(mean_of_ranks(values, 2, 4), values[0])

@@ -115,4 +115,5 @@ def test_a_changed_copy_has_a_key_of_its_own():
         changed = spec.model_copy(update={"seed": 2}, deep=deep)
         assert changed.key == RunSpec(seed=2).key != spec.key
     assert spec == RunSpec(seed=1)
+    assert RunSpec(**dict(spec)) == spec
     assert copy.copy(spec).key == pickle.loads(pickle.dumps(spec)).key == spec.key

@@ -197,6 +197,8 @@ def test_tradeoff():
     failed.loc[0.1, 0] = math.nan
     assert r1_tradeoff.best_noise(failed) == (0, 0, 0)
     assert np.isnan(r1_tradeoff.best_noise(failed * math.nan)).all()
+    runs.loc[runs["byzantine"] == 1, ["accuracy", "failure"]] = [math.nan, "no memory"]
+    assert "| median | 1 | 0 (0 to 0) | failed |" in r1_tradeoff.table(runs)
 
 
 def test_iid():

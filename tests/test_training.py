@@ -78,16 +78,13 @@ def test_a_lane_in_a_batch_is_the_same_run_alone(shared):
         pd.testing.assert_frame_equal(result.history, alone.history, rtol=1e-5, atol=1e-6)
 
 
-def test_a_run_is_the_same_on_one_thread_to_rounding():
+def test_a_run_is_the_same_on_one_thread_to_rounding(threads):
     """Sums are split over threads, so their last bits differ; 30 steps carry them to 1e-4."""
     spec = RunSpec(**{**SHORT, "model": "mlp", "batch_size": 128}, noise_scale=0.1)
-    threads = torch.get_num_threads()
+    threads(4)
     several = train(spec)
-    try:
-        torch.set_num_threads(1)
-        one = train(spec)
-    finally:
-        torch.set_num_threads(threads)
+    threads(1)
+    one = train(spec)
     np.testing.assert_allclose(one.history["loss"], several.history["loss"], rtol=1e-4)
 
 

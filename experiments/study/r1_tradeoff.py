@@ -55,7 +55,7 @@ def best_noise(accuracy: pd.DataFrame, seed: int = 0) -> tuple[float, float, flo
     """The b of the best mean accuracy, and a 95 % percentile interval: seeds are resampled.
 
     Args:
-        accuracy: by b, a column a seed; a b where a run failed is no candidate.
+        accuracy: by b, a column a seed; a b where a run failed, or lacks, is no candidate.
         seed: of the resampling.
 
     Returns:
@@ -98,7 +98,8 @@ def table(runs: pd.DataFrame) -> str:
             best, low, high = best_noise(settings[at])
             star = " \\*" if at in held else ""
             is_lost = lost.xs(at, level=(0, 1, 3)).all()
-            cells.append("broken" if is_lost else f"{best:g} ({low:g} to {high:g}){star}")
+            told = f"{best:g} ({low:g} to {high:g}){star}"
+            cells.append("broken" if is_lost else "failed" if math.isnan(best) else told)
         rows.append(f"| {method} | {heterogeneity:g} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
 

@@ -2,10 +2,9 @@
 
 By the descent lemma, where noise dwarfs everything else, a step of SGD gains `lr |g|^2` and loses a
 constant times `lr^2 b^2`: over T steps the best rate goes as 1 / b, as in Theorem 6 of Chen et al.
-2020. A step along a majority vote of
-signs, whose expectation goes as g / b, gains `lr |g|^2 / b` and loses a constant times `lr^2`,
-however large b is. What is to be gained over all steps is the same, so that the bound,
-`b / (lr T) + lr b` times constants, is least at a rate without b.
+2020. A step along a majority vote of signs, whose expectation goes as g / b, gains `lr |g|^2 / b`
+and loses a constant times `lr^2`, however large b is. What is to be gained over all steps is the
+same, so that the bound, `b / (lr T) + lr b` times constants, is least at a rate without b.
 """
 
 import math
@@ -24,11 +23,10 @@ _LARGE = 0.03  # the least b of the slope: from there on noise is most of what a
 _NEAR = 0.3  # of an exponent
 _THEORY = """In theory, by the descent lemma: where noise is most of what an aggregate varies by, a
 step along a mean or a median loses a constant times `lr^2 b^2` and gains `lr |g|^2`, so that the
-best rate goes as 1 / b. Theorem 6 of the paper, as others quote it, implies that for the median: it
-bounds the mean of `|g|^2` over T steps by `2 D / (lr T) + O(d / b^2) + O(lr d b^2)`, least at an lr
-that is a constant times `1 / (b sqrt(d T))`. A step along a majority of signs gains `lr |g|^2 / b`
-and loses a constant times `lr^2`, whatever b is: the best rate does not move (our derivation; the
-wording of Theorem 5 was not at hand).
+best rate goes as 1 / b. That is what Theorem 6 of the paper implies for the median: its bound,
+`2 D / (lr T) + O(d / b^2) + O(lr d b^2)`, is least at a constant times `1 / (b sqrt(d T))`. A step
+along a majority of signs gains `lr |g|^2 / b` and loses a constant times `lr^2`, whatever b is: the
+best rate does not move (our derivation, not Theorem 5).
 
 """
 

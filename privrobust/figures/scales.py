@@ -34,7 +34,7 @@ class Scale:
         ordinary = [value for value in values if value != apart]
         self.apart, self._name = apart, name
         self.low, self.high = min(ordinary, default=1.0), max(ordinary, default=1.0)
-        self._round = _ticks(ordinary, most_ticks) if ordinary else []
+        self._ticks = _ticks(ordinary, most_ticks) if ordinary else []
         step = max(1.6, (self.high / self.low) ** 0.25)
         self._is_right = apart > 1
         self.place = self.high * step if self._is_right else self.low / step
@@ -51,7 +51,7 @@ class Scale:
         """Make a panel's x axis this one."""
         from matplotlib.ticker import FixedLocator, NullLocator
 
-        ticks = self._round
+        ticks = self._ticks
         labels = [_label(tick) for tick in ticks]
         low, high = self._ends()
         panel.set_xscale("log")

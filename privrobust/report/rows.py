@@ -100,7 +100,7 @@ class Row:
     attacked: dict[str, Cell]
     worst: Cell | None
     breakdown: float
-    """Of the setting, over all f; NaN where clean or attacked runs are missing."""
+    """Of the setting, over all f; NaN where it was not attacked, or clean runs lack or failed."""
     most_tried: float
     """The largest f / n of the setting."""
     runs: pd.DataFrame

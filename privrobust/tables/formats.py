@@ -28,8 +28,11 @@ def terminal(layout: Layout) -> str:
 
 
 def folded_notes(layout: Layout) -> str:
-    """The notes below a table, in lines that a terminal holds."""
-    return "\n".join(fill(note, _READABLE, break_on_hyphens=False) for note in layout.notes)
+    """The notes below a table, in lines that are easy to read; paths and names stay whole."""
+    return "\n".join(
+        fill(note, _READABLE, break_long_words=False, break_on_hyphens=False)
+        for note in layout.notes
+    )
 
 
 def rich_table(layout: Layout) -> Table:
