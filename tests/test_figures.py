@@ -749,6 +749,7 @@ def test_what_has_no_place_on_a_logarithm_gets_one_apart(values, apart):
         ([1.85, 6.73, 39.9, 421, math.inf], [10, 100]),
         ([1, 1.1, 10, 100, math.inf], [1, 10, 100]),  # not round
         ([1, 10, 90, 100, math.inf], [1, 10, 100]),  # not apart
+        ([0.9996, 1.9998, 3.998, 7.993, math.inf], [1, 2, 4, 8]),
         ([3, math.inf], [3]),
     ],
 )

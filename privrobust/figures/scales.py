@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SHADE = "0.94"
+_ALL_BUT = 0.005  # what a target epsilon leaves unspent is less
 
 
 def ticks_beside(columns: int) -> int:
@@ -78,15 +80,15 @@ def _label(tick: float) -> str:
 
 
 def _ticks(values: Iterable[float], most: int) -> list[float]:
-    """The values, if few, round and apart; else round numbers among them, or the ends."""
+    """The values, if few, all but round and apart; else round numbers among them, or the ends."""
     there = sorted(set(values))
     low, high = there[0], there[-1]
+    rounded = [float(f"{value:.1g}") for value in there]
+    are_round = all(map(partial(math.isclose, rel_tol=_ALL_BUT), there, rounded))
     gap = (high / low) ** (1 / (2 * most))
-    if len(there) <= most and all(
-        value == float(f"{value:.1g}") and value >= gap * before
-        for before, value in pairwise([0.0, *there])
-    ):
-        return there
+    are_apart = all(value >= gap * before for before, value in pairwise(there))
+    if len(there) <= most and are_round and are_apart:
+        return sorted(set(rounded))
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     powers = [10.0**power for power in range(first, last + 1)]
     for steps in ((1, 2, 5), (1, 3), (1,)):
