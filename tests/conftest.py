@@ -1,4 +1,5 @@
 import os
+import signal
 
 # The tests' matrices are small: threads would only wait for each other. Processes that tests start
 # inherit it.
@@ -9,6 +10,9 @@ import torch
 from hypothesis import settings
 
 from privrobust import byzantine, training
+
+# A script's background jobs ignore SIGINT, and so would the processes that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples at every run: a failure is always the code's doing.
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None)

@@ -83,7 +83,7 @@ def killed_and_resumed(tmp_path, sweep, kills, *options):
 @pytest.mark.parametrize(
     ("kills", "seeds", "options"),
     [
-        (2, 3, []),
+        (2, 4, []),
         pytest.param(50, 100, [], marks=pytest.mark.slow),
         pytest.param(10, 30, ["--jobs", "2"], marks=pytest.mark.slow),
     ],
@@ -97,6 +97,7 @@ def test_a_sweep_killed_at_random_equals_one_that_was_not(tmp_path, sweep, kills
     )
 
 
+@pytest.mark.slow  # tests/test_store.py has two that claim at once
 def test_two_processes_share_a_store_and_no_work(tmp_path, sweep):
     table = completed("run", sweep, "--store", "whole.db", "--quiet", cwd=tmp_path)
     log = tmp_path / "both.log"
@@ -114,6 +115,7 @@ def test_two_processes_share_a_store_and_no_work(tmp_path, sweep):
 
 
 def test_what_was_killed_is_seen(tmp_path, sweep):
+    sweep.write_text(SWEEP.format(seeds=list(range(20))))  # not done before it is killed
     store = tmp_path / "results.db"
     process = privrobust("run", sweep, "--store", store, "--quiet", cwd=tmp_path)
     with Store(store) as opened:
@@ -134,6 +136,7 @@ def test_what_was_killed_is_seen(tmp_path, sweep):
     [(signal.SIGINT, 130, "interrupted", "2"), (signal.SIGTERM, 143, "terminated", "1")],
 )
 def test_asked_to_stop_it_gives_back_what_it_holds(tmp_path, sweep, sent, code, word, jobs):
+    sweep.write_text(SWEEP.format(seeds=list(range(20))))  # not done before it hears
     store = tmp_path / "results.db"
     process = privrobust("run", sweep, "--store", store, "--jobs", jobs, cwd=tmp_path)
     with Store(store) as opened:
@@ -144,5 +147,5 @@ def test_asked_to_stop_it_gives_back_what_it_holds(tmp_path, sweep, sent, code, 
         assert (process.returncode, out) == (code, "")
         assert opened.claims().empty
         kept = len(opened.keys())
-    assert f"{word}: {kept} of 24 runs are kept in {store}; the same command" in err
+    assert f"{word}: {kept} of 240 runs are kept in {store}; the same command" in err
     assert "Traceback" not in err
