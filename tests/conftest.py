@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from privrobust import byzantine, training
 
-# A script's background jobs ignore SIGINT, and so would the processes that tests start and interrupt.
+# A script's background jobs ignore SIGINT, and so would processes that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples at every run: a failure is always the code's doing.
