@@ -47,6 +47,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from privrobust.data import Dataset
 from privrobust.errors import PrivRobustError
+from privrobust.interrupts import deferred
 from privrobust.metrics import RunResult
 from privrobust.ownership import LEASE_SECONDS, is_gone, new_owner
 from privrobust.privacy import calibrated, spent
@@ -246,7 +247,7 @@ class Store:
     def _try(self, statement: Update | Delete, otherwise: str) -> None:
         """Once: where the database is away, others have said so or will."""
         try:
-            with self._writing.begin() as connection:
+            with deferred(), self._writing.begin() as connection:
                 connection.execute(statement)
         except DBAPIError as error:
             log.warning("store: %s: %s (%s)", self.location, otherwise, _reason(error))
@@ -458,7 +459,7 @@ class Store:
         """
         for wait in (*_WAITS, None):
             try:
-                with (engine or self._writing).begin() as connection:
+                with deferred(), (engine or self._writing).begin() as connection:
                     return work(connection)
             except DBAPIError as error:
                 problem = f"store: {self.location}: {_reason(error)}"

@@ -133,7 +133,10 @@ def test_what_was_killed_is_seen(tmp_path, sweep):
 
 @pytest.mark.parametrize(
     ("sent", "code", "word", "jobs"),
-    [(signal.SIGINT, 130, "interrupted", "2"), (signal.SIGTERM, 143, "terminated", "1")],
+    [
+        pytest.param(signal.SIGINT, 130, "interrupted", "2", marks=pytest.mark.slow),
+        (signal.SIGTERM, 143, "terminated", "1"),
+    ],
 )
 def test_asked_to_stop_it_gives_back_what_it_holds(tmp_path, sweep, sent, code, word, jobs):
     sweep.write_text(SWEEP.format(seeds=list(range(20))))  # not done before it hears

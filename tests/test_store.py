@@ -1,6 +1,7 @@
 """The store, on SQLite and PostgreSQL alike."""
 
 import multiprocessing
+import signal
 import sqlite3
 import time
 from importlib.metadata import version
@@ -198,6 +199,23 @@ def test_all_or_nothing(location, monkeypatch):
         assert opened.keys() == set()
         opened.add(results)
         assert len(opened.history(SPECS[1].key)) == len(results[1].history)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_waits_for_the_end_of_a_transaction(location, monkeypatch, sent):
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    result, settle = train(SPECS[0]), Store._settle
+    monkeypatch.setattr(
+        Store, "_settle", lambda *given: signal.raise_signal(sent) or settle(*given)
+    )
+    try:
+        with Store(location) as opened:
+            with pytest.raises(KeyboardInterrupt):
+                opened.add([result])
+            assert opened.keys() == {SPECS[0].key}
+            assert signal.getsignal(sent) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_other_data_of_the_same_name(location):
