@@ -66,7 +66,7 @@ class Configured:
 
         """
         hints = _hints(cast(Hashable, type(self)))
-        for each in _fields(cast(Hashable, type(self))):
+        for each in _parameters(self):
             value = _converted(getattr(self, each.name), hints[each.name])
             if not _accepts(each, hints[each.name], value):
                 raise SpecError(
@@ -85,8 +85,11 @@ def _hints(of_class: Hashable) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _fields(of_class: Hashable) -> "tuple[Field[Any], ...]":
-    """The parameters that it declares."""
     return fields(cast(type, of_class))
+
+
+def _parameters(made: Configured) -> "tuple[Field[Any], ...]":
+    return _fields(cast(Hashable, type(made)))
 
 
 @lru_cache(maxsize=256)
@@ -226,7 +229,7 @@ def _refuse_indistinct(
     kind: str, name: str, made: Configured, parameters: Mapping[str, Any]
 ) -> None:
     """Refuse parameters that equality, and so keys and caches, would not see."""
-    known = {each.name for each in _fields(cast(Hashable, type(made)))}
+    known = {each.name for each in _parameters(made)}
     for given in parameters:
         if given not in known:
             raise SpecError(
@@ -281,10 +284,7 @@ def _read(text: str) -> tuple[str, dict[str, Any]]:
 
 def settings(made: Configured, kept: Set[str] = frozenset()) -> dict[str, Any]:
     """Its parameters that are not the defaults, and those to be kept."""
-    values = {
-        each.name: (getattr(made, each.name), each.default)
-        for each in _fields(cast(Hashable, type(made)))
-    }
+    values = {each.name: (getattr(made, each.name), each.default) for each in _parameters(made)}
     return {
         name: value for name, (value, default) in values.items() if name in kept or value != default
     }

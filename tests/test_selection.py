@@ -56,7 +56,7 @@ def test_lanes_and_blocks_of_coordinates_join_up(workers, monkeypatch):
 
 
 @pytest.mark.parametrize("workers", [15, 90])  # by network, by quickselect
-def test_threads_share_the_blocks_and_change_nothing(workers, threads):
+def test_any_number_of_threads_selects_the_same(workers, threads):
     values = torch.randn(workers, 100_000, generator=torch.Generator().manual_seed(0))
     threads(4)
     shared = mean_of_ranks(values, workers // 2, workers // 2 + 1)

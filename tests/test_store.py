@@ -202,17 +202,24 @@ def test_all_or_nothing(location, monkeypatch):
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_waits_for_the_end_of_a_transaction(location, monkeypatch, sent):
+@pytest.mark.parametrize(("times", "is_kept"), [(1, True), (2, False)])
+def test_an_interrupt_waits_for_the_end_of_a_transaction_and_a_second_does_not(
+    location, monkeypatch, sent, times, is_kept
+):
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     result, settle = train(SPECS[0]), Store._settle
-    monkeypatch.setattr(
-        Store, "_settle", lambda *given: signal.raise_signal(sent) or settle(*given)
-    )
+
+    def interrupted(*given):
+        for _ in range(times):
+            signal.raise_signal(sent)
+        return settle(*given)
+
+    monkeypatch.setattr(Store, "_settle", interrupted)
     try:
         with Store(location) as opened:
             with pytest.raises(KeyboardInterrupt):
                 opened.add([result])
-            assert opened.keys() == {SPECS[0].key}
+            assert opened.keys() == ({SPECS[0].key} if is_kept else set())
             assert signal.getsignal(sent) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGTERM, before)
