@@ -1,33 +1,48 @@
-"""Privacy loss distributions: numerically tight, and an upper bound (dp-accounting).
+"""Privacy loss distributions, composed by their transforms: numerically tight, an upper bound.
 
-Each step's privacy loss is rounded up to a grid and the grids are convolved, so any grid gives an
-upper bound, a finer one a tighter bound. With "connect the dots" the excess shrinks with the
-square of the grid's interval, so two cheap coarse passes tell which interval is fine enough; any
-fixed one is slow for little noise and loose for much.
+The loss of T steps is a sum of T losses, so its moments E[e^(s L)] multiply, and for any theta > 0
 
-Sources: Koskela, Jälkö, Honkela 2020 (arXiv:1906.03049); Doroshenko, Ghazi, Kamath, Kumar,
-Manurangsi 2022 (arXiv:2207.04380). Adding and removing are composed apart, the larger counts.
+    delta(epsilon) = 1/(2 pi) int M(s) e^(-s epsilon) / (s (s + 1)) d tau,  s = theta + i tau,
+
+as E[e^(s L)] / (s (s + 1)) is the transform of the hockey-stick E[(1 - e^(epsilon - L))^+].
+Nothing is put on a grid. What is computed is above delta(epsilon) for these reasons:
+
+- **The trapezoid rule errs upwards.** With frequencies 2 pi / W apart it gives exactly
+  sum_j e^(theta j W) delta(epsilon + j W) over all whole j, whose terms are all positive.
+- **The frequencies left out** are bounded: |M(theta + i tau)| falls as `_Decay` proves.
+- **The tails left out** of each step's loss, and two or more *rare* losses in one run, are paid for
+  with their probability.
+- **Rounding** is bounded by the sum of absolute terms, and added.
+
+At theta near the saddle point M(theta) e^(-theta epsilon) is of the size of delta, however small, so
+that none of this is lost against rounding: an FFT in double precision ends near delta = 1e-13.
+Where sampling is rare that takes a cut: losses that are large and rare (one of them may make up all
+of delta) would swamp M(theta). Those without a rare loss, and those with one, are inverted apart,
+each at a theta of its own.
+
+Sources: Koskela, Jälkö, Honkela 2020 (arXiv:1906.03049) for the distribution and that adding and
+removing are composed apart, the larger counts; Zhu, Dong, Wang 2022 (arXiv:2106.08567) for
+characteristic functions; Alghamdi, Asoodeh, Calmon, Gomez, Kosut, Sankar 2023 (arXiv:2208.09595) for
+the saddle point; Abate, Whitt 1992 for the trapezoid rule.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
-from privrobust.accountants.mechanism import Composition, Mechanism
-from privrobust.accountants.protocol import LEAST_DELTA, Accountant, no_sampled_replacement
+from privrobust.accountants import grid
+from privrobust.accountants.gaussian import epsilon as gaussian_epsilon
+from privrobust.accountants.gaussian import sampled_epsilon
+from privrobust.accountants.inversion import Inversion, OneSided, Tiny, minimum, unsampled_mu
+from privrobust.accountants.losses import Side
+from privrobust.accountants.mechanism import Composition
+from privrobust.accountants.protocol import Accountant, no_sampled_replacement
 from privrobust.accountants.release import Release
 
-TOLERANCE = 2e-4
-"""Relative excess over the exact value that the grid is chosen for."""
-FIRST_POINTS = 10_000
-"""Points of one step's grid to start with, at most."""
-MOST_POINTS = 400_000
-"""Points of one step's grid. Where this binds, the bound is looser and still holds."""
-MOST_STEPS = 2_000_000
-"""Sampled steps beyond which composing takes minutes."""
-LARGEST_LOSS = 1e5
-"""Expected loss, roughly epsilon, beyond which no time is spent."""
+_FEW, _MANY = 1 << 9, 1 << 17
+"""Frequencies."""
+_LOOSE = 1e-3
+"""Share of delta, left out, beyond which something else is tried."""
 
 
 class PLD(Accountant):
@@ -40,114 +55,85 @@ class PLD(Accountant):
         return None if release.noise == "gaussian" else no_sampled_replacement(release)
 
     def compose_epsilon(self, steps: Composition, delta: float) -> float:
-        """From above: within `TOLERANCE` of exact for Gaussian noise, q above 1e-3, epsilon < 700.
-
-        Laplace losses have atoms and converge more slowly (0.4 %); rare sampling wants more points
-        than `MOST_POINTS` (q = 1e-6: several times the exact value).
-
-        NaN at a delta that rounding errors would swamp, beyond `LARGEST_LOSS` or `MOST_STEPS`.
-        """
-        rounding = _rounding(steps)
-        if delta < 10 * rounding or _too_much(steps):
-            return math.nan
-        return _refined_epsilon(steps, delta - rounding)
-
-    def compose_delta(self, steps: Composition, epsilon: float) -> float:
-        """From above, never below the rounding errors of the convolution."""
-        if _too_much(steps):
-            return math.nan
-        delta = _refined(steps, lambda losses: losses.get_delta_for_epsilon(epsilon))
-        return max(LEAST_DELTA, delta + _rounding(steps))
+        """From above; NaN where a step would take too many nodes."""
+        return _epsilon(steps, delta)
 
 
 @lru_cache(maxsize=4096)
-def _refined_epsilon(steps: Composition, delta: float) -> float:
-    return _refined(steps, lambda losses: losses.get_epsilon_for_delta(delta))
+def _epsilon(steps: Composition, delta: float) -> float:
+    if all(step.noise == "gaussian" and step.sampling_rate == 1 for step, _ in steps):
+        return gaussian_epsilon(1 / unsampled_mu(steps), delta)
+    ((first, count), *others) = steps
+    if not others and count == 1 and first.noise == "gaussian" and not first.replace:
+        return sampled_epsilon(first.noise_multiplier, first.sampling_rate, delta)
+    sides = [_one_sided(steps, side, delta) for side in _sides(steps)]
+    value, is_tight = max(sides)
+    if is_tight or not grid.is_sound(steps, delta):
+        return value
+    return min(value, grid.epsilon(steps, delta))
 
 
-def _refined(steps: Composition, measure: Callable[[Any], float]) -> float:
-    """The measure on a grid just fine enough, predicted from the excess of coarser ones."""
-    losses = max(_loss_range(step, count) for step, count in steps)
-    finest = losses / MOST_POINTS
-    interval = max(
-        losses / FIRST_POINTS, min(_loss_scale(step, count) for step, count in steps) / 10
-    )
-    while True:
-        coarse, fine = (measure(_composed(steps, h)) for h in (2 * interval, interval))
-        excess = (coarse - fine) / 3
-        if not excess > TOLERANCE * fine > 0 or interval == finest:
-            return fine
-        enough = interval * math.sqrt(0.7 * TOLERANCE * fine / excess)
-        if enough > interval / 4:
-            return measure(_composed(steps, max(finest, enough)))
-        interval = max(finest, enough, interval / 64)
+def _sides(steps: Composition) -> tuple[Side, ...]:
+    """The pairs that have to be looked at: the others are their mirror images."""
+    if any(step.replace for step, _ in steps):
+        return ("replaced",)
+    if all(step.sampling_rate == 1 for step, _ in steps):
+        return ("removed",)
+    return ("removed", "added")
 
 
-@lru_cache(maxsize=8)
-def _composed(steps: Composition, interval: float) -> Any:
-    first, *rest = (_self_composed(step, count, interval) for step, count in steps)
-    for losses in rest:
-        first = first.compose(losses)
-    return first
+def _one_sided(steps: Composition, side: Side, delta: float) -> tuple[float, bool]:
+    """The least epsilon that the inversions show to be enough, and whether that is tight."""
+    losses = OneSided(steps, side, delta)
+    epsilon = _renyi_bound(losses, delta)
+    for most in (_FEW, _MANY):  # the few show about where the many are needed
+        parts = [_inversion(losses, epsilon, delta, rare, most) for rare in losses.kinds]
+        epsilon = _least(parts, delta - losses.paid, epsilon)
+    if parts[0].excess(epsilon) > _LOOSE * delta and (tiny := losses.tiny(epsilon, delta)):
+        parts[0] = _inversion(losses, epsilon, delta, False, _MANY, tiny)
+        epsilon = min(epsilon, _least(parts, delta - losses.paid, epsilon))
+    return epsilon, sum(part.excess(epsilon) for part in parts) <= _LOOSE * delta
 
 
-def _self_composed(step: Mechanism, count: int, interval: float) -> Any:
-    """The loss distribution of so many steps, as dp-accounting's PrivacyLossDistribution."""
-    from dp_accounting import NeighboringRelation as Neighbors
-    from dp_accounting.pld import privacy_loss_distribution as pld
+def _inversion(
+    losses: OneSided, epsilon: float, delta: float, rare: bool, most: int, tiny: Tiny | None = None
+) -> Inversion:
+    """Of that kind of runs, where the transform is least, which is where it oscillates least."""
+    def log_size(theta: float) -> float:
+        if tiny:
+            log_moment = losses.log_moment_of_others(theta, tiny)
+        else:
+            log_moment = losses.log_moment(theta, rare)
+        return log_moment - theta * epsilon - math.log(theta * (theta + 1))
 
-    settings = {
-        "value_discretization_interval": interval,
-        "sampling_prob": step.sampling_rate,
-        "use_connect_dots": True,
-    }
-    if step.noise == "laplace":
-        laplace = pld.from_laplace_mechanism(step.noise_multiplier, **settings)
-        return laplace.self_compose(count)
-    settings["neighboring_relation"] = (
-        Neighbors.REPLACE_ONE if step.replace else Neighbors.ADD_OR_REMOVE_ONE
-    )
-    if step.sampling_rate == 1:
-        return pld.from_gaussian_mechanism(_one_gaussian(step, count), **settings)
-    return pld.from_gaussian_mechanism(step.noise_multiplier, **settings).self_compose(count)
+    return Inversion(losses, minimum(log_size), epsilon, delta, most, rare, tiny)
 
 
-def _one_gaussian(step: Mechanism, count: int) -> float:
-    """The sigma of one step that reveals what `count` unsampled Gaussian steps do."""
-    return step.noise_multiplier / math.sqrt(count)
+def _least(parts: Sequence[Inversion], delta: float, start: float) -> float:
+    """The least epsilon found, from 0 up, that spends no more than this delta."""
+
+    def is_enough(epsilon: float) -> bool:
+        return sum(part.delta(epsilon) for part in parts) <= delta
+
+    if is_enough(0.0):
+        return 0.0
+    low, high = 0.0, max(start, 1e-9)
+    while not is_enough(high):
+        low, high = high, 1.25 * high
+        if not high < 1e300:
+            return math.nan
+    while high - low > 1e-9 * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
+    return high
 
 
-def _loss_scale(step: Mechanism, count: int) -> float:
-    """Roughly the standard deviation of the loss on the grid."""
-    if step.noise == "gaussian" and step.sampling_rate == 1:
-        return 1 / _one_gaussian(step, count)
-    return step.sampling_rate / step.noise_multiplier
+def _renyi_bound(losses: OneSided, delta: float) -> float:
+    """About the epsilon of runs without a rare loss (Canonne et al. 2020, Proposition 12)."""
 
+    def bound(theta: float) -> float:
+        conversion = math.log(theta) - math.log1p(theta)
+        excess = losses.log_moment(theta) - math.log(delta) - math.log1p(theta)
+        return max(0.0, excess / theta + conversion)
 
-def _loss_range(step: Mechanism, count: int) -> float:
-    """Roughly the range of the loss on the grid: Gaussian tails end at 10 sigma."""
-    if step.noise == "laplace":
-        return 2 / step.noise_multiplier
-    sigma = _one_gaussian(step, count) if step.sampling_rate == 1 else step.noise_multiplier
-    return (1 + 20 * sigma) / sigma**2
-
-
-def _too_much(steps: Composition) -> bool:
-    sampled = sum(count for step, count in steps if step.sampling_rate < 1)
-    return sampled > MOST_STEPS or _expected_loss(steps) > LARGEST_LOSS
-
-
-def _expected_loss(steps: Composition) -> float:
-    """Roughly, and from above for Gaussian noise."""
-    return sum(
-        count * step.sampling_rate / min(step.noise_multiplier, 2 * step.noise_multiplier**2)
-        for step, count in steps
-    )
-
-
-def _rounding(steps: Composition) -> float:
-    """What FFT convolutions in double precision may be off by, in delta.
-
-    Measured: below 1e-14 at 1e4 steps, 3e-12 at 1e5, 5e-11 at 1e6.
-    """
-    return 1e-13 + 1e-16 * sum(count for _, count in steps)
+    return bound(minimum(bound))
