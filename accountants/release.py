@@ -121,7 +121,8 @@ class Release:
     def __post_init__(self) -> None:
         for field, accepted in _CHOICES.items():
             value = getattr(self, field)
-            if not isinstance(value, _Default) and (field, value) != ("adjacency", None):
+            settled_later = isinstance(value, _Default) or (field == "adjacency" and value is None)
+            if not settled_later:
                 self._set(field, _one_of(field, value, accepted))
         self._normalise()
         if self.clip_norm is not None and self.grad_norm_bound is not None:

@@ -59,7 +59,11 @@ def plain(value: object) -> int | float:
         return _of_ratio(*value.as_integer_ratio()) if finite else float(value)
     # numpy's times are Rational too, in units of their own, and go the way of arrays.
     if isinstance(value, Rational) and not hasattr(value, "dtype"):
-        return _of_ratio(int(value.numerator), int(value.denominator))
+        try:
+            ratio = int(value.numerator), int(value.denominator)
+        except Exception:  # whatever a user's class raises
+            raise TypeError from None
+        return _of_ratio(*ratio)
     return _of_array(value)
 
 
@@ -198,6 +202,6 @@ def _of_array(value: Any) -> int | float:
         item = value.item()
     except Exception:  # as tensors without values do, and what has no axes to speak of
         raise TypeError from None
-    if isinstance(item, np.ndarray):
+    if item is value or isinstance(item, np.ndarray):
         raise TypeError
     return plain(item)

@@ -116,13 +116,13 @@ class AttackSpec(_Spec):
 
     """
 
-    def __init__(self, **settings: Any) -> None:  # of its own: type checkers would make another
-        super().__init__(**settings)
-
     name: str
     parameters: Annotated[
         dict[str, bool | int | float | str | None], BeforeValidator(_read_parameters)
     ] = {}
+
+    def __init__(self, **settings: Any) -> None:  # of its own: type checkers would make another
+        super().__init__(**settings)
 
     def build(self) -> Attack:
         """The attack itself."""
@@ -151,8 +151,10 @@ def _literal(field: str, value: Any) -> Any:
     """Return a parameter as text can say it."""
     if isinstance(value, list | tuple):
         return type(value)(_literal(field, each) for each in value)
+    if isinstance(value, dict):
+        return {key: _literal(field, each) for key, each in value.items()}
     value = own(field, value)
-    if not isinstance(value, bool | int | float | str | dict | None):
+    if not isinstance(value, bool | int | float | str | None):
         raise SpecError(
             f"{field}: {shown(value)} is not accepted: a number, text, or a truth value"
         )
