@@ -145,8 +145,9 @@ def rate(schedule: Schedule, warmup_steps: int, step: int, steps: int) -> float:
     try:
         return as_float("schedule", factor, "a factor", least=0)
     except SpecError:
+        given = f"{factor:g}" if isinstance(factor, float) else shown(factor)
         raise SpecError(
-            f"schedule: {shown(schedule)} gives {shown(factor)} at step {step} of {steps}; "
+            f"schedule: {shown(schedule)} gives {given} at step {step} of {steps}; "
             "accepted: a finite factor of at least 0"
         ) from None
 
