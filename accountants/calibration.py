@@ -7,13 +7,13 @@ computed and found within the target.
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from numbers import Real
 from typing import Any
 
 from privrobust.accountants.protocol import NoValue
 from privrobust.accountants.release import Release
 from privrobust.accountants.spending import spend
 from privrobust.errors import SpecError
+from privrobust.numeric import as_float
 
 CLOSENESS = 0.999
 """A setting that spends this fraction of the target, or more, is close enough."""
@@ -143,7 +143,9 @@ def _bisect(spent: Callable[[float], float], target: float, field: str, accounta
     return good
 
 
-def check_target(epsilon: Any) -> None:
-    """Refuse a target that nothing can be calibrated to."""
-    if not (isinstance(epsilon, Real) and 0 < float(epsilon) < math.inf):
-        raise SpecError(f"epsilon: the target {epsilon!r} is not a finite number above 0")
+def check_target(epsilon: Any) -> float:
+    """Return a target as a float, or refuse one that nothing can be calibrated to."""
+    try:
+        return as_float("epsilon", epsilon, "a finite number above 0", above=0.0)
+    except SpecError as error:
+        raise SpecError(f"epsilon: the target {str(error).removeprefix('epsilon: ')}") from None

@@ -27,11 +27,15 @@ class Mechanism:
 
     @classmethod
     def of(cls, release: Release) -> "Mechanism":
-        """One step of that release. Zero-out has the distributions of add-or-remove."""
+        """One step of that release.
+
+        Zero-out has the distributions of add-or-remove: a zero adds to a sum what an absent unit
+        does, and q and the divisor are the same for both neighbours under either.
+        """
         sampled = release.sampling_rate < 1
         replace = release.adjacency == "replace-one"
         sigma = release.noise_multiplier / (2 if replace and not sampled else 1)
-        return cls(release.noise, sigma, release.sampling_rate, replace and sampled)
+        return cls(release.noise, sigma, float(release.sampling_rate), replace and sampled)
 
     def __str__(self) -> str:
         return f"sigma = {self.noise_multiplier:.4g}, q = {self.sampling_rate:.4g}"

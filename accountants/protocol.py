@@ -4,7 +4,6 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from privrobust.accountants.mechanism import Composition, composition
 from privrobust.accountants.release import Release, Releases, as_sequence
 from privrobust.errors import SpecError
+from privrobust.numeric import as_float
 
 
 class NoValue(SpecError):
@@ -73,7 +73,7 @@ class Accountant(ABC):
                 supported; `NoValue` where the computation failed.
 
         """
-        check_delta(delta)
+        delta = check_delta(delta)
         steps = self._supported(releases)
         return math.inf if steps is None else self._guarded(self.compose_epsilon, steps, delta)
 
@@ -84,7 +84,7 @@ class Accountant(ABC):
             SpecError: epsilon is not a finite number from 0 up, or as `epsilon` raises.
 
         """
-        check_epsilon(epsilon)
+        epsilon = check_epsilon(epsilon)
         steps = self._supported(releases)
         if steps is None:
             return 1.0
@@ -122,16 +122,14 @@ class Accountant(ABC):
         return max(0.0, result)
 
 
-def check_epsilon(epsilon: Any) -> None:
-    """Refuse an epsilon that is no finite number from 0 up."""
-    if not (isinstance(epsilon, Real) and 0 <= float(epsilon) < math.inf):
-        raise SpecError(f"epsilon: {epsilon!r} is not a finite number, 0 or more")
+def check_epsilon(epsilon: Any) -> float:
+    """Return an epsilon as a float, or refuse what is no finite number from 0 up."""
+    return as_float("epsilon", epsilon, "a finite number, 0 or more", least=0.0)
 
 
-def check_delta(delta: Any) -> None:
-    """Refuse a delta that is no probability between 0 and 1."""
-    if not (isinstance(delta, Real) and 0 < float(delta) < 1):
-        raise SpecError(f"delta: {delta!r} is not between 0 and 1, both excluded")
+def check_delta(delta: Any) -> float:
+    """Return a delta as a float, or refuse what is no probability between 0 and 1."""
+    return as_float("delta", delta, "between 0 and 1, both excluded", above=0.0, below=1.0)
 
 
 def no_sampled_replacement(release: Release) -> str | None:

@@ -5,17 +5,23 @@ the noise scale b, the bound on what one unit (an example, or a whole worker) ca
 message, the sampling rate and the number of steps. A `Release` states them; accountants compute.
 
 >>> r = Release(noise_scale=0.1, clip_norm=1.0, batch_size=32, dataset_size=95, steps=300)
->>> r.sensitivity, round(r.noise_multiplier, 6), round(r.sampling_rate, 4)
-(0.03125, 3.2, 0.3368)
+>>> r.sensitivity, round(r.noise_multiplier, 6), round(r.sampling_rate, 4), r.adjacency
+(0.03125, 3.2, 0.3368, 'zero-out')
+
+Where q is fixed in advance and public, whatever the worker holds, n need not be:
+
+>>> r = Release(noise_scale=0.1, clip_norm=1.0, batch_size=32, sampling_rate=0.3368, steps=300)
+>>> r.adjacency
+'add-or-remove'
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal, get_args
 
 from privrobust.errors import SpecError
+from privrobust.numeric import as_float, as_whole, shown
 
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
@@ -41,11 +47,20 @@ _CHOICES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+class _Quotient(float):
+    """A q that follows from other fields: `dataclasses.replace` finds it anew, from its own."""
+
+
+class _Default(str):
+    """An adjacency that nobody chose: `dataclasses.replace` chooses it anew, as fields change."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Release:
     """One worker's messages over `steps` steps with constant settings.
 
-    A sequence of releases describes settings that change during training; it composes.
+    A sequence of releases describes settings that change during training; it composes. Numbers may
+    be of any type and are kept as Python's own, of exactly the value that was given.
 
     Attributes:
         noise_scale: b, in units of the message; standard deviation of Gaussian noise, scale
@@ -55,19 +70,31 @@ class Release:
             worker's vector) is clipped.
         grad_norm_bound: G, a proven bound on that norm, in place of clipping. With neither, the
             release is not private.
-        batch_size: B, the expected batch and the public divisor of the average. For the unit
-            "worker": the expected number of participating workers, which divides nothing.
-        dataset_size: n_i, the examples that the worker holds. For the unit "worker": the number
-            of workers from which participants are drawn.
+        batch_size: B, the expected batch and the public divisor of the average. Irrelevant to the
+            unit "worker".
+        dataset_size: n_i, the examples that the worker holds: a public number, the same for both
+            neighbours. Irrelevant to the unit "worker", and with a `sampling_rate` mere
+            information.
+        sampling_rate: q of the unit, in (0, 1]. Give it for examples that join a step with a
+            probability that is public and fixed in advance, whatever the worker holds; else it is
+            B / n_i, the rate of the workers, or 1. Read, it is always a number; one that was not
+            given is found anew when `dataclasses.replace` changes what it follows from, so
+            `float()` of it is what another release can be given.
+        worker_sampling_rate: the probability that a worker takes part in a step, for the unit
+            "worker"; None: every worker does. Sampled workers are hidden only if a worker that
+            sits out still sends pure noise.
         noise: the law of the noise.
         norm: the norm of the bound; by default the one that the noise needs (L2 for Gaussian,
             L1 for Laplace).
-        sampling: "poisson" (each example, or each worker, joins a step independently with
-            probability B / n) or "full". Sampled workers are hidden only if a worker that sits
-            out still sends pure noise, as an empty batch does.
+        sampling: "poisson" (each unit joins a step independently, with probability q) or "full"
+            (q is 1; an average without a batch_size is over the n_i examples).
         unit: what the guarantee protects.
-        adjacency: how neighbouring datasets differ: one unit is added or removed, replaced by
-            another, or has its contribution set to zero.
+        adjacency: which two datasets are neighbours, and so what epsilon promises. "zero-out": one
+            unit's contribution is set to zero and n_i stays, the default where q or the divisor
+            follows from n_i, and for workers. "add-or-remove": one unit is there or not while q and
+            B stay, the default with a `sampling_rate`; refused where n_i decides them, because
+            taking an example out would then change q and cost more. "replace-one": one unit is
+            exchanged for another.
         message: the noisy vector or its sign; the sign is post-processing and costs nothing.
 
     Raises:
@@ -81,56 +108,148 @@ class Release:
     grad_norm_bound: float | None = None
     batch_size: float | None = None
     dataset_size: int | None = None
+    # Typed as it is read; None, the default, is settled at once.
+    sampling_rate: float = None  # type: ignore[assignment]
+    worker_sampling_rate: float | None = None
     noise: Noise = "gaussian"
     norm: Norm | None = None
     sampling: Sampling = "poisson"
     unit: Unit = "example"
-    adjacency: Adjacency = "add-or-remove"
+    adjacency: Adjacency | None = None
     message: Message = "vector"
 
     def __post_init__(self) -> None:
         for field, accepted in _CHOICES.items():
-            _one_of(field, getattr(self, field), accepted)
-        _finite("noise_scale", self.noise_scale, "a finite number, 0 or more", least=0.0)
-        _positive_integer("steps", self.steps, MOST_STEPS)
-        for field in ("clip_norm", "grad_norm_bound", "batch_size"):
-            if getattr(self, field) is not None:
-                _finite(field, getattr(self, field), "a finite number above 0")
-        if self.dataset_size is not None:
-            _positive_integer("dataset_size", self.dataset_size)
+            value = getattr(self, field)
+            if not isinstance(value, _Default) and (field, value) != ("adjacency", None):
+                self._set(field, _one_of(field, value, accepted))
+        self._normalise()
         if self.clip_norm is not None and self.grad_norm_bound is not None:
             raise SpecError("grad_norm_bound: give either clip_norm or grad_norm_bound, not both")
         self._settle_norm()
-        self._check_sampling()
+        stale = isinstance(self.sampling_rate, _Quotient)
+        given = None if stale or self.sampling_rate is None else _rate(self, "sampling_rate")
+        self._set("sampling_rate", given)
+        if self.unit == "worker":
+            self._settle_workers()
+        else:
+            self._settle_examples(stale)
         self._check_range()
+
+    def _set(self, field: str, value: object) -> None:
+        object.__setattr__(self, field, value)
+
+    def _normalise(self) -> None:
+        """Make every number Python's own."""
+        scale = as_float("noise_scale", self.noise_scale, "a finite number, 0 or more", least=0.0)
+        self._set("noise_scale", scale)
+        self._set("steps", _count("steps", self.steps, MOST_STEPS))
+        for field in ("clip_norm", "grad_norm_bound", "batch_size"):
+            if (value := getattr(self, field)) is not None:
+                self._set(field, as_float(field, value, "a finite number above 0", above=0.0))
+        if self.dataset_size is not None:
+            self._set("dataset_size", _count("dataset_size", self.dataset_size, 2**63))
+        if self.worker_sampling_rate is not None:
+            self._set("worker_sampling_rate", _rate(self, "worker_sampling_rate"))
 
     def _settle_norm(self) -> None:
         needed: Norm = "l1" if self.noise == "laplace" else "l2"
-        object.__setattr__(self, "norm", self.norm or needed)
-        _one_of("norm", self.norm, get_args(Norm))
+        norm = needed if self.norm is None else _one_of("norm", self.norm, get_args(Norm))
+        self._set("norm", norm)
         if (self.noise, self.norm) == ("laplace", "l2"):
             raise SpecError(
                 "norm: Laplace noise needs a bound in the L1 norm, not 'l2' (an L2 bound does not "
                 "limit the L1 distance that Laplace noise has to hide)"
             )
 
-    def _check_sampling(self) -> None:
-        size, total = self.batch_size, self.dataset_size
-        if self.sampling == "poisson":
-            for field, value in (("batch_size", size), ("dataset_size", total)):
-                if value is None:
-                    raise SpecError(f"{field}: Poisson sampling needs it (or sampling='full')")
-        elif self.unit == "example" and total is None:
-            raise SpecError("dataset_size: full batches need it (the batch is the dataset)")
-        elif size is not None and size != total:
+    def _settle_workers(self) -> None:
+        """Find q and the adjacency where whole workers are protected."""
+        if self.sampling_rate is not None:
             raise SpecError(
-                f"batch_size: {size!r} with sampling='full' is not dataset_size, {total!r}"
+                f"sampling_rate: {self.sampling_rate:g} is that of examples; for the unit 'worker' "
+                "give worker_sampling_rate"
             )
-        if size is not None and total is not None and size > total:
+        rate = self.worker_sampling_rate
+        if self.sampling == "full" and rate is not None and rate < 1:
             raise SpecError(
-                f"batch_size: {size!r} exceeds dataset_size, {total!r} (the sampling rate "
+                f"worker_sampling_rate: {rate:g} with sampling='full'; accepted: 1, or "
+                "sampling='poisson'"
+            )
+        self._set("sampling_rate", _Quotient(1.0 if rate is None else rate))
+        self._settle_adjacency("zero-out")
+
+    def _settle_examples(self, stale: bool) -> None:
+        """Find q and the adjacency where examples are protected."""
+        rate, size, total = self.sampling_rate, self.batch_size, self.dataset_size
+        if self.worker_sampling_rate is not None:
+            raise SpecError(
+                f"worker_sampling_rate: {self.worker_sampling_rate:g} needs the unit 'worker'; "
+                "that of examples is sampling_rate"
+            )
+        if self.sampling == "full":
+            self._check_full()
+            if rate is None:
+                self._set("sampling_rate", _Quotient(1.0))
+            fixed = rate is not None and size is not None
+            self._settle_adjacency("add-or-remove" if fixed else "zero-out")
+            if size is None:
+                self._refuse_removal("the average's divisor")
+            return
+        if size is None:
+            raise SpecError("batch_size: Poisson sampling needs it (or sampling='full')")
+        if rate is not None:
+            self._settle_adjacency("add-or-remove")
+            return
+        if total is None:
+            also = ", of another release as float() of it" if stale else ""
+            raise SpecError(
+                f"dataset_size: Poisson sampling needs it, or a sampling_rate{also} (or "
+                "sampling='full')"
+            )
+        if size > total:
+            raise SpecError(
+                f"batch_size: {size:.12g} exceeds dataset_size, {total} (the sampling rate "
                 "batch_size / dataset_size is at most 1)"
             )
+        self._set("sampling_rate", _Quotient(size / total))
+        self._settle_adjacency("zero-out")
+        self._refuse_removal("q = batch_size / dataset_size")
+
+    def _check_full(self) -> None:
+        """Refuse full batches that are not the dataset."""
+        rate, size, total = self.sampling_rate, self.batch_size, self.dataset_size
+        if rate is not None and rate < 1:
+            raise SpecError(
+                f"sampling_rate: {rate:g} with sampling='full'; accepted: 1, or sampling='poisson'"
+            )
+        if total is None and (rate is None or size is None):
+            raise SpecError(
+                "dataset_size: full batches need it (the batch is the dataset), or a batch_size "
+                "with sampling_rate=1"
+            )
+        if rate is None and size is not None and size != total:
+            raise SpecError(
+                f"batch_size: {size:.12g} with sampling='full' is not dataset_size, {total}"
+            )
+
+    def _settle_adjacency(self, default: Adjacency) -> None:
+        if self.adjacency is None or isinstance(self.adjacency, _Default):
+            self._set("adjacency", _Default(default))
+
+    def _refuse_removal(self, follows: str) -> None:
+        """Refuse neighbours of different n where that changes what is released."""
+        if self.adjacency == "add-or-remove":
+            raise SpecError(
+                f"adjacency: 'add-or-remove' would change {follows}; accepted: 'zero-out', or "
+                "batch_size and a sampling_rate that is public and fixed in advance"
+            )
+
+    def __repr__(self) -> str:
+        """Write what was given, or chosen for good: the repr makes an equal release again."""
+        values = [(each.name, getattr(self, each.name)) for each in fields(self)]
+        settled = (_Quotient, _Default)
+        given = [f"{name}={value!r}" for name, value in values if not isinstance(value, settled)]
+        return f"{type(self).__name__}({', '.join(given)})"
 
     def _check_range(self) -> None:
         if self.clip_norm is None and self.grad_norm_bound is None:
@@ -173,15 +292,6 @@ class Release:
         return self.noise_scale / self.contribution
 
     @property
-    def sampling_rate(self) -> float:
-        """q: the probability that a unit takes part in a step."""
-        if self.sampling == "full":
-            return 1.0
-        assert self.batch_size is not None
-        assert self.dataset_size is not None
-        return self.batch_size / self.dataset_size
-
-    @property
     def not_private_reason(self) -> str | None:
         """Why epsilon is infinite whatever the accountant, or None."""
         if self.noise_scale == 0:
@@ -194,7 +304,9 @@ class Release:
         """The release in the words of dp-accounting, to compose with the rest of a pipeline.
 
         The neighbouring relation is the accountant's to choose: `ADD_OR_REMOVE_ONE`,
-        `REPLACE_ONE`, or `REPLACE_SPECIAL` for "zero-out".
+        `REPLACE_ONE`, or `REPLACE_SPECIAL` for "zero-out". The event holds q as a constant, so the
+        first is right only where `adjacency` is "add-or-remove": q and the divisor are then fixed
+        in advance.
         """
         import dp_accounting as dp
 
@@ -203,11 +315,11 @@ class Release:
         law = dp.LaplaceDpEvent if self.noise == "laplace" else dp.GaussianDpEvent
         step = law(self.noise_multiplier)
         if self.sampling_rate < 1:
-            step = dp.PoissonSampledDpEvent(self.sampling_rate, step)
+            step = dp.PoissonSampledDpEvent(float(self.sampling_rate), step)
         return dp.SelfComposedDpEvent(step, self.steps)
 
 
-Releases = Release | Sequence[Release]
+Releases = Release | Iterable[Release]
 
 
 def as_sequence(releases: Releases) -> tuple[Release, ...]:
@@ -217,10 +329,15 @@ def as_sequence(releases: Releases) -> tuple[Release, ...]:
         SpecError: there is none, or they do not protect the same thing.
 
     """
-    several = (releases,) if isinstance(releases, Release) else tuple(releases)
+    if isinstance(releases, Release):
+        return (releases,)
+    try:
+        several = tuple(releases)
+    except TypeError:  # no iterable
+        raise SpecError(f"releases: {shown(releases)} is not a Release, nor several") from None
     for release in several:
         if not isinstance(release, Release):
-            raise SpecError(f"releases: {release!r} is not a Release")
+            raise SpecError(f"releases: {shown(release)} is not a Release")
     if not several:
         raise SpecError("releases: an empty sequence; give at least one Release")
     for field in ("unit", "adjacency"):
@@ -232,20 +349,18 @@ def as_sequence(releases: Releases) -> tuple[Release, ...]:
     return several
 
 
-def _one_of(field: str, value: object, accepted: tuple[str, ...]) -> None:
-    if value not in accepted:
-        raise SpecError(f"{field}: {value!r} is not one of {', '.join(accepted)}")
+def _one_of(field: str, value: object, accepted: tuple[str, ...]) -> str:
+    """Return the accepted text, which numpy's texts equal too."""
+    if not isinstance(value, str) or value not in accepted:
+        raise SpecError(f"{field}: {shown(value)} is not one of {', '.join(accepted)}")
+    return accepted[accepted.index(value)]
 
 
-def _finite(field: str, value: Any, accepted: str, least: float = math.ulp(0.0)) -> None:
-    real = isinstance(value, Real) and not isinstance(value, bool)
-    if not real or not math.isfinite(value) or value < least:
-        raise SpecError(f"{field}: {value!r} is not {accepted}")
+def _count(field: str, value: object, most: int) -> int:
+    accepted = f"a whole number, 1 or more and at most {most:.3g}"
+    return as_whole(field, value, accepted, least=1, most=most)
 
 
-def _positive_integer(field: str, value: object, most: int = 2**63) -> None:
-    whole = isinstance(value, (int, Integral)) and not isinstance(value, bool)
-    if not whole or not 1 <= value <= most:  # type: ignore[operator]
-        raise SpecError(
-            f"{field}: {value!r:.40} is not a whole number, 1 or more and at most {most:.3g}"
-        )
+def _rate(release: Release, field: str) -> float:
+    """Read a probability that a unit takes part."""
+    return as_float(field, getattr(release, field), "in (0, 1]", above=0.0, most=1.0)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from privrobust.accountants.protocol import Accountant
+from privrobust.accountants.protocol import Accountant, check_delta, check_epsilon
 from privrobust.accountants.registry import get_accountant
 from privrobust.accountants.release import Release, Releases, as_sequence
 from privrobust.errors import SpecError
@@ -44,7 +44,7 @@ def spend(releases: Releases, delta: float = 1e-5, accountant: str = "auto") -> 
             the releases.
 
     """
-    several = as_sequence(releases)
+    several, delta = as_sequence(releases), check_delta(delta)
     chosen, value = _least(several, "epsilon", delta, accountant)
     reasons = [release.not_private_reason for release in several if release.not_private_reason]
     return Spent(value, delta, chosen.name, chosen.is_upper_bound, reasons[0] if reasons else None)
@@ -63,7 +63,7 @@ def delta(releases: Releases, epsilon: float, accountant: str = "auto") -> float
             support the releases.
 
     """
-    return _least(as_sequence(releases), "delta", epsilon, accountant)[1]
+    return _least(as_sequence(releases), "delta", check_epsilon(epsilon), accountant)[1]
 
 
 def _least(

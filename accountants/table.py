@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 
 NOTE = "note"
+RATE = "sampling_rate"
+"""The column of q, whether it was given or follows from other settings."""
 
 
 class Cell(Protocol):
@@ -41,7 +43,7 @@ def budget_table(
 
     Returns:
         A column for every setting given, `delta`, `noise_multiplier` (sigma), `sampling_rate`
-        (q), one for every accountant (named by its label: estimates say so), and `note`: why
+        (q, given or not), one for every accountant (named by its label: estimates say so), and `note`: why
         a value is infinite or missing (NaN), and whether delta is too large for the dataset.
 
     Raises:
@@ -52,7 +54,7 @@ def budget_table(
     def epsilon(release: Release, accountant: str, **goal: float) -> float:
         return get_accountant(accountant).epsilon(release, goal["delta"])
 
-    return _table(settings, {"delta": _several(delta)}, accountants, epsilon)
+    return _table(settings, {"delta": _deltas(delta)}, accountants, epsilon)
 
 
 def noise_table(
@@ -68,9 +70,12 @@ def noise_table(
     """
     if "noise_scale" in settings:
         raise SpecError("noise_scale: it is what this table finds; give only target_epsilon")
-    goals = {"delta": _several(delta), "target_epsilon": _several(target_epsilon)}
-    for target in goals["target_epsilon"]:
-        check_target(target)
+    goals = {
+        "delta": _deltas(delta),
+        "target_epsilon": [
+            check_target(target) for target in _several("target_epsilon", target_epsilon)
+        ],
+    }
 
     def b(release: Release, accountant: str, **goal: float) -> float:
         return noise_scale(release, goal["target_epsilon"], goal["delta"], accountant)
@@ -87,18 +92,17 @@ def _table(
 ) -> "pd.DataFrame":
     import pandas as pd
 
-    for delta in goals["delta"]:
-        check_delta(delta)
-    names = available_accountants() if accountants is None else list(accountants)
+    names = available_accountants() if accountants is None else _several("accountant", accountants)
     labels = {name: get_accountant(name).label for name in names}
-    fields = {field: _several(value) for field, value in settings.items()}
+    fields = {field: _several(field, value) for field, value in settings.items()}
     rows: list[dict[str, Any]] = []
     for values in product(*fields.values()):
         setting = dict(zip(fields, values, strict=True))
         release = _release(setting)
         for goal_values in product(*goals.values()):
             goal = dict(zip(goals, goal_values, strict=True))
-            rows.append({**setting, **goal, **_row(release, goal, labels, cell)})
+            shown = {field: getattr(release, field) for field in fields if field != RATE}
+            rows.append({**shown, **goal, **_row(release, goal, labels, cell)})
     return pd.DataFrame(rows)
 
 
@@ -113,12 +117,12 @@ def _row(
         except SpecError as error:
             values[label] = math.nan
             notes.append(str(error))
-    size = release.dataset_size
+    size = release.dataset_size if release.unit == "example" else None
     if size is not None and goal["delta"] >= 1 / size:
         notes.append(f"delta = {goal['delta']:g} is not below 1 / dataset_size = {1 / size:.3g}")
     return {
         "noise_multiplier": release.noise_multiplier,
-        "sampling_rate": release.sampling_rate,
+        RATE: float(release.sampling_rate),
         **values,
         NOTE: "; ".join(notes),
     }
@@ -131,5 +135,20 @@ def _release(setting: Mapping[str, Any]) -> Release:
     return Release(**setting)
 
 
-def _several(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+def _deltas(given: Any) -> list[float]:
+    return [check_delta(delta) for delta in _several("delta", given)]
+
+
+def _several(field: str, value: Any) -> list[Any]:
+    """Return the values of whatever holds several; text and arrays without axes are one.
+
+    Raises:
+        SpecError: it holds none.
+
+    """
+    if isinstance(value, str) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
+        return [value]
+    values = list(value)
+    if not values:
+        raise SpecError(f"{field}: no value; accepted: one or several")
+    return values

@@ -105,19 +105,18 @@ def _least_data(releases: list[Release]) -> Release:
 
 def _release(spec: RunSpec, examples: int) -> Release:
     """The release of a worker that holds so many examples."""
-    release = Release(
+    of_workers = spec.unit == "worker"
+    return Release(
         noise=spec.noise,
         noise_scale=spec.noise_scale,
         clip_norm=spec.clip_norm,
         grad_norm_bound=spec.grad_norm_bound,
         batch_size=spec.batch_size,
         dataset_size=examples,
+        worker_sampling_rate=spec.worker_sampling_rate if of_workers else None,
+        unit=spec.unit,
         steps=spec.steps,
     )
-    if spec.unit == "example":
-        return release
-    participants = spec.worker_sampling_rate * spec.honest
-    return replace(release, unit="worker", batch_size=participants, dataset_size=spec.honest)
 
 
 def steps_within_budget(spec: RunSpec) -> int:
@@ -164,7 +163,8 @@ def spent_by_worker(spec: RunSpec) -> list[Spent]:
 
 def warn_of_large_delta(spec: RunSpec) -> None:
     """Warn where delta is no promise: at 1/n, one unit in n could be published."""
-    units = max(release.dataset_size or 1 for release in releases(spec))
+    held = [release.dataset_size or 1 for release in releases(spec)]
+    units = spec.honest if spec.unit == "worker" else max(held)
     if spec.delta >= 1 / units:
         warnings.warn(
             f"delta: {spec.delta:g} is not below 1 / {units}: giving one {spec.unit} of "

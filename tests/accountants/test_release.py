@@ -36,7 +36,7 @@ def test_example_level() -> None:
 def test_worker_level_without_and_with_sampled_workers() -> None:
     r = Release(**WORKER)
     assert (r.sensitivity, r.noise_multiplier, r.sampling_rate) == (2.0, 0.25, 1.0)
-    sampled = Release(**{**WORKER, "sampling": "poisson"}, batch_size=3, dataset_size=15)
+    sampled = Release(**{**WORKER, "sampling": "poisson"}, worker_sampling_rate=0.2)
     assert (sampled.sensitivity, sampled.noise_multiplier) == (2.0, 0.25)
     assert sampled.sampling_rate == pytest.approx(0.2)
 
@@ -129,6 +129,6 @@ def test_dp_accounting_reads_the_event_as_we_do(adjacency: Any) -> None:
         "replace-one": dp.NeighboringRelation.REPLACE_ONE,
         "zero-out": dp.NeighboringRelation.REPLACE_SPECIAL,
     }[adjacency]
-    r = Release(**DIGITS, adjacency=adjacency)
+    r = Release(**DIGITS, sampling_rate=32 / 95, adjacency=adjacency)
     theirs = dp.pld.PLDAccountant(relation, 1e-3).compose(r.dp_event()).get_epsilon(1e-5)
     assert epsilon(r, accountant="pld") == pytest.approx(theirs, rel=5e-4)
