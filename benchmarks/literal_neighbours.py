@@ -15,7 +15,6 @@ transform that composes the T steps.
 """
 
 import math
-from decimal import ROUND_FLOOR, Context
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,7 @@ from scipy.stats import binom
 from timing import table
 
 from privrobust.accountants import Release, epsilon
-from privrobust.rounding import rounded_up
+from privrobust.rounding import rounded_down, rounded_up
 
 DELTA = 1e-5
 SETTINGS = (
@@ -112,16 +111,10 @@ def _epsilon(one: Array, other: Array, steps: int, grid: float) -> float:
     return low
 
 
-def rounded_down(value: float) -> str:
-    """Write a lower bound with four digits, never above its value."""
-    context = Context(prec=4, rounding=ROUND_FLOOR)
-    return f"{context.create_decimal_from_float(value):.4g}"
-
-
 def row(n: int, batch: float, sigma: float, steps: int, resolution: float = 1e-3) -> list[str]:
     """Return one line of the table."""
     claimed = rounded_up(claimed_epsilon(n, batch, sigma, steps), 4)
-    literal = rounded_down(literal_epsilon(n, batch, sigma, steps, resolution))
+    literal = rounded_down(literal_epsilon(n, batch, sigma, steps, resolution), 4)
     return [f"{n}", f"{batch:g}", f"{sigma:g}", f"{steps}", claimed, literal]
 
 
