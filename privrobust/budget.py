@@ -43,7 +43,6 @@ HEADINGS = {
 """Columns that are shown before those of the accountants."""
 UNSHOWN = ("worker_sampling_rate", "noise", "sampling", "unit", "adjacency")
 """Columns that remarks, and q, tell in words; csv has them."""
-ALL_SITES = "all"
 SPENT = "Cells: the epsilon that one worker's release spends, against who sees every message."
 MEETS = "Cells: the noise scale b that meets the target epsilon."
 FEDERATION = {
@@ -55,7 +54,7 @@ EVERY_WORKER = "Every worker takes part in every step (q = 1), whatever its B an
 ROUNDING = "Rounded so that nothing looks better than it is: sigma down, the rest up."
 TUNING = "Not counted: settings that were tuned on private data."
 ESTIMATE = "(estimate): may report less than is spent; the others are upper bounds."
-READABLE = 100  # characters of a line of prose
+READABLE = 110  # characters of a line of prose
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def budget(
     dataset_size: Annotated[
         Values | None,
         typer.Option(
-            "--dataset-size", "-n", help="n, examples that a worker holds; several are its sites."
+            "--dataset-size", "-n", help="n, examples that a worker holds; several: one a site."
         ),
     ] = None,
     sampling_rate: Annotated[
@@ -151,16 +150,17 @@ def budget(
 ) -> None:
     """Privacy budgets: epsilon from the noise scale b, or b from a target epsilon.
 
-    One line a setting, all accountants side by side. An option takes one value or several, with
-    commas or repeated; every combination gets a line. Several n are the sites of a federation,
-    whose epsilon is the largest of theirs: a last line has it.
+    One line a setting, all accountants side by side. An option takes one value
+    or several, with commas or repeated; every combination gets a line. Several
+    n (or q) are the sites of a federation: a last line has its epsilon, the
+    largest of theirs.
 
     \b
     What does b = 0.1 spend, with clipping to 1 and batches of 32 out of 95?
       $ privrobust budget -b 0.1 -C 1 -B 32 -n 95 -T 300
 
     \b
-    What do 9 epochs at two sites, with 1000 examples and 95, as a table for a paper?
+    What do 9 epochs at two sites, as a table for a paper?
       $ privrobust budget -b 0.1 -C 1 -B 32 -n 1000,95 -E 9 --format latex
 
     \b
@@ -263,7 +263,7 @@ def _steps(epochs: float, setting: Mapping[str, Any]) -> int:
         raise SpecError(f"epochs: {epochs:g} is not a finite number above 0")
     steps = math.ceil(Fraction(repr(epochs)) / _share_of_an_epoch(setting))
     if steps > MOST_STEPS:
-        raise SpecError(f"epochs: {epochs:g} take too many steps; accepted: up to {MOST_STEPS:.3g}")
+        raise SpecError(f"epochs: {epochs:g} make T too large; accepted: up to {MOST_STEPS:.3g} steps")
     return steps
 
 
@@ -322,7 +322,7 @@ def _federation(
             for column in table.columns
         }
         worst = {column: _largest(of_sites[column]) for column in results}
-        rows.append(row | worst | {sites: ALL_SITES})
+        rows.append(row | worst | {sites: "all"})
     return pd.DataFrame(rows, columns=table.columns, dtype=object)
 
 
@@ -395,57 +395,48 @@ def _short(value: float, rounded: Callable[[float, int], str]) -> str:
 
 
 def _text(budgets: Budgets) -> str:
-    (heading, *rows), of_all = _shown(budgets, "∞", "-")
+    rows, of_all = _shown(budgets, "∞", "-")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    above: list[str] = []
-    headings = [heading]
     remarks = budgets.remarks
-    if width is not None:
-        remarks = [fill(remark, min(width, READABLE), subsequent_indent="  ") for remark in remarks]
-        if len(_aligned([heading, *rows, *of_all])[0]) > width:
-            above, headings, rows, of_all = _narrowed(heading, rows, of_all)
-    lines = _aligned([*headings, *rows, *of_all])
-    if of_all:
-        lines.insert(-len(of_all), "")
-    return "\n".join([*above, *lines, "", *remarks])
+    if width is None:
+        return "\n".join([*_aligned(rows, of_all), "", *remarks])
+    remarks = [fill(remark, min(width, READABLE), subsequent_indent="  ") for remark in remarks]
+    lines = _aligned(rows, of_all)
+    if len(lines[0]) > width:
+        lines = _folded(rows, of_all, width)
+    return "\n".join([*lines, "", *remarks])
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
+def _aligned(rows: list[list[str]], of_all: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, *of_all, strict=True)]
+    lines = [
         "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
+        for row in rows + of_all
     ]
+    return [*lines[: len(rows)], "", *lines[len(rows) :]] if of_all else lines
 
 
-def _narrowed(
-    heading: list[str], rows: list[list[str]], of_all: list[list[str]]
-) -> tuple[list[str], list[list[str]], list[list[str]], list[list[str]]]:
-    """Say above what all rows have in common, and split the labels of estimates into two lines.
+def _folded(rows: list[list[str]], of_all: list[list[str]], width: int) -> list[str]:
+    """Fit a table into a terminal: what all rows have in common above, then accountants in parts.
 
-    Returns:
-        The lines above, those of the heading, the rows and the rows of the federation.
-
+    Every part repeats the columns that tell rows apart; one that is too wide as well stays so.
     """
-    names = set(HEADINGS.values())
-    common = [
-        name in names and len(set(cells)) == 1
-        for name, *cells in zip(heading, *rows, *of_all, strict=True)
-    ]
-    fixed = ", ".join(
-        f"{name} = {cell}"
-        for name, cell, is_common in zip(heading, rows[0], common, strict=True)
-        if is_common
-    )
+    settings = [i for i, name in enumerate(rows[0]) if name in HEADINGS.values()]
+    results = range(len(settings), len(rows[0]))
+    differ = [i for i in settings if len({row[i] for row in [*rows[1:], *of_all]}) > 1]
+    common = [f"{rows[0][i]} = {rows[1][i]}" for i in settings if i not in differ]
 
-    def kept(row: list[str]) -> list[str]:
-        return [cell for cell, is_common in zip(row, common, strict=True) if not is_common]
+    def part(columns: Sequence[int]) -> list[str]:
+        return _aligned(*([[row[i] for i in columns] for row in of] for of in (rows, of_all)))
 
-    labels = [label.split(" (") for label in kept(heading)]
-    first = [parts[0] if parts[1:] else "" for parts in labels]
-    second = [f"({parts[1]}" if parts[1:] else parts[0] for parts in labels]
-    above = [fixed, ""] if fixed else []
-    return above, [first, second], [kept(row) for row in rows], [kept(row) for row in of_all]
+    parts: list[list[int]] = []
+    for column in results:
+        if parts and len(part([*differ, *parts[-1], column])[0]) <= width:
+            parts[-1].append(column)
+        else:
+            parts.append([column])
+    blocks = [part([*differ, *columns]) for columns in parts]
+    return [", ".join(common)] + [line for block in blocks for line in ("", *block)]
 
 
 def _markdown(budgets: Budgets) -> str:
