@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from privrobust.accountants.protocol import NoValue
-from privrobust.accountants.release import Release
+from privrobust.accountants.release import Release, Releases, as_sequence
 from privrobust.accountants.spending import spend
 from privrobust.errors import SpecError
 from privrobust.numeric import as_float
@@ -21,68 +21,78 @@ MOST_STEPS = 10_000_000
 
 
 def noise_scale(
-    release: Release, epsilon: float, delta: float = 1e-5, accountant: str = "auto"
+    releases: Releases, epsilon: float, delta: float = 1e-5, accountant: str = "auto"
 ) -> float:
-    """The b that spends the target: at most epsilon, and within 0.1 % of it.
+    """Return the b that spends the target: at most epsilon, and within 0.1 % of it.
 
     Args:
-        release: the rest of the setting; its own `noise_scale` is ignored.
+        releases: the rest of the setting; their own `noise_scale` is ignored. Several get one b in
+            common, with which they spend the target together.
         epsilon: the target, above 0.
         delta: the probability that the guarantee leaves out, in (0, 1).
         accountant: a name, or "auto".
 
     Raises:
-        SpecError: no b meets the target, or the accountant does not support the release.
+        SpecError: no b meets the target, or the accountant does not support the releases.
 
     """
-    if math.isinf(release.contribution):
+    several = as_sequence(releases)
+    largest = max(release.contribution for release in several)
+    if math.isinf(largest):
         raise SpecError("noise_scale: no b meets a target with no clipping and no gradient bound")
 
-    def spent(sigma: float) -> float:
-        b = sigma * release.contribution
-        return _spent(replace(release, noise_scale=b), delta, accountant)
+    def spent(b: float) -> float:
+        return _spent([replace(each, noise_scale=b) for each in several], delta, accountant)
 
-    return _bisect(spent, epsilon, "noise_scale", accountant) * release.contribution
+    return _search(lambda sigma: sigma * largest, spent, epsilon, "noise_scale", accountant)
 
 
 def max_clip_norm(
-    release: Release, epsilon: float, delta: float = 1e-5, accountant: str = "auto"
+    releases: Releases, epsilon: float, delta: float = 1e-5, accountant: str = "auto"
 ) -> float:
-    """The largest C that the release's b allows: spends at most epsilon, and within 0.1 % of it.
+    """Return the largest C that b allows: it spends at most epsilon, and within 0.1 % of it.
 
-    The release's own `clip_norm` or `grad_norm_bound` is ignored; the rest as in `noise_scale`.
+    The releases' own `clip_norm` or `grad_norm_bound` is ignored, and several get one C in common;
+    the rest as in `noise_scale`.
     """
-    if release.noise_scale == 0:
+    several = as_sequence(releases)
+    if any(release.noise_scale == 0 for release in several):
         raise SpecError("clip_norm: no C meets a target with no noise (b = 0)")
-    unit = replace(release, clip_norm=1.0, grad_norm_bound=None)
+    clipped = [replace(each, clip_norm=1.0, grad_norm_bound=None) for each in several]
+    least = min(release.noise_multiplier for release in clipped)
 
-    def spent(sigma: float) -> float:
-        c = unit.noise_multiplier / sigma
-        return _spent(replace(unit, clip_norm=c), delta, accountant)
+    def spent(c: float) -> float:
+        return _spent([replace(each, clip_norm=c) for each in clipped], delta, accountant)
 
-    return unit.noise_multiplier / _bisect(spent, epsilon, "clip_norm", accountant)
+    return _search(lambda sigma: least / sigma, spent, epsilon, "clip_norm", accountant)
 
 
 def max_steps(
-    release: Release, epsilon: float, delta: float = 1e-5, accountant: str = "auto"
+    releases: Releases, epsilon: float, delta: float = 1e-5, accountant: str = "auto"
 ) -> int:
-    """The largest T that stays within epsilon; the release's own `steps` is ignored.
+    """Return the largest T that stays within epsilon; the release's own `steps` is ignored.
+
+    Of several releases it is that of the last, after all of the earlier ones: how long training can
+    go on with its present settings.
 
     Raises:
         SpecError: the first step exceeds the target, `MOST_STEPS` do not reach it, or as `spend`
             raises.
 
     """
-    check_target(epsilon)
-    if release.not_private_reason:
-        raise SpecError(f"steps: no T meets a target with {release.not_private_reason}")
+    epsilon = check_target(epsilon)
+    *earlier, last = as_sequence(releases)
+    for release in (*earlier, last):
+        if release.not_private_reason:
+            raise SpecError(f"steps: no T meets a target with {release.not_private_reason}")
 
     def spent(steps: int) -> float:
-        return _spent(replace(release, steps=steps), delta, accountant)
+        return _spent([*earlier, replace(last, steps=steps)], delta, accountant)
 
-    low, least = 1, spend(replace(release, steps=1), delta, accountant).epsilon
+    low, least = 1, spend([*earlier, replace(last, steps=1)], delta, accountant).epsilon
     if least > epsilon:
-        raise SpecError(f"steps: one step alone spends {least:.4g}, above epsilon = {epsilon:g}")
+        one = "one step after the earlier ones" if earlier else "one step alone"
+        raise SpecError(f"steps: {one} spends {least:.4g}, above epsilon = {epsilon:g}")
     high, most = 2, spent(2)
     while most <= epsilon:
         low, least = high, most
@@ -112,19 +122,35 @@ def _interpolated(low: int, least: float, high: int, most: float, target: float)
     return min(max(round(expected), low + 1), high - 1)
 
 
-def _spent(release: Release, delta: float, accountant: str) -> float:
+def _spent(releases: list[Release], delta: float, accountant: str) -> float:
     """Epsilon, infinite where the accountant has no value: the search goes on elsewhere."""
     try:
-        return spend(release, delta, accountant).epsilon
+        return spend(releases, delta, accountant).epsilon
     except NoValue:
         return math.inf
 
 
-def _bisect(spent: Callable[[float], float], target: float, field: str, accountant: str) -> float:
-    """The sigma that spends at most the target and close to it; less is spent with more sigma."""
-    check_target(target)
+def _search(
+    setting: Callable[[float], float],
+    spent: Callable[[float], float],
+    target: float,
+    field: str,
+    accountant: str,
+) -> float:
+    """Find a setting that spends at most the target and close to it.
+
+    Args:
+        setting: b or C, of the least sigma of the releases; less is spent with more sigma.
+        spent: by the setting itself, so that what is returned has been found within the target to
+            the last bit.
+        target: the epsilon.
+        field: what is looked for, for errors.
+        accountant: its name, for errors.
+
+    """
+    target = check_target(target)
     good = 1.0
-    while (least := spent(good)) > target:
+    while (least := spent(setting(good))) > target:
         if good > 2.0**40:
             raise SpecError(
                 f"{field}: epsilon = {target:g} is out of reach of {accountant}, "
@@ -132,15 +158,15 @@ def _bisect(spent: Callable[[float], float], target: float, field: str, accounta
             )
         good *= 2
     bad = good / 2
-    while spent(bad) <= target:
+    while spent(setting(bad)) <= target:
         good, bad = bad, bad / 2
     for _ in range(60):
         middle = math.sqrt(good * bad)
-        value = spent(middle)
+        value = spent(setting(middle))
         good, bad = (middle, bad) if value <= target else (good, middle)
         if CLOSENESS * target <= value <= target:
             break
-    return good
+    return setting(good)
 
 
 def check_target(epsilon: Any) -> float:

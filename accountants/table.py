@@ -42,9 +42,9 @@ def budget_table(
         settings: the fields of `Release`, each one value or several.
 
     Returns:
-        A column for every setting given, `delta`, `noise_multiplier` (sigma), `sampling_rate`
-        (q, given or not), one for every accountant (named by its label: estimates say so), and `note`: why
-        a value is infinite or missing (NaN), and whether delta is too large for the dataset.
+        A column for every setting given, `delta`, `noise_multiplier` (sigma), `sampling_rate` (q,
+        given or not), one for every accountant (named by its label: estimates say so), and `note`:
+        why a value is infinite or missing (NaN), and whether delta is too large for the dataset.
 
     Raises:
         SpecError: a setting, a delta or a name that is not accepted.

@@ -3,9 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from privrobust.aggregators.base import Generators as Generators
 from privrobust.aggregators.base import described
 from privrobust.configured import Configured
 from privrobust.errors import SpecError, failure
+from privrobust.numeric import as_whole, shown
 
 Craft = Callable[[Tensor, int, Generators], Tensor]
 """Messages that an attack sees, f, and its stream, to the messages that it sends."""
@@ -50,9 +50,7 @@ class Attack(Configured, ABC):
 
     sees: ClassVar[Sees] = "honest"
 
-    def __call__(
-        self, seen: Tensor, byzantine: int | np.integer[Any], generator: Generators = None
-    ) -> Tensor:
+    def __call__(self, seen: Tensor, byzantine: int, generator: Generators = None) -> Tensor:
         """What the Byzantine workers send.
 
         Args:
@@ -75,9 +73,12 @@ class Attack(Configured, ABC):
                 f"{name}: {described(seen)} is not accepted: "
                 "float32 or float64 messages (..., h, d)"
             )
-        byzantine = int(byzantine) if isinstance(byzantine, np.integer) else byzantine
-        if type(byzantine) is not int or byzantine < 1:
-            raise SpecError(f"{name}: byzantine {byzantine!r} is not accepted: at least 1")
+        try:
+            byzantine = as_whole("byzantine", byzantine, "accepted", least=1)
+        except SpecError:
+            raise SpecError(
+                f"{name}: byzantine {shown(byzantine)} is not accepted: at least 1"
+            ) from None
         if not seen.shape[-2]:
             raise SpecError(f"{name}: no honest workers; accepted: at least 1")
         if self.sees == "own" and seen.shape[-2] != byzantine:
@@ -119,6 +120,8 @@ class Attack(Configured, ABC):
             SpecError: names n and f, or what it raised.
 
         """
+        honest = as_whole("honest", honest, "a whole number, 1 or more", least=1)
+        byzantine = as_whole("byzantine", byzantine, "a whole number, 1 or more", least=1)
         seen = torch.zeros(byzantine if self.sees == "own" else honest, 1)
         self.carry_out(self.started(setting), seen, byzantine, torch.Generator())
 

@@ -45,7 +45,10 @@ def lanes_like(run: RunSpec) -> int:
     model, parameters = initial_parameters(run.model, dataset, seeds=(0,))
     example = dataset.train.examples(slice(1))
     messages = run.workers * parameters.numel()
-    examples = run.honest * 2 * math.ceil(run.batch_size)  # a Poisson batch may be twice as large
+    expected = run.honest * math.ceil(run.batch_size)
+    if run.sampling_rate is not None:
+        expected = math.ceil(run.sampling_rate * len(dataset.train))
+    examples = 2 * expected  # a Poisson batch may be twice as large
     held = dataset.shape.numel()
     if side_by_side(model, example):
         held = max(held, activations(model, example))

@@ -35,6 +35,7 @@ from typing import (
 import numpy as np
 
 from privrobust.errors import PrivRobustError, SpecError, in_a_line
+from privrobust.numeric import as_float, own, shown
 from privrobust.plugins import check_text, find
 
 
@@ -67,11 +68,11 @@ class Configured:
         """
         hints = _hints(cast(Hashable, type(self)))
         for each in _parameters(self):
-            value = _converted(getattr(self, each.name), hints[each.name])
+            name, given = f"{type(self).__name__}.{each.name}", getattr(self, each.name)
+            value = _converted(name, given, hints[each.name])
             if not _accepts(each, hints[each.name], value):
                 raise SpecError(
-                    f"{type(self).__name__}.{each.name}: {_shown(value)} is not "
-                    f"{_accepted(each, hints[each.name])}"
+                    f"{name}: {shown(value)} is not {_accepted(each, hints[each.name])}"
                 )
             object.__setattr__(self, each.name, value)
 
@@ -103,12 +104,17 @@ def _kinds(hint: Any) -> list[Any]:
     return list(get_args(hint)) if get_origin(hint) in (UnionType, Union) else [hint]
 
 
-def _converted(value: Any, hint: Any) -> Any:
-    if isinstance(value, np.generic):
+def _converted(name: str, value: Any, hint: Any) -> Any:
+    """Return a value as its field keeps it: numbers as Python's own, of the field's type."""
+    kinds = _kinds(hint)
+    if {int, float, bool} & set(kinds):
+        value = own(name, value)
+    elif isinstance(value, np.generic):
         value = value.item()
-    if type(value) is int and float in _kinds(hint) and int not in _kinds(hint):
-        return float(value) if abs(value) <= sys.float_info.max else value
-    if type(value) is float and int in _kinds(hint) and float not in _kinds(hint):
+    if type(value) is int and float in kinds and int not in kinds:
+        finite = abs(value) <= sys.float_info.max
+        return as_float(name, value, "a finite number") if finite else value
+    if type(value) is float and int in kinds and float not in kinds:
         return int(value) if value.is_integer() else value
     return value
 
@@ -145,17 +151,9 @@ def _within(each: "Field[Any]", value: float) -> bool:
     )
 
 
-def _is_long(value: Any) -> bool:
-    """Python does not write out whole numbers of 4,300 digits, and nobody reads a hundred."""
-    return type(value) is int and value.bit_length() > 64
-
-
-def _shown(value: Any) -> str:
-    return f"a number of {value.bit_length()} bits" if _is_long(value) else repr(value)
-
-
 def _literal(value: Any) -> str:
-    return hex(value) if _is_long(value) else repr(value)
+    """Python does not write out whole numbers of 4,300 digits, and nobody reads a hundred."""
+    return hex(value) if type(value) is int and value.bit_length() > 64 else repr(value)
 
 
 def _accepted(each: "Field[Any]", hint: Any) -> str:
@@ -261,9 +259,9 @@ def parse(kind: str, text: str) -> tuple[str, dict[str, Any]]:
         name, given = _read(text)
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         # the last two are Python's for nesting that is too deep
-        shown = repr(text if len(text) <= _LONG else text[:_LONG] + "...")
+        shortened = repr(text if len(text) <= _LONG else text[:_LONG] + "...")
         raise SpecError(
-            f"{kind}: {shown} is not accepted: a name, or name(parameter=value, ...)"
+            f"{kind}: {shortened} is not accepted: a name, or name(parameter=value, ...)"
         ) from None
     return name, deepcopy(given)
 

@@ -93,7 +93,13 @@ def _batches(
     )
     streams = [stream(seed, purpose, device) for seed, _ in draws]
     table = _padded(held).to(device)
-    drawn = poisson_batches([of_draw for _, of_draw in draws], shared.batch_size, steps, streams)
+    drawn = poisson_batches(
+        [of_draw for _, of_draw in draws],
+        shared.batch_size,
+        steps,
+        streams,
+        shared.sampling_rate,
+    )
     for slots, present in drawn:
         examples = table.gather(-1, slots[drawn_by])[deal_of]
         yield Batch(train.examples(examples), train.labels[examples], present[drawn_by[deal_of]])

@@ -44,7 +44,7 @@ YAML.
 names a tuned field takes candidates away: {aggregator: majority_vote, learning_rate: 0.5}.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import combinations, product
 from pathlib import Path
@@ -52,7 +52,8 @@ from typing import Any
 
 from privrobust.errors import SpecError, unknown_name
 from privrobust.located import Field, at, parse, read
-from privrobust.spec import RunSpec
+from privrobust.numeric import own, shown
+from privrobust.spec import AttackSpec, RunSpec
 
 Settings = dict[str, Any]
 """Fields of a run as a sweep writes them."""
@@ -97,14 +98,17 @@ class Sweep:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "Sweep":
-        """Of a mapping such as a file holds.
+        """Read a mapping such as a file holds.
+
+        Lists may be whatever holds values in an order (ranges, arrays, columns of a frame), and
+        numbers of any type.
 
         Raises:
-            SpecError: an unknown field, one that is set in two places, lists of unequal lengths, an
-                exclusion that matches nothing.
+            SpecError: a number that is not exactly a float, an unknown field, one that is set in
+                two places, lists of unequal lengths, an exclusion that matches nothing.
 
         """
-        return _parsed(_extended({}, settings))
+        return _parsed(_extended({}, _plain(settings)))
 
     def runs(self) -> list[RunSpec]:
         """Every distinct run, cases outermost, then zip, then grid.
@@ -199,6 +203,21 @@ def distinct(runs: Iterable[RunSpec]) -> list[RunSpec]:
     return list(found.values())
 
 
+def _plain(settings: Any, name: str = "sweep") -> Any:
+    """Return mappings, lists and numbers of any type as a file has them.
+
+    All of it at once, as a sweep is read more than once and an iterator only once.
+    """
+    if isinstance(settings, Mapping):
+        return {key: _plain(value, str(key)) for key, value in settings.items()}
+    value = own(name, settings)
+    if isinstance(value, AttackSpec | str | bytes | Set) or not isinstance(value, Iterable):
+        return value
+    if getattr(value, "ndim", 1) == 0:
+        return value
+    return [_plain(each, name) for each in value]
+
+
 def _crossed(axes: Mapping[str, list[Any]]) -> list[Settings]:
     return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
 
@@ -218,7 +237,7 @@ def _chain(path: Path, above: tuple[Path, ...]) -> Settings:
     here = at(_key(settings, "extends"))
     base = settings.pop("extends")
     if not isinstance(base, str):
-        raise SpecError(f"{here}extends: {base!r} is not accepted; give the path of a sweep")
+        raise SpecError(f"{here}extends: {shown(base)} is not accepted; give the path of a sweep")
     other, above = path.parent / base, (*above, path.resolve())
     if other.resolve() in above:
         raise SpecError(f"{here}extends: {base!r} extends this file in turn")
@@ -300,11 +319,11 @@ def _fields(place: str, mapping: Any, known: Sequence[str] = _FIELDS) -> Setting
     """The settings of one place, named."""
     if not isinstance(mapping, Mapping):
         raise SpecError(
-            f"{at(place)}{place}: {mapping!r} is not accepted; give fields and their values"
+            f"{at(place)}{place}: {shown(mapping)} is not accepted; give fields and their values"
         )
     for name in mapping:
         if not isinstance(name, str):
-            raise SpecError(f"{at(place)}{place}: {name!r} is not the name of a field")
+            raise SpecError(f"{at(place)}{place}: {shown(name)} is not the name of a field")
         if name not in known:
             kind = "field" if place == "sweep" else place
             raise SpecError(f"{at(name)}{unknown_name(kind, name, known)}")
@@ -314,7 +333,8 @@ def _fields(place: str, mapping: Any, known: Sequence[str] = _FIELDS) -> Setting
 def _choices(field: str, values: Any, place: str) -> list[Any]:
     if not isinstance(values, list) or not values:
         raise SpecError(
-            f"{at(place)}{field}: {values!r} is not accepted; give a list of at least one value"
+            f"{at(place)}{field}: {shown(values)} is not accepted; "
+            "give a list of at least one value"
         )
     return values
 
@@ -322,7 +342,9 @@ def _choices(field: str, values: Any, place: str) -> list[Any]:
 def _axes(place: str, mapping: Any) -> dict[str, list[Any]]:
     axes = _fields(place, mapping)
     if not axes:
-        raise SpecError(f"{at(place)}{place}: {mapping!r} is not accepted; give fields and values")
+        raise SpecError(
+            f"{at(place)}{place}: {shown(mapping)} is not accepted; give fields and values"
+        )
     return {name: _choices(f"{place}.{name}", axes[name], name) for name in axes}
 
 

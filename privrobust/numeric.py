@@ -22,6 +22,7 @@ import numpy as np
 from privrobust.errors import SpecError
 
 _LONGEST = 40
+_MOST_BITS = 128  # of a whole number that is written out
 # Beyond these powers of ten a Decimal is no float, and its integer ratio may not fit into memory.
 _MOST_DIGITS, _FINEST = 400, -1100
 
@@ -95,10 +96,7 @@ def as_float(
         if float(number) != number:
             raise Inexact
     except Inexact:
-        raise SpecError(
-            f"{field}: {shown(value)} has no exact value in double precision; "
-            f"accepted: {accepted}, such as float() of it"
-        ) from None
+        raise _inexact(field, value) from None
     except TypeError:
         raise SpecError(f"{field}: {shown(value)} is not {accepted}") from None
     return float(number)
@@ -131,9 +129,29 @@ def as_whole(
     return int(number)
 
 
+def own(field: str, value: Any) -> Any:
+    """Return a number or a truth value as Python's own, and anything else as it is.
+
+    Raises:
+        SpecError: a number that no int and no float is equal to.
+
+    """
+    try:
+        return plain(value)
+    except Inexact:
+        raise _inexact(field, value) from None
+    except TypeError:
+        pass
+    try:
+        truth = value.item() if value.ndim == 0 else None
+    except Exception:  # it is nothing of the kind
+        return value
+    return truth if isinstance(truth, bool) else value
+
+
 def shown(value: object, longest: int = _LONGEST) -> str:
     """Return how an error shows a value: its repr, in one short line whatever that is or does."""
-    if type(value) is int and value.bit_length() > 64:
+    if type(value) is int and value.bit_length() > _MOST_BITS:
         return f"a number of {value.bit_length()} bits"
     try:
         text = str(repr(value))
@@ -142,6 +160,12 @@ def shown(value: object, longest: int = _LONGEST) -> str:
     line = "".join(each if each.isprintable() else " " for each in text[: 4 * longest])
     line = " ".join(line.split())
     return line if len(line) <= longest else line[: longest - 3] + "..."
+
+
+def _inexact(field: str, value: object) -> SpecError:
+    return SpecError(
+        f"{field}: {shown(value)} has no exact value in double precision; accepted: float() of it"
+    )
 
 
 def _of_decimal(value: Decimal) -> int | float:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from privrobust.configured import Configured, build, described, parameter, parse, settings, written
 from privrobust.errors import SpecError, failure
+from privrobust.numeric import as_whole, shown
 
 _PURPOSE = 1  # of the random stream, beside the seed
 _TRIES = 1000
@@ -51,9 +52,11 @@ class Partition(Configured, ABC):
             SpecError: a worker would be empty, or the partition cannot be made of these examples.
 
         """
+        workers = as_whole("workers", workers, "a whole number, 1 or more", least=1)
+        seed = as_whole("seed", seed, "a whole number, 0 or more", least=0)
         if workers > len(codes):
             raise SpecError(
-                f"honest: {workers} workers cannot share {len(codes)} training examples; "
+                f"honest: {shown(workers)} workers cannot share {len(codes)} training examples; "
                 f"accepted: at most {len(codes)}"
             )
         try:

@@ -47,7 +47,7 @@ def calibrated(spec: RunSpec) -> RunSpec:
     target = spec.target_epsilon
     if target is None:
         return spec
-    release = replace(_least_data(_releases(spec)), noise_scale=0.0)
+    release = replace(_most_sampled(_releases(spec)), noise_scale=0.0)
     try:
         b = _noise_scale(release, target, spec.delta, spec.accountant)
     except SpecError as error:
@@ -57,18 +57,19 @@ def calibrated(spec: RunSpec) -> RunSpec:
             f"target_epsilon: {target:g} takes noise of scale {b:g}; accepted: {SMALLEST:g} to "
             f"{LARGEST:g} (float32)"
         )
-    return spec.model_copy(update={"noise_scale": b})
+    return spec.with_noise(b)
 
 
 def _releases(spec: RunSpec) -> list[Release]:
     """With the spec's b as it stands."""
     sizes = [len(share) for share in shares(spec)]
     least = min(sizes)
-    if spec.batch_size > least:
+    if spec.sampling_rate is None and spec.batch_size > least:
         raise SpecError(
             f"batch_size: {spec.batch_size:g} is more than the {least} examples of honest worker "
             f"{sizes.index(least)} (sampling rate above 1); accepted: at most {least}, or a "
-            "partition that deals it more (dirichlet's `least`, a smaller exponent)"
+            "partition that deals it more (dirichlet's `least`, a smaller exponent), or a "
+            "sampling_rate"
         )
     _refuse_unproven(spec)
     return [_release(spec, size) for size in sizes]
@@ -93,14 +94,16 @@ def _refuse_unproven(spec: RunSpec) -> None:
         )
 
 
-def _least_data(releases: list[Release]) -> Release:
-    """That of the worker with the least data, who spends the most.
+def _most_sampled(releases: list[Release]) -> Release:
+    """That of the worker whose units take part most often, who spends the most.
+
+    Without a `sampling_rate` that is who has the least data.
 
     A higher sampling rate never spends less: sampling at q' < q is sampling at q and thinning, so
     the output is a mixture of what q gives and of what nothing gives, and hockey-stick divergences
     are convex. Composition keeps that order (Zhu, Dong, Wang 2022).
     """
-    return min(releases, key=lambda release: release.dataset_size or 0)
+    return max(releases, key=lambda release: release.sampling_rate)
 
 
 def _release(spec: RunSpec, examples: int) -> Release:
@@ -113,6 +116,7 @@ def _release(spec: RunSpec, examples: int) -> Release:
         grad_norm_bound=spec.grad_norm_bound,
         batch_size=spec.batch_size,
         dataset_size=examples,
+        sampling_rate=None if of_workers else spec.sampling_rate,
         worker_sampling_rate=spec.worker_sampling_rate if of_workers else None,
         unit=spec.unit,
         steps=spec.steps,
@@ -131,7 +135,7 @@ def steps_within_budget(spec: RunSpec) -> int:
     steps = spec.steps
     if spec.max_epsilon is None:
         return steps
-    release = _least_data(releases(spec))
+    release = _most_sampled(releases(spec))
     if release.not_private_reason:
         raise SpecError(f"max_epsilon: {spec.max_epsilon:g}: {release.not_private_reason}")
     if _spend(release, spec.delta, spec.accountant).epsilon <= spec.max_epsilon:
@@ -181,5 +185,5 @@ def spent(spec: RunSpec) -> Spent:
         SpecError: as `releases`, or the accountant does not support them.
 
     """
-    release = replace(_least_data(releases(spec)), steps=steps_within_budget(spec))
+    release = replace(_most_sampled(releases(spec)), steps=steps_within_budget(spec))
     return _spend(release, spec.delta, spec.accountant)

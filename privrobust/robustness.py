@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from privrobust.errors import SpecError
+from privrobust.numeric import as_float
 from privrobust.summary import WORST, setting_levels, summarise
 
 
@@ -60,8 +60,8 @@ def breakdown_point(runs: pd.DataFrame, fraction: float = 0.5) -> pd.Series:
         SpecError: `fraction` is none.
 
     """
-    if not isinstance(fraction, int | float) or not 0 < fraction <= 1:
-        raise SpecError(f"fraction: {fraction!r} is not accepted: above 0 and at most 1")
+    accepted = "accepted: above 0 and at most 1"
+    fraction = as_float("fraction", fraction, accepted, above=0, most=1)
 
     def of_setting(setting: pd.DataFrame) -> float:
         if setting["clean"].isna().any():

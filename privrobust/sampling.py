@@ -44,12 +44,13 @@ def poisson_batches(
     batch_size: float,
     steps: int,
     generators: Sequence[torch.Generator],
+    sampling_rate: float | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Poisson batches of all workers in every stream, a step at a time.
 
     Worker i of a stream holds examples `0 .. sizes[stream][i]-1`; each joins its batch
-    independently with probability `batch_size / sizes[stream][i]`. Uniform numbers are doubles: a
-    float32's 2^-24 grid would shift q.
+    independently with probability `sampling_rate`, or `batch_size / sizes[stream][i]` if there is
+    none. Uniform numbers are doubles: a float32's 2^-24 grid would shift q.
 
     Yields:
         `slots`, shape `(streams, workers, pad)`: which of its examples each worker draws, padded
@@ -57,7 +58,7 @@ def poisson_batches(
 
     """
     device = generators[0].device
-    rates = [_rates(of_stream, batch_size).to(device) for of_stream in sizes]
+    rates = [_rates(of_stream, batch_size, sampling_rate).to(device) for of_stream in sizes]
     chunk = _steps_at_once(sum(rate.numel() for rate in rates))
     joins = [
         _joins(rate, steps, chunk, generator)
@@ -91,10 +92,13 @@ def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return torch.rand(shape, dtype=torch.float64, generator=generator, device=generator.device)
 
 
-def _rates(sizes: Sequence[int], batch_size: float) -> Tensor:
+def _rates(sizes: Sequence[int], batch_size: float, sampling_rate: float | None) -> Tensor:
     """How likely each example is to join, `(workers, most)`: 0 where a worker holds fewer."""
     held_by = torch.tensor(sizes).unsqueeze(-1)
-    return (torch.arange(max(sizes)) < held_by) * (batch_size / held_by.double())
+    rates = batch_size / held_by.double()
+    if sampling_rate is not None:
+        rates = torch.full_like(rates, sampling_rate)
+    return (torch.arange(max(sizes)) < held_by) * rates
 
 
 def _pack(drawn: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from privrobust.configured import Configured, build, described, parameter, parse, settings, written
 from privrobust.errors import SpecError, failure
+from privrobust.numeric import as_float, shown
 
 
 @dataclass(frozen=True)
@@ -138,15 +139,16 @@ def rate(schedule: Schedule, warmup_steps: int, step: int, steps: int) -> float:
     if step <= warmup_steps:
         return step / (warmup_steps + 1)
     try:
-        factor = float(schedule.factor((step - 1 - warmup_steps) / (steps - warmup_steps)))
+        factor: object = schedule.factor((step - 1 - warmup_steps) / (steps - warmup_steps))
     except Exception as error:  # whatever a user's schedule raises
         raise failure(schedule, error) from error
-    if not (math.isfinite(factor) and factor >= 0):
+    try:
+        return as_float("schedule", factor, "a factor", least=0)
+    except SpecError:
         raise SpecError(
-            f"schedule: {schedule!r} gives {factor:g} at step {step} of {steps}; "
+            f"schedule: {shown(schedule)} gives {shown(factor)} at step {step} of {steps}; "
             "accepted: a finite factor of at least 0"
-        )
-    return factor
+        ) from None
 
 
 def rates(schedule: Schedule, warmup_steps: int, steps: int) -> list[float]:

@@ -8,26 +8,30 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from privrobust.accountants import get_accountant
+from privrobust.accountants.release import MOST_STEPS
 from privrobust.aggregators import canonical, get_aggregator
 from privrobust.attacks import Attack, Setting, get_attack
 from privrobust.configured import parse, settings, written
 from privrobust.data import canonical_dataset
 from privrobust.errors import SpecError, unknown_name
 from privrobust.losses import LOSSES
+from privrobust.numeric import as_float, as_whole, own, plain, shown
 from privrobust.partitions import Partition, Similarity, canonical_partition, get_partition
 from privrobust.schedules import canonical_schedule, get_schedule, rate
 
@@ -39,13 +43,83 @@ _MOST_WORKERS = 10_000
 _RESULTS_VERSION = 5
 
 
-class AttackSpec(BaseModel):
-    """An attack's name and the constructor parameters that a spec gives it."""
+def _read_number(value: Any, info: ValidationInfo) -> Any:
+    """Read a number of any type; text, as YAML has for 1e-5, is pydantic's to read."""
+    if value is None or isinstance(value, str):
+        return value
+    as_float(str(info.field_name), value, "accepted: a finite number")
+    return plain(value)  # whole numbers stay whole in pydantic's errors
+
+
+def _read_whole(value: Any, info: ValidationInfo) -> Any:
+    if value is None or isinstance(value, str):
+        return value
+    return as_whole(str(info.field_name), value, "accepted: a whole number")
+
+
+def _read_parameters(given: Any) -> Any:
+    """Read an attack's parameters; numbers become Python's own."""
+    if not isinstance(given, Mapping):
+        return given
+    parameters = {name: own(f"attack.{name}", value) for name, value in given.items()}
+    for name, value in parameters.items():
+        if not isinstance(value, bool | int | float | str | None):
+            raise SpecError(
+                f"attack.{name}: {shown(value)} is not accepted: a number, text, or a truth value"
+            )
+    return parameters
+
+
+def _plain_zero(value: float | None) -> float | None:
+    """Text may say minus zero, which has another key than 0."""
+    return value or (None if value is None else 0.0)
+
+
+_NUMBER = BeforeValidator(_read_number)
+_ZERO = AfterValidator(_plain_zero)
+Number = Annotated[float, _NUMBER, _ZERO]
+PerhapsNumber = Annotated[float | None, _NUMBER, _ZERO]
+Whole = Annotated[int, BeforeValidator(_read_whole)]
+
+
+class _Spec(BaseModel):
+    """A frozen record of settings, checked whenever one is made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def __init__(self, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise SpecError(_one_line(error, type(self))) from None
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with some fields changed, checked as a new one is.
+
+        Raises:
+            SpecError: as the constructor.
+
+        """
+        if not update:
+            return super().model_copy(deep=deep)
+        return type(self)(**self._changed(update))
+
+    def _changed(self, update: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(self) | dict(update)
+
+
+class AttackSpec(_Spec):
+    """An attack's name and the constructor parameters that a spec gives it.
+
+    Raises:
+        SpecError: one line that names the field, its value and what is accepted.
+
+    """
+
     name: str
-    parameters: dict[str, bool | int | float | str | None] = {}
+    parameters: Annotated[
+        dict[str, bool | int | float | str | None], BeforeValidator(_read_parameters)
+    ] = {}
 
     def build(self) -> Attack:
         """The attack itself."""
@@ -73,11 +147,13 @@ def _read_attack(value: Any) -> Any:
 def _read_named(value: Any) -> Any:
     """`krum(f=2)` and `{name: krum, f: 2}` both name a rule."""
     if isinstance(value, dict) and isinstance(value.get("name"), str):
-        return written(value["name"], {key: value[key] for key in value if key != "name"})
+        name = value["name"]
+        given = {key: own(f"{name}.{key}", value[key]) for key in value if key != "name"}
+        return written(name, given)
     return value
 
 
-class RunSpec(BaseModel):
+class RunSpec(_Spec):
     """Settings of one training run. Field names are the field's own (b, C, B, ... in brackets).
 
     Raises:
@@ -88,7 +164,7 @@ class RunSpec(BaseModel):
     # Sweeps ask for keys again and again. No field holds it, so that no changed copy has it.
     __slots__ = ("_key",)
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     dataset: Annotated[str, BeforeValidator(_read_named)] = "digits"
     data_dir: str | None = None
@@ -97,64 +173,60 @@ class RunSpec(BaseModel):
     loss: str = "cross_entropy"
     partition: Annotated[str, BeforeValidator(_read_named)] = "similarity"
     """How the training data is dealt: `dirichlet(alpha=0.1)`, `labels(k=2)`, `groups`, ..."""
-    heterogeneity: float = Field(0.0, ge=0, le=1)
+    heterogeneity: Number = Field(0.0, ge=0, le=1)
     """Of partition `similarity`, the share sorted by label before it is dealt: 0 is iid."""
-    honest: int = Field(10, ge=1, le=_MOST_WORKERS)
+    honest: Whole = Field(10, ge=1, le=_MOST_WORKERS)
     """h; the training data is dealt to them. A spec may give `workers` = h + f instead."""
-    byzantine: int = Field(0, ge=0, le=_MOST_WORKERS)
+    byzantine: Whole = Field(0, ge=0, le=_MOST_WORKERS)
     """f"""
     attack: Annotated[AttackSpec | None, BeforeValidator(_read_attack)] = None
     aggregator: Annotated[str, BeforeValidator(_read_named)] = "median"
     """A rule, after pre-aggregators if any: `median`, `krum(f=2)`, `arc + nnm + trimmed_mean`."""
     noise: Literal["gaussian", "laplace"] = "gaussian"
-    noise_scale: float = Field(0.0, ge=0)
+    noise_scale: Number = Field(0.0, ge=0)
     """b, per worker, step and coordinate: standard deviation, or Laplace's scale parameter."""
-    target_epsilon: float | None = Field(None, gt=0)
+    target_epsilon: PerhapsNumber = Field(None, gt=0)
     """In place of b: training takes the least b that spends no more (`privacy.calibrated`)."""
-    clip_norm: float | None = Field(None, gt=0)
+    clip_norm: PerhapsNumber = Field(None, gt=0)
     """C, the norm that each unit's gradient is clipped to (L2; L1 under Laplace noise)."""
     clipping: Literal["flat", "per_layer", "automatic"] = "flat"
     """How: the whole gradient, each layer to a share of C, or every gradient scaled to C."""
-    grad_norm_bound: float | None = Field(None, gt=0)
+    grad_norm_bound: PerhapsNumber = Field(None, gt=0)
     """G, proven for that norm, instead of clipping; checked at every step."""
     unit: Literal["example", "worker"] = "example"
     """What privacy protects and clipping bounds: each example, or each worker's whole vector."""
-    worker_sampling_rate: float = Field(1.0, gt=0, le=1)
+    worker_sampling_rate: Number = Field(1.0, gt=0, le=1)
     """With unit `worker`: the probability that a worker takes part in a step."""
-    batch_size: float = Field(32, gt=0)
-    """B, the expected batch size of a worker and the divisor of its sum."""
-    steps: int = Field(300, ge=1)
+    batch_size: Number = Field(32, gt=0)
+    """B, the divisor of a worker's sum; without a `sampling_rate` its expected batch size too."""
+    sampling_rate: PerhapsNumber = Field(None, gt=0, le=1)
+    """q, public and fixed in advance: how likely each example joins a batch. Else B / n_i."""
+    steps: Whole = Field(300, ge=1, le=MOST_STEPS)
     """T"""
-    learning_rate: float = Field(0.5, gt=0)
+    learning_rate: Number = Field(0.5, gt=0)
     schedule: Annotated[str, BeforeValidator(_read_named)] = "constant"
     """What the learning rate is multiplied with: `cosine`, `linear(final=0.1)`, `drops`, ..."""
-    warmup_steps: int = Field(0, ge=0)
+    warmup_steps: Whole = Field(0, ge=0)
     """Steps in which the learning rate rises in a straight line, before the schedule."""
-    momentum: float = Field(0.0, ge=0, lt=1)
+    momentum: Number = Field(0.0, ge=0, lt=1)
     """Heavy-ball momentum at the server, on the aggregate."""
-    worker_momentum: float = Field(0.0, ge=0, lt=1)
+    worker_momentum: Number = Field(0.0, ge=0, lt=1)
     """beta of `m <- beta m + (1 - beta) g`: what workers send of their noisy gradients g."""
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: Number = Field(0.0, ge=0)
     """Times the parameters, added to the aggregate."""
-    seed: int = Field(0, ge=0, lt=2**63)
-    delta: float = Field(1e-5, gt=0, lt=1)
+    seed: Whole = Field(0, ge=0, lt=2**63)
+    delta: Number = Field(1e-5, gt=0, lt=1)
     accountant: str = "auto"
     """Which accountant turns b into epsilon; `auto` takes the tightest upper bound."""
-    max_epsilon: float | None = Field(None, gt=0)
+    max_epsilon: PerhapsNumber = Field(None, gt=0)
     """Training ends before the step that would spend more."""
     evaluate_on: Literal["test", "validation"] = "test"
-    evaluate_every: int = Field(10, ge=1)
+    evaluate_every: Whole = Field(10, ge=1, lt=2**63)
     """Steps between evaluations; the last step is always one."""
-    final_evaluations: int = Field(3, ge=1)
+    final_evaluations: Whole = Field(3, ge=1, lt=2**63)
     """The reported accuracy and loss average this many last evaluations."""
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """Where it runs; `auto` takes the GPU if there is one. Not part of what the run is: `key`."""
-
-    def __init__(self, **settings: Any) -> None:
-        try:
-            super().__init__(**settings)
-        except ValidationError as error:
-            raise SpecError(_one_line(error)) from None
 
     @classmethod
     def restored(cls, settings: Mapping[str, Any]) -> "RunSpec":
@@ -163,7 +235,20 @@ class RunSpec(BaseModel):
             return cls(**settings)
         scale = cls(noise_scale=settings.get("noise_scale", 0.0)).noise_scale
         target = cls(**{name: settings[name] for name in settings if name != "noise_scale"})
-        return target.model_copy(update={"noise_scale": scale})
+        return target.with_noise(scale)
+
+    def with_noise(self, noise_scale: float) -> "RunSpec":
+        """Return the spec with the b that was found for its `target_epsilon`."""
+        return BaseModel.model_copy(self, update={"noise_scale": noise_scale})
+
+    def _changed(self, update: Mapping[str, Any]) -> dict[str, Any]:
+        settings = super()._changed(update)
+        if "workers" in update and "honest" not in update:
+            del settings["honest"]
+        if settings["target_epsilon"] is not None and self.target_epsilon is not None:
+            # the b that was found is that of other settings, and no setting itself
+            settings["noise_scale"] = update.get("noise_scale", 0.0)
+        return settings
 
     @property
     def workers(self) -> int:
@@ -199,11 +284,14 @@ class RunSpec(BaseModel):
             raise SpecError("workers, honest: give one of them (workers = honest + byzantine)")
         rest = {name: value for name, value in settings.items() if name != "workers"}
         workers, byzantine = settings["workers"], settings.get("byzantine", 0)
-        if type(workers) is not int or type(byzantine) is not int or workers < 1:
+        try:
+            workers = as_whole("workers", workers, "", least=1)
+            byzantine = as_whole("byzantine", byzantine, "")
+        except SpecError:
             raise SpecError(
-                f"workers: {workers!r} with byzantine {byzantine!r} is not accepted: "
+                f"workers: {shown(workers)} with byzantine {shown(byzantine)} is not accepted: "
                 "give whole numbers, at least one worker"
-            )
+            ) from None
         if byzantine >= workers:
             raise SpecError(
                 f"byzantine: {byzantine} of {workers} workers; accepted: 0 to {workers - 1}, "
@@ -330,13 +418,14 @@ def _meet(aggregator: str, attack: str | None, honest: int, byzantine: int) -> N
         get_attack(name, **parameters).fits(setting, honest, byzantine)
 
 
-def _one_line(error: ValidationError) -> str:
+def _one_line(error: ValidationError, of: type[_Spec]) -> str:
     """The first problem pydantic found, in one line: field, value, what is accepted."""
     problem = error.errors(include_url=False)[0]
     cause = problem.get("ctx", {}).get("error")
     if isinstance(cause, SpecError):
         return str(cause)
-    field = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
+    path = ["attack"] * issubclass(of, AttackSpec) + [str(part) for part in problem["loc"]]
+    field = shown(".".join(path)).strip("'")
+    if problem["type"] == "extra_forbidden" and len(path) == 1:
         return str(unknown_name("field", field, [*RunSpec.model_fields, "workers"]))
-    return f"{field}: {problem['input']!r} is not accepted: {problem['msg']}"
+    return f"{field}: {shown(problem['input'])} is not accepted: {problem['msg']}"

@@ -58,6 +58,7 @@ def lane_shape(spec: RunSpec) -> tuple[object, ...]:
         spec.loss,
         spec.honest,
         spec.batch_size,
+        spec.sampling_rate,
         steps_within_budget(spec),
         spec.noise,
         spec.clipping,

@@ -23,6 +23,7 @@ from statistics import fmean
 
 from privrobust.errors import SpecError
 from privrobust.grid import Settings, Sweep, Tune, distinct, run_of
+from privrobust.numeric import Inexact, plain, shown
 from privrobust.spec import RunSpec
 
 # What a setting is chosen for all of, and where runs are, not what they are.
@@ -67,11 +68,11 @@ def choose(sweep: Sweep, accuracy: Mapping[str, float]) -> list[RunSpec]:
 
     Args:
         sweep: what to run.
-        accuracy: of `candidates`, by key. A run that is missing or NaN failed, and a candidate
-            that failed somewhere is worse than any that did not.
+        accuracy: of `candidates`, by key, numbers of any type. A run that is missing or NaN
+            failed, and a candidate that failed somewhere is worse than any that did not.
 
     Raises:
-        SpecError: as `candidates`.
+        SpecError: an accuracy is no number, or as `candidates`.
 
     """
     tune = sweep.tune
@@ -139,7 +140,14 @@ def _score(runs: list[RunSpec], accuracy: Mapping[str, float]) -> float:
     """The least mean over seeds; -inf where a run failed."""
     accuracies: dict[tuple[int, str], list[float]] = {}
     for run in runs:
-        value = accuracy.get(run.key, math.nan)
+        value = _accuracy(accuracy.get(run.key, math.nan))
         accuracies.setdefault((run.byzantine, str(run.attack)), []).append(value)
     means = [fmean(values) for values in accuracies.values()]
     return -math.inf if any(map(math.isnan, means)) else min(means)
+
+
+def _accuracy(value: object) -> float:
+    try:
+        return float(plain(value))
+    except (TypeError, ArithmeticError, Inexact):
+        raise SpecError(f"accuracy: {shown(value)} is not a number, or NaN") from None

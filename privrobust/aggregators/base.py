@@ -10,6 +10,7 @@ from torch import Tensor
 
 from privrobust.configured import Configured, parameter
 from privrobust.errors import SpecError, failure
+from privrobust.numeric import as_whole
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 """A stream, or one for each entry of the first axis (the lanes of a sweep), or torch's own."""
@@ -171,6 +172,8 @@ class Aggregator(_Rule):
                 raises when it is tried.
 
         """
+        byzantine = as_whole("byzantine", byzantine, "a whole number, 0 or more", least=0)
+        n = as_whole("n", n, "a whole number, 1 or more", least=1)
         if (self.robust or self.knows_f()) and 2 * byzantine >= n:
             raise SpecError(
                 f"{type(self).__name__}: {n} messages, {byzantine} of them Byzantine; "

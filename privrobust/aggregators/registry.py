@@ -20,6 +20,7 @@ from privrobust.configured import (
     written,
 )
 from privrobust.errors import SpecError
+from privrobust.numeric import as_whole
 
 _RULES: dict[str, type[Aggregator]] = {
     "caf": CAF,
@@ -81,6 +82,7 @@ def get_aggregator(text: str, byzantine: int = 0) -> Aggregator:
         SpecError: no such rule or parameter, or a value that it does not accept.
 
     """
+    byzantine = as_whole("byzantine", byzantine, "a whole number, 0 or more", least=0)
     *first, last = [_part(part, byzantine) for part in parts("aggregator", text)]
     before = tuple(part for part in first if isinstance(part, PreAggregator))
     if len(before) < len(first):

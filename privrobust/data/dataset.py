@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from privrobust.errors import SpecError
+from privrobust.numeric import as_float, as_whole, shown
 
 _SPLIT_SEED = 0  # which examples are test examples never depends on a run's seed
 _DTYPES = (torch.float32, torch.uint8, torch.int32, torch.int64)
@@ -29,6 +30,24 @@ class Scaling:
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Make the constants Python's own.
+
+        Raises:
+            SpecError: they are no finite numbers, one for each channel.
+
+        """
+        for name in ("mean", "std"):
+            try:
+                given = tuple(getattr(self, name))
+            except TypeError:  # no iterable
+                raise SpecError(
+                    f"scaling: {name} {shown(getattr(self, name))} is not accepted: one number "
+                    "for each channel"
+                ) from None
+            numbers = tuple(as_float(f"scaling.{name}", each, "a finite number") for each in given)
+            object.__setattr__(self, name, numbers)
 
     def check(self, inputs: Tensor) -> None:
         """Refuse inputs that it is not for.
@@ -166,8 +185,12 @@ class Dataset:
     group_names: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if self.classes < 2:
-            raise SpecError(f"dataset: {self.name!r} has {self.classes} class; accepted: 2 or more")
+        classes = as_whole("classes", self.classes, "a whole number")
+        object.__setattr__(self, "classes", classes)
+        if classes < 2:
+            raise SpecError(
+                f"dataset: {self.name!r} has {shown(classes)} class; accepted: 2 or more"
+            )
         for name in ("train", "validation", "test"):
             split = getattr(self, name)
             _refuse_foreign(f"{name} of {self.name!r}", "labels", split.labels, self.classes)
@@ -204,6 +227,7 @@ class Dataset:
         cls, name: str, whole: Split, classes: int, group_names: Sequence[str] = ()
     ) -> "Dataset":
         """The same from one split that has everything."""
+        classes = as_whole("classes", classes, "a whole number")
         _refuse_foreign(repr(name), "labels", whole.labels, classes)
         rest, test = _stratified(name, whole, share=0.2)
         train, validation = _stratified(name, rest, share=0.125)
@@ -215,6 +239,7 @@ class Dataset:
 
         That tenth is stratified by label and the same for every run.
         """
+        classes = as_whole("classes", classes, "a whole number")
         _refuse_foreign(f"train of {name!r}", "labels", training.labels, classes)
         train, validation = _stratified(name, training, share=0.1)
         return cls(name, train, validation, test, classes)
