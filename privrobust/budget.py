@@ -263,7 +263,9 @@ def _steps(epochs: float, setting: Mapping[str, Any]) -> int:
         raise SpecError(f"epochs: {epochs:g} is not a finite number above 0")
     steps = math.ceil(Fraction(repr(epochs)) / _share_of_an_epoch(setting))
     if steps > MOST_STEPS:
-        raise SpecError(f"epochs: {epochs:g} make T too large; accepted: up to {MOST_STEPS:.3g} steps")
+        raise SpecError(
+            f"epochs: {epochs:g} make T too large; accepted: up to {MOST_STEPS:.3g} steps"
+        )
     return steps
 
 

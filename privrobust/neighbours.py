@@ -67,5 +67,5 @@ def adjacencies(runs: "pd.DataFrame") -> "pd.Series":
     Examples that are sampled at a public rate are there or not; elsewhere the rate follows from n,
     and a contribution is zeroed. So it is for runs that were stored before specs had a rate.
     """
-    fixed = runs["sampling_rate"].notna() if "sampling_rate" in runs else runs["unit"].isna()
+    fixed = (runs["unit"] == "example") & runs["sampling_rate"].notna()
     return fixed.map({True: "add-or-remove", False: "zero-out"}).astype(object)
