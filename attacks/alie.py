@@ -11,6 +11,7 @@ from torch import Tensor
 from privrobust.attacks.base import Attack, Craft, Generators, Setting, collude
 from privrobust.configured import parameter
 from privrobust.errors import SpecError
+from privrobust.numeric import as_whole
 from privrobust.spread import mean_and_std
 
 
@@ -91,6 +92,7 @@ def z_max(n: int, f: int) -> float:
         SpecError: f workers have a majority already, or of two workers there is none to hide from.
 
     """
+    n, f = as_whole("n", n, "a whole number"), as_whole("f", f, "a whole number")
     supporters = n // 2 + 1 - f
     hidden = (n - f - supporters) / (n - f)
     if not 0 < hidden < 1:

@@ -23,8 +23,11 @@ from privrobust.measures import Measures
 from privrobust.metrics import Evaluation
 from privrobust.spec import AttackSpec, RunSpec
 
-SCHEMA_VERSION = 5
-"""Raise it with every change of these tables: a store of another version is refused."""
+SCHEMA_VERSION = 6
+"""Raise it with every change of these tables, and say in `LACKED` what older ones are to get."""
+
+LACKED = {5: ("sampling_rate",)}
+"""By version, the columns of `RUNS` that are added; a store of any other version is refused."""
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 

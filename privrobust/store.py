@@ -38,12 +38,14 @@ from sqlalchemy import (
     func,
     inspect,
     make_url,
+    null,
     or_,
     select,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.schema import CreateColumn
 
 from privrobust.data import Dataset
 from privrobust.errors import PrivRobustError
@@ -58,6 +60,7 @@ from privrobust.schema import (
     EVALUATIONS,
     FAILED,
     FAILURES,
+    LACKED,
     METADATA,
     RUNNING,
     RUNS,
@@ -94,11 +97,14 @@ class Store:
     Raises:
         PrivRobustError: no store of this version is there, nor can one be made.
 
+    A store of the version before is given the columns that it lacks, and loses nothing.
     """
 
     def __init__(self, location: str | Path, create: bool = True) -> None:
         self.location = _masked(str(location))
         self._owner = new_owner()
+        self._lacks: tuple[str, ...] = ()
+        """Columns of runs that an older store has not, where it cannot be given them."""
         url = self._url(str(location))
         if not create and url.drivername == "sqlite" and not Path(str(url.database)).is_file():
             raise PrivRobustError(f"store: {self.location!r} does not exist")
@@ -149,19 +155,35 @@ class Store:
 
     def _open(self, create: bool) -> None:
         with self._engine.begin() as connection:
-            if self._is_ready(connection):
-                return
-        if not create:
+            found = self._version(connection)
+        if found == SCHEMA_VERSION:
+            return
+        if found is None and not create:
             raise self._refusal("it is empty")
-        with self._writing.begin() as connection:
-            if not self._is_sqlite:  # two that open a new store at once would both make its tables
-                connection.execute(select(func.pg_advisory_xact_lock(_OPENING)))
-            if not self._is_ready(connection):
-                METADATA.create_all(connection)
-                self._insert_new(connection, ABOUT, [{"schema_version": SCHEMA_VERSION}])
+        try:
+            with self._writing.begin() as connection:
+                if not self._is_sqlite:  # two that open a store at once would both make its tables
+                    connection.execute(select(func.pg_advisory_xact_lock(_OPENING)))
+                found = self._version(connection)
+                if found is None:
+                    METADATA.create_all(connection)
+                    self._insert_new(connection, ABOUT, [{"schema_version": SCHEMA_VERSION}])
+                elif found != SCHEMA_VERSION:
+                    self._add_columns(connection, LACKED[found])
+        except DBAPIError as error:
+            if found not in LACKED or _may_pass(error):
+                raise
+            self._lacks = LACKED[found]  # one may read it and not write to it
 
-    def _is_ready(self, connection: Connection) -> bool:
-        """Whether its tables are there, rather than none of such names.
+    def _add_columns(self, connection: Connection, names: Iterable[str]) -> None:
+        """Give the runs of an earlier version what they lack, without a value."""
+        for name in names:
+            column = CreateColumn(RUNS.c[name]).compile(dialect=connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {RUNS.name} ADD COLUMN {column}")
+        connection.execute(update(ABOUT).values(schema_version=SCHEMA_VERSION))
+
+    def _version(self, connection: Connection) -> int | None:
+        """That of its tables, if there are any of such names; one that can be read.
 
         Raises:
             PrivRobustError: they are those of another version or another program.
@@ -170,18 +192,19 @@ class Store:
         present = set(inspect(connection).get_table_names())
         if ABOUT.name in present:
             found = connection.scalars(select(ABOUT.c.schema_version)).first()
-            if found != SCHEMA_VERSION or not METADATA.tables.keys() <= present:
+            known = found == SCHEMA_VERSION or found in LACKED
+            if not known or not METADATA.tables.keys() <= present:
                 raise self._refusal(
                     f"its tables have version {found}, this privrobust reads {SCHEMA_VERSION}; "
                     "give another --store, or install the privrobust that made it"
                 )
-            return True
+            return found
         if ours := sorted(METADATA.tables.keys() & present):
             raise self._refusal(
                 f"it has a table {ours[0]!r} of another program or of an older privrobust; "
                 "give another --store"
             )
-        return False
+        return None
 
     @property
     def _writing(self) -> Engine:
@@ -393,7 +416,11 @@ class Store:
             keys: which, in this order; those that are not there are left out. All by default.
 
         """
-        columns = [column for column in RUNS.c if column.name not in _HEAVY]
+        columns = [
+            null().label(column.name) if column.name in self._lacks else column
+            for column in RUNS.c
+            if column.name not in _HEAVY
+        ]
         wanted = select(*columns).where(RUNS.c.status != RUNNING)
         if keys is None:
             return self._read(wanted).set_index("key")

@@ -16,8 +16,9 @@ from sqlalchemy import event, update
 from privrobust import RunSpec, ownership, store, train
 from privrobust.data import Dataset
 from privrobust.errors import PrivRobustError
-from privrobust.schema import FAILED, RUNNING, RUNS
+from privrobust.schema import ABOUT, FAILED, RUNNING, RUNS
 from privrobust.store import Store
+from privrobust.tables import lay_out
 
 SPECS = [RunSpec(honest=3, steps=2, clip_norm=1.0, noise_scale=0.1, seed=seed) for seed in range(6)]
 
@@ -241,8 +242,58 @@ def test_a_store_of_another_version_is_refused(location, monkeypatch):
     monkeypatch.setattr(store, "SCHEMA_VERSION", 4)
     Store(location)
     monkeypatch.undo()
-    with pytest.raises(PrivRobustError, match=r"version 4, .* reads 5; give another --store"):
+    with pytest.raises(PrivRobustError, match=r"version 4, .* reads 6; give another --store"):
         Store(location)
+
+
+def made_by_version_5(location):
+    """A store as it was before runs had a `sampling_rate`, with one run of each status."""
+    with Store(location) as results:
+        results.add([train(SPECS[0])])
+        results.claim(SPECS[1:3])
+        results.fail(SPECS[2:3], "no luck")
+        before = results.runs().drop(columns="sampling_rate")
+        with results._writing.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE runs DROP COLUMN sampling_rate")
+            connection.execute(update(ABOUT).values(schema_version=5))
+        results.release()
+    return before
+
+
+def test_a_store_of_the_version_before_is_read_and_written(location):
+    before = made_by_version_5(location)
+    for create in (False, True):
+        with Store(location, create=create) as results:
+            runs = results.runs()
+            pd.testing.assert_frame_equal(runs.drop(columns="sampling_rate"), before)
+            assert runs["sampling_rate"].isna().all()
+            assert len(results.history(SPECS[0].key)) == 1
+            assert results.failed().to_dict() == {SPECS[2].key: "no luck"}
+    rated = RunSpec(**{**dict(SPECS[3]), "sampling_rate": 0.1})
+    with Store(location) as results:
+        results.add([train(rated)])
+        assert results.runs([rated.key])["sampling_rate"].item() == 0.1
+        assert len(results.runs()) == 3
+        assert lay_out(results.runs()).blocks
+
+
+def test_an_older_store_that_cannot_be_changed_is_read(location, monkeypatch):
+    before = made_by_version_5(location)
+    monkeypatch.setattr(Store, "_add_columns", _refuse_to_write)
+    with Store(location) as results:
+        runs = results.runs()
+        pd.testing.assert_frame_equal(runs.drop(columns="sampling_rate"), before)
+        assert list(runs.columns) == [c.name for c in RUNS.c if c.name in runs]
+        assert runs["sampling_rate"].isna().all()
+
+
+def _refuse_to_write(self, connection, names):
+    """As a file does that may be read only, and a database for who may only read it."""
+    if self._is_sqlite:
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+    else:
+        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+    connection.exec_driver_sql("ALTER TABLE runs ADD COLUMN sampling_rate FLOAT")
 
 
 def _race(location, start, found):

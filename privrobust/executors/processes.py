@@ -21,6 +21,7 @@ import torch.multiprocessing
 
 from privrobust.errors import PrivRobustError, in_a_line
 from privrobust.executors.base import OnProgress, Outcome, Supplies, halves, train_batch
+from privrobust.numeric import as_whole
 from privrobust.spec import RunSpec
 
 log = logging.getLogger(__name__)
@@ -107,8 +108,9 @@ class Processes:
     """
 
     def __init__(self, jobs: int, threads: int | None = None) -> None:
-        if jobs < 1:
-            raise PrivRobustError(f"jobs: {jobs} is not accepted: at least 1")
+        jobs = as_whole("jobs", jobs, "accepted: at least 1", least=1)
+        if threads is not None:
+            threads = as_whole("threads", threads, "accepted: at least 1", least=1)
         self.at_once = jobs
         self._threads = threads or max(1, torch.get_num_threads() // jobs)
 

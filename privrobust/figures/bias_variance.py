@@ -19,6 +19,7 @@ from scipy import stats
 from privrobust.aggregators import Median
 from privrobust.errors import SpecError, unknown_name
 from privrobust.figures.canvas import WIDE, add_legend, add_notes, grid, new_figure, styled
+from privrobust.numeric import as_float, as_whole, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,6 +94,17 @@ def _read_messages(messages: npt.ArrayLike | None) -> Array:
     return values
 
 
+def _positive(scales: Sequence[float]) -> list[float]:
+    try:
+        numbers = [as_float("scales", b, "accepted", above=0) for b in scales]
+    except SpecError:
+        numbers = []
+    if not numbers:
+        given = shown(list(scales))
+        raise SpecError(f"scales: {given} is not accepted: finite numbers above 0")
+    return numbers
+
+
 def monte_carlo(
     messages: Array, scales: Sequence[float], noise: str, draws: int, seed: int
 ) -> pd.DataFrame:
@@ -116,8 +128,8 @@ def monte_carlo(
     """
     if noise not in _LAWS:
         raise unknown_name("noise", noise, _LAWS)
-    if not len(scales) or not all(0 < b < math.inf for b in scales):
-        raise SpecError(f"scales: {list(scales)!r} is not accepted: finite numbers above 0")
+    scales, draws = _positive(scales), as_whole("draws", draws, "a whole number")
+    seed = as_whole("seed", seed, "a whole number, 0 or more", least=0)
     workers, dim = messages.shape
     different = draws // (2 * workers)
     if different < 2:
@@ -179,7 +191,8 @@ def theory(messages: Array, scales: Sequence[float], noise: str) -> pd.DataFrame
         `gap`, the bias without noise.
 
     """
-    b = np.asarray(scales, dtype=float)
+    scales = _positive(scales)
+    b = np.array(scales)
     workers, dim = messages.shape
     away = messages - messages.mean(0)
     if noise == "gaussian":

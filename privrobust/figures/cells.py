@@ -13,7 +13,9 @@ from privrobust.summary import WORST, summarise
 from privrobust.tables import tested
 from privrobust.tables.legend import DIVERGED, FEW, FEW_SEEDS
 
-_SHORT = {"noise_scale": "b", "clip_norm": "C", "batch_size": "B", "steps": "T"}
+_SHORT = {
+    "noise_scale": "b", "clip_norm": "C", "batch_size": "B", "sampling_rate": "q", "steps": "T",
+}  # fmt: skip
 _WITHIN = {"byzantine", "attack", "heterogeneity", "aggregator"}
 
 

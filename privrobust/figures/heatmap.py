@@ -20,6 +20,7 @@ from privrobust.figures.cells import (
     title_of_data,
     too_many,
 )
+from privrobust.numeric import as_float
 from privrobust.rounding import in_percent, rounded_up
 from privrobust.spec import RunSpec
 
@@ -52,8 +53,9 @@ def heatmap_figure(runs: pd.DataFrame, noise_scale: float | None = None) -> "Fig
     cells = at_worst(every)
     noises = ordered(cells["noise_scale"])
     if noise_scale is not None:
+        known = ", ".join(map(str, noises))
+        noise_scale = as_float("noise_scale", noise_scale, f"accepted: {known}")
         if noise_scale not in noises:
-            known = ", ".join(map(str, noises))
             raise SpecError(f"noise_scale: {noise_scale:g} was not run; accepted: {known}")
         noises = [noise_scale]
     methods = list(cells["method"].unique())

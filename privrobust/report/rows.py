@@ -18,6 +18,7 @@ _HEADERS = {
     "noise_scale": "b",
     "clip_norm": "C",
     "batch_size": "B",
+    "sampling_rate": "q",
     "steps": "T",
     "workers": "n",
 }

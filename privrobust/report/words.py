@@ -65,8 +65,7 @@ def overview(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
     yield "Clipping", _clipping(runs)
     yield (
         "Training",
-        f"{each('steps')} steps of learning rate {each('learning_rate')}, batches of "
-        f"{each('batch_size')} examples expected",
+        f"{each('steps')} steps of learning rate {each('learning_rate')}, {_batches(runs)}",
     )
     seeds = runs["seed"].nunique()
     yield (
@@ -86,6 +85,17 @@ def _workers(runs: pd.DataFrame) -> str:
     if len(totals) < runs["honest"].nunique():
         return f"{listed(totals)} in all, of which f = {byzantine} are Byzantine"
     return f"{honest} honest ones, and f = {byzantine} Byzantine ones beside them"
+
+
+def _batches(runs: pd.DataFrame) -> str:
+    at_rate = runs["sampling_rate"].notna()
+    parts = []
+    if sizes := listed(_values(runs[~at_rate], "batch_size")):
+        parts.append(f"batches of {sizes} examples expected")
+    if rates := listed(_values(runs, "sampling_rate")):
+        divisors = listed(_values(runs[at_rate], "batch_size"))
+        parts.append(f"each example drawn with probability {rates} and sums divided by {divisors}")
+    return ", or ".join(parts)
 
 
 def _partition(runs: pd.DataFrame) -> str:

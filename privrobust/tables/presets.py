@@ -50,7 +50,7 @@ def budget(runs: pd.DataFrame) -> Layout:
     """What each release spends, whatever is done with it: no accuracies."""
     private = [
         "dataset", "honest", "unit", "noise", "noise_scale", "clip_norm", "grad_norm_bound",
-        "batch_size", "worker_sampling_rate", "steps_taken", "delta",
+        "batch_size", "sampling_rate", "worker_sampling_rate", "steps_taken", "delta",
     ]  # fmt: skip
     varied = [name for name in private if runs[name].nunique(dropna=False) > 1]
     told = [name for name in private if name in {*varied, "noise_scale", "clip_norm", "delta"}]
