@@ -278,7 +278,7 @@ def _share_of_an_epoch(setting: Mapping[str, Any]) -> Fraction:
     for field in ("batch_size", "dataset_size"):
         if field not in setting:
             raise SpecError(f"{field}: --epochs needs it, as T = epochs n / B")
-    share = Fraction(repr(setting["batch_size"])) / setting["dataset_size"]
+    share = Fraction(repr(setting["batch_size"])) / int(setting["dataset_size"])
     if share > 1:
         raise SpecError(
             f"batch_size: {setting['batch_size']:g} exceeds dataset_size, {setting['dataset_size']}"
