@@ -492,8 +492,10 @@ def _plot(budgets: Budgets, path: Path) -> None:
     for label in _results(table):
         axes.plot(ordered["noise_scale"], ordered[label], marker=".", label=label)
     axes.set(xscale="log", yscale="log", xlabel="noise scale b", ylabel="epsilon")
-    settings = ", ".join(f"{HEADINGS[field]} = {table[field].iloc[0]:g}" for field in fixed)
-    axes.set_title(fill(f"{settings}. {budgets.neighbours}", 80), fontsize="small")
+    settings = ", ".join(
+        f"{HEADINGS[field]} = {_text_of(field, table[field].iloc[0], '∞', '-')}" for field in fixed
+    )
+    axes.set_title(fill(f"{settings}. Neighbours: {budgets.neighbours}", 80), fontsize="small")
     axes.grid(visible=True, which="both", alpha=0.3)
     axes.legend()
     save_figure(figure, path)
