@@ -4,7 +4,7 @@ import math
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
@@ -232,11 +232,23 @@ def _budgets(settings: Mapping[str, list[Any]], goals: Mapping[str, Any]) -> Bud
     ]
     # All are looked at before the first is computed, which may take a while.
     releases = [_release(setting) for setting in combinations]
-    parts = [
-        _rows(setting, release, goals)
-        for setting, release in zip(combinations, releases, strict=True)
-    ]
-    table = pd.concat(parts, ignore_index=True)
+    compute = noise_table if "target_epsilon" in goals else budget_table
+    if "epochs" in settings:  # T follows from the rest of its row
+        table = pd.concat(
+            [
+                compute(**_fields(setting), steps=release.steps, **goals).assign(
+                    epochs=setting["epochs"]
+                )
+                for setting, release in zip(combinations, releases, strict=True)
+            ],
+            ignore_index=True,
+        )
+    else:
+        table = compute(**settings, **goals)
+    table["adjacency"] = releases[0].adjacency
+    first = [column for column in HEADINGS if column in table]
+    last = [column for column in UNSHOWN if column in table]
+    table = table[[*first, *last, *_results(table), NOTE]]
     sites = next(
         (field for field in ("sampling_rate", "dataset_size") if len(settings.get(field, [])) > 1),
         None,
@@ -246,15 +258,19 @@ def _budgets(settings: Mapping[str, list[Any]], goals: Mapping[str, Any]) -> Bud
     return Budgets(table, federation, neighbours(releases[0]), remarks)
 
 
+def _fields(setting: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a setting that a `Release` has."""
+    return {field: value for field, value in setting.items() if field != "epochs"}
+
+
 def _release(setting: Mapping[str, Any]) -> Release:
     """Build the release of one setting, with the T that its epochs take."""
     # Stand-ins for what is yet to be found: b by calibration, T from the rest once it is checked.
-    fields = {"noise_scale": 1.0, "steps": 1} | dict(setting)
-    epochs = fields.pop("epochs", None)
+    fields = {"noise_scale": 1.0, "steps": 1} | _fields(setting)
     release = Release(**fields)
-    if epochs is None:
+    if "epochs" not in setting:
         return release
-    return Release(**fields | {"steps": _steps(epochs, setting)})
+    return replace(release, steps=_steps(setting["epochs"], setting))
 
 
 def _steps(epochs: float, setting: Mapping[str, Any]) -> int:
@@ -284,19 +300,6 @@ def _share_of_an_epoch(setting: Mapping[str, Any]) -> Fraction:
             f"batch_size: {setting['batch_size']:g} exceeds dataset_size, {setting['dataset_size']}"
         )
     return share
-
-
-def _rows(setting: Mapping[str, Any], release: Release, goals: Mapping[str, Any]) -> "pd.DataFrame":
-    """Compute the rows of one setting: one for every delta and target."""
-    fields = {field: value for field, value in setting.items() if field != "epochs"}
-    fields |= {"steps": release.steps, "adjacency": release.adjacency}
-    rows = (noise_table if "target_epsilon" in goals else budget_table)(**fields, **goals)
-    if "epochs" in setting:
-        rows["epochs"] = setting["epochs"]
-    # The order of the headings, wherever a column was put by who gave it.
-    first = [column for column in HEADINGS if column in rows]
-    last = [column for column in UNSHOWN if column in rows]
-    return rows[[*first, *last, *_results(rows), NOTE]]
 
 
 def _results(table: "pd.DataFrame") -> list[str]:
