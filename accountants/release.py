@@ -128,12 +128,11 @@ class Release:
             raise SpecError("grad_norm_bound: give either clip_norm or grad_norm_bound, not both")
         self._settle_norm()
         stale = isinstance(self.sampling_rate, _Quotient)
-        given = None if stale or self.sampling_rate is None else _rate(self, "sampling_rate")
-        self._set("sampling_rate", given)
+        given = None if stale else _rate("sampling_rate", self.sampling_rate)
         if self.unit == "worker":
-            self._settle_workers()
+            self._settle_workers(given)
         else:
-            self._settle_examples(stale)
+            self._settle_examples(given, stale)
         self._check_range()
 
     def _set(self, field: str, value: object) -> None:
@@ -149,8 +148,7 @@ class Release:
                 self._set(field, as_float(field, value, "a finite number above 0", above=0.0))
         if self.dataset_size is not None:
             self._set("dataset_size", _count("dataset_size", self.dataset_size, 2**63))
-        if self.worker_sampling_rate is not None:
-            self._set("worker_sampling_rate", _rate(self, "worker_sampling_rate"))
+        self._set("worker_sampling_rate", _rate("worker_sampling_rate", self.worker_sampling_rate))
 
     def _settle_norm(self) -> None:
         needed: Norm = "l1" if self.noise == "laplace" else "l2"
@@ -162,11 +160,11 @@ class Release:
                 "limit the L1 distance that Laplace noise has to hide)"
             )
 
-    def _settle_workers(self) -> None:
+    def _settle_workers(self, of_examples: float | None) -> None:
         """Find q and the adjacency where whole workers are protected."""
-        if self.sampling_rate is not None:
+        if of_examples is not None:
             raise SpecError(
-                f"sampling_rate: {self.sampling_rate:g} is that of examples; for the unit 'worker' "
+                f"sampling_rate: {of_examples:g} is that of examples; for the unit 'worker' "
                 "give worker_sampling_rate"
             )
         rate = self.worker_sampling_rate
@@ -178,18 +176,23 @@ class Release:
         self._set("sampling_rate", _Quotient(1.0 if rate is None else rate))
         self._settle_adjacency("zero-out")
 
-    def _settle_examples(self, stale: bool) -> None:
-        """Find q and the adjacency where examples are protected."""
-        rate, size, total = self.sampling_rate, self.batch_size, self.dataset_size
+    def _settle_examples(self, rate: float | None, stale: bool) -> None:
+        """Find q and the adjacency where examples are protected.
+
+        Args:
+            rate: the q that was given, if one was.
+            stale: whether there was one that another release found.
+
+        """
+        size, total = self.batch_size, self.dataset_size
         if self.worker_sampling_rate is not None:
             raise SpecError(
                 f"worker_sampling_rate: {self.worker_sampling_rate:g} needs the unit 'worker'; "
                 "that of examples is sampling_rate"
             )
         if self.sampling == "full":
-            self._check_full()
-            if rate is None:
-                self._set("sampling_rate", _Quotient(1.0))
+            self._check_full(rate)
+            self._set("sampling_rate", _Quotient(1.0) if rate is None else rate)
             fixed = rate is not None and size is not None
             self._settle_adjacency("add-or-remove" if fixed else "zero-out")
             if size is None:
@@ -198,6 +201,7 @@ class Release:
         if size is None:
             raise SpecError("batch_size: Poisson sampling needs it (or sampling='full')")
         if rate is not None:
+            self._set("sampling_rate", rate)
             self._settle_adjacency("add-or-remove")
             return
         if total is None:
@@ -215,9 +219,9 @@ class Release:
         self._settle_adjacency("zero-out")
         self._refuse_removal("q = batch_size / dataset_size")
 
-    def _check_full(self) -> None:
+    def _check_full(self, rate: float | None) -> None:
         """Refuse full batches that are not the dataset."""
-        rate, size, total = self.sampling_rate, self.batch_size, self.dataset_size
+        size, total = self.batch_size, self.dataset_size
         if rate is not None and rate < 1:
             raise SpecError(
                 f"sampling_rate: {rate:g} with sampling='full'; accepted: 1, or sampling='poisson'"
@@ -361,6 +365,6 @@ def _count(field: str, value: object, most: int) -> int:
     return as_whole(field, value, accepted, least=1, most=most)
 
 
-def _rate(release: Release, field: str) -> float:
-    """Read a probability that a unit takes part."""
-    return as_float(field, getattr(release, field), "in (0, 1]", above=0.0, most=1.0)
+def _rate(field: str, value: object) -> float | None:
+    """Read a probability that a unit takes part, if there is one."""
+    return None if value is None else as_float(field, value, "in (0, 1]", above=0.0, most=1.0)

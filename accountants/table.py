@@ -146,7 +146,8 @@ def _several(field: str, value: Any) -> list[Any]:
         SpecError: it holds none.
 
     """
-    if isinstance(value, str) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
+    is_one = isinstance(value, str | bytes) or not isinstance(value, Iterable)
+    if is_one or getattr(value, "ndim", 1) == 0:
         return [value]
     values = list(value)
     if not values:

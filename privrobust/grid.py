@@ -209,6 +209,8 @@ def _plain(settings: Any, name: str = "sweep") -> Any:
     All of it at once, as a sweep is read more than once and an iterator only once.
     """
     if isinstance(settings, Mapping):
+        if "name" in settings:  # an attack or a rule, whose parameters may be tuples
+            return settings
         return {key: _plain(value, str(key)) for key, value in settings.items()}
     value = own(name, settings)
     if isinstance(value, AttackSpec | str | bytes | Set) or not isinstance(value, Iterable):

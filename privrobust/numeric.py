@@ -54,12 +54,12 @@ def plain(value: object) -> int | float:
         return int.__int__(value)
     if isinstance(value, Decimal):
         return _of_decimal(value)
-    # numpy's times are Rational too, in units of their own.
-    if isinstance(value, Rational) and not isinstance(value, np.generic):
-        return _of_ratio(int(value.numerator), int(value.denominator))
     if isinstance(value, np.longdouble):
         finite = bool(np.isfinite(value))
         return _of_ratio(*value.as_integer_ratio()) if finite else float(value)
+    # numpy's times are Rational too, in units of their own, and go the way of arrays.
+    if isinstance(value, Rational) and not hasattr(value, "dtype"):
+        return _of_ratio(int(value.numerator), int(value.denominator))
     return _of_array(value)
 
 

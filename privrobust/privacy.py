@@ -7,6 +7,7 @@ composition). Everything after the noise (signs, aggregation, momentum, the atta
 import warnings
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 from privrobust.accountants import Release, Spent, max_steps, noise_scale, spend
 from privrobust.architectures import bound_of_bounded_logistic, bounded_logistic
@@ -108,7 +109,9 @@ def _most_sampled(releases: list[Release]) -> Release:
 
 def _release(spec: RunSpec, examples: int) -> Release:
     """The release of a worker that holds so many examples."""
-    of_workers = spec.unit == "worker"
+    rates: dict[str, Any] = {"sampling_rate": spec.sampling_rate}
+    if spec.unit == "worker":
+        rates = {"worker_sampling_rate": spec.worker_sampling_rate}
     return Release(
         noise=spec.noise,
         noise_scale=spec.noise_scale,
@@ -116,8 +119,7 @@ def _release(spec: RunSpec, examples: int) -> Release:
         grad_norm_bound=spec.grad_norm_bound,
         batch_size=spec.batch_size,
         dataset_size=examples,
-        sampling_rate=None if of_workers else spec.sampling_rate,
-        worker_sampling_rate=spec.worker_sampling_rate if of_workers else None,
+        **rates,
         unit=spec.unit,
         steps=spec.steps,
     )

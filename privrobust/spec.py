@@ -116,6 +116,9 @@ class AttackSpec(_Spec):
 
     """
 
+    def __init__(self, **settings: Any) -> None:  # of its own: type checkers would make another
+        super().__init__(**settings)
+
     name: str
     parameters: Annotated[
         dict[str, bool | int | float | str | None], BeforeValidator(_read_parameters)
@@ -144,11 +147,23 @@ def _read_attack(value: Any) -> Any:
     return value
 
 
+def _literal(field: str, value: Any) -> Any:
+    """Return a parameter as text can say it."""
+    if isinstance(value, list | tuple):
+        return type(value)(_literal(field, each) for each in value)
+    value = own(field, value)
+    if not isinstance(value, bool | int | float | str | dict | None):
+        raise SpecError(
+            f"{field}: {shown(value)} is not accepted: a number, text, or a truth value"
+        )
+    return value
+
+
 def _read_named(value: Any) -> Any:
     """`krum(f=2)` and `{name: krum, f: 2}` both name a rule."""
     if isinstance(value, dict) and isinstance(value.get("name"), str):
         name = value["name"]
-        given = {key: own(f"{name}.{key}", value[key]) for key in value if key != "name"}
+        given = {key: _literal(f"{name}.{key}", value[key]) for key in value if key != "name"}
         return written(name, given)
     return value
 
@@ -227,6 +242,9 @@ class RunSpec(_Spec):
     """The reported accuracy and loss average this many last evaluations."""
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """Where it runs; `auto` takes the GPU if there is one. Not part of what the run is: `key`."""
+
+    def __init__(self, **settings: Any) -> None:  # of its own: type checkers would make another
+        super().__init__(**settings)
 
     @classmethod
     def restored(cls, settings: Mapping[str, Any]) -> "RunSpec":

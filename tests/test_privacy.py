@@ -6,11 +6,11 @@ import pytest
 import torch
 from scipy import stats
 
-from privrobust import RunSpec, train, training
+from privrobust import RunSpec, dealing, train, training
 from privrobust.accountants import epsilon
 from privrobust.data import get_dataset
 from privrobust.dealing import shares
-from privrobust.errors import PrivRobustError, SpecError
+from privrobust.errors import PrivRobustError, PrivRobustWarning, SpecError
 from privrobust.grid import Sweep
 from privrobust.privacy import calibrated, releases, spent, spent_by_worker, steps_within_budget
 
@@ -85,6 +85,70 @@ def test_a_worker_that_sits_out_sends_pure_noise(messages_of):
         (0.3, "worker")
     }
     assert spent(sampled).epsilon < spent(RunSpec(**settings)).epsilon
+
+
+def test_a_public_rate_is_what_is_drawn_and_accounted(messages_of):
+    """Shares of 1,257 / 5 differ by one: at a public rate that does not tell."""
+    settings = {**SHORT, "sampling_rate": 0.1}
+    spec = RunSpec(**settings)
+    (release,) = {(r.sampling_rate, r.adjacency, r.contribution) for r in releases(spec)}
+    assert release == (0.1, "add-or-remove", 0.5 / 32)
+    assert len({worker.epsilon for worker in spent_by_worker(spec)}) == 1
+    assert train(spec).epsilon == spent(spec).epsilon < spent(RunSpec(**SHORT)).epsilon
+    assert not torch.equal(messages_of(spec), messages_of(RunSpec(**SHORT)))
+    divided = messages_of(RunSpec(**{**settings, "noise_scale": 0.0, "batch_size": 64}))
+    whole = messages_of(RunSpec(**{**settings, "noise_scale": 0.0}))
+    torch.testing.assert_close(2 * divided[0], whole[0])
+
+
+def test_a_public_rate_takes_any_divisor_and_any_share():
+    many = RunSpec(**SHORT, partition="power_law(exponent=3)", sampling_rate=0.2)
+    sizes = [release.dataset_size for release in releases(many)]
+    assert min(sizes) < 32
+    assert {release.sampling_rate for release in releases(many)} == {0.2}
+    with pytest.raises(SpecError, match=r"batch_size: 32 is more than .* or a sampling_rate"):
+        releases(RunSpec(**SHORT, partition="power_law(exponent=3)"))
+    assert train(many).epsilon == spent(many).epsilon
+
+
+@pytest.mark.parametrize("byzantine", [0, 2])
+def test_rates_train_apart_and_are_the_byzantine_workers_too(byzantine, monkeypatch):
+    attacked = {"byzantine": byzantine, "attack": "label_flip"} if byzantine else {}
+    runs = [RunSpec(**SHORT, sampling_rate=rate, **attacked) for rate in (0.1, 1.0)]
+    assert len({training.lane_shape(run) for run in runs}) == 2
+    asked, drawn = [], dealing.poisson_batches
+
+    def noted(*arguments):
+        asked.append(arguments[-1])
+        return drawn(*arguments)
+
+    monkeypatch.setattr(dealing, "poisson_batches", noted)
+    for run in runs:
+        train(run)
+    assert asked == [0.1] * (1 + (byzantine > 0)) + [1.0] * (1 + (byzantine > 0))
+
+
+def test_a_rate_of_examples_grants_whole_workers_nothing():
+    settings = {**SHORT, "unit": "worker"}
+    rated, plain = RunSpec(**settings, sampling_rate=0.01), RunSpec(**settings)
+    assert spent(rated) == spent(plain)
+    assert {release.sampling_rate for release in releases(rated)} == {1.0}
+
+
+def test_delta_is_held_against_the_units_that_are_protected():
+    with pytest.warns(PrivRobustWarning, match="delta: 0.3 is not below 1 / 5: giving one worker"):
+        training.warn_of_large_delta(RunSpec(**SHORT, unit="worker", delta=0.3))
+    with pytest.warns(PrivRobustWarning, match="not below 1 / 252: giving one example"):
+        training.warn_of_large_delta(RunSpec(**SHORT, delta=0.3))
+
+
+@pytest.mark.parametrize("settings", [{}, {"sampling_rate": 0.1}, {"unit": "worker"}])
+@pytest.mark.parametrize("accountant", ["auto", "rdp", "basic"])
+def test_a_target_is_never_exceeded(settings, accountant):
+    spec = RunSpec(clip_norm=0.7, steps=7, honest=3, target_epsilon=1.3, accountant=accountant)
+    found = calibrated(spec.model_copy(update=settings))
+    assert 0.999 * 1.3 <= spent(found).epsilon <= 1.3
+    assert spent(found.model_copy(update={"seed": 1})).epsilon <= 1.3
 
 
 def test_a_bound_on_worker_vectors_is_checked_on_them():

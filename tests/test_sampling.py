@@ -32,6 +32,16 @@ def test_every_example_joins_with_probability_b_over_n():
         assert 1e-9 < stats.chi2(size).cdf(spread) < 1 - 1e-9
 
 
+def test_every_example_joins_with_a_rate_that_is_given():
+    sizes, steps = [40, 7], 4000
+    drawn = poisson_batches([sizes], 500, steps, [stream(0, "batches")], sampling_rate=0.3)
+    counts = np.array([present[0].sum(-1).numpy() for _, present in drawn])
+    for count, size in zip(counts.T, sizes, strict=True):
+        law = stats.binom(size, 0.3)
+        assert abs(count.mean() - law.mean()) < 6 * np.sqrt(law.var() / steps)
+        assert abs(count.var() / law.var() - 1) < 6 * np.sqrt(2 / steps) * 1.1
+
+
 def test_batch_sizes_vary_as_poisson_sampling_does():
     """Were batches of fixed size, or examples not independent, the variance would tell."""
     counts = np.array([present.sum() for _, present in batches([60], 12, 5000)])

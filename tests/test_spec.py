@@ -117,3 +117,46 @@ def test_a_changed_copy_has_a_key_of_its_own():
     assert spec == RunSpec(seed=1)
     assert RunSpec(**dict(spec)) == spec
     assert copy.copy(spec).key == pickle.loads(pickle.dumps(spec)).key == spec.key
+
+
+@pytest.mark.parametrize(
+    ("update", "message"),
+    [
+        ({"stepz": 1}, "unknown name 'stepz'; did you mean 'steps'"),
+        ({"steps": 0}, "steps: 0 is not accepted"),
+        ({"noise_scale": True}, "noise_scale: True is not accepted: a finite number"),
+        ({"aggregator": "medain"}, "'medain'; did you mean 'median'"),
+        ({"byzantine": 2}, "attack: needed when byzantine is 2"),
+        ({"grad_norm_bound": 1}, "clip_norm, grad_norm_bound: give one of them"),
+        ({"workers": 5, "honest": 5}, "workers, honest: give one of them"),
+        ({"target_epsilon": 1}, "target_epsilon, noise_scale: 1 and 0.1; give one of them"),
+    ],
+)
+def test_a_changed_copy_is_checked(update, message):
+    spec = RunSpec(clip_norm=1, noise_scale=0.1)
+    for change in (spec.model_copy, lambda update: spec.__replace__(**update)):
+        with pytest.raises(SpecError, match=message):
+            change(update=update)
+
+
+def test_a_changed_copy_is_what_a_new_spec_would_be():
+    spec = RunSpec(clip_norm=1, noise_scale=0.1)
+    assert spec.model_copy() == spec.model_copy(update={}) == spec
+    fewer = spec.model_copy(update={"workers": 5, "byzantine": 1, "attack": "alie"})
+    assert (fewer.honest, str(fewer.attack)) == (4, "alie")
+    alie = fewer.attack.model_copy(update={"parameters": {"z": 2}})
+    assert str(fewer.model_copy(update={"attack": alie}).attack) == "alie(z=2.0)"
+    with pytest.raises(SpecError, match=r"attack\.z: 2 is not accepted"):
+        fewer.attack.model_copy(update={"z": 2})
+
+
+def test_a_changed_copy_leaves_the_b_that_was_found_behind():
+    found = RunSpec(clip_norm=1, target_epsilon=2).with_noise(0.3)
+    assert found.noise_scale == found.model_copy().noise_scale == 0.3
+    longer = found.model_copy(update={"steps": 600})
+    assert longer == RunSpec(clip_norm=1, target_epsilon=2, steps=600)
+    kept = found.model_copy(update={"target_epsilon": None, "noise_scale": 0.3})
+    assert kept == RunSpec(clip_norm=1, noise_scale=0.3)
+    with pytest.raises(SpecError, match=r"target_epsilon, noise_scale: 2 and 0\.3; give one"):
+        found.model_copy(update={"noise_scale": 0.3})
+    assert found.model_copy(update={"target_epsilon": None}).noise_scale == 0.3

@@ -1,7 +1,11 @@
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from privrobust.accountants import (
     Accountant,
@@ -79,6 +83,66 @@ def test_a_search_goes_past_settings_without_a_value(monkeypatch: pytest.MonkeyP
     b = noise_scale(once, 2.5, accountant="limited")  # sigma 0.4: 1, 0.5 and 0.25 are tried
     assert CLOSENESS * 2.5 <= epsilon(replace(once, noise_scale=b), accountant="limited") <= 2.5
     assert max_steps(once, 2.5, accountant="limited") == 8  # sigma 3.2: 1, 2, 8 and 32 are tried
+
+
+settled = st.builds(
+    Release,
+    noise_scale=st.just(0.0),
+    clip_norm=st.floats(1e-3, 1e3),
+    batch_size=st.floats(1, 64),
+    dataset_size=st.integers(64, 1000),
+    steps=st.integers(1, 50),
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=6, derandomize=True, deadline=None, database=None)
+@given(each=st.lists(settled, min_size=1, max_size=2), target=st.floats(0.3, 30))
+def test_there_and_back_never_exceeds_the_target(
+    name: str, each: list[Release], target: float
+) -> None:
+    """To the last bit, of one release and of several."""
+    several = each if len(each) > 1 else each[0]
+    try:
+        b = noise_scale(several, target, accountant=name)
+    except SpecError as error:
+        assert "out of reach" in str(error) or "no value" in str(error)  # noqa: PT017
+        return
+    noisy = [replace(release, noise_scale=b) for release in each]
+    assert epsilon(noisy if len(each) > 1 else noisy[0], accountant=name) <= target
+    c = max_clip_norm(noisy, target, accountant=name)
+    clipped = [replace(release, clip_norm=c) for release in noisy]
+    assert CLOSENESS * target <= epsilon(clipped, accountant=name) <= target
+
+
+def test_several_releases_calibrate_as_one_does() -> None:
+    halves = [replace(DIGITS, steps=100), replace(DIGITS, steps=200)]
+    for several in (halves, tuple(halves), iter(halves), np.array(halves, dtype=object)):
+        assert noise_scale(several, 8.0) == noise_scale(DIGITS, 8.0)
+    assert max_clip_norm(halves, 8.0) == max_clip_norm(DIGITS, 8.0)
+    assert noise_scale([DIGITS], 8.0) == noise_scale(DIGITS, 8.0)
+    assert max_steps([DIGITS], 8.0) == max_steps(DIGITS, 8.0)
+
+
+def test_steps_after_earlier_ones() -> None:
+    earlier = replace(DIGITS, steps=100)
+    assert max_steps([earlier, DIGITS], 8.0) == max_steps(DIGITS, 8.0) - 100
+    louder = replace(DIGITS, noise_scale=0.3)
+    t = max_steps([earlier, louder], 8.0)
+    assert epsilon([earlier, replace(louder, steps=t)]) <= 8
+    assert epsilon([earlier, replace(louder, steps=t + 1)]) > 8
+    with pytest.raises(SpecError, match=r"^steps: one step after the earlier ones spends 9\.3"):
+        max_steps([DIGITS, DIGITS], 9.0)
+
+
+@pytest.mark.parametrize("call", [noise_scale, max_clip_norm, max_steps])
+def test_releases_that_are_none_are_refused(call: Callable[..., float]) -> None:
+    for given_, message in [([], "an empty sequence"), (5, "5 is not a Release, nor several")]:
+        with pytest.raises(SpecError, match=f"^releases: {message}"):
+            call(given_, 1.0)
+    worker = replace(DIGITS, unit="worker")
+    with pytest.raises(SpecError, match=r"^unit: releases that compose must agree"):
+        call([DIGITS, worker], 1.0)
 
 
 def test_laplace_and_worker_level_calibrate_too() -> None:

@@ -67,8 +67,7 @@ def test_workers_are_accounted_as_units_of_contribution_c(sampled: bool) -> None
         steps=20,
         unit="worker",
         sampling="poisson" if sampled else "full",
-        batch_size=3 if sampled else None,
-        dataset_size=15 if sampled else None,
+        worker_sampling_rate=0.2 if sampled else None,
     )
     assert epsilon(worker) == pytest.approx(epsilon(release(0.2 if sampled else 1.0, 5.0, 20)))
 

@@ -1,5 +1,8 @@
+import copy
 import math
-from dataclasses import FrozenInstanceError
+import pickle
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, asdict, replace
 from typing import Any
 
 import dp_accounting as dp
@@ -39,6 +42,98 @@ def test_worker_level_without_and_with_sampled_workers() -> None:
     sampled = Release(**{**WORKER, "sampling": "poisson"}, worker_sampling_rate=0.2)
     assert (sampled.sensitivity, sampled.noise_multiplier) == (2.0, 0.25)
     assert sampled.sampling_rate == pytest.approx(0.2)
+
+
+def test_workers_are_sampled_by_a_rate_of_their_own() -> None:
+    settings = {**WORKER, "sampling": "poisson"}
+    every = Release(**settings, batch_size=3, dataset_size=15)
+    assert every.sampling_rate == 1.0  # those are examples, which amplify nothing here
+    assert Release(**settings, batch_size=99, dataset_size=15).sampling_rate == 1.0
+    assert epsilon(every) == epsilon(Release(**WORKER))
+    assert epsilon(Release(**settings, worker_sampling_rate=0.2)) < epsilon(every)
+    assert replace(Release(**DIGITS), unit="worker").sampling_rate == 1.0
+
+
+def test_a_public_q_takes_the_place_of_n() -> None:
+    rated = {**DIGITS, "sampling_rate": 32 / 95}
+    r = Release(**{**rated, "dataset_size": None})
+    assert r.adjacency == "add-or-remove"
+    assert epsilon(r) == epsilon(Release(**DIGITS))
+    assert Release(**{**rated, "dataset_size": 7}).sampling_rate == 32 / 95  # n is information
+    assert Release(**{**rated, "batch_size": 500}).sensitivity == 1 / 500
+    whole = Release(**{**rated, "sampling_rate": 1, "sampling": "full", "dataset_size": None})
+    assert (whole.sampling_rate, whole.sensitivity) == (1.0, 1 / 32)
+    assert whole.adjacency == "add-or-remove"
+
+
+@pytest.mark.parametrize(
+    ("settings", "adjacency"),
+    [
+        (DIGITS, "zero-out"),
+        ({**DIGITS, "sampling_rate": 0.3}, "add-or-remove"),
+        ({**DIGITS, "sampling": "full", "batch_size": None}, "zero-out"),
+        ({**DIGITS, "sampling": "full", "batch_size": None, "sampling_rate": 1}, "zero-out"),
+        (WORKER, "zero-out"),
+    ],
+)
+def test_the_neighbours_that_hold_are_the_default(settings: dict[str, Any], adjacency: str) -> None:
+    r = Release(**settings)
+    assert r.adjacency == adjacency
+    assert "adjacency" not in repr(r)
+    chosen = Release(**settings, adjacency=r.adjacency, noise="laplace")
+    assert chosen.adjacency == adjacency
+    if settings is not WORKER:
+        for other in ("zero-out", "replace-one"):
+            assert Release(**settings, adjacency=other).adjacency == other  # type: ignore[arg-type]
+
+
+def test_n_that_decides_q_cannot_change_between_neighbours() -> None:
+    """Taking an example out of 95 makes q 32 / 94: the literal reading costs 10.47, not 9.31."""
+    for change in ({}, {"sampling": "full", "batch_size": None}):
+        settings: dict[str, Any] = {**DIGITS, **change}
+        with pytest.raises(SpecError, match=r"^adjacency: 'add-or-remove' would change") as raised:
+            Release(**settings, adjacency="add-or-remove")
+        assert len(str(raised.value)) < 200
+    assert Release(**WORKER, adjacency="add-or-remove").adjacency == "add-or-remove"
+
+
+COPIES: dict[str, Callable[[Release], Release]] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda r: pickle.loads(pickle.dumps(r)),
+    "repr": lambda r: eval(repr(r)),
+    "asdict": lambda r: Release(**asdict(r)),
+    "replace": replace,
+}
+
+
+@pytest.mark.parametrize("copied", COPIES)
+def test_what_follows_from_other_fields_follows_them(copied: str) -> None:
+    r = COPIES[copied](Release(**DIGITS))
+    assert (r, hash(r)) == (Release(**DIGITS), hash(Release(**DIGITS)))
+    assert type(r.sampling_rate + 0) is float
+    assert replace(r, dataset_size=50).sampling_rate == 32 / 50
+    assert replace(r, batch_size=95).sampling_rate == 1.0
+    assert replace(r, sampling="full", batch_size=None).sampling_rate == 1.0
+    with pytest.raises(SpecError, match=r"^dataset_size: .* needs it, or a sampling_rate, of anot"):
+        replace(r, dataset_size=None)
+    rated = COPIES[copied](replace(r, sampling_rate=0.25))
+    assert (rated.sampling_rate, rated.adjacency) == (0.25, "add-or-remove")
+    assert replace(rated, dataset_size=50).sampling_rate == 0.25
+    assert replace(rated, sampling_rate=None) == r
+    chosen = COPIES[copied](replace(r, adjacency="zero-out"))
+    assert "zero-out" in repr(chosen)
+    assert replace(COPIES[copied](chosen), sampling_rate=0.25).adjacency == "zero-out"
+
+
+@pytest.mark.parametrize("name", ["sampling_rate", "worker_sampling_rate"])
+def test_rates_are_settings_like_others_of_a_sequence(name: str) -> None:
+    settings = {**DIGITS, "unit": "worker"} if name[0] == "w" else DIGITS
+    one, other = (Release(**settings, **{name: rate}) for rate in (0.2, 0.3))
+    assert epsilon(one) < epsilon([one, replace(other, steps=1)]) < epsilon([one, other])
+    if settings is DIGITS:
+        with pytest.raises(SpecError, match="adjacency: releases that compose must agree"):
+            epsilon([one, Release(**DIGITS)])
 
 
 def test_full_batches_need_no_batch_size() -> None:
@@ -92,6 +187,27 @@ def test_frozen_and_hashable() -> None:
         ({"unit": "user"}, "unit: 'user' is not one of example, worker"),
         ({"adjacency": "bounded"}, "adjacency: 'bounded' is not one of add-or-remove"),
         ({"message": "bit"}, "message: 'bit' is not one of vector, sign"),
+        ({"noise": ["laplace"]}, "noise: ['laplace'] is not one of gaussian, laplace"),
+        ({"sampling_rate": 0}, "sampling_rate: 0 is not in (0, 1]"),
+        ({"sampling_rate": 1.01}, "sampling_rate: 1.01 is not in (0, 1]"),
+        ({"sampling_rate": 0.5, "batch_size": None}, "batch_size: Poisson sampling needs it"),
+        (
+            {"sampling_rate": 0.5, "sampling": "full"},
+            "sampling_rate: 0.5 with sampling='full'; accepted: 1, or sampling='poisson'",
+        ),
+        (
+            {"sampling_rate": 0.5, "unit": "worker"},
+            "sampling_rate: 0.5 is that of examples; for the unit 'worker' give worker_sampling",
+        ),
+        (
+            {"worker_sampling_rate": 0.5},
+            "worker_sampling_rate: 0.5 needs the unit 'worker'; that of examples is sampling_rate",
+        ),
+        ({"worker_sampling_rate": 1.5, "unit": "worker"}, "worker_sampling_rate: 1.5 is not in"),
+        (
+            {"worker_sampling_rate": 0.5, "unit": "worker", "sampling": "full"},
+            "worker_sampling_rate: 0.5 with sampling='full'; accepted: 1, or",
+        ),
     ],
 )
 def test_invalid_releases_say_what_is_accepted(change: dict[str, Any], message: str) -> None:
