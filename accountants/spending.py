@@ -51,7 +51,10 @@ def spend(releases: Releases, delta: float = 1e-5, accountant: str = "auto") -> 
 
 
 def epsilon(releases: Releases, delta: float = 1e-5, accountant: str = "auto") -> float:
-    """The epsilon that the releases spend together at that delta; raises as `spend` does."""
+    """The epsilon that the releases spend together at that delta, for their `adjacency`.
+
+    Raises as `spend` does.
+    """
     return spend(releases, delta, accountant).epsilon
 
 

@@ -2,7 +2,7 @@
 
 >>> from privrobust import RunSpec, train
 >>> result = train(RunSpec(aggregator="median", noise_scale=0.1, clip_norm=1.0, steps=20))
->>> round(result.epsilon, 2)  # at delta = 1e-5, for one example added or removed
+>>> round(result.epsilon, 2)  # at delta = 1e-5, for one example's contribution (zero-out)
 1.55
 """
 

@@ -106,7 +106,11 @@ class RunResult:
 
     @property
     def epsilon(self) -> float:
-        """The run's epsilon at `spec.delta`: the largest over honest workers."""
+        """The run's epsilon at `spec.delta`: the largest over honest workers.
+
+        Neighbours are "zero-out", one contribution set to zero and n public; with a
+        `sampling_rate` of examples "add-or-remove", that rate being public.
+        """
         return self.spent.epsilon
 
     @property

@@ -1,13 +1,19 @@
 """Printing numbers that must not be printed too small, or more exact than they are."""
 
 import math
-from decimal import ROUND_CEILING, Context
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 
 def rounded_up(value: float, digits: int) -> str:
-    """A finite number to so many significant digits, never below its value."""
+    """Write a finite number with so many significant digits, never below its value."""
     up = Context(prec=digits, rounding=ROUND_CEILING).create_decimal_from_float(value)
     return f"{up:.{digits}g}"
+
+
+def rounded_down(value: float, digits: int) -> str:
+    """Write a finite number with so many significant digits, never above its value."""
+    down = Context(prec=digits, rounding=ROUND_FLOOR).create_decimal_from_float(value)
+    return f"{down:.{digits}g}"
 
 
 def in_percent(mean: float, half: float) -> tuple[str, str]:

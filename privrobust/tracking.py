@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from privrobust.errors import PrivRobustError
+from privrobust.neighbours import adjacencies
 from privrobust.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ _RESULTS = ("accuracy", "final_loss", "kappa", "calibration_error", "epsilon")
 
 def to_tensorboard(store: "Store", folder: Path) -> int:
     """Write every finished run: its history as scalars, its spec and results as hyperparameters.
+
+    Beside them stands the `adjacency` for which its epsilon holds.
 
     Args:
         store: of the runs.
@@ -42,6 +45,7 @@ def to_tensorboard(store: "Store", folder: Path) -> int:
             "tensorboard: needs the package tensorboard: pip install 'privrobust[tensorboard]'"
         ) from None
     runs = store.runs()
+    runs["adjacency"] = adjacencies(runs)
     runs = runs[runs["status"] == "done"]
     written = 0
     for key, row in runs.iterrows():
@@ -68,7 +72,7 @@ def _write(writer: "SummaryWriter", row: pd.Series, history: pd.DataFrame) -> No
                 writer.add_scalar(column, value, step)
     settings = {
         field: value if isinstance(value, bool | int | float | str) else str(value)
-        for field, value in row[list(RunSpec.model_fields)].items()
+        for field, value in row[[*RunSpec.model_fields, "adjacency"]].items()
     }
     results = {f"final/{name}": float(row[name]) for name in _RESULTS if pd.notna(row[name])}
     writer.add_hparams(settings, results, run_name=".")

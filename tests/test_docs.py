@@ -131,6 +131,21 @@ def test_the_accountants_table_of_the_privacy_page_is_what_its_command_prints():
     assert printed[2].endswith(values)
 
 
+def test_the_page_on_privacy_says_what_the_literal_reading_costs(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    script = importlib.import_module("literal_neighbours")
+    heading, _, *rows = re.search(r"\| n \| B \| sigma .*?\n\n", PRIVACY, re.DOTALL)[0].splitlines()
+    cells = [row.strip("| ").split(" | ") for row in rows if row]
+    assert heading.strip("| ").split(" | ") == script.HEADER
+    assert [row[:4] for row in cells] == [[f"{x:g}" for x in each] for each in script.SETTINGS]
+    assert all(float(row[5]) > 1.1 * float(row[4]) for row in cells)
+    # The one that is computed fast, and losses rounded more coarsely: less by at most that.
+    again = script.row(32, 32, 20.0, 100, resolution=0.01)
+    (shown,) = (row for row in cells if row[0] == "32")
+    assert again[:5] == shown[:5]
+    assert 0 <= float(shown[5]) - float(again[5]) < 0.01
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -142,6 +157,7 @@ def test_the_accountants_table_of_the_privacy_page_is_what_its_command_prints():
         "privrobust.clipping",
         "privrobust.data",
         "privrobust.losses",
+        "privrobust.neighbours",
         "privrobust.partitions",
         "privrobust.schedules",
         "privrobust.selection",

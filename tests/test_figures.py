@@ -612,7 +612,7 @@ def test_small_print_says_what_is_missing():
     assert "†°" in words(heatmap_figure(HOSTILE["one seed"].assign(diverged=True)))
     failed = words(epsilon_figure(with_failure(RUNS, RUNS.index[0])))
     assert "1 of 36 cells are not drawn: runs of theirs failed" in failed
-    assert "δ = 1e-05, by pld (upper bound); one example added or removed" in text
+    assert "δ = 1e-05, by pld (upper bound); one example's contribution set to zero" in text
     assert "Not private: no noise (b = 0)." in text
 
 

@@ -385,7 +385,7 @@ def test_data_says_what_each_cell_costs_and_for_whom_epsilon_holds():
         "median": [pytest.approx(2 / 12)],
     }
     told = ["accountant_used", "delta", "unit", "adjacency"]
-    assert set(map(tuple, cells[told].to_numpy())) == {("pld", 1e-5, "example", "add-or-remove")}
+    assert set(map(tuple, cells[told].to_numpy())) == {("pld", 1e-5, "example", "zero-out")}
     assert len(data(runs.query("byzantine == 0"))) == 2
     failed = runs.assign(failure=["boom", *[None] * (len(runs) - 1)])
     assert data(failed).query("aggregator == 'mean'")["gap"].isna().all()

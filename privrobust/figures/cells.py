@@ -8,6 +8,7 @@ import pandas as pd
 
 from privrobust.errors import SpecError
 from privrobust.figures.canvas import MOST_LINES
+from privrobust.neighbours import all_in_short
 from privrobust.summary import WORST, summarise
 from privrobust.tables import tested
 from privrobust.tables.legend import DIVERGED, FEW, FEW_SEEDS
@@ -227,9 +228,8 @@ def guarantee(runs: pd.DataFrame, every: pd.DataFrame) -> Iterator[str]:
     ]
     if used:
         deltas = ", ".join(f"{delta:g}" for delta in finite["delta"].unique())
-        unit = " or ".join(finite["unit"].unique())
         yield (
-            f"ε: at δ = {deltas}, by {', '.join(used)}; one {unit} added or removed, against "
+            f"ε: at δ = {deltas}, by {', '.join(used)}; {all_in_short(finite)}, against "
             "whoever sees every message; the largest over honest workers. " + _tuning(every)
         )
     for reason in runs["not_private"].dropna().unique():

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from privrobust.neighbours import adjacencies
 from privrobust.report.rows import Rows, shown
 from privrobust.rounding import rounded_up
 from privrobust.spec import RunSpec
@@ -14,8 +15,12 @@ from privrobust.tables.legend import FEW_SEEDS
 _MOST = 12  # values that a line lists
 
 _ADJACENT = {
-    "example": "one example of one honest worker is added or removed",
-    "worker": "all data of one honest worker is added or removed",
+    ("example", "zero-out"): "one example of one honest worker has its contribution set to zero; "
+    "n, the examples that each worker holds, is public and stays",
+    ("example", "add-or-remove"): "one example of one honest worker is there or not; q, the chance "
+    "to join a batch, is public and fixed in advance",
+    ("worker", "zero-out"): "one honest worker has its contribution set to zero, and sends noise "
+    "alone",
 }
 
 
@@ -140,9 +145,11 @@ def shared(runs: pd.DataFrame) -> list[tuple[str, str]]:
 
 def guarantees(runs: pd.DataFrame) -> Iterator[str]:
     """What the finite epsilons promise, a sentence a kind."""
-    private = runs[runs["epsilon"] < math.inf]
-    kinds = ["accountant_used", "is_upper_bound", "delta", "unit"]
-    for (name, is_bound, delta, unit), of_kind in private.groupby(kinds, sort=False):
+    named = runs.assign(adjacency=adjacencies(runs))
+    private = named[named["epsilon"] < math.inf]
+    kinds = ["accountant_used", "is_upper_bound", "delta", "unit", "adjacency"]
+    for (name, is_bound, delta, *kind), of_kind in private.groupby(kinds, sort=False):
+        unit, adjacency = map(str, kind)
         sort = "an upper bound" if is_bound else "an ESTIMATE, which may be smaller than the truth"
         low, high = of_kind["epsilon"].min(), of_kind["epsilon"].max()
         span = rounded_up(high, 3)
@@ -151,7 +158,7 @@ def guarantees(runs: pd.DataFrame) -> Iterator[str]:
         yield (
             f"{counted(len(of_kind), 'run')}: epsilon = {span} at delta = {delta:g}, "
             f"{sort}, computed by the accountant {name!r}. Neighbouring data: "
-            f"{_ADJACENT.get(str(unit), unit)}."
+            f"{_ADJACENT.get((unit, adjacency), unit)} ({adjacency})."
         )
 
 

@@ -2,10 +2,9 @@
 
 import pandas as pd
 
+from privrobust.neighbours import adjacencies
 from privrobust.robustness import breakdown_point
 from privrobust.summary import setting_levels, summarise, without_gaps
-
-_ADJACENCY = "add-or-remove"  # of every run's epsilon
 
 
 def data(runs: pd.DataFrame) -> pd.DataFrame:
@@ -22,10 +21,11 @@ def data(runs: pd.DataFrame) -> pd.DataFrame:
     """
     summary = summarise(runs)
     levels = setting_levels(summary)
-    settings = without_gaps(runs).groupby(levels, sort=False)
-    told = [name for name in ("accountant_used", "delta", "unit") if name not in levels]
+    named = runs.assign(adjacency=adjacencies(runs))
+    settings = without_gaps(named).groupby(levels, sort=False)
+    kinds = ("accountant_used", "delta", "unit", "adjacency")
+    told = [name for name in kinds if name not in levels]
     cells = summary.reset_index().join(settings[told].first(), on=levels)
-    cells["adjacency"] = _ADJACENCY
     left = summary["accuracy"].where(summary["failed"] == 0)
     is_clean = summary.index.get_level_values("attack") == ""
     clean = left[is_clean].droplevel(["byzantine", "attack"]).rename("clean")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from privrobust.neighbours import all_in_short
 from privrobust.summary import CONFIDENCE, fixes_workers, setting_levels
 
 DIVERGED = "†"
@@ -69,16 +70,16 @@ def _seeds(counts: pd.Series) -> str:
 
 def guarantee(runs: pd.DataFrame) -> Iterator[str]:
     """What epsilon holds for, who vouches for it, and what it leaves out."""
-    bounds = runs[["accountant_used", "is_upper_bound"]][runs["epsilon"] < math.inf]
+    finite = runs[runs["epsilon"] < math.inf]
+    bounds = finite[["accountant_used", "is_upper_bound"]].drop_duplicates()
     used = [
         f"{name} ({'upper bound' if bound else '~ ESTIMATE, may be too small'})"
-        for name, bound in bounds.drop_duplicates().itertuples(index=False)
+        for name, bound in bounds.itertuples(index=False)
     ]
     if used:
-        deltas = ", ".join(f"{delta:g}" for delta in runs["delta"].unique())
-        unit = " or ".join(runs["unit"].unique())
+        deltas = ", ".join(f"{delta:g}" for delta in finite["delta"].unique())
         yield (
-            f"epsilon: at delta = {deltas}, by {', '.join(used)}; one {unit} added or removed, "
+            f"epsilon: at delta = {deltas}, by {', '.join(used)}; {all_in_short(finite)}, "
             "against whoever sees every message of one run; the largest over honest workers."
         )
         yield "Not counted: settings that were tuned on private data."
