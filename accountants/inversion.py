@@ -88,8 +88,11 @@ class OneSided:
     def tiny(self, epsilon: float, delta: float) -> "Tiny | None":
         """Return which losses are so small that alone they make up no epsilon, if any are.
 
-        That is, runs of them alone have a share `PAID` of delta at most, by Chernoff's bound.
+        That is, runs of them alone have a share `PAID` of delta at most, by Chernoff's bound. None
+        where a loss has atoms (Laplace noise), whose transform does not fall.
         """
+        if any(step.noise == "laplace" for step, _ in self._sampled):
+            return None
         frequency = 512 / epsilon  # panels of an eighth of epsilon, which bear thetas of this size
         try:
             base = self.at(Resolution(1e-9, frequency))
@@ -306,7 +309,7 @@ class Inversion:
         )
         aliased = max(0.0, log_moment - math.log(delta)) - math.log(PAID)
         period = max(aliased / theta, 8 * deviation + spread)
-        octaves = 2.0 ** np.arange(-8, 80, 0.25) / max(deviation, 1e-300)
+        octaves = 2.0 ** np.arange(0, 80, 0.25) * (2 * math.pi / period)
         beyond = self._beyond(steps, mu, octaves)
         log_scale = composition.log_moment(theta) - theta * epsilon - math.log(delta)
         with np.errstate(divide="ignore"):
@@ -322,6 +325,8 @@ class Inversion:
             except OverflowError:
                 pass
             last -= 2
+            if last < 0:
+                raise OverflowError("more nodes than are affordable")
         self._set(steps, mu, period, count, float(beyond[last]), epsilon)
 
     def _beyond(self, steps: list[_Tilted], mu: float, frequencies: Any) -> Any:
