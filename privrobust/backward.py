@@ -1,9 +1,10 @@
 """One backward pass to the outputs of a model's layers: what per-sample gradients are made from.
 
 No parameter is differentiated but those that no layer rule knows, through one copy an example.
+Models that are proven to keep the rows of a batch apart are called on whole batches, any other on
+single examples (`privrobust.proven`, `privrobust.isolation`).
 """
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,6 +17,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from privrobust.clipping import Batch
 from privrobust.factored import Use
+from privrobust.isolation import own_copy
 from privrobust.losses import Loss
 from privrobust.parameters import Layout
 
@@ -47,13 +49,13 @@ class Backward(Protocol):
 
 
 class Direct:
-    """Of one lane, by differentiating the loss with respect to the outputs themselves."""
+    """Of one lane of a proven model, by differentiating with respect to the outputs themselves."""
 
     def __init__(
         self, model: nn.Module, layers: list[str], loss: Loss, hands_out_copies: bool = False
     ) -> None:
         """Watching these layers; with copies, their outputs may be changed in place."""
-        self._model = _own_copy(model)
+        self._model = own_copy(model)
         self._loss = loss
         self._hands_out_copies = hands_out_copies
         self._layout = Layout(model)
@@ -92,10 +94,10 @@ class Direct:
 
 
 class Probed:
-    """Of many lanes side by side, and with copies of some parameters, under `vmap`.
+    """Of many lanes side by side, or of examples apart, under `vmap`.
 
     Output gradients come from zero probes: each layer returns `output + probe`, and the loss is
-    differentiated with respect to the probes.
+    differentiated with respect to the probes. Every call is of a fresh copy of the model.
     """
 
     def __init__(
@@ -105,11 +107,24 @@ class Probed:
         copied: list[str],
         examples: Tensor,
         loss: Loss,
+        apart: bool,
     ) -> None:
-        self._model = _own_copy(model)
+        """Watching these layers.
+
+        Args:
+            model: any module.
+            layers: to watch, with rules.
+            copied: parameters to differentiate through one copy an example.
+            examples: to see the shapes of outputs by.
+            loss: what is differentiated.
+            apart: whether each example is a batch of its own.
+
+        """
+        self._model = own_copy(model)
         self._loss = loss
         self._layers = layers
         self._copied = copied
+        self._apart = apart or bool(copied)
         self._layout = Layout(model)
         self._shapes = output_shapes(self._model, layers, examples)
 
@@ -126,8 +141,14 @@ class Probed:
             for call, shape in self._shapes.items()
         }
         sources = [source.requires_grad_() for source in (*copies.values(), *probes.values())]
-        lane = vmap(self._alone, in_dims=(None, 0, 0, 0)) if copies else self._together
-        scores, entered = vmap(lane)(named, copies, probes, batch.inputs.flatten(1, 2))
+        inputs = batch.inputs.flatten(1, 2)
+        lane: Callable[..., tuple[Tensor, Calls]] = partial(self._together, self._model)
+        if self._apart:  # whatever it keeps or changes in place is lost, and reaches no other call
+            named = {name: value.clone() for name, value in named.items()}
+            inputs = inputs.clone()
+            lane = vmap(partial(self._alone, own_copy(self._model)), in_dims=(None, 0, 0, 0))
+        given = named, copies, probes, inputs
+        scores, entered = vmap(lane)(*given) if lanes > 1 else _of_first(lane, *given)
         errors = _errors(self._loss, scores, batch.labels)
         found = iter(torch.autograd.grad(scores, sources, errors, materialize_grads=True))
         of_copies = {name: next(found).flatten(0, 1) for name in copies}
@@ -138,7 +159,7 @@ class Probed:
         return Traces(lanes * examples, uses, of_copies)
 
     def _together(
-        self, named: Named, copies: Named, probes: Calls, examples: Tensor
+        self, model: nn.Module, named: Named, copies: Named, probes: Calls, examples: Tensor
     ) -> tuple[Tensor, Calls]:
         """Scores of one lane's examples, as a batch, and what entered the layers."""
         entered: Calls = {}
@@ -147,16 +168,25 @@ class Probed:
             entered[call] = _only(*given)
             return output + probes[call]
 
-        with watched(self._model, self._layers, probe):
-            return functional_call(self._model, named | copies, (examples,)), entered
+        with watched(model, self._layers, probe):
+            return functional_call(model, named | copies, (examples,)), entered
 
     def _alone(
-        self, named: Named, copies: Named, probes: Calls, example: Tensor
+        self, model: nn.Module, named: Named, copies: Named, probes: Calls, example: Tensor
     ) -> tuple[Tensor, Calls]:
         """The same of one example, with its own copies of some parameters."""
         own = {call: probe.unsqueeze(0) for call, probe in probes.items()}
-        scores, entered = self._together(named, copies, own, example.unsqueeze(0))
+        scores, entered = self._together(model, named, copies, own, example.unsqueeze(0))
         return scores.squeeze(0), {call: inputs.squeeze(0) for call, inputs in entered.items()}
+
+
+def _of_first(
+    lane: Callable[..., Any], named: Named, copies: Named, probes: Calls, inputs: Tensor
+) -> tuple[Tensor, Calls]:
+    """As vmap over lanes does where there is one: its parameters may be looked at."""
+    parts = [{key: value[0] for key, value in part.items()} for part in (named, copies, probes)]
+    scores, entered = lane(*parts, inputs[0])
+    return scores.unsqueeze(0), {call: value.unsqueeze(0) for call, value in entered.items()}
 
 
 def _errors(loss: Loss, scores: Tensor, labels: Tensor) -> Tensor:
@@ -194,7 +224,8 @@ def watched(
 
 
 def activations(model: nn.Module, examples: Tensor) -> int:
-    """How many numbers the model's layers put out for one example."""
+    """Count the numbers that the model's layers put out for one example; leaves it as it is."""
+    model = own_copy(model)
     leaves = [name for name, module in model.named_modules() if not list(module.children())]
     total = 0
 
@@ -204,22 +235,24 @@ def activations(model: nn.Module, examples: Tensor) -> int:
         total += sum(part[0].numel() for part in parts if isinstance(part, Tensor))
 
     with torch.no_grad(), watched(model, leaves, count):
-        model(examples)
+        model(examples.clone())
     return max(1, total)
 
 
 def side_by_side(model: nn.Module, examples: Tensor) -> bool:
-    """Whether lanes run, and faster, under `vmap` than one by one.
+    """Tell whether lanes run, and faster, under `vmap` than one by one; leaves the model as it is.
 
     It turns the convolutions of many lanes into grouped ones, which take two or three times as
     long, and does not know recurrent layers, nor control flow that depends on data.
     """
     if any(isinstance(layer, (_ConvNd, nn.RNNBase)) for layer in model.modules()):
         return False
+    model = own_copy(model)
     flat = nn.utils.parameters_to_vector(model.parameters()).detach()
-    named = Layout(model).unflatten(flat.expand(2, -1))
+    named = Layout(model).unflatten(flat.repeat(2, 1))
+    inputs = examples.clone()
     try:
-        vmap(lambda of_lane: functional_call(model, of_lane, (examples,)))(named)
+        vmap(lambda of_lane: functional_call(model, of_lane, (inputs,)))(named)
     except Exception:  # whatever a user's module raises under vmap
         return False
     return True
@@ -228,14 +261,15 @@ def side_by_side(model: nn.Module, examples: Tensor) -> bool:
 def output_shapes(
     model: nn.Module, layers: list[str], examples: Tensor
 ) -> dict[Call, tuple[int, ...]]:
-    """Shape of what each call of these layers puts out for one example."""
+    """Find the shape of what each call of these layers puts out for one example, alone."""
+    model = own_copy(model)
     shapes: dict[Call, tuple[int, ...]] = {}
 
     def note(call: Call, given: Given, output: Tensor) -> None:
         shapes[call] = tuple(output.shape[1:])
 
     with torch.no_grad(), watched(model, layers, note):
-        model(examples)
+        model(examples[:1].clone())
     return shapes
 
 
@@ -243,12 +277,3 @@ def _only(inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> Tensor:
     """What a layer of one input is called with, by place or by name."""
     (entered,) = (*inputs, *named.values())
     return entered
-
-
-def _own_copy(model: nn.Module) -> nn.Module:
-    """Untrained, and with activations that leave the layers' outputs as they were."""
-    model = copy.deepcopy(model).requires_grad_(False)
-    for module in model.modules():
-        if hasattr(module, "inplace"):
-            vars(module)["inplace"] = False
-    return model
