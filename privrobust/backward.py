@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import functional_call, vjp, vmap
 from torch.nn.modules.conv import _ConvNd
 
 from privrobust.clipping import Batch
@@ -36,8 +36,8 @@ class Traces(NamedTuple):
     """How many."""
     uses: dict[str, list[Use]]
     """By watched layer."""
-    copies: Named
-    """Gradients `(examples, *parameter)` of copied parameters."""
+    others: Named
+    """Gradients `(examples, *parameter)` of parameters of layers without a rule."""
 
 
 class Backward(Protocol):
@@ -94,99 +94,123 @@ class Direct:
 
 
 class Probed:
-    """Of many lanes side by side, or of examples apart, under `vmap`.
+    """Of many lanes of a proven model side by side, under `vmap`.
 
     Output gradients come from zero probes: each layer returns `output + probe`, and the loss is
-    differentiated with respect to the probes. Every call is of a fresh copy of the model.
+    differentiated with respect to the probes.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        layers: list[str],
-        copied: list[str],
-        examples: Tensor,
-        loss: Loss,
-        apart: bool,
-    ) -> None:
-        """Watching these layers.
-
-        Args:
-            model: any module.
-            layers: to watch, with rules.
-            copied: parameters to differentiate through one copy an example.
-            examples: to see the shapes of outputs by.
-            loss: what is differentiated.
-            apart: whether each example is a batch of its own.
-
-        """
+    def __init__(self, model: nn.Module, layers: list[str], examples: Tensor, loss: Loss) -> None:
+        """Watching these layers, whose outputs' shapes a few examples show."""
         self._model = own_copy(model)
         self._loss = loss
         self._layers = layers
-        self._copied = copied
-        self._apart = apart or bool(copied)
         self._layout = Layout(model)
         self._shapes = output_shapes(self._model, layers, examples)
 
     def __call__(self, parameters: Tensor, batch: Batch) -> Traces:
         """All lanes as one tensor program."""
         lanes, examples = len(parameters), batch.labels[0].numel()
-        named = self._layout.unflatten(parameters)
-        copies = {
-            name: named[name].unsqueeze(1).repeat_interleave(examples, dim=1)
-            for name in self._copied
-        }
         probes = {
-            call: parameters.new_zeros(lanes, examples, *shape)
+            call: parameters.new_zeros(lanes, examples, *shape).requires_grad_()
             for call, shape in self._shapes.items()
         }
-        sources = [source.requires_grad_() for source in (*copies.values(), *probes.values())]
-        inputs = batch.inputs.flatten(1, 2)
-        lane: Callable[..., tuple[Tensor, Calls]] = partial(self._together, self._model)
-        if self._apart:  # whatever it keeps or changes in place is lost, and reaches no other call
-            named = {name: value.clone() for name, value in named.items()}
-            inputs = inputs.clone()
-            lane = vmap(partial(self._alone, own_copy(self._model)), in_dims=(None, 0, 0, 0))
-        given = named, copies, probes, inputs
-        scores, entered = vmap(lane)(*given) if lanes > 1 else _of_first(lane, *given)
+        lane = partial(_probed, self._model, self._layers)
+        named = self._layout.unflatten(parameters)
+        scores, entered = vmap(lane)(named, probes, batch.inputs.flatten(1, 2))
         errors = _errors(self._loss, scores, batch.labels)
-        found = iter(torch.autograd.grad(scores, sources, errors, materialize_grads=True))
-        of_copies = {name: next(found).flatten(0, 1) for name in copies}
-        uses: dict[str, list[Use]] = {}
-        for layer, call in probes:
-            inputs = entered[layer, call].detach().flatten(0, 1)
-            uses.setdefault(layer, []).append(Use(inputs, next(found).flatten(0, 1)))
-        return Traces(lanes * examples, uses, of_copies)
+        sources = list(probes.values())
+        found = torch.autograd.grad(scores, sources, errors, materialize_grads=True)
+        return _traces(lanes * examples, entered, dict(zip(probes, found, strict=True)), {})
 
-    def _together(
-        self, model: nn.Module, named: Named, copies: Named, probes: Calls, examples: Tensor
-    ) -> tuple[Tensor, Calls]:
-        """Scores of one lane's examples, as a batch, and what entered the layers."""
-        entered: Calls = {}
 
-        def probe(call: Call, given: Given, output: Tensor) -> Tensor:
-            entered[call] = _only(*given)
-            return output + probes[call]
+class Apart:
+    """Of any model, called on single examples under `vmap`, on a fresh copy a call.
 
-        with watched(model, self._layers, probe):
-            return functional_call(model, named | copies, (examples,)), entered
+    Probes are as of `Probed`. Parameters that no rule knows are differentiated too, through one copy
+    an example. All of it is inside vmap, also what runs on the way back (hooks on tensors, what
+    checkpointing computes again).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: list[str],
+        others: list[str],
+        examples: Tensor,
+        loss: Loss,
+    ) -> None:
+        """Watching these layers, and differentiating with respect to copies of other parameters."""
+        self._model = own_copy(model)
+        self._loss = loss
+        self._layers = layers
+        self._others = others
+        self._layout = Layout(model)
+        self._shapes = output_shapes(self._model, layers, examples)
+
+    def __call__(self, parameters: Tensor, batch: Batch) -> Traces:
+        """All lanes as one tensor program."""
+        lanes, examples = len(parameters), batch.labels[0].numel()
+        # clones: what the model changes in place is lost, and reaches no other call
+        named = _map(self._layout.unflatten(parameters), torch.clone)
+        copies = {
+            name: named[name].unsqueeze(1).repeat_interleave(examples, dim=1)
+            for name in self._others
+        }
+        given = batch.inputs.flatten(1, 2).clone(), batch.labels.flatten(1, 2)
+        lane = vmap(partial(self._alone, own_copy(self._model)), in_dims=(None, 0, 0, 0))
+        if lanes > 1:
+            entered, found, others = vmap(lane)(named, copies, *given)
+        else:  # whose parameters may be looked at
+            parameters_of = (_map(part, lambda each: each[0]) for part in (named, copies))
+            of_lane = lane(*parameters_of, *(part[0] for part in given))
+            entered, found, others = (
+                _map(part, lambda each: each.unsqueeze(0)) for part in of_lane
+            )
+        return _traces(lanes * examples, entered, found, others)
 
     def _alone(
-        self, model: nn.Module, named: Named, copies: Named, probes: Calls, example: Tensor
-    ) -> tuple[Tensor, Calls]:
-        """The same of one example, with its own copies of some parameters."""
-        own = {call: probe.unsqueeze(0) for call, probe in probes.items()}
-        scores, entered = self._together(model, named, copies, own, example.unsqueeze(0))
-        return scores.squeeze(0), {call: inputs.squeeze(0) for call, inputs in entered.items()}
+        self, model: nn.Module, named: Named, copies: Named, example: Tensor, label: Tensor
+    ) -> tuple[Calls, Calls, Named]:
+        """What entered the layers, gradients of what they put out, and of copied parameters."""
+        some = next(iter(named.values()))  # a float, which an example need not be
+        probes = {call: some.new_zeros(1, *shape) for call, shape in self._shapes.items()}
+
+        def scores_of(probes: Calls, copies: Named) -> tuple[Tensor, Calls]:
+            return _probed(model, self._layers, named | copies, probes, example.unsqueeze(0))
+
+        made: tuple[Any, ...] = vjp(scores_of, probes, copies, has_aux=True)
+        scores, backward, entered = made
+        found, of_copies = backward(_errors(self._loss, scores, label.unsqueeze(0)))
+        first = partial(_map, change=lambda each: each.squeeze(0))
+        return first(entered), first(found), of_copies
 
 
-def _of_first(
-    lane: Callable[..., Any], named: Named, copies: Named, probes: Calls, inputs: Tensor
+def _map(named: dict[Any, Tensor], change: Callable[[Tensor], Tensor]) -> dict[Any, Tensor]:
+    return {name: change(value) for name, value in named.items()}
+
+
+def _probed(
+    model: nn.Module, layers: list[str], named: Named, probes: Calls, examples: Tensor
 ) -> tuple[Tensor, Calls]:
-    """As vmap over lanes does where there is one: its parameters may be looked at."""
-    parts = [{key: value[0] for key, value in part.items()} for part in (named, copies, probes)]
-    scores, entered = lane(*parts, inputs[0])
-    return scores.unsqueeze(0), {call: value.unsqueeze(0) for call, value in entered.items()}
+    """Scores of a batch, and what entered the layers."""
+    entered: Calls = {}
+
+    def probe(call: Call, given: Given, output: Tensor) -> Tensor:
+        entered[call] = _only(*given)
+        return output + probes[call]
+
+    with watched(model, layers, probe):
+        return functional_call(model, named, (examples,)), entered
+
+
+def _traces(examples: int, entered: Calls, found: Calls, of_others: Named) -> Traces:
+    """From what has two leading axes, lanes and examples."""
+    uses: dict[str, list[Use]] = {}
+    for (layer, call), errors in found.items():
+        inputs = entered[layer, call].detach().flatten(0, 1)
+        uses.setdefault(layer, []).append(Use(inputs, errors.flatten(0, 1)))
+    return Traces(examples, uses, {name: part.flatten(0, 1) for name, part in of_others.items()})
 
 
 def _errors(loss: Loss, scores: Tensor, labels: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from privrobust.agreement import Agreement, described
-from privrobust.backward import Backward, Direct, Probed, Traces, activations, side_by_side
+from privrobust.backward import Apart, Backward, Direct, Probed, Traces, activations, side_by_side
 from privrobust.clipping import Batch, ClippedSums, ClippingRule, GradientSum
 from privrobust.errors import PrivRobustWarning, SpecError
 from privrobust.factored import Formed, Gradients, Joined, Use, Zero
@@ -133,8 +133,8 @@ class LayerWise:
         if layer in traces.uses:
             return layer_gradients(self._model.get_submodule(layer), traces.uses[layer], size)
         names = self._layers[layer]
-        if names[0] in traces.copies:
-            return Joined([Formed(traces.copies[name]) for name in names])
+        if names[0] in traces.others:
+            return Joined([Formed(traces.others[name]) for name in names])
         device = self._model.get_parameter(names[0]).device
         return Zero(traces.examples, device)  # of a layer that is never called
 
@@ -145,15 +145,16 @@ def _fast_ways(
     """Yield the fastest first; those after it also bear layer outputs that are changed in place."""
     owned = Layout(model).layers
     ruled = [layer for layer in owned if has_rule(model.get_submodule(layer))]
-    copied = [name for layer, names in owned.items() for name in names if layer not in ruled]
-    proven = rows_stay_apart(model, examples)
-    probed = Probed(model, ruled, copied, examples, loss, apart=not proven)
-    many = probed if side_by_side(model, examples) else None
-    if proven and not copied:
+    others = [name for layer, names in owned.items() for name in names if layer not in ruled]
+    many_at_once = side_by_side(model, examples)
+    if not others and rows_stay_apart(model, examples):
+        many = Probed(model, ruled, examples, loss) if many_at_once else None
         yield LayerWise(model, rule, Direct(model, ruled, loss), many)
         copies = Direct(model, ruled, loss, hands_out_copies=True)
         yield LayerWise(model, rule, copies, many)
-    yield LayerWise(model, rule, probed, many)
+        return
+    apart = Apart(model, ruled, others, examples, loss)
+    yield LayerWise(model, rule, apart, apart if many_at_once else None)
 
 
 def _large_layer_without_rule(model: nn.Module, examples: Tensor) -> str | None:
@@ -178,11 +179,11 @@ def _without(traces: Traces, factors: dict[str, Tensor]) -> Traces:
         layer: [Use(*(_zero_rows(part, dropped[layer]) for part in use)) for use in uses]
         for layer, uses in traces.uses.items()
     }
-    copies = {
+    others = {
         name: _zero_rows(part, dropped[name.rpartition(".")[0]])
-        for name, part in traces.copies.items()
+        for name, part in traces.others.items()
     }
-    return Traces(traces.examples, uses, copies)
+    return Traces(traces.examples, uses, others)
 
 
 def _zero_rows(values: Tensor, rows: Tensor) -> Tensor:

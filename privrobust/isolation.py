@@ -30,6 +30,7 @@ def own_copy(model: nn.Module) -> nn.Module:
         SpecError: something in it cannot be copied.
 
     """
+    kept = set(map(id, model.modules()))
     try:
         model = copy.deepcopy(model)
     except Exception as error:  # whatever a user's module holds
@@ -38,6 +39,11 @@ def own_copy(model: nn.Module) -> nn.Module:
             f"model: {type(model).__name__} cannot be copied ({type(error).__name__}: {reason}), "
             "so that its examples cannot be kept apart; accepted: modules that copy.deepcopy copies"
         ) from error
+    if not kept.isdisjoint(map(id, model.modules())):
+        raise SpecError(
+            f"model: {type(model).__name__} has a __deepcopy__ that shares modules with the "
+            "original; accepted: modules that copy.deepcopy copies"
+        )
     model.requires_grad_(False)
     for module in model.modules():
         if hasattr(module, "inplace"):

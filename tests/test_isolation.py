@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from privrobust import RunSpec, train, training
 from privrobust.clipping import Batch, Flat, clip_vectors
@@ -136,6 +137,46 @@ class Branching(Net):
         return x
 
 
+class OnTheWayBack(Net):
+    """Mixes gradients in a hook on a tensor."""
+
+    def forward(self, x):
+        scores = self.head(x)
+        if scores.requires_grad:
+            scores.register_hook(lambda error: error + error.abs().max() * x.abs().max())
+        return scores
+
+
+class Checkpointed(Net):
+    """Computes a part again on the way back, and then sees what is there."""
+
+    def __init__(self, shape=(FEATURES,), classes=CLASSES):
+        super().__init__(shape, classes)
+        self.body = nn.Linear(FEATURES, FEATURES)
+
+    def seen(self, x):
+        def part(x):
+            values = self.body(x)
+            return values.sin() * values.detach().abs().max()
+
+        return checkpoint(part, x, use_reentrant=False)
+
+
+class OwnFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, errors):
+        return errors - errors.mean(0) + errors.abs().max()
+
+
+class OwnBackward(Net):
+    def forward(self, x):
+        return OwnFunction.apply(self.head(x))
+
+
 class OwnSequential(nn.Sequential):
     def __init__(self, shape=(FEATURES,), classes=CLASSES):
         super().__init__(nn.Linear(FEATURES, classes))
@@ -152,6 +193,11 @@ def flattened(shape=(FEATURES,), classes=CLASSES):
         nn.Softmax(dim=0),
         nn.Linear(FEATURES, classes),
     )
+
+
+class Shared(Net):
+    def __deepcopy__(self, memo):
+        return self
 
 
 def hooked(shape=(FEATURES,), classes=CLASSES):
@@ -179,8 +225,8 @@ def under_two_names(shape=(FEATURES,), classes=CLASSES):
 
 HOSTILE = [
     BatchMaximum, Centred, OnlyLarge, WarmingUp, RunningMean, AssignedMean, Remembering, Rolled,
-    Transposed, LateWeight, Renormed, LastStep, Branching, OwnSequential, flattened, hooked,
-    overridden, under_two_names,
+    Transposed, LateWeight, Renormed, LastStep, Branching, OnTheWayBack, OwnBackward,
+    OwnSequential, flattened, hooked, overridden, under_two_names,
 ]  # fmt: skip
 
 
@@ -220,13 +266,13 @@ def test_one_example_moves_a_sum_by_at_most_c_whatever_the_model_does(factory):
 
 
 @pytest.mark.filterwarnings("ignore::privrobust.errors.PrivRobustWarning")
-@pytest.mark.parametrize("factory", HOSTILE, ids=lambda factory: factory.__name__)
+@pytest.mark.parametrize("factory", [*HOSTILE, Checkpointed], ids=lambda factory: factory.__name__)
 def test_messages_move_by_twice_c_at_most_or_the_model_is_refused(
     messages_of, monkeypatch, factory
 ):
     spec = RunSpec(
         model=f"{__name__}:{factory.__name__}", clip_norm=C, noise_scale=0.0, honest=3,
-        batch_size=80, steps=2 if factory is LastStep else 25, evaluate_every=10,
+        batch_size=80, steps=2 if factory in (LastStep, OwnBackward) else 25, evaluate_every=10,
     )  # fmt: skip
     try:
         before = messages_of(spec)
@@ -322,6 +368,11 @@ def locked(shape, classes):
 def test_what_cannot_be_copied_is_refused():
     with pytest.raises(SpecError, match=r"model: Net cannot be copied \(TypeError"):
         build_model(f"{__name__}:locked", get_dataset("digits"), seed=0)
+
+
+def test_copies_that_are_none_are_refused():
+    with pytest.raises(SpecError, match="Shared has a __deepcopy__ that shares modules"):
+        build_model(f"{__name__}:Shared", get_dataset("digits"), seed=0)
 
 
 def test_state_is_that_of_the_factory_in_training_and_evaluation():
