@@ -127,8 +127,8 @@ class Probed:
 class Apart:
     """Of any model, called on single examples under `vmap`, on a fresh copy a call.
 
-    Probes are as of `Probed`. Parameters that no rule knows are differentiated too, through one copy
-    an example. All of it is inside vmap, also what runs on the way back (hooks on tensors, what
+    Probes are as of `Probed`. Parameters that no rule knows are differentiated through one copy an
+    example. All of it is inside vmap, also what runs on the way back (hooks on tensors, what
     checkpointing computes again).
     """
 
