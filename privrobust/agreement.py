@@ -39,7 +39,7 @@ class Agreement:
         least = norms.masked_fill(~usable, torch.inf).amin((1, 2)).nan_to_num(posinf=1.0)
         most = norms.masked_fill(~usable, 1.0).amax((1, 2)) * len(self._layout.layers)
         # nothing is clipped first: there, only the layer that is at fault differs
-        self._limits = (2 * most.float(), least.float() / 2)
+        self._limits = (2 * most, least / 2)
         self._expected = [exact(self._points, self._batch, limit) for limit in self._limits]
         ruled = [name for name in self._layout.layers if has_rule(self._model.get_submodule(name))]
         self._called = {name for name, _ in output_shapes(self._model, ruled, examples)}

@@ -18,10 +18,11 @@ def logistic(shape: torch.Size, classes: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(shape.numel(), classes))
 
 
-class _UnitNorm(nn.Module):
+class UnitNorm(nn.Module):
     """Scales each example to L2 norm 1; zeros stay."""
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """Divide `(..., d)` by the norm of its last axis."""
         return F.normalize(inputs, dim=-1)
 
 
@@ -38,7 +39,7 @@ def bounded_logistic(shape: torch.Size, classes: int) -> nn.Module:
     With Laplace noise the L1 norm counts: |p - e_y|_1 (|a|_1 + 1) = 2 (1 - p_y) (|a|_1 + 1), at
     most 2 (sqrt(d) + 1) for d features.
     """
-    return nn.Sequential(nn.Flatten(), _UnitNorm(), nn.Linear(shape.numel(), classes))
+    return nn.Sequential(nn.Flatten(), UnitNorm(), nn.Linear(shape.numel(), classes))
 
 
 def bound_of_bounded_logistic(shape: torch.Size, order: int) -> float:

@@ -1,9 +1,10 @@
 """One backward pass to the outputs of a model's layers: what per-sample gradients are made from.
 
 No parameter is differentiated but those that no layer rule knows, through one copy an example.
+Models that are proven to keep the rows of a batch apart are called on whole batches, any other on
+single examples (`privrobust.proven`, `privrobust.isolation`).
 """
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -11,11 +12,12 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import functional_call, vjp, vmap
 from torch.nn.modules.conv import _ConvNd
 
 from privrobust.clipping import Batch
 from privrobust.factored import Use
+from privrobust.isolation import own_copy
 from privrobust.losses import Loss
 from privrobust.parameters import Layout
 
@@ -34,8 +36,8 @@ class Traces(NamedTuple):
     """How many."""
     uses: dict[str, list[Use]]
     """By watched layer."""
-    copies: Named
-    """Gradients `(examples, *parameter)` of copied parameters."""
+    others: Named
+    """Gradients `(examples, *parameter)` of parameters of layers without a rule."""
 
 
 class Backward(Protocol):
@@ -47,13 +49,13 @@ class Backward(Protocol):
 
 
 class Direct:
-    """Of one lane, by differentiating the loss with respect to the outputs themselves."""
+    """Of one lane of a proven model, by differentiating with respect to the outputs themselves."""
 
     def __init__(
         self, model: nn.Module, layers: list[str], loss: Loss, hands_out_copies: bool = False
     ) -> None:
         """Watching these layers; with copies, their outputs may be changed in place."""
-        self._model = _own_copy(model)
+        self._model = own_copy(model)
         self._loss = loss
         self._hands_out_copies = hands_out_copies
         self._layout = Layout(model)
@@ -92,71 +94,123 @@ class Direct:
 
 
 class Probed:
-    """Of many lanes side by side, and with copies of some parameters, under `vmap`.
+    """Of many lanes of a proven model side by side, under `vmap`.
 
     Output gradients come from zero probes: each layer returns `output + probe`, and the loss is
     differentiated with respect to the probes.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        layers: list[str],
-        copied: list[str],
-        examples: Tensor,
-        loss: Loss,
-    ) -> None:
-        self._model = _own_copy(model)
+    def __init__(self, model: nn.Module, layers: list[str], examples: Tensor, loss: Loss) -> None:
+        """Watching these layers, whose outputs' shapes a few examples show."""
+        self._model = own_copy(model)
         self._loss = loss
         self._layers = layers
-        self._copied = copied
         self._layout = Layout(model)
         self._shapes = output_shapes(self._model, layers, examples)
 
     def __call__(self, parameters: Tensor, batch: Batch) -> Traces:
         """All lanes as one tensor program."""
         lanes, examples = len(parameters), batch.labels[0].numel()
-        named = self._layout.unflatten(parameters)
-        copies = {
-            name: named[name].unsqueeze(1).repeat_interleave(examples, dim=1)
-            for name in self._copied
-        }
         probes = {
-            call: parameters.new_zeros(lanes, examples, *shape)
+            call: parameters.new_zeros(lanes, examples, *shape).requires_grad_()
             for call, shape in self._shapes.items()
         }
-        sources = [source.requires_grad_() for source in (*copies.values(), *probes.values())]
-        lane = vmap(self._alone, in_dims=(None, 0, 0, 0)) if copies else self._together
-        scores, entered = vmap(lane)(named, copies, probes, batch.inputs.flatten(1, 2))
+        lane = partial(_probed, self._model, self._layers)
+        named = self._layout.unflatten(parameters)
+        scores, entered = vmap(lane)(named, probes, batch.inputs.flatten(1, 2))
         errors = _errors(self._loss, scores, batch.labels)
-        found = iter(torch.autograd.grad(scores, sources, errors, materialize_grads=True))
-        of_copies = {name: next(found).flatten(0, 1) for name in copies}
-        uses: dict[str, list[Use]] = {}
-        for layer, call in probes:
-            inputs = entered[layer, call].detach().flatten(0, 1)
-            uses.setdefault(layer, []).append(Use(inputs, next(found).flatten(0, 1)))
-        return Traces(lanes * examples, uses, of_copies)
+        sources = list(probes.values())
+        found = torch.autograd.grad(scores, sources, errors, materialize_grads=True)
+        return _traces(lanes * examples, entered, dict(zip(probes, found, strict=True)), {})
 
-    def _together(
-        self, named: Named, copies: Named, probes: Calls, examples: Tensor
-    ) -> tuple[Tensor, Calls]:
-        """Scores of one lane's examples, as a batch, and what entered the layers."""
-        entered: Calls = {}
 
-        def probe(call: Call, given: Given, output: Tensor) -> Tensor:
-            entered[call] = _only(*given)
-            return output + probes[call]
+class Apart:
+    """Of any model, called on single examples under `vmap`, on a fresh copy a call.
 
-        with watched(self._model, self._layers, probe):
-            return functional_call(self._model, named | copies, (examples,)), entered
+    Probes are as of `Probed`. Parameters that no rule knows are differentiated through one copy an
+    example. All of it is inside vmap, also what runs on the way back (hooks on tensors, what
+    checkpointing computes again).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: list[str],
+        others: list[str],
+        examples: Tensor,
+        loss: Loss,
+    ) -> None:
+        """Watching these layers, and differentiating with respect to copies of other parameters."""
+        self._model = own_copy(model)
+        self._loss = loss
+        self._layers = layers
+        self._others = others
+        self._layout = Layout(model)
+        self._shapes = output_shapes(self._model, layers, examples)
+
+    def __call__(self, parameters: Tensor, batch: Batch) -> Traces:
+        """All lanes as one tensor program."""
+        lanes, examples = len(parameters), batch.labels[0].numel()
+        # clones: what the model changes in place is lost, and reaches no other call
+        named = _map(self._layout.unflatten(parameters), torch.clone)
+        copies = {
+            name: named[name].unsqueeze(1).repeat_interleave(examples, dim=1)
+            for name in self._others
+        }
+        given = batch.inputs.flatten(1, 2).clone(), batch.labels.flatten(1, 2)
+        lane = vmap(partial(self._alone, own_copy(self._model)), in_dims=(None, 0, 0, 0))
+        if lanes > 1:
+            entered, found, others = vmap(lane)(named, copies, *given)
+        else:  # whose parameters may be looked at
+            parameters_of = (_map(part, lambda each: each[0]) for part in (named, copies))
+            of_lane = lane(*parameters_of, *(part[0] for part in given))
+            entered, found, others = (
+                _map(part, lambda each: each.unsqueeze(0)) for part in of_lane
+            )
+        return _traces(lanes * examples, entered, found, others)
 
     def _alone(
-        self, named: Named, copies: Named, probes: Calls, example: Tensor
-    ) -> tuple[Tensor, Calls]:
-        """The same of one example, with its own copies of some parameters."""
-        own = {call: probe.unsqueeze(0) for call, probe in probes.items()}
-        scores, entered = self._together(named, copies, own, example.unsqueeze(0))
-        return scores.squeeze(0), {call: inputs.squeeze(0) for call, inputs in entered.items()}
+        self, model: nn.Module, named: Named, copies: Named, example: Tensor, label: Tensor
+    ) -> tuple[Calls, Calls, Named]:
+        """What entered the layers, gradients of what they put out, and of copied parameters."""
+        some = next(iter(named.values()))  # a float, which an example need not be
+        probes = {call: some.new_zeros(1, *shape) for call, shape in self._shapes.items()}
+
+        def scores_of(probes: Calls, copies: Named) -> tuple[Tensor, Calls]:
+            return _probed(model, self._layers, named | copies, probes, example.unsqueeze(0))
+
+        made: tuple[Any, ...] = vjp(scores_of, probes, copies, has_aux=True)
+        scores, backward, entered = made
+        found, of_copies = backward(_errors(self._loss, scores, label.unsqueeze(0)))
+        first = partial(_map, change=lambda each: each.squeeze(0))
+        return first(entered), first(found), of_copies
+
+
+def _map(named: dict[Any, Tensor], change: Callable[[Tensor], Tensor]) -> dict[Any, Tensor]:
+    return {name: change(value) for name, value in named.items()}
+
+
+def _probed(
+    model: nn.Module, layers: list[str], named: Named, probes: Calls, examples: Tensor
+) -> tuple[Tensor, Calls]:
+    """Scores of a batch, and what entered the layers."""
+    entered: Calls = {}
+
+    def probe(call: Call, given: Given, output: Tensor) -> Tensor:
+        entered[call] = _only(*given)
+        return output + probes[call]
+
+    with watched(model, layers, probe):
+        return functional_call(model, named, (examples,)), entered
+
+
+def _traces(examples: int, entered: Calls, found: Calls, of_others: Named) -> Traces:
+    """From what has two leading axes, lanes and examples."""
+    uses: dict[str, list[Use]] = {}
+    for (layer, call), errors in found.items():
+        inputs = entered[layer, call].detach().flatten(0, 1)
+        uses.setdefault(layer, []).append(Use(inputs, errors.flatten(0, 1)))
+    return Traces(examples, uses, {name: part.flatten(0, 1) for name, part in of_others.items()})
 
 
 def _errors(loss: Loss, scores: Tensor, labels: Tensor) -> Tensor:
@@ -194,7 +248,8 @@ def watched(
 
 
 def activations(model: nn.Module, examples: Tensor) -> int:
-    """How many numbers the model's layers put out for one example."""
+    """Count the numbers that the model's layers put out for one example; leaves it as it is."""
+    model = own_copy(model)
     leaves = [name for name, module in model.named_modules() if not list(module.children())]
     total = 0
 
@@ -204,22 +259,24 @@ def activations(model: nn.Module, examples: Tensor) -> int:
         total += sum(part[0].numel() for part in parts if isinstance(part, Tensor))
 
     with torch.no_grad(), watched(model, leaves, count):
-        model(examples)
+        model(examples.clone())
     return max(1, total)
 
 
 def side_by_side(model: nn.Module, examples: Tensor) -> bool:
-    """Whether lanes run, and faster, under `vmap` than one by one.
+    """Tell whether lanes run, and faster, under `vmap` than one by one; leaves the model as it is.
 
     It turns the convolutions of many lanes into grouped ones, which take two or three times as
     long, and does not know recurrent layers, nor control flow that depends on data.
     """
     if any(isinstance(layer, (_ConvNd, nn.RNNBase)) for layer in model.modules()):
         return False
+    model = own_copy(model)
     flat = nn.utils.parameters_to_vector(model.parameters()).detach()
-    named = Layout(model).unflatten(flat.expand(2, -1))
+    named = Layout(model).unflatten(flat.repeat(2, 1))
+    inputs = examples.clone()
     try:
-        vmap(lambda of_lane: functional_call(model, of_lane, (examples,)))(named)
+        vmap(lambda of_lane: functional_call(model, of_lane, (inputs,)))(named)
     except Exception:  # whatever a user's module raises under vmap
         return False
     return True
@@ -228,14 +285,15 @@ def side_by_side(model: nn.Module, examples: Tensor) -> bool:
 def output_shapes(
     model: nn.Module, layers: list[str], examples: Tensor
 ) -> dict[Call, tuple[int, ...]]:
-    """Shape of what each call of these layers puts out for one example."""
+    """Find the shape of what each call of these layers puts out for one example, alone."""
+    model = own_copy(model)
     shapes: dict[Call, tuple[int, ...]] = {}
 
     def note(call: Call, given: Given, output: Tensor) -> None:
         shapes[call] = tuple(output.shape[1:])
 
     with torch.no_grad(), watched(model, layers, note):
-        model(examples)
+        model(examples[:1].clone())
     return shapes
 
 
@@ -243,12 +301,3 @@ def _only(inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> Tensor:
     """What a layer of one input is called with, by place or by name."""
     (entered,) = (*inputs, *named.values())
     return entered
-
-
-def _own_copy(model: nn.Module) -> nn.Module:
-    """Untrained, and with activations that leave the layers' outputs as they were."""
-    model = copy.deepcopy(model).requires_grad_(False)
-    for module in model.modules():
-        if hasattr(module, "inplace"):
-            vars(module)["inplace"] = False
-    return model

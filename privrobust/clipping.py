@@ -2,12 +2,12 @@
 
 The rules see the norms of a gradient's layers. Whatever the rule, what is left has at most the norm
 C as a whole: C is the sensitivity that the accountants are given, and epsilon does not depend on
-the rule.
+the rule. They clip to `C (1 - 2^-20)`, which leaves room for all rounding (`privrobust.summation`).
 
 >>> import torch
 >>> norms, c = torch.tensor([[[3.0, 4.0]]]).double(), torch.tensor([1.0])
 >>> Flat(order=2).factors(norms, c)
-tensor([[[0.2000, 0.2000]]])
+tensor([[[0.2000, 0.2000]]], dtype=torch.float64)
 """
 
 from abc import ABC, abstractmethod
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from privrobust.factored import vector_norms
+from privrobust.summation import ROOM
 
 
 class Batch(NamedTuple):
@@ -36,21 +37,27 @@ class ClippedSums(NamedTuple):
     """The clipped gradients of one step."""
 
     sums: Tensor
-    """`(lanes, workers, dim)`: sum over each worker's batch of the clipped gradients"""
+    """`(lanes, workers, dim)`, float64: sum over each worker's batch of the clipped gradients"""
     norms: Tensor
-    """`(lanes, workers, pad)`: norm of every example's whole gradient, 0 where padded"""
+    """`(lanes, workers, pad)`, float64: norm of every example's whole gradient, 0 where padded"""
 
 
 class GradientSum(Protocol):
     """A way to sum clipped gradients for one model."""
 
-    def __call__(self, parameters: Tensor, batch: Batch, clip_norms: Tensor) -> ClippedSums:
+    def __call__(
+        self, parameters: Tensor, batch: Batch, clip_norms: Tensor, divisor: float = 1.0
+    ) -> ClippedSums:
         """Clip each example's gradient to its lane's C; one that is not finite adds 0.
 
         Args:
             parameters: `(lanes, dim)`.
             batch: of every lane's workers.
             clip_norms: `(lanes,)`; infinity does not clip.
+            divisor: of the sums, which divides the factors: no pass over the sums.
+
+        Raises:
+            SpecError: a batch has more examples than the bound on rounding covers.
 
         """
         ...
@@ -64,7 +71,7 @@ class ClippingRule(ABC):
     """Of the norm: 2, or 1 for Laplace noise."""
 
     def factors(self, norms: Tensor, clip_norms: Tensor) -> Tensor:
-        """What to multiply each layer of each gradient with, float32.
+        """Return what to multiply each layer of each gradient with, float64.
 
         Args:
             norms: `(lanes, ..., layers)`, float64.
@@ -75,11 +82,11 @@ class ClippingRule(ABC):
             moves a sum by more than C.
 
         """
-        limits = clip_norms.view(-1, *[1] * (norms.dim() - 1)).double()
+        limits = clip_norms.view(-1, *[1] * (norms.dim() - 1)).double() * ROOM
         factors = self._scale(norms, limits)
-        # NaN is not; nor are subnormal factors, which float32 cannot scale by exactly
-        usable = factors >= torch.finfo(torch.float32).tiny
-        return torch.where(usable, factors, 0.0).float()
+        # NaN is not; nor are tiny factors, whose products with float32 numbers could be subnormal
+        usable = factors >= 1e-200
+        return torch.where(usable, factors, 0.0)
 
     def whole(self, norms: Tensor) -> Tensor:
         """Norms of whole gradients, `(..., layers)` to `(...)`."""
@@ -130,7 +137,7 @@ CLIPPING_RULES: dict[str, type[ClippingRule]] = {
 def clip_vectors(
     vectors: Tensor, layers: Sequence[int], rule: ClippingRule, clip_norms: Tensor
 ) -> ClippedSums:
-    """Clip whole vectors `(lanes, workers, dim)`; norms are `(lanes, workers, 1)`.
+    """Clip whole vectors `(lanes, workers, dim)`, float64, in place; norms `(lanes, workers, 1)`.
 
     A vector that is not finite becomes 0, as with examples.
 
@@ -144,10 +151,7 @@ def clip_vectors(
     parts = vectors.split(list(layers), dim=-1)
     shape = vectors.shape[:2]
     norms = torch.stack([vector_norms(part.flatten(0, 1), rule.order) for part in parts], dim=-1)
-    norms = norms.double()
     factors = rule.factors(norms.unflatten(0, shape), clip_norms).unsqueeze(-2)
-    clipped = [
-        part.masked_fill(factor == 0, 0.0) * factor
-        for part, factor in zip(parts, factors.unbind(-1), strict=True)
-    ]
-    return ClippedSums(torch.cat(clipped, dim=-1), rule.whole(norms).view(*shape, 1))
+    for part, factor in zip(parts, factors.unbind(-1), strict=True):
+        part.mul_(factor).masked_fill_(factor == 0, 0.0)
+    return ClippedSums(vectors, rule.whole(norms).view(*shape, 1))

@@ -13,10 +13,12 @@ Gram matrices take fewer products exactly where the matrix, `p d`, is larger tha
 that it comes from, `T (p + d)`, but take them in float64, at half the speed. So a matrix is formed
 where it is at most twice as large, and memory does not grow with examples x parameters.
 
+Norms and sums come from the same factors, and both are taken in float64: what is added is what was
+measured, whether or not it is the gradient (`privrobust.summation` bounds what rounding may add).
+
 Shapes: `examples = groups * size`; a group is the batch of one worker of one lane.
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -24,18 +26,16 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from privrobust.summation import add_up, longest, product
+
 # Numbers that are unfolded or formed together on the way to norms and sums (16 MiB).
 _BLOCK = 1 << 22
 
-# Terms that cancel down to less than this share of them are added in float64: what float32 leaves
-# of them is not small against the norm that clips them.
-_CANCELLED = 0.01
+# Numbers that become float64 together (2 MiB): more would leave the processor's cache.
+_WIDENED = 1 << 18
 
-# Of terms, what float64 may leave where nothing else is left.
-_ROUNDING = 1e-13
-
-# Numbers of a matrix from which a batched product writes to a strided view as fast as to a new one.
-_DIRECT = 1 << 14
+# How much larger than a gradient the sizes of its terms may be: beyond, they are said to cancel.
+_CANCELLATION = 1 << 7
 
 
 class Use(NamedTuple):
@@ -51,15 +51,15 @@ class Gradients(Protocol):
     """The gradients of all examples with respect to one parameter, or to all of a layer."""
 
     def norms(self, order: int) -> Tensor:
-        """L2 (order 2) or L1 (order 1) norm of each, `(examples,)`."""
+        """Measure the L2 (order 2) or L1 (order 1) norm of each, `(examples,)`, float64."""
         ...
 
     def sums(self, factors: Tensor, *out: Tensor) -> None:
         """Write the sum over each group of `factor * gradient`.
 
         Args:
-            factors: `(groups, size)`.
-            out: `(groups, *parameter)` for each parameter, views into flat messages.
+            factors: `(groups, size)`, float64; 0 where a gradient is not finite.
+            out: `(groups, *parameter)` for each parameter, float64 views into flat sums.
 
         """
         ...
@@ -77,16 +77,19 @@ class Formed:
 
     def sums(self, factors: Tensor, *out: Tensor) -> None:
         """One vector-matrix product a group."""
-        (total,) = out
-        gradients = self._gradients.reshape(*factors.shape, -1)
-        _multiply(factors.unsqueeze(1), gradients, out=total.view(len(total), 1, -1))
+        groups, size = factors.shape
+        gradients = self._gradients.reshape(groups, size, -1)
+        at_once = max(1, _WIDENED // max(1, gradients[0].numel()))
+        parts = (each.split(at_once) for each in (factors, gradients, out[0].view(groups, 1, -1)))
+        for some, wanted, into in zip(*parts, strict=True):
+            product(some.unsqueeze(1), wanted.double(), into, size)
 
 
 class Zero:
     """Of parameters that the scores do not depend on."""
 
     def __init__(self, examples: int, device: torch.device) -> None:
-        self._norms = torch.zeros(examples, device=device)
+        self._norms = torch.zeros(examples, dtype=torch.float64, device=device)
 
     def norms(self, order: int) -> Tensor:
         """Nothing."""
@@ -107,8 +110,8 @@ class Joined:
     def norms(self, order: int) -> Tensor:
         """Of all parts as one vector."""
         parts = torch.stack([part.norms(order) for part in self._parts])
-        norms: Tensor = torch.linalg.vector_norm(parts, order, dim=0, dtype=torch.float64)
-        return norms.float()
+        norms: Tensor = torch.linalg.vector_norm(parts, order, dim=0)
+        return norms
 
     def sums(self, factors: Tensor, *out: Tensor) -> None:
         """One part a parameter."""
@@ -120,7 +123,7 @@ class Outer:
     """Gradients `e a^T` and, for the bias, `e` of a linear layer called once on `(examples, d)`."""
 
     def __init__(self, use: Use, has_bias: bool) -> None:
-        self._inputs, self._errors = use
+        self._inputs, self._errors = (part.double() for part in use)
         self._has_bias = has_bias
 
     def norms(self, order: int) -> Tensor:
@@ -132,10 +135,12 @@ class Outer:
 
     def sums(self, factors: Tensor, *out: Tensor) -> None:
         """One matrix product a group."""
-        errors = self._errors.view(*factors.shape, -1) * factors.unsqueeze(-1)
-        _multiply(errors.mT, self._inputs.reshape(*factors.shape, -1), out=out[0])
+        size = factors.shape[1]
+        errors = self._errors.view(*factors.shape, -1)
+        inputs = self._inputs.reshape(*factors.shape, -1)
+        product((errors * factors.unsqueeze(-1)).mT, inputs, out[0], size)
         if self._has_bias:
-            torch.sum(errors, 1, out=out[1])
+            product(factors.unsqueeze(1), errors, out[1].unsqueeze(1), size)
 
 
 class Matrices(NamedTuple):
@@ -150,38 +155,50 @@ class Matrices(NamedTuple):
 class Ghost:
     """Gradients `sum_t e_t a_t^T` that are much larger than the matrices they come from.
 
-    These are unfolded again when needed rather than kept.
+    These are unfolded again when needed rather than kept. A gradient whose terms cancel is kept:
+    the sizes of its terms, and with them what rounding does to their sum, are not small against
+    the norm that clips it.
     """
 
     def __init__(self, unfold: Callable[[], Matrices]) -> None:
         self._unfold = unfold
-        self._dtype = torch.float64  # of the sums, until norms find that no terms cancel
+        self._cancelled: dict[int, Tensor] = {}  # gradients by example, once norms are measured
 
     def norms(self, order: int) -> Tensor:
-        """In L2 from Gram matrices, but of terms that cancel from the gradient itself.
-
-        So they are in L1, where there is no other way. In float64: what has no norm is not clipped.
-        """
+        """Measure in L2 from Gram matrices, in L1 and where terms cancel from the gradient."""
         errors, inputs = (part.double() for part in self._unfold())
         terms = (errors.norm(order, dim=-2) * inputs.norm(order, dim=-2)).sum((1, 2))
         if order == 1:
             norms = (errors @ inputs.mT).abs().sum((1, 2, 3))
-        else:
-            squares = (errors.mT @ errors).mul_(inputs.mT @ inputs).sum((1, 2, 3))
+        else:  # axis by axis: sums of T terms, not of T^2
+            squares = (errors.mT @ errors).mul_(inputs.mT @ inputs).sum(3).sum(2).sum(1)
             norms = squares.clamp_(min=0.0).sqrt_()
-        cancelled = (~(norms >= _CANCELLED * terms)).nonzero().flatten().tolist()
-        self._dtype = torch.float64 if cancelled else torch.float32
-        for example in cancelled if order == 2 else []:
-            norms[example] = (errors[example] @ inputs[example].mT).norm()
-        return norms.add_(terms, alpha=_ROUNDING).float()
+        for example in (~(norms * _CANCELLATION >= terms)).nonzero().flatten().tolist():
+            gradient = errors[example] @ inputs[example].mT
+            norms[example] = torch.linalg.vector_norm(gradient, order)
+            self._cancelled[example] = gradient
+        return norms
 
     def sums(self, factors: Tensor, *out: Tensor) -> None:
-        """A product over the examples and positions of each group."""
+        """Multiply over the examples and positions of each group."""
+        size = factors.shape[1]
         matrices = self._unfold()
-        errors, inputs = (part.unflatten(0, factors.shape).to(self._dtype) for part in matrices)
-        weighted = errors * factors[:, :, None, None, None].to(self._dtype)
-        (total,) = out
-        total.copy_(torch.einsum("gskpt,gskdt->gkpd", weighted, inputs).view(total.shape))
+        errors, inputs = (part.unflatten(0, factors.shape).double() for part in matrices)
+        weights = factors.flatten().clone()
+        weights[list(self._cancelled)] = 0.0
+        # (groups, channel groups, p or d, size * T)
+        left = errors * weights.view(*factors.shape, 1, 1, 1)
+        left = left.permute(0, 2, 3, 1, 4).flatten(3)
+        right = inputs.permute(0, 2, 1, 4, 3).flatten(2, 3)
+        total = out[0].view(*left.shape[:3], right.shape[-1])
+        product(left, right, total, size, _CANCELLATION)
+        for group in {example // size for example in self._cancelled}:
+            held = [
+                gradient.nan_to_num(0.0, 0.0, 0.0) * factors[group, example % size]
+                for example, gradient in self._cancelled.items()
+                if example // size == group
+            ]
+            add_up([total[group].clone(), *held], total[group])
 
 
 class Blocks:
@@ -259,30 +276,32 @@ class Rows:
     def sums(self, factors: Tensor, *out: Tensor) -> None:
         """Add every weighted row to its group's."""
         (total,) = out
-        groups = torch.arange(len(total), device=total.device).repeat_interleave(factors.shape[1])
-        weighted = self._errors * factors.reshape(-1, 1, 1)
-        places = (groups.unsqueeze(-1).expand_as(self._rows), self._rows)
-        total.zero_().index_put_(places, weighted, accumulate=True)
+        examples = factors.shape[1]
+        rows = self._rows.unflatten(0, factors.shape)
+        errors = self._errors.unflatten(0, factors.shape)
+        groups = torch.arange(len(total), device=total.device).view(-1, 1, 1)
 
+        def add(to: Tensor, some: slice) -> Tensor:
+            weighted = errors[:, some].double() * factors[:, some, None, None]
+            places = (groups.expand_as(rows[:, some]), rows[:, some])
+            return to.index_put_(places, weighted, accumulate=True)
 
-def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
-    """Matrix products into a strided view: directly only where that costs less than a copy."""
-    if out[0].numel() >= _DIRECT:
-        torch.bmm(left, right, out=out)
-    else:
-        out.copy_(torch.bmm(left, right))
+        at_once = longest(examples)  # of a row an example has one sum
+        if examples <= at_once:
+            add(total.zero_(), slice(None))
+        else:
+            starts = range(0, examples, at_once)
+            parts = (slice(start, start + at_once) for start in starts)
+            add_up((add(torch.zeros_like(total), part) for part in parts), total)
 
 
 def vector_norms(vectors: Tensor, order: int) -> Tensor:
-    """Norm of each example's numbers, `(examples, ...)` to `(examples,)`.
+    """Measure the norm of each example's numbers, `(examples, ...)` to `(examples,)`, in float64.
 
-    Squares in float32 vanish below 1e-23 and overflow above 1e19, and what seems to have no norm
-    is not clipped: doubtful norms are taken again in float64.
+    There the squares of float32 numbers neither vanish nor overflow, and a sum of d of them is off
+    by `d 2^-53` at most.
     """
     flat = vectors.reshape(len(vectors), -1)
-    norms: Tensor = torch.linalg.vector_norm(flat, order, dim=1)
-    least, most = torch.stack(norms.aminmax()).tolist()
-    if not (least > 1e-15 and most < math.inf):
-        doubtful = ~((norms > 1e-15) & norms.isfinite())
-        norms[doubtful] = torch.linalg.vector_norm(flat[doubtful].double(), order, dim=1).float()
-    return norms
+    at_once = max(1, _WIDENED // max(1, flat.shape[1]))
+    norms = [torch.linalg.vector_norm(some.double(), order, dim=1) for some in flat.split(at_once)]
+    return torch.cat(norms)

@@ -5,6 +5,11 @@ factored form (`privrobust.factored`); norms and clipped sums are made from the 
 that no layer rule knows are differentiated through one copy an example where they are no larger
 than the activations. Any other model takes per-sample gradients in bounded memory
 (`privrobust.per_sample`).
+
+A model that is not proven to keep the rows of a batch apart (`privrobust.proven`) is called on
+single examples, each a batch of its own. So, whatever a model does, the factors of an example are
+made from that example, and what is added is what was measured: clipping is sound by construction.
+That the gradient is the right one is checked besides (`privrobust.agreement`).
 """
 
 import math
@@ -15,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from privrobust.agreement import Agreement, described
-from privrobust.backward import Backward, Direct, Probed, Traces, activations, side_by_side
+from privrobust.backward import Apart, Backward, Direct, Probed, Traces, activations, side_by_side
 from privrobust.clipping import Batch, ClippedSums, ClippingRule, GradientSum
 from privrobust.errors import PrivRobustWarning, SpecError
 from privrobust.factored import Formed, Gradients, Joined, Use, Zero
@@ -23,13 +28,15 @@ from privrobust.layers import has_rule, layer_gradients
 from privrobust.losses import Loss
 from privrobust.parameters import Layout
 from privrobust.per_sample import PerSample
+from privrobust.proven import rows_stay_apart
 
 
 def gradient_sum(model: nn.Module, examples: Tensor, rule: ClippingRule, loss: Loss) -> GradientSum:
-    """The fastest exact way for this model; warns when that is the slow one.
+    """Find the fastest exact way for this model; warns when that is the slow one.
 
     Args:
-        model: any module whose layers treat the examples of a batch independently.
+        model: any module, to be called on one example at a time unless it is proven; its state, as
+            it is now, is that of every call.
         examples: a few inputs, `(examples, *features)`, to see which way they take through it.
         rule: how gradients are clipped.
         loss: what they are of.
@@ -72,21 +79,23 @@ class LayerWise:
         self._layout = Layout(model)
         self._layers = self._layout.layers
 
-    def __call__(self, parameters: Tensor, batch: Batch, clip_norms: Tensor) -> ClippedSums:
+    def __call__(
+        self, parameters: Tensor, batch: Batch, clip_norms: Tensor, divisor: float = 1.0
+    ) -> ClippedSums:
         """A backward pass to the layer outputs, then a few matrix products a layer."""
         lanes, workers = batch.labels.shape[:2]
-        sums = parameters.new_empty(lanes, workers, parameters.shape[-1])
-        if lanes == 1:
-            return ClippedSums(sums, self._sum(self._one, parameters, batch, clip_norms, sums))
-        if self._many is not None:
-            return ClippedSums(sums, self._sum(self._many, parameters, batch, clip_norms, sums))
-        norms = [
-            self._sum(self._one, parameter, Batch(*of_lane), clip_norm, out)
+        sums = parameters.new_empty(lanes, workers, parameters.shape[-1], dtype=torch.float64)
+        way = self._one if lanes == 1 else self._many
+        if way is not None:
+            norms = self._sum(way, parameters, batch, clip_norms, divisor, sums)
+            return ClippedSums(sums, norms)
+        of_lanes = [
+            self._sum(self._one, parameter, Batch(*of_lane), clip_norm, divisor, out)
             for parameter, *of_lane, clip_norm, out in zip(
                 *(each.split(1) for each in (parameters, *batch, clip_norms, sums)), strict=True
             )
         ]
-        return ClippedSums(sums, torch.cat(norms))
+        return ClippedSums(sums, torch.cat(of_lanes))
 
     def _sum(
         self,
@@ -94,6 +103,7 @@ class LayerWise:
         parameters: Tensor,
         batch: Batch,
         clip_norms: Tensor,
+        divisor: float,
         out: Tensor,
     ) -> Tensor:
         """Write clipped sums to `out`; returns the norms of whole gradients."""
@@ -101,13 +111,15 @@ class LayerWise:
         traces = backward(parameters, batch)
         gradients = self._gradients(traces, size)
         norms = torch.stack([part.norms(self._rule.order) for part in gradients.values()], dim=-1)
-        norms = norms.double().unflatten(0, batch.labels.shape)
+        norms = norms.unflatten(0, batch.labels.shape)
         absent = ~batch.present
-        scales = self._rule.factors(norms, clip_norms).masked_fill_(absent.unsqueeze(-1), 0.0)
-        scales = scales.to(parameters.dtype)
+        scales = self._rule.factors(norms, clip_norms).div_(divisor)
+        scales.masked_fill_(absent.unsqueeze(-1), 0.0)
         factors = dict(zip(gradients, scales.flatten(0, 1).unbind(-1), strict=True))
         if not math.isfinite(norms.sum()):  # of the padding too: 0 times NaN is NaN
             gradients = self._gradients(_without(traces, factors), size)
+            for part in gradients.values():
+                part.norms(self._rule.order)  # which shows where terms cancel
         written = self._layout.unflatten(out.flatten(0, 1))
         for layer, names in self._layers.items():
             gradients[layer].sums(factors[layer], *(written[name] for name in names))
@@ -121,8 +133,8 @@ class LayerWise:
         if layer in traces.uses:
             return layer_gradients(self._model.get_submodule(layer), traces.uses[layer], size)
         names = self._layers[layer]
-        if names[0] in traces.copies:
-            return Joined([Formed(traces.copies[name]) for name in names])
+        if names[0] in traces.others:
+            return Joined([Formed(traces.others[name]) for name in names])
         device = self._model.get_parameter(names[0]).device
         return Zero(traces.examples, device)  # of a layer that is never called
 
@@ -130,17 +142,19 @@ class LayerWise:
 def _fast_ways(
     model: nn.Module, examples: Tensor, rule: ClippingRule, loss: Loss
 ) -> Iterator[LayerWise]:
-    """The fastest first; those after it also bear layer outputs that are changed in place."""
+    """Yield the fastest first; those after it also bear layer outputs that are changed in place."""
     owned = Layout(model).layers
     ruled = [layer for layer in owned if has_rule(model.get_submodule(layer))]
-    copied = [name for layer, names in owned.items() for name in names if layer not in ruled]
-    probed = Probed(model, ruled, copied, examples, loss)
-    many = probed if side_by_side(model, examples) else None
-    if not copied:
+    others = [name for layer, names in owned.items() for name in names if layer not in ruled]
+    many_at_once = side_by_side(model, examples)
+    if not others and rows_stay_apart(model, examples):
+        many = Probed(model, ruled, examples, loss) if many_at_once else None
         yield LayerWise(model, rule, Direct(model, ruled, loss), many)
         copies = Direct(model, ruled, loss, hands_out_copies=True)
         yield LayerWise(model, rule, copies, many)
-    yield LayerWise(model, rule, probed, many)
+        return
+    apart = Apart(model, ruled, others, examples, loss)
+    yield LayerWise(model, rule, apart, apart if many_at_once else None)
 
 
 def _large_layer_without_rule(model: nn.Module, examples: Tensor) -> str | None:
@@ -165,11 +179,11 @@ def _without(traces: Traces, factors: dict[str, Tensor]) -> Traces:
         layer: [Use(*(_zero_rows(part, dropped[layer]) for part in use)) for use in uses]
         for layer, uses in traces.uses.items()
     }
-    copies = {
+    others = {
         name: _zero_rows(part, dropped[name.rpartition(".")[0]])
-        for name, part in traces.copies.items()
+        for name, part in traces.others.items()
     }
-    return Traces(traces.examples, uses, copies)
+    return Traces(traces.examples, uses, others)
 
 
 def _zero_rows(values: Tensor, rows: Tensor) -> Tensor:

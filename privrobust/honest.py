@@ -19,6 +19,9 @@ from privrobust.perturbation import NOISE_LAWS, Draws, chances, noisy_signs
 from privrobust.sampling import distinct, stream
 from privrobust.spec import RunSpec
 
+# Numbers that noise is added to at a time.
+_BLOCK = 1 << 16
+
 # Relative slack when norms are held against a proven bound: float32 rounding, not the gradient.
 _BOUND_SLACK = 1e-5
 
@@ -39,22 +42,27 @@ class Clipping:
         self._gradients = gradient_sum(model, examples, of_examples, LOSSES[shared.loss])
         self._layers = Layout(model).layer_sizes
         self._batch_size = shared.batch_size
-        self._norms = column(lanes, lambda spec: spec.clip_norm or torch.inf, device).flatten()
+        # a bound clips too, by what rounding has added to a gradient that keeps it
+        self._norms = column(
+            lanes,
+            lambda spec: spec.clip_norm or spec.grad_norm_bound or torch.inf,
+            device,
+            torch.float64,
+        ).flatten()
         self._participation = _Participation(lanes, device, owner)
         self.bound = _Bound(lanes)
 
     def __call__(self, step: int, parameters: Tensor, batch: Batch) -> Tensor:
-        """Averages over the public B, `(lanes, honest, dim)`."""
+        """Average over the public B, `(lanes, honest, dim)`, in float64 until noise is added."""
         if self._of_workers:
             never = torch.full_like(self._norms, torch.inf)
-            sums = self._gradients(parameters, batch, never).sums
-            averages = sums.div_(self._batch_size)
+            averages = self._gradients(parameters, batch, never, self._batch_size).sums
             averages, norms = clip_vectors(averages, self._layers, self._rule, self._norms)
             self.bound.check(step, norms)
             return self._participation.draw(averages)
-        sums, norms = self._gradients(parameters, batch, self._norms)
+        averages, norms = self._gradients(parameters, batch, self._norms, self._batch_size)
         self.bound.check(step, norms)
-        return sums.div_(self._batch_size)
+        return averages
 
 
 class _Participation:
@@ -133,7 +141,9 @@ class Perturbation:
         """
         law = NOISE_LAWS[lanes[0].noise]
         self._tail = law.tail
-        self._scales = column(lanes, lambda spec: spec.noise_scale, device).unsqueeze(-1)
+        self._scales = column(
+            lanes, lambda spec: spec.noise_scale, device, torch.float64
+        ).unsqueeze(-1)
         may_draw_signs = law.tail is not None and not owner
         self._signed = [
             lane for lane, spec in enumerate(lanes) if may_draw_signs and _sends_signs(spec)
@@ -145,21 +155,43 @@ class Perturbation:
         self._chances = Draws(seeds, f"{owner}signs", chances, shape, torch.int32, device)
 
     def __call__(self, averages: Tensor) -> Tensor:
-        """`averages + b xi`, `(lanes, honest, dim)`, one xi for lanes of equal seed; in place.
+        """Return `averages + b xi` in float32, one xi for lanes of equal seed.
 
         Of lanes that send signs, only the sign of that where it is faster drawn without xi.
+
+        Args:
+            averages: `(lanes, honest, dim)`, float64, which is overwritten: float32 would round
+                them, and b, before there is noise to hide what that tells.
+
         """
         if not bool(self._scales.any()):
-            return averages
+            return averages.float()
         if not self._signed:
-            return averages.addcmul_(self._noise(), self._scales)
+            return _noisy(averages, self._noise(), self._scales)
         assert self._tail is not None
         signed, added = self._signed, self._added
         averages[signed] = noisy_signs(
             averages[signed], self._scales[signed], self._tail, self._chances()
         )
         averages[added] += self._noise() * self._scales[added]
-        return averages
+        return averages.float()
+
+
+def _noisy(averages: Tensor, noise: Tensor, scales: Tensor) -> Tensor:
+    """Return `averages + scales * noise` in float32, by blocks that stay in the processor's cache.
+
+    Args:
+        averages: `(lanes, workers, dim)`, float64, which is overwritten.
+        noise: of that shape, float32.
+        scales: `(lanes, 1, 1)`, float64.
+
+    """
+    sent = torch.empty_like(averages, dtype=torch.float32)
+    at_once = _BLOCK if averages.is_cpu else averages[0].numel()
+    for *lane, scale in zip(averages, noise, sent, scales.flatten().tolist(), strict=True):
+        for average, xi, out in zip(*(part.flatten().split(at_once) for part in lane), strict=True):
+            out.copy_(average.add_(xi.double(), alpha=scale))
+    return sent
 
 
 def _sends_signs(spec: RunSpec) -> bool:
@@ -202,8 +234,11 @@ def noise_std(lanes: Sequence[RunSpec], device: torch.device) -> Tensor:
 
 
 def column(
-    lanes: Sequence[RunSpec], setting: Callable[[RunSpec], float], device: torch.device
+    lanes: Sequence[RunSpec],
+    setting: Callable[[RunSpec], float],
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """A setting of every lane, `(lanes, 1)`."""
+    """Gather a setting of every lane, `(lanes, 1)`; float64 where it is accounted for."""
     values = [setting(spec) for spec in lanes]
-    return torch.tensor(values, dtype=torch.float32, device=device).unsqueeze(-1)
+    return torch.tensor(values, dtype=dtype, device=device).unsqueeze(-1)

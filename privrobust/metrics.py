@@ -16,9 +16,11 @@ from privrobust.backward import activations, side_by_side
 from privrobust.data import Split, get_dataset
 from privrobust.dealing import codes, shares
 from privrobust.honest import Failure
+from privrobust.isolation import own_copy, scores_of_each, vmaps
 from privrobust.losses import Loss
 from privrobust.parameters import Layout
 from privrobust.privacy import spent_by_worker
+from privrobust.proven import rows_stay_apart
 from privrobust.spec import RunSpec
 
 # Numbers that layers may put out together in an evaluation (64 MiB).
@@ -159,15 +161,19 @@ class Evaluated(NamedTuple):
 class Evaluator:
     """Evaluates parameters of a model on one split, side by side as far as memory and speed allow.
 
-    Outputs that are not finite count as wrong answers.
+    What is evaluated is what is trained: a model that is not proven to keep the rows of a batch
+    apart is called on single examples, or, where vmap does not know it, at least in the state that
+    its factory left it in. Outputs that are not finite count as wrong answers.
     """
 
     def __init__(self, model: nn.Module, split: Split, loss: Loss) -> None:
-        self._model = model
+        self._model = own_copy(model)
         self._split = split
         self._loss = loss
         self._layout = Layout(model)
         first = split.examples(slice(1))
+        self._is_proven = rows_stay_apart(model, first)
+        self._is_apart = not self._is_proven and vmaps(model, first)
         self._side_by_side = side_by_side(model, first)
         self._held = activations(model, first)
 
@@ -206,7 +212,13 @@ class Evaluator:
         return torch.cat([self._call(named, part) for part in parts])
 
     def _call(self, named: dict[str, Tensor], inputs: Tensor) -> Tensor:
-        scores: Tensor = functional_call(self._model, named, (inputs,))
+        if self._is_apart:
+            return scores_of_each(self._model, named, inputs)
+        if self._is_proven:
+            scores: Tensor = functional_call(self._model, named, (inputs,))
+            return scores
+        values = {name: value.clone() for name, value in named.items()}
+        scores = functional_call(own_copy(self._model), values, (inputs.clone(),))
         return scores
 
 

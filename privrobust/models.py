@@ -1,4 +1,8 @@
-"""Models by name, and what may be trained: modules that treat examples one by one."""
+"""Models by name, and what may be trained: modules that treat examples one by one.
+
+What is refused here is refused early, with advice. That no example sees another is not left to it:
+`privrobust.gradients` calls any module that is not proven on single examples.
+"""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -9,8 +13,10 @@ from torch import Tensor, nn
 from privrobust import architectures
 from privrobust.data import Dataset
 from privrobust.errors import SpecError
+from privrobust.isolation import own_copy
 from privrobust.layers import has_rule
 from privrobust.plugins import find
+from privrobust.proven import HOOKS
 from privrobust.sampling import stream
 
 EXAMPLES = 16  # to look at what a module does with a batch
@@ -122,6 +128,16 @@ def _refuse_unsound(name: str, model: nn.Module) -> None:
     """Refuse layers that mix examples or draw numbers that no seed controls, and frozen ones."""
     for path, layer in model.named_modules():
         kind = type(layer).__name__
+        if any(getattr(layer, hooks) for hooks in HOOKS):
+            raise SpecError(
+                f"model: layer {path!r} of {name!r} is {kind} with a hook, which may keep what it "
+                "sees; do its work in a forward method"
+            )
+        if "forward" in vars(layer):
+            raise SpecError(
+                f"model: layer {path!r} of {name!r} is {kind} with a forward of its own, which "
+                "copies may share; define it in a class"
+            )
         if objection := _objection(layer):
             raise SpecError(f"model: layer {path!r} of {name!r} is {kind}: {objection}")
         if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0:
@@ -168,9 +184,11 @@ def _refuse_mixing(name: str, model: nn.Module, dataset: Dataset) -> None:
     """Refuse a module whose outputs have the wrong shape, or depend on company or on chance."""
     examples = dataset.train.examples(slice(EXAMPLES))
     with torch.no_grad():
-        try:
-            together = model(examples)
-            apart = torch.cat([model(example) for example in examples.split(1)])
+        try:  # on copies: what is trained is the module as its factory left it
+            together = own_copy(model)(examples.clone())
+            apart = torch.cat([own_copy(model)(each.clone()) for each in examples.split(1)])
+        except SpecError:
+            raise
         except Exception as error:  # whatever a user's module raises
             raise SpecError(
                 f"model: {name!r} failed on {tuple(examples.shape)} inputs "

@@ -1,0 +1,90 @@
+"""Running a module so that no example can see another, whatever its code does.
+
+Two ways, and both start from a fresh copy of the module as its factory left it, so that nothing
+that a call stores (a counter, running statistics, what it last saw) reaches another call:
+
+- `torch.func.vmap` over batches of one: the module's code runs once and sees one example, and each
+  tensor operation is carried out for every example by itself;
+- one call an example, each on a copy of its own, for what vmap does not know.
+
+Copied are the module's attributes, buffers and parameters. What code keeps elsewhere (a global, an
+attribute of a class, a variable of an enclosing function, a file, its own vmap rule that mixes) is
+beyond what Python lets one take away.
+"""
+
+import copy
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from privrobust.errors import SpecError
+
+
+def own_copy(model: nn.Module) -> nn.Module:
+    """Copy a module, with activations that leave the layers' outputs as they were.
+
+    Raises:
+        SpecError: something in it cannot be copied.
+
+    """
+    kept = set(map(id, model.modules()))
+    try:
+        model = copy.deepcopy(model)
+    except Exception as error:  # whatever a user's module holds
+        reason = str(error).split("\n")[0]
+        raise SpecError(
+            f"model: {type(model).__name__} cannot be copied ({type(error).__name__}: {reason}), "
+            "so that its examples cannot be kept apart; accepted: modules that copy.deepcopy copies"
+        ) from error
+    if not kept.isdisjoint(map(id, model.modules())):
+        raise SpecError(
+            f"model: {type(model).__name__} has a __deepcopy__ that shares modules with the "
+            "original; accepted: modules that copy.deepcopy copies"
+        )
+    model.requires_grad_(False)
+    for module in model.modules():
+        if hasattr(module, "inplace"):
+            vars(module)["inplace"] = False
+    return model
+
+
+def scores_of_one(copied: nn.Module, named: dict[str, Tensor], example: Tensor) -> Tensor:
+    """Call a module on one example, `(*features)` to `(classes,)`.
+
+    Parameters and the example are copied, so that what it changes in place is a copy.
+
+    Args:
+        copied: an `own_copy` that no other call has seen, or will.
+        named: its parameters.
+        example: the one, also under vmap.
+
+    """
+    values = {name: value.clone() for name, value in named.items()}
+    scores: Tensor = functional_call(copied, values, (example.unsqueeze(0).clone(),))
+    return scores.squeeze(0)
+
+
+def scores_of_each(model: nn.Module, named: dict[str, Tensor], examples: Tensor) -> Tensor:
+    """Call a fresh copy of the model on every example, as a batch of one, under vmap.
+
+    `(examples, *features)` to `(examples, classes)`; raises what torch does where vmap does not
+    know what the module does.
+    """
+    alone: Callable[..., Tensor] = vmap(partial(scores_of_one, own_copy(model), named))
+    return alone(examples)
+
+
+def vmaps(model: nn.Module, examples: Tensor) -> bool:
+    """Tell whether `scores_of_each` knows what the module does."""
+    named = {name: value.detach() for name, value in model.named_parameters()}
+    try:
+        with torch.no_grad():
+            scores_of_each(model, named, examples)
+    except SpecError:
+        raise
+    except Exception:  # whatever torch or a user's module raises
+        return False
+    return True
