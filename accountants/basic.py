@@ -7,8 +7,7 @@ Barthe, Gaboardi 2018, Theorem 8), and the steps add up (Dwork, Roth 2014, Theor
 
 import math
 
-import numpy as np
-
+from privrobust.accountants import gaussian
 from privrobust.accountants.mechanism import Composition, Mechanism
 from privrobust.accountants.protocol import Accountant, no_sampled_replacement
 from privrobust.accountants.release import Release
@@ -26,18 +25,12 @@ class Basic(Accountant):
     def compose_epsilon(self, steps: Composition, delta: float) -> float:
         """The sum over steps, each at an equal share of delta."""
         share = delta / sum(count for _, count in steps)
-        return math.fsum(count * _amplified(step, share) for step, count in steps)
+        total = math.fsum(count * _amplified(step, share) for step, count in steps)
+        return total * (1 + 1e-15)  # the products are rounded
 
 
 def _amplified(step: Mechanism, delta: float) -> float:
-    """Epsilon of one step at that delta: log(1 - q + q e^epsilon_0), without overflow."""
-    q = step.sampling_rate
-    return float(np.logaddexp(np.log1p(-q), np.log(q) + _unsampled(step, delta / q)))
-
-
-def _unsampled(step: Mechanism, delta: float) -> float:
+    """Epsilon of one step at that delta."""
     if step.noise == "laplace":
-        return 1 / step.noise_multiplier
-    from dp_accounting import get_epsilon_gaussian
-
-    return float(get_epsilon_gaussian(step.noise_multiplier, delta)) if delta < 1 else 0.0
+        return gaussian.amplified((1 + 1e-15) / step.noise_multiplier, step.sampling_rate)
+    return gaussian.sampled_epsilon(step.noise_multiplier, step.sampling_rate, delta)

@@ -54,13 +54,13 @@ def sampled_epsilon(sigma: float, sampling_rate: float, delta: float) -> float:
     P - e^epsilon Q = q (N(1) - e^epsilon' N(0)), and that side is the larger one (Balle, Barthe,
     Gaboardi 2018, Theorem 8).
     """
-    if sampling_rate == 1:
-        return epsilon(sigma, delta)
     return amplified(epsilon(sigma, min(1.0, delta / sampling_rate)), sampling_rate)
 
 
 def amplified(unsampled: float, sampling_rate: float) -> float:
     """Return log(1 + q (e^epsilon - 1)), rounded up, without overflow."""
+    if sampling_rate == 1:
+        return unsampled
     if unsampled > 700:
         value = unsampled + math.log(sampling_rate)
         return value + math.exp(-700) / sampling_rate + _ROUNDING * unsampled

@@ -2,12 +2,13 @@
 
 Bu, Dong, Long, Su 2020 (arXiv:1911.11607) approximate many sampled steps by one Gaussian mechanism
 of parameter mu. The approximation can under-report, all the more with few steps or little noise.
-opacus gives mu; its search for epsilon fails above 500, so dp-accounting's exact inverse of the
-Gaussian mechanism's delta (Balle, Wang 2018) takes that part.
+opacus gives mu; its search for epsilon fails above 500, so that our exact inverse of the Gaussian
+mechanism's delta takes that part.
 """
 
 import math
 
+from privrobust.accountants import gaussian
 from privrobust.accountants.mechanism import Composition
 from privrobust.accountants.protocol import Accountant
 
@@ -20,7 +21,6 @@ class GDP(Accountant):
 
     def compose_epsilon(self, steps: Composition, delta: float) -> float:
         """Epsilon of the one Gaussian mechanism; NaN where its mu overflows."""
-        from dp_accounting import get_epsilon_gaussian
         from opacus.accountants.analysis.gdp import compute_mu_poisson
 
         mus = [
@@ -32,4 +32,4 @@ class GDP(Accountant):
         mu = math.hypot(*mus)
         if mu == 0:
             return 0.0
-        return float(get_epsilon_gaussian(1 / mu, delta)) if math.isfinite(mu) else math.nan
+        return gaussian.epsilon(1 / mu, delta) if math.isfinite(mu) else math.nan

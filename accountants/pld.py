@@ -31,8 +31,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from privrobust.accountants import grid
+from privrobust.accountants.gaussian import amplified, sampled_epsilon
 from privrobust.accountants.gaussian import epsilon as gaussian_epsilon
-from privrobust.accountants.gaussian import sampled_epsilon
 from privrobust.accountants.inversion import Inversion, OneSided, Tiny, minimum, unsampled_mu
 from privrobust.accountants.losses import Side
 from privrobust.accountants.mechanism import Composition
@@ -41,8 +41,8 @@ from privrobust.accountants.release import Release
 
 _FEW, _MANY = 1 << 9, 1 << 17
 """Frequencies."""
-_LOOSE = 1e-3
-"""Share of delta, left out, beyond which something else is tried."""
+TOLERANCE = 1e-3
+"""Share of delta, left out and paid for, beyond which another way is tried."""
 
 
 class PLD(Accountant):
@@ -66,11 +66,23 @@ def _epsilon(steps: Composition, delta: float) -> float:
     ((first, count), *others) = steps
     if not others and count == 1 and first.noise == "gaussian" and not first.replace:
         return sampled_epsilon(first.noise_multiplier, first.sampling_rate, delta)
-    sides = [_one_sided(steps, side, delta) for side in _sides(steps)]
-    value, is_tight = max(sides)
+    most = _largest_loss(steps)
+    try:
+        value, is_tight = max(_one_sided(steps, side, delta) for side in _sides(steps))
+    except OverflowError:
+        return most if most < math.inf else math.nan
+    value = min(value, most)
     if is_tight or not grid.is_sound(steps, delta):
         return value
     return min(value, grid.epsilon(steps, delta))
+
+
+def _largest_loss(steps: Composition) -> float:
+    """What the steps spend at delta = 0."""
+    if any(step.noise == "gaussian" for step, _ in steps):
+        return math.inf
+    losses = [n * amplified((1 + 1e-15) / s.noise_multiplier, s.sampling_rate) for s, n in steps]
+    return math.fsum(losses) * (1 + 1e-15)
 
 
 def _sides(steps: Composition) -> tuple[Side, ...]:
@@ -89,10 +101,10 @@ def _one_sided(steps: Composition, side: Side, delta: float) -> tuple[float, boo
     for most in (_FEW, _MANY):  # the few show about where the many are needed
         parts = [_inversion(losses, epsilon, delta, rare, most) for rare in losses.kinds]
         epsilon = _least(parts, delta - losses.paid, epsilon)
-    if parts[0].excess(epsilon) > _LOOSE * delta and (tiny := losses.tiny(epsilon, delta)):
+    if parts[0].excess(epsilon) > TOLERANCE * delta and (tiny := losses.tiny(epsilon, delta)):
         parts[0] = _inversion(losses, epsilon, delta, False, _MANY, tiny)
         epsilon = min(epsilon, _least(parts, delta - losses.paid, epsilon))
-    return epsilon, sum(part.excess(epsilon) for part in parts) <= _LOOSE * delta
+    return epsilon, sum(part.excess(epsilon) for part in parts) <= TOLERANCE * delta
 
 
 def _inversion(

@@ -18,7 +18,7 @@ class NoValue(SpecError):
     """A supported release that is outside an accountant's numerical range."""
 
 
-LEAST_DELTA = 1e-12
+LEAST_DELTA = 1e-18
 """The least delta that `Accountant.delta` looks for: a smaller one is reported as this."""
 
 
@@ -54,16 +54,15 @@ class Accountant(ABC):
     def compose_delta(self, steps: Composition, epsilon: float) -> float:
         """Delta of the same; as inherited, `compose_epsilon` bisected to 0.1 % from above.
 
-        NaN where a step of the search has no value.
+        Where a step of the search has no value it is taken for too much; NaN where all have none.
         """
-        low, high = math.log(LEAST_DELTA), 0.0
+        low, high, found = math.log(LEAST_DELTA), 0.0, False
         while high - low > 1e-3:
             middle = (low + high) / 2
             spent = self.compose_epsilon(steps, math.exp(middle))
-            if math.isnan(spent):
-                return math.nan
+            found = found or not math.isnan(spent)
             low, high = (low, middle) if spent <= epsilon else (middle, high)
-        return math.exp(high)
+        return math.exp(high) if found else math.nan
 
     def epsilon(self, releases: Releases, delta: float) -> float:
         """Epsilon spent at that delta; infinite where nothing is private.

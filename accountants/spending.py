@@ -9,10 +9,7 @@ from privrobust.errors import SpecError
 
 AUTO = ("pld", "basic")
 """What "auto" asks: the least of these upper bounds."""
-RARE_SAMPLING = 1e-3
-AUTO_RARE = ("pld", "basic", "prv", "rdp")
-"""What it asks where q is below `RARE_SAMPLING`: pld's grid is coarse for such small losses."""
-AUTO_FALLBACK = ("rdp",)
+AUTO_FALLBACK = ("rdp", "moments")
 """What it asks besides, where one of `AUTO` has no value."""
 
 
@@ -76,9 +73,8 @@ def _least(
     if accountant != "auto":
         chosen = get_accountant(accountant)
         return chosen, getattr(chosen, measure)(releases, given)
-    rare = min(release.sampling_rate for release in releases) < RARE_SAMPLING
-    found, failures = _ask(AUTO_RARE if rare else AUTO, releases, measure, given)
-    if failures and not rare:
+    found, failures = _ask(AUTO, releases, measure, given)
+    if failures:
         found += _ask(AUTO_FALLBACK, releases, measure, given)[0]
     if not found:
         raise failures[0]

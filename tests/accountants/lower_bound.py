@@ -36,6 +36,12 @@ class Step:
     removed: bool = True
     """Whether the mixture is P (the example is removed from it) or Q (it is added)."""
 
+    @property
+    def spread(self) -> float:
+        """About the standard deviation of the loss."""
+        moment = math.sqrt(math.expm1(min(1 / self.sigma**2, 600.0)))
+        return min(self.q * moment, 1 / self.sigma + 0.5 / self.sigma**2)
+
     def loss(self, w: float) -> float:
         sign = 1 if self.removed else -1
         return sign * self._mixed((sign * w - 0.5) / self.sigma**2)
@@ -123,7 +129,7 @@ def _cut(
         nominal = min(high, step.place((multiple + 0.5) * h))
         if nominal <= w:
             continue
-        least = w + 0.2 * (nominal - max(low, step.place((multiple - 0.5) * h)))
+        least = w + 0.02 * (nominal - max(low, step.place((multiple - 0.5) * h)))
         most = min(high, step.place((multiple + 1.5) * h))
         aim = (multiple + 1e-6) * h - less
         if least < most and step.cell_loss(w, least) < aim < step.cell_loss(w, most):
@@ -166,12 +172,21 @@ def _packed(weights: list[int]) -> gmpy2.mpz:
     )
 
 
-def composed(step: Step, steps: int, h: float, most: float) -> tuple[Polynomial, float]:
+def _lost(found: dict[int, int], less: float, h: float) -> float:
+    """What rounding losses down to the grid costs a step: Q then has so much more than 1."""
+    return math.fsum(w / _ONE * math.exp(min(700.0, less - k * h)) for k, w in found.items()) - 1
+
+
+def composed(step: Step, steps: int, most: float, coarsest: float) -> tuple[Polynomial, float, float]:
     """The T-th power, of losses up to `most` or what 10 standard deviations reach.
 
-    Also by how much its losses are less than these multiples.
+    Also the grid, the one of a few on which a step loses least, and by how much losses are less
+    than its multiples.
     """
-    found, less = cells(step, h, most)
+    ratios = (1.0, 0.83, 0.7, 0.58) if coarsest > step.spread / 4 else (1.0,)
+    grids = [coarsest * ratio for ratio in ratios]
+    cut = [(*cells(step, h, most), h) for h in grids]
+    found, less, h = min(cut, key=lambda each: _lost(*each))
     keys = np.minimum(list(found), math.ceil(most / h) + 2)
     masses = np.array([weight / _ONE for weight in found.values()])
     mean = float(masses @ keys)
@@ -196,7 +211,7 @@ def composed(step: Step, steps: int, h: float, most: float) -> tuple[Polynomial,
             count += 1
             result = once if result is None else kept(result * once, count)
     assert result is not None
-    return result, steps * less
+    return result, h, steps * less
 
 
 def delta_below(
@@ -209,11 +224,8 @@ def delta_below(
 
 
 def _delta_of_side(step: Step, steps: int, epsilon: float, size: int) -> float:
-    moment = math.sqrt(math.expm1(min(1 / step.sigma**2, 600.0)))
-    spread = min(step.q * moment, 1 / step.sigma + 0.5 / step.sigma**2)
-    window = 12 * spread * math.sqrt(steps) + 0.5 * epsilon
-    h = max(window / size, spread / 50)
-    power, less = composed(step, steps, h, 1.3 * epsilon)
+    window = 12 * step.spread * math.sqrt(steps) + 0.5 * epsilon
+    power, h, less = composed(step, steps, 1.3 * epsilon, max(window / size, step.spread / 50))
     excess = (power.first + np.arange(len(power.weights))) * h - less - epsilon
     total = math.fsum(
         weight / _ONE * -math.expm1(-more)

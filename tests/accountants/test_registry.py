@@ -59,8 +59,10 @@ def test_a_registered_accountant_is_guarded(failing: Accountant) -> None:
 def test_auto_says_whom_it_asked() -> None:
     r = release(0.1, 2.0, 10)
     assert spend(r, 1e-5).accountant == "pld"
-    assert spend(r, 1e-14).accountant == "rdp"
-    assert spend(release(0.1, 2.0, 10, noise="laplace"), 1e-14).accountant == "basic"
+    assert spend(r, 1e-14).accountant == "pld"
+    assert spend(release(1.0, 2.0, 1, noise="laplace"), 1e-14).epsilon == pytest.approx(0.5)
+    many = release(0.5, 2e-7, 2, noise="laplace")  # beyond the panels that pld affords
+    assert spend(many, 1e-5).accountant == "basic"
 
 
 def test_no_noise_is_infinite_for_all() -> None:
