@@ -34,7 +34,9 @@ def is_sound(steps: Composition, delta: float) -> bool:
     hundred times what was measured.
     """
     count = sum(count for _, count in steps)
-    sampled = sum(count for step, count in steps if step.sampling_rate < 1 or step.noise == "laplace")
+    sampled = sum(
+        count for step, count in steps if step.sampling_rate < 1 or step.noise == "laplace"
+    )
     if delta < 1e3 * (1e-12 + 1e-15 * count) or sampled > _MOST_STEPS:
         return False
     return _expected_loss(steps) <= _LARGEST_LOSS
@@ -51,7 +53,8 @@ def epsilon(steps: Composition, delta: float) -> float:
     )
     while True:
         coarse, fine = (
-            float(_composed(steps, h).get_epsilon_for_delta(delta)) for h in (2 * interval, interval)
+            float(_composed(steps, h).get_epsilon_for_delta(delta))
+            for h in (2 * interval, interval)
         )
         excess = (coarse - fine) / 3
         if not excess > _TOLERANCE * fine > 0 or interval == finest:

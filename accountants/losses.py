@@ -207,9 +207,7 @@ def _laplace(step: Mechanism, side: Side, resolution: Resolution) -> Losses:
     def allowed(left: Any, right: Any) -> Any:
         singular = np.hypot(_distance(kink, left, right), math.pi * scale / 2)
         slope = 2 / scale
-        return np.minimum(
-            min(scale, resolution.width(slope, slope / scale)), 0.9 * singular
-        )
+        return np.minimum(min(scale, resolution.width(slope, slope / scale)), 0.9 * singular)
 
     edges = _edges(0.0, 1.0, allowed)
     z, weights = _panels(edges)

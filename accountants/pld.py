@@ -1,29 +1,30 @@
 """Privacy loss distributions, composed by their transforms: numerically tight, an upper bound.
 
-The loss of T steps is a sum of T losses, so its moments E[e^(s L)] multiply, and for any theta > 0
+The loss of T steps is a sum of T losses, so its moments M(s) = E[e^(s L)] multiply, and for any
+theta > 0
 
     delta(epsilon) = 1/(2 pi) int M(s) e^(-s epsilon) / (s (s + 1)) d tau,  s = theta + i tau,
 
-as E[e^(s L)] / (s (s + 1)) is the transform of the hockey-stick E[(1 - e^(epsilon - L))^+].
-Nothing is put on a grid. What is computed is above delta(epsilon) for these reasons:
+as 1 / (s (s + 1)) is the transform of the hockey-stick (1 - e^(epsilon - L))^+. Nothing is put on a
+grid. What is computed is above delta(epsilon), for these reasons:
 
 - **The trapezoid rule errs upwards.** With frequencies 2 pi / W apart it gives exactly
   sum_j e^(theta j W) delta(epsilon + j W) over all whole j, whose terms are all positive.
-- **The frequencies left out** are bounded: |M(theta + i tau)| falls as `_Decay` proves.
-- **The tails left out** of each step's loss, and two or more *rare* losses in one run, are paid for
+- **The frequencies left out** are bounded: |M(theta + i tau)| falls as `inversion._Decay` proves.
+- **The tails left out** of each step's loss, and runs of two or more *rare* losses, are paid for
   with their probability.
 - **Rounding** is bounded by the sum of absolute terms, and added.
 
-At theta near the saddle point M(theta) e^(-theta epsilon) is of the size of delta, however small, so
-that none of this is lost against rounding: an FFT in double precision ends near delta = 1e-13.
-Where sampling is rare that takes a cut: losses that are large and rare (one of them may make up all
-of delta) would swamp M(theta). Those without a rare loss, and those with one, are inverted apart,
+At theta near the saddle point M(theta) e^(-theta epsilon) is of the size of delta, however small,
+so that little is lost to rounding: an FFT of probabilities in double precision ends near 1e-13.
+Where sampling is rare that takes a cut. Losses that are large and rare (one of them may make up all
+of delta) would swamp M(theta), so runs without a rare loss and runs with one are inverted apart,
 each at a theta of its own.
 
-Sources: Koskela, Jälkö, Honkela 2020 (arXiv:1906.03049) for the distribution and that adding and
-removing are composed apart, the larger counts; Zhu, Dong, Wang 2022 (arXiv:2106.08567) for
-characteristic functions; Alghamdi, Asoodeh, Calmon, Gomez, Kosut, Sankar 2023 (arXiv:2208.09595) for
-the saddle point; Abate, Whitt 1992 for the trapezoid rule.
+Sources: Koskela, Jälkö, Honkela 2020 (arXiv:1906.03049) for the distribution, and that adding and
+removing are composed apart and the larger counts; Zhu, Dong, Wang 2022 (arXiv:2106.08567) for
+characteristic functions; Alghamdi, Asoodeh, Calmon, Gomez, Kosut, Sankar 2023 (arXiv:2208.09595)
+for the saddle point; Abate, Whitt 1992 (Queueing Systems 10) for the trapezoid rule.
 """
 
 import math
@@ -111,6 +112,7 @@ def _inversion(
     losses: OneSided, epsilon: float, delta: float, rare: bool, most: int, tiny: Tiny | None = None
 ) -> Inversion:
     """Of that kind of runs, where the transform is least, which is where it oscillates least."""
+
     def log_size(theta: float) -> float:
         if tiny:
             log_moment = losses.log_moment_of_others(theta, tiny)

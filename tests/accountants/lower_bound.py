@@ -97,12 +97,14 @@ def _mass(low: mpmath.mpf, high: mpmath.mpf, sigma: float) -> mpmath.mpf:
 
 
 def cells(step: Step, h: float, most: float) -> tuple[dict[int, int], float]:
-    """Coefficients (in units of 2^-128) of one step, by multiple of h; one cell above `most`.
+    """Coefficients (in units of 2^-128) of one step, by multiple of h.
 
-    Also by how much all losses are less than these multiples: where nearly all losses are within
-    h / 2 of 0 (rare sampling), by as much as the loss of that cell is below 0.
+    Losses above `most` are one cell, and losses below -`most` are dropped. Also by how much all
+    losses are less than these multiples: where nearly all losses are within h / 2 of 0 (rare
+    sampling), by as much as the loss of that cell is below 0.
     """
     low, high = -_REACH * step.sigma, (1 if step.removed else 0) + _REACH * step.sigma
+    low = max(low, step.place(-most))
     near_zero = [min(high, max(low, step.place(loss))) for loss in (-0.5 * h, 0.5 * h)]
     fine = min(high, max(low, step.place(most)))
     with mpmath.workdps(60):
@@ -119,9 +121,7 @@ def cells(step: Step, h: float, most: float) -> tuple[dict[int, int], float]:
     return found, less + 1e-9 * h
 
 
-def _cut(
-    step: Step, h: float, less: float, low: float, high: float
-) -> list[tuple[float, float]]:
+def _cut(step: Step, h: float, less: float, low: float, high: float) -> list[tuple[float, float]]:
     """Cells from low to high whose losses are just above k h - less, where that can be."""
     found, w, multiple = [], low, math.floor(step.loss(low) / h)
     while w < high:
@@ -177,8 +177,10 @@ def _lost(found: dict[int, int], less: float, h: float) -> float:
     return math.fsum(w / _ONE * math.exp(min(700.0, less - k * h)) for k, w in found.items()) - 1
 
 
-def composed(step: Step, steps: int, most: float, coarsest: float) -> tuple[Polynomial, float, float]:
-    """The T-th power, of losses up to `most` or what 10 standard deviations reach.
+def composed(
+    step: Step, steps: int, most: float, coarsest: float
+) -> tuple[Polynomial, float, float]:
+    """The T-th power, of losses between -`most` and `most`.
 
     Also the grid, the one of a few on which a step loses least, and by how much losses are less
     than its multiples.
@@ -214,9 +216,7 @@ def composed(step: Step, steps: int, most: float, coarsest: float) -> tuple[Poly
     return result, h, steps * less
 
 
-def delta_below(
-    sigma: float, q: float, steps: int, epsilon: float, size: int = 3000
-) -> float:
+def delta_below(sigma: float, q: float, steps: int, epsilon: float, size: int = 3000) -> float:
     """At most the true delta at that epsilon, with windows of about so many multiples."""
     return max(
         _delta_of_side(Step(sigma, q, removed), steps, epsilon, size) for removed in (True, False)
@@ -225,7 +225,7 @@ def delta_below(
 
 def _delta_of_side(step: Step, steps: int, epsilon: float, size: int) -> float:
     window = 12 * step.spread * math.sqrt(steps) + 0.5 * epsilon
-    power, h, less = composed(step, steps, 1.3 * epsilon, max(window / size, step.spread / 50))
+    power, h, less = composed(step, steps, window + epsilon, max(window / size, step.spread / 50))
     excess = (power.first + np.arange(len(power.weights))) * h - less - epsilon
     total = math.fsum(
         weight / _ONE * -math.expm1(-more)
