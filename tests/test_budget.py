@@ -1,6 +1,5 @@
 import io
 import math
-import os
 import re
 import subprocess
 import sys
@@ -289,8 +288,6 @@ def test_quotients_never_look_better_than_they_are(value: float, down: str, up: 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_tables_fit_into_terminals(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((width, 24)))
-    monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True))
     table = pd.DataFrame(
         {
             "noise_scale": [0.1, 0.3], "clip_norm": 1.0, "batch_size": 32.0, "dataset_size": 95,
@@ -299,7 +296,10 @@ def test_tables_fit_into_terminals(width: int, monkeypatch: pytest.MonkeyPatch) 
             "note": "",
         }
     )  # fmt: skip
-    lines = _text(Budgets(table, None, "", ["A remark " * 30])).splitlines()
+    with monkeypatch.context() as terminal:  # pytest itself writes to one
+        terminal.setenv("COLUMNS", str(width))
+        terminal.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True))
+        lines = _text(Budgets(table, None, "", ["A remark " * 30])).splitlines()
     assert max(map(len, lines)) <= width
     assert sum("strong (estimate)" in line for line in lines) == 1
     assert "\n".join(lines).count("0.3") >= (1 if width == 120 else 2)
