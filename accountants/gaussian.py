@@ -7,8 +7,6 @@ delta that a double can express.
 
 import math
 
-from scipy.special import erfcx, log_ndtr
-
 _ROUNDING = 1e-13
 """Relative error of the functions used here, and of their differences, generously."""
 
@@ -19,6 +17,8 @@ def log_delta(sigma: float, epsilon: float) -> float:
     With Mills' ratio m, where m(x) phi(x) = Phi(-x), delta is phi(a) (m(-a) - m(-b)) for the two
     arguments a > b: nothing overflows, and what cancels is of the size of its own error bound.
     """
+    from scipy.special import erfcx, log_ndtr  # only where something is computed: it loads slowly
+
     a, b = 0.5 / sigma - epsilon * sigma, -0.5 / sigma - epsilon * sigma
     if a > -1:
         log_first, log_second = float(log_ndtr(a)), epsilon + float(log_ndtr(b))

@@ -16,7 +16,6 @@ from functools import cache
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import expit
 
 from privrobust.accountants.mechanism import Mechanism
 
@@ -166,8 +165,9 @@ def _distance(point: float, left: Any, right: Any) -> Any:
 
 def _posterior(z: Any, q: float, sigma: float) -> Any:
     """The probability that the example was in the batch, of a noisy value z."""
-    exponent = (z - 0.5) / sigma**2 + math.log(q) - math.log1p(-q)
-    return expit(exponent)
+    from scipy.special import expit  # only where something is computed: it loads slowly
+
+    return expit((z - 0.5) / sigma**2 + math.log(q) - math.log1p(-q))
 
 
 def _log_mixture(z: Any, q: float, sigma: float) -> tuple[Any, Any]:
