@@ -21,8 +21,9 @@ def log_delta(sigma: float, epsilon: float) -> float:
 
     a, b = 0.5 / sigma - epsilon * sigma, -0.5 / sigma - epsilon * sigma
     if a > -1:
-        log_first, log_second = float(log_ndtr(a)), epsilon + float(log_ndtr(b))
-        error = _ROUNDING * (1 + abs(log_second))
+        log_first, log_tail = float(log_ndtr(a)), float(log_ndtr(b))
+        log_second = epsilon + log_tail  # which cancel
+        error = _ROUNDING * (1 + abs(epsilon) + abs(log_tail) + abs(a) * (abs(a) + abs(b)))
         rest = -math.expm1(min(0.0, log_second - log_first)) + error
         return min(0.0, log_first + math.log(rest) + error)
     ratios = (float(erfcx(-a / math.sqrt(2))), float(erfcx(-b / math.sqrt(2))))

@@ -170,9 +170,11 @@ def _log_sum(logs: Any) -> float:
     return largest + math.log(float(np.exp(logs - largest).sum()))
 
 
-def _variation(density: Any) -> float:
-    """Of a density that is 0 elsewhere; the nodes see all but a little of it."""
-    return 1.05 * float(np.abs(np.diff(density, prepend=0.0, append=0.0)).sum())
+def _variation(log_density: Any) -> float:
+    """Total variation of a density that is 0 elsewhere; the nodes see all but a little of it."""
+    if not len(log_density) or log_density.max() > 700:
+        return math.inf
+    return 1.05 * float(np.abs(np.diff(np.exp(log_density), prepend=0.0, append=0.0)).sum())
 
 
 class _Tilted:
@@ -195,18 +197,18 @@ class _Tilted:
         self.size = float(self.weights @ np.abs(self.values))
         self.spread = float(self.values.max()) - self.mean
         log_density = of_step.log_density + theta * of_step.values
-        self.density = np.exp(np.where(rare, -np.inf, log_density - self.log_moment))[kept]
+        self.log_density = np.where(rare, -np.inf, log_density - self.log_moment)[kept]
         self.larger_variation = _variation(
-            np.where(of_step.places[kept] < place, 0.0, self.density)
+            np.where(of_step.places[kept] < place, -np.inf, self.log_density)
         )
         """Total variation of the density of losses that are neither tiny nor rare."""
-        self.rare_variation = _variation(np.exp(log_density[rare] - self.log_rare))
+        self.rare_variation = _variation(log_density[rare] - self.log_rare)
         """That of the rare ones, as a probability density."""
 
     @property
-    def rate_of_rare(self) -> float:
-        """How many of a run's common losses one that is rare outweighs."""
-        return self.count * math.exp(min(700.0, self.log_rare - self.log_moment))
+    def log_rate(self) -> float:
+        """Log of how many common losses one that is rare outweighs, summed over the steps."""
+        return math.log(self.count) + self.log_rare - self.log_moment
 
     def transform(self, weights: Any, period: float, frequencies: int) -> Any:
         """E[e^(i tau (L - mean))] at so many tau, multiples of 2 pi / period, by one product."""
@@ -239,7 +241,7 @@ class _Decay:
       at least (tau / (2 Omega))^2 of what it is beyond.
     """
 
-    _LEVELS = 2.0 ** -np.arange(30)
+    _LEVELS = 40
 
     def __init__(self, tilted: Sequence[_Tilted], mu: float, spared: int) -> None:
         """Of all steps but so many of each kind."""
@@ -248,15 +250,22 @@ class _Decay:
 
     def _gap(self, tilted: _Tilted) -> tuple[Any, Any]:
         """Frequencies Omega, and what |phi|^2 falls short of 1 by from there on."""
-        density = tilted.density
+        order = np.argsort(tilted.log_density)
+        shares = np.cumsum(tilted.weights[order])
+        places = np.searchsorted(shares, shares[-1] * np.arange(1, self._LEVELS) / self._LEVELS)
         masses, variations = [], []
-        for level in float(density.max()) * self._LEVELS:
-            kept = np.where(density <= level, density, 0.0)
-            masses.append(float(tilted.weights[kept > 0].sum()))
-            variations.append(_variation(kept))
-        variation = np.array(variations)
-        omegas = variation.max() * 2.0 ** np.arange(-40, 20)
-        short = np.clip((np.array(masses) - variation / omegas[:, None]).max(axis=1), 0.0, 1.0)
+        for level in {*tilted.log_density[order][places].tolist(), tilted.log_density.max()}:
+            kept = np.where(tilted.log_density <= level, tilted.log_density, -np.inf)
+            variation = _variation(kept)
+            if variation < math.inf:
+                masses.append(float(tilted.weights[kept > -np.inf].sum()))
+                variations.append(variation)
+        if not variations:
+            return np.array([1.0]), np.array([0.0])
+        least, most = max(1e-300, min(variations)), max(variations)
+        omegas = np.geomspace(least / 8, max(1e-299, most) * 2.0**20, 100)
+        gains = np.array(masses) - np.array(variations) / omegas[:, None]
+        short = np.clip(gains.max(axis=1), 0.0, 1.0)
         return omegas, short * (2 - short)
 
     def log_bound(self, frequencies: Any) -> Any:
@@ -311,7 +320,7 @@ class Inversion:
         period = max(aliased / theta, 8 * deviation + spread)
         octaves = 2.0 ** np.arange(0, 80, 0.25) * (2 * math.pi / period)
         beyond = self._beyond(steps, mu, octaves)
-        log_scale = composition.log_moment(theta) - theta * epsilon - math.log(delta)
+        log_scale = composition.log_moment(theta, rare) - theta * epsilon - math.log(delta)
         with np.errstate(divide="ignore"):
             enough = np.log(beyond) + log_scale <= math.log(PAID)
         last = int(enough.argmax()) if enough.any() else len(octaves) - 1
@@ -333,8 +342,7 @@ class Inversion:
         """Bound on the integral of |transform| / M(theta) from each frequency on, over pi."""
         decay = np.exp(_Decay(steps, mu, int(self._rare)).log_bound(frequencies))
         if self._rare:
-            ratio = np.minimum(1.0, max(t.rare_variation for t in steps) / frequencies)
-            decay = decay * ratio * sum(t.rate_of_rare for t in steps)
+            decay *= np.minimum(1.0, max(t.rare_variation for t in steps) / frequencies)
         elif self._tiny:
             # |a^T - b^T| <= T |a - b| max(|a|, |b|)^(T - 1)
             decay = sum(t.count * t.larger_variation for t in steps) / frequencies
@@ -354,6 +362,9 @@ class Inversion:
         self._center = mu**2 * (theta + 0.5) + sum(t.count * t.mean for t in steps)
         self._log_scale = mu**2 * theta * (theta + 1) / 2
         self._log_scale += sum(t.count * t.log_moment for t in steps)
+        if self._rare:
+            self._log_rates = _log_sum(np.array([t.log_rate for t in steps]))
+            self._log_scale += self._log_rates
         s = theta + 1j * self._frequencies
         gaussian = np.exp(-0.5 * np.square(mu * self._frequencies))
         self._terms = self._transform(steps, period, count) * gaussian / (s * (s + 1)) / period
@@ -361,7 +372,8 @@ class Inversion:
         # steps' errors add up; phases and tilts are products with losses, rounded
         relative = _ROUNDING * (10 + sum(t.count for t in steps)) + _ULP * (
             theta * sum(t.count * t.size for t in steps)
-            + self._frequencies * sum(t.count * math.sqrt(t.variance) for t in steps)
+            + self._frequencies
+            * (abs(self._center) + sum(t.count * math.sqrt(t.variance) for t in steps))
             + abs(self._log_scale)
             + theta * epsilon
         )
@@ -388,23 +400,32 @@ class Inversion:
             total = nothing
             for i, (t, log) in enumerate(zip(steps, logs, strict=True)):  # whose loss is rare
                 if t.log_rare > -math.inf:
-                    others = np.exp(sum(powers[:i] + powers[i + 1 :], (t.count - 1) * log))
+                    others = np.exp(
+                        sum(
+                            powers[:i] + powers[i + 1 :],
+                            (t.count - 1) * log if t.count > 1 else nothing,
+                        )
+                    )
                     one = t.transform(t.rare_weights, period, count)
-                    total = total + t.rate_of_rare * others * one
+                    total = total + math.exp(t.log_rate - self._log_rates) * others * one
             return total
 
     def excess(self, epsilon: float) -> float:
         """Return the bound on what is left out, and on rounding, as a part of `delta`."""
-        return self._scaled(epsilon) * self._excess + self._of_tiny(epsilon)
+        return self._scaled(epsilon, self._excess) + self._of_tiny(epsilon)
 
     def delta(self, epsilon: float) -> float:
-        """Return at most that of the runs, and above it by about `excess`."""
+        """Return what the runs leave out at that epsilon, or more: about `excess` more."""
         turned = self._terms * np.exp(-1j * self._frequencies * (epsilon - self._center))
-        inverted = self._scaled(epsilon) * max(0.0, float(turned.real.sum()) + self._excess)
+        inverted = self._scaled(epsilon, float(turned.real.sum()) + self._excess)
         return inverted + self._of_tiny(epsilon)
 
-    def _scaled(self, epsilon: float) -> float:
-        return math.exp(min(700.0, self._log_scale - self._theta * epsilon))
+    def _scaled(self, epsilon: float, value: float) -> float:
+        """The value times M(theta) e^(-theta epsilon); infinite where it was not found."""
+        exponent = self._log_scale - self._theta * epsilon
+        if math.isnan(value) or not exponent < 700:
+            return math.inf
+        return math.exp(max(-700.0, exponent)) * max(0.0, value)
 
     def _of_tiny(self, epsilon: float) -> float:
         if not self._tiny:

@@ -173,13 +173,9 @@ def _posterior(z: Any, q: float, sigma: float) -> Any:
 def _log_mixture(z: Any, q: float, sigma: float) -> tuple[Any, Any]:
     """log(1 - q + q N(1, sigma^2) / N(0, sigma^2)) at z, and its derivative."""
     exponent = (z - 0.5) / sigma**2
-    small = np.minimum(exponent, 600.0)
-    with np.errstate(over="ignore"):
-        values = np.where(
-            exponent < 600.0,
-            np.log1p(q * np.expm1(small)),
-            math.log(q) + exponent,  # of which 1 - q is less than 1e-200
-        )
+    precise = np.log1p(q * np.expm1(np.minimum(exponent, 600.0)))
+    large = np.logaddexp(math.log1p(-q), math.log(q) + exponent)
+    values = np.where(exponent < 600.0, precise, large)
     return values, np.exp(math.log(q) + exponent - values) / sigma**2
 
 

@@ -36,13 +36,13 @@ from privrobust.accountants.gaussian import amplified, sampled_epsilon
 from privrobust.accountants.gaussian import epsilon as gaussian_epsilon
 from privrobust.accountants.inversion import Inversion, OneSided, Tiny, minimum, unsampled_mu
 from privrobust.accountants.losses import Side
-from privrobust.accountants.mechanism import Composition
+from privrobust.accountants.mechanism import Composition, Mechanism
 from privrobust.accountants.protocol import Accountant, no_sampled_replacement
 from privrobust.accountants.release import Release
 
 _FEW, _MANY = 1 << 9, 1 << 17
 """Frequencies."""
-TOLERANCE = 1e-3
+TOLERANCE = 1e-2
 """Share of delta, left out and paid for, beyond which another way is tried."""
 
 
@@ -67,23 +67,31 @@ def _epsilon(steps: Composition, delta: float) -> float:
     ((first, count), *others) = steps
     if not others and count == 1 and first.noise == "gaussian" and not first.replace:
         return sampled_epsilon(first.noise_multiplier, first.sampling_rate, delta)
-    most = _largest_loss(steps)
-    try:
-        value, is_tight = max(_one_sided(steps, side, delta) for side in _sides(steps))
-    except OverflowError:
-        return most if most < math.inf else math.nan
-    value = min(value, most)
-    if is_tight or not grid.is_sound(steps, delta):
-        return value
-    return min(value, grid.epsilon(steps, delta))
+    value, is_tight = 0.0, True
+    for side in _sides(steps):
+        largest = _largest_loss(steps, side)
+        if largest > value:
+            try:
+                found, tight = _one_sided(steps, side, delta)
+            except OverflowError:
+                found, tight = math.inf, False
+            found = largest if math.isnan(found) else min(found, largest)
+            value, is_tight = max((value, is_tight), (found, tight))
+    if not is_tight and grid.is_sound(steps, delta):
+        value = min(value, grid.epsilon(steps, delta))
+    return value if value < math.inf else math.nan
 
 
-def _largest_loss(steps: Composition) -> float:
-    """What the steps spend at delta = 0."""
-    if any(step.noise == "gaussian" for step, _ in steps):
-        return math.inf
-    losses = [n * amplified((1 + 1e-15) / s.noise_multiplier, s.sampling_rate) for s, n in steps]
-    return math.fsum(losses) * (1 + 1e-15)
+def _largest_loss(steps: Composition, side: Side) -> float:
+    """What the steps spend on this side at delta = 0: often infinite."""
+
+    def of_one(step: Mechanism) -> float:
+        q, sigma = step.sampling_rate, step.noise_multiplier
+        if step.noise == "laplace":
+            return amplified((1 + 1e-15) / sigma, q)  # the larger side's
+        return -math.log1p(-q) if side == "added" and q < 1 else math.inf
+
+    return math.fsum(count * of_one(step) for step, count in steps) * (1 + 1e-15)
 
 
 def _sides(steps: Composition) -> tuple[Side, ...]:

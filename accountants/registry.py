@@ -9,6 +9,7 @@ from privrobust.accountants.prv import PRV
 from privrobust.accountants.rdp import RDP
 from privrobust.accountants.strong import Strong
 from privrobust.errors import SpecError, unknown_name
+from privrobust.numeric import shown
 
 _ACCOUNTANTS: dict[str, Accountant] = {
     accountant.name: accountant
@@ -28,6 +29,8 @@ def get_accountant(name: str) -> Accountant:
         SpecError: no accountant has that name.
 
     """
+    if not isinstance(name, str):
+        raise SpecError(f"accountant: {shown(name)} is not a name")
     if name not in _ACCOUNTANTS:
         raise unknown_name("accountant", name, _ACCOUNTANTS)
     return _ACCOUNTANTS[name]

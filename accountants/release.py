@@ -17,7 +17,7 @@ Where q is fixed in advance and public, whatever the worker holds, n need not be
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Literal, get_args
 
 from privrobust.errors import SpecError
@@ -117,23 +117,31 @@ class Release:
     unit: Unit = "example"
     adjacency: Adjacency | None = None
     message: Message = "vector"
+    _settled: bool = field(default=False, repr=False, compare=False)
+    """Whether the values are those of a release, as `dataclasses.replace` hands them on."""
 
     def __post_init__(self) -> None:
-        for field, accepted in _CHOICES.items():
-            value = getattr(self, field)
-            settled_later = isinstance(value, _Default) or (field == "adjacency" and value is None)
+        if not self._settled:  # what another release found is, handed on by itself, what is given
+            if isinstance(self.sampling_rate, _Quotient):
+                self._set("sampling_rate", float(self.sampling_rate))
+            if isinstance(self.adjacency, _Default):
+                self._set("adjacency", str(self.adjacency))
+        for name, accepted in _CHOICES.items():
+            value = getattr(self, name)
+            settled_later = isinstance(value, _Default) or (name == "adjacency" and value is None)
             if not settled_later:
-                self._set(field, _one_of(field, value, accepted))
+                self._set(name, _one_of(name, value, accepted))
         self._normalise()
         if self.clip_norm is not None and self.grad_norm_bound is not None:
             raise SpecError("grad_norm_bound: give either clip_norm or grad_norm_bound, not both")
         self._settle_norm()
-        stale = isinstance(self.sampling_rate, _Quotient)
-        given = None if stale else _rate("sampling_rate", self.sampling_rate)
+        derived = isinstance(self.sampling_rate, _Quotient)
+        given = None if derived else _rate("sampling_rate", self.sampling_rate)
         if self.unit == "worker":
             self._settle_workers(given)
         else:
-            self._settle_examples(given, stale)
+            self._settle_examples(given)
+        self._set("_settled", True)
         self._check_range()
 
     def _set(self, field: str, value: object) -> None:
@@ -144,9 +152,9 @@ class Release:
         scale = as_float("noise_scale", self.noise_scale, "a finite number, 0 or more", least=0.0)
         self._set("noise_scale", scale)
         self._set("steps", _count("steps", self.steps, MOST_STEPS))
-        for field in ("clip_norm", "grad_norm_bound", "batch_size"):
-            if (value := getattr(self, field)) is not None:
-                self._set(field, as_float(field, value, "a finite number above 0", above=0.0))
+        for name in ("clip_norm", "grad_norm_bound", "batch_size"):
+            if (value := getattr(self, name)) is not None:
+                self._set(name, as_float(name, value, "a finite number above 0", above=0.0))
         if self.dataset_size is not None:
             self._set("dataset_size", _count("dataset_size", self.dataset_size, 2**63))
         self._set("worker_sampling_rate", _rate("worker_sampling_rate", self.worker_sampling_rate))
@@ -177,14 +185,8 @@ class Release:
         self._set("sampling_rate", _Quotient(1.0 if rate is None else rate))
         self._settle_adjacency("zero-out")
 
-    def _settle_examples(self, rate: float | None, stale: bool) -> None:
-        """Find q and the adjacency where examples are protected.
-
-        Args:
-            rate: the q that was given, if one was.
-            stale: whether there was one that another release found.
-
-        """
+    def _settle_examples(self, rate: float | None) -> None:
+        """Find q and the adjacency where examples are protected, of the q that was given if any."""
         size, total = self.batch_size, self.dataset_size
         if self.worker_sampling_rate is not None:
             raise SpecError(
@@ -206,10 +208,8 @@ class Release:
             self._settle_adjacency("add-or-remove")
             return
         if total is None:
-            also = ", of another release as float() of it" if stale else ""
             raise SpecError(
-                f"dataset_size: Poisson sampling needs it, or a sampling_rate{also} (or "
-                "sampling='full')"
+                "dataset_size: Poisson sampling needs it, or a sampling_rate (or sampling='full')"
             )
         if size > total:
             raise SpecError(
@@ -251,7 +251,7 @@ class Release:
 
     def __repr__(self) -> str:
         """Write what was given, or chosen for good: the repr makes an equal release again."""
-        values = [(each.name, getattr(self, each.name)) for each in fields(self)]
+        values = [(each.name, getattr(self, each.name)) for each in fields(self) if each.repr]
         settled = (_Quotient, _Default)
         given = [f"{name}={value!r}" for name, value in values if not isinstance(value, settled)]
         return f"{type(self).__name__}({', '.join(given)})"
@@ -345,12 +345,10 @@ def as_sequence(releases: Releases) -> tuple[Release, ...]:
             raise SpecError(f"releases: {shown(release)} is not a Release")
     if not several:
         raise SpecError("releases: an empty sequence; give at least one Release")
-    for field in ("unit", "adjacency"):
-        values = sorted({getattr(release, field) for release in several})
+    for name in ("unit", "adjacency"):
+        values = sorted({getattr(release, name) for release in several})
         if len(values) > 1:
-            raise SpecError(
-                f"{field}: releases that compose must agree, not {' and '.join(values)}"
-            )
+            raise SpecError(f"{name}: releases that compose must agree, not {' and '.join(values)}")
     return several
 
 

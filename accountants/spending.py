@@ -70,7 +70,7 @@ def _least(
     releases: tuple[Release, ...], measure: str, given: float, accountant: str
 ) -> tuple[Accountant, float]:
     """The accountant asked for and its value; for "auto", that with the least value."""
-    if accountant != "auto":
+    if not isinstance(accountant, str) or accountant != "auto":
         chosen = get_accountant(accountant)
         return chosen, getattr(chosen, measure)(releases, given)
     found, failures = _ask(AUTO, releases, measure, given)

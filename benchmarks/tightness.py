@@ -1,8 +1,7 @@
 """How far `auto` is above what is spent, region by region: `python benchmarks/tightness.py`.
 
 Against the lower bound of the tests, which is exact in its arithmetic and coarse in its view: what
-is printed bounds the excess of `auto` from above, and is mostly the slack of the lower bound itself.
-Takes some minutes.
+is printed bounds the excess of `auto` from above, and is mostly the slack of the lower bound.
 """
 
 import sys
@@ -53,4 +52,5 @@ def rows(size: int = 6000) -> list[list[str]]:
 
 
 if __name__ == "__main__":
-    print(table(["region", "sigma", "q", "T", "delta", "auto", "above the truth by at most"], rows()))
+    heading = ["region", "sigma", "q", "T", "delta", "auto", "above the truth by at most"]
+    print(table(heading, rows()))

@@ -13,8 +13,12 @@ beyond what Python lets one take away.
 """
 
 import copy
+import logging
+import weakref
 from collections.abc import Callable
+from enum import Enum
 from functools import partial
+from types import FunctionType, MethodType, ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +34,7 @@ def own_copy(model: nn.Module) -> nn.Module:
         SpecError: something in it cannot be copied.
 
     """
-    kept = set(map(id, model.modules()))
+    original, kept = model, set(map(id, model.modules()))
     try:
         model = copy.deepcopy(model)
     except Exception as error:  # whatever a user's module holds
@@ -44,11 +48,37 @@ def own_copy(model: nn.Module) -> nn.Module:
             f"model: {type(model).__name__} has a __deepcopy__ that shares modules with the "
             "original; accepted: modules that copy.deepcopy copies"
         )
+    _refuse_shared(original, model)
     model.requires_grad_(False)
     for module in model.modules():
         if hasattr(module, "inplace"):
             vars(module)["inplace"] = False
     return model
+
+
+def _refuse_shared(original: nn.Module, copied: nn.Module) -> None:
+    """Refuse attributes that are the same object in a copy: weak references, what copies as itself.
+
+    Functions, types and the like are, and stay, the same.
+    """
+    for (path, module), fresh in zip(original.named_modules(), copied.modules(), strict=True):
+        for name, value in vars(module).items():
+            if isinstance(value, (weakref.ReferenceType, *weakref.ProxyTypes)):
+                kind = "a weak reference"
+            elif value is vars(fresh).get(name) and _keeps_state(value):
+                kind = f"a {type(value).__name__} that copies as itself"
+            else:
+                continue
+            where = f"{path}.{name}" if path else name
+            raise SpecError(
+                f"model: attribute {where!r} is {kind}, by which its examples could see each "
+                "other; accepted: attributes that copy.deepcopy copies"
+            )
+
+
+def _keeps_state(value: object) -> bool:
+    harmless = (type, ModuleType, FunctionType, MethodType, Enum, logging.Logger, torch.dtype)
+    return bool(getattr(value, "__dict__", None)) and not isinstance(value, harmless)
 
 
 def scores_of_one(copied: nn.Module, named: dict[str, Tensor], example: Tensor) -> Tensor:

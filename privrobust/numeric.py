@@ -199,9 +199,11 @@ def _of_array(value: Any) -> int | float:
     try:
         if value.ndim != 0 or kind not in "iufO":  # times would turn into whole numbers
             raise TypeError
+        if isinstance(value, np.ma.MaskedArray) and value.mask:  # a value that is not there
+            raise TypeError
         item = value.item()
     except Exception:  # as tensors without values do, and what has no axes to speak of
         raise TypeError from None
-    if item is value or isinstance(item, np.ndarray):
+    if not isinstance(item, (int, float, np.longdouble, Decimal, Rational)):
         raise TypeError
     return plain(item)

@@ -3,6 +3,7 @@
 import copy
 import threading
 import warnings
+import weakref
 from fractions import Fraction
 from types import MethodType
 
@@ -20,6 +21,7 @@ from privrobust.errors import PrivRobustWarning, SpecError
 from privrobust.factored import Formed, Ghost, Matrices, Outer, Rows, Use
 from privrobust.gradients import LayerWise, gradient_sum
 from privrobust.honest import Clipping
+from privrobust.isolation import own_copy
 from privrobust.losses import LOSSES
 from privrobust.models import available_models, build_model
 from privrobust.per_sample import PerSample
@@ -373,6 +375,27 @@ def test_what_cannot_be_copied_is_refused():
 def test_copies_that_are_none_are_refused():
     with pytest.raises(SpecError, match="Shared has a __deepcopy__ that shares modules"):
         build_model(f"{__name__}:Shared", get_dataset("digits"), seed=0)
+
+
+class Memory:
+    """Survives a copy of what holds it."""
+
+    def __init__(self):
+        self.last = 0.0
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+def test_what_copies_would_share_is_refused():
+    net = Net()
+    net.memory = Memory()
+    with pytest.raises(SpecError, match=r"^model: attribute 'memory' is a Memory that copies as"):
+        own_copy(net)
+    net = Net()
+    net.parent = weakref.ref(net)
+    with pytest.raises(SpecError, match=r"^model: attribute 'parent' is a weak reference"):
+        own_copy(net)
 
 
 def test_state_is_that_of_the_factory_in_training_and_evaluation():

@@ -54,7 +54,7 @@ def gradients(spec: RunSpec, limits: Sequence[float], every: int) -> Iterator[Gr
     clipped_sums = gradient_sum(model, examples, Flat(), LOSSES[spec.loss])
     for step, batch in enumerate(honest_batches([spec], dataset, dataset.train, spec.steps), 1):
         looks = [clipped_sums(parameters, batch, torch.tensor([c])) for c in (*limits, torch.inf)]
-        averages = torch.cat([look.sums for look in looks]) / spec.batch_size
+        averages = (torch.cat([look.sums for look in looks]) / spec.batch_size).float()
         if step % every == 1:
             yield Gradients(step, averages[:-1], averages[-1], looks[-1].norms[batch.present])
         parameters = parameters - spec.learning_rate * averages[-1].mean(0)

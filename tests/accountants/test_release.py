@@ -115,7 +115,7 @@ def test_what_follows_from_other_fields_follows_them(copied: str) -> None:
     assert replace(r, dataset_size=50).sampling_rate == 32 / 50
     assert replace(r, batch_size=95).sampling_rate == 1.0
     assert replace(r, sampling="full", batch_size=None).sampling_rate == 1.0
-    with pytest.raises(SpecError, match=r"^dataset_size: .* needs it, or a sampling_rate, of anot"):
+    with pytest.raises(SpecError, match=r"^dataset_size: .* needs it, or a sampling_rate"):
         replace(r, dataset_size=None)
     rated = COPIES[copied](replace(r, sampling_rate=0.25))
     assert (rated.sampling_rate, rated.adjacency) == (0.25, "add-or-remove")
@@ -248,3 +248,14 @@ def test_dp_accounting_reads_the_event_as_we_do(adjacency: Any) -> None:
     r = Release(**DIGITS, sampling_rate=32 / 95, adjacency=adjacency)
     theirs = dp.pld.PLDAccountant(relation, 1e-3).compose(r.dp_event()).get_epsilon(1e-5)
     assert epsilon(r, accountant="pld") == pytest.approx(theirs, rel=5e-4)
+
+
+def test_what_another_release_found_is_given_where_it_is_handed_on() -> None:
+    r = Release(**DIGITS)
+    larger = Release(**{**DIGITS, "dataset_size": 1000}, sampling_rate=r.sampling_rate)
+    assert larger.sampling_rate == 32 / 95
+    assert larger.adjacency == "add-or-remove"
+    assert replace(larger, dataset_size=50).sampling_rate == 32 / 95
+    rated = Release(**DIGITS, sampling_rate=0.25)
+    with pytest.raises(SpecError, match=r"^adjacency: 'add-or-remove' would change q"):
+        Release(**DIGITS, adjacency=rated.adjacency)
