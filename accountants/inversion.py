@@ -377,10 +377,8 @@ class Inversion:
             + abs(self._log_scale)
             + theta * epsilon
         )
-        # of what is subtracted as well, whose size is that of the whole at most
-        sizes = np.abs(self._terms) + np.where(
-            self._tiny is not None, 2 / (period * np.abs(s * (s + 1))), 0.0
-        )
+        # a transform is M(theta) in size at most, and so is the one that is subtracted
+        sizes = (4 if self._tiny else 2) / (period * np.abs(s * (s + 1)))
         self._excess = beyond + float(sizes @ relative)
 
     def _transform(self, steps: list[_Tilted], period: float, count: int) -> Any:

@@ -110,6 +110,8 @@ def _one_sided(steps: Composition, side: Side, delta: float) -> tuple[float, boo
     for most in (_FEW, _MANY):  # the few show about where the many are needed
         parts = [_inversion(losses, epsilon, delta, rare, most) for rare in losses.kinds]
         epsilon = _least(parts, delta - losses.paid, epsilon)
+        if math.isnan(epsilon):
+            return math.inf, False
     if parts[0].excess(epsilon) > TOLERANCE * delta and (tiny := losses.tiny(epsilon, delta)):
         parts[0] = _inversion(losses, epsilon, delta, False, _MANY, tiny)
         epsilon = min(epsilon, _least(parts, delta - losses.paid, epsilon))

@@ -19,7 +19,7 @@ from lower_bound import delta_below
 REGIONS = {
     "one step": [(1.0, 0.01, 1, 1e-5), (2.0, 1.0, 1, 1e-10)],
     "no sampling": [(20.0, 1.0, 1000, 1e-5), (3.0, 1.0, 100, 1e-15)],
-    "training": [(1.0, 0.05, 500, 1e-5), (3.2, 32 / 95, 300, 1e-5), (4.0, 0.01, 10_000, 1e-5)],
+    "training": [(1.0, 0.05, 500, 1e-5), (3.2, 32 / 95, 300, 1e-5), (4.0, 0.01, 2000, 1e-5)],
     "little noise": [(0.5, 0.1, 100, 1e-5), (0.4, 0.01, 300, 1e-13)],
     "small delta": [(1.0, 0.05, 500, 1e-12), (0.7, 9e-4, 300, 1e-13), (0.8, 0.07, 14, 1e-15)],
     "rare sampling": [(1.0, 1e-4, 30, 1e-8), (0.6, 2.6e-4, 16, 1e-12), (2.0, 1e-6, 40, 1e-10)],
@@ -40,7 +40,7 @@ def excess(sigma: float, q: float, steps: int, delta: float, size: int) -> tuple
     return spent, "not bounded"
 
 
-def rows(size: int = 6000) -> list[list[str]]:
+def rows(size: int = 2000) -> list[list[str]]:
     """Of every setting."""
     found = []
     for region, settings in REGIONS.items():
