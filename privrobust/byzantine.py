@@ -11,8 +11,9 @@ from privrobust.aggregators import get_aggregator
 from privrobust.attacks import Attack, Craft, Setting
 from privrobust.data import Dataset, Split
 from privrobust.dealing import byzantine_batches
-from privrobust.honest import Clipping, Momentum, Perturbation, noise_std
+from privrobust.honest import Clipping, Momentum, noise_std
 from privrobust.models import EXAMPLES
+from privrobust.perturbation import Perturbation
 from privrobust.sampling import stream
 from privrobust.spec import RunSpec
 

@@ -10,7 +10,7 @@ from privrobust.clipping import Batch
 from privrobust.data import Dataset, Split, get_dataset
 from privrobust.errors import SpecError
 from privrobust.partitions import Partition
-from privrobust.sampling import distinct, poisson_batches, stream
+from privrobust.sampling import distinct, poisson_batches
 from privrobust.spec import RunSpec
 
 
@@ -91,16 +91,17 @@ def _batches(
     draws, drawn_by = distinct(
         [(seed, of_deal) for (seed, _), of_deal in zip(deals, sizes, strict=True)], device
     )
-    streams = [stream(seed, purpose, device) for seed, _ in draws]
     table = _padded(held).to(device)
     drawn = poisson_batches(
         [of_draw for _, of_draw in draws],
         shared.batch_size,
         steps,
-        streams,
+        [seed for seed, _ in draws],
+        purpose,
         shared.sampling_rate,
     )
     for slots, present in drawn:
+        slots, present = slots.to(device), present.to(device)
         examples = table.gather(-1, slots[drawn_by])[deal_of]
         yield Batch(train.examples(examples), train.labels[examples], present[drawn_by[deal_of]])
 

@@ -1,26 +1,25 @@
-"""What the honest workers of many lanes do with their batches: clip, average, perturb.
+"""What the honest workers of many lanes do with their batches: clip, average, remember.
 
 All lanes share the noise law and the unit of privacy; b, C and the seed may differ.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from privrobust.aggregators import get_aggregator
 from privrobust.clipping import CLIPPING_RULES, Batch, Flat, clip_vectors
 from privrobust.gradients import gradient_sum
 from privrobust.losses import LOSSES
+from privrobust.noise import NOISE_LAWS, derived_keys
+from privrobust.noise.streams import first_words, happen
 from privrobust.parameters import Layout
-from privrobust.perturbation import NOISE_LAWS, Draws, chances, noisy_signs
-from privrobust.sampling import distinct, stream
+from privrobust.sampling import distinct
 from privrobust.spec import RunSpec
-
-# Numbers that noise is added to at a time.
-_BLOCK = 1 << 16
 
 # Relative slack when norms are held against a proven bound: float32 rounding, not the gradient.
 _BOUND_SLACK = 1e-5
@@ -69,22 +68,22 @@ class _Participation:
     """Which workers take part in a step; one that sits out still sends pure noise."""
 
     def __init__(self, lanes: Sequence[RunSpec], device: torch.device, owner: str) -> None:
-        seeds, self._seed_of = distinct([spec.seed for spec in lanes], device)
-        self._streams = [stream(seed, f"{owner}participation", device) for seed in seeds]
+        self._seeds, self._seed_of = distinct([spec.seed for spec in lanes], device)
+        self._purpose = f"{owner}participation"
         self._rate = lanes[0].worker_sampling_rate
+        self._steps = count(1)
 
     def draw(self, averages: Tensor) -> Tensor:
         """With the averages `(lanes, honest, dim)` of those that sit out set to 0."""
         if self._rate == 1:
             return averages
-        draws = [
-            torch.rand(
-                averages.shape[1], dtype=torch.float64, generator=stream, device=averages.device
-            )
-            < self._rate
-            for stream in self._streams
+        step, workers = next(self._steps), averages.shape[1]
+        words = [
+            first_words(derived_keys(seed, self._purpose, step, workers), 1).reshape(workers)
+            for seed in self._seeds
         ]
-        sits_out = ~torch.stack(draws)[self._seed_of].unsqueeze(-1)
+        joins = torch.from_numpy(happen(np.stack(words), self._rate)).to(averages.device)
+        sits_out = ~joins[self._seed_of].unsqueeze(-1)
         return averages.masked_fill(sits_out, 0.0)  # whatever it would have sent, NaN included
 
 
@@ -123,81 +122,6 @@ class _Bound:
     def broken_by_all(self) -> bool:
         """Whether no lane is left to train."""
         return len(self.failures) == self._lanes
-
-
-class Perturbation:
-    """The noise of every honest worker: b times a draw of the run's own streams."""
-
-    def __init__(
-        self,
-        lanes: Sequence[RunSpec],
-        shape: tuple[int, int],
-        device: torch.device,
-        owner: str = "",
-    ) -> None:
-        """For messages of this shape, (workers, dim).
-
-        Another owner than the honest workers draws from other streams, and always adds its noise.
-        """
-        law = NOISE_LAWS[lanes[0].noise]
-        self._tail = law.tail
-        self._scales = column(
-            lanes, lambda spec: spec.noise_scale, device, torch.float64
-        ).unsqueeze(-1)
-        may_draw_signs = law.tail is not None and not owner
-        self._signed = [
-            lane for lane, spec in enumerate(lanes) if may_draw_signs and _sends_signs(spec)
-        ]
-        self._added = [lane for lane in range(len(lanes)) if lane not in self._signed]
-        seeds = [lanes[lane].seed for lane in self._added]
-        self._noise = Draws(seeds, f"{owner}noise", law.fill, shape, torch.float32, device)
-        seeds = [lanes[lane].seed for lane in self._signed]
-        self._chances = Draws(seeds, f"{owner}signs", chances, shape, torch.int32, device)
-
-    def __call__(self, averages: Tensor) -> Tensor:
-        """Return `averages + b xi` in float32, one xi for lanes of equal seed.
-
-        Of lanes that send signs, only the sign of that where it is faster drawn without xi.
-
-        Args:
-            averages: `(lanes, honest, dim)`, float64, which is overwritten: float32 would round
-                them, and b, before there is noise to hide what that tells.
-
-        """
-        if not bool(self._scales.any()):
-            return averages.float()
-        if not self._signed:
-            return _noisy(averages, self._noise(), self._scales)
-        assert self._tail is not None
-        signed, added = self._signed, self._added
-        averages[signed] = noisy_signs(
-            averages[signed], self._scales[signed], self._tail, self._chances()
-        )
-        averages[added] += self._noise() * self._scales[added]
-        return averages.float()
-
-
-def _noisy(averages: Tensor, noise: Tensor, scales: Tensor) -> Tensor:
-    """Return `averages + scales * noise` in float32, by blocks that stay in the processor's cache.
-
-    Args:
-        averages: `(lanes, workers, dim)`, float64, which is overwritten.
-        noise: of that shape, float32.
-        scales: `(lanes, 1, 1)`, float64.
-
-    """
-    sent = torch.empty_like(averages, dtype=torch.float32)
-    at_once = _BLOCK if averages.is_cpu else averages[0].numel()
-    for *lane, scale in zip(averages, noise, sent, scales.flatten().tolist(), strict=True):
-        for average, xi, out in zip(*(part.flatten().split(at_once) for part in lane), strict=True):
-            out.copy_(average.add_(xi.double(), alpha=scale))
-    return sent
-
-
-def _sends_signs(spec: RunSpec) -> bool:
-    """Of the noisy vector itself, not of a momentum that it enters."""
-    rule = get_aggregator(spec.aggregator, spec.byzantine)
-    return rule.message == "sign" and not spec.worker_momentum
 
 
 class Momentum:

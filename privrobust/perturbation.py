@@ -1,116 +1,109 @@
-"""The noise that every honest worker adds to its gradient.
+"""The noise that every honest worker adds to its gradient: `privrobust.noise` for lanes of runs."""
 
-A noise law draws the unit-scale xi of the paper; the training step multiplies by b.
-"""
+from collections.abc import Sequence
+from itertools import count
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-
+import numpy as np
 import torch
 from torch import Tensor
 
-from privrobust.parallel import in_threads
-from privrobust.sampling import distinct, stream
-
-# A run of one seed draws from at most so many streams, each of at least so many numbers a step.
-_STREAMS = 8
-_LEAST = 1 << 16
-
-Fill = Callable[[Tensor, torch.Generator], object]
-"""Fills a tensor with draws from a stream."""
+from privrobust.noise import NOISE_LAWS, derived_keys
+from privrobust.noise.addition import add_on_device, add_to_rows
+from privrobust.noise.grid import Grid, Grids, grid
+from privrobust.noise.streams import Keys
+from privrobust.privacy import releases
+from privrobust.spec import RunSpec
 
 
-@dataclass(frozen=True)
-class NoiseLaw:
-    """Symmetric, unimodal, i.i.d. noise of unit scale."""
-
-    fill: Fill
-    """Draws xi, in float32."""
-    std: float
-    """Of xi."""
-    tail: Callable[[Tensor], Tensor] | None = None
-    """P(xi > x) of x >= 0, for signs drawn by `noisy_signs`; None where adding xi is as fast."""
-
-
-def _gaussian(out: Tensor, generator: torch.Generator) -> None:
-    """Normal noise of variance 1, which torch draws about as fast as uniform numbers."""
-    out.normal_(generator=generator)
-
-
-def _laplace(out: Tensor, generator: torch.Generator) -> None:
-    """Laplace noise of scale parameter 1 (variance 2), by inversion of its distribution."""
-    uniform = torch.empty_like(out, dtype=torch.float64).uniform_(-1, 1, generator=generator)
-    size = torch.log1p(-uniform.abs().clamp_(max=1 - 2.0**-53))
-    out.copy_(torch.copysign(size, uniform))
-
-
-def _laplace_tail(x: Tensor) -> Tensor:
-    return torch.exp(-x).mul_(0.5)
-
-
-NOISE_LAWS: dict[str, NoiseLaw] = {
-    "gaussian": NoiseLaw(_gaussian, std=1.0),
-    "laplace": NoiseLaw(_laplace, math.sqrt(2), _laplace_tail),
-}
-
-
-def chances(out: Tensor, generator: torch.Generator) -> None:
-    """Uniform int32 numbers from 0 to 2^31 - 1, for `noisy_signs`."""
-    out.random_(generator=generator)
-
-
-class Draws:
-    """One draw a step for every honest worker of every lane, in streams that run in parallel.
-
-    How many streams a run has follows from its shape alone: it draws the same numbers beside other
-    runs and on any number of cores.
-    """
+class Perturbation:
+    """The noise of every honest worker, from streams of its own in every step."""
 
     def __init__(
         self,
-        seeds: Sequence[int],
-        purpose: str,
-        fill: Fill,
+        lanes: Sequence[RunSpec],
         shape: tuple[int, int],
-        dtype: torch.dtype,
         device: torch.device,
+        owner: str = "",
     ) -> None:
-        """For lanes of these seeds, `shape` being (workers, dim)."""
-        apart, self._seed_of = distinct(seeds, device)
-        self._drawn = torch.empty(len(apart), *shape, dtype=dtype, device=device)
-        pieces = min(_STREAMS, max(1, self._drawn[:1].numel() // _LEAST), shape[0])
-        self._tasks = [
-            partial(fill, part, stream(seed, f"{purpose} {piece}", device))
-            for seed, of_run in zip(apart, self._drawn, strict=True)
-            for piece, part in enumerate(of_run.tensor_split(pieces))
-        ]
-        self._are_small = device.type != "cpu" or self._drawn.numel() < 2 * _LEAST
+        """For messages of this shape, (workers, dim).
 
-    def __call__(self) -> Tensor:
-        """`(lanes, workers, dim)`, lanes of equal seed alike; valid until the next call."""
-        in_threads(self._tasks, self._are_small)
-        seeds = len(self._drawn)
-        if seeds == 1:
-            return self._drawn.expand(len(self._seed_of), -1, -1)
-        return self._drawn if seeds == len(self._seed_of) else self._drawn[self._seed_of]
+        Another owner than the honest workers draws from other streams.
+
+        Raises:
+            SpecError: as `grid`.
+
+        """
+        self._workers, self._dim = shape
+        self._noise, self._purpose, self._device = lanes[0].noise, f"{owner}noise", device
+        self._seeds = [spec.seed for spec in lanes]
+        self._grids = {
+            lane: grid_of(spec, self._dim) for lane, spec in enumerate(lanes) if spec.noise_scale
+        }
+        self._private = [lane for lane in self._grids if _is_bounded(lanes[lane])]
+        self._others = [lane for lane in self._grids if not _is_bounded(lanes[lane])]
+        self._steps = count(1)
+
+    def __call__(self, averages: Tensor) -> Tensor:
+        """Return `averages + b xi` in float32, one xi for lanes of equal seed.
+
+        Args:
+            averages: `(lanes, workers, dim)`, float64: float32 would round them before there is
+                noise to hide what that tells.
+
+        """
+        step = next(self._steps)
+        if len(self._private) == len(averages):
+            return self._noisy(step, averages, self._private)
+        sent = averages.float()
+        if lanes := self._private:
+            sent[lanes] = self._noisy(step, averages[lanes], lanes)
+        if lanes := self._others:  # of any size, NaN and infinities too: no grid holds them
+            noise = self._noisy(step, torch.zeros_like(averages[lanes]), lanes)
+            sent[lanes] = averages[lanes].add_(noise).float()
+        return sent
+
+    def _noisy(self, step: int, averages: Tensor, lanes: list[int]) -> Tensor:
+        """Return `(lanes, workers, dim)` with noise, all from the first of what is given."""
+        rows = averages.reshape(-1, self._dim)
+        grids = Grids.of(self._grids[lane] for lane in lanes for _ in range(self._workers))
+        keys_of = {
+            seed: derived_keys(seed, self._purpose, step, self._workers)
+            for seed in {self._seeds[lane] for lane in lanes}
+        }
+        keys = np.concatenate([keys_of[self._seeds[lane]] for lane in lanes])
+        if self._device.type == "cpu":
+            sent = torch.empty(rows.shape)
+            add_to_rows(rows.numpy(), keys, grids, self._noise, sent.numpy())
+        else:
+            words_of = {
+                seed: device_words(of, self._dim, self._device) for seed, of in keys_of.items()
+            }
+            words = torch.cat([words_of[self._seeds[lane]] for lane in lanes])
+            sent = add_on_device(rows, words, keys, grids, self._noise)
+        return sent.view_as(averages)
 
 
-def noisy_signs(
-    vectors: Tensor, scales: Tensor, tail: Callable[[Tensor], Tensor], chance: Tensor
-) -> Tensor:
-    """`sign(vectors + scales xi)` without xi: a sign flips with the probability `P(xi > |v| / b)`.
+def _is_bounded(spec: RunSpec) -> bool:
+    return spec.clip_norm is not None or spec.grad_norm_bound is not None
 
-    Args:
-        vectors: any shape.
-        scales: b, broadcast against `vectors`; where 0, the plain sign (0 of 0).
-        tail: of the noise law.
-        chance: draws of `chances`, broadcast against `vectors`. Of a probability p, their steps
-            and float32 miss at most `2^-31 + 2^-23 p`.
+
+def grid_of(spec: RunSpec, dim: int) -> Grid:
+    """Return the grid of a run with noise, whose messages have so many coordinates.
+
+    Raises:
+        SpecError: as `grid`.
 
     """
-    threshold = tail(vectors.abs() / scales).mul_(2.0**31)
-    flips = chance < threshold  # never where that is 0/0, of a 0 without noise
-    signs = vectors.sign().add_((vectors == 0) & (scales > 0))
-    return signs.mul_(flips.to(signs.dtype).mul_(-2.0).add_(1.0))
+    contribution = releases(spec)[0].contribution
+    return grid(spec.noise_scale, contribution, dim, NOISE_LAWS[spec.noise].order)
+
+
+def device_words(keys: Keys, dim: int, device: torch.device) -> Tensor:
+    """Return int64 words from a device's own generator, `(workers, dim or one more)`.
+
+    It is fast and not cryptographic: whoever sees enough of its numbers finds the others. Seeded
+    with 64 bits of the first worker's key.
+    """
+    generator = torch.Generator(device).manual_seed(int(keys[0, :8].view(np.int64)[0]))
+    words = torch.empty(len(keys), dim + dim % 2, dtype=torch.int64, device=device)
+    return words.random_(-(2**63), None, generator=generator)

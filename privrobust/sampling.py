@@ -1,10 +1,12 @@
-"""Random streams and Poisson batches.
+"""Poisson batches, and the random streams of what nobody has to be protected by.
 
-Every run owns one stream a purpose, derived from its seed alone, so that a run draws the same
-numbers alone or beside others. Runs of equal seed and shape draw equal batches and equal noise
-whatever their b, aggregator or attack: common random numbers, which make their comparison sharper.
-Within a run, workers and steps take successive, disjoint pieces of the stream. torch's generator
-keeps 32 bits of its seed: two streams coincide with probability 2^-32, and none is cryptographic.
+Every run owns streams derived from its seed alone, so that a run draws the same numbers alone or
+beside others. Runs of equal seed and shape draw equal batches and equal noise whatever their b,
+aggregator or attack: common random numbers, which make their comparison sharper. Batches, like
+noise, are made of `privrobust.noise.streams`, on whatever device training is.
+
+Attacks, random aggregators and initial parameters take torch's generator (`stream`), which is not
+cryptographic; on a CPU it keeps 32 bits of its seed.
 """
 
 import math
@@ -16,21 +18,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from privrobust.noise.streams import derived_keys, first_words, happen
+
 T = TypeVar("T")
 
 # Pads are multiples of this: sums over them then round alike however long the padding is, so that
 # a run gives the same bits beside runs that draw larger batches.
 _PAD = 8
 
-# Uniform numbers that a stream draws at a time, for as many steps as they last; and so many in all
-# are packed at a time.
+# Words that are drawn at a time, for as many steps as they last.
 _DRAWS = 1 << 20
 
 
 def stream(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
-    """The generator of a run's draws for one purpose ("batches", "noise", ...), on that device."""
+    """Return torch's generator for one purpose of a run ("attack", ...), on that device."""
     entropy = np.random.SeedSequence([seed, zlib.crc32(purpose.encode())])
-    return torch.Generator(device).manual_seed(int(entropy.generate_state(1)[0]))
+    return torch.Generator(device).manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
 
 
 def distinct(values: Sequence[T], device: torch.device) -> tuple[list[T], Tensor]:
@@ -43,62 +46,41 @@ def poisson_batches(
     sizes: Sequence[Sequence[int]],
     batch_size: float,
     steps: int,
-    generators: Sequence[torch.Generator],
+    seeds: Sequence[int],
+    purpose: str,
     sampling_rate: float | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Poisson batches of all workers in every stream, a step at a time.
+    """Draw Poisson batches of all workers of every run, a step at a time.
 
-    Worker i of a stream holds examples `0 .. sizes[stream][i]-1`; each joins its batch
-    independently with probability `sampling_rate`, or `batch_size / sizes[stream][i]` if there is
-    none. Uniform numbers are doubles: a float32's 2^-24 grid would shift q.
+    Worker i of a run holds examples `0 .. sizes[run][i]-1`; each joins its batch independently with
+    probability `sampling_rate`, or `batch_size / sizes[run][i]` if there is none, by a word of its
+    own: word j of the worker's key in that step is for example j.
+
+    Args:
+        sizes: of every run's workers.
+        batch_size: B.
+        steps: how many, from 1.
+        seeds: of the runs.
+        purpose: of the streams.
+        sampling_rate: q, where it does not follow from the sizes.
 
     Yields:
-        `slots`, shape `(streams, workers, pad)`: which of its examples each worker draws, padded
+        `slots`, shape `(runs, workers, pad)`: which of its examples each worker draws, padded
         with 0; `present`, the same shape: False where padded. A batch may be empty.
 
     """
-    device = generators[0].device
-    rates = [_rates(of_stream, batch_size, sampling_rate).to(device) for of_stream in sizes]
-    chunk = _steps_at_once(sum(rate.numel() for rate in rates))
-    joins = [
-        _joins(rate, steps, chunk, generator)
-        for rate, generator in zip(rates, generators, strict=True)
-    ]
-    shape = (len(rates), len(sizes[0]), max(map(max, sizes)))
-    for pieces in zip(*joins, strict=True):
-        drawn = torch.zeros(len(pieces[0]), *shape, dtype=torch.bool, device=device)
-        for stream, piece in enumerate(pieces):
-            drawn[:, stream, :, : piece.shape[-1]] = piece
-        yield from _pack(drawn)
-
-
-def _steps_at_once(draws: int) -> int:
-    """How many steps of so many draws, made at a time: a power of two, so that fewer divide it."""
-    return 1 << (max(1, _DRAWS // draws).bit_length() - 1)
-
-
-def _joins(rate: Tensor, steps: int, chunk: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Which examples join the batches of a stream, `(chunk, workers, examples)`, piece by piece.
-
-    How much it draws at a time depends on its own sizes alone, as a GPU's numbers depend on that: a
-    run draws the same ones beside others.
-    """
-    for start in range(0, steps, at_once := _steps_at_once(rate.numel())):
-        shape = (min(at_once, steps - start), *rate.shape)
-        yield from _uniform(shape, generator).lt(rate).split(chunk)  # which are bytes, not doubles
-
-
-def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    return torch.rand(shape, dtype=torch.float64, generator=generator, device=generator.device)
-
-
-def _rates(sizes: Sequence[int], batch_size: float, sampling_rate: float | None) -> Tensor:
-    """How likely each example is to join, `(workers, most)`: 0 where a worker holds fewer."""
-    held_by = torch.tensor(sizes).unsqueeze(-1)
-    rates = batch_size / held_by.double()
-    if sampling_rate is not None:
-        rates = torch.full_like(rates, sampling_rate)
-    return (torch.arange(max(sizes)) < held_by) * rates
+    most = max(map(max, sizes))
+    at_once = max(1, _DRAWS // (len(sizes) * len(sizes[0]) * most))
+    for first in range(1, steps + 1, at_once):
+        taken = range(first, min(first + at_once, steps + 1))
+        drawn = np.zeros((len(taken), len(sizes), len(sizes[0]), most), np.bool_)
+        for run, (held, seed) in enumerate(zip(sizes, seeds, strict=True)):
+            keys = np.concatenate([derived_keys(seed, purpose, step, len(held)) for step in taken])
+            words = first_words(keys, max(held)).reshape(len(taken), len(held), -1)
+            for worker, size in enumerate(held):
+                rate = batch_size / size if sampling_rate is None else sampling_rate
+                drawn[:, run, worker, :size] = happen(words[:, worker, :size], rate)
+        yield from _pack(torch.from_numpy(drawn))
 
 
 def _pack(drawn: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -19,12 +19,13 @@ from privrobust.dealing import honest_batches
 from privrobust.descent import Descent
 from privrobust.devices import in_full_precision, resolve_device
 from privrobust.errors import PrivRobustError
-from privrobust.honest import Clipping, Momentum, Perturbation
+from privrobust.honest import Clipping, Momentum
 from privrobust.losses import LOSSES
 from privrobust.measures import Measures, measure
 from privrobust.memory import keep_freed_memory
 from privrobust.metrics import Evaluation, Evaluator, RunResult
 from privrobust.models import EXAMPLES, initial_parameters
+from privrobust.perturbation import Perturbation
 from privrobust.privacy import calibrated, spent, steps_within_budget, warn_of_large_delta
 from privrobust.sampling import distinct
 from privrobust.spec import RunSpec

@@ -1,0 +1,163 @@
+"""Adds noise on the grid to vectors: by the compiled loop, or by tensor operations.
+
+All ways give the same numbers for the same words, on any processor: `exact` settles what they
+cannot.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from itertools import pairwise
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from privrobust.noise import exact, tensors
+from privrobust.noise.backend import compiled_loop
+from privrobust.noise.grid import Grid, Grids
+from privrobust.noise.streams import Keys, first_words, keystream
+from privrobust.parallel import in_threads
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class NoiseLaw:
+    """Symmetric, unimodal, i.i.d. noise of unit scale: the xi of the paper."""
+
+    std: float
+    """Of xi."""
+    order: int
+    """Of the norm whose bound it hides."""
+    exactly: Callable[[int, float, exact.More], int]
+    """Draws one coordinate of a block."""
+    in_tensors: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    """Draws many at a time, and says which are doubtful."""
+
+
+NOISE_LAWS = {
+    "gaussian": NoiseLaw(1.0, 2, exact.gaussian, tensors.gaussian),
+    "laplace": NoiseLaw(math.sqrt(2), 1, exact.laplace, tensors.laplace),
+}
+"""Gaussian noise of variance 1, and Laplace noise of scale parameter 1 (variance 2)."""
+
+# Coordinates from which threads are worth waking.
+_LEAST = 1 << 16
+# Steps beyond which the sum of two whole numbers in float64 may not be exact.
+_MOST = 2.0**51
+
+
+def add_to_rows(values: Floats, keys: Keys, grids: Grids, noise: str, out: Floats) -> None:
+    """Write `values + noise` to out, each row by a key and a grid of its own.
+
+    Args:
+        values: float64 `(rows, dim)`, contiguous and finite.
+        keys: `(rows, 16)`. Rows of equal keys get equal noise, times their scales.
+        grids: one a row.
+        noise: a name in `NOISE_LAWS`.
+        out: float32 or float64 `(rows, dim)`, contiguous.
+
+    """
+    loop = compiled_loop()
+    if loop is not None:
+        doubtful = _compiled_rows(loop, values, keys, grids, noise, out)
+    else:
+        words = torch.from_numpy(first_words(keys, _words(values.shape[1])).view(np.int64))
+        sums, doubtful = _tensor_rows(torch.from_numpy(values), words, grids, noise)
+        out[:] = sums.numpy()
+    for row, place in doubtful:
+        more = partial(_words_of, keys[row].tobytes(), place // 2)
+        out[row, place] = _settled(values[row, place], place % 2, _row(grids, row), noise, more)
+
+
+def add_on_device(values: Tensor, words: Tensor, keys: Keys, grids: Grids, noise: str) -> Tensor:
+    """Return `values + noise` in float32, from words that the values' own device drew.
+
+    Args:
+        values: float64 `(rows, dim)`, finite.
+        words: int64 `(rows, dim or one more)`, an even number a row, uniform.
+        keys: `(rows, 16)`, for the digits that a few numbers need beyond those.
+        grids: one a row.
+        noise: a name in `NOISE_LAWS`.
+
+    """
+    sums, doubtful = _tensor_rows(values, words, grids, noise)
+    for row, place in doubtful:
+        block = place // 2
+        drawn = words[row, 2 * block : 2 * block + 2].cpu().numpy().view(np.uint64).tolist()
+        more = partial(_words_of, keys[row].tobytes(), block, drawn=drawn)
+        value = float(values[row, place])
+        sums[row, place] = _settled(value, place % 2, _row(grids, row), noise, more)
+    return sums.float()
+
+
+def _compiled_rows(
+    loop: ModuleType, values: Floats, keys: Keys, grids: Grids, noise: str, out: Floats
+) -> list[list[int]]:
+    """Write the sums, and return the places that are doubtful."""
+    rows, dim = values.shape
+    marks = np.zeros((rows, -(-dim // loop.UNIT)), dtype=np.bool_)
+    given = np.empty((rows, 0), np.int64)
+    if not loop.LANES:
+        given = first_words(keys, loop.UNIT * marks.shape[1]).view(np.int64)
+    add = partial(
+        loop.add_rows,
+        noise == "laplace",
+        keys,
+        given,
+        values,
+        grids.scales,
+        grids.steps,
+        out,
+        marks,
+    )
+    pieces = min(marks.size, torch.get_num_threads()) if values.size >= _LEAST else 1
+    ends = [marks.size * piece // pieces for piece in range(pieces + 1)]
+    in_threads([partial(add, *ends_of_piece) for ends_of_piece in pairwise(ends)])
+    return [
+        [row, start + int(place)]
+        for row, start in (np.argwhere(marks) * [1, loop.UNIT]).tolist()
+        for place in np.flatnonzero(np.isnan(out[row, start : start + loop.UNIT]))
+    ]
+
+
+def _tensor_rows(
+    values: Tensor, words: Tensor, grids: Grids, noise: str
+) -> tuple[Tensor, list[list[int]]]:
+    """Return the sums `(rows, dim)`, and the places that are doubtful."""
+    dim = values.shape[-1]
+    steps, scales = (torch.from_numpy(of_rows).to(values.device).unsqueeze(-1) for of_rows in grids)
+    drawn, doubt = NOISE_LAWS[noise].in_tensors(words.unflatten(-1, (-1, 2)), scales)
+    whole = (values / steps).round_()
+    doubt = doubt.flatten(-2)[:, :dim] | ~(whole.abs() <= _MOST)
+    return whole.add_(drawn.flatten(-2)[:, :dim]).mul_(steps), doubt.nonzero().tolist()
+
+
+def _words(dim: int) -> int:
+    """Return how many words a vector takes, two a block."""
+    return dim + dim % 2
+
+
+def _row(grids: Grids, row: int) -> Grid:
+    return Grid(float(grids.steps[row]), float(grids.scales[row]))
+
+
+def _words_of(
+    key: bytes, block: int, level: int, drawn: list[int] | None = None
+) -> tuple[int, int]:
+    """Return a block's words at a level, the first as they were drawn elsewhere if they were."""
+    u, t = drawn if drawn and level == 0 else keystream(key, [block], level)[0].tolist()
+    return u, t
+
+
+def _settled(value: float, coordinate: int, on: Grid, noise: str, more: exact.More) -> float:
+    """Return the sum of a value and its noise on the grid, in whole numbers of any size."""
+    step = Fraction(on.step)
+    drawn = NOISE_LAWS[noise].exactly(coordinate, on.scale, more)
+    return float((round(Fraction(value) / step) + drawn) * step)
