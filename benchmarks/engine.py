@@ -1,31 +1,21 @@
 """The training engine against what people use today; every ratio from one run, in turns.
 
-Needs `pip install -e ".[bench]"` and, without their dependencies, of which one is an old torch,
-`pip install --no-deps byzfl byzpy`. Peers that train run in a process of their own.
+Peers that train run in a process of their own.
 """
 
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from typing import NamedTuple
 
 import byzfl
 import torch
-from byzpy.aggregators.coordinate_wise.median import CoordinateWiseMedian
-from peers import Elsewhere, OpacusWorker, byzfl_attack, byzfl_step, flat, pipeline
-from tasks import (
-    BATCH,
-    BYZANTINE,
-    CLIP_NORM,
-    HONEST,
-    LEARNING_RATE,
-    MODELS,
-    NOISE_SCALE,
-    images,
-    register,
-    spec,
-)
+from byzpy_calls import byzpy_call
+from elsewhere import Elsewhere, Opens
+from peers import OpacusWorker, byzfl_attack, byzfl_step, flat, pipeline
+from tasks import CLIP_NORM, FULL, LEARNING_RATE, MODELS, NOISE_SCALE, Task, images, register, spec
 from timing import in_turns, median, ratio, step_time, table
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -40,12 +30,39 @@ from privrobust.losses import LOSSES
 from privrobust.memory import keep_freed_memory
 from privrobust.training import train_lanes
 
-STEPS = 20  # of ours in a round, as a run; its start and end are not counted
-QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
+
+class Plan(NamedTuple):
+    """How a model is timed."""
+
+    peer: str
+    """ByzFL's name of it."""
+    step_rounds: int
+    gradient_rounds: int
+    aims: tuple[str, str, str]
+    """Against opacus and ByzFL, against ByzFL alone, and of the plain pass."""
+
+
+PLANS = {
+    "mlp": Plan("fc_mnist", 11, 60, ("15", "4", "at most 1.4")),
+    "cnn": Plan("cnn_mnist", 5, 15, ("6", "", "at most 1.6")),
+}
+MEDIAN_ROUNDS = 11
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is timed."""
+
+    models: tuple[str, ...] = tuple(PLANS)
+    task: Task = FULL
+    steps: int = 20  # of ours in a round, as a run; its start and end are not counted
+    peer_steps: int = 5  # of each peer in a round
+    coordinates: int = 1_000_000  # of a median
+    most_rounds: int = 60  # of any case
 
 
 def our_step(run: RunSpec) -> Callable[[], float]:
-    """Takes a run of `STEPS` steps; returns the seconds of its median step."""
+    """Takes the run; returns the seconds of its median step."""
 
     def steps() -> float:
         ends: list[float] = []
@@ -63,54 +80,59 @@ def by_own_clock(cases: dict[str, Callable[[], float]], rounds: int) -> dict[str
     return {name: [times[name] for times in taken] for name in cases}
 
 
-def opacus_step(model: str) -> Callable[[], None]:
-    """12 opacus workers, ByzFL's ALIE and median."""
-    register()
+def opacus_step(model: str, task: Task) -> Callable[[], None]:
+    """Opacus workers, ByzFL's ALIE and median."""
+    register(task)
+    multiplier = NOISE_SCALE * task.batch / CLIP_NORM
     workers = [
-        OpacusWorker(MODELS[model](), data, BATCH, CLIP_NORM, NOISE_SCALE * BATCH / CLIP_NORM)
-        for data in worker_data()
+        OpacusWorker(MODELS[model](), data, task.batch, CLIP_NORM, multiplier)
+        for data in worker_data(task)
     ]
-    start = flat(MODELS[model]().parameters()).detach()
-    return pipeline(workers, start, byzfl_attack("alie"), BYZANTINE, byzfl.Median(), LEARNING_RATE)
+    start, alie = flat(MODELS[model]().parameters()).detach(), byzfl_attack("alie")
+    return pipeline(workers, start, alie, task.byzantine, byzfl.Median(), LEARNING_RATE)
 
 
-def byzfl_alone_step(model: str) -> Callable[[], None]:
-    register()
-    return byzfl_step(model, worker_data(), BYZANTINE, BATCH)
+def byzfl_alone_step(model: str, task: Task) -> Callable[[], None]:
+    register(task)
+    return byzfl_step(model, worker_data(task), task.byzantine, task.batch)
 
 
-def worker_data() -> list[TensorDataset]:
-    train = get_dataset("images").train
+def worker_data(task: Task) -> list[TensorDataset]:
+    train, honest = get_dataset("images").train, task.honest
     return [
-        TensorDataset(train.inputs[worker::HONEST], train.labels[worker::HONEST])
-        for worker in range(HONEST)
+        TensorDataset(train.inputs[worker::honest], train.labels[worker::honest])
+        for worker in range(honest)
     ]
 
 
-def training_steps(model: str, peer: str, rounds: int, targets: tuple[str, str]) -> list[list[str]]:
-    elsewhere = Elsewhere()
-    cases = {
-        "ours": our_step(spec(model, steps=STEPS, evaluate_every=STEPS)),
-        "opacus": lambda: elsewhere.seconds(5, opacus_step, model),
-        "byzfl": lambda: elsewhere.seconds(5, byzfl_alone_step, peer),
-    }
-    times = by_own_clock(cases, rounds)
-    what = f"training step, {model.upper()}, 12 honest + 3 ALIE, B = 32, C = 1, median"
+def training_steps(model: str, size: Size, elsewhere: Opens) -> list[list[str]]:
+    plan, task, count = PLANS[model], size.task, size.peer_steps
+    with elsewhere() as peers:
+        cases = {
+            "ours": our_step(spec(model, task, steps=size.steps, evaluate_every=size.steps)),
+            "opacus": lambda: peers.seconds(count, opacus_step, model, task),
+            "byzfl": lambda: peers.seconds(count, byzfl_alone_step, plan.peer, task),
+        }
+        times = by_own_clock(cases, min(plan.step_rounds, size.most_rounds))
+    workers = f"{task.honest} honest + {task.byzantine} ALIE"
+    what = f"training step, {model.upper()}, {workers}, B = {task.batch}, C = 1, median"
     return [
         [what, against, milliseconds(times["ours"]), milliseconds(times[key]),
-         ratio(times[key], times["ours"]), target]
-        for against, key, target in (
-            ("an opacus PrivacyEngine a worker + ByzFL", "opacus", targets[0]),
-            ("ByzFL's own step, without privacy", "byzfl", targets[1]),
+         ratio(times[key], times["ours"]), aim]
+        for against, key, aim in (
+            ("an opacus PrivacyEngine a worker + ByzFL", "opacus", plan.aims[0]),
+            ("ByzFL's own step, without privacy", "byzfl", plan.aims[1]),
         )
     ]  # fmt: skip
 
 
-def clipped_gradients(model: str, rounds: int, target: str) -> list[str]:
-    module, split, workers = MODELS[model](), images(480), 15
+def clipped_gradients(model: str, size: Size) -> list[str]:
+    plan = PLANS[model]
+    workers, batch_size = size.task.workers, size.task.batch
+    module, split = MODELS[model](), images(workers * batch_size)
     way = gradient_sum(module, split.inputs[:3], Flat(), LOSSES["cross_entropy"])
     start = nn.utils.parameters_to_vector(module.parameters()).detach().unsqueeze(0)
-    shape = (1, workers, BATCH)
+    shape = (1, workers, batch_size)
     labels = split.labels.view(shape)
     batch = Batch(split.inputs.view(*shape, 1, 28, 28), labels, torch.ones_like(labels).bool())
 
@@ -119,57 +141,62 @@ def clipped_gradients(model: str, rounds: int, target: str) -> list[str]:
         cross_entropy(module(split.inputs), split.labels, reduction="sum").backward()
 
     ours = partial(way, start, batch, torch.ones(1))
-    times = in_turns({"ours": ours, "plain": plain}, rounds)
+    times = in_turns({"ours": ours, "plain": plain}, min(plan.gradient_rounds, size.most_rounds))
     return [
-        f"clipped gradients of 15 workers x 32, {model.upper()}",
+        f"clipped gradients of {workers} workers x {batch_size}, {model.upper()}",
         "the plain forward and backward pass of the same examples",
         milliseconds(times["ours"]),
         milliseconds(times["plain"]),
         ratio(times["ours"], times["plain"]) + " of its time",
-        target,
+        plan.aims[2],
     ]
 
 
-def medians(rounds: int) -> list[list[str]]:
-    messages = torch.randn(15, 1_000_000, generator=torch.Generator().manual_seed(0))
+def medians(size: Size) -> list[list[str]]:
+    shape = (size.task.workers, size.coordinates)
+    messages = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     rows = list(messages)
-    byzpy = CoordinateWiseMedian()
+    clone = "a clone of the input"
     peers = {
         "torch.median": lambda: messages.median(dim=0),
         "ByzFL": lambda: byzfl.Median()(messages),
-        "ByzPy": lambda: byzpy.aggregate(rows),
-        "a clone of the input": lambda: messages.clone(),
+        "ByzPy": byzpy_call(
+            lambda rule: rule.aggregate(rows), "aggregators.coordinate_wise.CoordinateWiseMedian"
+        ),
+        clone: lambda: messages.clone(),
     }
-    times = in_turns({"ours": lambda: Median()(messages)} | peers, rounds)
+    cases = {"ours": lambda: Median()(messages)} | peers
+    times = in_turns(
+        {name: case for name, case in cases.items() if callable(case)},
+        min(MEDIAN_ROUNDS, size.most_rounds),
+    )
     ours = times["ours"]
-    return [
-        ["median of 15 x 1,000,000", name, milliseconds(ours), milliseconds(times[name]),
-         ratio(ours, times[name]) + " of its time" if "clone" in name else ratio(times[name], ours),
-         "at most 1.2" if "clone" in name else "6"]
-        for name in peers
-    ]  # fmt: skip
+
+    def compared(name: str, peer: Callable[[], object] | str) -> list[str]:
+        if not callable(peer):
+            return [peer, "", "6"]
+        theirs = milliseconds(times[name])
+        if name == clone:
+            return [theirs, ratio(ours, times[name]) + " of its time", "at most 1.2"]
+        return [theirs, ratio(times[name], ours), "6"]
+
+    what = f"median of {shape[0]} x {shape[1]:,}"
+    return [[what, name, milliseconds(ours), *compared(name, peers[name])] for name in peers]
 
 
 def milliseconds(times: list[float]) -> str:
     return f"{median(times) * 1e3:.1f} ms"
 
 
-def report() -> str:
+def report(size: Size = Size(), elsewhere: Opens = Elsewhere) -> str:
     warnings.filterwarnings("ignore")
     keep_freed_memory()  # before the plain passes are timed, so that they have it too
-    register()
-    clipped = [  # first: memory that larger work leaves scattered slows small work
-        clipped_gradients("mlp", 60, "at most 1.4"),
-        clipped_gradients("cnn", 15, "at most 1.6"),
-    ]
-    rows = [
-        *training_steps("mlp", "fc_mnist", 11, ("15", "4")),
-        *training_steps("cnn", "cnn_mnist", 5, ("6", "")),
-        *clipped,
-        *medians(11),
-    ]
+    register(size.task)
+    # first: memory that larger work leaves scattered slows small work
+    clipped = [clipped_gradients(model, size) for model in size.models]
+    steps = [row for model in size.models for row in training_steps(model, size, elsewhere)]
     header = ["work", "against", "ours", "theirs", "ratio of medians (middle half)", "aim"]
-    return table(header, rows)
+    return table(header, [*steps, *clipped, *medians(size)])
 
 
 if __name__ == "__main__":

@@ -1,42 +1,40 @@
 """Choices that the engine makes, each against the other way: why the code is as it is."""
 
+from collections.abc import Sequence
+from functools import partial
+
 import torch
 from timing import in_turns, median, table
-from torch import Tensor
 
 from privrobust import selection
 from privrobust.memory import keep_freed_memory
 from privrobust.perturbation import NOISE_LAWS, chances, noisy_signs
 from privrobust.sampling import stream
-from privrobust.selection import mean_of_ranks
 
 ROUNDS = 9
 
 
-def selections() -> str:
+def selections(worker_counts: Sequence[int], dim: int) -> str:
     """The network against quickselect, as workers grow: where `_MOST_WIRES` comes from."""
     rows = []
-    for workers in (15, 31, 51, 64, 81, 101):
-        messages = torch.randn(workers, 79_510, generator=torch.Generator().manual_seed(0))
-        middle = ((workers - 1) // 2, workers // 2 + 1)
-
-        def with_wires(wires: int, messages: Tensor = messages, middle: tuple = middle) -> None:
-            selection._MOST_WIRES = wires
-            mean_of_ranks(messages, *middle)
-
+    for workers in worker_counts:
+        messages = torch.randn(workers, dim, generator=torch.Generator().manual_seed(0))
+        middle = {"low": (workers - 1) // 2, "high": workers // 2 + 1}
+        network = partial(selection._select, **middle)
+        quickselect = partial(selection._quickselect, **middle)
         cases = {
-            "network": lambda call=with_wires: call(1000),
-            "quickselect": lambda call=with_wires: call(0),
-            "torch.median": lambda messages=messages: messages.median(dim=0),
+            "network": partial(selection.in_threaded_blocks, network, messages),
+            "quickselect": partial(selection.in_threaded_blocks, quickselect, messages),
+            "torch.median": partial(messages.median, dim=0),
         }
         times = in_turns(cases, ROUNDS)
         rows.append([str(workers), *(f"{median(times[name]) * 1e3:.1f} ms" for name in cases)])
-    return table(["workers x 79,510", "network", "quickselect", "torch.median"], rows)
+    return table([f"workers x {dim:,}", "network", "quickselect", "torch.median"], rows)
 
 
-def signs() -> str:
+def signs(dim: int) -> str:
     """Signs drawn with their probability against noise added and its sign taken."""
-    shape, b = (12, 79_510), torch.tensor(0.1)
+    shape, b = (12, dim), torch.tensor(0.1)
     values = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 0.03
     noise, chance = torch.empty(shape), torch.empty(shape, dtype=torch.int32)
     tails = {
@@ -57,12 +55,13 @@ def signs() -> str:
 
         times = in_turns({"added": added, "drawn": drawn}, ROUNDS)
         rows.append([law, *(f"{median(times[name]) * 1e3:.1f} ms" for name in times)])
-    return table(["signs of 12 x 79,510, one thread of noise", "noise added", "signs drawn"], rows)
+    title = f"signs of 12 x {dim:,}, one thread of noise"
+    return table([title, "noise added", "signs drawn"], rows)
 
 
-def report() -> str:
+def report(worker_counts: Sequence[int] = (15, 31, 51, 64, 81, 101), dim: int = 79_510) -> str:
     keep_freed_memory()
-    return f"{selections()}\n\n{signs()}"
+    return f"{selections(worker_counts, dim)}\n\n{signs(dim)}"
 
 
 if __name__ == "__main__":

@@ -5,16 +5,12 @@ vectors. An attack makes one message, as theirs return one for all Byzantine wor
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import comb
 
 import byzfl
 import torch
-from byzpy import attacks as py_attacks
-from byzpy import pre_aggregators as py_before
-from byzpy.aggregators import coordinate_wise as py_coordinates
-from byzpy.aggregators import geometric_wise as py_geometry
-from byzpy.aggregators import norm_wise as py_norms
+from byzpy_calls import Call, byzpy_call
 from timing import in_turns, median, ratio, table
 from torch import Tensor
 
@@ -41,17 +37,18 @@ from privrobust.attacks import (
 )
 from privrobust.memory import keep_freed_memory
 
-SHAPES = {"15 x 1,000,000": (15, 1_000_000), "50 x 79,510": (50, 79_510)}
+SHAPES = ((15, 1_000_000), (50, 79_510))
 F = 3
-ROUNDS = 3
 
 # Rules that try all subsets of workers take minutes in Python loops beyond so many.
 MOST_SUBSETS = 1000
 
-Call = Callable[[], object]
+NONE = ""
+Peer = Call | str
+"""What is timed, or what its cell says instead."""
 
 
-def rules(messages: Tensor) -> dict[str, tuple[Call, Call | None, Call | None]]:
+def rules(messages: Tensor) -> dict[str, tuple[Call, Peer, Peer]]:
     """By name: ours, ByzFL's and ByzPy's."""
     rows = list(messages)
     n = len(rows)
@@ -69,57 +66,59 @@ def rules(messages: Tensor) -> dict[str, tuple[Call, Call | None, Call | None]]:
     def in_place(each) -> Call:  # ByzFL's clipping writes into what it is given
         return lambda: each(messages.clone())
 
-    def py(each) -> Call:
-        return lambda: each.aggregate(rows)
+    def py(place: str, **settings) -> Peer:
+        return byzpy_call(lambda rule: rule.aggregate(rows), f"aggregators.{place}", **settings)
 
-    def py_pre(each) -> Call:
-        return lambda: each.pre_aggregate(rows)
+    def py_pre(name: str, *arguments, **settings) -> Peer:
+        place = f"pre_aggregators.{name}"
+        return byzpy_call(lambda each: each.pre_aggregate(rows), place, *arguments, **settings)
 
     found = {
-        "mean": (ours("mean"), fl(byzfl.Average()), None),
+        "mean": (ours("mean"), fl(byzfl.Average()), NONE),
         "median": (
-            ours("median"), fl(byzfl.Median()), py(py_coordinates.CoordinateWiseMedian()),
+            ours("median"), fl(byzfl.Median()), py("coordinate_wise.CoordinateWiseMedian"),
         ),
         "trimmed mean": (
             ours("trimmed_mean"), fl(byzfl.TrMean(F)),
-            py(py_coordinates.CoordinateWiseTrimmedMean(f=F)),
+            py("coordinate_wise.CoordinateWiseTrimmedMean", f=F),
         ),
         "MeaMed": (
-            ours("meamed"), fl(byzfl.Meamed(F)), py(py_coordinates.MeanOfMedians(f=F)),
+            ours("meamed"), fl(byzfl.Meamed(F)), py("coordinate_wise.MeanOfMedians", f=F),
         ),
-        "Krum": (ours("krum"), fl(byzfl.Krum(F)), py(py_geometry.Krum(f=F))),
+        "Krum": (ours("krum"), fl(byzfl.Krum(F)), py("geometric_wise.Krum", f=F)),
         "Multi-Krum": (
-            ours("multi_krum"), fl(byzfl.MultiKrum(F)), py(py_geometry.MultiKrum(f=F, q=n - F)),
+            ours("multi_krum"), fl(byzfl.MultiKrum(F)),
+            py("geometric_wise.MultiKrum", f=F, q=n - F),
         ),
         "geometric median": (
             ours("geometric_median"), fl(byzfl.GeometricMedian()),
-            py(py_geometry.GeometricMedian()),
+            py("geometric_wise.GeometricMedian"),
         ),
         "centred clipping": (
             ours("centred_clipping"), fl(byzfl.CenteredClipping(L=3, tau=10.0)),
-            py(py_norms.CenteredClipping(c_tau=10.0, M=3)),
+            py("norm_wise.CenteredClipping", c_tau=10.0, M=3),
         ),
-        "MoNNA": (ours("monna"), fl(byzfl.MoNNA(F)), py(py_geometry.MoNNA(f=F))),
-        "CAF": (ours("caf"), fl(byzfl.CAF(F)), py(py_norms.CAF(f=F))),
-        "NNM": (before(NNM(F)), fl(byzfl.NNM(F)), py_pre(py_before.NearestNeighborMixing(f=F))),
+        "MoNNA": (ours("monna"), fl(byzfl.MoNNA(F)), py("geometric_wise.MoNNA", f=F)),
+        "CAF": (ours("caf"), fl(byzfl.CAF(F)), py("norm_wise.CAF", f=F)),
+        "NNM": (before(NNM(F)), fl(byzfl.NNM(F)), py_pre("NearestNeighborMixing", f=F)),
         "bucketing": (
-            before(Bucketing(2)), fl(byzfl.Bucketing(2)), py_pre(py_before.Bucketing(2)),
+            before(Bucketing(2)), fl(byzfl.Bucketing(2)), py_pre("Bucketing", 2),
         ),
         "static clipping": (
             before(StaticClipping(2.0)), in_place(byzfl.Clipping(2.0)),
-            py_pre(py_before.Clipping(2.0)),
+            py_pre("Clipping", 2.0),
         ),
-        "ARC": (before(ARC(F)), in_place(byzfl.ARC(F)), py_pre(py_before.ARC(f=F))),
+        "ARC": (before(ARC(F)), in_place(byzfl.ARC(F)), py_pre("ARC", f=F)),
     }  # fmt: skip
     if comb(n, F) <= MOST_SUBSETS:
         found["MDA"] = (
-            ours("mda"), fl(byzfl.MDA(F)), py(py_geometry.MinimumDiameterAveraging(f=F)),
+            ours("mda"), fl(byzfl.MDA(F)), py("geometric_wise.MinimumDiameterAveraging", f=F),
         )  # fmt: skip
-        found["SMEA"] = (ours("smea"), fl(byzfl.SMEA(F)), py(py_geometry.SMEA(f=F)))
+        found["SMEA"] = (ours("smea"), fl(byzfl.SMEA(F)), py("geometric_wise.SMEA", f=F))
     return found
 
 
-def attacks(messages: Tensor) -> dict[str, tuple[Call, Call | None, Call | None]]:
+def attacks(messages: Tensor) -> dict[str, tuple[Call, Peer, Peer]]:
     """The same of attacks; many have no peer."""
     honest = messages[:-F]
     rows, one = list(honest), honest[0]
@@ -130,29 +129,34 @@ def attacks(messages: Tensor) -> dict[str, tuple[Call, Call | None, Call | None]
     def fl(attack) -> Call:
         return lambda: attack(honest)
 
-    def py(attack) -> Call:
-        return lambda: attack.apply(honest_grads=rows, base_grad=one)
+    def py(name: str, *arguments, **settings) -> Peer:
+        return byzpy_call(
+            lambda attack: attack.apply(honest_grads=rows, base_grad=one),
+            f"attacks.{name}",
+            *arguments,
+            **settings,
+        )
 
     search = {"agg": byzfl.Median(), "pre_agg_list": [], "f": F}
     return {
-        "sign-flip": (ours(SignFlip()), fl(byzfl.SignFlipping()), None),
+        "sign-flip": (ours(SignFlip()), fl(byzfl.SignFlipping()), NONE),
         "inner product": (
             ours(InnerProduct()), fl(byzfl.InnerProductManipulation()),
-            py(py_attacks.EmpireAttack()),
+            py("EmpireAttack"),
         ),
         "ALIE": (
-            ours(ALIE(z=1.0)), fl(byzfl.ALittleIsEnough(1.0)), py(py_attacks.LittleAttack(f=F)),
+            ours(ALIE(z=1.0)), fl(byzfl.ALittleIsEnough(1.0)), py("LittleAttack", f=F),
         ),
         "ALIE, line search": (
-            ours(LineSearch(against=Median())), fl(byzfl.Optimal_ALittleIsEnough(**search)), None,
+            ours(LineSearch(against=Median())), fl(byzfl.Optimal_ALittleIsEnough(**search)), NONE,
         ),
         "mimic a worker": (
-            ours(Mimic(worker=0)), fl(byzfl.Mimic(0)), py(py_attacks.MimicAttack(0)),
+            ours(Mimic(worker=0)), fl(byzfl.Mimic(0)), py("MimicAttack", 0),
         ),
-        "Gaussian": (ours(Gaussian()), fl(byzfl.Gaussian()), py(py_attacks.GaussianAttack())),
-        "infinity": (ours(Infinity()), fl(byzfl.Inf()), py(py_attacks.InfAttack())),
+        "Gaussian": (ours(Gaussian()), fl(byzfl.Gaussian()), py("GaussianAttack")),
+        "infinity": (ours(Infinity()), fl(byzfl.Inf()), py("InfAttack")),
         **{
-            name: (ours(attack), None, None)
+            name: (ours(attack), NONE, NONE)
             for name, attack in {
                 "noise-aware ALIE": NoiseAwareALIE(noise_std=0.1),
                 "Min-Max": MinMax(),
@@ -164,26 +168,35 @@ def attacks(messages: Tensor) -> dict[str, tuple[Call, Call | None, Call | None]
                 "replay": Replay(),
             }.items()
         },
-        "drift": (lambda: Drift(noise_std=0.1)(honest[:1], 1), None, None),
-        "own sign-flip": (lambda: OwnSignFlip()(honest[:1], 1), None, None),
+        "drift": (lambda: Drift(noise_std=0.1)(honest[:1], 1), NONE, NONE),
+        "own sign-flip": (lambda: OwnSignFlip()(honest[:1], 1), NONE, NONE),
     }  # fmt: skip
 
 
-def compared(find: Callable[[Tensor], dict[str, tuple[Call, Call | None, Call | None]]]) -> str:
+def compared(
+    find: Callable[[Tensor], dict[str, tuple[Call, Peer, Peer]]],
+    shapes: Sequence[tuple[int, int]],
+    rounds: int,
+) -> str:
     """A row a name and shape."""
     lines = []
-    for shape, (n, d) in SHAPES.items():
+    for n, d in shapes:
         messages = torch.randn(n, d, generator=torch.Generator().manual_seed(0)) + 0.1
         for name, (mine, fl, py) in find(messages).items():
             cases = {"ours": mine, "ByzFL": fl, "ByzPy": py}
-            times = in_turns({key: call for key, call in cases.items() if call}, ROUNDS)
-            ratios = [ratio(times[key], times["ours"]) if key in times else "" for key in cases]
-            lines.append([name, shape, f"{median(times['ours']) * 1e3:.2f} ms", *ratios[1:]])
+            times = in_turns({key: case for key, case in cases.items() if callable(case)}, rounds)
+            ours = times.pop("ours")
+            peers = [
+                ratio(times[key], ours) if key in times else cases[key]
+                for key in ("ByzFL", "ByzPy")
+            ]
+            lines.append([name, f"{n} x {d:,}", f"{median(ours) * 1e3:.2f} ms", *peers])
     return table(["", "n x d", "ours", "ByzFL takes so many times as long", "ByzPy"], lines)
 
 
-def report() -> str:
+def report(shapes: Sequence[tuple[int, int]] = SHAPES, rounds: int = 3) -> str:
     keep_freed_memory()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the peers
-        return f"Rules, f = {F}:\n\n{compared(rules)}\n\nAttacks:\n\n{compared(attacks)}"
+        of_rules, of_attacks = (compared(find, shapes, rounds) for find in (rules, attacks))
+    return f"Rules, f = {F}:\n\n{of_rules}\n\nAttacks:\n\n{of_attacks}"

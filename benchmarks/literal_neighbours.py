@@ -15,6 +15,7 @@ transform that composes the T steps.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,5 +121,12 @@ def row(n: int, batch: float, sigma: float, steps: int, resolution: float = 1e-3
 
 HEADER = ["n", "B", "sigma", "T", "epsilon, n stays", "epsilon, n changes: at least"]
 
+
+def report(
+    settings: Sequence[tuple[int, float, float, int]] = SETTINGS, resolution: float = 1e-3
+) -> str:
+    return table(HEADER, [row(*setting, resolution) for setting in settings])
+
+
 if __name__ == "__main__":
-    print(table(HEADER, [row(*setting) for setting in SETTINGS]))
+    print(report())

@@ -1,26 +1,16 @@
-"""The same training step as people build it today, from opacus and ByzFL.
+"""The same training step as people build it today, from opacus and ByzFL."""
 
-ByzFL pins nothing but wants plotting libraries, ByzPy an old torch: install both without their
-dependencies, `pip install -e ".[bench]" && pip install --no-deps byzfl byzpy`.
-"""
-
-import multiprocessing
-import statistics
-import time
-import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from typing import Any
 
 import byzfl
 import torch
 from byzfl.attacks import ALittleIsEnough, SignFlipping
+from elsewhere import Step
 from opacus import PrivacyEngine
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-Step = Callable[[], None]
 Attack = Callable[[Tensor], Tensor]
 
 
@@ -135,33 +125,6 @@ def byzfl_step(
             client.set_model_state(state)
 
     return step
-
-
-class Elsewhere:
-    """Peers in a process of their own, which nothing that we set reaches; idle between calls."""
-
-    def __init__(self) -> None:
-        self._process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-
-    def seconds(self, count: int, make: Callable[..., Step], *arguments: Any) -> float:
-        """Of the median of so many steps of the peer that `make` makes there, once."""
-        return self._process.submit(_take, count, make, *arguments).result()
-
-
-_made: dict[str, Step] = {}
-
-
-def _take(count: int, make: Callable[..., Step], *arguments: Any) -> float:
-    warnings.filterwarnings("ignore")
-    key = repr((make, arguments))
-    if key not in _made:
-        _made[key] = make(*arguments)
-    times = []
-    for _ in range(count):
-        start = time.perf_counter()
-        _made[key]()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
 
 
 def byzfl_attack(name: str) -> Attack:

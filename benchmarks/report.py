@@ -1,13 +1,14 @@
 """Runs benchmarks and writes what they measured into benchmarks/README.md.
 
-python benchmarks/report.py [section ...]
+python benchmarks/report.py [section ...] [--page FILE]
 
 Sections: engine, sweeps, stores, steps, kernels, lanes, library, accounting; all by default.
 """
 
+import argparse
 import os
 import platform
-import sys
+from collections.abc import Sequence
 from datetime import date
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -43,22 +44,38 @@ def processor() -> str:
 
 
 def replaced(text: str, section: str, measured: str) -> str:
-    """The page with a section's part between its marks measured anew."""
+    """The page with a section's part between its marks measured anew.
+
+    Raises:
+        ValueError: it has no such marks.
+
+    """
     start, end = f"<!-- {section} -->", f"<!-- end of {section} -->"
-    before, _, rest = text.partition(start)
-    _, _, after = rest.partition(end)
+    before, starts, rest = text.partition(start)
+    _, ends, after = rest.partition(end)
+    if not (starts and ends):
+        raise ValueError(f"the page has no {start} with {end} after it")
     return f"{before}{start}\n{where()}\n\n{measured}\n{end}{after}"
 
 
-def main() -> None:
-    sections = sys.argv[1:] or list(SECTIONS)
-    unknown = [section for section in sections if section not in SECTIONS]
-    if unknown:
-        sys.exit(f"{unknown[0]!r} is no benchmark; accepted: {', '.join(SECTIONS)}")
-    for section in sections:
+def write(page: Path, section: str, measured: str) -> None:
+    """Into the page, between the section's marks."""
+    text = replaced(page.read_text(encoding="utf-8"), section, measured)
+    page.write_text(text, encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("sections", nargs="*", metavar="section", help=", ".join(SECTIONS))
+    parser.add_argument("--page", type=Path, default=README, help="a page with the same marks")
+    asked = parser.parse_args(arguments)
+    for section in asked.sections:
+        if section not in SECTIONS:
+            parser.error(f"{section!r} is no benchmark; accepted: {', '.join(SECTIONS)}")
+    for section in asked.sections or SECTIONS:
         measured = import_module(section).report()
         print(f"{section}\n\n{measured}\n")
-        README.write_text(replaced(README.read_text(), section, measured))
+        write(asked.page, section, measured)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,35 @@
 """Where a training step's time goes, and how time and memory grow with workers, size and lanes."""
 
 import multiprocessing
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from time import perf_counter
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from tasks import images, mlp, register, spec
+from tasks import FULL, Task, mlp, register, spec
 from timing import median, step_time, table
 
 from privrobust import backward, training
 from privrobust.aggregators import Median
 from privrobust.attacks import ALIE
-from privrobust.data import Dataset, register_dataset
 from privrobust.honest import Clipping, Perturbation
 from privrobust.models import register_model
 from privrobust.training import train_lanes
 
-STEPS = 40
-EVERY = 10
+PLACES = {
+    "forward and backward": (backward.Direct, "__call__"),
+    "clip": (Clipping, "__call__"),
+    "noise": (Perturbation, "__call__"),
+    "attack": (ALIE, "carry_out"),
+    "aggregate": (Median, "__call__"),
+}
+"""Methods that do a part of every step."""
 LIMITS = {
     "sample": "memory: it copies the batches' inputs",
     "forward and backward": "the plain pass to the layers' outputs",
@@ -36,19 +42,51 @@ LIMITS = {
 }
 
 
+class Case(NamedTuple):
+    """One process that trains."""
+
+    grows: str
+    workers: int = 15
+    hidden: int | None = 100
+    """Units of the MLP's hidden layer; None: the CNN is trained."""
+    lanes: int = 1
+
+    @property
+    def parameters(self) -> int:
+        return 431_080 if self.hidden is None else 795 * self.hidden + 10
+
+
+CASES = (
+    *[Case("workers", workers=n) for n in (5, 15, 50, 100)],
+    *[Case("parameters", hidden=hidden) for hidden in (13, 100, 1258, 12_578)],
+    *[Case("lanes", lanes=lanes) for lanes in (1, 4, 8, 16)],
+    Case("the CNN", hidden=None),
+)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is timed."""
+
+    models: tuple[str, ...] = ("mlp", "cnn")
+    task: Task = FULL
+    steps: int = 40
+    every: int = 10  # steps between evaluations
+    cases: Sequence[Case] = CASES
+
+
 class Clock:
     """Seconds spent inside calls, a list of them by name."""
 
     def __init__(self) -> None:
-        self.spent: dict[str, list[float]] = {}
+        self._spent: dict[str, list[float]] = {}
 
     def around(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*arguments: Any, **named: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return call(*arguments, **named)
-            finally:
-                self.spent.setdefault(name, []).append(time.perf_counter() - start)
+            start = perf_counter()
+            found = call(*arguments, **named)
+            self._spent.setdefault(name, []).append(perf_counter() - start)
+            return found
 
         return timed
 
@@ -56,26 +94,35 @@ class Clock:
         """Of every item that the iterators made yield."""
 
         def timed(*arguments: Any) -> Iterator[Any]:
-            advance = self.around(name, partial(next, make(*arguments), None))
-            while (item := advance()) is not None:
-                yield item
+            advance = self.around(name, partial(next, make(*arguments)))
+            with suppress(StopIteration):
+                while True:
+                    yield advance()
 
         return timed
 
+    def typical(self, name: str, calls: int) -> float:
+        """Median seconds of the last so many calls; those before them are of the run's start.
 
-def breakdown(model: str) -> str:
+        Raises:
+            RuntimeError: there were fewer.
+
+        """
+        spent = self._spent.get(name, [])
+        if len(spent) < calls:
+            raise RuntimeError(
+                f"{name}: called {len(spent)} times instead of {calls}; "
+                "a step does this elsewhere than benchmarks/steps.py looks for it"
+            )
+        return median(spent[-calls:])
+
+
+def breakdown(model: str, size: Size) -> str:
     """Median milliseconds and share of each part of a step of one run."""
     clock = Clock()
     ends: list[float] = []
-    places = {
-        "forward and backward": (backward.Direct, "__call__"),
-        "clip": (Clipping, "__call__"),
-        "noise": (Perturbation, "__call__"),
-        "attack": (ALIE, "__call__"),
-        "aggregate": (Median, "__call__"),
-    }
     with ExitStack() as patches:
-        for name, (owner, method) in places.items():
+        for name, (owner, method) in PLACES.items():
             timed = clock.around(name, getattr(owner, method))
             patches.enter_context(patch.object(owner, method, timed))
         batches = clock.along("sample", training.honest_batches)
@@ -83,14 +130,14 @@ def breakdown(model: str) -> str:
         measure = clock.around("measures", training.measure)
         patches.enter_context(patch.object(training, "measure", measure))
         train_lanes(
-            [spec(model, steps=STEPS, evaluate_every=EVERY)],
-            on_step=lambda: ends.append(time.perf_counter()),
+            [spec(model, size.task, steps=size.steps, evaluate_every=size.every)],
+            on_step=lambda: ends.append(perf_counter()),
         )
     whole = step_time(ends)
-    parts = {name: median(clock.spent[name][1:]) for name in ("sample", *places)}
+    parts = {name: clock.typical(name, size.steps - 1) for name in ("sample", *PLACES)}
     parts["clip and sum"] = parts.pop("clip") - parts["forward and backward"]
     parts["update and the rest"] = whole - sum(parts.values())
-    parts["measures"] = median(clock.spent["measures"]) / EVERY
+    parts["measures"] = clock.typical("measures", size.steps // size.every) / size.every
     rows = [
         [name, f"{parts[name] * 1e3:.2f} ms", f"{parts[name] / whole:.0%}", limit]
         for name, limit in LIMITS.items()
@@ -99,24 +146,24 @@ def breakdown(model: str) -> str:
     return table(header, rows)
 
 
-def cost(workers: int, hidden: int, lanes: int, model: str = "") -> tuple[float, float]:
+def cost(case: Case) -> tuple[float, float]:
     """Seconds of a median step, and peak memory in GB of a fresh process."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
-        return fresh.submit(_cost, workers, hidden, lanes, model).result()
+        return fresh.submit(_cost, case).result()
 
 
-def _cost(workers: int, hidden: int, lanes: int, model: str) -> tuple[float, float]:
+def _cost(case: Case) -> tuple[float, float]:
     warnings.filterwarnings("ignore")
-    register()
-    if not model:
-        register_model("bench_wide", partial(mlp, hidden=hidden))
-    byzantine = workers // 5
-    honest = workers - byzantine
-    register_dataset(Dataset("images", images(200 * honest), images(100), images(100), 10))
-    common = {"honest": honest, "byzantine": byzantine, "steps": 8, "evaluate_every": 8}
-    runs = [spec(model or "wide", seed=seed, **common) for seed in range(lanes)]
+    byzantine = case.workers // 5
+    task = Task(case.workers - byzantine, byzantine, examples=200)
+    register(task)
+    model = "cnn"
+    if case.hidden is not None:
+        model = "wide"
+        register_model("bench_wide", partial(mlp, hidden=case.hidden))
+    runs = [spec(model, task, seed=seed, steps=8, evaluate_every=8) for seed in range(case.lanes)]
     ends: list[float] = []
-    train_lanes(runs, on_step=lambda: ends.append(time.perf_counter()))
+    train_lanes(runs, on_step=lambda: ends.append(perf_counter()))
     return step_time(ends), peak_memory()
 
 
@@ -127,33 +174,26 @@ def peak_memory() -> float:
     return int(peak.split()[1]) / 2**20
 
 
-def growth() -> str:
+def growth(cases: Sequence[Case]) -> str:
     """One of workers, parameters and lanes at a time, from 15 workers and 79,510 parameters."""
-    cases = [
-        *[("workers", n, 100, 1) for n in (5, 15, 50, 100)],
-        *[("parameters", 15, hidden, 1) for hidden in (13, 100, 1258, 12_578)],
-        *[("lanes", 15, 100, lanes) for lanes in (1, 4, 8, 16)],
-    ]
     rows = []
-    for name, workers, hidden, lanes in cases:
-        parameters = 795 * hidden + 10
-        step, memory = cost(workers, hidden, lanes)
-        numbers = workers * parameters * lanes
+    for case in cases:
+        step, memory = cost(case)
+        numbers = case.workers * case.parameters * case.lanes
+        each = "" if case.hidden is None else f"{step / numbers * 1e9:.1f} ns"
         rows.append(
-            [name, str(workers), f"{parameters:,}", str(lanes), f"{step * 1e3:.1f} ms",
-             f"{step / numbers * 1e9:.1f} ns", f"{memory:.2f} GB"]
+            [case.grows, str(case.workers), f"{case.parameters:,}", str(case.lanes),
+             f"{step * 1e3:.1f} ms", each, f"{memory:.2f} GB"]
         )  # fmt: skip
-    step, memory = cost(15, 0, 1, "cnn")
-    rows.append(["the CNN", "15", "431,080", "1", f"{step * 1e3:.1f} ms", "", f"{memory:.2f} GB"])
     header = ["grows", "workers", "parameters", "lanes", "step", "a number sent", "peak memory"]
     return table(header, rows)
 
 
-def report() -> str:
+def report(size: Size = Size()) -> str:
     warnings.filterwarnings("ignore")
-    register()
-    parts = [f"MLP:\n\n{breakdown('mlp')}", f"CNN:\n\n{breakdown('cnn')}", growth()]
-    return "\n\n".join(parts)
+    register(size.task)
+    parts = [f"{model.upper()}:\n\n{breakdown(model, size)}" for model in size.models]
+    return "\n\n".join([*parts, growth(size.cases)])
 
 
 if __name__ == "__main__":

@@ -3,12 +3,12 @@
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import byzfl
-from peers import Elsewhere, OpacusWorker, byzfl_attack, flat, pipeline
-from tasks import BATCH
+from elsewhere import Elsewhere, Opens
+from peers import OpacusWorker, byzfl_attack, flat, pipeline
 from timing import in_turns, median, ratio, table
 from torch import nn
 from torch.utils.data import TensorDataset
@@ -23,16 +23,18 @@ from privrobust.sweep import run_sweep
 from privrobust.training import train_lanes
 
 QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
+DIGITS = [
+    RunSpec(
+        seed=seed, byzantine=2, attack="sign_flip", clip_norm=1.0, noise_scale=0.1,
+        learning_rate=0.1 * step, device="cpu",
+    )
+    for seed in range(64)
+    for step in (1, 2, 3, 4)
+]  # fmt: skip
 
 
-def sweep_of_digits(rounds: int) -> list[str]:
-    def run(seed: int) -> RunSpec:
-        return RunSpec(
-            seed=seed // 4, byzantine=2, attack="sign_flip", clip_norm=1.0, noise_scale=0.1,
-            learning_rate=0.1 * (1 + seed % 4), device="cpu",
-        )  # fmt: skip
-
-    runs, sample = [run(seed) for seed in range(256)], 16
+def sweep_of_digits(runs: Sequence[RunSpec], sample: int, rounds: int) -> list[str]:
+    """All of them in lanes, and so many of them one by one."""
 
     def side_by_side() -> None:
         for start in range(0, len(runs), LANES):
@@ -45,15 +47,15 @@ def sweep_of_digits(rounds: int) -> list[str]:
     times = in_turns({"lanes": side_by_side, "alone": one_by_one}, rounds)
     alone = [seconds * len(runs) / sample for seconds in times["alone"]]
     return [
-        "256 digits runs, lanes on", f"the same one by one ({sample} of them, scaled)",
+        f"{len(runs)} digits runs, lanes on", f"the same one by one ({sample} of them, scaled)",
         f"{median(times['lanes']):.1f} s", f"{median(alone):.1f} s",
         ratio(alone, times["lanes"]), "4",
     ]  # fmt: skip
 
 
-def quickstart() -> list[str]:
-    """All runs in our engine once; the pipeline's from the median of ten steps of each kind."""
-    runs = load_sweep(QUICKSTART).runs()
+def quickstart(file: Path, peer_steps: int, elsewhere: Opens) -> list[str]:
+    """All runs in our engine once; the pipeline's from the median of some steps of each kind."""
+    runs = load_sweep(file).runs()
     train_lanes(runs[:1])  # imports are not counted, as they are not for the pipeline
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "results.db") as store:
         start = time.perf_counter()
@@ -63,11 +65,12 @@ def quickstart() -> list[str]:
     for run in runs:
         kind = (run.aggregator, run.byzantine, run.attack and run.attack.name)
         kinds.setdefault(kind, []).append(run)
-    elsewhere = Elsewhere()
-    theirs = sum(
-        elsewhere.seconds(10, quickstart_pipeline, alike[0]) * sum(run.steps for run in alike)
-        for alike in kinds.values()
-    )
+    with elsewhere() as peers:
+        theirs = sum(
+            peers.seconds(peer_steps, quickstart_pipeline, alike[0])
+            * sum(run.steps for run in alike)
+            for alike in kinds.values()
+        )
     return [
         f"the quickstart, {len(runs)} runs", f"opacus + ByzFL ({len(kinds)} kinds of run, scaled)",
         f"{ours:.0f} s", f"{theirs:.0f} s", f"{theirs / ours:.0f}", "50",
@@ -82,9 +85,9 @@ def quickstart_pipeline(run: RunSpec) -> Callable[[], None]:
         OpacusWorker(
             nn.Linear(64, 10),
             TensorDataset(train.inputs[mine], train.labels[mine]),
-            BATCH,
-            1.0,
-            1.0,
+            int(run.batch_size),
+            clip_norm=1.0,
+            noise_multiplier=1.0,
         )
         for mine in dealt
     ]
@@ -98,10 +101,18 @@ def quickstart_pipeline(run: RunSpec) -> Callable[[], None]:
     return pipeline(workers, start, attack, run.byzantine, aggregate, run.learning_rate)
 
 
-def report() -> str:
+def report(
+    digits: Sequence[RunSpec] = DIGITS,
+    alone: int = 16,
+    rounds: int = 3,
+    file: Path = QUICKSTART,
+    peer_steps: int = 10,
+    elsewhere: Opens = Elsewhere,
+) -> str:
     warnings.filterwarnings("ignore")
     header = ["work", "against", "ours", "theirs", "ratio", "aim"]
-    return table(header, [sweep_of_digits(3), quickstart()])
+    rows = [sweep_of_digits(digits, alone, rounds), quickstart(file, peer_steps, elsewhere)]
+    return table(header, rows)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """What is trained: MNIST-shaped random images, as speed does not depend on what they show."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
@@ -8,9 +10,24 @@ from privrobust.architectures import cnn_byzfl
 from privrobust.data import Dataset, Split, register_dataset
 from privrobust.models import register_model
 
-HONEST, BYZANTINE, BATCH = 12, 3, 32
-EXAMPLES = 1000  # of each worker
 CLIP_NORM, NOISE_SCALE, LEARNING_RATE = 1.0, 0.01, 0.1
+
+
+@dataclass(frozen=True)
+class Task:
+    """How many workers there are, and how much each of them has and takes."""
+
+    honest: int = 12
+    byzantine: int = 3
+    batch: int = 32
+    examples: int = 1000  # of each worker
+
+    @property
+    def workers(self) -> int:
+        return self.honest + self.byzantine
+
+
+FULL = Task()
 
 
 def images(count: int, seed: int = 0) -> Split:
@@ -37,24 +54,24 @@ def cnn(shape: torch.Size = SHAPE, classes: int = 10) -> nn.Module:
 MODELS = {"mlp": mlp, "cnn": cnn}
 
 
-def register() -> None:
-    """Make the tasks known to specs."""
-    train = images(HONEST * EXAMPLES)
+def register(task: Task) -> None:
+    """Make the task known to specs."""
+    train = images(task.honest * task.examples)
     register_dataset(Dataset("images", train, images(100), images(100), classes=10))
     for name, model in MODELS.items():
         register_model(f"bench_{name}", model)
 
 
-def spec(model: str, **settings: object) -> RunSpec:
-    """12 honest and 3 ALIE workers, B = 32, C = 1, median."""
+def spec(model: str, task: Task, **settings: object) -> RunSpec:
+    """Its workers, the Byzantine ones under ALIE, C = 1, median."""
     common: dict[str, object] = {
         "dataset": "images",
         "model": f"bench_{model}",
-        "honest": HONEST,
-        "byzantine": BYZANTINE,
+        "honest": task.honest,
+        "byzantine": task.byzantine,
         "attack": "alie",
         "aggregator": "median",
-        "batch_size": BATCH,
+        "batch_size": task.batch,
         "clip_norm": CLIP_NORM,
         "noise_scale": NOISE_SCALE,
         "learning_rate": LEARNING_RATE,

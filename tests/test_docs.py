@@ -131,8 +131,7 @@ def test_the_accountants_table_of_the_privacy_page_is_what_its_command_prints():
     assert printed[2].endswith(values)
 
 
-def test_the_page_on_privacy_says_what_the_literal_reading_costs(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+def test_the_page_on_privacy_says_what_the_literal_reading_costs():
     script = importlib.import_module("literal_neighbours")
     heading, _, *rows = re.search(r"\| n \| B \| sigma .*?\n\n", PRIVACY, re.DOTALL)[0].splitlines()
     cells = [row.strip("| ").split(" | ") for row in rows if row]

@@ -1,3 +1,4 @@
+import byzfl
 import pytest
 import torch
 from hypothesis import given
@@ -157,7 +158,6 @@ def test_models_have_the_size_that_the_field_reports(name, shape, parameters):
 
 
 def test_the_cnn_of_byzfl_is_byzfls():
-    byzfl = pytest.importorskip("byzfl", reason="pip install -e '.[compare]'")
     theirs = byzfl.fed_framework.models.cnn_mnist()
     ours = build_model("cnn_byzfl", images((1, 28, 28)), seed=0)
     with torch.no_grad():

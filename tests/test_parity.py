@@ -1,6 +1,8 @@
-"""The same inputs through ByzFL and ByzPy, where they are installed, and through ours.
+"""The same inputs through ByzFL, ByzPy where it is installed, and ours.
 
-    pip install -e ".[compare,test]" && pip install --no-deps byzpy && pytest tests/test_parity.py
+    pip install -e ".[bench,test]" && pip install --no-deps byzpy && pytest tests/test_parity.py
+
+ByzPy comes without its dependencies, one of which is a torch older than ours.
 
 What both define alike is equal to 1e-5. What differs by definition, and why:
 
@@ -26,14 +28,13 @@ What both define alike is equal to 1e-5. What differs by definition, and why:
   workers on them.
 """
 
+import byzfl
 import pytest
 import torch
 
 from privrobust.aggregators import get_aggregator
 from privrobust.attacks import ALIE, Attack, Infinity, InnerProduct, LineSearch, Mimic, SignFlip
 from privrobust.attacks.alie import z_max
-
-byzfl = pytest.importorskip("byzfl", reason="pip install -e '.[compare]'")
 
 
 def draw(n, d=60, seed=0):
