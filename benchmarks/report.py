@@ -2,7 +2,7 @@
 
 python benchmarks/report.py [section ...] [--page FILE]
 
-Sections: engine, sweeps, stores, steps, kernels, lanes, library, accounting; all by default.
+Sections: engine, sweeps, stores, steps, noise, kernels, lanes, library, accounting; all by default.
 """
 
 import argparse
@@ -17,8 +17,18 @@ from pathlib import Path
 import torch
 
 README = Path(__file__).parent / "README.md"
-SECTIONS = ("engine", "sweeps", "stores", "steps", "kernels", "lanes", "library", "accounting")
-PEERS = ("torch", "numpy", "opacus", "dp-accounting", "byzfl", "byzpy")
+SECTIONS = (
+    "engine",
+    "sweeps",
+    "stores",
+    "steps",
+    "noise",
+    "kernels",
+    "lanes",
+    "library",
+    "accounting",
+)
+PEERS = ("torch", "numpy", "opacus", "dp-accounting", "numba", "cryptography", "byzfl", "byzpy")
 
 
 def where() -> str:

@@ -18,8 +18,9 @@ from timing import median, step_time, table
 from privrobust import backward, training
 from privrobust.aggregators import Median
 from privrobust.attacks import ALIE
-from privrobust.honest import Clipping, Perturbation
+from privrobust.honest import Clipping
 from privrobust.models import register_model
+from privrobust.perturbation import Perturbation
 from privrobust.training import train_lanes
 
 PLACES = {
@@ -34,7 +35,7 @@ LIMITS = {
     "sample": "memory: it copies the batches' inputs",
     "forward and backward": "the plain pass to the layers' outputs",
     "clip and sum": "memory and matrix products: it writes a vector a worker",
-    "noise": "torch's generator: one number after the other on each thread",
+    "noise": "arithmetic in vectors of float64, and AES",
     "attack": "memory: two passes over the honest messages",
     "aggregate": "the processor's minimum and maximum on cached blocks",
     "update and the rest": "Python, and joining Byzantine messages to the honest",

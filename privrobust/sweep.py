@@ -18,7 +18,8 @@ from privrobust.grid import Sweep
 from privrobust.losses import LOSSES
 from privrobust.models import EXAMPLES, initial_parameters
 from privrobust.ownership import heartbeat
-from privrobust.privacy import spent, warn_of_large_delta
+from privrobust.perturbation import grid_of
+from privrobust.privacy import calibrated, spent, warn_of_large_delta
 from privrobust.progress import Watch, watching
 from privrobust.schedules import get_schedule, rates
 from privrobust.schema import DONE, FAILED
@@ -42,7 +43,7 @@ def check(runs: Sequence[RunSpec]) -> None:
 
     Raises:
         SpecError: a GPU that is not here, q > 1, a worker without data, an unsupported accountant,
-            an unsound model, a schedule that fails at some step.
+            an unsound model, noise that no grid holds, a schedule that fails at some step.
 
     """
     for name, warmup, steps in dict.fromkeys(
@@ -51,14 +52,26 @@ def check(runs: Sequence[RunSpec]) -> None:
         rates(get_schedule(name), warmup, steps)
     for device in dict.fromkeys(run.device for run in runs):
         resolve_device(device)
-    for run in {repr(run.model_dump(exclude=_FREE)): run for run in runs}.values():
+    differing = {repr(run.model_dump(exclude=_FREE)): run for run in runs}.values()
+    for run in differing:
         spent(run)
         warn_of_large_delta(run)
-    tasks = dict.fromkeys((run.dataset, run.data_dir, run.model, run.loss) for run in runs)
-    for name, data_dir, model, loss in tasks:
-        dataset = get_dataset(name, data_dir)
-        module, _ = initial_parameters(model, dataset, seeds=(0, 1))
-        gradient_sum(module, dataset.train.examples(slice(EXAMPLES)), Flat(), LOSSES[loss])
+    dims = {task: _checked_dim(*task) for task in dict.fromkeys(map(_task, runs))}
+    for run in map(calibrated, differing):
+        if run.noise_scale:
+            grid_of(run, dims[_task(run)])
+
+
+def _task(run: RunSpec) -> tuple[str, str | None, str, str]:
+    return run.dataset, run.data_dir, run.model, run.loss
+
+
+def _checked_dim(name: str, data_dir: str | None, model: str, loss: str) -> int:
+    """Return how many parameters a model has that is sound on this data."""
+    dataset = get_dataset(name, data_dir)
+    module, starts = initial_parameters(model, dataset, seeds=(0, 1))
+    gradient_sum(module, dataset.train.examples(slice(EXAMPLES)), Flat(), LOSSES[loss])
+    return starts.shape[-1]
 
 
 def planned(sweep: Sweep, store: Store | None = None) -> list[RunSpec]:

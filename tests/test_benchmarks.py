@@ -18,6 +18,7 @@ import kernels
 import lanes
 import library
 import literal_neighbours
+import noise
 import peers
 import pytest
 import report
@@ -199,11 +200,28 @@ def test_peers_train_every_model(model):
 
 
 def test_kernels():
-    selections, signs = tables(kernels.report(worker_counts=(3, 4), dim=50))
+    (selections,) = tables(kernels.report(worker_counts=(3, 4), dim=50))
     assert selections[0] == ["workers x 50", "network", "quickselect", "torch.median"]
     assert [row[0] for row in selections[1]] == ["3", "4"]
-    assert [row[0] for row in signs[1]] == ["gaussian", "laplace"]
-    assert all(number(cell) >= 0 for row in selections[1] + signs[1] for cell in row[1:])
+    assert all(number(cell) >= 0 for row in selections[1] for cell in row[1:])
+
+
+def test_noise():
+    (_, rows), (_, parts) = tables(noise.report(dim=51, rounds=2))
+    laws, numbers = ("gaussian", "laplace"), ("1 thread", "2 threads")
+    assert [row[0] for row in rows] == [f"{law}, {count}" for count in numbers for law in laws]
+    assert all(number(cell) >= 0 for row in rows for cell in row[1:-1])
+    assert all(is_ratio(row[-1]) for row in rows)
+    assert all(row[0].startswith(name) for row, name in zip(parts, noise.LIMITS, strict=False))
+
+
+def test_ways_that_are_compared_add_noise_of_the_same_scale():
+    ways = noise.Noisy(20_000)
+    for law, deviation in (("gaussian", 1.0), ("laplace", 2**0.5)):
+        for way in (ways.ours, ways.torch_s):
+            way(law)()
+            drawn = ways.sent - ways.in_float32
+            assert float(drawn.std()) == pytest.approx(noise.B * deviation, rel=0.02)
 
 
 def test_lanes():

@@ -157,6 +157,7 @@ def test_the_page_on_privacy_says_what_the_literal_reading_costs():
         "privrobust.data",
         "privrobust.losses",
         "privrobust.neighbours",
+        "privrobust.noise.vectors",
         "privrobust.partitions",
         "privrobust.schedules",
         "privrobust.selection",
@@ -183,6 +184,8 @@ def test_the_page_on_own_data_and_models_runs(monkeypatch):
     held = shares(names["by_clinic"].spec)
     groups = get_dataset("scans").train.groups
     assert [len(groups[share].unique()) for share in held] == [1] * 6
+    assert names["sent"].shape == (650,)
+    assert float((names["sent"] - names["average"]).std()) == pytest.approx(0.1, rel=0.2)
 
 
 RULES = (ROOT / "docs" / "attacks_and_rules.md").read_text(encoding="utf-8")

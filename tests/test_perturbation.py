@@ -1,74 +1,136 @@
-"""Noise streams and the sign shortcut against the distributions they stand for."""
+"""The noise of lanes of runs: whose it is, and that it is of the grid that a run has."""
 
 import math
 
 import pytest
 import torch
-from scipy import stats
 
-from privrobust.perturbation import NOISE_LAWS, Draws, chances, noisy_signs
-from privrobust.sampling import stream
+from privrobust import RunSpec
+from privrobust.errors import SpecError
+from privrobust.noise import derived_keys
+from privrobust.perturbation import Perturbation, device_words, grid_of
 
 CPU = torch.device("cpu")
+RUN = RunSpec(honest=3, clip_norm=1.0, noise_scale=0.1)
+LAWS = ["gaussian", "laplace"]
 
 
-def draws(seeds, law="gaussian", shape=(3, 50_000)):
-    return Draws(seeds, "noise", NOISE_LAWS[law].fill, shape, torch.float32, CPU)
+def perturbation(runs, dim=4001, owner=""):
+    return Perturbation(runs, (3, dim), CPU, owner)
 
 
-@pytest.mark.parametrize(("law", "known"), [("gaussian", stats.norm), ("laplace", stats.laplace)])
-def test_draws_follow_their_law(law, known):
-    drawn = draws([0], law)().flatten().double().numpy()
-    assert stats.kstest(drawn, known.cdf).pvalue > 1e-7  # false alarm once in 10^7
-    assert abs(drawn.var() / known.var() - 1) < 0.05  # 10 standard errors
+def run(**settings):
+    return RunSpec(**dict(RUN) | settings)
 
 
-def test_workers_steps_and_seeds_draw_apart_and_equal_seeds_alike():
-    both = draws([3, 4, 3])
-    first, second = both().clone(), both()
-    assert torch.equal(first[0], first[2])
-    vectors = torch.cat([first[:2].flatten(0, 1), second[:2].flatten(0, 1)]).double()
+def averages(lanes, dim=4001, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(lanes, 3, dim, generator=generator, dtype=torch.float64) * 1e-3
+
+
+def of_lane(runs, lane, **settings):
+    """What a lane sends in two steps beside others, and alone."""
+    steps = [averages(len(runs), seed=step) for step in (0, 1)]
+    together, alone = perturbation(runs, **settings), perturbation([runs[lane]], **settings)
+    return [
+        (together(step.clone())[lane], alone(step[lane : lane + 1].clone())[0]) for step in steps
+    ]
+
+
+@pytest.mark.parametrize("noise", LAWS)
+def test_a_run_draws_the_same_alone_and_beside_any_others(noise):
+    others = [
+        {"seed": 1}, {"noise_scale": 0.0}, {"clip_norm": None}, {"noise_scale": 3.0}, {"seed": 2},
+    ]  # fmt: skip
+    runs = [run(noise=noise, **settings) for settings in others]
+    for lane in range(len(runs)):
+        for together, alone in of_lane(runs, lane):
+            assert torch.equal(together, alone)
+
+
+def test_owners_workers_steps_and_seeds_draw_apart():
+    zero = torch.zeros(2, 3, 4001, dtype=torch.float64)
+    drawn = []
+    for owner in ("", "byzantine "):
+        perturb = perturbation([run(seed=0), run(seed=1)], owner=owner)
+        drawn += [perturb(zero.clone()), perturb(zero.clone())]
+    vectors = torch.cat([each.flatten(0, 1) for each in drawn]).double()
     correlation = torch.corrcoef(vectors) - torch.eye(len(vectors))
-    assert float(correlation.abs().max()) < 6 / math.sqrt(50_000)  # 66 pairs: once in 10^7
+    assert len(vectors) == 24
+    assert float(correlation.abs().max()) < 6.5 / math.sqrt(4001)  # 276 pairs: once in 10^7
 
 
-def test_a_run_draws_the_same_alone_beside_others_and_on_any_number_of_threads(threads):
-    large = (4, 100_000)  # several streams
-    threads(4)
-    alone = draws([1], shape=large)().clone()
-    assert torch.equal(draws([0, 1, 2], shape=large)()[1], alone[0])
-    threads(1)
-    assert torch.equal(draws([1], shape=large)(), alone)
+def test_lanes_of_one_seed_share_xi():
+    """Common random numbers: what differs is b alone, to half a step of either grid."""
+    runs = [run(noise_scale=0.1), run(noise_scale=0.4)]
+    sent = perturbation(runs)(torch.zeros(2, 3, 4001, dtype=torch.float64)).double()
+    steps = [grid_of(each, 4001).step for each in runs]
+    assert float((4 * sent[0] - sent[1]).abs().max()) <= 2 * steps[0] + steps[1] / 2 + 1e-6
+    assert float(sent[0].std() / 0.1) == pytest.approx(1.0, abs=0.03)
 
 
-@pytest.mark.parametrize("b", [0.01, 0.3, 2.0])
-def test_a_sign_drawn_alone_has_the_distribution_of_the_sign_of_a_noisy_value(b):
-    """200,000 draws a value against Laplace's distribution function: 21 tests, once in 10^7."""
-    values = torch.tensor([-0.5, -0.1, -0.003, 0.0, 0.003, 0.1, 0.5])
-    count = 200_000
-    chance = torch.empty(count, 1, dtype=torch.int32)
-    chances(chance, stream(0, "signs"))
-    tail = NOISE_LAWS["laplace"].tail
-    signs = noisy_signs(values.expand(count, -1), torch.tensor(b), tail, chance)
-    assert set(signs.unique().tolist()) <= {-1.0, 1.0}
-    for value, ups in zip(values.tolist(), (signs == 1).sum(0).tolist(), strict=True):
-        expected = stats.laplace.sf(-value / b)
-        assert stats.binomtest(ups, count, min(1.0, expected)).pvalue > 5e-9
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"unit": "worker"}, {"clip_norm": None, "grad_norm_bound": 0.01}, {"noise": "laplace"}],
+)
+def test_what_is_sent_is_whole_steps_of_a_grid_that_public_numbers_decide(settings):
+    spec = run(**settings)
+    grid = grid_of(spec, 4001)
+    sent = perturbation([spec])(averages(1)).double() / grid.step
+    assert torch.equal(sent, sent.round())
+    contribution = spec.clip_norm or spec.grad_norm_bound
+    contribution /= 1 if spec.unit == "worker" else spec.batch_size
+    size = 4001 if spec.noise == "laplace" else math.sqrt(4001)
+    assert contribution / 2**13 < grid.step * size <= contribution / 2**12
 
 
-def test_the_shortcut_and_added_noise_agree():
-    """The same value, 300,000 times each way: a two-sample test that errs once in 10^7."""
-    count, value, b = 300_000, 0.2, 0.3
-    added = draws([5], "laplace", (1, count))().flatten() * b + value
-    chance = torch.empty(count, dtype=torch.int32)
-    chances(chance, stream(5, "signs"))
-    tail = NOISE_LAWS["laplace"].tail
-    drawn = noisy_signs(torch.full((count,), value), torch.tensor(b), tail, chance)
-    ups = [int((added > 0).sum()), int((drawn > 0).sum())]
-    assert stats.fisher_exact([[up, count - up] for up in ups]).pvalue > 1e-7
+def test_training_sends_what_is_on_the_grid(messages_of):
+    spec = RunSpec(honest=4, clip_norm=1.0, noise_scale=0.1, steps=3)
+    sent = messages_of(spec).double() / grid_of(spec, 650).step
+    assert torch.equal(sent, sent.round())
+    assert not torch.equal(sent, (sent / 2).round() * 2)  # of no coarser one
 
 
-def test_without_noise_a_sign_is_the_plain_one():
-    values, chance = torch.tensor([-2.0, 0.0, 3.0]), torch.zeros(3, dtype=torch.int32)
-    tail = NOISE_LAWS["laplace"].tail
-    assert noisy_signs(values, torch.tensor(0.0), tail, chance).tolist() == [-1.0, 0.0, 1.0]
+def test_without_noise_averages_are_sent_as_they_are():
+    vectors = averages(1)
+    assert torch.equal(perturbation([run(noise_scale=0.0)])(vectors.clone()), vectors.float())
+
+
+def test_what_is_not_bounded_keeps_its_size_and_its_nan():
+    vectors = averages(1)
+    vectors[0, 0, :4] = torch.tensor([math.nan, math.inf, -1e300, 1e30])
+    sent = perturbation([run(clip_norm=None)])(vectors.clone())
+    assert sent[0, 0, 0].isnan()
+    assert sent[0, 0, 1:4].tolist() == [math.inf, -math.inf, pytest.approx(1e30)]
+    assert float((sent - vectors.float())[0, 1:].std()) == pytest.approx(0.1, rel=0.05)
+
+
+def test_noise_that_no_grid_holds_is_refused():
+    with pytest.raises(SpecError, match=r"^noise_scale: 1e\+20 is too large for a grid"):
+        perturbation([run(noise_scale=1e20)])
+
+
+@pytest.mark.parametrize("noise", LAWS)
+def test_the_way_of_a_gpu_draws_noise_of_scale_b(noise, monkeypatch):
+    """On a CPU, whose generator makes the words."""
+    perturb = perturbation([run(noise=noise), run(noise=noise, seed=1)], dim=100_001)
+    perturb._device = torch.device("meta")  # any that is no CPU
+    words = device_words
+    monkeypatch.setattr(
+        "privrobust.perturbation.device_words", lambda keys, dim, device: words(keys, dim, CPU)
+    )
+    vectors = torch.ones(2, 3, 100_001, dtype=torch.float64)
+    first, second = perturb(vectors.clone()), perturb(vectors.clone())
+    drawn = torch.cat([first.flatten(0, 1), second.flatten(0, 1)]).double() - 1
+    std = 0.1 * (math.sqrt(2) if noise == "laplace" else 1)
+    assert float(drawn.std() / std) == pytest.approx(1, abs=0.01)
+    correlation = torch.corrcoef(drawn) - torch.eye(12)
+    assert float(correlation.abs().max()) < 6.5 / math.sqrt(100_001)
+
+
+def test_words_of_a_device_have_all_64_bits():
+    words = device_words(derived_keys(0, "noise", 1, 3), 99_999, CPU)
+    assert words.shape == (3, 100_000)
+    for place in range(64):
+        share = float(((words >> place) & 1).double().mean())
+        assert abs(share - 0.5) < 6.5 / math.sqrt(4 * words.numel())  # 64 tests: once in 10^8

@@ -4,15 +4,12 @@ import torch
 from scipy import stats
 
 from privrobust import sampling
+from privrobust.noise.streams import derived_keys, keystream
 from privrobust.sampling import poisson_batches, stream
 
 
 def batches(sizes, batch_size, steps, seeds=(0,)):
-    return list(
-        poisson_batches(
-            [sizes] * len(seeds), batch_size, steps, [stream(s, "batches") for s in seeds]
-        )
-    )
+    return list(poisson_batches([sizes] * len(seeds), batch_size, steps, seeds, "batches"))
 
 
 def test_every_example_joins_with_probability_b_over_n():
@@ -34,7 +31,7 @@ def test_every_example_joins_with_probability_b_over_n():
 
 def test_every_example_joins_with_a_rate_that_is_given():
     sizes, steps = [40, 7], 4000
-    drawn = poisson_batches([sizes], 500, steps, [stream(0, "batches")], sampling_rate=0.3)
+    drawn = poisson_batches([sizes], 500, steps, [0], "batches", sampling_rate=0.3)
     counts = np.array([present[0].sum(-1).numpy() for _, present in drawn])
     for count, size in zip(counts.T, sizes, strict=True):
         law = stats.binom(size, 0.3)
@@ -72,52 +69,14 @@ def test_a_stream_draws_the_same_alone_or_beside_others(monkeypatch):
     assert_same(together, batches([30, 20], 5, 50, seeds=(4,)))
 
 
-@pytest.mark.parametrize("draws", [100, 300, 1000, 1 << 20])
-def test_what_a_stream_asks_its_generator_for_is_the_same_alone_or_beside_others(
-    draws, monkeypatch
-):
-    """A GPU's numbers depend on how many are asked for at a time, so calls are to be the same."""
-    asked = {}
-    rand = torch.rand
-
-    def recording(shape, generator, **settings):
-        asked.setdefault(generator.initial_seed(), []).append(shape)
-        return rand(shape, generator=generator, **settings)
-
-    monkeypatch.setattr(torch, "rand", recording)
-    monkeypatch.setattr(sampling, "_DRAWS", draws)
-    streams = [stream(seed, "batches") for seed in (3, 4, 5)]
-    sizes = [[30, 20], [10, 40], [25, 25]]
-    together = list(poisson_batches(sizes, 5, 50, streams))
-    seen = asked.copy()
-    asked.clear()
-    alone = list(poisson_batches(sizes[1:2], 5, 50, [stream(4, "batches")]))
-    assert asked == {streams[1].initial_seed(): seen[streams[1].initial_seed()]}
-    assert_same(together, alone)
-    assert len(together) == 50
-    assert all(np.prod(shape) <= max(draws, 80) for calls in seen.values() for shape in calls)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("size", [30, 30_000])
-def test_a_stream_draws_the_same_on_a_gpu(size):
-    def drawn(*seeds):
-        streams = [stream(seed, "batches", "cuda") for seed in seeds]
-        return list(poisson_batches([[size, 20]] * len(seeds), 5, 50, streams))
-
-    assert_same(drawn(3, 4, 5), drawn(4))
-
-
-def test_the_numbers_are_those_of_a_plain_loop_over_steps():
-    """Results that are kept were drawn so."""
-    rate = torch.tensor([[0.25] * 20, [0.5] * 10 + [0.0] * 10], dtype=torch.float64)
-    generator = stream(7, "batches")
-    for slots, present in batches([20, 10], 5, 60, seeds=(7,)):
-        joins = torch.rand(2, 20, dtype=torch.float64, generator=generator) < rate
-        for worker in (0, 1):
-            assert slots[0, worker][present[0, worker]].tolist() == (
-                joins[worker].nonzero().flatten().tolist()
-            )
+def test_every_word_of_a_worker_is_for_one_example():
+    """Results that are kept were drawn so: word j of (seed, purpose, step, worker), below q."""
+    rates = [5 / 20, 5 / 10]
+    for step, (slots, present) in enumerate(batches([20, 10], 5, 60, seeds=(7,)), start=1):
+        for worker, key in enumerate(derived_keys(7, "batches", step, 2)):
+            words = keystream(key.tobytes(), range(10)).reshape(-1)[: (20, 10)[worker]]
+            joins = words / 2.0**64 < rates[worker]
+            assert slots[0, worker][present[0, worker]].tolist() == np.flatnonzero(joins).tolist()
 
 
 def test_empty_batches_are_all_padding():

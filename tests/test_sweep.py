@@ -119,7 +119,14 @@ def test_a_failed_run_is_kept_as_failed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"batch_size": 1000}, {"honest": 2000}, {"model": "mlpp"}, {"model": "a:b"}]
+    "settings",
+    [
+        {"batch_size": 1000},
+        {"honest": 2000},
+        {"model": "mlpp"},
+        {"model": "a:b"},
+        {"clip_norm": 1.0, "noise_scale": 1e20},
+    ],
 )
 def test_every_run_is_checked_before_the_first(settings):
     with pytest.raises(SpecError):

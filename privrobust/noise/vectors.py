@@ -29,6 +29,7 @@ def add_noise(
     """Return the vector with noise added, to send instead of it.
 
     Example usage:
+        >>> import torch
         >>> sent = add_noise(torch.zeros(650), scale=0.1, sensitivity=1 / 32)
         >>> sent.shape, sent.dtype
         (torch.Size([650]), torch.float32)
