@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,13 +36,15 @@ class Perturbation:
         """
         self._workers, self._dim = shape
         self._noise, self._purpose, self._device = lanes[0].noise, f"{owner}noise", device
-        self._seeds = [spec.seed for spec in lanes]
-        self._grids = {
-            lane: grid_of(spec, self._dim) for lane, spec in enumerate(lanes) if spec.noise_scale
-        }
-        self._private = [lane for lane in self._grids if _is_bounded(lanes[lane])]
-        self._others = [lane for lane in self._grids if not _is_bounded(lanes[lane])]
+        noisy = [lane for lane, spec in enumerate(lanes) if spec.noise_scale]
+        self._private = self._among([lane for lane in noisy if _is_bounded(lanes[lane])], lanes)
+        self._others = self._among([lane for lane in noisy if not _is_bounded(lanes[lane])], lanes)
         self._steps = count(1)
+
+    def _among(self, places: list[int], lanes: Sequence[RunSpec]) -> "_Noisy":
+        grids = [grid_of(lanes[place], self._dim) for place in places]
+        rows = Grids.of(each for each in grids for _ in range(self._workers))
+        return _Noisy(places, [lanes[place].seed for place in places], rows)
 
     def __call__(self, averages: Tensor) -> Tensor:
         """Return `averages + b xi` in float32, one xi for lanes of equal seed.
@@ -52,35 +55,44 @@ class Perturbation:
 
         """
         step = next(self._steps)
-        if len(self._private) == len(averages):
-            return self._noisy(step, averages, self._private)
+        private, others = self._private, self._others
+        if len(private.places) == len(averages):
+            return self._with_noise(step, averages, private)
         sent = averages.float()
-        if lanes := self._private:
-            sent[lanes] = self._noisy(step, averages[lanes], lanes)
-        if lanes := self._others:  # of any size, NaN and infinities too: no grid holds them
-            noise = self._noisy(step, torch.zeros_like(averages[lanes]), lanes)
-            sent[lanes] = averages[lanes].add_(noise).float()
+        if private.places:
+            sent[private.places] = self._with_noise(step, averages[private.places], private)
+        if others.places:  # of any size, NaN and infinities too: no grid holds them
+            values = averages[others.places]
+            noise = self._with_noise(step, torch.zeros_like(values), others)
+            sent[others.places] = values.add_(noise).float()
         return sent
 
-    def _noisy(self, step: int, averages: Tensor, lanes: list[int]) -> Tensor:
-        """Return `(lanes, workers, dim)` with noise, all from the first of what is given."""
+    def _with_noise(self, step: int, averages: Tensor, lanes: "_Noisy") -> Tensor:
         rows = averages.reshape(-1, self._dim)
-        grids = Grids.of(self._grids[lane] for lane in lanes for _ in range(self._workers))
         keys_of = {
             seed: derived_keys(seed, self._purpose, step, self._workers)
-            for seed in {self._seeds[lane] for lane in lanes}
+            for seed in set(lanes.seeds)
         }
-        keys = np.concatenate([keys_of[self._seeds[lane]] for lane in lanes])
+        keys = np.concatenate([keys_of[seed] for seed in lanes.seeds])
         if self._device.type == "cpu":
             sent = torch.empty(rows.shape)
-            add_to_rows(rows.numpy(), keys, grids, self._noise, sent.numpy())
+            add_to_rows(rows.numpy(), keys, lanes.grids, self._noise, sent.numpy())
         else:
             words_of = {
                 seed: device_words(of, self._dim, self._device) for seed, of in keys_of.items()
             }
-            words = torch.cat([words_of[self._seeds[lane]] for lane in lanes])
-            sent = add_on_device(rows, words, keys, grids, self._noise)
+            words = torch.cat([words_of[seed] for seed in lanes.seeds])
+            sent = add_on_device(rows, words, keys, lanes.grids, self._noise)
         return sent.view_as(averages)
+
+
+class _Noisy(NamedTuple):
+    """Lanes that noise is added to."""
+
+    places: list[int]
+    seeds: list[int]
+    grids: Grids
+    """Of every worker of every lane, in their order."""
 
 
 def _is_bounded(spec: RunSpec) -> bool:
@@ -101,8 +113,9 @@ def grid_of(spec: RunSpec, dim: int) -> Grid:
 def device_words(keys: Keys, dim: int, device: torch.device) -> Tensor:
     """Return int64 words from a device's own generator, `(workers, dim or one more)`.
 
-    It is fast and not cryptographic: whoever sees enough of its numbers finds the others. Seeded
-    with 64 bits of the first worker's key.
+    It is fast and not cryptographic: whoever sees enough of its numbers finds the others. It is
+    seeded with 64 bits of the first worker's key, of which a CPU's generator keeps 32, and the
+    workers' words depend on how many there are.
     """
     generator = torch.Generator(device).manual_seed(int(keys[0, :8].view(np.int64)[0]))
     words = torch.empty(len(keys), dim + dim % 2, dtype=torch.int64, device=device)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from privrobust.noise import exact, tensors
 from privrobust.noise.backend import compiled_loop
-from privrobust.noise.grid import Grid, Grids
+from privrobust.noise.grid import MOST_STEPS, Grid, Grids
 from privrobust.noise.streams import Keys, first_words, keystream
 from privrobust.parallel import in_threads
 
@@ -49,8 +49,6 @@ NOISE_LAWS = {
 
 # Coordinates from which threads are worth waking.
 _LEAST = 1 << 16
-# Steps beyond which the sum of two whole numbers in float64 may not be exact.
-_MOST = 2.0**51
 
 
 def add_to_rows(values: Floats, keys: Keys, grids: Grids, noise: str, out: Floats) -> None:
@@ -135,8 +133,9 @@ def _tensor_rows(
     steps, scales = (torch.from_numpy(of_rows).to(values.device).unsqueeze(-1) for of_rows in grids)
     drawn, doubt = NOISE_LAWS[noise].in_tensors(words.unflatten(-1, (-1, 2)), scales)
     whole = (values / steps).round_()
-    doubt = doubt.flatten(-2)[:, :dim] | ~(whole.abs() <= _MOST)
-    return whole.add_(drawn.flatten(-2)[:, :dim]).mul_(steps), doubt.nonzero().tolist()
+    doubt = doubt.flatten(-2)[:, :dim] | ~(whole.abs() <= MOST_STEPS)
+    sums = whole.add_(drawn.flatten(-2)[:, :dim]).mul_(steps)
+    return sums.add_(0.0), doubt.nonzero().tolist()  # a zero's sign would tell the value's
 
 
 def _words(dim: int) -> int:

@@ -1,7 +1,7 @@
 """Noise by one compiled loop: keystream, law, rounding and sum in the processor's first cache.
 
-The law is that of `exact`; what is too close to a half is left as NaN for it. numba compiles this
-module when it is first imported, and keeps the machine code on disk.
+The law is that of `exact`; what is too close to a half is left as NaN for it. numba compiles each
+function when it is first called, in some seconds, and keeps the machine code on disk.
 
 The keystream uses the processor's AES instructions, four blocks at a time where it has them for
 512-bit vectors; on other processors words are made by `streams` and handed in.
@@ -18,6 +18,8 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
+from privrobust.noise.grid import MOST_STEPS
+
 # Coordinates at a time: values, words and sums of a unit stay in the first-level cache.
 UNIT = 1024
 
@@ -27,8 +29,6 @@ _SLACK = 2.0**-48
 _LEAST_SLACK = 2.0**-55
 # Words so close to 0 or to 2^64 that their length tells.
 _SHORT, _SHORT_LAPLACE = 1 << 43, 1 << 45
-# Values beyond it, in steps, are summed in Python's numbers: here sums of whole numbers are exact.
-_MOST = 2.0**51
 
 # Chebyshev fits in the square of the variable (tests/noise recompute them): of -4 (atanh(s) / s -
 # 1) / s^2 for |s| up to that of sqrt(2), and of sin and 2 cos of (pi / 4) x for |x| up to 1.
@@ -57,8 +57,9 @@ _MINUS_2_LN2 = -2 * math.log(2)
 
 
 def _lanes() -> int:
-    """Return how many blocks of AES the instructions take at a time; 0: there are none."""
-    has = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+    """Return how many blocks of AES the instructions take at a time; 0: there are none of x86."""
+    triple, _, features = cpu_target.target_context.codegen().magic_tuple()
+    has = features.split(",") if triple.startswith("x86_64") else ()
     if "+vaes" in has and "+avx512f" in has:
         return 4
     if "+vaes" in has and "+avx2" in has:
@@ -257,7 +258,11 @@ else:
 
 @_inlined
 def _minus_2_log(word, middle, short):
-    """Return -2 ln of a fraction of 2^64, and whether it is not precise."""
+    """Return -2 ln of a fraction of 2^64, and whether it is not precise.
+
+    Of the digits beyond the word, half a unit (`middle`) is taken: near 2^64, where words are
+    counted from the other end, it is a whole one off, which is within the slack.
+    """
     folded = word ^ (word >> 63)
     fraction = (_unsigned(folded) + middle) * 2.0**-64
     u = 1.0 - fraction if word < 0 else fraction
@@ -312,11 +317,11 @@ def _gaussian_unit(words, values, scale, step, out):
     for i in range(values.shape[0] // 2):
         first, second, a, b = _gaussian_pair(words[2 * i], words[2 * i + 1], scale)
         v, w = np.rint(values[2 * i] * inverse), np.rint(values[2 * i + 1] * inverse)
-        a |= not (abs(v) <= _MOST)
-        b |= not (abs(w) <= _MOST)
+        a |= not (abs(v) <= MOST_STEPS)
+        b |= not (abs(w) <= MOST_STEPS)
         doubtful |= a | b
-        out[2 * i] = np.nan if a else (v + first) * step
-        out[2 * i + 1] = np.nan if b else (w + second) * step
+        out[2 * i] = np.nan if a else (v + first) * step + 0.0  # a zero's sign would tell v's
+        out[2 * i + 1] = np.nan if b else (w + second) * step + 0.0
     return doubtful
 
 
@@ -328,9 +333,9 @@ def _laplace_unit(words, values, scale, step, out):
     for i in range(values.shape[0]):
         drawn, doubt = _laplace_one(words[i], scale)
         v = np.rint(values[i] * inverse)
-        doubt |= not (abs(v) <= _MOST)
+        doubt |= not (abs(v) <= MOST_STEPS)
         doubtful |= doubt
-        out[i] = np.nan if doubt else (v + drawn) * step
+        out[i] = np.nan if doubt else (v + drawn) * step + 0.0
     return doubtful
 
 
@@ -392,7 +397,7 @@ def fill_rows(keys, out):
 
 
 def try_out() -> None:
-    """Compile for float32, the type of messages.
+    """Compile for the types in use: sums in float32, or in float64.
 
     Raises:
         Exception: whatever numba or LLVM say where they cannot.
@@ -400,5 +405,6 @@ def try_out() -> None:
     """
     one, keys = np.ones(1), np.zeros((1, 16), np.uint8)
     given, marks = np.zeros((1, UNIT), np.int64), np.zeros((1, 1), np.bool_)
-    add_rows(False, keys, given, one[None], one, one, np.empty((1, 1), np.float32), marks, 0, 1)
+    for kind in (np.float32, np.float64):
+        add_rows(False, keys, given, one[None], one, one, np.empty((1, 1), kind), marks, 0, 1)
     fill_rows(keys, given)

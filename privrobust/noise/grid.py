@@ -23,8 +23,13 @@ from privrobust.numeric import shown
 SHARE = 2.0**-12
 """The most that rounding adds to the distance of neighbours, as a share of it."""
 
-# Steps up to which a draw and its rounding are exact in double precision, tails included.
+MOST_STEPS = 2.0**51
+"""Of a value, up to which its sum with noise is exact in float64."""
+
+# Steps up to which a draw is below 2^52, tails included.
 _LARGEST_SCALE = 2.0**48
+# Bits of b in steps where nothing is private: as many as float32 messages tell.
+_UNBOUNDED_BITS = 26
 
 
 class Grid(NamedTuple):
@@ -51,7 +56,9 @@ class Grids(NamedTuple):
         return cls(steps.copy(), scales.copy())
 
 
-def grid(noise_scale: float, contribution: float, dim: int, order: int) -> Grid:
+def grid(
+    noise_scale: float, contribution: float, dim: int, order: int, field: str = "noise_scale"
+) -> Grid:
     """Choose the grid of a release.
 
     Args:
@@ -60,6 +67,7 @@ def grid(noise_scale: float, contribution: float, dim: int, order: int) -> Grid:
             private, and the grid is fine against b.
         dim: d, the coordinates of a message.
         order: of the norm that bounds the contribution, 1 or 2.
+        field: what b is called, for the error.
 
     Raises:
         SpecError: b is so large against the contribution that no grid in 64-bit numbers is both.
@@ -67,14 +75,14 @@ def grid(noise_scale: float, contribution: float, dim: int, order: int) -> Grid:
     """
     wider = math.nextafter(noise_scale * (1 + SHARE), math.inf)
     if math.isinf(contribution):
-        step = math.ldexp(1.0, math.frexp(noise_scale)[1] - 40)
+        step = math.ldexp(1.0, math.frexp(noise_scale)[1] - _UNBOUNDED_BITS)
         return Grid(step, wider / step)
     rounding = float(dim) if order == 1 else math.sqrt(dim)
     finest = SHARE * contribution / rounding * (1 - 2.0**-50)
     step = math.ldexp(1.0, math.frexp(finest)[1] - 1)
     if not wider / step <= _LARGEST_SCALE:
         raise SpecError(
-            f"noise_scale: {shown(noise_scale)} is too large for a grid that is fine against a "
+            f"{field}: {shown(noise_scale)} is too large for a grid that is fine against a "
             f"contribution of {contribution:.3g} in {dim} coordinates; accepted: at most "
             f"{_LARGEST_SCALE * step / (1 + SHARE):.3g}"
         )

@@ -15,6 +15,7 @@ import hashlib
 import secrets
 from collections.abc import Iterable
 from fractions import Fraction
+from operator import index
 
 import numpy as np
 import numpy.typing as npt
@@ -37,19 +38,20 @@ def derived_keys(seed: int, purpose: str, step: int, workers: int) -> Keys:
     """Return the keys of workers 0, 1, ... of a run in one step, `(workers, 16)`.
 
     Args:
-        seed: the run's, any integer.
+        seed: the run's, an integer of any type.
         purpose: what the bits are for ("noise", "batches", ...).
         step: of the run.
         workers: how many; a worker's key does not depend on it.
 
     """
-    named = repr((seed, purpose, step)).encode()
+    named = repr((index(seed), purpose, index(step))).encode()
     return as_keys(hashlib.shake_256(named).digest(KEY_BYTES * workers))
 
 
 def as_keys(joined: bytes) -> Keys:
     """Return keys that lie one after the other, `(keys, 16)`."""
-    return np.frombuffer(joined, np.uint8).reshape(-1, KEY_BYTES)
+    # a copy: the loop would be compiled once more for arrays that cannot be written to
+    return np.frombuffer(joined, np.uint8).reshape(-1, KEY_BYTES).copy()
 
 
 def keystream(key: bytes, blocks: Iterable[int], level: int = 0) -> Words:

@@ -15,6 +15,8 @@ from privrobust.numeric import as_float, shown
 _SMALLEST, _LARGEST = 1e-100, 1e100  # squares and grids of them are doubles
 _RANGE = f"a number from {_SMALLEST:g} to {_LARGEST:g}"
 
+_TENSORS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 Vector = TypeVar("Vector", Tensor, "np.ndarray[Any, Any]")
 
 
@@ -44,7 +46,8 @@ def add_noise(
         Not covered: how long it takes, what stays in memory, and that an error is raised.
 
     Args:
-        vector: a tensor on any device, or a numpy array; floats, any shape, finite.
+        vector: a dense tensor on any device, or a numpy array; finite, any shape, of float16 to
+            float64.
         scale: b: the standard deviation of Gaussian noise, the scale parameter of Laplace noise.
         sensitivity: the most that one unit moves the vector, in L2 for Gaussian noise and in L1 for
             Laplace noise. For a sum of gradients clipped to C and divided by B it is C / B.
@@ -53,7 +56,7 @@ def add_noise(
             subtract the noise, and one that is used twice protects nothing. By default a new one.
 
     Returns:
-        The same kind of array, of the same shape, type and device.
+        A new tensor for a tensor, and numpy array for an array, of the same shape, type and device.
 
     Raises:
         SpecError: one line that names the field, its value and what is accepted.
@@ -71,26 +74,40 @@ def add_noise(
     elif not isinstance(key, bytes) or len(key) != KEY_BYTES:
         raise SpecError(f"key: {shown(key)} is not accepted: {KEY_BYTES} bytes")
     numbers = _numbers(vector)
-    if not numbers.size:
-        return vector
-    grids = Grids.of([grid(b, moved, numbers.size, NOISE_LAWS[noise].order)])
-    sent = np.empty_like(numbers)
-    add_to_rows(numbers, as_keys(key), grids, noise, sent)
+    sent = numbers.copy()
+    if numbers.size:
+        grids = Grids.of([grid(b, moved, numbers.size, NOISE_LAWS[noise].order, field="scale")])
+        add_to_rows(numbers, as_keys(key), grids, noise, sent)
     if isinstance(vector, Tensor):
-        return torch.from_numpy(sent).view(vector.shape).to(vector)
-    return sent.reshape(vector.shape).astype(vector.dtype)
+        return torch.from_numpy(sent).view(vector.shape).to(vector.device, vector.dtype)
+    with np.errstate(over="ignore"):
+        return sent.reshape(vector.shape).astype(vector.dtype)
 
 
 def _numbers(vector: object) -> "np.ndarray[Any, Any]":
-    """Return a copy in float64, `(1, dim)`."""
-    if isinstance(vector, Tensor) and vector.is_floating_point():
-        numbers = vector.detach().double().cpu().numpy()
-    elif isinstance(vector, np.ndarray) and np.issubdtype(vector.dtype, np.floating):
-        numbers = vector
-    else:
-        kind = getattr(vector, "dtype", type(vector).__name__)
-        raise SpecError(f"vector: {kind} is not accepted: a tensor or a numpy array of floats")
-    numbers = np.array(numbers, dtype=np.float64, order="C").reshape(1, -1)
+    """Return a copy in float64, `(1, dim)`, which holds every number exactly."""
+    try:
+        if isinstance(vector, Tensor) and vector.dtype in _TENSORS:
+            numbers = vector.detach().resolve_neg().double().cpu().numpy().copy()
+        elif isinstance(vector, np.ndarray) and _is_exact(vector):
+            numbers = np.array(vector, dtype=np.float64, order="C", subok=False)
+        else:
+            raise TypeError
+        numbers = numbers.reshape(1, -1)
+    except Exception:  # sparse, nested, on no device, within a transformation of functions, ...
+        name = type(vector).__name__ + (
+            f" of {vector.dtype}" if isinstance(vector, Tensor | np.ndarray) else ""
+        )
+        raise SpecError(
+            f"vector: {name} is not accepted: a dense tensor or numpy array of float16, bfloat16, "
+            "float32 or float64"
+        ) from None
     if not np.isfinite(numbers).all():
         raise SpecError("vector: it holds NaN or an infinity; accepted: finite numbers")
     return numbers
+
+
+def _is_exact(vector: "np.ndarray[Any, Any]") -> bool:
+    """Return whether float64 holds its numbers; of long doubles it would lose digits."""
+    is_double = vector.dtype.kind == "f" and vector.dtype.itemsize <= 8
+    return is_double and not isinstance(vector, np.ma.MaskedArray)

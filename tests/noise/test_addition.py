@@ -12,11 +12,17 @@ from hypothesis import strategies as st
 from privrobust.errors import SpecError
 from privrobust.noise import NOISE_LAWS, addition, derived_keys, streams
 from privrobust.noise.addition import add_on_device, add_to_rows
+from privrobust.noise.backend import compiled_loop
 from privrobust.noise.grid import SHARE, Grid, Grids, grid
 from privrobust.noise.streams import as_keys, first_words, keystream
 
 LAWS = list(NOISE_LAWS)
 KEY = as_keys(bytes(range(16)))
+
+
+def same(one, other):
+    """To the last bit: plus and minus zero differ."""
+    return one.dtype == other.dtype and one.tobytes() == other.tobytes()
 
 
 def sums(values, noise, keys, grids, dtype=np.float64):
@@ -49,7 +55,7 @@ def test_the_loop_and_tensors_give_the_same(noise, scale, shape, request):
     values, keys, grids = rows(*shape, scale)
     compiled = sums(values, noise, keys, grids)
     request.getfixturevalue("without_the_loop")
-    assert np.array_equal(sums(values, noise, keys, grids), compiled)
+    assert same(sums(values, noise, keys, grids), compiled)
     assert np.isfinite(compiled).all()
 
 
@@ -74,14 +80,14 @@ def test_a_device_s_words_give_the_same_as_the_keystream(noise):
     values, keys, grids = rows(3, 4001, 2.0**36, seed=2)
     words = torch.from_numpy(first_words(keys, 4002).view(np.int64).copy())
     sent = add_on_device(torch.from_numpy(values), words, keys, grids, noise)
-    assert np.array_equal(sent.numpy(), sums(values, noise, keys, grids, np.float32))
+    assert same(sent.numpy(), sums(values, noise, keys, grids, np.float32))
 
 
 @pytest.mark.parametrize("noise", LAWS)
 def test_float32_is_the_rounding_of_the_sum(noise):
     values, keys, grids = rows(2, 3000, 1e7, seed=3)
     whole = sums(values, noise, keys, grids)
-    assert np.array_equal(sums(values, noise, keys, grids, np.float32), whole.astype(np.float32))
+    assert same(sums(values, noise, keys, grids, np.float32), whole.astype(np.float32))
 
 
 @pytest.mark.parametrize("noise", LAWS)
@@ -102,7 +108,53 @@ def test_rows_and_threads_do_not_matter(noise, threads):
         together = sums(
             values[::-1].copy(), noise, keys[::-1].copy(), Grids(*(of[::-1].copy() for of in grids))
         )
-        assert np.array_equal(together[::-1], np.concatenate(alone))
+        assert same(together[::-1], np.concatenate(alone))
+
+
+@pytest.mark.parametrize("loop", [True, False])
+@pytest.mark.parametrize("noise", LAWS)
+def test_a_zero_has_no_sign_that_tells_the_value_s(noise, loop, request):
+    """Of sums that are 0 none is -0.0, whatever was rounded to 0."""
+    if not loop:
+        request.getfixturevalue("without_the_loop")
+    for value in (0.0, -0.0, -1e-30, 1e-30):
+        sent = sums(np.full((1, 20_001), value), noise, KEY, Grids.of([Grid(1.0, 3.0)]))
+        assert (sent == 0).sum() > 1000
+        assert not np.signbit(sent[sent == 0]).any()
+
+
+@pytest.mark.parametrize("way", ["loop", "tensors"])
+@pytest.mark.parametrize("noise", LAWS)
+def test_what_is_not_doubtful_is_right_whatever_digits_follow(noise, way):
+    """Where words are short or far out, on so fine a grid that being off by 2^-48 would show."""
+    random = np.random.default_rng(9)
+    words = random.integers(2**64, size=(4000, 2), dtype=np.uint64)
+    words[:, 0] = 2.0 ** random.uniform(38, 64, size=4000)
+    near_1, at_a_root = words[::2, 0], words[::5, 0]
+    np.invert(near_1, out=near_1)
+    at_a_root[:] = 2.0 ** (random.integers(40, 65, size=800) - 0.5 + random.normal(size=800) * 1e-9)
+    if noise == "laplace":  # both are sizes, one digit shorter
+        words[:, 1] = (words[:, 0] >> np.uint64(1)) | (words[:, 1] & np.uint64(1 << 63))
+    settled = 0
+    for pair in words:
+        scale = 2.0 ** random.uniform(40, 48)
+        if way == "loop":
+            drawn = np.empty(2)
+            unit = getattr(compiled_loop(), f"_{noise}_unit")
+            unit(pair.view(np.int64), np.zeros(2), scale, 1.0, drawn)
+        else:
+            whole, doubt = NOISE_LAWS[noise].in_tensors(
+                torch.from_numpy(pair.view(np.int64))[None],
+                torch.tensor([scale], dtype=torch.float64),
+            )
+            drawn = torch.where(doubt, torch.nan, whole)[0].numpy()
+        for coordinate in np.flatnonzero(~np.isnan(drawn)).tolist():
+            for digits in ([0] * 4, [2**64 - 1] * 4):
+                levels = [tuple(pair.tolist()), *zip(digits, digits, strict=True)]
+                exactly = NOISE_LAWS[noise].exactly(coordinate, scale, levels.__getitem__)
+                assert drawn[coordinate] == exactly
+            settled += 1
+    assert settled > 1000
 
 
 @given(
@@ -158,5 +210,5 @@ def test_noise_that_no_grid_holds_is_refused():
 
 def test_where_nothing_is_bounded_the_grid_is_fine_against_the_noise():
     of = grid(0.3, math.inf, 100, 2)
-    assert of.step < 0.3 * 2**-38
+    assert of.step <= 0.3 * 2**-24
     assert of.scale * of.step == pytest.approx(0.3, rel=1e-3)

@@ -63,12 +63,16 @@ def moment(noise, order):
 
 
 @pytest.mark.parametrize("noise", LAWS)
-def test_moments_to_order_8(noise):
-    """Of 10^8 draws: 8 tests, each errs once in 10^9 (6.1 standard errors)."""
-    sums, total = np.zeros(8), 0
+def test_moments(noise):
+    """Of 10^8 draws, to order 8: each errs once in 10^9 (6.1 standard errors).
+
+    To order 6 for Laplace noise, as means of its higher powers are not yet normal.
+    """
+    orders = 6 if noise == "laplace" else 8
+    sums, total = np.zeros(orders), 0
     for drawn in draws(noise, 10, seed=1):
         power = np.ones_like(drawn)
-        for order in range(8):
+        for order in range(orders):
             power *= drawn
             sums[order] += power.sum()
         total += drawn.size
@@ -103,7 +107,7 @@ def test_cells_of_a_coarse_grid(noise, scale):
 
 @pytest.mark.parametrize("noise", LAWS)
 def test_neighbours_workers_steps_and_seeds_are_uncorrelated(noise):
-    """Values, squares and signs of far values: 60 tests, each errs once in 10^9."""
+    """Values, their squares up to 9, and their signs: 60 tests, each errs once in 10^9."""
     first, second = (next(draws(noise, 1, seed=seed)).copy() for seed in (4, 5))
     later = [drawn.copy() for drawn in draws(noise, 2, seed=4)][1]
     pairs = [(first[0], first[1]), (first[0], later[0]), (first[0], second[0])]

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -80,6 +81,32 @@ def test_keys_are_those_of_seed_purpose_step_and_worker():
     keys = np.concatenate([derived_keys(*each, workers=4) for each in settings])
     assert len(np.unique(keys, axis=0)) == len(keys) == 4 * len(settings)
     assert np.array_equal(derived_keys(1, "noise", 2, 9)[:4], derived_keys(1, "noise", 2, 4))
+
+
+def test_numbers_of_any_type_have_the_keys_of_their_values():
+    for one in (1, True, np.int64(1), np.uint8(1)):
+        assert np.array_equal(derived_keys(one, "noise", one, 2), derived_keys(1, "noise", 1, 2))
+    with pytest.raises(TypeError):
+        derived_keys(1.0, "noise", 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("triple", "features", "lanes"),
+    [
+        ("x86_64-unknown-linux-gnu", "+aes,+avx2,+avx512f,+vaes", 4),
+        ("x86_64-unknown-linux-gnu", "+aes,+avx2,-avx512f,+vaes", 2),
+        ("x86_64-apple-darwin", "+aes,+avx2,-vaes", 1),
+        ("x86_64-unknown-linux-gnu", "-aes,+sse2", 0),
+        ("aarch64-unknown-linux-gnu", "+aes,+neon,+sve", 0),
+        ("arm64-apple-darwin", "+aes", 0),
+    ],
+)
+def test_instructions_are_taken_where_they_are(triple, features, lanes, monkeypatch):
+    loop = compiled_loop()
+    codegen = SimpleNamespace(magic_tuple=lambda: (triple, "", features))
+    target = SimpleNamespace(target_context=SimpleNamespace(codegen=lambda: codegen))
+    monkeypatch.setattr(loop, "cpu_target", target)
+    assert loop._lanes() == lanes
 
 
 def test_keys_do_not_change():
