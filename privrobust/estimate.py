@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 
 from privrobust.batches import batches
+from privrobust.noise.backend import compiled_loop
 from privrobust.privacy import steps_within_budget
 from privrobust.spec import RunSpec
 from privrobust.training import lane_shape, train_lanes
@@ -32,6 +33,7 @@ def estimate(runs: Sequence[RunSpec]) -> Estimate:
     Machines slow down and speed up, and gradients cost less once many of them vanish: right within
     a factor of two more often than not.
     """
+    compiled_loop()  # for the first time it takes seconds, which are not a run's
     groups = list(batches(runs))
     largest: dict[object, list[RunSpec]] = {}
     for group in groups:
