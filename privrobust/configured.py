@@ -34,8 +34,8 @@ from typing import (
 
 import numpy as np
 
-from privrobust.errors import PrivRobustError, SpecError, in_a_line
-from privrobust.numeric import as_float, own, shown
+from privrobust.errors import PrivRobustError, SpecError, in_a_line, in_short, shown
+from privrobust.numeric import as_float, own
 from privrobust.plugins import check_text, find
 
 
@@ -195,7 +195,7 @@ def build(kind: str, known: Mapping[str, type[T]], name: str, parameters: Mappin
     for given in parameters:
         if given not in accepted:
             takes = f"it takes: {', '.join(accepted)}" if accepted else "it takes none"
-            raise SpecError(f"{kind}: {name} has no parameter {given!r} ({takes})")
+            raise SpecError(f"{kind}: {in_short(name)} has no parameter {shown(given)} ({takes})")
     try:
         made: T = made_by(**parameters)
     except PrivRobustError:
@@ -231,14 +231,14 @@ def _refuse_indistinct(
     for given in parameters:
         if given not in known:
             raise SpecError(
-                f"{kind}: {name}: its parameter {given!r} is no dataclass field; accepted: a class "
+                f"{kind}: {name}: its parameter {shown(given)} is no dataclass field; accepted: a class "
                 "with @dataclass(frozen=True) and a field for each parameter"
             )
     try:
         hash(made)
     except TypeError as error:
         raise SpecError(
-            f"{kind}: {name} with {dict(parameters)} is not accepted ({error}); accepted: numbers, "
+            f"{kind}: {name} with {shown(dict(parameters))} is not accepted ({error}); accepted: numbers, "
             "text or tuples"
         ) from None
 
@@ -259,9 +259,8 @@ def parse(kind: str, text: str) -> tuple[str, dict[str, Any]]:
         name, given = _read(text)
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         # the last two are Python's for nesting that is too deep
-        shortened = repr(text if len(text) <= _LONG else text[:_LONG] + "...")
         raise SpecError(
-            f"{kind}: {shortened} is not accepted: a name, or name(parameter=value, ...)"
+            f"{kind}: {shown(text, _LONG)} is not accepted: a name, or name(parameter=value, ...)"
         ) from None
     return name, deepcopy(given)
 

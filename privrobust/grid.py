@@ -50,9 +50,9 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
-from privrobust.errors import SpecError, unknown_name
+from privrobust.errors import SpecError, in_short, shown, unknown_name
 from privrobust.located import Field, at, parse, read
-from privrobust.numeric import own, shown
+from privrobust.numeric import own
 from privrobust.spec import AttackSpec, RunSpec
 
 Settings = dict[str, Any]
@@ -145,7 +145,7 @@ class Sweep:
         for exclusion in self.exclude:
             if not any(_matches(exclusion, settings) for settings in whole):
                 raise SpecError(
-                    f"{at(next(iter(exclusion)))}exclude: {exclusion} matches no combination; "
+                    f"{at(next(iter(exclusion)))}exclude: {shown(exclusion, 80)} matches no combination; "
                     "accepted: fields that the sweep sets, with values as it writes them"
                 )
 
@@ -197,7 +197,7 @@ def distinct(runs: Iterable[RunSpec]) -> list[RunSpec]:
         first = found.setdefault(run.key, run)
         if first.data_dir != run.data_dir:
             raise SpecError(
-                f"data_dir: {first.data_dir!r} and {run.data_dir!r} for one run; accepted: one "
+                f"data_dir: {shown(first.data_dir, 80)} and {shown(run.data_dir, 80)} for one run; accepted: one "
                 "folder, as results are kept by the dataset's name"
             )
     return list(found.values())
@@ -242,7 +242,7 @@ def _chain(path: Path, above: tuple[Path, ...]) -> Settings:
         raise SpecError(f"{here}extends: {shown(base)} is not accepted; give the path of a sweep")
     other, above = path.parent / base, (*above, path.resolve())
     if other.resolve() in above:
-        raise SpecError(f"{here}extends: {base!r} extends this file in turn")
+        raise SpecError(f"{here}extends: {shown(base)} extends this file in turn")
     return _extended(_chain(other, above), settings)
 
 
@@ -256,11 +256,11 @@ def _overrides(texts: Sequence[str]) -> Settings:
             target, name = settings.setdefault("grid", {}), name.removeprefix("grid.")
         if not name or not value.strip() or name in ("grid", "zip", "extends"):
             raise SpecError(
-                f"--set: {text!r} is not accepted; give field=value or grid.field=[value, ...]"
+                f"--set: {shown(text)} is not accepted; give field=value or grid.field=[value, ...]"
             )
         if name in target:
-            raise SpecError(f"--set: {name} is given twice")
-        place = f"--set {' '.join(text.split())}"
+            raise SpecError(f"--set: {in_short(name)} is given twice")
+        place = f"--set {in_short(text)}"
         target[Field(name, place)] = _value(place, value)
     return settings
 

@@ -274,7 +274,7 @@ def get_partition(text: str) -> Partition:
     """
     name, given = parse("partition", text)
     if name == "iid" and given:
-        raise SpecError(f"partition: iid takes no parameters, not {given}")
+        raise SpecError(f"partition: iid takes no parameters, not {shown(given)}")
     made: Any = build("partition", _PARTITIONS, name, given)
     if not isinstance(made, Partition):
         raise SpecError(

@@ -39,12 +39,14 @@ from privrobust.schedules import canonical_schedule, get_schedule, rate
 SMALLEST, LARGEST = 1e-30, 1e30
 _MOST_WORKERS = 10_000
 
+_TEXT = "text, in quotes where it reads as a number or a truth value"
+
 # Part of every key: raise it when a change makes the same spec give other numbers.
 _RESULTS_VERSION = 7
 
 
 def _read_number(value: Any, info: ValidationInfo) -> Any:
-    """Read a number of any type; text, as YAML has for 1e-5, is pydantic's to read."""
+    """Read a number of any type; text is pydantic's to read."""
     if value is None or isinstance(value, str):
         return value
     as_float(str(info.field_name), value, "accepted: a finite number")
@@ -384,7 +386,7 @@ class RunSpec(_Spec):
         self._read_heterogeneity()
         if self.warmup_steps >= self.steps:
             raise SpecError(
-                f"warmup_steps: {self.warmup_steps} of {self.steps} steps; accepted: fewer"
+                f"warmup_steps: {shown(self.warmup_steps)} of {self.steps} steps; accepted: fewer"
             )
         for step in (1, self.steps):
             rate(get_schedule(self.schedule), self.warmup_steps, step, self.steps)
@@ -448,4 +450,5 @@ def _one_line(error: ValidationError, of: type[_Spec]) -> str:
     field = shown(".".join(path)).strip("'")
     if problem["type"] == "extra_forbidden" and len(path) == 1:
         return str(unknown_name("field", field, [*RunSpec.model_fields, "workers"]))
-    return f"{field}: {shown(problem['input'])} is not accepted: {problem['msg']}"
+    accepted = _TEXT if problem["type"] == "string_type" else problem["msg"]
+    return f"{field}: {shown(problem['input'])} is not accepted: {accepted}"

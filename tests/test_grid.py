@@ -282,12 +282,12 @@ HERE = r"^sweep\.yaml, line {}: "
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("grid: [1", "is not valid YAML"),
+        ("grid: [1", HERE.format(1) + "not valid YAML"),
         ("", "sweep: None is not accepted"),
         ("- 1", r"sweep: \[1\] is not accepted"),
         ("7: 1", "7 is not the name of a field"),
-        ("seed: 2020-13-45", "is not valid YAML"),
-        ("seed: 1\nseed: 2", r"'seed' is given twice in \"sweep\.yaml\", line 2"),
+        ("seed: 2020-13-45", HERE.format(1) + "seed: '2020-13-45' is not accepted"),
+        ("seed: 1\nseed: 2", HERE.format(2) + "not valid YAML .'seed' is given twice"),
         ("grid: {7: [1]}", "7 is not the name of a field"),
         ("cases: [{7: 1}]", "7 is not the name of a field"),
         ("seed: 0\nheterogeneity: 2", HERE.format(2) + "heterogeneity: 2 is not accepted"),
@@ -349,7 +349,7 @@ def test_circles_of_files(file):
             ["seed=1", "grid.seed=[2]"],
             r"--set grid.seed=\[2\]: seed: set in fixed .--set seed=1. and in grid",
         ),
-        (["seed=[1"], r"'--set seed=\[1' is not valid YAML"),
+        (["seed=[1"], r"--set seed=\[1: not valid YAML"),
         (
             ["learning_rate=0.3"],
             r"sweep\.yaml, line 1: learning_rate: set in fixed .--set learning_rate=0\.3. and",

@@ -421,7 +421,7 @@ def test_runs_are_chosen_by_their_fields(conditions, count):
         (["aggregator"], "where: 'aggregator' is not accepted: field=value"),
         (["agregator=mean"], "did you mean 'aggregator'?"),
         (["seed=7"], "where: no run has seed=7"),
-        (["seed=[7"], "the value is not YAML"),
+        (["seed=[7"], "where seed=[7: not valid YAML"),
     ],
 )
 def test_conditions_that_choose_nothing(conditions, message):

@@ -19,7 +19,7 @@ from privrobust.configured import (
     settings,
     written,
 )
-from privrobust.errors import SpecError
+from privrobust.errors import SpecError, shown
 from privrobust.numeric import as_whole
 
 _RULES: dict[str, type[Aggregator]] = {
@@ -87,12 +87,12 @@ def get_aggregator(text: str, byzantine: int = 0) -> Aggregator:
     before = tuple(part for part in first if isinstance(part, PreAggregator))
     if len(before) < len(first):
         raise SpecError(
-            f"aggregator: {text!r} has a rule before its end; accepted there: "
+            f"aggregator: {shown(text, 200)} has a rule before its end; accepted there: "
             f"{', '.join(available_pre_aggregators())}"
         )
     if not isinstance(last, Aggregator):
         raise SpecError(
-            f"aggregator: {text!r} ends without a rule; accepted: + and one of "
+            f"aggregator: {shown(text, 200)} ends without a rule; accepted: + and one of "
             f"{', '.join(available_aggregators())}"
         )
     return Chain(before, last) if before else last
