@@ -21,6 +21,7 @@ BAD_INPUT = 2
 
 app = typer.Typer(
     no_args_is_help=True,
+    rich_markup_mode=None,  # rich would read what stands in brackets, as names do, as markup
     add_completion=False,
     pretty_exceptions_enable=False,
 )

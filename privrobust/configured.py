@@ -17,7 +17,7 @@ import re
 import sys
 from collections.abc import Hashable, Mapping, Set
 from copy import deepcopy
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from functools import lru_cache
 from types import UnionType
 from typing import (
@@ -34,6 +34,7 @@ from typing import (
 
 import numpy as np
 
+from privrobust.entries import Entry
 from privrobust.errors import PrivRobustError, SpecError, in_a_line, in_short, shown
 from privrobust.numeric import as_float, own
 from privrobust.plugins import check_text, find
@@ -231,15 +232,15 @@ def _refuse_indistinct(
     for given in parameters:
         if given not in known:
             raise SpecError(
-                f"{kind}: {name}: its parameter {shown(given)} is no dataclass field; accepted: a class "
-                "with @dataclass(frozen=True) and a field for each parameter"
+                f"{kind}: {name}: its parameter {shown(given)} is no dataclass field; accepted: a "
+                "class with @dataclass(frozen=True) and a field for each parameter"
             )
     try:
         hash(made)
     except TypeError as error:
         raise SpecError(
-            f"{kind}: {name} with {shown(dict(parameters))} is not accepted ({error}); accepted: numbers, "
-            "text or tuples"
+            f"{kind}: {name} with {shown(dict(parameters))} is not accepted ({error}); accepted: "
+            "numbers, text or tuples"
         ) from None
 
 
@@ -303,13 +304,11 @@ def written(name: str, parameters: Mapping[str, Any]) -> str:
     return f"{name}({inside})" if inside else name
 
 
-def described(name: str, cls: type[Configured], note: str = "") -> str:
+def described(name: str, cls: type[Configured], note: str = "") -> Entry:
     """An entry of `privrobust list`: name, parameters with their defaults, one line, and paper."""
-    line = (inspect.getdoc(cls) or "").split("\n")[0]
-    shown = {
-        each.name: "" if each.default is MISSING else f"={each.default!r}" for each in fields(cls)
-    }
-    parameters = ", ".join(f"{key}{default}" for key, default in shown.items())
-    entry = [f"{name}({parameters})" if parameters else name, f"    {line}"]
-    remarks = "; ".join(filter(None, [note, cls.paper]))
-    return "\n".join(entry + [f"    {remarks}"] * bool(remarks))
+    return Entry(
+        name,
+        about=(inspect.getdoc(cls) or "").split("\n")[0],
+        remarks="; ".join(filter(None, [note, cls.paper])),
+        parameters={each.name: each.default for each in fields(cls)},
+    )

@@ -145,8 +145,8 @@ class Sweep:
         for exclusion in self.exclude:
             if not any(_matches(exclusion, settings) for settings in whole):
                 raise SpecError(
-                    f"{at(next(iter(exclusion)))}exclude: {shown(exclusion, 80)} matches no combination; "
-                    "accepted: fields that the sweep sets, with values as it writes them"
+                    f"{at(next(iter(exclusion)))}exclude: {shown(exclusion, 80)} matches no "
+                    "combination; accepted: fields that the sweep sets, with its values as written"
                 )
 
     def _all(self) -> list[Settings]:
@@ -197,8 +197,8 @@ def distinct(runs: Iterable[RunSpec]) -> list[RunSpec]:
         first = found.setdefault(run.key, run)
         if first.data_dir != run.data_dir:
             raise SpecError(
-                f"data_dir: {shown(first.data_dir, 80)} and {shown(run.data_dir, 80)} for one run; accepted: one "
-                "folder, as results are kept by the dataset's name"
+                f"data_dir: {shown(first.data_dir, 80)} and {shown(run.data_dir, 80)} for one run; "
+                "accepted: one folder, as results are kept by the dataset's name"
             )
     return list(found.values())
 

@@ -150,4 +150,5 @@ def _inside(node: yaml.Node) -> Iterator[yaml.Node]:
 
 
 def _error(problem: str, at: yaml.Node | yaml.Event) -> yaml.constructor.ConstructorError:
-    return yaml.constructor.ConstructorError(None, None, problem, at.start_mark)
+    mark: Any = at.start_mark
+    return yaml.constructor.ConstructorError(None, None, problem, mark)

@@ -50,7 +50,7 @@ def test_rate_and_time_left_are_of_this_process(monkeypatch):
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
     watch = Hands()
     watch.start(RUNS, done=1)
-    assert watch.states[-1].line() == "1/4 runs, - runs/s, -:-- left"
+    assert watch.states[-1].line() == "1/4 runs"
     now = 102.0
     watch.progress(1.5)
     state = watch.states[-1]
@@ -78,17 +78,18 @@ def test_lines_are_few_and_tell_the_best_and_the_worst(tmp_path, monkeypatch):
     assert len(lines) == 2
     assert lines[0].startswith("0/4 runs")
     assert lines[1].startswith("4/4 runs")
-    for word, rule in (("best ", means.idxmax()), ("worst", means.idxmin())):
+    for word, rule in (("best", means.idxmax()), ("worst", means.idxmin())):
         rate = {"median": "0.5", "mean": "0.25"}[rule]
-        cell = f"{word} {100 * means[rule]:5.1f} %  aggregator {rule}, learning_rate {rate}"
-        assert cell in lines[1]
+        cell = f"aggregator {rule}, learning_rate {rate}"
+        assert f"{word} accuracy so far {100 * means[rule]:.1f} %: {cell}" in lines[1]
     assert "\x1b" not in stream.getvalue()
 
 
 def test_bars_show_runs_rate_time_left_and_cells(tmp_path):
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    longer = [run.model_copy(update={"steps": 400}) for run in RUNS]
     with Store(tmp_path / "results.db") as store:
-        run_sweep(RUNS, store, watch=Bars(console))
+        run_sweep(longer, store, watch=Bars(console))
     shown = console.file.getvalue()
     for part in ("4/4 runs", "runs/s", "left", "best", "worst", "aggregator median"):
         assert part in shown

@@ -207,7 +207,7 @@ def test_a_golden_table_in_markdown():
     assert shown.partition("\n\n")[0].strip() == GOLDEN.strip()
     assert "- ° fewer than 3 seeds." in shown
     assert "- † in some seed the model's outputs stopped being finite." in shown
-    assert "- failed: boom & <bust>" in shown
+    assert "- failed: boom & \\<bust\\>" in shown
     assert "- ¹ not private: no noise (b = 0)." in shown
 
 

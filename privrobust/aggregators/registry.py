@@ -19,6 +19,7 @@ from privrobust.configured import (
     settings,
     written,
 )
+from privrobust.entries import Entry
 from privrobust.errors import SpecError, shown
 from privrobust.numeric import as_whole
 
@@ -110,7 +111,7 @@ def _canonical(part: str) -> str:
     return written(name, settings(made, kept={"f"} & set(given)))
 
 
-def list_aggregators() -> list[str]:
+def list_aggregators() -> list[Entry]:
     """What `privrobust list aggregators` shows, an entry a rule."""
     before = "comes before a rule, as in {0} + median"
     return [described(name, rule) for name, rule in sorted(_RULES.items())] + [
