@@ -48,7 +48,7 @@ def _plain(value: Any) -> Any:
         return _number(value)
     if isinstance(value, Iterable):
         return [_plain(each) for each in value]
-    return None if value != value or str(value) in ("<NA>", "NaT") else str(value)
+    return None if str(value) == "<NA>" else str(value)  # pandas' gap, and what has no kind in JSON
 
 
 def _number(value: float) -> float | str | None:

@@ -95,6 +95,21 @@ def test_bars_show_runs_rate_time_left_and_cells(tmp_path):
         assert part in shown
 
 
+def test_settings_are_told_in_words_that_say_what_is_absent():
+    runs = [
+        RunSpec(steps=1, clip_norm=c, byzantine=f, attack=attack, noise_scale=b)
+        for c, f, attack, b in ((None, 0, None, 0.0), (1.0, 2, "alie", 0.001), (1.0, 0, None, 0.5))
+    ]
+    watch = Hands()
+    watch.start(runs, done=0)
+    for run, accuracy in zip(runs, (0.0, 0.5, 0.25), strict=True):
+        watch._cells.add(run.key, accuracy)
+    assert watch._cells.extremes() == [
+        "best accuracy so far 50.0 %: byzantine 2, attack alie, noise_scale 0.001, clip_norm 1",
+        "worst accuracy so far 0.0 %: no attackers, noise_scale 0, no clip_norm",
+    ]
+
+
 def test_failures_and_others_work_are_told():
     watch = Hands()
     watch.start(RUNS, done=0)
