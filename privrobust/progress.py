@@ -45,12 +45,14 @@ class _Cells:
             self._found.setdefault(name, []).append(accuracy)
 
     def extremes(self) -> list[str]:
-        """The best and the worst, a line each."""
+        """The best and the worst, a line each, where there are several that differ."""
         found = {name: list(values) for name, values in list(self._found.items())}  # of a thread
         means = {name: sum(values) / len(values) for name, values in found.items() if values}
         if len(means) < 2:
             return []
         best, worst = max(means, key=means.__getitem__), min(means, key=means.__getitem__)
+        if means[best] == means[worst]:
+            return [f"accuracy so far {100 * means[best]:.1f} % in all {len(means)} settings"]
         return [
             f"{word} accuracy so far {100 * means[name]:.1f} %: {name}"
             for word, name in (("best", best), ("worst", worst))

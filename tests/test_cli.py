@@ -295,11 +295,11 @@ def test_errors_of_usage_show_words_as_they_are(word, inside):
 
 def test_a_sweep_of_files_whose_names_look_like_markup(tmp_path, inside):
     (tmp_path / "b2[").mkdir()
-    for name in ("b2[/].csv", "a[old].csv"):
-        rows = [f"{place % 7},{place % 2}" for place in range(60)]
+    for name, period in (("b2[/].csv", 7), ("a[old].csv", 2)):  # the second tells the label
+        rows = [f"{place % period},{place % 2}" for place in range(60)]
         (tmp_path / name).write_text("\n".join(["x,label", *rows]))
     (tmp_path / "sweep.yaml").write_text(
-        "honest: 2\nsteps: 1\nbatch_size: 8\ngrid:\n  dataset:\n"
+        "honest: 2\nsteps: 20\nbatch_size: 8\ngrid:\n  dataset:\n"
         "  - {name: table, path: 'b2[/].csv', label: label}\n"
         "  - {name: table, path: 'a[old].csv', label: label}\n"
     )

@@ -110,6 +110,14 @@ def test_settings_are_told_in_words_that_say_what_is_absent():
     ]
 
 
+def test_settings_that_are_equally_good_are_no_best_and_worst():
+    watch = Hands()
+    watch.start(RUNS, done=0)
+    for run in RUNS:
+        watch._cells.add(run.key, 0.5)
+    assert watch._cells.extremes() == ["accuracy so far 50.0 % in all 2 settings"]
+
+
 def test_failures_and_others_work_are_told():
     watch = Hands()
     watch.start(RUNS, done=0)
