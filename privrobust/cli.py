@@ -12,6 +12,7 @@ import typer
 from privrobust.budget import budget
 from privrobust.drawing import figure
 from privrobust.errors import PrivRobustError
+from privrobust.escaping import in_terminal
 from privrobust.listing import list_
 from privrobust.report.command import report
 from privrobust.running import export, run, status
@@ -64,7 +65,7 @@ def main() -> None:
     try:
         app()
     except PrivRobustError as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {in_terminal(str(error))}", err=True)
         sys.exit(BAD_INPUT)
 
 
@@ -74,4 +75,4 @@ def _show_warning(message: Warning | str, *where: object, **more: object) -> Non
 
 @lru_cache
 def _warn_once(text: str) -> None:
-    typer.echo(f"warning: {text}", err=True)
+    typer.echo(f"warning: {in_terminal(text)}", err=True)

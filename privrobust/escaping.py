@@ -35,3 +35,16 @@ def in_markdown(text: str) -> str:
 
     """
     return _MARKDOWN.sub(lambda sign: f"\\{sign[0]}", text)
+
+
+def in_terminal(text: str) -> str:
+    r"""Write text for a terminal, which takes some signs for commands: lines are all it may make.
+
+    >>> print(in_terminal("a\x1b[31mb"))
+    a\x1b[31mb
+
+    """
+    return "".join(
+        sign if sign.isprintable() or sign == "\n" else sign.encode("unicode_escape").decode()
+        for sign in text
+    )

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from privrobust.errors import PrivRobustError
+from privrobust.escaping import in_terminal
 from privrobust.executors import Outcome
 from privrobust.spec import RunSpec
 
@@ -69,7 +70,8 @@ class _Cells:
             elif value is None:
                 yield f"no {field}"
             else:
-                yield f"{field} {f'{value:g}' if isinstance(value, float) else value}"
+                written = f"{value:g}" if isinstance(value, float) else str(value)
+                yield f"{field} {in_terminal(written)}"
 
 
 class State(NamedTuple):

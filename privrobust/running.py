@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from privrobust.errors import PrivRobustError, SpecError, shown, unknown_name
+from privrobust.escaping import in_terminal
 from privrobust.json_document import document
 from privrobust.tabulating import check_format, print_runs
 
@@ -188,7 +189,7 @@ def _warnings_on(console: "Console") -> Iterator[None]:
 
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: console.print(  # type: ignore[method-assign]
-        Text(f"warning: {record.getMessage()}"), soft_wrap=True
+        Text(f"warning: {in_terminal(record.getMessage())}"), soft_wrap=True
     )
     logger = logging.getLogger("privrobust")
     logger.addHandler(handler)
@@ -309,7 +310,7 @@ def _status_lines(found: dict[str, Any]) -> str:
         lines.append(f"failed: {each['runs']} runs: {each['reason']}")
     if len(reasons) > _MOST_REASONS:
         lines.append(f"failed: {len(reasons) - _MOST_REASONS} more reasons")
-    return "\n".join(lines)
+    return "\n".join(map(in_terminal, lines))
 
 
 _STATUS: dict[str, Callable[[dict[str, Any]], str]] = {

@@ -13,10 +13,11 @@ from privrobust import RunSpec
 from privrobust.escaping import in_markdown, in_tex
 from privrobust.executors import Outcome
 from privrobust.progress import Bars
-from privrobust.running import _warnings_on
+from privrobust.running import _status_lines, _warnings_on
 from privrobust.tables import FORMATS
 from privrobust.tables.layout import Column, Entry, Layout
 
+RED = "\x1b[31mred"
 NAMES = ["a[old]", "b2[/].csv", "[red]x", "x[/red]", "[link=http:]y", ":x:", "[bold]"]
 
 
@@ -49,6 +50,15 @@ def test_bars_and_warnings_show_names_as_they_are(name):
     assert f"best accuracy so far 50.0 %: dataset {name}mine:b" in shown
     assert f"worst accuracy so far 25.0 %: dataset {name}mine:a" in shown
     assert f"warning: failed: {name} is at fault" in shown
+
+
+def test_no_name_commands_a_terminal():
+    made = FORMATS["terminal"](table(RED, notes=[RED]))
+    assert made.count(r"\x1b[31mred") == 4
+    assert "\x1b" not in made
+    found = {"done": 0, "running": 0, "failed": 1, "owners": []}
+    lines = _status_lines(found | {"failures": [{"reason": RED, "runs": 1}]})
+    assert lines.endswith(r"failed: 1 runs: \x1b[31mred")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from privrobust.escaping import in_markdown, in_tex
+from privrobust.escaping import in_markdown, in_terminal, in_tex
 from privrobust.tables.layout import Column, Entry, Layout
 
 _WIDEST = 10_000
@@ -31,7 +31,7 @@ def terminal(layout: Layout) -> str:
 def folded_notes(layout: Layout) -> str:
     """The notes below a table, in lines that are easy to read; paths and names stay whole."""
     return "\n".join(
-        fill(note, _READABLE, break_long_words=False, break_on_hyphens=False)
+        fill(in_terminal(note), _READABLE, break_long_words=False, break_on_hyphens=False)
         for note in layout.notes
     )
 
@@ -40,13 +40,20 @@ def rich_table(layout: Layout) -> Table:
     """For a console; the best of a column is bold and has a star."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
     for column in layout.columns:
-        title = Text("\n".join(column.header))  # text: of a str, rich reads [what] as markup
+        title = Text(
+            in_terminal("\n".join(column.header))
+        )  # text: of a str, rich reads [what] as markup
         table.add_column(title, justify="left" if column.is_text else "right", vertical="bottom")
     for block in layout.blocks:
         for row in block:
-            table.add_row(*(Text(f"*{e.text}", "bold") if e.is_best else Text(e.text) for e in row))
+            table.add_row(*map(_text, row))
         table.add_section()
     return table
+
+
+def _text(entry: Entry) -> Text:
+    text = in_terminal(entry.text)
+    return Text(f"*{text}", "bold") if entry.is_best else Text(text)
 
 
 def markdown(layout: Layout) -> str:
