@@ -1,8 +1,8 @@
 """The same results in one process, in many and on Ray, whatever dies on the way."""
 
 import os
-import signal
 import re
+import signal
 import sys
 import time
 from dataclasses import dataclass
