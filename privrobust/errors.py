@@ -17,6 +17,9 @@ class PrivRobustError(Exception):
 class SpecError(PrivRobustError, ValueError):
     """A setting that is unknown, impossible, or contradicts another."""
 
+    field: str | None = None
+    """The field of a spec that it is about, where the text starts with another: `Krum.f`."""
+
 
 class PrivRobustWarning(UserWarning):
     """A result that holds, with a caveat that the user should read."""

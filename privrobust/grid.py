@@ -181,6 +181,7 @@ def run_of(settings: Settings) -> RunSpec:
         return RunSpec(**settings)
     except SpecError as error:
         blamed = [name.partition(".")[0] for name in str(error).partition(":")[0].split(", ")]
+        blamed += [error.field] if error.field else []
         places = [at(written) for written in settings if written in blamed]
         raise SpecError(f"{places[0] if places else ''}{error}") from None
 

@@ -93,7 +93,7 @@ class _Spec(BaseModel):
         try:
             super().__init__(**settings)
         except ValidationError as error:
-            raise SpecError(_one_line(error, type(self))) from None
+            raise _refused(error, type(self)) from None
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy with some fields changed, checked as a new one is.
@@ -392,7 +392,11 @@ class RunSpec(_Spec):
             rate(get_schedule(self.schedule), self.warmup_steps, step, self.steps)
         if self.byzantine and self.attack is None:
             raise SpecError(f"attack: needed when byzantine is {self.byzantine}")
-        named = self.attack.canonical() if self.attack else None
+        try:
+            named = self.attack.canonical() if self.attack else None
+        except SpecError as error:
+            error.field = "attack"
+            raise
         # equal runs get equal keys, so one without attackers has no attack
         object.__setattr__(self, "attack", named if self.byzantine else None)
         attack = str(self.attack) if self.attack else None
@@ -438,6 +442,15 @@ def _meet(aggregator: str, attack: str | None, honest: int, byzantine: int) -> N
         name, parameters = parse("attack", attack)
         setting = Setting(rule, noise_std=torch.zeros(1, 1))
         get_attack(name, **parameters).fits(setting, honest, byzantine)
+
+
+def _refused(error: ValidationError, of: type[_Spec]) -> SpecError:
+    """Make the error of the first problem that pydantic found."""
+    problem = error.errors(include_url=False)[0]
+    cause = problem.get("ctx", {}).get("error")
+    made = SpecError(_one_line(error, of))
+    made.field = getattr(cause, "field", None) or next(map(str, problem["loc"]), None)
+    return made
 
 
 def _one_line(error: ValidationError, of: type[_Spec]) -> str:

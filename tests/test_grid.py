@@ -294,6 +294,13 @@ HERE = r"^sweep\.yaml, line {}: "
         ("grid:\n  seed: [0]\n  steps: [1, 0]", HERE.format(3) + "steps: 0 is not accepted"),
         ("cases:\n- {steps: 1}\n- {steps: 0}", HERE.format(3) + "steps: 0 is not accepted"),
         ("\nclip_norm: 1\ngrad_norm_bound: 1", HERE.format(2) + "clip_norm, grad_norm_bound: give"),
+        ("seed: 0\naggregator: {name: krum, f: x}", HERE.format(2) + "Krum.f: 'x' is not a whole"),
+        (
+            "byzantine: 1\nattack: {name: alie, z: x}",
+            HERE.format(2) + "ALIE.z: 'x' is not a finite",
+        ),
+        ("seed: 0\npartition: labels(k=0)", HERE.format(2) + "Labels.k: 0 is not a whole"),
+        ("seed: 0\nschedule: {name: linear, final: x}", HERE.format(2) + "Linear.final: 'x' is"),
         ("byzantine: 1\nattack: {name: alie, q: 1}", HERE.format(2) + "attack: .*no parameter 'q'"),
         (
             "seed: 0\ngrid:\n  seed: [1]",
