@@ -47,6 +47,7 @@ names a tuned field takes candidates away: {aggregator: majority_vote, learning_
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import combinations, product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ Settings = dict[str, Any]
 _FIELDS = [*RunSpec.model_fields, "workers"]
 _COUNTS = {"honest", "workers"}  # each says the other
 _CRITERIA = ["clean", "worst"]
+_MOST_COMBINATIONS = 1_000_000
 # What is compared and how, which no accuracy chooses.
 _NOT_TUNED = {
     "dataset", "data_dir", "partition", "heterogeneity", "honest", "workers", "byzantine", "attack",
@@ -148,6 +150,17 @@ class Sweep:
                     f"{at(next(iter(exclusion)))}exclude: {shown(exclusion, 80)} matches no "
                     "combination; accepted: fields that the sweep sets, with its values as written"
                 )
+
+    def refuse_too_many(self) -> None:
+        """Refuse a grid that no memory holds: lists multiply, and a few lines make billions."""
+        axes = [*self.grid.values(), *(self.tune.fields.values() if self.tune else ())]
+        pairs = len(next(iter(self.zip.values()), [{}]))
+        count = len(self.cases) * pairs * prod(map(len, axes))
+        if count > _MOST_COMBINATIONS:
+            raise SpecError(
+                f"{at(next(iter(self.grid), ''))}grid: {shown(count)} combinations; accepted: "
+                f"up to {_MOST_COMBINATIONS:,}"
+            )
 
     def _all(self) -> list[Settings]:
         rows = zip(*self.zip.values(), strict=True)
@@ -297,6 +310,7 @@ def _parsed(settings: Any) -> Sweep:
         raise SpecError("extends: only a file extends another")
     given = {name: fixed.pop(name) for name in list(fixed) if name in _READERS}
     sweep = Sweep(fixed, **{str(place): _READERS[place](place, given[place]) for place in given})
+    sweep.refuse_too_many()
     for (first, here), (second, there) in combinations(_places(sweep).items(), 2):
         for name in sorted(there & here):
             earlier, later = (at(_key(place, name)) for place in (here, there))

@@ -107,6 +107,10 @@ def test_a_recipe_quotes_what_its_reader_would_take_for_a_number(tmp_path):
         (f"seed: *{'a' * 10**5}", "line 1: not valid YAML .found undefined alias"),
         ("[" * 10**5, "not valid YAML .lists in lists, too deep to read"),
         (nested(9) + "\nseed: *a8", "line 6: not valid YAML .more than 100,000 values"),
+        (
+            f"grid:\n  seed: &a [{', '.join(map(str, range(999)))}]\n  steps: *a\n  batch_size: *a",
+            "line 2: grid: 997002999 combinations; accepted: up to 1,000,000",
+        ),
         ("seed: [" + "0, " * 10**5 + "0]", "line 1: not valid YAML .more than 100,000 values"),
     ],
 )
