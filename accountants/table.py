@@ -111,12 +111,17 @@ def _row(
 ) -> dict[str, Any]:
     notes = [release.not_private_reason] if release.not_private_reason else []
     values: dict[str, float] = {}
+    said: dict[tuple[str, str], list[str]] = {}
     for name, label in labels.items():
         try:
             values[label] = cell(release, name, **goal)
         except SpecError as error:
             values[label] = math.nan
-            notes.append(str(error))
+            _, subject, rest = str(error).rpartition(f"accountant: {name} ")
+            said.setdefault((subject and "accountant: ", rest), []).append(name)
+    for (field, rest), names in said.items():  # one note for all that say the same of themselves
+        who = names[0] if len(names) == 1 else f"each of {', '.join(names)}"
+        notes.append(f"{field}{who} {rest}" if field else rest)
     size = release.dataset_size if release.unit == "example" else None
     if size is not None and goal["delta"] >= 1 / size:
         notes.append(f"delta = {goal['delta']:g} is not below 1 / dataset_size = {1 / size:.3g}")

@@ -16,6 +16,7 @@ from privrobust.attacks.min_max import MinMax, MinSum
 from privrobust.attacks.replay import Replay
 from privrobust.attacks.sign_flip import OwnSignFlip, SignFlip
 from privrobust.configured import build, check_registered, described
+from privrobust.entries import Entry
 from privrobust.errors import SpecError
 
 _ATTACKS: dict[str, type[Attack]] = {
@@ -82,7 +83,7 @@ def get_attack(name: str, **parameters: Any) -> Attack:
     return made
 
 
-def list_attacks() -> list[str]:
+def list_attacks() -> list[Entry]:
     """What `privrobust list attacks` shows, an entry an attack."""
     knowledge = {
         "honest": "sees every honest message",

@@ -17,7 +17,9 @@ from privrobust.accountants import Release, budget_table, noise_table
 from privrobust.accountants.release import MOST_STEPS
 from privrobust.accountants.table import NOTE
 from privrobust.errors import SpecError, unknown_name
+from privrobust.escaping import in_markdown, in_tex
 from privrobust.figures import new_figure, save_figure
+from privrobust.json_document import document, records
 from privrobust.neighbours import neighbours
 from privrobust.numeric import shown
 from privrobust.rounding import rounded_down, rounded_up
@@ -142,7 +144,7 @@ def budget(
         ),
     ] = None,
     format: Annotated[
-        str, typer.Option("--format", help="table, markdown, latex or csv.")
+        str, typer.Option("--format", help="table, markdown, latex, csv or json.")
     ] = "table",
     plot: Annotated[
         Path | None, typer.Option(help="Also draw epsilon against b into this file.")
@@ -446,13 +448,14 @@ def _folded(rows: list[list[str]], of_all: list[list[str]], width: int) -> list[
 
 def _markdown(budgets: Budgets) -> str:
     (heading, *rows), of_all = _shown(budgets, "∞", "-")
-    table = [heading, ["---:"] * len(heading), *rows, *of_all]
+    table = [[in_markdown(name) for name in heading], ["---:"] * len(heading), *rows, *of_all]
     lines = ["| " + " | ".join(row) + " |" for row in table]
     return "\n".join([*lines, "", *(f"{remark}  " for remark in budgets.remarks)]).rstrip()
 
 
 def _latex(budgets: Budgets) -> str:
     rows, of_all = _shown(budgets, r"$\infty$", "--")
+    rows[0] = [in_tex(name) for name in rows[0]]
     heading, *lines = (" & ".join(row) + r" \\" for row in rows + of_all)
     if of_all:
         lines.insert(len(rows) - 1, r"\hline")
@@ -472,11 +475,18 @@ def _csv(budgets: Budgets) -> str:
     return budgets.table.to_csv(index=False).rstrip()
 
 
+def _json(budgets: Budgets) -> str:
+    federation = [] if budgets.federation is None else records(budgets.federation)
+    notes = [remark for remark in budgets.remarks if remark != ROUNDING]
+    return document({"rows": records(budgets.table), "federation": federation, "notes": notes})
+
+
 RENDERERS: dict[str, Callable[[Budgets], str]] = {
     "table": _text,
     "markdown": _markdown,
     "latex": _latex,
     "csv": _csv,
+    "json": _json,
 }
 
 

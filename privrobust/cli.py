@@ -12,6 +12,7 @@ import typer
 from privrobust.budget import budget
 from privrobust.drawing import figure
 from privrobust.errors import PrivRobustError
+from privrobust.escaping import in_terminal
 from privrobust.listing import list_
 from privrobust.report.command import report
 from privrobust.running import export, run, status
@@ -21,6 +22,7 @@ BAD_INPUT = 2
 
 app = typer.Typer(
     no_args_is_help=True,
+    rich_markup_mode=None,  # rich would read what stands in brackets, as names do, as markup
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -63,7 +65,7 @@ def main() -> None:
     try:
         app()
     except PrivRobustError as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {in_terminal(str(error))}", err=True)
         sys.exit(BAD_INPUT)
 
 
@@ -73,4 +75,4 @@ def _show_warning(message: Warning | str, *where: object, **more: object) -> Non
 
 @lru_cache
 def _warn_once(text: str) -> None:
-    typer.echo(f"warning: {text}", err=True)
+    typer.echo(f"warning: {in_terminal(text)}", err=True)

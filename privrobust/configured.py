@@ -17,7 +17,7 @@ import re
 import sys
 from collections.abc import Hashable, Mapping, Set
 from copy import deepcopy
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from functools import lru_cache
 from types import UnionType
 from typing import (
@@ -34,8 +34,9 @@ from typing import (
 
 import numpy as np
 
-from privrobust.errors import PrivRobustError, SpecError, in_a_line
-from privrobust.numeric import as_float, own, shown
+from privrobust.entries import Entry
+from privrobust.errors import PrivRobustError, SpecError, in_a_line, in_short, shown
+from privrobust.numeric import as_float, own
 from privrobust.plugins import check_text, find
 
 
@@ -195,7 +196,7 @@ def build(kind: str, known: Mapping[str, type[T]], name: str, parameters: Mappin
     for given in parameters:
         if given not in accepted:
             takes = f"it takes: {', '.join(accepted)}" if accepted else "it takes none"
-            raise SpecError(f"{kind}: {name} has no parameter {given!r} ({takes})")
+            raise SpecError(f"{kind}: {in_short(name)} has no parameter {shown(given)} ({takes})")
     try:
         made: T = made_by(**parameters)
     except PrivRobustError:
@@ -231,15 +232,15 @@ def _refuse_indistinct(
     for given in parameters:
         if given not in known:
             raise SpecError(
-                f"{kind}: {name}: its parameter {given!r} is no dataclass field; accepted: a class "
-                "with @dataclass(frozen=True) and a field for each parameter"
+                f"{kind}: {name}: its parameter {shown(given)} is no dataclass field; accepted: a "
+                "class with @dataclass(frozen=True) and a field for each parameter"
             )
     try:
         hash(made)
     except TypeError as error:
         raise SpecError(
-            f"{kind}: {name} with {dict(parameters)} is not accepted ({error}); accepted: numbers, "
-            "text or tuples"
+            f"{kind}: {name} with {shown(dict(parameters))} is not accepted ({error}); accepted: "
+            "numbers, text or tuples"
         ) from None
 
 
@@ -259,9 +260,8 @@ def parse(kind: str, text: str) -> tuple[str, dict[str, Any]]:
         name, given = _read(text)
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         # the last two are Python's for nesting that is too deep
-        shortened = repr(text if len(text) <= _LONG else text[:_LONG] + "...")
         raise SpecError(
-            f"{kind}: {shortened} is not accepted: a name, or name(parameter=value, ...)"
+            f"{kind}: {shown(text, _LONG)} is not accepted: a name, or name(parameter=value, ...)"
         ) from None
     return name, deepcopy(given)
 
@@ -304,13 +304,11 @@ def written(name: str, parameters: Mapping[str, Any]) -> str:
     return f"{name}({inside})" if inside else name
 
 
-def described(name: str, cls: type[Configured], note: str = "") -> str:
+def described(name: str, cls: type[Configured], note: str = "") -> Entry:
     """An entry of `privrobust list`: name, parameters with their defaults, one line, and paper."""
-    line = (inspect.getdoc(cls) or "").split("\n")[0]
-    shown = {
-        each.name: "" if each.default is MISSING else f"={each.default!r}" for each in fields(cls)
-    }
-    parameters = ", ".join(f"{key}{default}" for key, default in shown.items())
-    entry = [f"{name}({parameters})" if parameters else name, f"    {line}"]
-    remarks = "; ".join(filter(None, [note, cls.paper]))
-    return "\n".join(entry + [f"    {remarks}"] * bool(remarks))
+    return Entry(
+        name,
+        about=(inspect.getdoc(cls) or "").split("\n")[0],
+        remarks="; ".join(filter(None, [note, cls.paper])),
+        parameters={each.name: each.default for each in fields(cls)},
+    )

@@ -32,7 +32,7 @@ def figure(
     ] = Path("figure.pdf"),
     where: Annotated[
         list[str] | None,
-        typer.Option(help="field=value, or field=\\[a, b]: these runs; repeat."),
+        typer.Option(help="field=value, or field=[a, b]: these runs; repeat."),
     ] = None,
     measure: Annotated[
         str | None, typer.Option(help="Of curves: accuracy (default), loss, kappa, variance, ...")
@@ -53,14 +53,14 @@ def figure(
     bias_variance  of the noisy median against b, with theory; needs no store
 
     A figure shows every field that varies. Where that is too much, it says which: choose with
-    --where. Most figures want runs without attackers, too: attack=\\[none, alie].
+    --where. Most figures want runs without attackers, too: attack=[none, alie].
 
     \b
     Examples:
       $ privrobust figure epsilon results.db -o epsilon.pdf
       $ privrobust figure heatmap results.db --where noise_scale=0.1
       $ privrobust figure curves results.db -o curves.png --measure loss \\
-          --where noise_scale=0.1 --where 'attack=\\[none, alie]'
+          --where noise_scale=0.1 --where 'attack=[none, alie]'
     """
     if kind not in KINDS:
         raise unknown_name("figure", kind, KINDS)

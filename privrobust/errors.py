@@ -2,6 +2,12 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import islice
+from reprlib import Repr
+from typing import Any
+
+_LONGEST = 40
+_MOST_BITS = 128  # of a whole number that is written out
 
 
 class PrivRobustError(Exception):
@@ -10,6 +16,9 @@ class PrivRobustError(Exception):
 
 class SpecError(PrivRobustError, ValueError):
     """A setting that is unknown, impossible, or contradicts another."""
+
+    field: str | None = None
+    """The field of a spec that it is about, where the text starts with another: `Krum.f`."""
 
 
 class PrivRobustWarning(UserWarning):
@@ -28,9 +37,55 @@ def in_a_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".split("\n")[0]
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> SpecError:
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> SpecError:
     """The error for a name that no registry has: what exists, and the closest match."""
     names = sorted(known)
-    close = get_close_matches(str(name), names, n=1, cutoff=0.5)
+    likely = in_short(name) if isinstance(name, str) else shown(name)
+    close = get_close_matches(likely, names, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return SpecError(f"{kind}: unknown name {name!r}{hint} (known: {', '.join(names)})")
+    return SpecError(f"{kind}: unknown name {shown(name)}{hint} (known: {', '.join(names)})")
+
+
+def shown(value: object, longest: int = _LONGEST) -> str:
+    """Return how an error shows a value: its repr, in one short line whatever that is or does."""
+    if type(value) is int and value.bit_length() > _MOST_BITS:
+        return f"a number of {value.bit_length()} bits"
+    try:
+        text = str(_BOUNDED.repr(value))
+    except Exception:  # whatever a user's class raises
+        text = f"a {type(value).__name__}"
+    return in_short(text, longest)
+
+
+def in_short(text: str, longest: int = 2 * _LONGEST) -> str:
+    """Return the beginning of a text as one line that a terminal shows as it is."""
+    line = "".join(each if each.isprintable() else " " for each in text[: 4 * longest])
+    line = " ".join(line.split())
+    cut = len(line) > longest or len(text) > 4 * longest
+    return f"{line[: longest - 3]}..." if cut else line
+
+
+class _Bounded(Repr):
+    """The beginning of a repr: lists in lists that a few lines of YAML make have no end of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 4
+        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdict = 20
+        self.maxstring = self.maxlong = 1000
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        return repr(x)
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        """Write one in its own order, which `Repr` would sort."""
+        if x and level <= 0:
+            return "{...}"
+        pieces = [
+            f"{self.repr1(key, level - 1)}: {self.repr1(value, level - 1)}"
+            for key, value in islice(x.items(), self.maxdict)
+        ]
+        return "{" + ", ".join(pieces + ["..."] * (len(x) > self.maxdict)) + "}"
+
+
+_BOUNDED = _Bounded()

@@ -47,12 +47,13 @@ names a tuned field takes candidates away: {aggregator: majority_vote, learning_
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import combinations, product
+from math import prod
 from pathlib import Path
 from typing import Any
 
-from privrobust.errors import SpecError, unknown_name
+from privrobust.errors import SpecError, in_short, shown, unknown_name
 from privrobust.located import Field, at, parse, read
-from privrobust.numeric import own, shown
+from privrobust.numeric import own
 from privrobust.spec import AttackSpec, RunSpec
 
 Settings = dict[str, Any]
@@ -61,6 +62,7 @@ Settings = dict[str, Any]
 _FIELDS = [*RunSpec.model_fields, "workers"]
 _COUNTS = {"honest", "workers"}  # each says the other
 _CRITERIA = ["clean", "worst"]
+_MOST_COMBINATIONS = 1_000_000
 # What is compared and how, which no accuracy chooses.
 _NOT_TUNED = {
     "dataset", "data_dir", "partition", "heterogeneity", "honest", "workers", "byzantine", "attack",
@@ -145,9 +147,20 @@ class Sweep:
         for exclusion in self.exclude:
             if not any(_matches(exclusion, settings) for settings in whole):
                 raise SpecError(
-                    f"{at(next(iter(exclusion)))}exclude: {exclusion} matches no combination; "
-                    "accepted: fields that the sweep sets, with values as it writes them"
+                    f"{at(next(iter(exclusion)))}exclude: {shown(exclusion, 80)} matches no "
+                    "combination; accepted: fields that the sweep sets, with its values as written"
                 )
+
+    def refuse_too_many(self) -> None:
+        """Refuse a grid that no memory holds: lists multiply, and a few lines make billions."""
+        axes = [*self.grid.values(), *(self.tune.fields.values() if self.tune else ())]
+        pairs = len(next(iter(self.zip.values()), [{}]))
+        count = len(self.cases) * pairs * prod(map(len, axes))
+        if count > _MOST_COMBINATIONS:
+            raise SpecError(
+                f"{at(next(iter(self.grid), ''))}grid: {shown(count)} combinations; accepted: "
+                f"up to {_MOST_COMBINATIONS:,}"
+            )
 
     def _all(self) -> list[Settings]:
         rows = zip(*self.zip.values(), strict=True)
@@ -181,6 +194,7 @@ def run_of(settings: Settings) -> RunSpec:
         return RunSpec(**settings)
     except SpecError as error:
         blamed = [name.partition(".")[0] for name in str(error).partition(":")[0].split(", ")]
+        blamed += [error.field] if error.field else []
         places = [at(written) for written in settings if written in blamed]
         raise SpecError(f"{places[0] if places else ''}{error}") from None
 
@@ -197,8 +211,8 @@ def distinct(runs: Iterable[RunSpec]) -> list[RunSpec]:
         first = found.setdefault(run.key, run)
         if first.data_dir != run.data_dir:
             raise SpecError(
-                f"data_dir: {first.data_dir!r} and {run.data_dir!r} for one run; accepted: one "
-                "folder, as results are kept by the dataset's name"
+                f"data_dir: {shown(first.data_dir, 80)} and {shown(run.data_dir, 80)} for one run; "
+                "accepted: one folder, as results are kept by the dataset's name"
             )
     return list(found.values())
 
@@ -242,7 +256,7 @@ def _chain(path: Path, above: tuple[Path, ...]) -> Settings:
         raise SpecError(f"{here}extends: {shown(base)} is not accepted; give the path of a sweep")
     other, above = path.parent / base, (*above, path.resolve())
     if other.resolve() in above:
-        raise SpecError(f"{here}extends: {base!r} extends this file in turn")
+        raise SpecError(f"{here}extends: {shown(base)} extends this file in turn")
     return _extended(_chain(other, above), settings)
 
 
@@ -256,11 +270,11 @@ def _overrides(texts: Sequence[str]) -> Settings:
             target, name = settings.setdefault("grid", {}), name.removeprefix("grid.")
         if not name or not value.strip() or name in ("grid", "zip", "extends"):
             raise SpecError(
-                f"--set: {text!r} is not accepted; give field=value or grid.field=[value, ...]"
+                f"--set: {shown(text)} is not accepted; give field=value or grid.field=[value, ...]"
             )
         if name in target:
-            raise SpecError(f"--set: {name} is given twice")
-        place = f"--set {' '.join(text.split())}"
+            raise SpecError(f"--set: {in_short(name)} is given twice")
+        place = f"--set {in_short(text)}"
         target[Field(name, place)] = _value(place, value)
     return settings
 
@@ -296,6 +310,7 @@ def _parsed(settings: Any) -> Sweep:
         raise SpecError("extends: only a file extends another")
     given = {name: fixed.pop(name) for name in list(fixed) if name in _READERS}
     sweep = Sweep(fixed, **{str(place): _READERS[place](place, given[place]) for place in given})
+    sweep.refuse_too_many()
     for (first, here), (second, there) in combinations(_places(sweep).items(), 2):
         for name in sorted(there & here):
             earlier, later = (at(_key(place, name)) for place in (here, there))

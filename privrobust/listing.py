@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privrobust.errors import PrivRobustWarning, SpecError, unknown_name
+from privrobust.json_document import document
 
 if TYPE_CHECKING:
     from privrobust.data import Dataset
+    from privrobust.entries import Entry
 
 
 class Kind(StrEnum):
@@ -26,6 +28,7 @@ class Kind(StrEnum):
     schedules = "privrobust.schedules"
 
 
+_FORMS = ("terminal", "json")
 _PICTURED = [
     "iid",
     "similarity(heterogeneity=0.5)",
@@ -39,7 +42,10 @@ _PICTURED = [
 
 def list_(
     context: typer.Context,
-    kind: Annotated[str, typer.Argument(help=f"What to list: {', '.join(Kind.__members__)}.")],
+    kind: Annotated[
+        str | None,
+        typer.Argument(help=f"What to list: {', '.join(Kind.__members__)}; without it, these."),
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Of partitions: draw what workers hold into this file.")
     ] = None,
@@ -50,24 +56,29 @@ def list_(
     data_dir: Annotated[str | None, typer.Option(help="Folder of its files.")] = None,
     honest: Annotated[int, typer.Option(min=1, help="Workers to deal to.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Of the partition.")] = 0,
+    form: Annotated[str, typer.Option("--format", help="terminal or json.")] = "terminal",
 ) -> None:
     """Show what a spec may name, with parameters and papers.
 
     Parameters go in brackets: attack: alie(z=1.5). Pre-aggregators come before a rule: aggregator:
     nnm + trimmed_mean.
 
-    Examples: privrobust list attacks
+    Examples: privrobust list
+
+    privrobust list attacks
 
     privrobust list partitions --plot partitions.png
     """
-    if kind not in Kind.__members__:
+    if kind is not None and kind not in Kind.__members__:
         raise unknown_name("list", kind, Kind.__members__)
+    if form not in _FORMS:
+        raise unknown_name("format", form, _FORMS)
     if plot is None:
         _refuse_options_of_plot(context)
-        typer.echo("\n".join(getattr(import_module(Kind[kind]), f"list_{kind}")()))
+        typer.echo(_written(kind, form))
         return
     if kind != Kind.partitions.name:
-        raise SpecError(f"plot: {kind} have no picture; accepted: partitions")
+        raise SpecError(f"plot: {kind or 'kinds'} have no picture; accepted: partitions")
 
     from privrobust.data import get_dataset
     from privrobust.figures import save_figure
@@ -76,6 +87,16 @@ def list_(
     data = get_dataset(dataset, data_dir)
     drawn = partition or _possible(data, honest, seed)
     save_figure(partition_figure(data, drawn, honest, seed), plot)
+
+
+def _written(kind: str | None, form: str) -> str:
+    if kind is None:
+        kinds = list(Kind.__members__)
+        return document(kinds) if form == "json" else "\n".join(kinds)
+    entries: list[Entry] = getattr(import_module(Kind[kind]), f"list_{kind}")()
+    if form == "json":
+        return document([entry.facts for entry in entries])
+    return "\n".join(entries)
 
 
 def _refuse_options_of_plot(context: typer.Context) -> None:

@@ -1,12 +1,18 @@
 """YAML whose field names remember where they are written, so that errors can say it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from privrobust.errors import SpecError
+from privrobust.errors import SpecError, in_short, shown
+from privrobust.yaml_scalars import NumbersOf12, whole
+
+_TAG = "tag:yaml.org,2002:"
+_MOST_VALUES = 100_000
+_LONGEST_REASON = 200
 
 
 class Field(str):
@@ -36,12 +42,13 @@ def read(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{str(path)!r} cannot be read ({error})") from None
+        reason = getattr(error, "strerror", None) or error  # an OSError repeats the path
+        raise SpecError(f"{shown(str(path), 200)} cannot be read ({reason})") from None
     return parse(text, str(path), lambda line: f"{path}, line {line}")
 
 
 def parse(text: str, source: str, place: Callable[[int], str]) -> Any:
-    """What the text says.
+    """What the text says, its numbers read as YAML 1.2 does.
 
     Args:
         text: YAML.
@@ -49,42 +56,99 @@ def parse(text: str, source: str, place: Callable[[int], str]) -> Any:
         place: where a line of it is, from 1.
 
     Raises:
-        SpecError: it is not YAML.
+        SpecError: it is not YAML, or more than a sweep can be.
 
     """
     try:
-        loader = _Loader(text, source, place)
+        loader = _Loader(text, place)
         try:
             return loader.get_single_data()
         finally:
             loader.dispose()
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise SpecError(f"{source!r} is not valid YAML ({reason})") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = place(mark.line + 1) if mark else source
+        reason = ": ".join(part for part in (error.context, error.problem) if part)
+        raise SpecError(f"{where}: not valid YAML ({in_short(reason, _LONGEST_REASON)})") from None
+    except RecursionError:
+        raise SpecError(f"{source}: not valid YAML (lists in lists, too deep to read)") from None
+    except yaml.YAMLError as error:
+        reason = in_short(str(error), _LONGEST_REASON)
+        raise SpecError(f"{source}: not valid YAML ({reason})") from None
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(NumbersOf12, yaml.SafeLoader):
     """YAML without repeated fields, of which PyYAML would silently keep the last.
 
-    Fields that a merge key (`<<`) brings may be given anew.
+    Fields that a merge key (`<<`) brings may be given anew. What an anchor holds counts wherever it
+    is named: ten lines of anchors in anchors would fill any memory once something looks at each.
     """
 
-    def __init__(self, text: str, source: str, place: Callable[[int], str]) -> None:
-        super().__init__(text)
-        self.name = source
+    def __init__(self, text: str, place: Callable[[int], str]) -> None:
         self._place = place
+        self._composed = 0
+        self._sizes: dict[yaml.Node, int] = {}
+        super().__init__(text)
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()
+        node = super().compose_node(parent, index)
+        if node is None:
+            return None
+        self._composed += 1
+        if not isinstance(event, yaml.AliasEvent):
+            self._sizes[node] = 1 + sum(self._sizes.get(each, 0) for each in _inside(node))
+        elif node not in self._sizes:
+            raise _error("an anchor that contains itself", event)
+        if max(self._composed, self._sizes[node]) > _MOST_VALUES:
+            raise _error(
+                f"more than {_MOST_VALUES:,} values, those of anchors counted wherever they are "
+                "named; accepted: fewer",
+                event,
+            )
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        names = [self.construct_object(key) for key in own]
-        for place, name in enumerate(names):
-            if name in names[:place]:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{name!r} is given twice", own[place].start_mark
-                )
+        known: set[Any] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                kind = "list" if isinstance(key, yaml.SequenceNode) else "map"
+                raise _error(f"a {kind} is given as the name of a field; accepted: text", key)
+            if key.tag == f"{_TAG}merge":
+                continue
+            name = self.construct_object(key)
+            if name in known:
+                raise _error(f"{shown(name)} is given twice", key)
+            known.add(name)
         self.flatten_mapping(node)
         lines = {self.construct_object(key): key.start_mark.line + 1 for key, _ in node.value}
         return {
             Field(name, self._place(lines[name])) if isinstance(name, str) else name: value
             for name, value in super().construct_mapping(node, deep).items()
         }
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (AttributeError, KeyError, TypeError, ValueError):  # PyYAML's, of other content
+            kind = node.tag.removeprefix(_TAG)
+            raise _error(f"{shown(node.value)} does not read as {kind}", node) from None
+
+    def construct_whole(self, node: yaml.ScalarNode) -> int:
+        """Read a whole number."""
+        return whole(str(self.construct_scalar(node)))
+
+
+_Loader.add_constructor(f"{_TAG}int", _Loader.construct_whole)
+
+
+def _inside(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.SequenceNode):
+        yield from node.value
+    elif isinstance(node, yaml.MappingNode):
+        yield from chain.from_iterable(node.value)
+
+
+def _error(problem: str, at: yaml.Node | yaml.Event) -> yaml.constructor.ConstructorError:
+    mark: Any = at.start_mark
+    return yaml.constructor.ConstructorError(None, None, problem, mark)

@@ -14,6 +14,8 @@ from abc import ABC, abstractmethod
 from torch import Tensor
 from torch.nn import functional as F
 
+from privrobust.entries import Entry
+
 
 class Loss(ABC):
     """Of scores `(..., classes)` and labels `(...)`."""
@@ -90,9 +92,9 @@ def _less_one_hot(values: Tensor, labels: Tensor) -> Tensor:
     return values.scatter_add_(-1, places, values.new_full((), -1.0).expand(places.shape))
 
 
-def list_losses() -> list[str]:
+def list_losses() -> list[Entry]:
     """What `privrobust list losses` shows, an entry a loss."""
-    return [f"{name}\n    {inspect.getdoc(loss)}" for name, loss in LOSSES.items()]
+    return [Entry(name, inspect.getdoc(loss) or "") for name, loss in LOSSES.items()]
 
 
 LOSSES: dict[str, Loss] = {

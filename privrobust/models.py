@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from privrobust import architectures
 from privrobust.data import Dataset
+from privrobust.entries import Entry
 from privrobust.errors import SpecError
 from privrobust.isolation import own_copy
 from privrobust.layers import has_rule
@@ -41,10 +42,10 @@ def available_models() -> list[str]:
     return sorted(_MODELS)
 
 
-def list_models() -> list[str]:
+def list_models() -> list[Entry]:
     """What `privrobust list models` shows: a name, and the first line of its docstring."""
     return [
-        f"{name}\n    {(inspect.getdoc(factory) or '').split(chr(10))[0]}"
+        Entry(name, (inspect.getdoc(factory) or "").split("\n")[0])
         for name, factory in sorted(_MODELS.items())
     ]
 

@@ -20,9 +20,8 @@ from typing import Any
 import numpy as np
 
 from privrobust.errors import SpecError
+from privrobust.errors import shown as shown  # what shows numbers is asked for here, too
 
-_LONGEST = 40
-_MOST_BITS = 128  # of a whole number that is written out
 # Beyond these powers of ten a Decimal is no float, and its integer ratio may not fit into memory.
 _MOST_DIGITS, _FINEST = 400, -1100
 
@@ -151,19 +150,6 @@ def own(field: str, value: Any) -> Any:
     except Exception:  # it is nothing of the kind
         return value
     return truth if isinstance(truth, bool) else value
-
-
-def shown(value: object, longest: int = _LONGEST) -> str:
-    """Return how an error shows a value: its repr, in one short line whatever that is or does."""
-    if type(value) is int and value.bit_length() > _MOST_BITS:
-        return f"a number of {value.bit_length()} bits"
-    try:
-        text = str(repr(value))
-    except Exception:  # whatever a user's class raises
-        text = f"a {type(value).__name__}"
-    line = "".join(each if each.isprintable() else " " for each in text[: 4 * longest])
-    line = " ".join(line.split())
-    return line if len(line) <= longest else line[: longest - 3] + "..."
 
 
 def _inexact(field: str, value: object) -> SpecError:

@@ -20,6 +20,7 @@ from numpy.random import Generator, default_rng
 from torch import Tensor
 
 from privrobust.configured import Configured, build, described, parameter, parse, settings, written
+from privrobust.entries import Entry
 from privrobust.errors import SpecError, failure
 from privrobust.numeric import as_whole, shown
 
@@ -257,10 +258,12 @@ def available_partitions() -> list[str]:
     return sorted(_PARTITIONS)
 
 
-def list_partitions() -> list[str]:
+def list_partitions() -> list[Entry]:
     """What `privrobust list partitions` shows, an entry a partition."""
     return [
-        "iid\n    similarity(heterogeneity=0.0)" if name == "iid" else described(name, partition)
+        Entry(name, "similarity(heterogeneity=0.0)")
+        if name == "iid"
+        else described(name, partition)
         for name, partition in sorted(_PARTITIONS.items())
     ]
 
@@ -274,7 +277,7 @@ def get_partition(text: str) -> Partition:
     """
     name, given = parse("partition", text)
     if name == "iid" and given:
-        raise SpecError(f"partition: iid takes no parameters, not {given}")
+        raise SpecError(f"partition: iid takes no parameters, not {shown(given)}")
     made: Any = build("partition", _PARTITIONS, name, given)
     if not isinstance(made, Partition):
         raise SpecError(

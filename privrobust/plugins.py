@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, TypeVar
 
-from privrobust.errors import SpecError, in_a_line, unknown_name
+from privrobust.errors import SpecError, in_a_line, in_short, shown, unknown_name
 
 T = TypeVar("T")
+
+_LONGEST = 200  # of a path to a module, which people need whole
 
 
 def check_text(kind: str, text: object) -> str:
@@ -17,7 +19,7 @@ def check_text(kind: str, text: object) -> str:
 
     """
     if not isinstance(text, str):
-        raise SpecError(f"{kind}: {text!r} is not accepted: text")
+        raise SpecError(f"{kind}: {shown(text)} is not accepted: text")
     return text
 
 
@@ -36,8 +38,11 @@ def find(kind: str, name: str, known: Mapping[str, T]) -> T | Callable[..., Any]
     try:
         found = getattr(import_module(module), attribute)
     except (Exception, SystemExit) as error:  # whatever a user's module raises
-        raise SpecError(f"{kind}: cannot import {name!r} ({in_a_line(error)})") from error
+        problem = in_short(in_a_line(error), _LONGEST)
+        raise SpecError(f"{kind}: cannot import {shown(name, _LONGEST)} ({problem})") from error
     if not callable(found):
-        raise SpecError(f"{kind}: {name!r} is a {type(found).__name__}, not callable")
+        raise SpecError(
+            f"{kind}: {shown(name, _LONGEST)} is a {type(found).__name__}, not callable"
+        )
     result: Callable[..., Any] = found
     return result

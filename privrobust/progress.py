@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from privrobust.errors import PrivRobustError
+from privrobust.escaping import in_terminal
 from privrobust.executors import Outcome
 from privrobust.spec import RunSpec
 
@@ -41,25 +42,36 @@ class _Cells:
     def add(self, key: str, accuracy: float) -> None:
         """Of a run that is done."""
         if key in self._runs and not math.isnan(accuracy):
-            run = self._runs[key]
-            name = ", ".join(f"{field} {_short(getattr(run, field))}" for field in self._varies)
+            name = ", ".join(self._told(self._runs[key]))
             self._found.setdefault(name, []).append(accuracy)
 
     def extremes(self) -> list[str]:
-        """The best and the worst, a line each."""
+        """The best and the worst, a line each, where there are several that differ."""
         found = {name: list(values) for name, values in list(self._found.items())}  # of a thread
         means = {name: sum(values) / len(values) for name, values in found.items() if values}
         if len(means) < 2:
             return []
         best, worst = max(means, key=means.__getitem__), min(means, key=means.__getitem__)
+        if means[best] == means[worst]:
+            return [f"accuracy so far {100 * means[best]:.1f} % in all {len(means)} settings"]
         return [
-            f"{word:5} {100 * means[name]:5.1f} %  {name}"
+            f"{word} accuracy so far {100 * means[name]:.1f} %: {name}"
             for word, name in (("best", best), ("worst", worst))
         ]
 
-
-def _short(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    def _told(self, run: RunSpec) -> Iterator[str]:
+        """What tells a run from others, in words."""
+        for field in self._varies:
+            value = getattr(run, field)
+            if field == "attack" and value is None:
+                yield "no attackers"
+            elif field == "byzantine" and value == 0 and "attack" in self._varies:
+                continue  # there is no attack then, which says it
+            elif value is None:
+                yield f"no {field}"
+            else:
+                written = f"{value:g}" if isinstance(value, float) else str(value)
+                yield f"{field} {in_terminal(written)}"
 
 
 class State(NamedTuple):
@@ -78,10 +90,10 @@ class State(NamedTuple):
 
     def line(self) -> str:
         """In words."""
-        rate, left = "- runs/s", "-:--"
+        parts = [f"{self.done}/{self.total} runs"]
         if self.rate > 0:
-            rate, left = f"{self.rate:.3g} runs/s", clock((self.total - self.trained) / self.rate)
-        parts = [f"{self.done}/{self.total} runs", rate, f"{left} left"]
+            left = clock((self.total - self.trained) / self.rate)
+            parts += [f"{self.rate:.3g} runs/s", f"{left} left"]
         if self.failed:
             parts.append(f"{self.failed} failed")
         if self.waiting:
@@ -186,7 +198,9 @@ class Bars(Watch):
     def start(self, runs: Sequence[RunSpec], done: int) -> None:
         """Draw them."""
         self._bar = Progress(
-            TextColumn("training"), BarColumn(bar_width=30), TextColumn("{task.fields[line]}")
+            TextColumn("training"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[line]}", markup=False),
         )
         self._task = self._bar.add_task("", total=len(runs), line="")
         super().start(runs, done)

@@ -3,15 +3,17 @@
 import logging
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privrobust.errors import PrivRobustError, SpecError
-from privrobust.tabulating import print_table
+from privrobust.errors import PrivRobustError, SpecError, shown, unknown_name
+from privrobust.escaping import in_terminal
+from privrobust.json_document import document
+from privrobust.tabulating import check_format, print_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +53,9 @@ def run(
     task_gpus: Annotated[float, typer.Option(min=0, help="With --ray: GPUs a batch.")] = 0.0,
     quiet: Annotated[bool, typer.Option(help="Show no progress.")] = False,
     log: Annotated[Path | None, typer.Option(help="File to append what happens to.")] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="Of the table: as those of privrobust table.")
+    ] = "terminal",
 ) -> None:
     """Train every run of a sweep that the store lacks, then print the table.
 
@@ -64,7 +69,8 @@ def run(
     from rich.console import Console
 
     if ray is not None and jobs > 1:
-        raise SpecError(f"jobs, ray: {jobs} and {ray!r}; accepted: one of them")
+        raise SpecError(f"jobs, ray: {jobs} and {shown(ray)}; accepted: one of them")
+    _check_format(form, dry_run)
     sys.path.insert(0, "")  # a spec may name a module beside it: model: my_models:cnn
     signal.signal(signal.SIGTERM, _terminate)
     console = Console(stderr=True)
@@ -80,7 +86,7 @@ def run(
             plan = planned(described)
             check(plan)
         if dry_run:
-            typer.echo(_foretold(plan, store, jobs))
+            typer.echo(_foretold(plan, store, jobs, ray, task_cpus, task_gpus))
             return
         if log is not None:
             log_to(log)
@@ -99,7 +105,7 @@ def run(
             word, code = ("terminated", TERMINATED)
         typer.echo(f"{word}: {stopped}; the same command computes the rest", err=True)
         raise typer.Exit(code) from None
-    _show(table, results.location)
+    _show(table, results.location, form)
 
 
 def _kept(store: "Store", plan: Sequence["RunSpec"]) -> str:
@@ -107,11 +113,21 @@ def _kept(store: "Store", plan: Sequence["RunSpec"]) -> str:
     return f"{len(store.keys() & keys)} of {len(keys)} runs are kept in {store.location}"
 
 
-def _show(runs: "pd.DataFrame", location: str) -> None:
-    """The table, and the exit code of failures."""
-    from privrobust.tables import lay_out
+def _check_format(form: str, dry_run: bool) -> None:
+    """Refuse before anything is trained what no table can be printed as."""
+    if form == "terminal":
+        return
+    check_format(form)
+    if form == "parquet" or dry_run:
+        of = "a dry run, which prints no table" if dry_run else "a terminal: it is no text"
+        raise SpecError(
+            f"format: {form!r} is not for {of}; accepted: with privrobust table, afterwards"
+        )
 
-    print_table(lay_out(runs))
+
+def _show(runs: "pd.DataFrame", location: str, form: str) -> None:
+    """The table, and the exit code of failures."""
+    print_runs(runs, form)
     failed = int((runs["status"] == "failed").sum())
     if failed:
         typer.echo(
@@ -128,11 +144,14 @@ def status(
         Path | None, typer.Argument(help="Of this sweep's runs only; tells what is missing.")
     ] = None,
     change: Changes = None,
+    form: Annotated[str, typer.Option("--format", help="terminal or json.")] = "terminal",
 ) -> None:
     """Show how many runs are done, who is at work on which, and what failed and why.
 
     Example: privrobust status results.db experiments/quickstart.yaml
     """
+    if form not in _STATUS:
+        raise unknown_name("format", form, _STATUS)
     from privrobust.grid import load_sweep
     from privrobust.store import Store
     from privrobust.sweep import planned
@@ -140,7 +159,7 @@ def status(
     described = None if sweep is None else load_sweep(sweep, change or [])
     with Store(store, create=False) as results:
         keys = {run.key for run in planned(described, results)} if described else None
-        typer.echo("\n".join(_status(results, keys)))
+        typer.echo(_STATUS[form](_status(results, keys)))
 
 
 def export(
@@ -166,9 +185,11 @@ def _terminate(number: int, frame: Any) -> None:
 @contextmanager
 def _warnings_on(console: "Console") -> Iterator[None]:
     """Show what the log warns of, above the bars."""
+    from rich.text import Text
+
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: console.print(  # type: ignore[method-assign]
-        f"warning: {record.getMessage()}", markup=False, highlight=False, soft_wrap=True
+        Text(f"warning: {in_terminal(record.getMessage())}"), soft_wrap=True
     )
     logger = logging.getLogger("privrobust")
     logger.addHandler(handler)
@@ -186,7 +207,9 @@ def _executor(jobs: int, ray: str | None, cpus: int, gpus: float) -> "Executor":
     return Processes(jobs) if jobs > 1 else InProcess()
 
 
-def _foretold(plan: Sequence["RunSpec"], store: str, jobs: int) -> str:
+def _foretold(
+    plan: Sequence["RunSpec"], store: str, jobs: int, ray: str | None, cpus: int, gpus: float
+) -> str:
     """How many runs, their time and their memory."""
     import torch
 
@@ -204,35 +227,93 @@ def _foretold(plan: Sequence["RunSpec"], store: str, jobs: int) -> str:
     told = f"{len(plan)} runs, {len(plan) - len(missing)} of them in {place}"
     if not missing:
         return told
+    told = f"{told}, {len(missing)} to train"
+    if ray is not None:
+        return f"{told}\n{_foretold_on_ray(missing, ray, cpus, gpus)}"
     torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
     expected = estimate(missing)
     processes = f"{jobs} processes" if jobs > 1 else "one process"
     return (
-        f"{told}, {len(missing)} to train\n"
-        f"about {clock(expected.seconds / jobs)} in {processes} of {torch.get_num_threads()} "
-        f"threads, {expected.memory * jobs / 2**30:.1f} GiB of memory"
+        f"{told}\nabout {clock(expected.seconds / jobs)} in {processes} of "
+        f"{torch.get_num_threads()} threads, {expected.memory * jobs / 2**30:.1f} GiB of memory"
     )
 
 
-def _status(store: "Store", keys: set[str] | None) -> Iterator[str]:
+def _foretold_on_ray(missing: Sequence["RunSpec"], ray: str, cpus: int, gpus: float) -> str:
+    """What the cluster has, and the time that its cores would take were they like those here.
+
+    Steps are timed here: no task is started, as whoever asks may share the cluster with others.
+    """
+    import torch
+
+    from privrobust.batches import batches
+    from privrobust.estimate import estimate
+    from privrobust.executors import OnRay
+    from privrobust.progress import clock
+
+    cluster = OnRay(ray, cpus, gpus)
+    try:
+        has, slots = cluster.has(), cluster.at_once
+    finally:
+        cluster.close()
+    tasks = min(slots, len(list(batches(missing, slots))))
+    each = f"{cpus} core{'s' * (cpus > 1)}" + f" and {gpus:g} GPUs" * bool(gpus)
+    lines = [f"the Ray cluster has {has}: room for {slots} batches at a time, of {each} each"]
+    if gpus and not torch.cuda.is_available():
+        return f"{lines[0]}\nhow long cannot be told: there is no GPU here to time a step on"
+    torch.set_num_threads(cpus)
+    expected = estimate(missing)
+    lines.append(
+        f"about {clock(expected.seconds / tasks)} with {tasks} batches at a time, if its machines "
+        f"are free and as fast as this one; {expected.memory / 2**30:.1f} GiB of memory a batch"
+    )
+    return "\n".join(lines)
+
+
+def _status(store: "Store", keys: set[str] | None) -> dict[str, Any]:
+    """Count runs: all of the store, or those of these keys."""
     from privrobust.ownership import is_gone
 
     done, claims, failed = store.keys(), store.claims(), store.failed()
     if keys is not None:
         done, claims = done & keys, claims[claims["key"].isin(keys)]
         failed = failed[failed.index.isin(keys)]
-    yield f"{len(done)} done, {len(claims)} running, {len(failed)} failed"
+    found = {"done": len(done), "running": len(claims), "failed": len(failed)}
     if keys is not None:
         missing = len(keys) - len(done) - len(claims) - len(failed)
-        yield f"{missing} of {len(keys)} runs of the sweep are missing"
-    for owner, of_owner in claims.groupby("owner"):
-        left = of_owner["seconds_left"].max()
+        found |= {"missing": missing, "of_the_sweep": len(keys)}
+    owners = [
+        {
+            "owner": owner,
+            "runs": len(of_owner),
+            "seconds_left": float(of_owner["seconds_left"].max()),
+            "has_ended": is_gone(str(owner)),
+        }
+        for owner, of_owner in claims.groupby("owner")
+    ]
+    reasons = [{"reason": reason, "runs": count} for reason, count in failed.value_counts().items()]
+    return {**found, "owners": owners, "failures": reasons}
+
+
+def _status_lines(found: dict[str, Any]) -> str:
+    lines = ["{done} done, {running} running, {failed} failed".format_map(found)]
+    if "missing" in found:
+        lines.append("{missing} of {of_the_sweep} runs of the sweep are missing".format_map(found))
+    for each in found["owners"]:
+        left = each["seconds_left"]
         lease = f"lease for {left:.0f} s" if left > 0 else "its lease ran out: free to take"
-        if is_gone(str(owner)):
+        if each["has_ended"]:
             lease = "it has ended: free to take"
-        yield f"running: {len(of_owner)} by {owner} ({lease})"
-    reasons = failed.value_counts()
-    for reason, count in reasons.head(_MOST_REASONS).items():
-        yield f"failed: {count} runs: {reason}"
+        lines.append(f"running: {each['runs']} by {each['owner']} ({lease})")
+    reasons = found["failures"]
+    for each in reasons[:_MOST_REASONS]:
+        lines.append(f"failed: {each['runs']} runs: {each['reason']}")
     if len(reasons) > _MOST_REASONS:
-        yield f"failed: {len(reasons) - _MOST_REASONS} more reasons"
+        lines.append(f"failed: {len(reasons) - _MOST_REASONS} more reasons")
+    return "\n".join(map(in_terminal, lines))
+
+
+_STATUS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "terminal": _status_lines,
+    "json": document,
+}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from privrobust.configured import Configured, build, described, parameter, parse, settings, written
+from privrobust.entries import Entry
 from privrobust.errors import SpecError, failure
 from privrobust.numeric import as_float, shown
 
@@ -100,7 +101,7 @@ def available_schedules() -> list[str]:
     return sorted(_SCHEDULES)
 
 
-def list_schedules() -> list[str]:
+def list_schedules() -> list[Entry]:
     """What `privrobust list schedules` shows, an entry a schedule."""
     return [described(name, schedule) for name, schedule in sorted(_SCHEDULES.items())]
 

@@ -39,12 +39,14 @@ from privrobust.schedules import canonical_schedule, get_schedule, rate
 SMALLEST, LARGEST = 1e-30, 1e30
 _MOST_WORKERS = 10_000
 
+_TEXT = "text, in quotes where it reads as a number or a truth value"
+
 # Part of every key: raise it when a change makes the same spec give other numbers.
 _RESULTS_VERSION = 7
 
 
 def _read_number(value: Any, info: ValidationInfo) -> Any:
-    """Read a number of any type; text, as YAML has for 1e-5, is pydantic's to read."""
+    """Read a number of any type; text is pydantic's to read."""
     if value is None or isinstance(value, str):
         return value
     as_float(str(info.field_name), value, "accepted: a finite number")
@@ -91,7 +93,7 @@ class _Spec(BaseModel):
         try:
             super().__init__(**settings)
         except ValidationError as error:
-            raise SpecError(_one_line(error, type(self))) from None
+            raise _refused(error, type(self)) from None
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy with some fields changed, checked as a new one is.
@@ -384,13 +386,17 @@ class RunSpec(_Spec):
         self._read_heterogeneity()
         if self.warmup_steps >= self.steps:
             raise SpecError(
-                f"warmup_steps: {self.warmup_steps} of {self.steps} steps; accepted: fewer"
+                f"warmup_steps: {shown(self.warmup_steps)} of {self.steps} steps; accepted: fewer"
             )
         for step in (1, self.steps):
             rate(get_schedule(self.schedule), self.warmup_steps, step, self.steps)
         if self.byzantine and self.attack is None:
             raise SpecError(f"attack: needed when byzantine is {self.byzantine}")
-        named = self.attack.canonical() if self.attack else None
+        try:
+            named = self.attack.canonical() if self.attack else None
+        except SpecError as error:
+            error.field = "attack"
+            raise
         # equal runs get equal keys, so one without attackers has no attack
         object.__setattr__(self, "attack", named if self.byzantine else None)
         attack = str(self.attack) if self.attack else None
@@ -438,6 +444,15 @@ def _meet(aggregator: str, attack: str | None, honest: int, byzantine: int) -> N
         get_attack(name, **parameters).fits(setting, honest, byzantine)
 
 
+def _refused(error: ValidationError, of: type[_Spec]) -> SpecError:
+    """Make the error of the first problem that pydantic found."""
+    problem = error.errors(include_url=False)[0]
+    cause = problem.get("ctx", {}).get("error")
+    made = SpecError(_one_line(error, of))
+    made.field = getattr(cause, "field", None) or next(map(str, problem["loc"]), None)
+    return made
+
+
 def _one_line(error: ValidationError, of: type[_Spec]) -> str:
     """The first problem pydantic found, in one line: field, value, what is accepted."""
     problem = error.errors(include_url=False)[0]
@@ -448,4 +463,5 @@ def _one_line(error: ValidationError, of: type[_Spec]) -> str:
     field = shown(".".join(path)).strip("'")
     if problem["type"] == "extra_forbidden" and len(path) == 1:
         return str(unknown_name("field", field, [*RunSpec.model_fields, "workers"]))
-    return f"{field}: {shown(problem['input'])} is not accepted: {problem['msg']}"
+    accepted = _TEXT if problem["type"] == "string_type" else problem["msg"]
+    return f"{field}: {shown(problem['input'])} is not accepted: {accepted}"

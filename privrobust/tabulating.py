@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from privrobust.tables import Layout
 
-_DATA = ("csv", "parquet")
+_DATA = ("csv", "json", "parquet")
 
 
 def table(
@@ -32,13 +32,13 @@ def table(
         str | None, typer.Option(help="Of epsilon,clean,attacks,worst,gap,breakdown.")
     ] = None,
     where: Annotated[
-        list[str] | None, typer.Option(help="field=value, or field=\\[a, b]: these runs; repeat.")
+        list[str] | None, typer.Option(help="field=value, or field=[a, b]: these runs; repeat.")
     ] = None,
     sweep: Annotated[
         Path | None, typer.Option(help="A YAML file: its runs only, of a store of several sweeps.")
     ] = None,
     form: Annotated[
-        str, typer.Option("--format", help="terminal, markdown, latex, html, csv or parquet.")
+        str, typer.Option("--format", help="terminal, markdown, latex, html, csv, json or parquet.")
     ] = "terminal",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write, instead of the screen.")
@@ -46,8 +46,8 @@ def table(
 ) -> None:
     """Make a table of the runs in a store: means over seeds with 95 % intervals.
 
-    A preset says what is compared; --rows, --columns and --show build another table. csv and
-    parquet hold one row a cell, with all digits, for pandas: every cell, so without these.
+    A preset says what is compared; --rows, --columns and --show build another table. csv, json
+    and parquet hold one row a cell, with all digits: every cell, so without these.
 
     Examples: privrobust table results.db
 
@@ -57,8 +57,7 @@ def table(
     from privrobust.stored import finished
     from privrobust.tables import FORMATS, chosen, tested, validated
 
-    if form not in {*FORMATS, *_DATA}:
-        raise unknown_name("format", form, [*FORMATS, *_DATA])
+    check_format(form)
     if form in _DATA:
         _refuse(form, {"preset": preset, "rows": rows, "columns": columns, "show": show})
     with Store(store, create=False) as results:
@@ -66,7 +65,7 @@ def table(
     runs = chosen(runs, where or [])
     runs = validated(runs) if preset == "tuning" else tested(runs)
     if form in _DATA:
-        _write_data(runs, form, output)
+        _write(_data(runs, form, output), output)
         return
     layout = _laid_out(runs, preset, rows, columns, show)
     if form == "terminal" and output is None:
@@ -106,23 +105,51 @@ def _names(text: str | None) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()] if text else []
 
 
-def _write_data(runs: "pd.DataFrame", form: str, output: Path | None) -> None:
+def check_format(form: str) -> None:
+    """Refuse what no table is written as."""
+    from privrobust.tables import FORMATS
+
+    if form not in {*FORMATS, *_DATA}:
+        raise unknown_name("format", form, [*FORMATS, *_DATA])
+
+
+def _data(runs: "pd.DataFrame", form: str, output: Path | None) -> bytes:
     from privrobust.tables import data
 
     cells = data(runs)
     if form == "csv":
-        _write(cells.to_csv(index=False).encode(), output)
-        return
+        return cells.to_csv(index=False).encode()
+    if form == "json":
+        return _json(runs, cells)
     if output is None:
         raise SpecError("format: parquet is no text; accepted: with --output FILE")
     mixed = [name for name in cells if cells[name].map(type).nunique() > 1]
     try:
-        content = cells.astype(dict.fromkeys(mixed, str)).to_parquet(index=False)
+        return cells.astype(dict.fromkeys(mixed, str)).to_parquet(index=False)
     except ImportError:
         raise SpecError(
             "format: parquet needs the package pyarrow: pip install 'privrobust[data]'"
         ) from None
-    _write(content, output)
+
+
+def _json(runs: "pd.DataFrame", cells: "pd.DataFrame") -> bytes:
+    from privrobust.json_document import document, records
+    from privrobust.tables import promise
+
+    written = document({"rows": records(cells), "notes": list(promise(runs))})
+    return f"{written}\n".encode()
+
+
+def print_runs(runs: "pd.DataFrame", form: str) -> None:
+    """Print the default table of these runs in a format that is text."""
+    from privrobust.tables import FORMATS, lay_out
+
+    if form in _DATA:
+        _write(_data(runs, form, None), None)
+    elif form == "terminal":
+        print_table(lay_out(runs))
+    else:
+        _write(FORMATS[form](lay_out(runs)).encode(), None)
 
 
 def _write(content: bytes, output: Path | None) -> None:

@@ -1,10 +1,12 @@
 import io
+import json
 import math
 import re
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -64,6 +66,45 @@ def test_csv_reads_back() -> None:
     table = pd.read_csv(io.StringIO(output))
     assert len(table) == 2
     assert (table["rdp"] > table["pld"]).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "who"),
+    [
+        (["--adjacency", "replace-one"], "prv, rdp, moments, gdp, strong, basic"),
+        (["--noise", "laplace"], "prv, rdp, moments, gdp, strong"),
+    ],
+)
+def test_what_accountants_say_alike_is_one_note(arguments: list[str], who: str) -> None:
+    output = run(*DIGITS, "-b", "0.1,0.2", *arguments)
+    notes = [line for line in output.splitlines() if line.startswith("Note: ")]
+    assert len(notes) == 1
+    assert notes[0].startswith(f"Note: accountant: each of {who} does not support ")
+
+
+def test_json_has_numbers_with_all_digits_and_says_what_they_hold_for() -> None:
+    arguments = ["-C", "1", "-B", "32", "-n", "95,200", "-T", "300", "-b", "0,0.1"]
+    found = read_strictly(run(*arguments, "--adjacency", "replace-one", "--format", "json"))
+    assert [(row["pld"], row["prv"]) for row in found["rows"][:2]] == [("Infinity", "Infinity")] * 2
+    assert found["rows"][2]["prv"] is None
+    r = Release(
+        noise_scale=0.1, clip_norm=1, batch_size=32, dataset_size=95, steps=300,
+        adjacency="replace-one",
+    )  # fmt: skip
+    assert found["rows"][2]["pld"] == epsilon(r)
+    assert [row["dataset_size"] for row in found["federation"]] == ["all", "all"]
+    assert found["federation"][1]["pld"] == epsilon(r)
+    assert any("(replace-one)" in note for note in found["notes"])
+    assert not any("Rounded" in note for note in found["notes"])
+
+
+def read_strictly(text: str) -> Any:
+    """Read JSON as RFC 8259 has it, which knows no NaN and no Infinity."""
+
+    def refuse(constant: str) -> float:
+        raise AssertionError(constant)
+
+    return json.loads(text, parse_constant=refuse)
 
 
 def test_a_large_delta_is_pointed_out() -> None:

@@ -1,4 +1,7 @@
 import io
+import json
+import math
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +15,10 @@ import pandas as pd
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from privrobust import RunSpec
 from privrobust.cli import main
+from privrobust.json_document import document
+from privrobust.listing import Kind
 from privrobust.store import Store
 
 SWEEP = """
@@ -129,6 +135,181 @@ def test_a_dry_run_tells_and_trains_nothing(tmp_path, sweep, inside):
     assert (code, out, err) == (0, "2 runs, 2 of them in results.db\n", "")
 
 
+class Cluster:
+    """A Ray cluster in which four batches of a core fit, and two of a graphics card."""
+
+    closed = False
+
+    def __init__(self, address, cpus, gpus):
+        assert address == "head:6379"
+        self.at_once = 2 if gpus else 4 // cpus
+
+    def has(self):
+        return "2 nodes of 2 CPUs and 1 GPUs"
+
+    def close(self):
+        type(self).closed = True
+
+
+def test_a_dry_run_tells_what_a_ray_cluster_has(tmp_path, sweep, inside, monkeypatch):
+    monkeypatch.setattr("privrobust.executors.OnRay", Cluster)
+    path = sweep(seeds=(0, 1, 2))
+    command = ["run", path, "--dry-run", "--ray", "head:6379"]
+    code, out, err = inside(*command)
+    assert (code, err) == (0, "")
+    told, has, takes = out.splitlines()
+    assert told == "6 runs, 0 of them in a store, 6 to train"
+    assert has == (
+        "the Ray cluster has 2 nodes of 2 CPUs and 1 GPUs: "
+        "room for 4 batches at a time, of 1 core each"
+    )
+    assert re.fullmatch(
+        r"about \d+:\d\d with [34] batches at a time, if its machines are free and as fast as this "
+        r"one; \d+\.\d GiB of memory a batch",
+        takes,
+    )
+    assert Cluster.closed
+    assert [each.name for each in tmp_path.iterdir()] == ["sweep.yaml"]
+    _, out, _ = inside(*command, "--task-cpus", "4")
+    assert "room for 1 batches at a time, of 4 cores each" in out
+
+
+def test_a_dry_run_says_what_it_cannot_tell_of_graphics_cards(sweep, inside, monkeypatch):
+    monkeypatch.setattr("privrobust.executors.OnRay", Cluster)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    command = ["run", sweep(), "--dry-run", "--ray", "head:6379", "--task-gpus", "0.5"]
+    code, out, _ = inside(*command)
+    assert code == 0
+    assert "room for 2 batches at a time, of 1 core and 0.5 GPUs each" in out
+    assert out.endswith("how long cannot be told: there is no GPU here to time a step on\n")
+
+
+def test_a_dry_run_says_that_a_cluster_cannot_be_reached(sweep, inside):
+    pytest.importorskip("ray", reason="needs ray: pip install 'privrobust[ray]'")
+    code, out, err = inside("run", sweep(), "--dry-run", "--ray", "127.0.0.1:1")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ray: '127.0.0.1:1' cannot be reached")
+    assert err.count("\n") == 1
+
+
+def test_every_table_is_one_json_document(tmp_path, sweep, inside):
+    path = sweep(seeds=(0, 1))
+    _, trained, _ = inside("run", path, "--quiet", "--format", "json")
+    code, again, err = inside("table", "results.db", "--format", "json")
+    assert (code, err) == (0, "")
+    assert again == trained
+    table = read_strictly(again)
+    csv = pd.read_csv(io.StringIO(inside("table", "results.db", "--format", "csv")[1]))
+    assert list(table["rows"][0]) == list(csv)
+    with Store("results.db", create=False) as store:
+        runs = store.runs()
+    for row in table["rows"]:
+        alike = runs[runs["noise_scale"] == row["noise_scale"]]
+        assert row["accuracy"] == alike["accuracy"].mean()
+    assert {row["epsilon"] for row in table["rows"]} == {"Infinity", runs["epsilon"].min()}
+    assert [row["gap"] for row in table["rows"]] == [None, None]
+    assert any("(zero-out)" in note for note in table["notes"])
+    inside("table", "results.db", "--format", "json", "-o", "t.json")
+    assert (tmp_path / "t.json").read_text() == again
+
+    status = read_strictly(inside("status", "results.db", path, "--format", "json")[1])
+    assert status == {
+        "done": 4, "running": 0, "failed": 0, "missing": 0, "of_the_sweep": 4, "owners": [],
+        "failures": [],
+    }  # fmt: skip
+
+
+def test_status_in_json_says_what_failed(tmp_path, inside):
+    with Store(tmp_path / "results.db") as store:
+        [held, failed] = [RunSpec(seed=seed) for seed in (0, 1)]
+        store.claim([held, failed])
+        store.fail([failed], 'NaN in "[red]"', "details")
+        status = read_strictly(inside("status", "results.db", "--format", "json")[1])
+    assert status["failures"] == [{"reason": 'NaN in "[red]"', "runs": 1}]
+    [owner] = status["owners"]
+    assert (owner["runs"], owner["has_ended"]) == (1, False)
+    assert 0 < owner["seconds_left"] < 1000
+
+
+@pytest.mark.parametrize("kind", [None, *Kind.__members__])
+def test_lists_in_json_have_what_the_text_has(kind, inside):
+    arguments = ["list"] if kind is None else ["list", kind]
+    code, text, err = inside(*arguments)
+    assert (code, err) == (0, "")
+    found = read_strictly(inside(*arguments, "--format", "json")[1])
+    heads = [line.partition("(")[0] for line in text.splitlines() if not line.startswith(" ")]
+    assert [each if kind is None else each["name"] for each in found] == heads
+    if kind == "attacks":
+        [alie] = [each for each in found if each["name"] == "alie"]
+        assert alie["parameters"] == [{"name": "z", "default": None}]
+    if kind == "datasets":
+        [table] = [each for each in found if each["name"] == "table"]
+        assert table["parameters"][0] == {"name": "path"}
+    if kind == "partitions":
+        [dirichlet] = [each for each in found if each["name"] == "dirichlet"]
+        assert dirichlet["parameters"][0]["name"] == "alpha"
+
+
+def test_list_without_a_kind_names_the_kinds(inside):
+    assert inside("list") == (0, "\n".join(Kind.__members__) + "\n", "")
+
+
+def read_strictly(text):
+    """Read JSON as RFC 8259 has it, which knows no NaN and no Infinity."""
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (math.nan, "null"), (math.inf, '"Infinity"'), (-np.inf, '"-Infinity"'), (pd.NA, "null"),
+        (np.float32(0.1), "0.10000000149011612"), (0.1 + 0.2, "0.30000000000000004"),
+        (np.int64(2**60), str(2**60)), (np.True_, "true"), ("é[/]", '"\\u00e9[/]"'), ((), "[]"),
+    ],
+)  # fmt: skip
+def test_json_has_every_value_as_valid_json(value, written):
+    assert document(value) == written
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [("report", "'privrobust[report]'"), ("figure", "field=[a, b]"), ("run", "seed=[0,1]")],
+)
+def test_help_shows_what_stands_in_brackets(command, text, inside, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, _ = inside(command, "--help")
+    assert code == 0
+    assert text in out
+    assert "\\[" not in out
+
+
+@pytest.mark.parametrize("word", ["[red]", "[/]", ":x:"])
+def test_errors_of_usage_show_words_as_they_are(word, inside):
+    assert f"'{word}'" in inside(word)[2]
+    assert f"unknown name '{word}'" in inside("list", word)[2]
+
+
+def test_a_sweep_of_files_whose_names_look_like_markup(tmp_path, inside):
+    (tmp_path / "b2[").mkdir()
+    for name, period in (("b2[/].csv", 7), ("a[old].csv", 2)):  # the second tells the label
+        rows = [f"{place % period},{place % 2}" for place in range(60)]
+        (tmp_path / name).write_text("\n".join(["x,label", *rows]))
+    (tmp_path / "sweep.yaml").write_text(
+        "honest: 2\nsteps: 20\nbatch_size: 8\ngrid:\n  dataset:\n"
+        "  - {name: table, path: 'b2[/].csv', label: label}\n"
+        "  - {name: table, path: 'a[old].csv', label: label}\n"
+    )
+    code, out, err = inside("run", "sweep.yaml")
+    assert code == 0, err
+    for name in ("b2[/].csv", "a[old].csv"):
+        assert f"path='{name}'" in out
+        assert f"path='{name}'" in err
+
+
 def test_set_changes_a_field_and_quiet_shows_no_progress(tmp_path, sweep, inside):
     command = ["run", sweep(), "--quiet", "--set", "steps=5", "--set", "grid.seed=[3, 4]"]
     code, _, err = inside(*command)
@@ -235,6 +416,12 @@ def test_export_for_tensorboard(tmp_path, sweep, inside):
         (["status", "missing.db"], "store: 'missing.db' does not exist"),
         (["export", "missing.db", "--tensorboard", "e"], "store: 'missing.db' does not exist"),
         (["table", "missing.db"], "store: 'missing.db' does not exist"),
+        (["list", "attacks", "--format", "csv"], "format: unknown name 'csv' (known: json, term"),
+        (["status", "missing.db", "--format", "csv"], "format: unknown name 'csv'"),
+        (["run", "sweep.yaml", "--format", "docx"], "format: unknown name 'docx'"),
+        (["run", "sweep.yaml", "--format", "parquet"], "format: 'parquet' is not for a terminal"),
+        (["run", "sweep.yaml", "--format", "json", "--dry-run"], "'json' is not for a dry run"),
+        (["list", "--plot", "p.png"], "plot: kinds have no picture; accepted: partitions"),
         (["table", "missing.db", "--format", "docx"], "format: unknown name 'docx'"),
         (
             ["table", "missing.db", "--format", "csv", "--preset", "noise"],

@@ -1,6 +1,7 @@
 """The same results in one process, in many and on Ray, whatever dies on the way."""
 
 import os
+import re
 import signal
 import sys
 import time
@@ -248,6 +249,10 @@ def test_processes_are_at_least_one(jobs):
 def test_a_cluster_that_cannot_run_a_task(ray):
     with pytest.raises(PrivRobustError, match="no task of 1 CPUs and 8 GPUs fits a node"):
         OnRay("local", gpus=8)
+
+
+def test_a_cluster_says_what_it_has(ray):
+    assert re.fullmatch(r"1 node of \d+ CPUs and \d+ GPUs", ray.has())
 
 
 def test_ray_is_an_extra(monkeypatch):

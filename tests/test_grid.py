@@ -282,18 +282,25 @@ HERE = r"^sweep\.yaml, line {}: "
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("grid: [1", "is not valid YAML"),
+        ("grid: [1", HERE.format(1) + "not valid YAML"),
         ("", "sweep: None is not accepted"),
         ("- 1", r"sweep: \[1\] is not accepted"),
         ("7: 1", "7 is not the name of a field"),
-        ("seed: 2020-13-45", "is not valid YAML"),
-        ("seed: 1\nseed: 2", r"'seed' is given twice in \"sweep\.yaml\", line 2"),
+        ("seed: 2020-13-45", HERE.format(1) + "seed: '2020-13-45' is not accepted"),
+        ("seed: 1\nseed: 2", HERE.format(2) + "not valid YAML .'seed' is given twice"),
         ("grid: {7: [1]}", "7 is not the name of a field"),
         ("cases: [{7: 1}]", "7 is not the name of a field"),
         ("seed: 0\nheterogeneity: 2", HERE.format(2) + "heterogeneity: 2 is not accepted"),
         ("grid:\n  seed: [0]\n  steps: [1, 0]", HERE.format(3) + "steps: 0 is not accepted"),
         ("cases:\n- {steps: 1}\n- {steps: 0}", HERE.format(3) + "steps: 0 is not accepted"),
         ("\nclip_norm: 1\ngrad_norm_bound: 1", HERE.format(2) + "clip_norm, grad_norm_bound: give"),
+        ("seed: 0\naggregator: {name: krum, f: x}", HERE.format(2) + "Krum.f: 'x' is not a whole"),
+        (
+            "byzantine: 1\nattack: {name: alie, z: x}",
+            HERE.format(2) + "ALIE.z: 'x' is not a finite",
+        ),
+        ("seed: 0\npartition: labels(k=0)", HERE.format(2) + "Labels.k: 0 is not a whole"),
+        ("seed: 0\nschedule: {name: linear, final: x}", HERE.format(2) + "Linear.final: 'x' is"),
         ("byzantine: 1\nattack: {name: alie, q: 1}", HERE.format(2) + "attack: .*no parameter 'q'"),
         (
             "seed: 0\ngrid:\n  seed: [1]",
@@ -349,7 +356,7 @@ def test_circles_of_files(file):
             ["seed=1", "grid.seed=[2]"],
             r"--set grid.seed=\[2\]: seed: set in fixed .--set seed=1. and in grid",
         ),
-        (["seed=[1"], r"'--set seed=\[1' is not valid YAML"),
+        (["seed=[1"], r"--set seed=\[1: not valid YAML"),
         (
             ["learning_rate=0.3"],
             r"sweep\.yaml, line 1: learning_rate: set in fixed .--set learning_rate=0\.3. and",

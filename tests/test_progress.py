@@ -50,7 +50,7 @@ def test_rate_and_time_left_are_of_this_process(monkeypatch):
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
     watch = Hands()
     watch.start(RUNS, done=1)
-    assert watch.states[-1].line() == "1/4 runs, - runs/s, -:-- left"
+    assert watch.states[-1].line() == "1/4 runs"
     now = 102.0
     watch.progress(1.5)
     state = watch.states[-1]
@@ -78,20 +78,44 @@ def test_lines_are_few_and_tell_the_best_and_the_worst(tmp_path, monkeypatch):
     assert len(lines) == 2
     assert lines[0].startswith("0/4 runs")
     assert lines[1].startswith("4/4 runs")
-    for word, rule in (("best ", means.idxmax()), ("worst", means.idxmin())):
+    for word, rule in (("best", means.idxmax()), ("worst", means.idxmin())):
         rate = {"median": "0.5", "mean": "0.25"}[rule]
-        cell = f"{word} {100 * means[rule]:5.1f} %  aggregator {rule}, learning_rate {rate}"
-        assert cell in lines[1]
+        cell = f"aggregator {rule}, learning_rate {rate}"
+        assert f"{word} accuracy so far {100 * means[rule]:.1f} %: {cell}" in lines[1]
     assert "\x1b" not in stream.getvalue()
 
 
 def test_bars_show_runs_rate_time_left_and_cells(tmp_path):
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    longer = [run.model_copy(update={"steps": 400}) for run in RUNS]
     with Store(tmp_path / "results.db") as store:
-        run_sweep(RUNS, store, watch=Bars(console))
+        run_sweep(longer, store, watch=Bars(console))
     shown = console.file.getvalue()
     for part in ("4/4 runs", "runs/s", "left", "best", "worst", "aggregator median"):
         assert part in shown
+
+
+def test_settings_are_told_in_words_that_say_what_is_absent():
+    runs = [
+        RunSpec(steps=1, clip_norm=c, byzantine=f, attack=attack, noise_scale=b)
+        for c, f, attack, b in ((None, 0, None, 0.0), (1.0, 2, "alie", 0.001), (1.0, 0, None, 0.5))
+    ]
+    watch = Hands()
+    watch.start(runs, done=0)
+    for run, accuracy in zip(runs, (0.0, 0.5, 0.25), strict=True):
+        watch._cells.add(run.key, accuracy)
+    assert watch._cells.extremes() == [
+        "best accuracy so far 50.0 %: byzantine 2, attack alie, noise_scale 0.001, clip_norm 1",
+        "worst accuracy so far 0.0 %: no attackers, noise_scale 0, no clip_norm",
+    ]
+
+
+def test_settings_that_are_equally_good_are_no_best_and_worst():
+    watch = Hands()
+    watch.start(RUNS, done=0)
+    for run in RUNS:
+        watch._cells.add(run.key, 0.5)
+    assert watch._cells.extremes() == ["accuracy so far 50.0 % in all 2 settings"]
 
 
 def test_failures_and_others_work_are_told():

@@ -19,7 +19,8 @@ from privrobust.configured import (
     settings,
     written,
 )
-from privrobust.errors import SpecError
+from privrobust.entries import Entry
+from privrobust.errors import SpecError, shown
 from privrobust.numeric import as_whole
 
 _RULES: dict[str, type[Aggregator]] = {
@@ -87,12 +88,12 @@ def get_aggregator(text: str, byzantine: int = 0) -> Aggregator:
     before = tuple(part for part in first if isinstance(part, PreAggregator))
     if len(before) < len(first):
         raise SpecError(
-            f"aggregator: {text!r} has a rule before its end; accepted there: "
+            f"aggregator: {shown(text, 200)} has a rule before its end; accepted there: "
             f"{', '.join(available_pre_aggregators())}"
         )
     if not isinstance(last, Aggregator):
         raise SpecError(
-            f"aggregator: {text!r} ends without a rule; accepted: + and one of "
+            f"aggregator: {shown(text, 200)} ends without a rule; accepted: + and one of "
             f"{', '.join(available_aggregators())}"
         )
     return Chain(before, last) if before else last
@@ -110,7 +111,7 @@ def _canonical(part: str) -> str:
     return written(name, settings(made, kept={"f"} & set(given)))
 
 
-def list_aggregators() -> list[str]:
+def list_aggregators() -> list[Entry]:
     """What `privrobust list aggregators` shows, an entry a rule."""
     before = "comes before a rule, as in {0} + median"
     return [described(name, rule) for name, rule in sorted(_RULES.items())] + [

@@ -10,6 +10,7 @@ from privrobust.data.images import CIFAR10, CIFAR100, EMNIST, MNIST, FashionMNIS
 from privrobust.data.small import MNIST1D, Digits, MNIST5k
 from privrobust.data.source import Source, data_folder
 from privrobust.data.table import Table
+from privrobust.entries import Entry
 from privrobust.errors import PrivRobustError, SpecError, unknown_name
 
 _SOURCES: dict[str, type[Source]] = {
@@ -51,7 +52,7 @@ def available_datasets() -> list[str]:
     return sorted([*_SOURCES, *_REGISTERED])
 
 
-def list_datasets() -> list[str]:
+def list_datasets() -> list[Entry]:
     """What `privrobust list datasets` shows, an entry a dataset."""
     return [described(name, source) for name, source in sorted(_SOURCES.items())]
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from privrobust.configured import Configured
 from privrobust.data.dataset import Dataset
-from privrobust.errors import SpecError
+from privrobust.errors import SpecError, shown
 
 VARIABLE = "PRIVROBUST_DATA"
 """The environment variable that names the folder of data."""
@@ -49,7 +49,7 @@ def data_folder(given: str | None) -> Path:
     for origin, named in (("data_dir", given), (VARIABLE, os.environ.get(VARIABLE))):
         if named:
             folder = Path(named).expanduser()
-            if not folder.is_dir():
-                raise SpecError(f"{origin}: {named!r} is no folder")
+            if not os.path.isdir(folder):  # as Path.is_dir, which raises for a name too long
+                raise SpecError(f"{origin}: {shown(named, 200)} is no folder")
             return folder
     return Path.home() / ".cache" / "privrobust"

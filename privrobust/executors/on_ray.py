@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 
 from privrobust.data import Dataset, Split
-from privrobust.errors import PrivRobustError
+from privrobust.errors import PrivRobustError, shown
 from privrobust.executors.base import OnProgress, Outcome, Supplies, halves, train_batch
 from privrobust.spec import RunSpec
 
@@ -33,7 +34,7 @@ def _refuse_unreachable(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=_REACHABLE_SECONDS).close()
     except OSError as error:
-        raise PrivRobustError(f"ray: {address!r} cannot be reached ({error})") from None
+        raise PrivRobustError(f"ray: {shown(address)} cannot be reached ({error})") from None
 
 
 _REACHABLE_SECONDS = 10.0
@@ -83,7 +84,7 @@ class OnRay:
             )
         except Exception as error:  # whatever the network does
             problem = " ".join(str(error).split())
-            raise PrivRobustError(f"ray: {address!r} cannot be reached ({problem})") from None
+            raise PrivRobustError(f"ray: {shown(address)} cannot be reached ({problem})") from None
 
     def run(
         self, batches: Iterable[list[RunSpec]], supplies: Supplies, on_progress: OnProgress
@@ -120,13 +121,22 @@ class OnRay:
             for unfinished in under_way:
                 ray.cancel(unfinished, force=True)
 
+    def has(self) -> str:
+        """Say which nodes are in the cluster, and what they have."""
+        kinds = Counter(
+            f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in self._nodes()
+        )
+        return ", ".join(
+            f"{count} node{'s' * (count > 1)} of {kind}" for kind, count in kinds.items()
+        )
+
     def close(self) -> None:
         """Leave the cluster, or end the one that was started here."""
         self._ray.shutdown()
 
     def _slots(self) -> int:
         """How many tasks the cluster can run at once."""
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        nodes = self._nodes()
         slots = sum(self._slots_of(node) for node in nodes)
         if slots < 1:
             has = ", ".join(f"{node.get('CPU', 0):g} and {node.get('GPU', 0):g}" for node in nodes)
@@ -135,6 +145,10 @@ class OnRay:
                 f"they have {has}"
             )
         return slots
+
+    def _nodes(self) -> list[dict[str, float]]:
+        """Return the resources of every node that is up."""
+        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
     def _slots_of(self, node: dict[str, float]) -> int:
         slots = node.get("CPU", 0) // self._cpus

@@ -13,16 +13,22 @@ import pandas as pd
 import yaml
 
 from privrobust.spec import RunSpec
+from privrobust.yaml_scalars import NumbersOf12
 
 # Where a run was trained, which is not what it is.
 _NOT_SAID = {"device", "data_dir"}
 _ALWAYS_SAID = {"dataset", "model", "aggregator", "seed"}
 
-# The quick one is there wherever PyYAML comes as a wheel.
-_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _WIDE = 1_000_000  # lines are not folded
 
+# The quick one is there wherever PyYAML comes as a wheel.
+_QUICK: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
 Settings = dict[str, Any]
+
+
+class _Dumper(NumbersOf12, _QUICK):  # type: ignore[misc, valid-type]
+    """Quotes text that a sweep's file would read as a number."""
 
 
 def recipe(runs: pd.DataFrame) -> str:
@@ -50,7 +56,7 @@ def recipe(runs: pd.DataFrame) -> str:
     else:
         sweep["cases"] = [_case(each, varying) for each in settings]
     written: str = yaml.dump(
-        sweep, Dumper=_DUMPER, sort_keys=False, default_flow_style=None, width=_WIDE
+        sweep, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=_WIDE
     )
     return written
 

@@ -8,7 +8,7 @@ from privrobust.tables.choice import chosen, tested, validated
 from privrobust.tables.data import data
 from privrobust.tables.formats import FORMATS, folded_notes, rich_table
 from privrobust.tables.layout import SHOWN, Layout, lay_out
-from privrobust.tables.legend import legend
+from privrobust.tables.legend import legend, promise
 from privrobust.tables.presets import PRESETS, preset
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "lay_out",
     "legend",
     "preset",
+    "promise",
     "rich_table",
     "tested",
     "validated",

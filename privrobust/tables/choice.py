@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from privrobust.errors import SpecError, unknown_name
+from privrobust.errors import SpecError, in_short, shown, unknown_name
+from privrobust.located import parse
 from privrobust.spec import RunSpec
 
 
@@ -28,20 +29,22 @@ def chosen(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
         if not sign or field not in runs:
             if sign:
                 raise unknown_name("where", field, list(RunSpec.model_fields))
-            raise SpecError(f"where: {condition!r} is not accepted: field=value")
-        values = _parsed(condition, text)
-        runs = runs[[_is_any(value, values) for value in runs[field]]]
+            raise SpecError(f"where: {shown(condition)} is not accepted: field=value")
+        values, texts = _parsed(condition, text)
+        runs = runs[[_is_any(value, values) or value in texts for value in runs[field]]]
         if runs.empty:
-            raise SpecError(f"where: no run has {condition}")
+            raise SpecError(f"where: no run has {in_short(condition)}")
     return runs
 
 
-def _parsed(condition: str, text: str) -> list[Any]:
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise SpecError(f"where: {condition!r}: the value is not YAML") from None
-    return value if isinstance(value, list) else [value]
+def _parsed(condition: str, text: str) -> tuple[list[Any], list[str]]:
+    """Return the values, and how they are written: a name may read as a number."""
+    place = f"where {in_short(condition)}"
+    value = parse(text, place, lambda line: place)
+    if not isinstance(value, list):
+        return [value], [text.strip()]
+    written = yaml.load(text, yaml.BaseLoader)
+    return value, [each for each in written if isinstance(each, str)]
 
 
 def _is_any(found: Any, values: Sequence[Any]) -> bool:

@@ -11,6 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from privrobust.escaping import in_markdown, in_terminal, in_tex
 from privrobust.tables.layout import Column, Entry, Layout
 
 _WIDEST = 10_000
@@ -30,7 +31,7 @@ def terminal(layout: Layout) -> str:
 def folded_notes(layout: Layout) -> str:
     """The notes below a table, in lines that are easy to read; paths and names stay whole."""
     return "\n".join(
-        fill(note, _READABLE, break_long_words=False, break_on_hyphens=False)
+        fill(in_terminal(note), _READABLE, break_long_words=False, break_on_hyphens=False)
         for note in layout.notes
     )
 
@@ -39,55 +40,63 @@ def rich_table(layout: Layout) -> Table:
     """For a console; the best of a column is bold and has a star."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
     for column in layout.columns:
-        title = "\n".join(column.header)
+        title = Text(
+            in_terminal("\n".join(column.header))
+        )  # text: of a str, rich reads [what] as markup
         table.add_column(title, justify="left" if column.is_text else "right", vertical="bottom")
     for block in layout.blocks:
         for row in block:
-            table.add_row(*(Text(f"*{e.text}", "bold") if e.is_best else e.text for e in row))
+            table.add_row(*map(_text, row))
         table.add_section()
     return table
+
+
+def _text(entry: Entry) -> Text:
+    text = in_terminal(entry.text)
+    return Text(f"*{text}", "bold") if entry.is_best else Text(text)
 
 
 def markdown(layout: Layout) -> str:
     """A table of GitHub's flavour, and the notes as a list; the best is bold."""
 
     def shown(entry: Entry) -> str:
-        text = entry.text.replace("|", "\\|")
+        text = in_markdown(entry.text)
         return f"**{text}**" if entry.is_best else text
 
     lines = [
-        [_title(column).replace("|", "\\|") for column in layout.columns],
+        [in_markdown(_title(column)) for column in layout.columns],
         ["---" if column.is_text else "---:" for column in layout.columns],
         *([shown(entry) for entry in row] for row in _rows(layout)),
     ]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{table}\n\n" + "\n".join(f"- {note}" for note in layout.notes) + "\n"
+    return f"{table}\n\n" + "\n".join(f"- {in_markdown(note)}" for note in layout.notes) + "\n"
 
 
-_TEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    "±": r"$\pm$", "≥": r"$\geq$", "∞": r"$\infty$", "†": r"$^\dagger$", "‡": r"$^\ddagger$",
-    "°": r"$^\circ$", "¹": "$^1$", "²": "$^2$", "³": "$^3$",
-}  # fmt: skip
+_LETTERS = (
+    r"% has letters outside ASCII: pdfLaTeX sets Latin ones (\usepackage[T1]{fontenc} for all of "
+    "them), LuaLaTeX and XeLaTeX those that the font has"
+)
 
 
 def latex(layout: Layout) -> str:
     """A `tabular` of booktabs, no wider than the line, and its notes: for any document's body."""
 
     def shown(entry: Entry) -> str:
-        return rf"\textbf{{{_tex(entry.text)}}}" if entry.is_best else _tex(entry.text)
+        return rf"\textbf{{{in_tex(entry.text)}}}" if entry.is_best else in_tex(entry.text)
 
     blocks = (
         "\n".join(_tex_line(shown(entry) for entry in row) for row in block)
         for block in layout.blocks
     )
-    notes = "\n\n".join(rf"\noindent {_tex(note)}" for note in layout.notes)
+    titles = [line for column in layout.columns for line in column.header]
+    entries = [entry.text for row in _rows(layout) for entry in row]
+    letters = in_tex("".join([*titles, *entries, *layout.notes]))
+    notes = "\n\n".join(rf"\noindent {in_tex(note)}" for note in layout.notes)
     places = "".join("l" if column.is_text else "r" for column in layout.columns)
     return "\n".join(
         [
             r"% needs \usepackage{booktabs,graphicx}",
+            *([] if letters.isascii() else [_LETTERS]),
             r"\noindent\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{{places}}}",
             r"\toprule",
@@ -103,10 +112,6 @@ def latex(layout: Layout) -> str:
     )
 
 
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(sign, sign if sign.isascii() else "?") for sign in text)
-
-
 def _tex_line(cells: Iterable[str]) -> str:
     return rf"{' & '.join(cells)} \\"
 
@@ -118,7 +123,7 @@ def _tex_heads(columns: Sequence[Column]) -> list[str]:
     start = 1
     for group in groups:
         if is_shared := len(group) > 1:
-            title = _tex(group[0].header[0])
+            title = in_tex(group[0].header[0])
             titles.append(rf"\multicolumn{{{len(group)}}}{{c}}{{{title}}}")
             rules.append(rf"\cmidrule(lr){{{start}-{start + len(group) - 1}}}")
         else:
@@ -127,7 +132,7 @@ def _tex_heads(columns: Sequence[Column]) -> list[str]:
         start += len(group)
     depth = max(map(len, below))
     bottoms = [_bottom(lines, depth) for lines in below]
-    heads = [_tex_line(map(_tex, line)) for line in zip(*bottoms, strict=True)]
+    heads = [_tex_line(map(in_tex, line)) for line in zip(*bottoms, strict=True)]
     return [_tex_line(titles), "".join(rules), *heads] if rules else heads
 
 

@@ -69,7 +69,14 @@ def _seeds(counts: pd.Series) -> str:
 
 
 def guarantee(runs: pd.DataFrame) -> Iterator[str]:
-    """What epsilon holds for, who vouches for it, and what it leaves out."""
+    """What epsilon holds for, who vouches for it, what it leaves out, and why there is none."""
+    yield from promise(runs)
+    for reason, mark in epsilon_marks(runs).items():
+        yield f"{mark} not private: {reason}."
+
+
+def promise(runs: pd.DataFrame) -> Iterator[str]:
+    """What a finite epsilon holds for, who vouches for it, and what it leaves out."""
     finite = runs[runs["epsilon"] < math.inf]
     bounds = finite[["accountant_used", "is_upper_bound"]].drop_duplicates()
     used = [
@@ -83,8 +90,6 @@ def guarantee(runs: pd.DataFrame) -> Iterator[str]:
             "against whoever sees every message of one run; the largest over honest workers."
         )
         yield "Not counted: settings that were tuned on private data."
-    for reason, mark in epsilon_marks(runs).items():
-        yield f"{mark} not private: {reason}."
 
 
 def epsilon_marks(runs: pd.DataFrame) -> dict[str, str]:
