@@ -5,7 +5,6 @@ import hashlib
 import pickle
 import struct
 import sys
-import warnings
 from decimal import Decimal
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -600,14 +599,14 @@ def test_features_are_scaled_before_they_are_rounded(column, tmp_path):
     np.testing.assert_allclose(train, np.sort(expected), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:dataset")
 def test_what_float32_cannot_hold_after_scaling_is_said(tmp_path):
     column = np.where(three_ways("", np.arange(60) % 2)[2][0] == np.arange(60), 1e300, 1.0)
     pd.DataFrame({"x": column, "y": np.arange(60) % 2}).to_csv(tmp_path / "rows.csv", index=False)
     message = r"'x' of rows.csv holds 1e\+300 at row \d+; accepted: numbers up to 3.403e\+38"
     for scaling in ("none", "standard"):
         text = f"table(path='rows.csv', label='y', scaling='{scaling}')"
-        with warnings.catch_warnings(), pytest.raises(SpecError, match=message):
-            warnings.simplefilter("ignore")
+        with pytest.raises(SpecError, match=message):
             get_dataset(text, str(tmp_path))
 
 

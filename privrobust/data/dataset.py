@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from privrobust.errors import SpecError
-from privrobust.numeric import as_float, as_whole, shown
+from privrobust.numeric import as_float, as_whole, own, shown
+from privrobust.plugins import check_text
 
 _SPLIT_SEED = 0  # which examples are test examples never depends on a run's seed
 _DTYPES = (torch.float32, torch.uint8, torch.int32, torch.int64)
@@ -199,6 +200,9 @@ class Dataset:
     def __post_init__(self) -> None:
         classes = as_whole("classes", self.classes, "a whole number")
         object.__setattr__(self, "classes", classes)
+        object.__setattr__(self, "name", check_text("dataset", self.name))
+        names = [str(own("group_names", name)) for name in self.group_names]
+        object.__setattr__(self, "group_names", names)
         if classes < 2:
             raise SpecError(
                 f"dataset: {self.name!r} has {shown(classes)} class; accepted: 2 or more"
