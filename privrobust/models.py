@@ -172,6 +172,11 @@ def _refuse_unsound(name: str, model: nn.Module) -> None:
     """Refuse layers that mix examples or draw numbers that no seed controls, and frozen ones."""
     for path, layer in model.named_modules():
         kind = type(layer).__name__
+        if compiler := _compiler(layer):
+            raise SpecError(
+                f"model: layer {path!r} of {name!r} is made by {compiler}, whose code no gradient "
+                "of single examples sees into; give the torch.nn.Module that it was made from"
+            )
         if any(getattr(layer, hooks) for hooks in HOOKS):
             raise SpecError(
                 f"model: layer {path!r} of {name!r} is {kind} with a hook, which may keep what it "
@@ -194,6 +199,15 @@ def _refuse_unsound(name: str, model: nn.Module) -> None:
     frozen = [path for path, value in model.named_parameters() if not value.requires_grad]
     if frozen:
         raise SpecError(f"model: parameter {frozen[0]!r} of {name!r} is frozen; all are trained")
+
+
+def _compiler(layer: nn.Module) -> str | None:
+    """What made a module that is no plain Python any more, or a function that it holds."""
+    if isinstance(layer, torch.jit.ScriptModule):
+        return "torch.jit"
+    if any(isinstance(value, torch.jit.ScriptFunction) for value in vars(layer).values()):
+        return "torch.jit"
+    return "torch.compile" if type(layer).__module__.startswith("torch._dynamo") else None
 
 
 # opacus refuses these because its hooks do not see into them, not because a private gradient does

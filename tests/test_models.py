@@ -378,6 +378,50 @@ def test_opacus_decides_what_may_be_trained_privately(factory, message):
     assert "\n" not in str(raised.value)
 
 
+def scripted(shape, classes):
+    return torch.jit.script(nn.Linear(*shape, classes))
+
+
+def traced(shape, classes):
+    return torch.jit.trace(nn.Linear(*shape, classes), torch.zeros(2, *shape))
+
+
+class Partly(nn.Sequential):
+    def __init__(self, shape, classes):
+        super().__init__(nn.Linear(*shape, 4), scripted((4,), classes))
+
+
+def doubled(x):
+    return x + x
+
+
+class WithScriptedFunction(OnShape):
+    def __init__(self, shape, classes):
+        super().__init__(shape, classes)
+        self.activation = torch.jit.script(doubled)
+
+
+def compiled(shape, classes):
+    return torch.compile(nn.Linear(*shape, classes))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        (scripted, "layer '' of .* made by torch.jit, .*; give the torch.nn.Module that it was"),
+        (traced, "layer '' of .* made by torch.jit"),
+        (Partly, "layer '1' of .* made by torch.jit"),
+        (WithScriptedFunction, "layer '' of .* made by torch.jit"),
+        (compiled, "layer '' of .* made by torch.compile"),
+    ],
+)
+def test_compiled_modules_are_refused_by_name_with_what_to_give_instead(factory, message):
+    with pytest.raises(SpecError, match=message) as raised:
+        build_model(f"{__name__}:{factory.__name__}", SMALL, seed=0)
+    assert "\n" not in str(raised.value)
+
+
 def test_instance_norm_without_running_statistics_is_trained():
     build_model(f"{__name__}:bare_instance_norm", SMALL, seed=0)
 

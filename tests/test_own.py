@@ -96,6 +96,41 @@ def test_images_and_convolutions_are_learned_in_lanes_that_are_the_runs_alone():
     assert train(specs[0]).accuracy > 0.95
 
 
+class OfTwoNames(nn.Module):
+    """Shares a layer under two names, and a weight between two layers."""
+
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.first, self.twin = nn.Linear(*shape, *shape), nn.Linear(*shape, *shape)
+        self.second, self.twin.weight = self.first, self.first.weight
+        self.head = nn.Linear(*shape, classes)
+
+    def forward(self, x):
+        return self.head(self.twin(self.second(torch.tanh(self.first(x))).relu()))
+
+
+class OfOneName(OfTwoNames):
+    """No module of it is shared."""
+
+    def __init__(self, shape, classes):
+        nn.Module.__init__(self)
+        self.first, self.head = nn.Linear(*shape, *shape), nn.Linear(*shape, classes)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.first(x)))
+
+
+@pytest.mark.filterwarnings("ignore::privrobust.errors.PrivRobustWarning")
+@pytest.mark.parametrize("made_by", [OfTwoNames, OfOneName])
+def test_modules_called_on_single_examples_train_and_are_evaluated_in_lanes(made_by):
+    """Several evaluations of several lanes: what one leaves behind would spoil the next."""
+    register_model("own", made_by)
+    common = {"dataset": "digits", "model": "own", **SHORT, "evaluate_every": 5}
+    specs = [RunSpec(**common, seed=seed) for seed in (0, 1, 2)]
+    for spec, result in zip(specs, train_lanes(specs), strict=True):
+        assert result.loss == pytest.approx(train(spec).loss, rel=1e-5)
+
+
 @pytest.mark.filterwarnings("ignore::privrobust.errors.PrivRobustWarning")
 def test_recurrent_models_train_in_lanes():
     register_dataset(images())
