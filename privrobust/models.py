@@ -6,7 +6,7 @@ What is refused here is refused early, with advice. That no example sees another
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import TypeGuard
+from typing import TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +91,7 @@ def get_factory(text: str) -> Factory:
         return made
     if given:
         raise SpecError(f"model: {name} has no parameter {next(iter(given))!r} (it takes none)")
-    return found
+    return cast(Factory, found)
 
 
 def canonical_model(text: str) -> str:

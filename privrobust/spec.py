@@ -85,6 +85,13 @@ Whole = Annotated[int, BeforeValidator(_read_whole)]
 _WHOLE: TypeAdapter[int] = TypeAdapter(Whole)
 
 
+def _own(field: str, value: Any) -> Any:
+    """Return a number or text as Python's own; bytes, which pydantic would decode, are no text."""
+    if isinstance(value, bytes | bytearray):
+        raise SpecError(f"{field}: {shown(value)} is not accepted: a text or a number")
+    return own(field, value)
+
+
 class _Spec(BaseModel):
     """A frozen record of settings, checked whenever one is made."""
 
@@ -92,7 +99,7 @@ class _Spec(BaseModel):
 
     def __init__(self, **settings: Any) -> None:
         try:
-            super().__init__(**{name: own(name, value) for name, value in settings.items()})
+            super().__init__(**{name: _own(name, value) for name, value in settings.items()})
         except ValidationError as error:
             raise SpecError(_one_line(error, type(self))) from None
 

@@ -145,8 +145,9 @@ def _history(records: dict[int, Record], lane: int) -> pd.DataFrame:
         (step, *(float(column[lane]) for part in parts for column in part))
         for step, parts in records.items()
     ]
-    kinds = dict.fromkeys(columns[1:], float)  # also where there are no rows to tell
-    return pd.DataFrame(rows, columns=columns).astype({"step": int} | kinds)
+    # also where there are no rows to tell
+    kinds = {name: float if name != "step" else int for name in columns}
+    return pd.DataFrame(rows, columns=columns).astype(kinds)
 
 
 def _shares(last: list[Tensor], lane: int, evaluations: int, examples: int) -> np.ndarray:

@@ -296,6 +296,22 @@ def test_a_module_under_two_names_adds_up_over_its_uses(architecture, rule):
         assert_exact(model, examples, way, rule, seed=seed)
 
 
+@pytest.mark.parametrize("seed", range(12, 20))
+@pytest.mark.parametrize("loss", ["cross_entropy", "logistic"])
+def test_a_model_that_is_sure_of_itself_is_fast(loss, seed):
+    """Its gradients are what rounding leaves of 1 - p, unless they are taken from what is small."""
+    generator = torch.Generator().manual_seed(seed)
+    examples = torch.randn(8, FEATURES, generator=generator)
+    examples[:, 0] = 4.0 * (2 * (torch.arange(8) % 2) - 1)  # tells the labels of the comparison
+    model = nn.Sequential(nn.Linear(FEATURES, 16), nn.Tanh(), nn.Linear(16, 2))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 10)
+        model[0].weight[0, 0] = 2.0
+        model[2].weight[:, 0] = torch.tensor([-1.0, 1.0]) * (4 + seed / 2)
+    assert isinstance(gradient_sum(model, examples, Flat(), LOSSES[loss]), LayerWise)
+
+
 def test_what_a_module_under_two_names_was_called_with_stays_behind_in_no_call():
     """`torch.func.functional_call` leaves its tensors, which have then escaped from vmap."""
     model = TwoNames()

@@ -116,14 +116,10 @@ def _parsed(path: Path, kind: str) -> pd.DataFrame:
     rows = pd.read_csv(
         path, index_col=False, keep_default_na=False, na_values=[""], low_memory=False
     )
-    for column in rows.columns[rows.dtypes.map(_is_text)]:
+    for column in rows.select_dtypes(exclude=["number", "bool"]).columns:
         if bool(pd.to_numeric(rows[column], errors="coerce").notna().all()):
             rows[column] = rows[column].map(Decimal).astype(object)  # beyond 64 bits, still exact
     return rows
-
-
-def _is_text(kind: object) -> bool:
-    return bool(pd.api.types.is_string_dtype(kind) or pd.api.types.is_object_dtype(kind))
 
 
 def _refuse_missing(rows: pd.DataFrame, path: str) -> None:
