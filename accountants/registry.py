@@ -9,7 +9,7 @@ from privrobust.accountants.prv import PRV
 from privrobust.accountants.rdp import RDP
 from privrobust.accountants.strong import Strong
 from privrobust.errors import SpecError, unknown_name
-from privrobust.numeric import shown
+from privrobust.numeric import own, shown
 
 _ACCOUNTANTS: dict[str, Accountant] = {
     accountant.name: accountant
@@ -29,6 +29,7 @@ def get_accountant(name: str) -> Accountant:
         SpecError: no accountant has that name.
 
     """
+    name = own("accountant", name)
     if not isinstance(name, str):
         raise SpecError(f"accountant: {shown(name)} is not a name")
     if name not in _ACCOUNTANTS:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Literal, get_args
 
 from privrobust.errors import SpecError
-from privrobust.numeric import as_float, as_whole, shown
+from privrobust.numeric import as_float, as_whole, own, shown
 
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
@@ -353,10 +353,10 @@ def as_sequence(releases: Releases) -> tuple[Release, ...]:
 
 
 def _one_of(field: str, value: object, accepted: tuple[str, ...]) -> str:
-    """Return the accepted text, which numpy's texts equal too."""
-    if not isinstance(value, str) or value not in accepted:
+    text = own(field, value)
+    if not isinstance(text, str) or text not in accepted:
         raise SpecError(f"{field}: {shown(value)} is not one of {', '.join(accepted)}")
-    return accepted[accepted.index(value)]
+    return text
 
 
 def _count(field: str, value: object, most: int) -> int:

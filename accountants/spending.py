@@ -6,6 +6,7 @@ from privrobust.accountants.protocol import Accountant, check_delta, check_epsil
 from privrobust.accountants.registry import get_accountant
 from privrobust.accountants.release import Release, Releases, as_sequence
 from privrobust.errors import SpecError
+from privrobust.numeric import own
 
 AUTO = ("pld", "basic")
 """What "auto" asks: the least of these upper bounds."""
@@ -70,6 +71,7 @@ def _least(
     releases: tuple[Release, ...], measure: str, given: float, accountant: str
 ) -> tuple[Accountant, float]:
     """The accountant asked for and its value; for "auto", that with the least value."""
+    accountant = own("accountant", accountant)
     if not isinstance(accountant, str) or accountant != "auto":
         chosen = get_accountant(accountant)
         return chosen, getattr(chosen, measure)(releases, given)

@@ -57,7 +57,7 @@ def register_attack(name: str, attack: type[Attack]) -> None:
         SpecError: it is no name that a spec can write, or no attack's class.
 
     """
-    check_registered("attack", name, attack, Attack)
+    name = check_registered("attack", name, attack, Attack)
     _ATTACKS[name] = attack
 
 

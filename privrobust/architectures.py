@@ -5,17 +5,42 @@ width)`; linear models take any shape.
 """
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from privrobust.configured import Configured
 from privrobust.errors import SpecError
+from privrobust.numeric import as_whole
 
 
-def logistic(shape: torch.Size, classes: int) -> nn.Module:
-    """Multinomial logistic regression."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(shape.numel(), classes))
+@dataclass(frozen=True)
+class Architecture(Configured, ABC):
+    """A model with parameters that a spec may give; a user's own derives from it."""
+
+    @abstractmethod
+    def __call__(self, shape: torch.Size, classes: int) -> nn.Module:
+        """Make a module for examples of that shape."""
+
+
+@dataclass(frozen=True)
+class Logistic(Architecture):
+    """Multinomial logistic regression.
+
+    Args:
+        bias: whether each class has a score of its own beside what the features add.
+
+    """
+
+    bias: bool = True
+
+    def __call__(self, shape: torch.Size, classes: int) -> nn.Module:
+        """Make one linear layer."""
+        return nn.Sequential(nn.Flatten(), nn.Linear(shape.numel(), classes, bias=self.bias))
 
 
 class UnitNorm(nn.Module):
@@ -47,11 +72,34 @@ def bound_of_bounded_logistic(shape: torch.Size, order: int) -> float:
     return 2.0 if order == 2 else 2 * (math.sqrt(shape.numel()) + 1)
 
 
-def mlp(shape: torch.Size, classes: int) -> nn.Module:
-    """One hidden layer of 100 rectified units."""
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(shape.numel(), 100), nn.ReLU(), nn.Linear(100, classes)
-    )
+_WIDTHS = "a whole number, 1 or more, or a list of such"
+
+
+@dataclass(frozen=True)
+class MLP(Architecture):
+    """Hidden layers of rectified units: one of 100, or `hidden=[64, 32]`.
+
+    Args:
+        hidden: units of the hidden layer, or a list of those of each.
+
+    """
+
+    hidden: int | tuple[int, ...] = 100
+
+    def __post_init__(self) -> None:
+        """Keep one width as a number, and several as a tuple, however they were given."""
+        hidden: object = self.hidden
+        given = tuple(hidden) if isinstance(hidden, list | tuple) else (hidden,)
+        if not given:
+            raise SpecError(f"MLP.hidden: [] is not {_WIDTHS}; model: logistic has no layer")
+        widths = tuple(as_whole("MLP.hidden", each, _WIDTHS, least=1) for each in given)
+        object.__setattr__(self, "hidden", widths if len(widths) > 1 else widths[0])
+        super().__post_init__()
+
+    def __call__(self, shape: torch.Size, classes: int) -> nn.Module:
+        """Make linear layers, rectified between."""
+        widths = self.hidden if isinstance(self.hidden, tuple) else (self.hidden,)
+        return nn.Sequential(nn.Flatten(), *_head(shape.numel(), widths, classes))
 
 
 def cnn_byzfl(shape: torch.Size, classes: int) -> nn.Module:
@@ -135,8 +183,13 @@ def _with_head(
         raise SpecError(
             f"model: images of {tuple(shape)} are too small ({str(error).splitlines()[0]})"
         ) from None
+    return nn.Sequential(*features, *_head(width, hidden, classes))
+
+
+def _head(width: int, hidden: Sequence[int], classes: int) -> list[nn.Module]:
+    """Make linear layers of these widths, rectified between."""
     layers: list[nn.Module] = []
     for size in hidden:
         layers += [nn.Linear(width, size), nn.ReLU()]
         width = size
-    return nn.Sequential(*features, *layers, nn.Linear(width, classes))
+    return [*layers, nn.Linear(width, classes)]

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vjp, vmap
+from torch.func import vjp, vmap
 from torch.nn.modules.conv import _ConvNd
 
 from privrobust.clipping import Batch
 from privrobust.factored import Use
-from privrobust.isolation import own_copy
+from privrobust.isolation import called, own_copy
 from privrobust.losses import Loss
 from privrobust.parameters import Layout
 
@@ -201,7 +201,7 @@ def _probed(
         return output + probes[call]
 
     with watched(model, layers, probe):
-        return functional_call(model, named, (examples,)), entered
+        return called(model, named, examples), entered
 
 
 def _traces(examples: int, entered: Calls, found: Calls, of_others: Named) -> Traces:
@@ -276,7 +276,7 @@ def side_by_side(model: nn.Module, examples: Tensor) -> bool:
     named = Layout(model).unflatten(flat.repeat(2, 1))
     inputs = examples.clone()
     try:
-        vmap(lambda of_lane: functional_call(model, of_lane, (inputs,)))(named)
+        vmap(lambda of_lane: called(model, of_lane, inputs))(named)
     except Exception:  # whatever a user's module raises under vmap
         return False
     return True

@@ -108,7 +108,7 @@ def _kinds(hint: Any) -> list[Any]:
 def _converted(name: str, value: Any, hint: Any) -> Any:
     """Return a value as its field keeps it: numbers as Python's own, of the field's type."""
     kinds = _kinds(hint)
-    if {int, float, bool} & set(kinds):
+    if {int, float, bool, str} & set(kinds) or _choices(hint):
         value = own(name, value)
     elif isinstance(value, np.generic):
         value = value.item()
@@ -208,13 +208,14 @@ def build(kind: str, known: Mapping[str, type[T]], name: str, parameters: Mappin
     return made
 
 
-def check_registered(kind: str, name: str, cls: object, *bases: type) -> None:
-    """Refuse what a spec could not name, or could not make.
+def check_registered(kind: str, name: str, cls: object, *bases: type) -> str:
+    """Return the name; refuse what a spec could not name, or could not make.
 
     Raises:
         SpecError: the name does not read as one, or the class derives from none of the bases.
 
     """
+    name = own(kind, name)
     if not isinstance(name, str) or not re.fullmatch(r"[\w.]+", name):
         raise SpecError(f"{kind}: {name!r} is not accepted as a name: letters, digits, _ and .")
     if not isinstance(cls, type) or not issubclass(cls, bases):
@@ -222,6 +223,7 @@ def check_registered(kind: str, name: str, cls: object, *bases: type) -> None:
         raise SpecError(
             f"{kind}: {name} is {cls!r}; accepted: a class that derives from {accepted}"
         )
+    return name
 
 
 def _refuse_indistinct(
@@ -266,12 +268,22 @@ def parse(kind: str, text: str) -> tuple[str, dict[str, Any]]:
     return name, deepcopy(given)
 
 
+class _OfYAML(ast.NodeTransformer):
+    """Reads `true`, `false` and `null`, as YAML has them, as Python's."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        """Replace a word by what it says."""
+        words = {"true": True, "false": False, "null": None}
+        return ast.Constant(words[node.id]) if node.id in words else node
+
+
 @lru_cache(maxsize=1024)
 def _read(text: str) -> tuple[str, dict[str, Any]]:
     call = _CALL.fullmatch(text)
     if call is None:
         raise ValueError(text)
-    expression = ast.parse(f"f({call[2] or ''})", mode="eval").body
+    tree = _OfYAML().visit(ast.parse(f"f({call[2] or ''})", mode="eval"))
+    expression = tree.body
     if not (isinstance(expression, ast.Call) and isinstance(expression.func, ast.Name)):
         raise ValueError(text)
     given = {str(each.arg): ast.literal_eval(each.value) for each in expression.keywords}

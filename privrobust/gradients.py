@@ -159,11 +159,11 @@ def _fast_ways(
 
 def _large_layer_without_rule(model: nn.Module, examples: Tensor) -> str | None:
     """The first layer, in words, whose parameters have no rule and outnumber the activations."""
-    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
-    if len(names) > len(list(model.parameters())):  # tied: one parameter, several layers
-        seen = dict(model.named_parameters())
-        shared = next(name for name in names if name not in seen)
-        return f"{described(model, shared.rpartition('.')[0])} shares a parameter with another"
+    owner: dict[Tensor, str] = {}
+    for layer, module in model.named_modules():  # one under two names comes once: it has a rule
+        for parameter in module.parameters(recurse=False):
+            if owner.setdefault(parameter, layer) != layer:
+                return f"{described(model, layer)} shares a parameter with another"
     held = activations(model, examples)
     for layer, owned in Layout(model).layers.items():
         size = sum(model.get_parameter(name).numel() for name in owned)

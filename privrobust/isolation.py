@@ -15,7 +15,7 @@ beyond what Python lets one take away.
 import copy
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import partial
 from types import FunctionType, MethodType, ModuleType
@@ -81,6 +81,24 @@ def _keeps_state(value: object) -> bool:
     return bool(getattr(value, "__dict__", None)) and not isinstance(value, harmless)
 
 
+def called(model: nn.Module, named: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+    """Call a module with these parameters in place of its own, by their first names.
+
+    `torch.func.functional_call` sets a parameter once for every name. In a module that stands under
+    two names it takes the second for the first, leaves it behind when it is done, and the next call
+    finds a tensor that has escaped from vmap. So here each module is given its parameters once;
+    several modules that hold the same parameter are each given it.
+    """
+    first = {id(value): name for name, value in model.named_parameters()}
+    values = {
+        f"{path}.{name}" if path else name: named[first[id(value)]]
+        for path, module in model.named_modules()
+        for name, value in module.named_parameters(recurse=False, remove_duplicate=False)
+    }
+    scores: Tensor = functional_call(model, values, (inputs,), tie_weights=False)
+    return scores
+
+
 def scores_of_one(copied: nn.Module, named: dict[str, Tensor], example: Tensor) -> Tensor:
     """Call a module on one example, `(*features)` to `(classes,)`.
 
@@ -93,17 +111,22 @@ def scores_of_one(copied: nn.Module, named: dict[str, Tensor], example: Tensor) 
 
     """
     values = {name: value.clone() for name, value in named.items()}
-    scores: Tensor = functional_call(copied, values, (example.unsqueeze(0).clone(),))
-    return scores.squeeze(0)
+    return called(copied, values, example.unsqueeze(0).clone()).squeeze(0)
 
 
-def scores_of_each(model: nn.Module, named: dict[str, Tensor], examples: Tensor) -> Tensor:
-    """Call a fresh copy of the model on every example, as a batch of one, under vmap.
+def scores_of_each(copied: nn.Module, named: dict[str, Tensor], examples: Tensor) -> Tensor:
+    """Call a module on every example, as a batch of one, under vmap.
 
     `(examples, *features)` to `(examples, classes)`; raises what torch does where vmap does not
     know what the module does.
+
+    Args:
+        copied: as of `scores_of_one`; made before lanes are vmapped, which knows no copies.
+        named: its parameters.
+        examples: all of them.
+
     """
-    alone: Callable[..., Tensor] = vmap(partial(scores_of_one, own_copy(model), named))
+    alone: Callable[..., Tensor] = vmap(partial(scores_of_one, copied, named))
     return alone(examples)
 
 
@@ -112,7 +135,7 @@ def vmaps(model: nn.Module, examples: Tensor) -> bool:
     named = {name: value.detach() for name, value in model.named_parameters()}
     try:
         with torch.no_grad():
-            scores_of_each(model, named, examples)
+            scores_of_each(own_copy(model), named, examples)
     except SpecError:
         raise
     except Exception:  # whatever torch or a user's module raises

@@ -3,20 +3,21 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
 from privrobust.accountants import Spent
 from privrobust.backward import activations, side_by_side
 from privrobust.data import Split, get_dataset
 from privrobust.dealing import codes, shares
 from privrobust.honest import Failure
-from privrobust.isolation import own_copy, scores_of_each, vmaps
+from privrobust.isolation import called, own_copy, scores_of_each, vmaps
 from privrobust.losses import Loss
 from privrobust.parameters import Layout
 from privrobust.privacy import spent_by_worker
@@ -205,21 +206,26 @@ class Evaluator:
             of_lanes = [self._of_lane(each, parts).unsqueeze(0) for each in parameters]
             return torch.cat(of_lanes)
         named = self._layout.unflatten(parameters)
-        return torch.cat([vmap(self._call, (0, None))(named, part) for part in parts], dim=1)
+        of_parts = [
+            vmap(partial(self._call, self._fresh()), (0, None))(named, part) for part in parts
+        ]
+        return torch.cat(of_parts, dim=1)
 
     def _of_lane(self, parameters: Tensor, parts: Sequence[Tensor]) -> Tensor:
         named = self._layout.unflatten(parameters)
-        return torch.cat([self._call(named, part) for part in parts])
+        return torch.cat([self._call(self._fresh(), named, part) for part in parts])
 
-    def _call(self, named: dict[str, Tensor], inputs: Tensor) -> Tensor:
+    def _fresh(self) -> nn.Module:
+        """Return what a call may use: a proven model stores nothing, of others each has its own."""
+        return self._model if self._is_proven else own_copy(self._model)
+
+    def _call(self, model: nn.Module, named: dict[str, Tensor], inputs: Tensor) -> Tensor:
         if self._is_apart:
-            return scores_of_each(self._model, named, inputs)
+            return scores_of_each(model, named, inputs)
         if self._is_proven:
-            scores: Tensor = functional_call(self._model, named, (inputs,))
-            return scores
+            return called(model, named, inputs)
         values = {name: value.clone() for name, value in named.items()}
-        scores = functional_call(own_copy(self._model), values, (inputs.clone(),))
-        return scores
+        return called(model, values, inputs.clone())
 
 
 def calibration_error(confidences: Tensor, correct: Tensor) -> Tensor:

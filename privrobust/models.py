@@ -6,17 +6,21 @@ What is refused here is refused early, with advice. That no example sees another
 
 import inspect
 from collections.abc import Callable, Sequence
+from typing import TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
 
 from privrobust import architectures
+from privrobust.architectures import Architecture
+from privrobust.configured import build, described, parse, settings, written
 from privrobust.data import Dataset
 from privrobust.entries import Entry
-from privrobust.errors import SpecError
+from privrobust.errors import SpecError, in_a_line
 from privrobust.isolation import own_copy
 from privrobust.layers import has_rule
-from privrobust.plugins import find
+from privrobust.numeric import as_whole
+from privrobust.plugins import check_text, find
 from privrobust.proven import HOOKS
 from privrobust.sampling import stream
 
@@ -25,13 +29,16 @@ EXAMPLES = 16  # to look at what a module does with a batch
 Factory = Callable[[torch.Size, int], nn.Module]
 """Makes a module for the shape of one example and the number of classes."""
 
-_MODELS: dict[str, Factory] = {
+Named = Factory | type[Architecture]
+"""What a name stands for: a factory, or a class of factories with parameters."""
+
+_MODELS: dict[str, Named] = {
     "bounded_logistic": architectures.bounded_logistic,
     "cnn_byzfl": architectures.cnn_byzfl,
     "cnn_opacus": architectures.cnn_opacus,
     "lenet": architectures.lenet,
-    "logistic": architectures.logistic,
-    "mlp": architectures.mlp,
+    "logistic": architectures.Logistic,
+    "mlp": architectures.MLP,
     "resnet18": architectures.resnet18,
 }
 _BUILT_IN = dict(_MODELS)
@@ -45,40 +52,76 @@ def available_models() -> list[str]:
 def list_models() -> list[Entry]:
     """What `privrobust list models` shows: a name, and the first line of its docstring."""
     return [
-        Entry(name, (inspect.getdoc(factory) or "").split("\n")[0])
-        for name, factory in sorted(_MODELS.items())
+        described(name, made)
+        if _has_parameters(made)
+        else Entry(name, (inspect.getdoc(made) or "").split("\n")[0])
+        for name, made in sorted(_MODELS.items())
     ]
 
 
-def register_model(name: str, factory: Factory) -> None:
+def register_model(name: str, factory: Named) -> None:
     """Let specs name a model; an earlier one of that name is replaced.
 
     Results are kept by name: give changed code a new one.
+
+    Raises:
+        SpecError: the name is no text.
+
     """
-    _MODELS[name] = factory
+    _MODELS[check_text("model", name)] = factory
 
 
-def registered_models() -> dict[str, Factory]:
+def registered_models() -> dict[str, Named]:
     """Those of `register_model`, by name."""
     return {name: made for name, made in _MODELS.items() if _BUILT_IN.get(name) is not made}
 
 
-def get_factory(name: str) -> Factory:
-    """What makes the model of that name, or `package.module:factory`.
+def get_factory(text: str) -> Factory:
+    """What makes the model that a spec names: `mlp(hidden=32)`, or `package.module:factory`.
 
     Raises:
-        SpecError: unknown name, or nothing that can be called.
+        SpecError: no such name or parameter, a value that it does not accept, or nothing that can
+            be called.
 
     """
-    return find("model", name, _MODELS)
+    text = check_text("model", text)
+    name, given = parse("model", text) if "(" in text and text not in _MODELS else (text, {})
+    found = find("model", name, _MODELS)
+    if _has_parameters(found):
+        made: Factory = build("model", {name: found}, name, given)
+        return made
+    if given:
+        raise SpecError(f"model: {name} has no parameter {next(iter(given))!r} (it takes none)")
+    return cast(Factory, found)
+
+
+def canonical_model(text: str) -> str:
+    """The same model in one way of writing, without importing anything.
+
+    Raises:
+        SpecError: a known model has no such parameter, or does not accept its value.
+
+    """
+    name = text.partition("(")[0].strip()
+    if ":" in name and "(" in text:
+        return written(*parse("model", text))
+    if name not in _MODELS:  # a user's own, perhaps still to be registered
+        return text
+    made = get_factory(text)
+    return written(name, settings(made)) if isinstance(made, Architecture) else name
+
+
+def _has_parameters(made: object) -> TypeGuard[type[Architecture]]:
+    return isinstance(made, type) and issubclass(made, Architecture)
 
 
 def build_model(name: str, dataset: Dataset, seed: int) -> nn.Module:
     """The model of that name, its parameters drawn from the seed's own stream.
 
     Args:
-        name: a known name, or `package.module:factory`, a callable `(shape, classes)` that
-            returns a torch module for examples of that shape.
+        name: a known name, perhaps with parameters, `mlp(hidden=32)`, or
+            `package.module:factory`, a callable `(shape, classes)` that returns a torch module for
+            examples of that shape.
         dataset: what it is to learn.
         seed: the run's seed; equal seeds give equal parameters.
 
@@ -87,6 +130,7 @@ def build_model(name: str, dataset: Dataset, seed: int) -> nn.Module:
 
     """
     factory = get_factory(name)
+    seed = as_whole("seed", seed, "a whole number, 0 or more", least=0)
     shape, classes = dataset.shape, dataset.classes
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, "parameters").initial_seed())
@@ -97,7 +141,7 @@ def build_model(name: str, dataset: Dataset, seed: int) -> nn.Module:
         except Exception as error:  # whatever a user's factory raises
             raise SpecError(
                 f"model: {name!r} failed for examples of shape {tuple(shape)} and {classes} "
-                f"classes ({type(error).__name__}: {error}); accepted: (shape, classes) to a module"
+                f"classes ({in_a_line(error)}); accepted: (shape, classes) to a module"
             ) from error
     if not isinstance(model, nn.Module):
         raise SpecError(f"model: {name!r} made a {type(model).__name__}, not a torch.nn.Module")
@@ -129,6 +173,11 @@ def _refuse_unsound(name: str, model: nn.Module) -> None:
     """Refuse layers that mix examples or draw numbers that no seed controls, and frozen ones."""
     for path, layer in model.named_modules():
         kind = type(layer).__name__
+        if compiler := _compiler(layer):
+            raise SpecError(
+                f"model: layer {path!r} of {name!r} is made by {compiler}, whose code no gradient "
+                "of single examples sees into; give the torch.nn.Module that it was made from"
+            )
         if any(getattr(layer, hooks) for hooks in HOOKS):
             raise SpecError(
                 f"model: layer {path!r} of {name!r} is {kind} with a hook, which may keep what it "
@@ -151,6 +200,15 @@ def _refuse_unsound(name: str, model: nn.Module) -> None:
     frozen = [path for path, value in model.named_parameters() if not value.requires_grad]
     if frozen:
         raise SpecError(f"model: parameter {frozen[0]!r} of {name!r} is frozen; all are trained")
+
+
+def _compiler(layer: nn.Module) -> str | None:
+    """What made a module that is no plain Python any more, or a function that it holds."""
+    if isinstance(layer, torch.jit.ScriptModule):
+        return "torch.jit"
+    if any(isinstance(value, torch.jit.ScriptFunction) for value in vars(layer).values()):
+        return "torch.jit"
+    return "torch.compile" if type(layer).__module__.startswith("torch._dynamo") else None
 
 
 # opacus refuses these because its hooks do not see into them, not because a private gradient does

@@ -9,6 +9,9 @@ is refused.
 0.5
 >>> as_whole("steps", 300.0, "a whole number")
 300
+
+Text is alike: `own` makes numpy's Python's. A spec, as YAML has it, may write its numbers as text;
+no other place reads numbers from text.
 """
 
 import math
@@ -133,12 +136,14 @@ def as_whole(
 
 
 def own(field: str, value: Any) -> Any:
-    """Return a number or a truth value as Python's own, and anything else as it is.
+    """Return a number, a truth value or a text as Python's own, and anything else as it is.
 
     Raises:
         SpecError: a number that no int and no float is equal to.
 
     """
+    if isinstance(value, str):
+        return str.__str__(value)
     try:
         return plain(value)
     except Inexact:
@@ -146,10 +151,10 @@ def own(field: str, value: Any) -> Any:
     except TypeError:
         pass
     try:
-        truth = value.item() if value.ndim == 0 else None
+        item = value.item() if value.ndim == 0 else None
     except Exception:  # it is nothing of the kind
         return value
-    return truth if isinstance(truth, bool) else value
+    return item if isinstance(item, (bool, str)) else value
 
 
 def _inexact(field: str, value: object) -> SpecError:

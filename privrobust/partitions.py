@@ -20,12 +20,16 @@ from numpy.random import Generator, default_rng
 from torch import Tensor
 
 from privrobust.configured import Configured, build, described, parameter, parse, settings, written
+from privrobust.data.dataset import as_tensor
 from privrobust.entries import Entry
 from privrobust.errors import SpecError, failure
 from privrobust.numeric import as_whole, shown
 
 _PURPOSE = 1  # of the random stream, beside the seed
 _TRIES = 1000
+
+# Where Dirichlet draws are equal shares in double precision, and sums over workers still finite.
+_EQUAL = 1e300
 
 Shares = list[np.ndarray]
 """Indices of examples, an array a worker."""
@@ -38,7 +42,7 @@ class Partition(Configured, ABC):
     by: ClassVar[str] = "labels"
     """What examples differ in between workers: their "labels", or their "groups"."""
 
-    def deal(self, codes: Tensor, workers: int, seed: int) -> list[Tensor]:
+    def deal(self, codes: Tensor | np.ndarray, workers: int, seed: int) -> list[Tensor]:
         """Deal all examples.
 
         Args:
@@ -55,6 +59,7 @@ class Partition(Configured, ABC):
         """
         workers = as_whole("workers", workers, "a whole number, 1 or more", least=1)
         seed = as_whole("seed", seed, "a whole number, 0 or more", least=0)
+        codes = as_tensor("codes", codes)
         if workers > len(codes):
             raise SpecError(
                 f"honest: {shown(workers)} workers cannot share {len(codes)} training examples; "
@@ -134,19 +139,27 @@ class Dirichlet(Partition):
     def split(self, codes: np.ndarray, workers: int, random: Generator) -> Shares:
         """Drawn until it fits."""
         of_label = [np.flatnonzero(codes == label) for label in np.unique(codes)]
+        alphas = np.full(workers, min(self.alpha, _EQUAL))
         for _ in range(_TRIES):
-            proportions = random.dirichlet(np.full(workers, self.alpha), len(of_label))
-            counts = [
-                np.diff(np.round(np.cumsum(row) * len(places)).astype(int), prepend=0)
-                for row, places in zip(proportions, of_label, strict=True)
-            ]
+            counts = _counts(random.dirichlet(alphas, len(of_label)), of_label)
             if np.sum(counts, axis=0).min() >= self.least:
                 return _by_label(of_label, counts, random)
+        equal = _counts(np.full((len(of_label), workers), 1 / workers), of_label)
+        # what no alpha can do is not worth a larger one
+        larger = "larger alpha, " if np.sum(equal, axis=0).min() >= self.least else ""
         raise SpecError(
             f"partition: {self!r}: in {_TRIES} draws some worker always had fewer than "
-            f"{self.least} of {len(codes)} examples; accepted: larger alpha, smaller least, or "
+            f"{self.least} of {len(codes)} examples; accepted: {larger}smaller least, or "
             f"fewer than {workers} honest workers"
         )
+
+
+def _counts(proportions: np.ndarray, of_label: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """How many of each label each worker holds, from its share of that label."""
+    return [
+        np.diff(np.round(np.cumsum(row) * len(places)).astype(int), prepend=0)
+        for row, places in zip(proportions, of_label, strict=True)
+    ]
 
 
 def _by_label(of_label: Sequence[np.ndarray], counts: Any, random: Generator) -> Shares:

@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from privrobust.errors import SpecError, in_a_line, in_short, shown, unknown_name
+from privrobust.numeric import own
 
 T = TypeVar("T")
 
@@ -12,12 +13,13 @@ _LONGEST = 200  # of a path to a module, which people need whole
 
 
 def check_text(kind: str, text: object) -> str:
-    """The text itself.
+    """Return the text itself, as Python's own.
 
     Raises:
         SpecError: it is none.
 
     """
+    text = own(kind, text)
     if not isinstance(text, str):
         raise SpecError(f"{kind}: {shown(text)} is not accepted: text")
     return text
@@ -30,7 +32,8 @@ def find(kind: str, name: str, known: Mapping[str, T]) -> T | Callable[..., Any]
         SpecError: unknown name, a module that cannot be imported, or no callable.
 
     """
-    if check_text(kind, name) in known:
+    name = check_text(kind, name)
+    if name in known:
         return known[name]
     module, _, attribute = name.partition(":")
     if not module or not attribute:

@@ -17,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -31,6 +32,7 @@ from privrobust.configured import parse, settings, written
 from privrobust.data import canonical_dataset
 from privrobust.errors import SpecError, unknown_name
 from privrobust.losses import LOSSES
+from privrobust.models import canonical_model
 from privrobust.numeric import as_float, as_whole, own, plain, shown
 from privrobust.partitions import Partition, Similarity, canonical_partition, get_partition
 from privrobust.schedules import canonical_schedule, get_schedule, rate
@@ -82,6 +84,14 @@ _ZERO = AfterValidator(_plain_zero)
 Number = Annotated[float, _NUMBER, _ZERO]
 PerhapsNumber = Annotated[float | None, _NUMBER, _ZERO]
 Whole = Annotated[int, BeforeValidator(_read_whole)]
+_WHOLE: TypeAdapter[int] = TypeAdapter(Whole)
+
+
+def _own(field: str, value: Any) -> Any:
+    """Return a number or text as Python's own; bytes, which pydantic would decode, are no text."""
+    if isinstance(value, bytes | bytearray):
+        raise SpecError(f"{field}: {shown(value)} is not accepted: a text or a number")
+    return own(field, value)
 
 
 class _Spec(BaseModel):
@@ -91,7 +101,7 @@ class _Spec(BaseModel):
 
     def __init__(self, **settings: Any) -> None:
         try:
-            super().__init__(**settings)
+            super().__init__(**{name: _own(name, value) for name, value in settings.items()})
         except ValidationError as error:
             raise _refused(error, type(self)) from None
 
@@ -165,8 +175,7 @@ def _literal(field: str, value: Any) -> Any:
 
 def _read_named(value: Any) -> Any:
     """`krum(f=2)` and `{name: krum, f: 2}` both name a rule."""
-    if isinstance(value, dict) and isinstance(value.get("name"), str):
-        name = value["name"]
+    if isinstance(value, dict) and isinstance(name := own("name", value.get("name")), str):
         given = {key: _literal(f"{name}.{key}", value[key]) for key in value if key != "name"}
         return written(name, given)
     return value
@@ -188,7 +197,8 @@ class RunSpec(_Spec):
     dataset: Annotated[str, BeforeValidator(_read_named)] = "digits"
     data_dir: str | None = None
     """The folder of files; else that of PRIVROBUST_DATA. Not part of what the run is: `key`."""
-    model: str = "logistic"
+    model: Annotated[str, BeforeValidator(_read_named)] = "logistic"
+    """`mlp`, `mlp(hidden=[64, 32])`, `cnn_opacus`, ..., or `package.module:factory`."""
     loss: str = "cross_entropy"
     partition: Annotated[str, BeforeValidator(_read_named)] = "similarity"
     """How the training data is dealt: `dirichlet(alpha=0.1)`, `labels(k=2)`, `groups`, ..."""
@@ -307,9 +317,10 @@ class RunSpec(_Spec):
         rest = {name: value for name, value in settings.items() if name != "workers"}
         workers, byzantine = settings["workers"], settings.get("byzantine", 0)
         try:
-            workers = as_whole("workers", workers, "", least=1)
-            byzantine = as_whole("byzantine", byzantine, "")
-        except SpecError:
+            workers, byzantine = map(_WHOLE.validate_python, (workers, byzantine))
+            if workers < 1:
+                raise SpecError
+        except ValueError:  # pydantic's, or ours
             raise SpecError(
                 f"workers: {shown(workers)} with byzantine {shown(byzantine)} is not accepted: "
                 "give whole numbers, at least one worker"
@@ -332,6 +343,11 @@ class RunSpec(_Spec):
     @classmethod
     def _known_dataset(cls, name: str) -> str:
         return canonical_dataset(name)
+
+    @field_validator("model")
+    @classmethod
+    def _known_model(cls, name: str) -> str:
+        return canonical_model(name)
 
     @field_validator("loss")
     @classmethod

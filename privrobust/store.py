@@ -26,6 +26,7 @@ from sqlalchemy import (
     Connection,
     Delete,
     Engine,
+    Float,
     Integer,
     Select,
     Table,
@@ -470,8 +471,13 @@ class Store:
 
     def _read(self, wanted: Select[Any]) -> pd.DataFrame:
         found = self._do(lambda connection: connection.execute(wanted).fetchall(), self._engine)
-        names = [column.name for column in wanted.selected_columns]
-        return pd.DataFrame.from_records(found, columns=names, coerce_float=True)
+        columns = list(wanted.selected_columns)
+        rows = pd.DataFrame.from_records(
+            found, columns=[column.name for column in columns], coerce_float=True
+        )
+        # where every number is missing, pandas would not know that they are numbers
+        numbers = [column.name for column in columns if isinstance(column.type, Float)]
+        return rows.astype(dict.fromkeys(numbers, float))
 
     def _do(self, work: Callable[[Connection], T], engine: Engine | None = None) -> T:
         """Work in one transaction, tried again while the database is away or full.

@@ -145,7 +145,9 @@ def _history(records: dict[int, Record], lane: int) -> pd.DataFrame:
         (step, *(float(column[lane]) for part in parts for column in part))
         for step, parts in records.items()
     ]
-    return pd.DataFrame(rows, columns=columns)
+    # also where there are no rows to tell
+    kinds = {name: float if name != "step" else int for name in columns}
+    return pd.DataFrame(rows, columns=columns).astype(kinds)
 
 
 def _shares(last: list[Tensor], lane: int, evaluations: int, examples: int) -> np.ndarray:

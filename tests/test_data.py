@@ -5,6 +5,7 @@ import hashlib
 import pickle
 import struct
 import sys
+from decimal import Decimal
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import pandas as pd
 import pytest
 import torch
 import torchvision
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torchvision import transforms
 
 from privrobust import RunSpec, train
 from privrobust.data import Dataset, Scaling, Split, available_datasets, get_dataset, registry
+from privrobust.data.dataset import three_ways
 from privrobust.data.idx import read_idx
 from privrobust.data.images import CIFAR10, FashionMNIST
 from privrobust.errors import PrivRobustWarning, SpecError
@@ -531,6 +534,80 @@ def test_only_an_empty_cell_is_missing(tmp_path):
     data = get_dataset("table(path='rows.csv', label='outcome', group='country')", str(tmp_path))
     assert data.classes == 2
     assert data.group_names == sorted(texts)
+
+
+def test_a_long_column_of_numbers_and_texts_has_one_type_in_all_rows(tmp_path):
+    """Texts that come late: pandas would read the chunks before them as numbers."""
+    places = np.arange(700_000)
+    late = places > 600_000
+    labels = np.where(late, np.array(["0", "1", "a"])[places % 3], (places % 2).astype(str))
+    rows = pd.DataFrame({"x": places % 5, "half": np.where(late, places % 2 / 2, 1), "y": labels})
+    rows.to_csv(tmp_path / "long.csv", index=False)
+    data = get_dataset("table(path='long.csv', label='y')", str(tmp_path))
+    assert data.classes == 3
+    assert data.shape == (2,)
+    counts = sum(part.labels.bincount() for part in (data.train, data.validation, data.test))
+    assert counts.tolist() == [int((labels == each).sum()) for each in ("0", "1", "a")]
+
+
+WIDE = [2**70 + 2**68 * place for place in range(60)]
+
+
+def rows_of(dataset):
+    """Features of all examples, smallest first."""
+    parts = (dataset.train, dataset.validation, dataset.test)
+    return sorted(row for part in parts for row in part.inputs.flatten().tolist())
+
+
+@pytest.mark.parametrize(
+    ("ending", "column"),
+    [
+        ("csv", [str(each) for each in WIDE]),
+        ("parquet", [Decimal(each) for each in WIDE]),
+        ("parquet", [Decimal(place) / 4 for place in range(60)]),
+        ("csv", [str((-1) ** place * (2**64 + place * 2**60)) for place in range(60)]),
+    ],
+)
+def test_numbers_of_any_length_are_one_feature_and_not_one_for_each_value(ending, column, tmp_path):
+    rows = pd.DataFrame({"x": pd.Series(column, dtype=object), "y": np.arange(60) % 2})
+    path = tmp_path / f"rows.{ending}"
+    rows.to_parquet(path) if ending == "parquet" else rows.to_csv(path, index=False)
+    data = get_dataset(f"table(path='rows.{ending}', label='y')", str(tmp_path))
+    assert data.shape == (1,)
+    assert rows_of(data) == sorted(float(np.float32(float(each))) for each in column)
+
+
+def test_numbers_that_double_precision_cannot_tell_apart_are_other_classes(tmp_path):
+    labels = [str(2**65 + place % 3) for place in range(60)]
+    pd.DataFrame({"x": range(60), "y": labels}).to_csv(tmp_path / "rows.csv", index=False)
+    assert get_dataset("table(path='rows.csv', label='y')", str(tmp_path)).classes == 3
+
+
+@pytest.mark.parametrize(
+    "column", [np.arange(60) * 1e37 / 2, np.arange(60) * 1e300, 1e9 + np.arange(60)]
+)
+def test_features_are_scaled_before_they_are_rounded(column, tmp_path):
+    """Against scikit-learn on numbers of the same spacing that float32 holds."""
+    pd.DataFrame({"x": column, "y": np.arange(60) % 2}).to_csv(tmp_path / "rows.csv", index=False)
+    with pytest.warns(PrivRobustWarning, match="epsilon does not count"):
+        data = get_dataset("table(path='rows.csv', label='y', scaling='standard')", str(tmp_path))
+    train = np.sort(data.train.inputs.flatten().numpy())
+    assert train.std(ddof=1) == pytest.approx(1, rel=1e-5)
+    places = three_ways("", np.arange(60) % 2)[0].astype(float)
+    expected = StandardScaler().fit_transform(places[:, None]).flatten()
+    expected *= np.sqrt((len(places) - 1) / len(places))  # its deviation divides by n
+    np.testing.assert_allclose(train, np.sort(expected), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:dataset")
+def test_what_float32_cannot_hold_after_scaling_is_said(tmp_path):
+    column = np.where(three_ways("", np.arange(60) % 2)[2][0] == np.arange(60), 1e300, 1.0)
+    pd.DataFrame({"x": column, "y": np.arange(60) % 2}).to_csv(tmp_path / "rows.csv", index=False)
+    message = r"'x' of rows.csv holds 1e\+300 at row \d+; accepted: numbers up to 3.403e\+38"
+    for scaling in ("none", "standard"):
+        text = f"table(path='rows.csv', label='y', scaling='{scaling}')"
+        with pytest.raises(SpecError, match=message):
+            get_dataset(text, str(tmp_path))
 
 
 def test_a_column_of_lists_is_no_feature_and_no_label(tmp_path):

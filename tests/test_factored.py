@@ -1,10 +1,11 @@
 """Sums whose terms cancel: whatever an example sends, it moves its group's sum by C at most."""
 
+import numpy as np
 import pytest
 import torch
 
 from privrobust.clipping import Flat
-from privrobust.factored import Ghost, Matrices, Rows
+from privrobust.factored import Ghost, Matrices, Rows, vector_norms
 
 C = 1.0
 
@@ -33,6 +34,17 @@ def pairs(scale, positions=400):
     errors = scale * torch.randn(20, positions // 2, generator=generator)
     inputs = torch.randn(20, positions // 2, generator=generator)
     return torch.cat([errors, -errors * (1 + 1e-6)], 1), inputs.repeat(1, 2)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("scale", [1e-40, 1e-30, 1.0, 1e30])
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_norms_of_every_float_type_are_float64_norms_of_its_numbers(kind, scale, order):
+    numbers = (scale * torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(3))).to(kind)
+    ours = vector_norms(numbers, order)
+    assert ours.dtype == torch.float64
+    flat = numbers.double().flatten(1).numpy()
+    np.testing.assert_allclose(ours.numpy(), np.linalg.norm(flat, order, axis=1), rtol=1e-14)
 
 
 @pytest.mark.parametrize("order", [1, 2])

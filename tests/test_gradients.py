@@ -4,12 +4,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import nn, vmap
 from torch.nn import functional as F
 
 from privrobust.clipping import CLIPPING_RULES, Automatic, Batch, Flat, PerLayer
 from privrobust.errors import PrivRobustWarning
 from privrobust.gradients import LayerWise, gradient_sum
+from privrobust.isolation import called
 from privrobust.losses import LOSSES
 from privrobust.parameters import Layout
 from privrobust.per_sample import PerSample
@@ -242,6 +243,86 @@ class Sorting(UsedTwice):
     def forward(self, x):
         order = x.abs().sum(1).argsort()
         return self.head(torch.tanh(self.body(x[order]))[order.argsort()])
+
+
+class TwoNames(UsedTwice):
+    """One module under two names, both of them called."""
+
+    def __init__(self):
+        super().__init__()
+        self.again = self.body
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.again(torch.tanh(self.body(x)))))
+
+
+class NamesInAList(UsedTwice):
+    """A block of layers and a parameter of its own, under three names."""
+
+    def __init__(self):
+        super().__init__()
+        block = ScaledBlock()
+        self.blocks = nn.ModuleList([block, block, block])
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x)
+
+
+class ScaledBlock(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear, self.norm = nn.Linear(FEATURES, FEATURES), nn.LayerNorm(FEATURES)
+        self.scale = nn.Parameter(torch.ones(FEATURES))
+
+    def forward(self, x):
+        return torch.tanh(self.norm(self.linear(x))) * self.scale
+
+
+def chain_that_repeats():
+    layer, activation = nn.Linear(FEATURES, FEATURES), nn.Tanh()
+    return nn.Sequential(layer, activation, layer, activation, nn.Linear(FEATURES, CLASSES))
+
+
+@pytest.mark.parametrize("rule", [Flat(1), Flat(2), PerLayer(2)], ids=repr)
+@pytest.mark.parametrize("architecture", [TwoNames, NamesInAList, chain_that_repeats])
+def test_a_module_under_two_names_adds_up_over_its_uses(architecture, rule):
+    """Fast, exact by autograd on single examples, and again in a second call."""
+    model, examples = architecture(), vectors(8)
+    assert_fast_and_exact(model, examples, rule)
+    way = gradient_sum(model, examples, rule, CROSS_ENTROPY)
+    for seed in (1, 2):
+        assert_exact(model, examples, way, rule, seed=seed)
+
+
+@pytest.mark.parametrize("seed", range(12, 20))
+@pytest.mark.parametrize("loss", ["cross_entropy", "logistic"])
+def test_a_model_that_is_sure_of_itself_is_fast(loss, seed):
+    """Its gradients are what rounding leaves of 1 - p, unless they are taken from what is small."""
+    generator = torch.Generator().manual_seed(seed)
+    examples = torch.randn(8, FEATURES, generator=generator)
+    examples[:, 0] = 4.0 * (2 * (torch.arange(8) % 2) - 1)  # tells the labels of the comparison
+    model = nn.Sequential(nn.Linear(FEATURES, 16), nn.Tanh(), nn.Linear(16, 2))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 10)
+        model[0].weight[0, 0] = 2.0
+        model[2].weight[:, 0] = torch.tensor([-1.0, 1.0]) * (4 + seed / 2)
+    assert isinstance(gradient_sum(model, examples, Flat(), LOSSES[loss]), LayerWise)
+
+
+def test_what_a_module_under_two_names_was_called_with_stays_behind_in_no_call():
+    """`torch.func.functional_call` leaves its tensors, which have then escaped from vmap."""
+    model = TwoNames()
+    named = {name: value.detach() for name, value in model.named_parameters()}
+    inputs = vectors(3)
+    expected = model(inputs)
+    lanes = {name: value.repeat(2, *[1] * value.dim()) for name, value in named.items()}
+    scores = vmap(lambda of_lane: called(model, of_lane, inputs))(lanes)
+    assert_close(scores[1], expected)
+    assert_close(called(model, named, inputs), expected)
+    assert all(torch.equal(value, named[name]) for name, value in model.named_parameters())
 
 
 @pytest.mark.parametrize("rule", [Flat(1), Flat(2), PerLayer(2)], ids=repr)

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from mpmath import mp
 from sklearn.calibration import calibration_curve
 from torch.nn import functional as F
 
@@ -48,6 +49,62 @@ def test_errors_are_the_gradients_of_losses(name):
     scores.requires_grad_()
     (expected,) = torch.autograd.grad(OF_TORCH[name](scores, labels).sum(), scores)
     torch.testing.assert_close(errors, expected)
+
+
+EXACT = {
+    "cross_entropy": lambda s, y: [mp.log1p(sum(mp.exp(s[k] - s[y]) for k in (0, 1) if k != y))],
+    "squared": lambda s, y: [(s[k] - (k == y)) ** 2 / 2 for k in (0, 1)],
+    "logistic": lambda s, y: [mp.log1p(mp.exp(-s[k] if k == y else s[k])) for k in (0, 1)],
+}
+SLOPES = {
+    "cross_entropy": lambda s, y: [
+        (1 - 2 * (k == y)) / (1 + mp.exp(s[y] - s[1 - y])) for k in (0, 1)
+    ],
+    "squared": lambda s, y: [s[k] - (k == y) for k in (0, 1)],
+    "logistic": lambda s, y: [
+        (1 - 2 * (k == y)) / (1 + mp.exp(s[k] if k == y else -s[k])) for k in (0, 1)
+    ],
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("label", [0, 1])
+@pytest.mark.parametrize(
+    "scores",
+    [
+        (12.0, 0.0),
+        (0.5, -16.0),
+        (30.0, -9.0),
+        (45.0, -45.0),
+        (120.0, -3.0),
+        (1.0, 1e-21),
+        (1.0, 1e-40),
+    ],
+)
+def test_losses_and_slopes_are_right_however_small_they_are(name, label, scores):
+    """Against 50 digits; a difference with 1, or a square in float32, would leave few of them."""
+    given = torch.tensor([scores])
+    labels = torch.tensor([label])
+    with mp.workdps(80):
+        exact = [mp.mpf(float(each)) for each in given[0]]
+        value = float(mp.fsum(EXACT[name](exact, label)))
+        slopes = [float(each) for each in SLOPES[name](exact, label)]
+    ours = LOSSES[name].values(given.requires_grad_(), labels)
+    assert ours.item() == pytest.approx(value, rel=1e-12, abs=0)
+    tiny = 2.0**-149  # the least number that float32 has, and half of it is rounding
+    expected = [pytest.approx(each, rel=2e-7, abs=tiny) for each in slopes]
+    assert LOSSES[name].errors(given.detach(), labels)[0].tolist() == expected
+    assert torch.autograd.grad(ours.sum(), given)[0][0].tolist() == expected
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_scores_that_overflow_have_no_finite_loss(name):
+    infinite = torch.tensor([[torch.inf, 0.0], [torch.nan, 0.0], [torch.inf, torch.inf]])
+    for label in (0, 1):
+        values = LOSSES[name].values(infinite, torch.full((3,), label))
+        assert not bool(values[1].isfinite())
+        if name == "cross_entropy":
+            assert not bool(values.isfinite().any())
 
 
 def test_confidences_are_probabilities_of_the_prediction():

@@ -1,19 +1,38 @@
+from contextlib import contextmanager
+from dataclasses import dataclass
+
 import byzfl
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from privrobust import RunSpec, train
+from privrobust import RunSpec, configured, models, train
 from privrobust.accountants import Release, epsilon
-from privrobust.architectures import bounded_logistic
+from privrobust.architectures import Architecture, bounded_logistic
 from privrobust.clipping import Flat
 from privrobust.data import Dataset, Split, get_dataset
 from privrobust.errors import SpecError
 from privrobust.gradients import LayerWise, gradient_sum
 from privrobust.losses import LOSSES
 from privrobust.models import available_models, build_model, initial_parameters
+from privrobust.sampling import stream
+
+
+@contextmanager
+def registered(**classes):
+    """Models by name, until the end of the block."""
+    kept = dict(models._MODELS)
+    try:
+        for name, made in classes.items():
+            models.register_model(name, made)
+        yield
+    finally:
+        models._MODELS.clear()
+        models._MODELS.update(kept)
+
 
 SMALL = Dataset.from_tensors(
     "small", torch.linspace(0, 1, 30 * 6).view(30, 6), torch.arange(30) % 3
@@ -148,6 +167,9 @@ def images(shape, classes=10):
         ("lenet", (3, 32, 32), 62_006),
         ("lenet", (1, 28, 28), 61_706),  # of LeNet-5 on MNIST
         ("mlp", (1, 28, 28), 79_510),
+        ("mlp(hidden=32)", (1, 28, 28), 784 * 32 + 32 + 32 * 10 + 10),
+        ("mlp(hidden=[64, 32])", (1, 28, 28), 784 * 64 + 64 + 64 * 32 + 32 + 32 * 10 + 10),
+        ("logistic(bias=false)", (1, 28, 28), 784 * 10),
         ("resnet18", (3, 32, 32), 11_173_962),  # of ResNet-18 for CIFAR-10
     ],
 )
@@ -155,6 +177,87 @@ def test_models_have_the_size_that_the_field_reports(name, shape, parameters):
     data = images(shape)
     model = build_model(name, data, seed=0)
     assert sum(value.numel() for value in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("written", "canonical"),
+    [
+        ("mlp()", "mlp"),
+        ("mlp(hidden=100)", "mlp"),
+        ("mlp(hidden=[100])", "mlp"),
+        ("mlp(hidden=[64, 32])", "mlp(hidden=(64, 32))"),
+        ("mlp( hidden = (64, 32.0) )", "mlp(hidden=(64, 32))"),
+        ({"name": "mlp", "hidden": [64, 32]}, "mlp(hidden=(64, 32))"),
+        ({"name": "mlp", "hidden": np.int64(32)}, "mlp(hidden=32)"),
+        ("logistic(bias=true)", "logistic"),
+        ("logistic(bias=false)", "logistic(bias=False)"),
+        ({"name": "logistic", "bias": False}, "logistic(bias=False)"),
+        ("mine:Net( width=3 )", "mine:Net(width=3)"),
+        ("still_to_be_registered", "still_to_be_registered"),
+    ],
+)
+def test_sizes_have_one_way_of_writing_and_equal_models_equal_keys(written, canonical):
+    assert RunSpec(model=written).model == canonical
+    assert RunSpec(model=written).key == RunSpec(model=canonical).key
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("mlp(hidden=0)", "MLP.hidden: 0 is not a whole number, 1 or more, or a list of such"),
+        ("mlp(hidden=[64, 1.5])", "MLP.hidden: 1.5 is not a whole number, 1 or more"),
+        ("mlp(hidden=[])", r"MLP.hidden: \[\] is not a whole number"),
+        ("mlp(hidden=true)", "MLP.hidden: True is not a whole number"),
+        ("mlp(width=3)", r"model: mlp has no parameter 'width' \(it takes: hidden\)"),
+        ("mlp(32)", r"model: 'mlp\(32\)' is not accepted: a name, or name\(parameter=value"),
+        ("logistic(bias=1)", "Logistic.bias: 1 is not a bool"),
+        ("lenet(hidden=3)", r"model: lenet has no parameter 'hidden' \(it takes none\)"),
+    ],
+)
+def test_sizes_that_no_model_has_are_refused_as_those_of_rules(model, message):
+    with pytest.raises(SpecError, match=message) as raised:
+        RunSpec(model=model)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_sizes_of_a_model_are_those_of_torch_layers_of_the_same_seed():
+    data = get_dataset("digits")
+    torch.manual_seed(stream(5, "parameters").initial_seed())
+    layers = [nn.Linear(64, 8), nn.Linear(8, 4), nn.Linear(4, 10)]
+    expected = nn.utils.parameters_to_vector([p for layer in layers for p in layer.parameters()])
+    model, (start,) = initial_parameters("mlp(hidden=[8, 4])", data, [5])
+    assert torch.equal(start, expected)
+    first, second, last = layers
+    inputs = data.train.inputs[:3]
+    torch.testing.assert_close(model(inputs), last(second(first(inputs).relu()).relu()))
+
+
+@dataclass(frozen=True)
+class Wide(Architecture):
+    "A user's own, with a parameter."
+
+    width: int = configured.parameter(8, least=1)
+
+    def __call__(self, shape, classes):
+        return nn.Sequential(nn.Linear(*shape, self.width), nn.Linear(self.width, classes))
+
+
+def test_a_model_of_ones_own_takes_parameters():
+    data = get_dataset("digits")
+    for name in (f"{__name__}:Wide(width=3)", "wide(width=3)"):
+        with registered(wide=Wide):
+            model = build_model(name, data, seed=0)
+        assert sum(value.numel() for value in model.parameters()) == 64 * 3 + 3 + 3 * 10 + 10
+    with registered(wide=Wide), pytest.raises(SpecError, match="width: 0 is not a whole"):
+        RunSpec(model="wide(width=0)")
+
+
+def test_a_run_learns_with_the_sizes_that_it_names():
+    results = {
+        model: train(RunSpec(model=model, steps=150, clip_norm=1.0, learning_rate=1.0)).accuracy
+        for model in ("mlp(hidden=[32, 16])", "logistic(bias=false)")
+    }
+    assert min(results.values()) > 0.7
 
 
 def test_the_cnn_of_byzfl_is_byzfls():
@@ -272,6 +375,50 @@ def own_batch_norm(shape, classes):
 def test_opacus_decides_what_may_be_trained_privately(factory, message):
     with pytest.raises(SpecError, match=message) as raised:
         build_model(f"{__name__}:{factory}", SMALL, seed=0)
+    assert "\n" not in str(raised.value)
+
+
+def scripted(shape, classes):
+    return torch.jit.script(nn.Linear(*shape, classes))
+
+
+def traced(shape, classes):
+    return torch.jit.trace(nn.Linear(*shape, classes), torch.zeros(2, *shape))
+
+
+class Partly(nn.Sequential):
+    def __init__(self, shape, classes):
+        super().__init__(nn.Linear(*shape, 4), scripted((4,), classes))
+
+
+def doubled(x):
+    return x + x
+
+
+class WithScriptedFunction(OnShape):
+    def __init__(self, shape, classes):
+        super().__init__(shape, classes)
+        self.activation = torch.jit.script(doubled)
+
+
+def compiled(shape, classes):
+    return torch.compile(nn.Linear(*shape, classes))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        (scripted, "layer '' of .* made by torch.jit, .*; give the torch.nn.Module that it was"),
+        (traced, "layer '' of .* made by torch.jit"),
+        (Partly, "layer '1' of .* made by torch.jit"),
+        (WithScriptedFunction, "layer '' of .* made by torch.jit"),
+        (compiled, "layer '' of .* made by torch.compile"),
+    ],
+)
+def test_compiled_modules_are_refused_by_name_with_what_to_give_instead(factory, message):
+    with pytest.raises(SpecError, match=message) as raised:
+        build_model(f"{__name__}:{factory.__name__}", SMALL, seed=0)
     assert "\n" not in str(raised.value)
 
 

@@ -25,15 +25,16 @@ from privrobust.accountants import (
     noise_table,
     spend,
 )
-from privrobust.aggregators import Krum, get_aggregator
-from privrobust.attacks import ALIE
-from privrobust.data import Scaling
+from privrobust.aggregators import Krum, get_aggregator, register_aggregator
+from privrobust.attacks import ALIE, get_attack
+from privrobust.data import Dataset, Scaling, get_dataset
 from privrobust.errors import SpecError
 from privrobust.grid import Sweep
+from privrobust.models import get_factory, register_model
 from privrobust.numeric import as_float, as_whole, own, plain, shown
-from privrobust.partitions import Dirichlet, Labels
+from privrobust.partitions import Dirichlet, Labels, get_partition
 from privrobust.robustness import breakdown_point
-from privrobust.schedules import Drops, Linear
+from privrobust.schedules import Drops, Linear, get_schedule
 from privrobust.spec import AttackSpec
 from privrobust.tuning import candidates, choose
 
@@ -236,6 +237,94 @@ def test_what_is_no_number_gets_one_short_line(entry: str, kind: str) -> None:
     line = str(raised.value)
     assert "\n" not in line
     assert len(line) < 200
+
+
+TEXTS = {
+    "a text": str,
+    "numpy's text": np.str_,
+    "0-d array": np.array,
+    "0-d array of objects": lambda text: np.array(text, dtype=object),
+}
+
+TEXT_ENTRIES = {
+    **{
+        f"RunSpec.{field}": lambda text, field=field: RunSpec(**{field: text}).key
+        for field in (
+            "dataset", "model", "loss", "partition", "aggregator", "noise", "unit", "schedule",
+            "accountant", "evaluate_on", "device", "clipping", "data_dir",
+        )
+    },
+    "RunSpec.attack": lambda text: RunSpec(byzantine=1, attack=text).key,
+    "RunSpec.attack.name": lambda text: RunSpec(byzantine=1, attack={"name": text}).key,
+    "RunSpec.attack.against": lambda text: RunSpec(
+        byzantine=1, attack={"name": "line_search", "against": text}
+    ).key,
+    "RunSpec.aggregator.name": lambda text: RunSpec(aggregator={"name": text}).key,
+    "RunSpec.dataset.split": lambda text: RunSpec(dataset={"name": "emnist", "split": text}).key,
+    "AttackSpec": lambda text: AttackSpec(name=text).build(),
+    "get_aggregator": get_aggregator,
+    "get_attack": get_attack,
+    "get_partition": get_partition,
+    "get_schedule": get_schedule,
+    "get_accountant": get_accountant,
+    "get_factory": get_factory,
+    "get_dataset": lambda text: get_dataset(text).name,
+    "epsilon": lambda text: epsilon(DIGITS, accountant=text),
+    "Release": lambda text: Release(
+        clip_norm=1.0, noise_scale=1, batch_size=1, dataset_size=9, steps=1, unit=text
+    ),
+    "Dataset": lambda text: type(Dataset.from_tensors(text, torch.zeros(40, 2), CODES).name),
+}  # fmt: skip
+CODES = torch.arange(40) % 2
+SAID = {
+    "dataset": "digits", "model": "mlp(hidden=3)", "loss": "squared", "partition": "labels(k=2)",
+    "aggregator": "krum(f=2)", "noise": "laplace", "unit": "example", "schedule": "cosine",
+    "accountant": "rdp", "evaluate_on": "validation", "device": "cpu", "clipping": "flat",
+    "data_dir": "/tmp", "attack": "alie(z=1.5)", "name": "alie", "against": "median",
+    "split": "letters", "AttackSpec": "alie", "get_aggregator": "krum", "get_attack": "alie",
+    "get_partition": "groups", "get_schedule": "cosine", "get_accountant": "rdp",
+    "get_factory": "lenet", "get_dataset": "digits", "epsilon": "rdp", "Release": "example",
+    "Dataset": "mine", "RunSpec.aggregator.name": "krum",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+@pytest.mark.parametrize("entry", TEXT_ENTRIES)
+def test_texts_of_every_type_are_what_they_say(entry, kind):
+    text = SAID.get(entry) or SAID[entry.rpartition(".")[2]]
+    if entry == "RunSpec.clipping":
+        text = "flat"
+    enter = TEXT_ENTRIES[entry]
+    assert enter(TEXTS[kind](text)) == enter(text)
+
+
+@pytest.mark.parametrize("name", [3, np.int64(3), None, np.array(["a", "b"]), b"mlp"])
+@pytest.mark.parametrize(
+    "enter",
+    [
+        get_aggregator, get_attack, get_partition, get_schedule, get_accountant, get_factory,
+        get_dataset, lambda name: RunSpec(model=name), lambda name: register_model(name, len),
+        lambda name: register_aggregator(name, Krum),
+        lambda name: Dataset.from_tensors(name, torch.zeros(40, 2), CODES),
+    ],
+)  # fmt: skip
+def test_what_is_no_text_is_no_name(enter, name):
+    with pytest.raises(SpecError) as raised:
+        enter(name)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("workers", ["12", " 12 ", np.str_("12.0"), np.int64(12), np.array(12)])
+def test_workers_are_read_as_honest_workers_are(workers):
+    both = {"byzantine": "2", "attack": "alie"}
+    assert RunSpec(workers=workers, **both) == RunSpec(honest=10, **both)
+    assert RunSpec(honest=workers).honest == RunSpec(workers=workers).honest == 12
+
+
+@pytest.mark.parametrize("workers", ["many", "", 0, -3, 1.5, None, [3], True])
+def test_workers_that_are_no_number_of_workers(workers):
+    with pytest.raises(SpecError, match=r"workers: .* is not accepted: give whole numbers"):
+        RunSpec(workers=workers)
 
 
 @pytest.mark.parametrize("text", ["0.5", "fast", ""])

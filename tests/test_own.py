@@ -1,5 +1,7 @@
 """Bring your own: datasets of tensors, models, names in other modules, devices."""
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -94,6 +96,41 @@ def test_images_and_convolutions_are_learned_in_lanes_that_are_the_runs_alone():
     assert train(specs[0]).accuracy > 0.95
 
 
+class OfTwoNames(nn.Module):
+    """Shares a layer under two names, and a weight between two layers."""
+
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.first, self.twin = nn.Linear(*shape, *shape), nn.Linear(*shape, *shape)
+        self.second, self.twin.weight = self.first, self.first.weight
+        self.head = nn.Linear(*shape, classes)
+
+    def forward(self, x):
+        return self.head(self.twin(self.second(torch.tanh(self.first(x))).relu()))
+
+
+class OfOneName(OfTwoNames):
+    """No module of it is shared."""
+
+    def __init__(self, shape, classes):
+        nn.Module.__init__(self)
+        self.first, self.head = nn.Linear(*shape, *shape), nn.Linear(*shape, classes)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.first(x)))
+
+
+@pytest.mark.filterwarnings("ignore::privrobust.errors.PrivRobustWarning")
+@pytest.mark.parametrize("made_by", [OfTwoNames, OfOneName])
+def test_modules_called_on_single_examples_train_and_are_evaluated_in_lanes(made_by):
+    """Several evaluations of several lanes: what one leaves behind would spoil the next."""
+    register_model("own", made_by)
+    common = {"dataset": "digits", "model": "own", **SHORT, "evaluate_every": 5}
+    specs = [RunSpec(**common, seed=seed) for seed in (0, 1, 2)]
+    for spec, result in zip(specs, train_lanes(specs), strict=True):
+        assert result.loss == pytest.approx(train(spec).loss, rel=1e-5)
+
+
 @pytest.mark.filterwarnings("ignore::privrobust.errors.PrivRobustWarning")
 def test_recurrent_models_train_in_lanes():
     register_dataset(images())
@@ -131,6 +168,46 @@ def test_pretrained_parameters_are_where_every_seed_starts():
 def test_splits_say_what_they_accept(inputs, labels, message):
     with pytest.raises(SpecError, match=message):
         Split(inputs, labels)
+
+
+ARRAY = np.linspace(0, 1, 60, dtype=np.float32).reshape(20, 3)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels"),
+    [
+        (ARRAY, np.arange(20) % 2),
+        (ARRAY, torch.arange(20) % 2),
+        (ARRAY.astype(">f4"), (np.arange(20) % 2).astype(np.int16)),
+        (ARRAY[::-1][::-1], (np.arange(20) % 2).astype(np.uint32)),
+        (np.ma.MaskedArray(ARRAY), (torch.arange(20) % 2).int()),
+    ],
+)
+def test_arrays_of_numpy_are_the_tensors_of_their_numbers(inputs, labels):
+    ours = Dataset.from_tensors("own", inputs, labels)
+    same = Dataset.from_tensors("own", torch.tensor(ARRAY), torch.arange(20) % 2)
+    assert ours.fingerprint == same.fingerprint
+    assert ours.train.labels.dtype == torch.int64
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "message"),
+    [
+        (ARRAY.tolist(), np.arange(20) % 2, "inputs: a list is not accepted: a torch tensor or a"),
+        (pd.DataFrame(ARRAY), np.arange(20) % 2, "inputs: a DataFrame is not accepted"),
+        (ARRAY.astype(object), np.arange(20) % 2, "inputs: an array of object .*: numbers"),
+        (np.ma.masked_less(ARRAY, 0.5), np.arange(20) % 2, "inputs: an array with masked values"),
+        (ARRAY.astype(float), np.arange(20) % 2, r"inputs: torch.float64 .*array.astype\('float32"),
+        (ARRAY, np.array(["a", "b"] * 10), "labels: an array of <U1 is not accepted: numbers"),
+        (ARRAY, np.float64(1), "labels: a float64 is not accepted"),
+        (ARRAY, np.array(1), r"labels: shape \(\) with inputs \(20, 3\)"),
+        (ARRAY, np.arange(20) / 2, "labels: torch.float64 is not accepted: torch.int64"),
+    ],
+)
+def test_what_is_no_tensor_and_no_array_of_numbers_is_one_line(inputs, labels, message):
+    with pytest.raises(SpecError, match=message) as raised:
+        Dataset.from_tensors("own", inputs, labels)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_class_too_small_to_split_is_said_to_be():

@@ -92,6 +92,22 @@ def test_iid_deals_every_worker_the_same_mixture():
     assert stats.chi2_contingency(table).pvalue > 1e-6
 
 
+@pytest.mark.parametrize("alpha", [1e12, 1e300, 1e308, 1.7e308])
+def test_dirichlet_with_a_huge_alpha_deals_equal_shares(alpha):
+    labels = torch.arange(900) % 3
+    shares = Dirichlet(alpha=alpha).deal(labels, 10, seed=0)
+    counts = np.array([labels[share].bincount(minlength=3).numpy() for share in shares])
+    assert abs(counts - 30).max() <= 1  # 300 of a label for 10 workers, rounded
+
+
+def test_labels_are_dealt_from_a_tensor_or_an_array():
+    labels = torch.arange(60) % 3
+    for ours, other in zip(
+        Labels(k=1).deal(labels, 3, seed=0), Labels(k=1).deal(labels.numpy(), 3, 0), strict=True
+    ):
+        assert torch.equal(ours, other)
+
+
 def test_dirichlet_proportions_have_the_moments_of_the_law():
     """Marginals are Beta(alpha, alpha (n - 1)); 2,000 labels, false alarm below 1e-6."""
     alpha, workers, of_label = 0.7, 4, 500
@@ -193,6 +209,7 @@ class Greedy(Partition):
         (Labels(k=1), 3, r"Labels.k: 1 labels for each of 3 workers; accepted: 4 to 10"),
         (PowerLaw(exponent=9.0), 10, "leaves honest worker [0-9] without .* a smaller exponent"),
         (Dirichlet(alpha=1e-3), 30, "fewer than 10 .*; accepted: larger alpha"),
+        (Dirichlet(alpha=1e308), 150, "fewer than 10 of .*; accepted: smaller least, or fewer"),
         (Groups(), 11, "honest: 11 workers cannot share 10 groups; accepted: at most 10"),
         (Forgetful(), 3, "Forgetful deals 1256 examples to 3 workers; accepted: each of 1257"),
         (Broken(), 3, "Broken: it failed .KeyError: 'nobody'"),

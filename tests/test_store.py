@@ -4,6 +4,7 @@ import multiprocessing
 import signal
 import sqlite3
 import time
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import torch
 from sqlalchemy import event, update
 
-from privrobust import RunSpec, ownership, store, train
+from privrobust import RunSpec, ownership, store, train, training
 from privrobust.data import Dataset
 from privrobust.errors import PrivRobustError
 from privrobust.schema import ABOUT, FAILED, RUNNING, RUNS
@@ -40,6 +41,29 @@ def location(request, tmp_path):
 def as_if(monkeypatch, owner):
     """Let the next stores be another process's."""
     monkeypatch.setattr(store, "new_owner", lambda: owner)
+
+
+def test_columns_of_numbers_are_floats_also_where_all_of_them_are_missing(location):
+    """Of a run whose every loss is NaN, and of one that ended before its first evaluation."""
+    spec = RunSpec(
+        honest=3, byzantine=1, attack="nan", aggregator="mean", steps=4, evaluate_every=1
+    )
+    result = train(spec)
+    assert result.history["loss"].isna().all()
+    early = replace(result, spec=SPECS[0], history=result.history[:0])
+    with Store(location) as store:
+        store.add([result, early])
+        histories = [
+            store.history(spec.key),
+            store.histories([spec.key]),
+            store.history(early.spec.key),
+        ]
+        runs = store.runs([spec.key])
+    for history in (*histories, result.history, early.history, training._history({}, 0)):
+        kinds = history.drop(columns=["step", "run"], errors="ignore").dtypes
+        assert all(pd.api.types.is_float_dtype(kind) for kind in kinds), kinds
+    for column in ("accuracy", "final_loss", "kappa", "target_epsilon"):
+        assert pd.api.types.is_float_dtype(runs[column]), column
 
 
 def test_results_come_back_as_they_were(location):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from privrobust.aggregators.base import Generators, Minority, Pairwise, PreAggregator
-from privrobust.aggregators.distances import Geometry, product
+from privrobust.aggregators.distances import Geometry
 from privrobust.configured import parameter
 
 
@@ -30,7 +30,7 @@ class NNM(Minority, Pairwise, PreAggregator):
         count = distances.shape[-1] - self.f
         nearest = distances.argsort(dim=-1, stable=True)[..., :count]
         weights = messages.new_zeros(distances.shape).scatter_(-1, nearest, 1 / count)
-        return product(weights, geometry.messages)
+        return weights @ geometry.messages
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def register_aggregator(name: str, rule: type[Aggregator] | type[PreAggregator])
         SpecError: it is no name that a spec can write, or no class of these.
 
     """
-    check_registered("aggregator", name, rule, Aggregator, PreAggregator)
+    name = check_registered("aggregator", name, rule, Aggregator, PreAggregator)
     if issubclass(rule, Aggregator):
         _RULES[name] = rule
     else:

@@ -14,10 +14,15 @@ import torch
 from torch import Tensor
 
 from privrobust.errors import SpecError
-from privrobust.numeric import as_float, as_whole, shown
+from privrobust.numeric import as_float, as_whole, own, shown
+from privrobust.plugins import check_text
 
 _SPLIT_SEED = 0  # which examples are test examples never depends on a run's seed
 _DTYPES = (torch.float32, torch.uint8, torch.int32, torch.int64)
+_WHOLE = (
+    torch.int8, torch.int16, torch.int32, torch.int64,
+    torch.uint8, torch.uint16, torch.uint32,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,9 +88,11 @@ class Split:
     Args:
         inputs: `(examples, *features)`: float32; bytes, which are pixels; or int32 or int64 for
             models that embed them.
-        labels: `(examples,)`, int64, from 0.
+        labels: `(examples,)`, whole numbers from 0, which are kept as int64.
         scaling: of pixels; without one they are divided by 255.
-        groups: `(examples,)`, int64, from 0: what real group each belongs to, if known.
+        groups: `(examples,)`, as labels: what real group each belongs to, if known.
+
+    Arrays of numpy's are copied into tensors.
 
     Raises:
         SpecError: other types, counts that differ, or features that are not finite.
@@ -98,6 +105,10 @@ class Split:
     groups: Tensor | None = None
 
     def __post_init__(self) -> None:
+        for name in ("inputs", "labels", "groups"):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, as_tensor(name, given))
         if self.inputs.dim() < 2 or not self.inputs.shape[1:].numel():
             raise SpecError(
                 f"inputs: shape {tuple(self.inputs.shape)} is not accepted: (examples, *features), "
@@ -107,17 +118,19 @@ class Split:
             codes = getattr(self, name)
             if codes is None:
                 continue
-            if len(self.inputs) != len(codes) or codes.dim() != 1:
+            if codes.dim() != 1 or len(self.inputs) != len(codes):
                 raise SpecError(
                     f"{name}: shape {tuple(codes.shape)} with inputs {tuple(self.inputs.shape)} "
                     f"is not accepted: one of the {name} an example"
                 )
-            if codes.dtype != torch.long:
+            if codes.dtype not in _WHOLE:
                 raise SpecError(f"{name}: {codes.dtype} is not accepted: torch.int64")
+            object.__setattr__(self, name, codes.long())
         if self.inputs.dtype not in _DTYPES:
             raise SpecError(
                 f"inputs: {self.inputs.dtype} is not accepted: torch.float32, torch.uint8 pixels, "
-                "or integers"
+                "or torch.int32 or int64 for an embedding (to round: tensor.float(), or "
+                "array.astype('float32'))"
             )
         if self.scaling is not None:
             self.scaling.check(self.inputs)
@@ -187,6 +200,9 @@ class Dataset:
     def __post_init__(self) -> None:
         classes = as_whole("classes", self.classes, "a whole number")
         object.__setattr__(self, "classes", classes)
+        object.__setattr__(self, "name", check_text("dataset", self.name))
+        names = [str(own("group_names", name)) for name in self.group_names]
+        object.__setattr__(self, "group_names", names)
         if classes < 2:
             raise SpecError(
                 f"dataset: {self.name!r} has {shown(classes)} class; accepted: 2 or more"
@@ -205,7 +221,9 @@ class Dataset:
                 _refuse_foreign(f"{name} of {self.name!r}", "groups", split.groups, groups)
 
     @classmethod
-    def from_tensors(cls, name: str, inputs: Tensor, labels: Tensor) -> "Dataset":
+    def from_tensors(
+        cls, name: str, inputs: Tensor | np.ndarray, labels: Tensor | np.ndarray
+    ) -> "Dataset":
         """Split examples 70 / 10 / 20 into train, validation and test, stratified by label.
 
         Which examples are test examples depends on the labels alone, never on a run's seed.
@@ -213,14 +231,16 @@ class Dataset:
         Args:
             name: what specs and results call it.
             inputs: `(examples, *features)`, as `Split` takes them.
-            labels: `(examples,)`, from 0; the largest tells how many classes there are.
+            labels: `(examples,)`, from 0; the largest tells how many classes there are. Both may
+                be arrays of numpy's.
 
         Raises:
             SpecError: what `Split` refuses, or too few examples of a class for every split.
 
         """
-        whole = Split(inputs, labels)
-        return cls.from_split(name, whole, int(labels.max()) + 1 if len(labels) else 0)
+        whole = Split(as_tensor("inputs", inputs), as_tensor("labels", labels))
+        classes = int(whole.labels.max()) + 1 if len(whole) else 0
+        return cls.from_split(name, whole, classes)
 
     @classmethod
     def from_split(
@@ -229,8 +249,7 @@ class Dataset:
         """The same from one split that has everything."""
         classes = as_whole("classes", classes, "a whole number")
         _refuse_foreign(repr(name), "labels", whole.labels, classes)
-        rest, test = _stratified(name, whole, share=0.2)
-        train, validation = _stratified(name, rest, share=0.125)
+        train, validation, test = map(whole.only, three_ways(name, whole.labels.cpu().numpy()))
         return cls(name, train, validation, test, classes, group_names)
 
     @classmethod
@@ -241,7 +260,8 @@ class Dataset:
         """
         classes = as_whole("classes", classes, "a whole number")
         _refuse_foreign(f"train of {name!r}", "labels", training.labels, classes)
-        train, validation = _stratified(name, training, share=0.1)
+        places = _stratified(name, training.labels.cpu().numpy(), share=0.1)
+        train, validation = map(training.only, places)
         return cls(name, train, validation, test, classes)
 
     def share_memory(self) -> None:
@@ -276,6 +296,30 @@ class Dataset:
         return {"validation": self.validation, "test": self.test}[name]
 
 
+def as_tensor(field: str, values: object) -> Tensor:
+    """Return a tensor as it is, and a copy of an array of numpy's as a tensor of its type.
+
+    Raises:
+        SpecError: it is neither, or holds other than numbers.
+
+    """
+    if isinstance(values, Tensor):
+        return values
+    if np.ma.is_masked(values):
+        raise SpecError(f"{field}: an array with masked values is not accepted: all of them")
+    if isinstance(values, np.ndarray):
+        try:
+            # torch knows neither other byte orders nor negative strides
+            return torch.from_numpy(values.astype(values.dtype.newbyteorder("="), order="C"))
+        except (TypeError, ValueError):  # text, objects, records
+            raise SpecError(
+                f"{field}: an array of {values.dtype} is not accepted: numbers"
+            ) from None
+    raise SpecError(
+        f"{field}: a {type(values).__name__} is not accepted: a torch tensor or a numpy array"
+    )
+
+
 def _refuse_foreign(split: str, kind: str, codes: Tensor, count: int) -> None:
     if not len(codes):
         raise SpecError(f"dataset: {split} has no examples")
@@ -288,15 +332,26 @@ def _refuse_foreign(split: str, kind: str, codes: Tensor, count: int) -> None:
         )
 
 
-def _stratified(name: str, whole: Split, share: float) -> tuple[Split, Split]:
-    """All but a share of the examples of each label, and that share."""
+def three_ways(name: str, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Deal places in `labels` 70 / 10 / 20 to train, validation and test, stratified by label.
+
+    Raises:
+        SpecError: too few examples of a class for every split.
+
+    """
+    rest, test = _stratified(name, labels, share=0.2)
+    train, validation = _stratified(name, labels[rest], share=0.125)
+    return rest[train], rest[validation], test
+
+
+def _stratified(name: str, labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Places of all but a share of the examples of each label, and of that share."""
     from sklearn.model_selection import train_test_split
 
-    labels = whole.labels.cpu().numpy()
     try:
         kept, taken = train_test_split(
             np.arange(len(labels)), test_size=share, stratify=labels, random_state=_SPLIT_SEED
         )
     except ValueError as error:  # scikit-learn's, of classes that cannot be split
         raise SpecError(f"labels: {name!r} cannot be split by class ({error})") from None
-    return whole.only(kept), whole.only(taken)
+    return kept, taken

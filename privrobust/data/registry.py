@@ -12,6 +12,8 @@ from privrobust.data.source import Source, data_folder
 from privrobust.data.table import Table
 from privrobust.entries import Entry
 from privrobust.errors import PrivRobustError, SpecError, unknown_name
+from privrobust.numeric import own
+from privrobust.plugins import check_text
 
 _SOURCES: dict[str, type[Source]] = {
     "cifar10": CIFAR10,
@@ -65,6 +67,7 @@ def canonical_dataset(text: str) -> str:
             parameter is not accepted.
 
     """
+    text = check_text("dataset", text)
     if text in _REGISTERED or any(text == name for name, _ in _handed_over):
         return text
     name, given = parse("dataset", text)
@@ -88,6 +91,7 @@ def get_dataset(text: str, data_dir: str | None = None) -> Dataset:
             fails.
 
     """
+    text, data_dir = check_text("dataset", text), own("data_dir", data_dir)
     if (text, data_dir) in _handed_over:
         return _handed_over[text, data_dir]
     if text in _REGISTERED:

@@ -3,6 +3,8 @@
 import re
 import warnings
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Number
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from privrobust.data.dataset import Dataset, Split
+from privrobust.data.dataset import Dataset, Split, three_ways
 from privrobust.data.source import Source
 from privrobust.errors import PrivRobustWarning, SpecError
 
@@ -27,7 +29,8 @@ _NAMELESS = r"Unnamed: \d+|__index_level_\d+__"
 class Table(Source):
     """Rows of a CSV or Parquet file: a label column, the others are features.
 
-    Numbers stay as they are, other columns become one 0/1 feature for each of their values. Rows
+    Numbers stay as they are, whole numbers and decimals of any length too, until they are rounded
+    to float32; other columns become one 0/1 feature for each of their values. Rows
     are split 70 / 10 / 20 into train, validation and test, stratified by label. Classes, groups and
     values of columns are taken for public. In a CSV file an empty cell is a missing value, and any
     other text is a value.
@@ -37,7 +40,7 @@ class Table(Source):
         label: the column to predict; its sorted values are the classes.
         group: a column that says to what real group a row belongs, kept out of the features.
         scaling: "none", or "standard" for features of mean 0 and variance 1 over the training
-            split, which epsilon does not count.
+            split, made in float64, which epsilon does not count.
 
     """
 
@@ -73,13 +76,15 @@ class Table(Source):
         if self.group is not None:
             codes, group_names = pd.factorize(rows.pop(self.group), sort=True)
             groups = torch.from_numpy(codes.astype(np.int64))
+        features = _features(rows, self.path)
+        if self.scaling == "standard":
+            features = _standardised(name, features, labels)
         whole = Split(
-            torch.from_numpy(_features(rows, self.path)),
+            torch.from_numpy(_in_float32(features, self.path)),
             torch.from_numpy(labels.astype(np.int64)),
             groups=groups,
         )
-        dataset = Dataset.from_split(name, whole, len(classes), [str(each) for each in group_names])
-        return _standardised(dataset) if self.scaling == "standard" else dataset
+        return Dataset.from_split(name, whole, len(classes), [str(each) for each in group_names])
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -106,8 +111,15 @@ def _read(path: Path) -> pd.DataFrame:
 def _parsed(path: Path, kind: str) -> pd.DataFrame:
     if kind == ".parquet":
         return pd.read_parquet(path)
-    # only an empty cell is missing: "NA" may be Namibia, and "None" an answer
-    return pd.read_csv(path, index_col=False, keep_default_na=False, na_values=[""])
+    # only an empty cell is missing: "NA" may be Namibia, and "None" an answer; low memory would
+    # guess types chunk by chunk, so that one column holds 1 and "1"
+    rows = pd.read_csv(
+        path, index_col=False, keep_default_na=False, na_values=[""], low_memory=False
+    )
+    for column in rows.select_dtypes(exclude=["number", "bool"]).columns:
+        if bool(pd.to_numeric(rows[column], errors="coerce").notna().all()):
+            rows[column] = rows[column].map(Decimal).astype(object)  # beyond 64 bits, still exact
+    return rows
 
 
 def _refuse_missing(rows: pd.DataFrame, path: str) -> None:
@@ -142,23 +154,16 @@ def _refuse_row_numbers(rows: pd.DataFrame, path: str) -> None:
             )
 
 
-def _refuse_too_large(rows: pd.DataFrame, path: str) -> None:
-    numbers = rows.select_dtypes("number")
-    too_large = numbers.abs() > _LARGEST
-    for column in numbers.columns[too_large.any()]:
-        first = int(too_large[column].argmax())
-        raise SpecError(
-            f"dataset: column {column!r} of {path} holds {numbers[column].iloc[first]:g} at row "
-            f"{first}; accepted: numbers up to {_LARGEST:.4g} (float32)"
-        )
-
-
-def _features(rows: pd.DataFrame, path: str) -> np.ndarray:
+def _features(rows: pd.DataFrame, path: str) -> pd.DataFrame:
+    """Turn every column into float64 features."""
     if not len(rows.columns):
         raise SpecError(f"dataset: {path} has no column beside label and group to learn from")
     _refuse_row_numbers(rows, path)
-    _refuse_too_large(rows, path)
-    others = list(rows.select_dtypes(exclude=["number", "bool"]).columns)
+    rows = rows.apply(_of_numbers)
+    # durations, which numpy takes for whole numbers, are none: in which unit?
+    others = list(rows.select_dtypes(exclude=["number", "bool"]).columns) + list(
+        rows.select_dtypes("timedelta").columns
+    )
     for column in others:
         values = rows[column].astype(str)
         odd = values[pd.to_numeric(values, errors="coerce").isna()]
@@ -168,30 +173,40 @@ def _features(rows: pd.DataFrame, path: str) -> np.ndarray:
                 f"{odd.iloc[0] if len(odd) else values.iloc[0]!r}; accepted: numbers, or at most "
                 f"{_MOST_VALUES} different texts"
             )
-    encoded = pd.get_dummies(rows, columns=others)
-    return np.array(encoded, np.float32)  # a copy: pandas' own may not be written to
+    return pd.get_dummies(rows, columns=others).astype(np.float64)
 
 
-def _standardised(dataset: Dataset) -> Dataset:
-    """By the mean and deviation of each feature over the training split."""
+def _of_numbers(column: pd.Series) -> pd.Series:
+    """Return a column of Python's own numbers, such as decimals, in float64; others as they are."""
+    if not pd.api.types.is_object_dtype(column.dtype):
+        return column
+    is_number = all(isinstance(each, Number) and not isinstance(each, bool) for each in column)
+    return column.astype(np.float64) if is_number else column
+
+
+def _standardised(name: str, features: pd.DataFrame, labels: np.ndarray) -> pd.DataFrame:
+    """Scale by the mean and deviation of each feature over the training split."""
     warnings.warn(
-        f"dataset: {dataset.name}: scaling='standard' measures the training data, "
+        f"dataset: {name}: scaling='standard' measures the training data, "
         "which epsilon does not count",
         PrivRobustWarning,
         stacklevel=2,
     )
-    train = dataset.train.inputs
-    mean, std = train.mean(0), train.std(0)
-    std = torch.where(std > 0, std, 1.0)
+    train = features.iloc[three_ways(name, labels)[0]]
+    varies = train.min() < train.max()
+    # what is alike in all rows is moved to 0, exactly; of what varies, squares must not overflow
+    size = train.abs().max().where(varies, 1.0)
+    mean = (train / size).mean().where(varies, train.iloc[0])
+    std = (train / size).std().where(varies, 1.0)
+    return (features / size - mean) / std
 
-    def scaled(split: Split) -> Split:
-        return Split((split.inputs - mean) / std, split.labels, groups=split.groups)
 
-    return Dataset(
-        dataset.name,
-        scaled(dataset.train),
-        scaled(dataset.validation),
-        scaled(dataset.test),
-        dataset.classes,
-        dataset.group_names,
-    )
+def _in_float32(features: pd.DataFrame, path: str) -> np.ndarray:
+    too_large = features.abs() > _LARGEST
+    for column in features.columns[too_large.any()]:
+        first = int(too_large[column].argmax())
+        raise SpecError(
+            f"dataset: column {column!r} of {path} holds {features[column].iloc[first]:g} at row "
+            f"{first}; accepted: numbers up to {_LARGEST:.4g} (float32)"
+        )
+    return np.array(features, np.float32)  # a copy: pandas' own may not be written to

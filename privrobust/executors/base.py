@@ -13,7 +13,7 @@ import torch
 from privrobust.data import Dataset, get_dataset, hand_over
 from privrobust.errors import PrivRobustError
 from privrobust.metrics import RunResult
-from privrobust.models import Factory, register_model, registered_models
+from privrobust.models import Named, register_model, registered_models
 from privrobust.privacy import steps_within_budget
 from privrobust.spec import RunSpec
 from privrobust.training import train_lanes
@@ -25,7 +25,7 @@ class Supplies:
 
     datasets: Mapping[tuple[str, str | None], Dataset]
     """By name and `data_dir`, as specs have them."""
-    models: Mapping[str, Factory]
+    models: Mapping[str, Named]
     """Those that were registered here."""
 
     @classmethod

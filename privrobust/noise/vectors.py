@@ -10,7 +10,7 @@ from privrobust.errors import SpecError, unknown_name
 from privrobust.noise.addition import NOISE_LAWS, add_to_rows
 from privrobust.noise.grid import Grids, grid
 from privrobust.noise.streams import KEY_BYTES, as_keys, fresh_key
-from privrobust.numeric import as_float, shown
+from privrobust.numeric import as_float, own, shown
 
 _SMALLEST, _LARGEST = 1e-100, 1e100  # squares and grids of them are doubles
 _RANGE = f"a number from {_SMALLEST:g} to {_LARGEST:g}"
@@ -65,6 +65,7 @@ def add_noise(
         Mironov 2012; Canonne, Kamath, Steinke 2020; `privrobust.noise.exact` for the law.
 
     """
+    noise = own("noise", noise)
     if not isinstance(noise, str) or noise not in NOISE_LAWS:
         raise unknown_name("noise", noise, NOISE_LAWS)
     b = as_float("scale", scale, _RANGE, least=_SMALLEST, most=_LARGEST)
