@@ -7,9 +7,23 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from gate import (
+    pytest_addoption,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_xdist_auto_num_workers,
+)
 from hypothesis import settings
 
 from privrobust import byzantine, training
+
+# pytest finds the hooks of a conftest by their names in it.
+__all__ = [
+    "pytest_addoption",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+    "pytest_xdist_auto_num_workers",
+]
 
 # A script's background jobs ignore SIGINT, and so would processes that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

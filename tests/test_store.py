@@ -213,14 +213,13 @@ def test_looking_makes_no_store(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_all_or_nothing(location, monkeypatch):
+def test_all_or_nothing(location):
     results = [train(spec) for spec in SPECS[:2]]
+    twice = replace(results[1], history=pd.concat([results[1].history] * 2))
     with Store(location) as opened:
         opened.claim(SPECS[:2])
-        monkeypatch.setattr(store, "EVALUATIONS", RUNS)  # fails after the runs are written
-        with pytest.raises(Exception, match=r".+"):
-            opened.add(results)
-        monkeypatch.undo()
+        with pytest.raises(PrivRobustError, match=r"(?i)unique"):  # after the runs are written
+            opened.add([results[0], twice])
         assert opened.keys() == set()
         opened.add(results)
         assert len(opened.history(SPECS[1].key)) == len(results[1].history)
