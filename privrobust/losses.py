@@ -56,10 +56,11 @@ class CrossEntropy(Loss):
         # torch's softmax takes three times as long over few classes, or rounds by batch length
         sizes = (scores.double() - scores.amax(-1, keepdim=True)).exp_()
         places = labels.unsqueeze(-1)
-        others = sizes.scatter(-1, places, 0.0)
+        is_label = torch.zeros_like(sizes, dtype=torch.bool).scatter(-1, places, True)
+        others = sizes.masked_fill(is_label, 0.0)
         of_label = -others.sum(-1, keepdim=True)
         total = sizes.sum(-1, keepdim=True)
-        return (others.scatter_(-1, places, of_label) / total).to(scores.dtype)
+        return (torch.where(is_label, of_label, others) / total).to(scores.dtype)
 
     def confidences(self, scores: Tensor) -> Tensor:
         """The largest softmax."""
