@@ -34,7 +34,7 @@ class Clipping:
         """Another owner than the honest workers takes part by streams of its own."""
         shared = lanes[0]
         device = examples.device
-        order = 1 if shared.noise == "laplace" else 2
+        order = NOISE_LAWS[shared.noise].order
         self._rule = CLIPPING_RULES[shared.clipping](order)
         self._of_workers = shared.unit == "worker"
         of_examples = Flat(order) if self._of_workers else self._rule

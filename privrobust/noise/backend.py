@@ -11,7 +11,7 @@ from privrobust.errors import PrivRobustWarning
 def compiled_loop() -> ModuleType | None:
     """Return `privrobust.noise.compiled`, or None, with a warning, where it cannot be compiled.
 
-    Without it the same numbers are drawn, some ten times slower.
+    Without it the same numbers are drawn, some twenty times slower.
     """
     try:
         from privrobust.noise import compiled
@@ -20,7 +20,7 @@ def compiled_loop() -> ModuleType | None:
     except Exception as error:  # of numba, LLVM, the file system: whatever it is, there is a way
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         warnings.warn(
-            f"noise is drawn without numba, some ten times slower ({reason})",
+            f"noise is drawn without numba, some twenty times slower ({reason})",
             PrivRobustWarning,
             stacklevel=2,
         )
