@@ -1,18 +1,21 @@
 """A Little Is Enough: hide inside the spread of the honest messages."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import partial
 from statistics import NormalDist
-from typing import ClassVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.attacks.base import Attack, Craft, Generators, Setting, collude
 from privrobust.configured import parameter
 from privrobust.errors import SpecError
+from privrobust.late import torch
 from privrobust.numeric import as_whole
 from privrobust.spread import mean_and_std
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,11 @@ class ALIE(Attack):
     paper: ClassVar[str] = "Baruch, Baruch, Goldberg 2019, Algorithm 3"
 
     z: float | None = parameter(None)
+
+    def check(self, honest: int, byzantine: int) -> None:
+        """There is a z, if none was given."""
+        if self.z is None:
+            z_max(honest + byzantine, byzantine)
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
         """`mean - z * std`, from every Byzantine worker."""

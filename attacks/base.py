@@ -1,21 +1,25 @@
 """What an attack is, what it may know, and what all of them check."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from privrobust.aggregators import Aggregator
 from privrobust.aggregators.base import Generators as Generators
 from privrobust.aggregators.base import described
 from privrobust.configured import Configured
 from privrobust.errors import SpecError, failure
+from privrobust.late import torch
 from privrobust.numeric import as_whole, shown
+from privrobust.plugins import is_built_in
 
-Craft = Callable[[Tensor, int, Generators], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Craft: TypeAlias = "Callable[[Tensor, int, Generators], Tensor]"
 """Messages that an attack sees, f, and its stream, to the messages that it sends."""
 
 Sees = Literal["honest", "own", "nothing"]
@@ -68,7 +72,7 @@ class Attack(Configured, ABC):
         """
         name = type(self).__name__
         accepted = (torch.float32, torch.float64)
-        if not isinstance(seen, Tensor) or seen.dim() < 2 or seen.dtype not in accepted:
+        if not isinstance(seen, torch.Tensor) or seen.dim() < 2 or seen.dtype not in accepted:
             raise SpecError(
                 f"{name}: {described(seen)} is not accepted: "
                 "float32 or float64 messages (..., h, d)"
@@ -105,7 +109,7 @@ class Attack(Configured, ABC):
         if _version(seen) != version:
             raise SpecError(f"{name}: it writes to the messages that it sees; accepted: copies")
         expected = (*seen.shape[:-2], byzantine, seen.shape[-1])
-        if not isinstance(sent, Tensor) or sent.shape != expected or sent.dtype != seen.dtype:
+        if not isinstance(sent, torch.Tensor) or sent.shape != expected or sent.dtype != seen.dtype:
             raise SpecError(
                 f"{name}: it sends {described(sent)}; accepted: {seen.dtype} {expected}"
             )
@@ -113,8 +117,16 @@ class Attack(Configured, ABC):
             raise SpecError(f"{name}: it sends from {sent.device}; accepted: {seen.device}")
         return sent
 
-    def fits(self, setting: Setting, honest: int, byzantine: int) -> None:
-        """Refuse a run in which it is not defined: it is tried on zeros.
+    def check(self, honest: int, byzantine: int) -> None:
+        """Refuse so many workers if it is not defined for them.
+
+        Raises:
+            SpecError: names h and f.
+
+        """
+
+    def fits(self, aggregator: Aggregator, honest: int, byzantine: int) -> None:
+        """Refuse a run in which it is not defined: `check` knows, of a user's own zeros tell.
 
         Raises:
             SpecError: names n and f, or what it raised.
@@ -122,8 +134,11 @@ class Attack(Configured, ABC):
         """
         honest = as_whole("honest", honest, "a whole number, 1 or more", least=1)
         byzantine = as_whole("byzantine", byzantine, "a whole number, 1 or more", least=1)
-        seen = torch.zeros(byzantine if self.sees == "own" else honest, 1)
-        self.carry_out(self.started(setting), seen, byzantine, torch.Generator())
+        self.check(honest, byzantine)
+        if not is_built_in(self):
+            seen = torch.zeros(byzantine if self.sees == "own" else honest, 1)
+            setting = Setting(aggregator, noise_std=torch.zeros(1, 1))
+            self.carry_out(self.started(setting), seen, byzantine, torch.Generator())
 
     def started(self, setting: Setting) -> Craft:
         """`in_run`, whose errors name the attack."""

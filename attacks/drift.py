@@ -1,14 +1,17 @@
 """Drift: a constant push that stays under the noise."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.attacks.base import Attack, Craft, Generators, Sees, Setting
 from privrobust.configured import parameter
 from privrobust.errors import SpecError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,18 @@
 """The strongest messages against a coordinate-wise median and against a majority vote."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from privrobust.attacks.base import Attack, Generators, collude
 from privrobust.errors import SpecError
+from privrobust.late import torch
 from privrobust.selection import in_blocks, mean_of_ranks
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -34,19 +37,17 @@ class MedianExtreme(Attack):
 
     goal: Literal["distance", "descent"] = "distance"
 
-    def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
-        """From every Byzantine worker, in each coordinate the largest or smallest honest value.
-
-        Raises:
-            SpecError: Byzantine workers are no minority, and could set the median to anything.
-
-        """
-        h = honest.shape[-2]
-        if byzantine >= h:
+    def check(self, honest: int, byzantine: int) -> None:
+        """Byzantine workers are a minority; others could set the median to anything."""
+        if byzantine >= honest:
             raise SpecError(
-                f"MedianExtreme: {byzantine} Byzantine and {h} honest workers; "
+                f"MedianExtreme: {byzantine} Byzantine and {honest} honest workers; "
                 "accepted: fewer Byzantine than honest (otherwise large_value moves it anywhere)"
             )
+
+    def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
+        """From every Byzantine worker, in each coordinate the largest or smallest honest value."""
+        self.check(honest.shape[-2], byzantine)
         return collude(in_blocks(partial(self._end, byzantine=byzantine), honest), byzantine)
 
     def _end(self, honest: Tensor, byzantine: int) -> Tensor:

@@ -1,12 +1,15 @@
 """Messages without a plan: noise, nothing, and what is no number."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from __future__ import annotations
 
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.attacks.base import Attack, Generators, Sees, constant, normal
 from privrobust.configured import parameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

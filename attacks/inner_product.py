@@ -1,12 +1,15 @@
 """Inner-product manipulation: turn the aggregate against the honest mean."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from __future__ import annotations
 
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.attacks.base import Attack, Generators, collude
 from privrobust.configured import parameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

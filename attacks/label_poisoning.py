@@ -1,12 +1,15 @@
 """Label poisoning: follow the protocol on bad data."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from __future__ import annotations
 
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.attacks.base import Attack, Generators, Sees
 from privrobust.configured import parameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

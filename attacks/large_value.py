@@ -1,13 +1,16 @@
 """Large value: a huge vector."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from privrobust.attacks.base import Attack, Generators, collude, constant, normal
 from privrobust.configured import parameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,22 @@
 """Line search: as strong as the rule lets it be, at every step."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from privrobust.aggregators import Aggregator, get_aggregator
 from privrobust.attacks.base import Attack, Craft, Generators, Setting, collude
 from privrobust.configured import parameter
 from privrobust.errors import SpecError
+from privrobust.late import torch
 from privrobust.spread import mean_and_std
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The strongest that the grid tries, in units of the weakest.
 _REACH = 512
@@ -49,10 +53,10 @@ class LineSearch(Attack):
             return self.craft
         return replace(self, against=setting.aggregator).craft
 
-    def fits(self, setting: Setting, honest: int, byzantine: int) -> None:
+    def fits(self, aggregator: Aggregator, honest: int, byzantine: int) -> None:
         """It is defined where the rule is."""
-        rule = setting.aggregator if self.against is None else self._rule(byzantine)
-        rule.of_zeros(honest + byzantine)
+        rule = aggregator if self.against is None else self._rule(byzantine)
+        rule.try_out(honest + byzantine)
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
         """The best found, from every Byzantine worker."""

@@ -1,15 +1,18 @@
 """Mimic: over-represent one honest worker, which looks perfectly honest."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.aggregators.distances import row
 from privrobust.attacks.base import Attack, Craft, Generators, Setting, collude
 from privrobust.configured import parameter
 from privrobust.errors import SpecError
+from privrobust.late import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,14 @@ class Mimic(Attack):
         """One of the honest messages, from every Byzantine worker."""
         return self._choice()(honest, byzantine, generator)
 
+    def check(self, honest: int, byzantine: int) -> None:
+        """There is the worker that it mimics."""
+        if self.worker is not None and self.worker >= honest:
+            raise SpecError(
+                f"Mimic.worker: {self.worker} of {honest} honest workers; "
+                f"accepted: 0 to {honest - 1}"
+            )
+
     def in_run(self, setting: Setting) -> Craft:
         """With a memory of the run's messages."""
         return self._choice()
@@ -45,11 +56,7 @@ class Mimic(Attack):
 
     def _always(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
         assert self.worker is not None
-        if self.worker >= honest.shape[-2]:
-            raise SpecError(
-                f"Mimic.worker: {self.worker} of {honest.shape[-2]} honest workers; "
-                f"accepted: 0 to {honest.shape[-2] - 1}"
-            )
+        self.check(honest.shape[-2], byzantine)
         return collude(honest[..., self.worker, :], byzantine)
 
 

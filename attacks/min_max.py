@@ -5,16 +5,19 @@ honest messages show. The paper searches gamma by halving steps; as the constrai
 gamma, it is solved here.
 """
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from privrobust.aggregators.distances import Geometry
-from privrobust.attacks.base import Attack, Generators, Setting, collude
+from privrobust.attacks.base import Attack, Generators, collude
+from privrobust.late import torch
 from privrobust.spread import mean_and_std
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Direction = Literal["unit", "sign", "std"]
 
@@ -34,9 +37,6 @@ class _Bounded(Attack):
         gamma = self._gamma(Geometry.of(honest), along, square)
         gamma = torch.where(square > 0, gamma / square, 0.0).to(mean.dtype)
         return collude(torch.addcmul(mean, gamma, direction), byzantine)
-
-    def fits(self, setting: Setting, honest: int, byzantine: int) -> None:
-        """It is defined for all, and not tried, as it works on h x h numbers."""
 
     def _direction(self, honest: Tensor) -> tuple[Tensor, Tensor]:
         """The honest mean, and where the message goes from there."""

@@ -1,14 +1,17 @@
 """Replay: send again what was once honest."""
 
+from __future__ import annotations
+
 from collections import deque
 from dataclasses import dataclass
-from typing import ClassVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.attacks.base import Attack, Craft, Generators, Setting
 from privrobust.configured import parameter
+from privrobust.late import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,16 @@ tensor([1.], dtype=torch.float64)
 tensor([[ 1., -1.]])
 """
 
+from __future__ import annotations
+
 import inspect
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from privrobust.late import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 from privrobust.entries import Entry
 
@@ -47,7 +51,7 @@ class CrossEntropy(Loss):
         of_label = scores.gather(-1, places).squeeze(-1)
         others = scores.scatter(-1, places, -torch.inf).logsumexp(-1)
         # a run whose scores overflow has diverged, also where the label's did
-        return F.softplus(others - of_label, threshold=_SURE).masked_fill(
+        return torch.nn.functional.softplus(others - of_label, threshold=_SURE).masked_fill(
             of_label.isposinf(), torch.nan
         )
 
@@ -89,7 +93,7 @@ class Logistic(Loss):
     def values(self, scores: Tensor, labels: Tensor) -> Tensor:
         """`softplus(-t_k s_k)` over classes."""
         margins = _against(scores.double(), labels) * scores.double()
-        return F.softplus(margins, threshold=_SURE).sum(-1)
+        return torch.nn.functional.softplus(margins, threshold=_SURE).sum(-1)
 
     def errors(self, scores: Tensor, labels: Tensor) -> Tensor:
         """`-t_k sigmoid(-t_k s_k)`, which is `sigmoid(s) - e_y`."""

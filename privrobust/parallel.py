@@ -1,11 +1,13 @@
 """Threads for work that neither torch nor NumPy spreads over cores, and that frees the GIL."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-import torch
+from privrobust.late import torch
 
 
 def in_threads(tasks: Sequence[Callable[[], object]], are_small: bool = False) -> None:

@@ -9,21 +9,25 @@ public: it enters epsilon, workers with fewer examples spending more.
 [[0, 0, 0], [1, 1, 1]]
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.random import Generator, default_rng
-from torch import Tensor
 
 from privrobust.configured import Configured, build, described, parameter, parse, settings, written
 from privrobust.data.dataset import as_tensor
 from privrobust.entries import Entry
 from privrobust.errors import SpecError, failure
+from privrobust.late import torch
 from privrobust.numeric import as_whole, shown
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _PURPOSE = 1  # of the random stream, beside the seed
 _TRIES = 1000

@@ -25,6 +25,11 @@ def check_text(kind: str, text: object) -> str:
     return text
 
 
+def is_built_in(made: object) -> bool:
+    """Whether a thing's class is this package's: a user's own may fail in ways we cannot know."""
+    return type(made).__module__.split(".")[0] == __name__.split(".")[0]
+
+
 def find(kind: str, name: str, known: Mapping[str, T]) -> T | Callable[..., Any]:
     """What has that name: an entry of `known`, or a callable imported from a user's module.
 

@@ -12,15 +12,19 @@ the others the half that nobody reads.
 tensor([2.])
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from privrobust.late import torch
 from privrobust.parallel import in_threads
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Numbers handled together: they stay in the processor's cache, and a wire of them is no more than
 # torch leaves to one thread, as other threads have the other blocks.
@@ -127,7 +131,7 @@ def _mean_of_wires(messages: Tensor, low: int, high: int) -> Tensor:
     return mean
 
 
-def _run_network(messages: Tensor, network: "Sequence[_Comparator]") -> list[Tensor]:
+def _run_network(messages: Tensor, network: Sequence[_Comparator]) -> list[Tensor]:
     wires = messages.movedim(-2, 0).clone(memory_format=torch.contiguous_format)
     if messages.device.type != "cpu":
         return _compare(torch, list(wires), network)
@@ -135,7 +139,7 @@ def _run_network(messages: Tensor, network: "Sequence[_Comparator]") -> list[Ten
     return [torch.from_numpy(wire) for wire in _compare(np, list(wires.numpy()), network)]
 
 
-def _compare(library: Any, wires: list[Any], network: "Sequence[_Comparator]") -> list[Any]:
+def _compare(library: Any, wires: list[Any], network: Sequence[_Comparator]) -> list[Any]:
     """The wires after the comparators, by `minimum` and `maximum` of torch or NumPy; in place."""
     spare = library.empty_like(wires[0])
     for low, high, keeps_low, keeps_high in network:

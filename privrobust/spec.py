@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
-import torch
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -27,7 +26,7 @@ from pydantic import (
 from privrobust.accountants import get_accountant
 from privrobust.accountants.release import MOST_STEPS
 from privrobust.aggregators import canonical, get_aggregator
-from privrobust.attacks import Attack, Setting, get_attack
+from privrobust.attacks import Attack, get_attack
 from privrobust.configured import parse, settings, written
 from privrobust.data import canonical_dataset
 from privrobust.errors import SpecError, unknown_name
@@ -456,8 +455,7 @@ def _meet(aggregator: str, attack: str | None, honest: int, byzantine: int) -> N
     rule.fits(honest + byzantine, byzantine)
     if attack is not None:
         name, parameters = parse("attack", attack)
-        setting = Setting(rule, noise_std=torch.zeros(1, 1))
-        get_attack(name, **parameters).fits(setting, honest, byzantine)
+        get_attack(name, **parameters).fits(rule, honest, byzantine)
 
 
 def _refused(error: ValidationError, of: type[_Spec]) -> SpecError:

@@ -1,7 +1,14 @@
 """Mean and standard deviation of messages over workers."""
 
-import torch
-from torch import Tensor
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from privrobust.late import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 # Numbers handled together: they stay in the processor's cache.
 _BLOCK = 1 << 19

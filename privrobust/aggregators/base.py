@@ -1,18 +1,22 @@
 """What a rule of the server is, and what all of them check."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar, Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from privrobust.configured import Configured, parameter
 from privrobust.errors import SpecError, failure
+from privrobust.late import torch
 from privrobust.numeric import as_whole
+from privrobust.plugins import is_built_in
 
-Generators = torch.Generator | Sequence[torch.Generator] | None
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Generators: TypeAlias = "torch.Generator | Sequence[torch.Generator] | None"
 """A stream, or one for each entry of the first axis (the lanes of a sweep), or torch's own."""
 
 
@@ -46,9 +50,11 @@ class _Rule(Configured, ABC):
 
         """
         name = type(self).__name__
-        if not isinstance(messages, Tensor) or messages.dim() < 2:
+        if not isinstance(messages, torch.Tensor) or messages.dim() < 2:
             given = (
-                tuple(messages.shape) if isinstance(messages, Tensor) else type(messages).__name__
+                tuple(messages.shape)
+                if isinstance(messages, torch.Tensor)
+                else type(messages).__name__
             )
             raise SpecError(f"{name}: messages {given} is not accepted: a tensor (..., n, d)")
         if messages.dtype not in (torch.float32, torch.float64):
@@ -69,7 +75,7 @@ class _Rule(Configured, ABC):
         """
         name = type(self).__name__
         if (
-            not isinstance(returned, Tensor)
+            not isinstance(returned, torch.Tensor)
             or returned.shape != shape
             or returned.dtype != messages.dtype
         ):
@@ -85,10 +91,6 @@ class _Rule(Configured, ABC):
     @abstractmethod
     def __call__(self, messages: Tensor, generator: Generators = None) -> Tensor:
         """What it makes of the messages."""
-
-    def of_zeros(self, n: int) -> Tensor:
-        """What it makes of n messages of zeros, `(n, 1)`: raises what it would raise in a run."""
-        return self(torch.zeros(n, 1), torch.Generator())
 
     @classmethod
     def knows_f(cls) -> bool:
@@ -110,16 +112,6 @@ class Minority(_Rule):
     def least_workers(self) -> int:
         """`n > 2f`."""
         return 2 * self.f + 1
-
-
-@dataclass(frozen=True)
-class Pairwise(_Rule):
-    """Works on n x n numbers, too many to try in vain: `check` knows all that it may raise."""
-
-    def of_zeros(self, n: int) -> Tensor:
-        """Zeros again, without a run."""
-        self.check(n)
-        return torch.zeros(n, 1)
 
 
 @dataclass(frozen=True)
@@ -179,7 +171,18 @@ class Aggregator(_Rule):
                 f"{type(self).__name__}: {n} messages, {byzantine} of them Byzantine; "
                 "accepted: fewer than half"
             )
-        self.of_zeros(n)
+        self.try_out(n)
+
+    def try_out(self, n: int) -> None:
+        """Refuse n messages as a run would: `check` knows, of a user's own rule zeros tell.
+
+        Raises:
+            SpecError: what it raises of n messages.
+
+        """
+        self.check(n)
+        if not is_built_in(self):
+            self(torch.zeros(n, 1), torch.Generator())
 
     @abstractmethod
     def aggregate(self, messages: Tensor) -> Tensor:
@@ -200,9 +203,14 @@ class PreAggregator(_Rule):
             made = self.transform(messages, generator)
         except Exception as error:  # whatever a user's rule raises
             raise failure(self, error) from error
-        many = made.shape[-2] if isinstance(made, Tensor) and made.dim() > 1 else 0
+        many = made.shape[-2] if isinstance(made, torch.Tensor) and made.dim() > 1 else 0
         *lead, _, dim = messages.shape
         return self.made(made, messages, (*lead, many, dim), f"{(*lead, 'm', dim)}")
+
+    def makes_of(self, n: int) -> int:
+        """Return how many messages it makes of n; errors as of `Aggregator.try_out`."""
+        self.check(n)
+        return n if is_built_in(self) else len(self(torch.zeros(n, 1), torch.Generator()))
 
     @abstractmethod
     def transform(self, messages: Tensor, generator: Generators) -> Tensor:
@@ -229,14 +237,14 @@ class Chain(Aggregator):
                     f"{type(self.rule).__name__}: behind {type(each).__name__}, which shuffles "
                     "workers; accepted: what leaves each in its place, as it trusts one"
                 )
-            n = len(each.of_zeros(n))
+            n = each.makes_of(n)
         self.rule.fits(n, byzantine)
 
-    def of_zeros(self, n: int) -> Tensor:
-        """Its parts', of which some need no trial."""
+    def try_out(self, n: int) -> None:
+        """Its parts', of which some may be a user's own."""
         for each in self.before:
-            n = len(each.of_zeros(n))
-        return self.rule.of_zeros(n)
+            n = each.makes_of(n)
+        self.rule.try_out(n)
 
     def __call__(self, messages: Tensor, generator: Generators = None) -> Tensor:
         """As every aggregator."""
@@ -251,4 +259,8 @@ class Chain(Aggregator):
 
 def described(made: object) -> str:
     """What a user's class returned, for an error."""
-    return f"{made.dtype} {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
+    return (
+        f"{made.dtype} {tuple(made.shape)}"
+        if isinstance(made, torch.Tensor)
+        else type(made).__name__
+    )

@@ -1,20 +1,23 @@
 """Averages of what messages add to a common point, clipped."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
-from torch import Tensor
-
-from privrobust.aggregators.base import Aggregator, Pairwise
+from privrobust.aggregators.base import Aggregator
 from privrobust.aggregators.distances import Geometry
 from privrobust.configured import parameter
+from privrobust.late import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Start = Literal["medoid", "mean", "zero"]
 
 
 @dataclass(frozen=True)
-class CentredClipping(Pairwise, Aggregator):
+class CentredClipping(Aggregator):
     """`v + mean(clip(x_i - v, radius))`, repeated; v starts at the medoid unless told.
 
     The medoid is the message with the least sum of distances to the others. The paper starts at the

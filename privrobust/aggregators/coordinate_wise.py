@@ -1,13 +1,16 @@
 """Rules that see every coordinate by itself."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from privrobust.aggregators.base import Aggregator, Minority
+from privrobust.late import torch
 from privrobust.selection import in_blocks, in_threaded_blocks, mean_of_ranks, sorted_rows
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

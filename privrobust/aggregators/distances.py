@@ -6,11 +6,16 @@ returns is one weighted mean of the messages. So the messages are read twice, ho
 the rule takes.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
+
+from privrobust.late import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Messages of larger norm, infinite ones and NaN count as the zero vector, which a Byzantine worker
 # might as well have sent: float32 products of all others are finite.
@@ -34,7 +39,7 @@ class Geometry(NamedTuple):
     """`(..., n, n)`, float64: inner products, of the messages less a common shift if need be"""
 
     @classmethod
-    def of(cls, messages: Tensor, may_shift: bool = True) -> "Geometry":
+    def of(cls, messages: Tensor, may_shift: bool = True) -> Geometry:
         """The geometry of messages `(..., n, d)`, hostile ones included.
 
         Where most are alike, products are those of their differences to the most central message,

@@ -1,18 +1,21 @@
 """The point with the least sum of distances."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-
-from privrobust.aggregators.base import Aggregator, Pairwise
+from privrobust.aggregators.base import Aggregator
 from privrobust.aggregators.distances import Geometry, row
 from privrobust.configured import parameter
+from privrobust.late import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
-class GeometricMedian(Pairwise, Aggregator):
+class GeometricMedian(Aggregator):
     """The point with the least sum of distances to the messages, by smoothed Weiszfeld steps.
 
     It starts near the message whose median distance to the others is least, which is near honest

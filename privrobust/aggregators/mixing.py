@@ -1,19 +1,22 @@
 """Pre-aggregators that replace messages by averages of several."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-
-from privrobust.aggregators.base import Generators, Minority, Pairwise, PreAggregator
+from privrobust.aggregators.base import Generators, Minority, PreAggregator
 from privrobust.aggregators.distances import Geometry
 from privrobust.configured import parameter
+from privrobust.late import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
-class NNM(Minority, Pairwise, PreAggregator):
+class NNM(Minority, PreAggregator):
     """Nearest-neighbour mixing: every message becomes the mean of its n - f nearest, itself too.
 
     Args:
@@ -48,6 +51,10 @@ class Bucketing(PreAggregator):
     keeps_places: ClassVar[bool] = False
 
     s: int = parameter(2, least=1)
+
+    def makes_of(self, n: int) -> int:
+        """`ceil(n / s)`."""
+        return -(-n // self.s)
 
     def transform(self, messages: Tensor, generator: Generators) -> Tensor:
         """Fewer messages."""

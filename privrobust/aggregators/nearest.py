@@ -1,17 +1,20 @@
 """Rules that trust messages with near neighbours."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-
-from privrobust.aggregators.base import Aggregator, Minority, Pairwise
+from privrobust.aggregators.base import Aggregator, Minority
 from privrobust.aggregators.distances import Geometry, bounded, mean_of
 from privrobust.configured import parameter
 from privrobust.errors import SpecError
+from privrobust.late import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOST_SUBSETS = 100_000
 """How many subsets of workers a rule that tries them all will try."""
@@ -24,7 +27,7 @@ _BLOCK = 1 << 14
 
 
 @dataclass(frozen=True)
-class _Krum(Pairwise, Aggregator):
+class _Krum(Aggregator):
     """Scores every message by its squared distances to its nearest others."""
 
     f: int = parameter(0, least=0)
@@ -101,7 +104,7 @@ class MultiKrum(_Krum):
 
 
 @dataclass(frozen=True)
-class OfSubsets(Minority, Pairwise):
+class OfSubsets(Minority):
     """Tries all subsets of n - f messages, up to 100,000."""
 
     def check(self, n: int) -> None:

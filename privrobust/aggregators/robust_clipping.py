@@ -1,13 +1,16 @@
 """Pre-aggregators that shorten long messages."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from __future__ import annotations
 
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.aggregators.base import Generators, Minority, PreAggregator
 from privrobust.aggregators.distances import bounded
 from privrobust.configured import parameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,24 @@
 """Rules that look for the direction in which messages differ most."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-
-from privrobust.aggregators.base import Aggregator, Minority, Pairwise
+from privrobust.aggregators.base import Aggregator, Minority
 from privrobust.aggregators.distances import Geometry, mean_of
 from privrobust.aggregators.nearest import OfSubsets, subsets
+from privrobust.late import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Numbers held at a time while subsets are tried (32 MiB).
 _HELD = 1 << 22
 
 
 @dataclass(frozen=True)
-class CAF(Minority, Pairwise, Aggregator):
+class CAF(Minority, Aggregator):
     """Covariance-bound agnostic filter: messages lose weight where their covariance is largest.
 
     Until all but n - 2f of the weight is gone, each loses the share of its squared deviation along

@@ -4,25 +4,25 @@ Images stay bytes and are scaled as batches are drawn, so that a run holds no se
 travel between processes as handles to shared memory where `torch.multiprocessing` sends them.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from privrobust.errors import SpecError
+from privrobust.late import torch
 from privrobust.numeric import as_float, as_whole, own, shown
 from privrobust.plugins import check_text
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _SPLIT_SEED = 0  # which examples are test examples never depends on a run's seed
-_DTYPES = (torch.float32, torch.uint8, torch.int32, torch.int64)
-_WHOLE = (
-    torch.int8, torch.int16, torch.int32, torch.int64,
-    torch.uint8, torch.uint16, torch.uint32,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,10 @@ class Split:
                     f"{name}: shape {tuple(codes.shape)} with inputs {tuple(self.inputs.shape)} "
                     f"is not accepted: one of the {name} an example"
                 )
-            if codes.dtype not in _WHOLE:
+            if not _whole(codes):
                 raise SpecError(f"{name}: {codes.dtype} is not accepted: torch.int64")
             object.__setattr__(self, name, codes.long())
-        if self.inputs.dtype not in _DTYPES:
+        if self.inputs.dtype not in (torch.float32, torch.uint8, torch.int32, torch.int64):
             raise SpecError(
                 f"inputs: {self.inputs.dtype} is not accepted: torch.float32, torch.uint8 pixels, "
                 "or torch.int32 or int64 for an embedding (to round: tensor.float(), or "
@@ -161,13 +161,13 @@ class Split:
             return chosen
         return self.scaling(chosen) if self.scaling else chosen.float().div_(255)
 
-    def only(self, chosen: np.ndarray | Tensor) -> "Split":
+    def only(self, chosen: np.ndarray | Tensor) -> Split:
         """Some of the examples."""
         index = torch.as_tensor(chosen)
         groups = None if self.groups is None else self.groups[index]
         return Split(self.inputs[index], self.labels[index], self.scaling, groups)
 
-    def to(self, device: torch.device) -> "Split":
+    def to(self, device: torch.device) -> Split:
         """The same on that device."""
         groups = None if self.groups is None else self.groups.to(device)
         return Split(self.inputs.to(device), self.labels.to(device), self.scaling, groups)
@@ -223,7 +223,7 @@ class Dataset:
     @classmethod
     def from_tensors(
         cls, name: str, inputs: Tensor | np.ndarray, labels: Tensor | np.ndarray
-    ) -> "Dataset":
+    ) -> Dataset:
         """Split examples 70 / 10 / 20 into train, validation and test, stratified by label.
 
         Which examples are test examples depends on the labels alone, never on a run's seed.
@@ -245,7 +245,7 @@ class Dataset:
     @classmethod
     def from_split(
         cls, name: str, whole: Split, classes: int, group_names: Sequence[str] = ()
-    ) -> "Dataset":
+    ) -> Dataset:
         """The same from one split that has everything."""
         classes = as_whole("classes", classes, "a whole number")
         _refuse_foreign(repr(name), "labels", whole.labels, classes)
@@ -253,7 +253,7 @@ class Dataset:
         return cls(name, train, validation, test, classes, group_names)
 
     @classmethod
-    def from_official(cls, name: str, training: Split, test: Split, classes: int) -> "Dataset":
+    def from_official(cls, name: str, training: Split, test: Split, classes: int) -> Dataset:
         """With an official test split: a tenth of the training split becomes `validation`.
 
         That tenth is stratified by label and the same for every run.
@@ -303,7 +303,7 @@ def as_tensor(field: str, values: object) -> Tensor:
         SpecError: it is neither, or holds other than numbers.
 
     """
-    if isinstance(values, Tensor):
+    if isinstance(values, torch.Tensor):
         return values
     if np.ma.is_masked(values):
         raise SpecError(f"{field}: an array with masked values is not accepted: all of them")
@@ -317,6 +317,14 @@ def as_tensor(field: str, values: object) -> Tensor:
             ) from None
     raise SpecError(
         f"{field}: a {type(values).__name__} is not accepted: a torch tensor or a numpy array"
+    )
+
+
+def _whole(codes: Tensor) -> bool:
+    """Whether torch.int64 holds whatever codes of this type may be."""
+    dtype = codes.dtype
+    return not (
+        dtype.is_floating_point or dtype.is_complex or dtype in (torch.bool, torch.uint64)
     )
 
 

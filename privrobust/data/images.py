@@ -4,6 +4,8 @@ Files that are already there are read without a network from where torchvision w
 those of MNIST and its successors also from the folder of data itself, gzipped or not.
 """
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -13,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-import torch
 
 from privrobust.data.dataset import Dataset, Scaling, Split
 from privrobust.data.idx import read_idx
 from privrobust.data.source import Source
 from privrobust.errors import SpecError
+from privrobust.late import torch
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10 as CIFAR
@@ -267,7 +269,7 @@ class _CIFAR(Source):
         return None
 
     @abstractmethod
-    def _torchvision(self) -> "type[CIFAR]":
+    def _torchvision(self) -> type[CIFAR]:
         """Its class."""
 
 
@@ -279,7 +281,7 @@ class CIFAR10(_CIFAR):
     scaling: ClassVar[Scaling] = Scaling((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
     classes: ClassVar[int] = 10
 
-    def _torchvision(self) -> "type[CIFAR]":
+    def _torchvision(self) -> type[CIFAR]:
         import torchvision
 
         of_class: type[CIFAR] = torchvision.datasets.CIFAR10
@@ -294,7 +296,7 @@ class CIFAR100(_CIFAR):
     scaling: ClassVar[Scaling] = Scaling((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
     classes: ClassVar[int] = 100
 
-    def _torchvision(self) -> "type[CIFAR]":
+    def _torchvision(self) -> type[CIFAR]:
         import torchvision
 
         of_class: type[CIFAR] = torchvision.datasets.CIFAR100

@@ -1,5 +1,7 @@
 """Small datasets that come with Python packages."""
 
+from __future__ import annotations
+
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +12,12 @@ from types import ModuleType
 from typing import ClassVar
 
 import numpy as np
-import torch
 
 from privrobust.data.dataset import Dataset, Split
 from privrobust.data.images import MNIST
 from privrobust.data.source import Source
 from privrobust.errors import SpecError
+from privrobust.late import torch
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Rows of a CSV or Parquet file."""
 
+from __future__ import annotations
+
 import re
 import warnings
 from dataclasses import dataclass
@@ -9,12 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
-import torch
 
 from privrobust.data.dataset import Dataset, Split, three_ways
 from privrobust.data.source import Source
 from privrobust.errors import PrivRobustWarning, SpecError
+from privrobust.late import pandas as pd
+from privrobust.late import torch
 
 # Of a column that holds no numbers, each a feature of its own.
 _MOST_VALUES = 100

@@ -1,0 +1,36 @@
+"""torch and pandas, imported when something of them is first used.
+
+torch takes a second and 200 MB, and looking names up takes none of it. What describes a run (rules,
+attacks, data, losses) therefore has, in place of `import torch`,
+
+>>> from privrobust.late import torch
+>>> torch.zeros(2).tolist()
+[0.0, 0.0]
+
+and imports `Tensor` for type checkers alone.
+"""
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+
+class _Late:
+    """Stands for a module that is imported at the first look into it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._module: ModuleType | None = None
+
+    def __getattr__(self, attribute: str) -> Any:
+        if self._module is None:
+            self._module = import_module(self._name)
+        return getattr(self._module, attribute)
+
+
+if TYPE_CHECKING:
+    import pandas as pandas
+    import torch as torch
+else:
+    pandas = _Late("pandas")
+    torch = _Late("torch")
