@@ -18,6 +18,7 @@ class GDP(Accountant):
 
     name = "gdp"
     is_upper_bound = False
+    is_quick = False  # opacus loads torch
 
     def compose_epsilon(self, steps: Composition, delta: float) -> float:
         """Epsilon of the one Gaussian mechanism; NaN where its mu overflows."""

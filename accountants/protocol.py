@@ -32,6 +32,8 @@ class Accountant(ABC):
 
     name: ClassVar[str]
     is_upper_bound: ClassVar[bool] = True
+    is_quick: ClassVar[bool] = True
+    """Whether `privrobust budget` asks it unasked: it loads and computes within a moment."""
 
     @property
     def label(self) -> str:

@@ -25,6 +25,7 @@ class PRV(Accountant):
     """Gaussian noise, Poisson-sampled or not."""
 
     name = "prv"
+    is_quick = False  # opacus loads torch
 
     def compose_epsilon(self, steps: Composition, delta: float) -> float:
         """Exact epsilon plus the error of the mesh; NaN where no mesh will do or delta is small."""

@@ -1,11 +1,11 @@
-"""Rényi differential privacy (opacus): fast, an upper bound some 10 % above pld's.
+"""Rényi differential privacy: fast, an upper bound some 10 % above pld's.
 
 Mironov, Talwar, Zhang 2019 (arXiv:1908.10530) give the divergence of a step at each order, Canonne,
 Kamath, Steinke 2020 (arXiv:2004.00010, Proposition 12) the conversion. Every order gives an upper
-bound, so the search for the best one may be approximate: whole orders, which opacus evaluates
-quickly, by bisection from 2 to 4^20; then, around a small one, the fractional order that a
-quadrature points to. No optimum is at the edge of a fixed list, and opacus evaluates a dozen
-orders where its own accountant evaluates 150.
+bound, so the search for the best one may be approximate: whole orders, which are quick to
+evaluate, by bisection from 2 to 4^20; then, around a small one, the fractional order that a
+quadrature points to. No optimum is at the edge of a fixed list, and a dozen orders are evaluated
+where opacus, whose divergences these are, evaluates 150.
 """
 
 import math
@@ -17,6 +17,7 @@ import numpy as np
 
 from privrobust.accountants.mechanism import Composition, Mechanism
 from privrobust.accountants.protocol import Accountant
+from privrobust.accountants.renyi import fractional_log_moment, whole_log_moment
 
 WHOLE_ORDERS = (
     *(float(k) for k in range(2, 64)),
@@ -26,10 +27,10 @@ WHOLE_ORDERS = (
 LARGEST_REFINED_ORDER = 12
 MOST_POINTS = 2000
 FRACTIONAL_ERROR, WHOLE_ERROR = 2e-11, 1e-12
-"""What opacus's log moment of one step may be too small by: its fractional series stops at terms
-of e^-30 (measured: up to 9e-12), its whole one sums logarithms of binomials."""
+"""What the log moment of one step may be too small by: the fractional series stops at terms of
+e^-30 (measured: up to 9e-12), the whole one sums logarithms of binomials."""
 LARGEST_SAMPLED_ORDER = 1024
-"""Above it opacus's binomials overflow: the bound without sampling stands in."""
+"""Above it binomials overflow: the bound without sampling stands in."""
 
 
 class RDP(Accountant):
@@ -67,16 +68,14 @@ def _divergence(step: Mechanism, order: float) -> float:
     unsampled = order / (2 * step.noise_multiplier**2)
     if step.sampling_rate == 1 or order > LARGEST_SAMPLED_ORDER:
         return unsampled
-    from opacus.accountants.analysis.rdp import compute_rdp
-
-    try:
-        sampled = compute_rdp(
-            q=step.sampling_rate, noise_multiplier=step.noise_multiplier, steps=1, orders=order
-        )
-    except (ArithmeticError, ValueError):  # its series fails for extreme sigma
+    q, sigma = step.sampling_rate, step.noise_multiplier
+    if order % 1:
+        moment, error = fractional_log_moment(q, sigma, order), FRACTIONAL_ERROR
+    else:
+        moment, error = whole_log_moment(q, sigma, int(order)), WHOLE_ERROR
+    if not math.isfinite(moment):  # the series fails for extreme sigma
         return unsampled
-    error = (FRACTIONAL_ERROR if order % 1 else WHOLE_ERROR) / (order - 1)
-    return min(max(0.0, sampled) + error, unsampled) if math.isfinite(sampled) else unsampled
+    return min((max(0.0, moment) + error) / (order - 1), unsampled)
 
 
 def _likely_best(steps: Composition, delta: float, whole: float) -> float:

@@ -44,6 +44,6 @@ def register_accountant(accountant: Accountant) -> None:
         SpecError: the name is taken.
 
     """
-    if accountant.name == "auto" or accountant.name in _ACCOUNTANTS:
+    if accountant.name in ("all", "auto", *_ACCOUNTANTS):
         raise SpecError(f"accountant: the name {accountant.name!r} is taken")
     _ACCOUNTANTS[accountant.name] = accountant

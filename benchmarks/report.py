@@ -2,7 +2,8 @@
 
 python benchmarks/report.py [section ...] [--page FILE]
 
-Sections: engine, sweeps, stores, steps, noise, kernels, lanes, library, accounting; all by default.
+Sections: engine, sweeps, stores, startup, steps, noise, kernels, lanes, library, accounting; all
+by default.
 """
 
 import argparse
@@ -21,6 +22,7 @@ SECTIONS = (
     "engine",
     "sweeps",
     "stores",
+    "startup",
     "steps",
     "noise",
     "kernels",

@@ -83,8 +83,8 @@ def processes(
     ]  # fmt: skip
 
 
-def large(seeds: int) -> list[list[str]]:
-    """A store of 500 runs a seed."""
+def described(seeds: int) -> dict[str, object]:
+    """A sweep of 500 runs a seed."""
     grid = {
         "noise_scale": [0.01, 0.03, 0.1, 0.3, 1.0],
         "byzantine": [1, 2, 3, 4],
@@ -92,24 +92,33 @@ def large(seeds: int) -> list[list[str]]:
         "learning_rate": [0.1, 0.2, 0.3, 0.5, 1.0],
         "seed": list(range(seeds)),
     }
-    sweep = {"clip_norm": 1.0, "grid": grid}
+    return {"clip_norm": 1.0, "grid": grid}
+
+
+def fill(path: Path, specs: Sequence[RunSpec]) -> None:
+    """A store in which all runs have the result of the first."""
+    result = train_lanes(specs[:1])[0]
+    with Store(path) as store:
+        store.add([result])
+        row = store.runs().iloc[0].drop(list(RunSpec.model_fields)).to_dict()
+        rows = [{"key": spec.key, **row, **cells(spec)} for spec in specs[1:]]
+        history = store.history(specs[0].key).to_dict("records")
+        with store._writing.begin() as connection:
+            connection.execute(insert(RUNS), rows)
+            connection.execute(
+                insert(EVALUATIONS), [{"run": spec.key, **history[-1]} for spec in specs[1:]]
+            )
+
+
+def large(seeds: int) -> list[list[str]]:
+    """How a store of 500 runs a seed answers."""
+    sweep = described(seeds)
     specs = Sweep.from_settings(sweep).runs()
     more = specs[0].model_copy(update={"seed": seeds})
     first = [spec.key for spec in specs[: len(specs) // 20]]
-    result = train_lanes(specs[:1])[0]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "results.db"
-        with Store(path) as store:
-            store.add([result])
-            row = store.runs().iloc[0].drop(list(RunSpec.model_fields)).to_dict()
-            rows = [{"key": spec.key, **row, **cells(spec)} for spec in specs[1:]]
-            history = store.history(specs[0].key).to_dict("records")
-            with store._writing.begin() as connection:
-                connection.execute(insert(RUNS), rows)
-                connection.execute(
-                    insert(EVALUATIONS),
-                    [{"run": spec.key, **history[-1]} for spec in specs[1:]],
-                )
+        fill(path, specs)
         cases: dict[str, Callable[[Store], object]] = {
             "open": lambda store: None,
             "resume a sweep of all of them": lambda store: run_sweep(specs, store),

@@ -1,4 +1,4 @@
-"""`privrobust budget`: from noise to epsilon and back, every accountant side by side."""
+"""`privrobust budget`: from noise to epsilon and back, accountants side by side."""
 
 import math
 import shutil
@@ -13,19 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privrobust.accountants import Release, budget_table, noise_table
-from privrobust.accountants.release import MOST_STEPS
-from privrobust.accountants.table import NOTE
 from privrobust.errors import SpecError, unknown_name
 from privrobust.escaping import in_markdown, in_tex
 from privrobust.figures import new_figure, save_figure
 from privrobust.json_document import document, records
 from privrobust.neighbours import neighbours
-from privrobust.numeric import shown
 from privrobust.rounding import rounded_down, rounded_up
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from privrobust.accountants import Release
 
 Values = list[str]
 
@@ -43,6 +41,7 @@ HEADINGS = {
     "sampling_rate": "q",
 }
 """Columns that are shown before those of the accountants."""
+NOTE = "note"  # as `privrobust.accountants.table` has it
 UNSHOWN = ("worker_sampling_rate", "noise", "sampling", "unit", "adjacency")
 """Columns that remarks, and q, tell in words; csv has them."""
 SPENT = "Cells: the epsilon that one worker's release spends, against who sees every message."
@@ -55,6 +54,7 @@ LAPLACE = "Laplace noise: b is its scale parameter, and gradients are bounded in
 EVERY_WORKER = "Every worker takes part in every step (q = 1), whatever its B and n."
 ROUNDING = "Rounded so that nothing looks better than it is: sigma down, the rest up."
 TUNING = "Not counted: settings that were tuned on private data."
+UNASKED = "Left out: {}, which take seconds to load; --accountant all has them."
 ESTIMATE = "(estimate): may report less than is spent; the others are upper bounds."
 READABLE = 110  # characters of a line of prose
 
@@ -131,7 +131,8 @@ def budget(
         typer.Option("--target-epsilon", help="Find the b that meets it; then give no b."),
     ] = None,
     accountant: Annotated[
-        Values | None, typer.Option("--accountant", help="Names; all by default.")
+        Values | None,
+        typer.Option("--accountant", help="Names, or all; by default those that load at once."),
     ] = None,
     noise: Annotated[str, typer.Option(help="gaussian or laplace.")] = "gaussian",
     sampling: Annotated[str, typer.Option(help="poisson or full.")] = "poisson",
@@ -152,7 +153,7 @@ def budget(
 ) -> None:
     """Privacy budgets: epsilon from the noise scale b, or b from a target epsilon.
 
-    One line a setting, all accountants side by side. An option takes one value
+    One line a setting, accountants side by side. An option takes one value
     or several, with commas or repeated; every combination gets a line. Several
     n (or q) are the sites of a federation: a last line has its epsilon, the
     largest of theirs.
@@ -189,7 +190,7 @@ def budget(
     settings = {field: values for field, values in given.items() if values is not None}
     goals: dict[str, Any] = {
         "delta": _numbers("delta", delta, float) or [1e-5],
-        "accountants": _parts(accountant),
+        "accountants": _asked(accountant),
     }
     targets = _numbers("target_epsilon", target_epsilon, float)
     if (targets is None) == ("noise_scale" not in settings):
@@ -198,7 +199,7 @@ def budget(
         raise SpecError("steps: give either --steps or --epochs")
     if targets is not None:
         goals["target_epsilon"] = targets
-    budgets = _budgets(settings, goals)
+    budgets = _budgets(settings, goals, [] if accountant else _slow())
     if plot is not None:
         _plot(budgets, plot)
     typer.echo(RENDERERS[format](budgets))
@@ -210,6 +211,23 @@ def _parts(values: Sequence[str] | None) -> list[str] | None:
     return [part.strip() for value in values for part in value.split(",")]
 
 
+def _asked(names: Sequence[str] | None) -> list[str]:
+    """Return the names of the accountants to ask."""
+    from privrobust.accountants import available_accountants
+
+    parts = _parts(names)
+    if parts is None:
+        return [name for name in available_accountants() if name not in _slow()]
+    return available_accountants() if parts == ["all"] else parts
+
+
+def _slow() -> list[str]:
+    """Return the names of those that nobody should have to wait for."""
+    from privrobust.accountants import available_accountants, get_accountant
+
+    return [name for name in available_accountants() if not get_accountant(name).is_quick]
+
+
 def _numbers(
     field: str, values: Sequence[str] | None, number: Callable[[str], float]
 ) -> list[float] | None:
@@ -218,6 +236,8 @@ def _numbers(
     try:
         return None if parts is None else [number(part) for part in parts]
     except ValueError:
+        from privrobust.numeric import shown
+
         text = shown(",".join(parts or []))
         raise SpecError(f"{field}: {text} is not {kind}, or several") from None
 
@@ -225,9 +245,13 @@ def _numbers(
 # --- computing -------------------------------------------------------------------------------
 
 
-def _budgets(settings: Mapping[str, list[Any]], goals: Mapping[str, Any]) -> Budgets:
+def _budgets(
+    settings: Mapping[str, list[Any]], goals: Mapping[str, Any], left_out: Sequence[str]
+) -> Budgets:
     """Ask the accountants about every combination of settings."""
     import pandas as pd
+
+    from privrobust.accountants import budget_table, noise_table
 
     combinations = [
         dict(zip(settings, values, strict=True)) for values in product(*settings.values())
@@ -257,6 +281,8 @@ def _budgets(settings: Mapping[str, list[Any]], goals: Mapping[str, Any]) -> Bud
     )
     federation = None if sites is None else _federation(table, sites, settings)
     remarks = list(_remarks(table, releases[0], is_federation=sites is not None))
+    if left_out:
+        remarks.append(UNASKED.format(", ".join(left_out)))
     return Budgets(table, federation, neighbours(releases[0]), remarks)
 
 
@@ -265,8 +291,10 @@ def _fields(setting: Mapping[str, Any]) -> dict[str, Any]:
     return {field: value for field, value in setting.items() if field != "epochs"}
 
 
-def _release(setting: Mapping[str, Any]) -> Release:
+def _release(setting: Mapping[str, Any]) -> "Release":
     """Build the release of one setting, with the T that its epochs take."""
+    from privrobust.accountants import Release
+
     # Stand-ins for what is yet to be found: b by calibration, T from the rest once it is checked.
     fields = {"noise_scale": 1.0, "steps": 1} | _fields(setting)
     release = Release(**fields)
@@ -279,6 +307,8 @@ def _steps(epochs: float, setting: Mapping[str, Any]) -> int:
     """Return T of so many epochs: rounded up, so that no step is left out of the account."""
     if not (math.isfinite(epochs) and epochs > 0):
         raise SpecError(f"epochs: {epochs:g} is not a finite number above 0")
+    from privrobust.accountants.release import MOST_STEPS
+
     steps = math.ceil(Fraction(repr(epochs)) / _share_of_an_epoch(setting))
     if steps > MOST_STEPS:
         raise SpecError(
@@ -337,7 +367,7 @@ def _largest(values: "pd.Series") -> float:
     return math.inf if (values == math.inf).any() else float(values.max(skipna=False))
 
 
-def _remarks(table: "pd.DataFrame", release: Release, *, is_federation: bool) -> Iterator[str]:
+def _remarks(table: "pd.DataFrame", release: "Release", *, is_federation: bool) -> Iterator[str]:
     """Say what has to be read with the numbers."""
     goal = "target_epsilon" if "target_epsilon" in table else "noise_scale"
     yield MEETS if goal == "target_epsilon" else SPENT

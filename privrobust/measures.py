@@ -1,17 +1,27 @@
-"""How well an aggregate stands for the honest messages, cheap enough to be measured as runs train.
+"""What is measured as runs train: the model, and how well an aggregate stands for the honest.
 
-They are taken at the steps at which a run is evaluated, on the messages as they are sent: noise
-included, and signs where workers send signs.
+The latter is cheap enough for every step at which a run is evaluated, and looks at messages as they
+are sent: noise included, and signs where workers send signs.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from typing import TYPE_CHECKING, NamedTuple
 
 from privrobust.aggregators import Median
+from privrobust.late import torch
 from privrobust.spread import mean_and_std
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Evaluation(NamedTuple):
+    """Of the held-out split, `(lanes,)` each."""
+
+    accuracy: Tensor
+    loss: Tensor
+    calibration_error: Tensor
 
 
 class Measures(NamedTuple):
@@ -45,6 +55,8 @@ def measure(honest: Tensor, update: Tensor, previous: Tensor) -> Measures:
     return Measures(
         kappa=(update - mean).square().sum(-1).nan_to_num(torch.inf, torch.inf) / spread,
         median_mean_gap=(Median()(honest) - mean).norm(dim=-1),
-        cosine=cosine_similarity(update, mean, dim=-1, eps=torch.finfo(mean.dtype).tiny),
+        cosine=torch.nn.functional.cosine_similarity(
+            update, mean, dim=-1, eps=torch.finfo(mean.dtype).tiny
+        ),
         variance=(update - previous).square().sum(-1) / 2,
     )

@@ -19,6 +19,7 @@ from privrobust.dealing import codes, shares
 from privrobust.honest import Failure
 from privrobust.isolation import called, own_copy, scores_of_each, vmaps
 from privrobust.losses import Loss
+from privrobust.measures import Evaluation
 from privrobust.parameters import Layout
 from privrobust.privacy import spent_by_worker
 from privrobust.proven import rows_stay_apart
@@ -141,14 +142,6 @@ def _mean_by(codes: np.ndarray, values: np.ndarray, kinds: int) -> np.ndarray:
     sums = np.bincount(codes, values, minlength=kinds)
     means: np.ndarray = np.divide(sums, counts, out=np.full(kinds, np.nan), where=counts > 0)
     return means
-
-
-class Evaluation(NamedTuple):
-    """Of every lane, `(lanes,)` each."""
-
-    accuracy: Tensor
-    loss: Tensor
-    calibration_error: Tensor
 
 
 class Evaluated(NamedTuple):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from privrobust.executors import Executor
+    from privrobust.grid import Sweep
     from privrobust.spec import RunSpec
     from privrobust.store import Store
 
@@ -78,13 +79,20 @@ def run(
     try:
         with console.status("checking the runs"):
             from privrobust.grid import load_sweep
-            from privrobust.progress import Watch, log_to, watch_on
-            from privrobust.store import Store
-            from privrobust.sweep import check, planned, run_whole
 
             described = load_sweep(sweep, change or [])
-            plan = planned(described)
-            check(plan)
+            finished = None if dry_run else _finished(described, store, retry_failed)
+            if finished is None:  # else neither torch nor the data are needed
+                from privrobust.planning import planned
+                from privrobust.progress import Watch, log_to, watch_on
+                from privrobust.store import Store
+                from privrobust.sweep import check, run_whole
+
+                plan = planned(described)
+                check(plan)
+        if finished is not None:
+            _show(*finished)
+            return
         if dry_run:
             typer.echo(_foretold(plan, store, jobs, ray, task_cpus, task_gpus))
             return
@@ -106,6 +114,23 @@ def run(
         typer.echo(f"{word}: {stopped}; the same command computes the rest", err=True)
         raise typer.Exit(code) from None
     _show(table, results.location, form)
+
+
+def _finished(
+    sweep: "Sweep", location: str, retry_failed: bool
+) -> "tuple[pd.DataFrame, str] | None":
+    """The runs of a sweep of which nothing is left to do, and where they are; None otherwise."""
+    from privrobust.planning import settled
+    from privrobust.store import Store
+
+    try:
+        with Store(location, create=False) as results:
+            runs = settled(sweep, results, retry_failed)
+            if runs is None:
+                return None
+            return results.runs([run.key for run in runs]), results.location
+    except PrivRobustError:  # there is none yet, or training tells what is wrong with it
+        return None
 
 
 def _kept(store: "Store", plan: Sequence["RunSpec"]) -> str:
@@ -153,8 +178,8 @@ def status(
     if form not in _STATUS:
         raise unknown_name("format", form, _STATUS)
     from privrobust.grid import load_sweep
+    from privrobust.planning import planned
     from privrobust.store import Store
-    from privrobust.sweep import planned
 
     described = None if sweep is None else load_sweep(sweep, change or [])
     with Store(store, create=False) as results:

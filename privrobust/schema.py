@@ -19,8 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from privrobust.measures import Measures
-from privrobust.metrics import Evaluation
+from privrobust.measures import Evaluation, Measures
 from privrobust.spec import AttackSpec, RunSpec
 
 SCHEMA_VERSION = 6

@@ -17,7 +17,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 from sqlalchemy import (
@@ -51,9 +51,7 @@ from sqlalchemy.schema import CreateColumn
 from privrobust.data import Dataset
 from privrobust.errors import PrivRobustError
 from privrobust.interrupts import deferred
-from privrobust.metrics import RunResult
 from privrobust.ownership import LEASE_SECONDS, is_gone, new_owner
-from privrobust.privacy import calibrated, spent
 from privrobust.schema import (
     ABOUT,
     DATASETS,
@@ -69,6 +67,9 @@ from privrobust.schema import (
     cells,
 )
 from privrobust.spec import RunSpec
+
+if TYPE_CHECKING:
+    from privrobust.metrics import RunResult
 
 T = TypeVar("T")
 
@@ -310,7 +311,7 @@ class Store:
                     "its content changed; give another --store, or the old data"
                 )
 
-    def add(self, results: Iterable[RunResult], seconds: float | None = None) -> None:
+    def add(self, results: "Iterable[RunResult]", seconds: float | None = None) -> None:
         """Write finished runs with their histories, all or none; finished ones are left alone.
 
         Args:
@@ -343,6 +344,8 @@ class Store:
 
         Runs that another process holds by now, or has finished, are left alone.
         """
+        from privrobust.privacy import calibrated  # which trains, and so loads torch
+
         made = {"finished": _today(), "versions": versions(), "owner": None, "lease_until": None}
         rows = [
             {"key": spec.key, **cells(calibrated(spec)), **_budget(spec), "status": FAILED, **made}
@@ -535,7 +538,7 @@ def versions() -> str:
     return f"{packages} python {platform.python_version()} {platform.machine()}"
 
 
-def _row(result: RunResult) -> dict[str, Any]:
+def _row(result: "RunResult") -> dict[str, Any]:
     failed = bool(result.failure)
     return {
         "key": result.spec.key,
@@ -559,6 +562,8 @@ def _row(result: RunResult) -> dict[str, Any]:
 
 def _budget(spec: RunSpec) -> dict[str, Any]:
     """What the run was to spend, and may have before it failed."""
+    from privrobust.privacy import spent  # which trains, and so loads torch
+
     budget = spent(spec)
     return {
         "epsilon": budget.epsilon,

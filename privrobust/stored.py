@@ -6,8 +6,8 @@ import pandas as pd
 
 from privrobust.errors import SpecError
 from privrobust.grid import load_sweep
+from privrobust.planning import planned
 from privrobust.store import Store
-from privrobust.sweep import planned
 
 
 def finished(store: Store, sweep: Path | None = None) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from privrobust.spec import RunSpec
 
@@ -58,7 +58,7 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     groups = runs.groupby([*row_fields(runs), "byzantine", "attack"], sort=False)
     accuracy = groups["accuracy"]
     seeds = accuracy.count()
-    critical = stats.t.ppf((1 + CONFIDENCE) / 2, (seeds - 1).where(seeds > 1))
+    critical = stdtrit((seeds - 1).where(seeds > 1), (1 + CONFIDENCE) / 2)
     summary = pd.DataFrame(
         {
             "accuracy": accuracy.mean(),

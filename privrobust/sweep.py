@@ -4,8 +4,6 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-import pandas as pd
-
 from privrobust.batches import batches
 from privrobust.clipping import Flat
 from privrobust.data import get_dataset
@@ -19,6 +17,7 @@ from privrobust.losses import LOSSES
 from privrobust.models import EXAMPLES, initial_parameters
 from privrobust.ownership import heartbeat
 from privrobust.perturbation import grid_of
+from privrobust.planning import accuracies
 from privrobust.privacy import calibrated, spent, warn_of_large_delta
 from privrobust.progress import Watch, watching
 from privrobust.schedules import get_schedule, rates
@@ -74,17 +73,6 @@ def _checked_dim(name: str, data_dir: str | None, model: str, loss: str) -> int:
     return starts.shape[-1]
 
 
-def planned(sweep: Sweep, store: Store | None = None) -> list[RunSpec]:
-    """All runs of a sweep: to tune by, and its own with what the store says is best, so far."""
-    tried = candidates(sweep)
-    return [*tried, *choose(sweep, _accuracies(tried, store) if store else {})]
-
-
-def _accuracies(runs: Sequence[RunSpec], store: Store) -> dict[str, float]:
-    found = pd.to_numeric(store.runs([run.key for run in runs])["accuracy"], errors="coerce")
-    return {str(key): float(accuracy) for key, accuracy in found.dropna().items()}
-
-
 def run_whole(
     sweep: Sweep,
     store: Store,
@@ -99,13 +87,13 @@ def run_whole(
     tried = candidates(sweep)
     if tried:
         run_sweep(tried, store, executor, watch, retry_failed)
-    accuracies = _accuracies(tried, store)
-    if lost := undecided(sweep, accuracies):
+    found = accuracies(tried, store)
+    if lost := undecided(sweep, found):
         raise PrivRobustError(
             f"tune: in {len(lost)} settings every candidate had failed runs, the first {lost[0]}; "
             "`privrobust status` says why, --retry-failed tries again"
         )
-    runs = choose(sweep, accuracies)
+    runs = choose(sweep, found)
     run_sweep(runs, store, executor, watch, retry_failed)
     return runs
 

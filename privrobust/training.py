@@ -21,9 +21,9 @@ from privrobust.devices import in_full_precision, resolve_device
 from privrobust.errors import PrivRobustError
 from privrobust.honest import Clipping, Momentum
 from privrobust.losses import LOSSES
-from privrobust.measures import Measures, measure
+from privrobust.measures import Evaluation, Measures, measure
 from privrobust.memory import keep_freed_memory
-from privrobust.metrics import Evaluation, Evaluator, RunResult
+from privrobust.metrics import Evaluator, RunResult
 from privrobust.models import EXAMPLES, initial_parameters
 from privrobust.perturbation import Perturbation
 from privrobust.privacy import calibrated, spent, steps_within_budget, warn_of_large_delta

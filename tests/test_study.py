@@ -30,7 +30,8 @@ from privrobust import RunSpec
 from privrobust.data import get_dataset
 from privrobust.errors import PrivRobustError
 from privrobust.grid import load_sweep
-from privrobust.sweep import check, planned
+from privrobust.planning import planned
+from privrobust.sweep import check
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 SEEDS = range(5)

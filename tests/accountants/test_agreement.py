@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import mpmath
 import numpy as np
 import pytest
 from made_releases import release
@@ -11,6 +12,7 @@ from privrobust.accountants import Release, available_accountants, delta, epsilo
 from privrobust.accountants.mechanism import Mechanism
 from privrobust.accountants.pld import TOLERANCE
 from privrobust.accountants.rdp import _divergence
+from privrobust.accountants.renyi import fractional_log_moment, whole_log_moment
 from privrobust.errors import SpecError
 
 UPPER_BOUNDS = ("pld", "prv", "rdp", "moments", "basic", "auto")
@@ -83,6 +85,37 @@ def test_divergence_at_rare_sampling_is_not_rounded_away(
 def test_auto_is_the_least_upper_bound_where_sampling_is_rare() -> None:
     r = release(1e-4, 1.0, 10_000)
     assert epsilon(r) == min(epsilon(r, accountant=name) for name in ("pld", "prv", "rdp", "basic"))
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 4.0, 50.0])
+@pytest.mark.parametrize("q", [1e-4, 0.01, 0.3, 0.9])
+def test_renyi_moments_are_those_of_opacus_and_of_dp_accounting(q: float, sigma: float) -> None:
+    from dp_accounting.rdp.rdp_privacy_accountant import _compute_log_a as of_dp_accounting
+    from opacus.accountants.analysis.rdp import _compute_log_a as of_opacus
+
+    for order in (2, 17, 64, 1024):
+        ours = whole_log_moment(q, sigma, order)
+        assert ours == pytest.approx(of_opacus(q, sigma, order), rel=1e-9, abs=1e-12)
+        assert ours == pytest.approx(of_dp_accounting(q, sigma, order), rel=1e-9, abs=1e-12)
+    for order in (1.05, 1.5, 7.3, 22.6):  # where dp-accounting's is no value but an upper bound
+        ours = fractional_log_moment(q, sigma, order)
+        assert ours == pytest.approx(of_opacus(q, sigma, order), rel=1e-9, abs=1e-12)
+        assert ours <= of_dp_accounting(q, sigma, order) + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("q", "sigma", "order"), [(0.01, 1.0, 1.5), (0.3, 4.0, 7.3), (0.9, 0.5, 3)]
+)
+def test_renyi_moments_are_the_integrals_that_define_them(
+    q: float, sigma: float, order: float
+) -> None:
+    def integrand(x: mpmath.mpf) -> mpmath.mpf:
+        ratio = 1 - q + q * mpmath.exp((2 * x - 1) / (2 * sigma**2))
+        return mpmath.npdf(x, 0, sigma) * ratio**order
+
+    exact = mpmath.log(mpmath.quad(integrand, [-20 * sigma, 0, order, order + 20 * sigma]))
+    moment = fractional_log_moment if order % 1 else whole_log_moment
+    assert moment(q, sigma, order) == pytest.approx(float(exact), rel=1e-9)
 
 
 def test_rdp_matches_opacus_own_accountant() -> None:
