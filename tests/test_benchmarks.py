@@ -22,6 +22,7 @@ import noise
 import peers
 import pytest
 import report
+import startup
 import steps
 import stores
 import sweeps
@@ -329,6 +330,14 @@ def test_stores():
         "500 runs: the table of the first 25",
     ]
     assert all(number(row[1]) >= 0 for row in rows)
+
+
+def test_startup():
+    ((_, rows),) = tables(startup.report(seeds=1, rounds=1, commands={"run sweep.yaml": "1 s"}))
+    ((command, seconds, megabytes, aim),) = rows
+    assert (command, aim) == ("`privrobust run sweep.yaml`", "1 s")
+    assert number(seconds) > 0
+    assert 10 < number(megabytes) < 10_000
 
 
 def test_sweeps(tmp_path):
