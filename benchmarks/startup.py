@@ -19,6 +19,7 @@ COMMANDS = {
     "list aggregators": "0.4 s",
     "list attacks": "0.4 s",
     "list datasets": "0.4 s",
+    "list models": "0.4 s",
     "list partitions": "0.4 s",
     f"budget -b 0.1 {RELEASE}": "1 s",
     f"budget --target-epsilon 8,2 {RELEASE}": "1 s",

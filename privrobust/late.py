@@ -31,6 +31,7 @@ class _Late:
 if TYPE_CHECKING:
     import pandas as pandas
     import torch as torch
+    import torch.nn as nn
 else:
     pandas = _Late("pandas")
-    torch = _Late("torch")
+    torch, nn = _Late("torch"), _Late("torch.nn")

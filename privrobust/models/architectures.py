@@ -4,17 +4,16 @@ Each is made for the shape of one example and a number of classes. Images are `(
 width)`; linear models take any shape.
 """
 
+from __future__ import annotations
+
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
 from privrobust.configured import Configured
 from privrobust.errors import SpecError
+from privrobust.late import nn, torch
 from privrobust.numeric import as_whole
 
 
@@ -43,14 +42,6 @@ class Logistic(Architecture):
         return nn.Sequential(nn.Flatten(), nn.Linear(shape.numel(), classes, bias=self.bias))
 
 
-class UnitNorm(nn.Module):
-    """Scales each example to L2 norm 1; zeros stay."""
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Divide `(..., d)` by the norm of its last axis."""
-        return F.normalize(inputs, dim=-1)
-
-
 def bounded_logistic(shape: torch.Size, classes: int) -> nn.Module:
     r"""Logistic regression on examples scaled to norm 1: no gradient is longer than 2.
 
@@ -64,6 +55,8 @@ def bounded_logistic(shape: torch.Size, classes: int) -> nn.Module:
     With Laplace noise the L1 norm counts: |p - e_y|_1 (|a|_1 + 1) = 2 (1 - p_y) (|a|_1 + 1), at
     most 2 (sqrt(d) + 1) for d features.
     """
+    from privrobust.models.unit_norm import UnitNorm
+
     return nn.Sequential(nn.Flatten(), UnitNorm(), nn.Linear(shape.numel(), classes))
 
 

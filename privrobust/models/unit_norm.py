@@ -1,0 +1,12 @@
+"""Examples of norm 1."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class UnitNorm(nn.Module):
+    """Scales each example to L2 norm 1; zeros stay."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Divide `(..., d)` by the norm of its last axis."""
+        return F.normalize(inputs, dim=-1)
