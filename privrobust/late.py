@@ -31,7 +31,7 @@ class _Late:
 if TYPE_CHECKING:
     import pandas as pandas
     import torch as torch
-    import torch.nn as nn
+    from torch import nn as nn
 else:
     pandas = _Late("pandas")
     torch, nn = _Late("torch"), _Late("torch.nn")
