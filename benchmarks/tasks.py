@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from privrobust import RunSpec
-from privrobust.architectures import cnn_byzfl
 from privrobust.data import Dataset, Split, register_dataset
 from privrobust.models import register_model
+from privrobust.models.architectures import cnn_byzfl
 
 CLIP_NORM, NOISE_SCALE, LEARNING_RATE = 1.0, 0.01, 0.1
 

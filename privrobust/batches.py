@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from privrobust.backward import activations, side_by_side
 from privrobust.data import get_dataset
-from privrobust.models import initial_parameters
+from privrobust.models.validation import initial_parameters
 from privrobust.spec import RunSpec
 from privrobust.training import lane_shape
 

@@ -12,7 +12,7 @@ from privrobust.attacks import Attack, Craft, Setting
 from privrobust.data import Dataset, Split
 from privrobust.dealing import byzantine_batches
 from privrobust.honest import Clipping, Momentum, noise_std
-from privrobust.models import EXAMPLES
+from privrobust.models.validation import EXAMPLES
 from privrobust.perturbation import Perturbation
 from privrobust.sampling import stream
 from privrobust.spec import RunSpec

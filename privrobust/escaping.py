@@ -37,6 +37,16 @@ def in_markdown(text: str) -> str:
     return _MARKDOWN.sub(lambda sign: f"\\{sign[0]}", text)
 
 
+def in_figure(text: str) -> str:
+    r"""Write text for matplotlib, which reads what is between two dollars as mathematics.
+
+    >>> print(in_figure("$a$"))
+    \$a\$
+
+    """
+    return text.replace("$", r"\$")
+
+
 def in_terminal(text: str) -> str:
     r"""Write text for a terminal, which takes some signs for commands: lines are all it may make.
 

@@ -10,11 +10,11 @@ from functools import lru_cache
 from typing import Any
 
 from privrobust.accountants import Release, Spent, max_steps, noise_scale, spend
-from privrobust.architectures import bound_of_bounded_logistic, bounded_logistic
 from privrobust.data import get_dataset
 from privrobust.dealing import shares
 from privrobust.errors import PrivRobustWarning, SpecError
-from privrobust.models import get_factory
+from privrobust.models.architectures import bound_of_bounded_logistic, bounded_logistic
+from privrobust.models.registry import get_factory
 from privrobust.rounding import rounded_up
 from privrobust.spec import LARGEST, SMALLEST, RunSpec
 

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from privrobust.backward import Call, Given, watched
 from privrobust.isolation import own_copy
 from privrobust.layers import has_rule
-from privrobust.unit_norm import UnitNorm
+from privrobust.models.unit_norm import UnitNorm
 
 # What a module may be given besides its class, and calls around it.
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

@@ -91,7 +91,7 @@ def run(
                 plan = planned(described)
                 check(plan)
         if finished is not None:
-            _show(*finished)
+            _show(*finished, form)
             return
         if dry_run:
             typer.echo(_foretold(plan, store, jobs, ray, task_cpus, task_gpus))
@@ -283,13 +283,14 @@ def _foretold_on_ray(missing: Sequence["RunSpec"], ray: str, cpus: int, gpus: fl
         cluster.close()
     tasks = min(slots, len(list(batches(missing, slots))))
     each = f"{cpus} core{'s' * (cpus > 1)}" + f" and {gpus:g} GPUs" * bool(gpus)
-    lines = [f"the Ray cluster has {has}: room for {slots} batches at a time, of {each} each"]
+    room = "one batch" if slots == 1 else f"{slots} batches"
+    lines = [f"the Ray cluster has {has}: room for {room} at a time, of {each} each"]
     if gpus and not torch.cuda.is_available():
         return f"{lines[0]}\nhow long cannot be told: there is no GPU here to time a step on"
     torch.set_num_threads(cpus)
     expected = estimate(missing)
     lines.append(
-        f"about {clock(expected.seconds / tasks)} with {tasks} batches at a time, if its machines "
+        f"about {clock(expected.seconds / tasks)} with {tasks} at a time, if its machines "
         f"are free and as fast as this one; {expected.memory / 2**30:.1f} GiB of memory a batch"
     )
     return "\n".join(lines)

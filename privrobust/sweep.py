@@ -14,7 +14,7 @@ from privrobust.executors.base import Supplies
 from privrobust.gradients import gradient_sum
 from privrobust.grid import Sweep
 from privrobust.losses import LOSSES
-from privrobust.models import EXAMPLES, initial_parameters
+from privrobust.models.validation import EXAMPLES, initial_parameters
 from privrobust.ownership import heartbeat
 from privrobust.perturbation import grid_of
 from privrobust.planning import accuracies

@@ -24,7 +24,7 @@ from privrobust.losses import LOSSES
 from privrobust.measures import Evaluation, Measures, measure
 from privrobust.memory import keep_freed_memory
 from privrobust.metrics import Evaluator, RunResult
-from privrobust.models import EXAMPLES, initial_parameters
+from privrobust.models.validation import EXAMPLES, initial_parameters
 from privrobust.perturbation import Perturbation
 from privrobust.privacy import calibrated, spent, steps_within_budget, warn_of_large_delta
 from privrobust.sampling import distinct

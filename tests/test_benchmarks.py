@@ -33,11 +33,12 @@ from tasks import MODELS, Task, images, register
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from privrobust import RunSpec, models
+from privrobust import RunSpec
 from privrobust.attacks import ALIE
 from privrobust.data import get_dataset, registry
 from privrobust.executors import InProcess
 from privrobust.executors.base import Outcome
+from privrobust.models import registry as models
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:opacus", "ignore:Full backward hook")
 

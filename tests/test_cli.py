@@ -164,14 +164,14 @@ def test_a_dry_run_tells_what_a_ray_cluster_has(tmp_path, sweep, inside, monkeyp
         "room for 4 batches at a time, of 1 core each"
     )
     assert re.fullmatch(
-        r"about \d+:\d\d with [34] batches at a time, if its machines are free and as fast as this "
+        r"about \d+:\d\d with [34] at a time, if its machines are free and as fast as this "
         r"one; \d+\.\d GiB of memory a batch",
         takes,
     )
     assert Cluster.closed
     assert [each.name for each in tmp_path.iterdir()] == ["sweep.yaml"]
     _, out, _ = inside(*command, "--task-cpus", "4")
-    assert "room for 1 batches at a time, of 4 cores each" in out
+    assert "room for one batch at a time, of 4 cores each" in out
 
 
 def test_a_dry_run_says_what_it_cannot_tell_of_graphics_cards(sweep, inside, monkeypatch):

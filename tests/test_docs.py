@@ -11,7 +11,7 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from privrobust import RunSpec, models, train
+from privrobust import RunSpec, train
 from privrobust.attacks import available_attacks, get_attack
 from privrobust.cli import app
 from privrobust.data import Dataset, Split, available_datasets, get_dataset, registry
@@ -20,6 +20,7 @@ from privrobust.drawing import KINDS
 from privrobust.errors import SpecError
 from privrobust.grid import Sweep
 from privrobust.models import available_models, build_model
+from privrobust.models import registry as models
 from privrobust.partitions import available_partitions, get_partition
 from privrobust.store import Store
 from privrobust.tables import PRESETS

@@ -1,17 +1,21 @@
 """What users name is text: in no output is it read as markup."""
 
 import io
-import re
-import shutil
-import subprocess
 import unicodedata
+from xml.etree import ElementTree
 
 import pytest
+import torch
 from rich.console import Console
+from tex import compile_table, needs_tex
 
 from privrobust import RunSpec
+from privrobust.data import Dataset
 from privrobust.escaping import in_markdown, in_tex
 from privrobust.executors import Outcome
+from privrobust.figures.canvas import save_figure
+from privrobust.figures.cells import title_of_data
+from privrobust.figures.partitions import partition_figure
 from privrobust.progress import Bars
 from privrobust.running import _status_lines, _warnings_on
 from privrobust.tables import FORMATS
@@ -93,12 +97,20 @@ def test_latex_composes_accents_which_pdflatex_cannot():
     assert in_tex("e\u0301") == "é"
 
 
-@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex, a TeX engine")
+@needs_tex
 def test_latex_of_odd_names_compiles(tmp_path):
     made = FORMATS["latex"](table("[old] Grüße", *NAMES, "#$%&~_^\\{}<>|\"'", notes=NAMES))
-    packages = re.match(r"% needs (\\usepackage\{.+\})\n", made).group(1)
-    text = f"\\documentclass{{article}}{packages}\\begin{{document}}\n{made}\\end{{document}}"
-    (tmp_path / "t.tex").write_text(text, encoding="utf-8")
-    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "t.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:]
+    compile_table(made, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["$x$", "a$b", r"$\frac{$"])
+def test_figures_show_names_as_they_are(name, tmp_path):
+    labels = torch.arange(40) % 2
+    dataset = Dataset.from_tensors(name, torch.zeros(40, 1), labels)
+    figure = partition_figure(dataset, ["iid"], honest=2, seed=0)
+    figure.axes[0].set_title(title_of_data(name))
+    save_figure(figure, tmp_path / "f.svg")
+    parsed = ElementTree.parse(tmp_path / "f.svg").iter()
+    shown = ["".join(each.itertext()).strip() for each in parsed]
+    assert name in shown
+    assert f"{name}: training examples of each label and honest worker" in shown

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from privrobust import RunSpec, batches, models, train
+from privrobust import RunSpec, batches, train
 from privrobust.attacks import Attack
 from privrobust.data import Dataset, get_dataset, register_dataset, registry
 from privrobust.errors import PrivRobustError
@@ -21,6 +21,7 @@ from privrobust.executors import InProcess, OnRay, Processes, base
 from privrobust.executors.base import Supplies
 from privrobust.grid import Sweep
 from privrobust.models import register_model
+from privrobust.models import registry as models
 from privrobust.progress import Watch
 from privrobust.store import Store
 from privrobust.sweep import run_sweep

@@ -9,15 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from privrobust import RunSpec, configured, models, train
+from privrobust import RunSpec, configured, train
 from privrobust.accountants import Release, epsilon
-from privrobust.architectures import Architecture, bounded_logistic
 from privrobust.clipping import Flat
 from privrobust.data import Dataset, Split, get_dataset
 from privrobust.errors import SpecError
 from privrobust.gradients import LayerWise, gradient_sum
 from privrobust.losses import LOSSES
 from privrobust.models import available_models, build_model, initial_parameters
+from privrobust.models import registry as models
+from privrobust.models.architectures import Architecture, bounded_logistic
 from privrobust.sampling import stream
 
 
@@ -322,7 +323,7 @@ def test_the_bound_of_2_is_reached_and_kept_in_training():
         ({"noise": "laplace"}, "2 is below what is proven .* laplace noise; .* at least 18$"),
         ({"loss": "logistic"}, "proven for loss: cross_entropy .* not logistic and example"),
         (
-            {"model": "privrobust.architectures:bounded_logistic", "loss": "squared"},
+            {"model": "privrobust.models.architectures:bounded_logistic", "loss": "squared"},
             "proven for loss: cross_entropy .* not squared and example",
         ),
         ({"unit": "worker"}, "proven for .* unit: example, not cross_entropy and worker"),

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from privrobust import RunSpec, models, train
+from privrobust import RunSpec, train
 from privrobust.data import Dataset, Split, get_dataset, register_dataset, registry
 from privrobust.devices import resolve_device
 from privrobust.errors import SpecError
 from privrobust.models import register_model
+from privrobust.models import registry as models
 from privrobust.sweep import check
 from privrobust.training import train_lanes
 

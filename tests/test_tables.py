@@ -1,7 +1,4 @@
 import math
-import re
-import shutil
-import subprocess
 from xml.etree import ElementTree
 
 import numpy as np
@@ -11,6 +8,7 @@ from hypothesis import given
 from hypothesis import settings as few_examples
 from hypothesis import strategies as st
 from scipy import stats
+from tex import compile_table, needs_tex
 
 from privrobust import RunSpec
 from privrobust.errors import SpecError
@@ -268,19 +266,13 @@ def test_a_gap_and_a_breakdown_point_are_no_contest():
     assert not any(entry.is_best for block in layout.blocks for row in block for entry in row)
 
 
-@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex, a TeX engine")
+@needs_tex
 @pytest.mark.parametrize("name", ["attacks", "budget", "noise", "trilemma", "all"])
 def test_latex_compiles_as_it_is_and_stays_on_the_page(tmp_path, name):
     make = PRESETS.get(name, lambda runs: lay_out(runs, SHOWN, across=["noise_scale"]))
-    table = FORMATS["latex"](make(golden()))
-    packages = re.match(r"% needs (\\usepackage\{.+\})\n", table).group(1)
-    document = f"\\documentclass{{article}}{packages}\\begin{{document}}\n{table}\\end{{document}}"
-    (tmp_path / "table.tex").write_text(document, encoding="utf-8")
-    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "table.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert "Missing character" not in done.stdout
-    assert "Overfull" not in done.stdout
+    said = compile_table(FORMATS["latex"](make(golden())), tmp_path)
+    assert "Missing character" not in said
+    assert "Overfull" not in said
 
 
 def test_latex_says_once_what_columns_share():

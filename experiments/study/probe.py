@@ -13,7 +13,7 @@ from privrobust.data import get_dataset
 from privrobust.dealing import honest_batches
 from privrobust.gradients import gradient_sum
 from privrobust.losses import LOSSES
-from privrobust.models import EXAMPLES, initial_parameters
+from privrobust.models.validation import EXAMPLES, initial_parameters
 
 
 class Gradients(NamedTuple):

@@ -6,7 +6,7 @@ import pandas as pd
 
 from privrobust.data import get_dataset
 from privrobust.figures.epsilon import epsilon_figure
-from privrobust.models import initial_parameters
+from privrobust.models.validation import initial_parameters
 from privrobust.tables import FORMATS, PRESETS
 from study.experiment import Experiment
 from study.outcomes import ALL_BROKEN, broken, outcomes, situation

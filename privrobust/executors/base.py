@@ -13,7 +13,7 @@ import torch
 from privrobust.data import Dataset, get_dataset, hand_over
 from privrobust.errors import PrivRobustError
 from privrobust.metrics import RunResult
-from privrobust.models import Named, register_model, registered_models
+from privrobust.models.registry import Named, register_model, registered_models
 from privrobust.privacy import steps_within_budget
 from privrobust.spec import RunSpec
 from privrobust.training import train_lanes

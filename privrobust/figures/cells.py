@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from privrobust.errors import SpecError
+from privrobust.escaping import in_figure
 from privrobust.figures.canvas import MOST_LINES
 from privrobust.neighbours import all_in_short
 from privrobust.summary import WORST, summarise
@@ -110,7 +111,7 @@ def _with_method(cells: pd.DataFrame, fields: Iterable[str], kind: str) -> pd.Da
 
 def _method(cell: dict[Any, Any], naming: Sequence[str]) -> str:
     parts = [f"{_SHORT.get(field, field)}={_text(cell[field])}" for field in naming]
-    return ", ".join([str(cell["aggregator"]), *parts])
+    return in_figure(", ".join([str(cell["aggregator"]), *parts]))
 
 
 def too_many(
@@ -204,7 +205,7 @@ def text_of_noise(value: Any) -> str:
 def title_of_data(heterogeneity: str) -> str:
     """What a panel of one partition is called."""
     if not _is_number(heterogeneity):
-        return heterogeneity
+        return in_figure(heterogeneity)
     return "iid" if float(heterogeneity) == 0 else f"heterogeneity {heterogeneity}"
 
 

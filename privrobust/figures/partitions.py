@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from privrobust.escaping import in_figure
 from privrobust.figures.canvas import NARROW, WIDE, new_figure, styled
 from privrobust.figures.cells import title_of_data
 
@@ -51,7 +52,7 @@ def partition_figure(
         panel.set_title(_title(text, partition))
     for unused in panels:
         unused.set_axis_off()
-    figure.suptitle(f"{dataset.name}: training examples of each label and honest worker")
+    figure.suptitle(f"{in_figure(dataset.name)}: training examples of each label and honest worker")
     figure.supxlabel("honest worker: how many examples it holds")
     figure.supylabel("label")
     return figure
@@ -61,9 +62,9 @@ def _title(text: str, partition: "Partition") -> str:
     """As other figures call it."""
     from privrobust.partitions import Similarity
 
-    return (
-        title_of_data(f"{partition.heterogeneity:g}") if isinstance(partition, Similarity) else text
-    )
+    if isinstance(partition, Similarity):
+        text = f"{partition.heterogeneity:g}"
+    return title_of_data(text)
 
 
 def _dots(panel: "Axes", counts: Sequence["Tensor"]) -> None:

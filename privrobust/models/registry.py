@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeGuard, cast
 
 from privrobust.configured import build, described, parse, settings, written
 from privrobust.entries import Entry
+from privrobust.errors import SpecError
 from privrobust.models import architectures
 from privrobust.models.architectures import Architecture
 from privrobust.plugins import check_text, find
@@ -82,7 +83,7 @@ def get_factory(text: str) -> Factory:
         return made
     if given:
         raise SpecError(f"model: {name} has no parameter {next(iter(given))!r} (it takes none)")
-    return cast(Factory, found)
+    return cast("Factory", found)
 
 
 def canonical_model(text: str) -> str:
