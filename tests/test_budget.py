@@ -76,7 +76,7 @@ def test_csv_reads_back() -> None:
     ],
 )
 def test_what_accountants_say_alike_is_one_note(arguments: list[str], who: str) -> None:
-    output = run(*DIGITS, "-b", "0.1,0.2", *arguments)
+    output = run(*DIGITS, "-b", "0.1,0.2", "--accountant", "all", *arguments)
     notes = [line for line in output.splitlines() if line.startswith("Note: ")]
     assert len(notes) == 1
     assert notes[0].startswith(f"Note: accountant: each of {who} does not support ")
@@ -84,6 +84,7 @@ def test_what_accountants_say_alike_is_one_note(arguments: list[str], who: str) 
 
 def test_json_has_numbers_with_all_digits_and_says_what_they_hold_for() -> None:
     arguments = ["-C", "1", "-B", "32", "-n", "95,200", "-T", "300", "-b", "0,0.1"]
+    arguments += ["--accountant", "pld,prv"]
     found = read_strictly(run(*arguments, "--adjacency", "replace-one", "--format", "json"))
     assert [(row["pld"], row["prv"]) for row in found["rows"][:2]] == [("Infinity", "Infinity")] * 2
     assert found["rows"][2]["prv"] is None
