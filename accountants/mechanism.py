@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from privrobust.accountants.release import Noise, Release
+from privrobust.accountants.release import Message, Noise, Release
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Mechanism:
         sampling_rate: q, in (0, 1].
         replace: neighbours replace a unit, where that differs from add-or-remove: without
             sampling, replacing is adding with a doubled contribution, which sigma then includes.
+        message: what is sent of it, to those accountants that know what a sign hides.
 
     """
 
@@ -24,10 +25,11 @@ class Mechanism:
     noise_multiplier: float
     sampling_rate: float
     replace: bool
+    message: Message = "vector"
 
     @classmethod
-    def of(cls, release: Release) -> "Mechanism":
-        """One step of that release.
+    def of(cls, release: Release, *, knows_signs: bool = False) -> "Mechanism":
+        """One step of that release; the vector's, which covers its sign, unless told.
 
         Zero-out has the distributions of add-or-remove: a zero adds to a sum what an absent unit
         does, and q and the divisor are the same for both neighbours under either.
@@ -35,7 +37,8 @@ class Mechanism:
         sampled = release.sampling_rate < 1
         replace = release.adjacency == "replace-one"
         sigma = release.noise_multiplier / (2 if replace and not sampled else 1)
-        return cls(release.noise, sigma, float(release.sampling_rate), replace and sampled)
+        message = release.message if knows_signs else "vector"
+        return cls(release.noise, sigma, float(release.sampling_rate), replace and sampled, message)
 
     def __str__(self) -> str:
         return f"sigma = {self.noise_multiplier:.4g}, q = {self.sampling_rate:.4g}"
@@ -45,9 +48,9 @@ Composition = tuple[tuple[Mechanism, int], ...]
 """Mechanisms and how many steps each: hashable, equal steps merged."""
 
 
-def composition(releases: Iterable[Release]) -> Composition:
+def composition(releases: Iterable[Release], *, knows_signs: bool = False) -> Composition:
     """The releases as one composition; only how many steps of each kind there are matters."""
     steps: Counter[Mechanism] = Counter()
     for release in releases:
-        steps[Mechanism.of(release)] += release.steps
+        steps[Mechanism.of(release, knows_signs=knows_signs)] += release.steps
     return tuple(sorted(steps.items(), key=lambda item: repr(item[0])))

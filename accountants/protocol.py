@@ -34,6 +34,8 @@ class Accountant(ABC):
     is_upper_bound: ClassVar[bool] = True
     is_quick: ClassVar[bool] = True
     """Whether `privrobust budget` asks it unasked: it loads and computes within a moment."""
+    knows_signs: ClassVar[bool] = False
+    """Whether it charges a sign for less than the vector that it is of, which covers it."""
 
     @property
     def label(self) -> str:
@@ -99,7 +101,7 @@ class Accountant(ABC):
         for release in several:
             if reason := self.unsupported(release):
                 raise SpecError(f"accountant: {self.name} does not support {reason}")
-        return composition(several)
+        return composition(several, knows_signs=self.knows_signs)
 
     def _guarded(
         self, compute: Callable[[Composition, float], float], steps: Composition, value: float

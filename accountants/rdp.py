@@ -17,7 +17,7 @@ import numpy as np
 
 from privrobust.accountants.mechanism import Composition, Mechanism
 from privrobust.accountants.protocol import Accountant
-from privrobust.accountants.renyi import fractional_log_moment, whole_log_moment
+from privrobust.accountants.renyi import conversion, fractional_log_moment, whole_log_moment
 
 WHOLE_ORDERS = (
     *(float(k) for k in range(2, 64)),
@@ -54,12 +54,7 @@ class RDP(Accountant):
 
 def _epsilon(steps: Composition, delta: float, order: float) -> float:
     divergence = math.fsum(count * _divergence(step, order) for step, count in steps)
-    return float(divergence + _conversion(order, delta))
-
-
-def _conversion(order: Any, delta: float) -> Any:
-    """What epsilon exceeds the divergence of that order (or orders) by."""
-    return np.log1p(-1 / order) - np.log(delta * order) / (order - 1)
+    return float(divergence + conversion(order, delta))
 
 
 @lru_cache(maxsize=200_000)
@@ -83,7 +78,7 @@ def _likely_best(steps: Composition, delta: float, whole: float) -> float:
     lowest = -10 if whole == 2 else -1
     orders = 1 + (whole - 1) * np.exp2(np.linspace(lowest, 1, 16 * (1 - lowest) + 1))
     approximate = sum(count * _quadrature(step, orders) for step, count in steps)
-    return float(orders[np.nanargmin(approximate + _conversion(orders, delta))])
+    return float(orders[np.nanargmin(approximate + conversion(orders, delta))])
 
 
 def _quadrature(step: Mechanism, orders: Any) -> Any:

@@ -7,13 +7,14 @@ from privrobust.accountants.pld import PLD
 from privrobust.accountants.protocol import Accountant
 from privrobust.accountants.prv import PRV
 from privrobust.accountants.rdp import RDP
+from privrobust.accountants.sign import Sign
 from privrobust.accountants.strong import Strong
 from privrobust.errors import SpecError, unknown_name
 from privrobust.numeric import own, shown
 
 _ACCOUNTANTS: dict[str, Accountant] = {
     accountant.name: accountant
-    for accountant in (PLD(), PRV(), RDP(), Moments(), GDP(), Strong(), Basic())
+    for accountant in (Sign(), PLD(), PRV(), RDP(), Moments(), GDP(), Strong(), Basic())
 }
 
 

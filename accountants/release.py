@@ -95,7 +95,9 @@ class Release:
             B stay, the default with a `sampling_rate`; refused where n_i decides them, because
             taking an example out would then change q and cost more. "replace-one": one unit is
             exchanged for another.
-        message: the noisy vector or its sign; the sign is post-processing and costs nothing.
+        message: the noisy vector, or its sign: "+" where the noisy value is at least 0, of vectors
+            that are noised anew at each step. The accountant "sign" knows what it hides; the others
+            charge for the vector.
 
     Raises:
         SpecError: a field is out of range, or contradicts another.

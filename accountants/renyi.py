@@ -5,6 +5,7 @@ Q = N(0, sigma^2), which is `order - 1` times the Rényi divergence.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -53,3 +54,11 @@ def _sum_of_series(q: float, sigma: float, order: float, count: int) -> float:
         return math.nan
     end = small[0] + 1
     return float(logsumexp(sides[:, :end], b=np.sign(coefficients[:end])))
+
+
+def conversion(order: Any, delta: float) -> Any:
+    """Return what epsilon exceeds the divergence of that order (or orders) by.
+
+    (Canonne, Kamath, Steinke 2020, arXiv:2004.00010, Proposition 12.)
+    """
+    return np.log1p(-1 / order) - np.log(delta * order) / (order - 1)

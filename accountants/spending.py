@@ -10,6 +10,8 @@ from privrobust.numeric import own
 
 AUTO = ("pld", "basic")
 """What "auto" asks: the least of these upper bounds."""
+AUTO_OF_SIGNS = ("sign",)
+"""What it asks besides, where some messages are signs."""
 AUTO_FALLBACK = ("rdp", "moments")
 """What it asks besides, where one of `AUTO` has no value."""
 
@@ -76,6 +78,8 @@ def _least(
         chosen = get_accountant(accountant)
         return chosen, getattr(chosen, measure)(releases, given)
     found, failures = _ask(AUTO, releases, measure, given)
+    if any(release.message == "sign" for release in releases):
+        found += _ask(AUTO_OF_SIGNS, releases, measure, given)[0]
     if failures:
         found += _ask(AUTO_FALLBACK, releases, measure, given)[0]
     if not found:

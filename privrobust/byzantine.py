@@ -11,7 +11,7 @@ from privrobust.aggregators import get_aggregator
 from privrobust.attacks import Attack, Craft, Setting
 from privrobust.data import Dataset, Split
 from privrobust.dealing import byzantine_batches
-from privrobust.honest import Clipping, Momentum, noise_std
+from privrobust.honest import Clipping, Momentum, column, noise_std
 from privrobust.models.validation import EXAMPLES
 from privrobust.perturbation import Perturbation
 from privrobust.sampling import stream
@@ -76,6 +76,7 @@ class _Rule:
         self.lanes = place
         self._aggregator = get_aggregator(shared.aggregator, shared.byzantine)
         self._sends_signs = self._aggregator.message == "sign"
+        self._is_noisy = column(lanes, lambda spec: spec.noise_scale, device).unsqueeze(-1) > 0
         self._streams = [stream(spec.seed, "aggregation", device) for spec in lanes]
         self._byzantine = shared.byzantine
         self._attack: Attack | None = None
@@ -93,6 +94,8 @@ class _Rule:
 
     def __call__(self, vectors: Tensor, parameters: Tensor) -> Round:
         honest = self._message(vectors)
+        if self._sends_signs:  # with noise they are of two values: no third is in the accounts
+            honest = torch.where((honest == 0) & self._is_noisy, 1.0, honest)
         if self._attack is None:
             return Round(self._aggregator(honest, self._streams), honest)
         seen = honest

@@ -10,6 +10,8 @@ from functools import lru_cache
 from typing import Any
 
 from privrobust.accountants import Release, Spent, max_steps, noise_scale, spend
+from privrobust.accountants.release import Message
+from privrobust.aggregators import get_aggregator
 from privrobust.data import get_dataset
 from privrobust.dealing import shares
 from privrobust.errors import PrivRobustWarning, SpecError
@@ -122,7 +124,18 @@ def _release(spec: RunSpec, examples: int) -> Release:
         **rates,
         unit=spec.unit,
         steps=spec.steps,
+        message=_message(spec),
     )
+
+
+def _message(spec: RunSpec) -> Message:
+    """What a step adds to what was sent before: a sign, unless it is one of older noise too.
+
+    The signs of a momentum tell of noise that earlier signs told of: they are charged as vectors.
+    """
+    if spec.worker_momentum:
+        return "vector"
+    return get_aggregator(spec.aggregator, spec.byzantine).message
 
 
 def steps_within_budget(spec: RunSpec) -> int:

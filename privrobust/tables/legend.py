@@ -78,10 +78,9 @@ def guarantee(runs: pd.DataFrame) -> Iterator[str]:
 def promise(runs: pd.DataFrame) -> Iterator[str]:
     """What a finite epsilon holds for, who vouches for it, and what it leaves out."""
     finite = runs[runs["epsilon"] < math.inf]
-    bounds = finite[["accountant_used", "is_upper_bound"]].drop_duplicates()
     used = [
-        f"{name} ({'upper bound' if bound else '~ ESTIMATE, may be too small'})"
-        for name, bound in bounds.itertuples(index=False)
+        f"{who} ({'upper bound' if bound else '~ ESTIMATE, may be too small'})"
+        for who, bound in _who_vouches(finite)
     ]
     if used:
         deltas = ", ".join(f"{delta:g}" for delta in finite["delta"].unique())
@@ -90,6 +89,14 @@ def promise(runs: pd.DataFrame) -> Iterator[str]:
             "against whoever sees every message of one run; the largest over honest workers."
         )
         yield "Not counted: settings that were tuned on private data."
+
+
+def _who_vouches(runs: pd.DataFrame) -> Iterator[tuple[str, bool]]:
+    """Accountants, and of which rules where there are several, and whether each gives a bound."""
+    by_accountant = runs.groupby(["accountant_used", "is_upper_bound"], sort=False)
+    for (name, bound), theirs in by_accountant:
+        rules = f" for {', '.join(theirs['aggregator'].unique())}"
+        yield f"{name}{rules if len(by_accountant) > 1 else ''}", bound
 
 
 def epsilon_marks(runs: pd.DataFrame) -> dict[str, str]:

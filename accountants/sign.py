@@ -1,0 +1,111 @@
+"""What noisy signs leak, by Rényi divergences of whole orders: less than the vectors' they are of.
+
+Signs of one step, of the sampled unit or without it, have for every order alpha the moment
+
+    E[(1 - q + q L)^alpha] = sum over i of C(alpha, i) (1-q)^(alpha-i) q^i E[L^i] <= A_alpha,
+
+with the moments of `sign_moments`. That is the direction of a unit that is taken away. **A unit
+that is added costs no more.** For alpha >= 2 and L > 0, y = 1 - q + q L and z = 1 - q + q / L,
+
+    y^(1-alpha) <= theta y^alpha + (1 - theta) L z^alpha + kappa (L - 1),
+    theta = 3 (1-q) / (3 + 2 (alpha-2) q),
+    kappa = -(alpha-1) q - theta alpha q - (1-theta) (1 - alpha q).
+
+The right side less the left one, H, has H(1) = H'(1) = 0 by kappa, and H'' / (alpha (alpha-1) q^2)
+= theta y^(alpha-2) + (1-theta) z^(alpha-2) L^-3 - y^(-alpha-1). By weighted arithmetic and
+geometric means that is at least 0 where theta (alpha-2) ln y + (1-theta) ((alpha-2) ln z - 3 ln L)
++ (alpha+1) ln y is, which is convex in ln L, and 0 with slope 0 at L = 1, by theta. So H >= 0. Take
+expectations without the unit: that of y^alpha is at most A_alpha, so is that of L z^alpha (which is
+that of z^alpha with the unit, where 1 / L has the moments of L here, as the noise is symmetric),
+and that of L - 1 is 0. So both directions have A_alpha at most. Divergences add up over steps, also
+where these depend on all that was sent before; Canonne, Kamath, Steinke 2020 (arXiv:2004.00010,
+Proposition 12) convert. What other units do mixes over mu, by one law with the unit and without,
+and moments are jointly convex.
+
+Formal guarantee: an upper bound for signs of coordinates that are noised anew and independently, +
+where the noisy value is at least 0, of vectors that one unit moves by at most the contribution in
+L2, with Poisson sampling or none. Not for signs of momentum, of noise that coordinates, workers or
+steps share, or of averages in which a unit changes what others add.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from privrobust.accountants.mechanism import Composition, Mechanism
+from privrobust.accountants.protocol import Accountant
+from privrobust.accountants.release import Release, Releases, as_sequence
+from privrobust.accountants.renyi import conversion
+from privrobust.accountants.sign_moments import MOST_ORDER, log_moment
+from privrobust.errors import SpecError
+
+FEW_ORDERS = 64
+"""The best order is mostly among these; the others are asked where it is not well inside."""
+
+
+class Sign(Accountant):
+    """Signs of vectors with Gaussian noise, Poisson-sampled or not, and vectors between them."""
+
+    name = "sign"
+    knows_signs = True
+
+    def unsupported(self, release: Release) -> str | None:
+        """Laplace noise, and replacement: the moments are of a unit that is there or not."""
+        if release.noise != "gaussian":
+            return f"signs of {release.noise} noise (pld can do it, as for the vector)"
+        if release.adjacency == "replace-one":
+            return "adjacency 'replace-one' (pld can do it, as for the vector)"
+        return None
+
+    def compose_epsilon(self, steps: Composition, delta: float) -> float:
+        """Return the least over whole orders."""
+        best = np.inf
+        for orders in _stages():
+            divergence = sum(count * _divergences(step, orders[-1]) for step, count in steps)
+            spent = divergence[orders - 2] + conversion(orders, delta)
+            best = min(best, float(spent.min()))
+            if spent.argmin() < 3 * len(orders) // 4:
+                break
+        return best
+
+    def _supported(self, releases: Releases) -> Composition | None:
+        """Return as inherited, and refuse what has no signs at all."""
+        several = as_sequence(releases)
+        if all(release.message == "vector" for release in several):
+            raise SpecError(f"accountant: {self.name} does not support messages that are no signs")
+        return super()._supported(several)
+
+
+def _stages() -> Iterator[Any]:
+    yield np.arange(2, FEW_ORDERS + 1)
+    yield np.arange(2, MOST_ORDER + 1)
+
+
+@lru_cache(maxsize=4096)
+def _divergences(step: Mechanism, most: int) -> Any:
+    """Return Rényi divergences of one step, `(most - 1,)`, of the orders from 2 on."""
+    orders = np.arange(2, most + 1)
+    return _log_moments(step, most) / (orders - 1)
+
+
+def _log_moments(step: Mechanism, most: int) -> Any:
+    """Return log A of the orders from 2 to `most`; precise where it is next to 0."""
+    from scipy.special import gammaln, logsumexp
+
+    q, shift = step.sampling_rate, 1 / step.noise_multiplier
+    i = np.arange(2, most + 1)
+    if step.message == "sign":
+        of_order = np.array([log_moment(int(order), shift) for order in i])
+    else:
+        of_order = i * (i - 1) / 2 * shift**2
+    if q == 1:
+        return of_order
+    alpha = i[:, None]
+    rest = np.maximum(alpha - i, 0)
+    # log(M_i - 1): the binomial weights of all i sum to 1, and M_0 = M_1 = 1
+    excess = np.where(of_order > 30, of_order, np.log(np.expm1(np.minimum(of_order, 30))))
+    terms = gammaln(alpha + 1) - gammaln(i + 1) - gammaln(rest + 1)
+    terms = terms + rest * np.log1p(-q) + i * np.log(q) + excess
+    return np.logaddexp(0, logsumexp(np.where(i <= alpha, terms, -np.inf), axis=1))
