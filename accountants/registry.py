@@ -23,6 +23,13 @@ def available_accountants() -> list[str]:
     return list(_ACCOUNTANTS)
 
 
+def accountants_of(message: str) -> list[str]:
+    """Names of those that have something to say about such messages: of vectors, not "sign"."""
+    return [
+        name for name, each in _ACCOUNTANTS.items() if message == "sign" or not each.knows_signs
+    ]
+
+
 def get_accountant(name: str) -> Accountant:
     """The accountant of that name.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from privrobust.accountants.calibration import check_target, noise_scale
 from privrobust.accountants.protocol import check_delta
-from privrobust.accountants.registry import available_accountants, get_accountant
+from privrobust.accountants.registry import accountants_of, get_accountant
 from privrobust.accountants.release import Release
 from privrobust.errors import SpecError, unknown_name
 
@@ -38,7 +38,7 @@ def budget_table(
 
     Args:
         delta: one value or several.
-        accountants: names; all available ones by default.
+        accountants: names; by default all that know such messages.
         settings: the fields of `Release`, each one value or several.
 
     Returns:
@@ -92,9 +92,10 @@ def _table(
 ) -> "pd.DataFrame":
     import pandas as pd
 
-    names = available_accountants() if accountants is None else _several("accountant", accountants)
-    labels = {name: get_accountant(name).label for name in names}
     fields = {field: _several(field, value) for field, value in settings.items()}
+    message = "sign" if "sign" in fields.get("message", []) else "vector"
+    names = accountants_of(message) if accountants is None else _several("accountant", accountants)
+    labels = {name: get_accountant(name).label for name in names}
     rows: list[dict[str, Any]] = []
     for values in product(*fields.values()):
         setting = dict(zip(fields, values, strict=True))

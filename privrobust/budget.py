@@ -42,7 +42,7 @@ HEADINGS = {
 }
 """Columns that are shown before those of the accountants."""
 NOTE = "note"  # as `privrobust.accountants.table` has it
-UNSHOWN = ("worker_sampling_rate", "noise", "sampling", "unit", "adjacency")
+UNSHOWN = ("worker_sampling_rate", "noise", "sampling", "unit", "message", "adjacency")
 """Columns that remarks, and q, tell in words; csv has them."""
 SPENT = "Cells: the epsilon that one worker's release spends, against who sees every message."
 MEETS = "Cells: the noise scale b that meets the target epsilon."
@@ -137,6 +137,9 @@ def budget(
     noise: Annotated[str, typer.Option(help="gaussian or laplace.")] = "gaussian",
     sampling: Annotated[str, typer.Option(help="poisson or full.")] = "poisson",
     unit: Annotated[str, typer.Option(help="example or worker: what is protected.")] = "example",
+    message: Annotated[
+        str, typer.Option(help="vector or sign: what is sent of the noisy average.")
+    ] = "vector",
     adjacency: Annotated[
         str | None,
         typer.Option(
@@ -185,12 +188,13 @@ def budget(
         "noise": [noise],
         "sampling": [sampling],
         "unit": [unit],
+        "message": [message],
         "adjacency": None if adjacency is None else [adjacency],
     }
     settings = {field: values for field, values in given.items() if values is not None}
     goals: dict[str, Any] = {
         "delta": _numbers("delta", delta, float) or [1e-5],
-        "accountants": _asked(accountant),
+        "accountants": _asked(accountant, message),
     }
     targets = _numbers("target_epsilon", target_epsilon, float)
     if (targets is None) == ("noise_scale" not in settings):
@@ -211,14 +215,14 @@ def _parts(values: Sequence[str] | None) -> list[str] | None:
     return [part.strip() for value in values for part in value.split(",")]
 
 
-def _asked(names: Sequence[str] | None) -> list[str]:
+def _asked(names: Sequence[str] | None, message: str) -> list[str]:
     """Return the names of the accountants to ask."""
-    from privrobust.accountants import available_accountants
+    from privrobust.accountants.registry import accountants_of
 
     parts = _parts(names)
     if parts is None:
-        return [name for name in available_accountants() if name not in _slow()]
-    return available_accountants() if parts == ["all"] else parts
+        return [name for name in accountants_of(message) if name not in _slow()]
+    return accountants_of(message) if parts == ["all"] else parts
 
 
 def _slow() -> list[str]:

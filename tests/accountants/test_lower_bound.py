@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from lower_bound import delta_below
 
-from privrobust.accountants import Release, available_accountants, epsilon, get_accountant
+from privrobust.accountants import Release, epsilon, get_accountant
 from privrobust.accountants.protocol import NoValue
+from privrobust.accountants.registry import accountants_of
 
-UPPER_BOUNDS = [name for name in available_accountants() if get_accountant(name).is_upper_bound]
+UPPER_BOUNDS = [name for name in accountants_of("vector") if get_accountant(name).is_upper_bound]
 
 # Values that opacus's PRV gave, and with it this project, where the rounding of its FFT is not
 # small against delta.

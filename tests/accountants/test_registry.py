@@ -40,7 +40,9 @@ def failing() -> Iterator[Accountant]:
 
 
 def test_names() -> None:
-    assert available_accountants() == ["pld", "prv", "rdp", "moments", "gdp", "strong", "basic"]
+    assert available_accountants() == [
+        "sign", "pld", "prv", "rdp", "moments", "gdp", "strong", "basic",
+    ]  # fmt: skip
     estimates = [
         name for name in available_accountants() if not get_accountant(name).is_upper_bound
     ]
