@@ -73,9 +73,10 @@ class Sign(Accountant):
     def _supported(self, releases: Releases) -> Composition | None:
         """Return as inherited, and refuse what has no signs at all."""
         several = as_sequence(releases)
-        if all(release.message == "vector" for release in several):
+        steps = super()._supported(several)
+        if steps is not None and all(release.message == "vector" for release in several):
             raise SpecError(f"accountant: {self.name} does not support messages that are no signs")
-        return super()._supported(several)
+        return steps
 
 
 def _stages() -> Iterator[Any]:
