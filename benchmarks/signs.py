@@ -114,6 +114,8 @@ def draw(file: str, multipliers: Sequence[float] = MULTIPLIERS) -> None:
                     multipliers, [of(sigma, q, steps) for sigma in multipliers], style, label=name
                 )
             panel.set(xscale="log", yscale="log", xlabel="noise multiplier sigma", ylabel="epsilon")
+            panel.set_xticks(multipliers, [f"{sigma:g}" for sigma in multipliers])
+            panel.minorticks_off()
             panel.set_title(f"q = {q:.3g}, T = {steps}, delta = {DELTA:g}")
             panel.legend()
         return made

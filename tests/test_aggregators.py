@@ -696,3 +696,21 @@ def test_a_users_own_rule(monkeypatch):
     register_aggregator("first", First)
     chained = get_aggregator("nnm + first", byzantine=1)
     torch.testing.assert_close(chained(messages), NNM(1)(messages)[0])
+
+
+@given(
+    hnp.arrays(
+        np.float32, st.tuples(st.integers(3, 12), st.just(40)), elements=st.sampled_from([-1, 1])
+    ),
+    st.integers(0, 3),
+)
+def test_of_signs_all_rules_take_the_majority_where_none_has_a_tie(signs, f):
+    """A median of signs is the vote of their majority, and so is what trimming leaves."""
+    messages = torch.from_numpy(signs)
+    f = min(f, (len(signs) - 1) // 2)
+    made = torch.stack(
+        [rule(messages).sign() for rule in (Mean(), TrimmedMean(f=f), Median(), MajorityVote())]
+    )
+    decided = (made != 0).all(0)
+    assert (made[:, decided] == made[0, decided]).all()
+    assert torch.equal(decided, messages.sum(0) != 0)

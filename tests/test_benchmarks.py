@@ -22,6 +22,7 @@ import noise
 import peers
 import pytest
 import report
+import signs
 import startup
 import steps
 import stores
@@ -260,6 +261,17 @@ def test_literal_neighbours():
     ((*setting, claimed, literal),) = rows
     assert setting == ["32", "32", "20", "10"]
     assert 0 < number(claimed) < number(literal)
+
+
+def test_signs(tmp_path):
+    ((header, rows),) = tables(signs.report([(1.0, 1.0, 3)]))
+    assert header == list(signs.HEADER)
+    ((*setting, least, most, vector),) = rows
+    assert setting == ["1", "1", "3"]
+    assert 0 < number(least) < number(most)
+    assert number(least) < number(vector)
+    signs.draw(str(tmp_path / "signs.svg"), multipliers=(3.0, 8.0))
+    assert "at least" in (tmp_path / "signs.svg").read_text()
 
 
 def test_steps():

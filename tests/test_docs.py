@@ -146,6 +146,20 @@ def test_the_page_on_privacy_says_what_the_literal_reading_costs():
     assert 0 <= float(shown[5]) - float(again[5]) < 0.01
 
 
+SIGNS = (ROOT / "docs" / "signs.md").read_text(encoding="utf-8")
+
+
+def test_the_page_on_signs_has_what_its_command_and_its_code_give():
+    script = importlib.import_module("signs")
+    assert f"{script.report()}\n" in SIGNS
+    (example,) = re.findall(r"```python\n(.*?)```", SIGNS, re.DOTALL)
+    names = {}
+    exec(example, names)
+    found = eval("spend(r)", names)
+    assert f"epsilon {found.epsilon:.2f}, by '{found.accountant}'" in example
+    assert f"# {eval('noise_scale(r, epsilon=8)', names):.4f}," in example
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -282,3 +282,31 @@ def test_targets_that_cannot_be_met(settings, message):
     with pytest.raises(SpecError, match=message) as raised:
         calibrated(RunSpec(**{**TARGET, **settings}))
     assert "\n" not in str(raised.value)
+
+
+def test_votes_are_charged_for_signs_and_other_rules_for_vectors():
+    settings = {"clip_norm": 1.0, "noise_scale": 0.1, "steps": 300}
+    median, vote = RunSpec(**settings), RunSpec(**settings, aggregator="majority_vote")
+    assert (spent(median).accountant, spent(vote).accountant) == ("pld", "sign")
+    assert spent(vote).epsilon < 0.85 * spent(median).epsilon
+    assert {release.message for release in releases(vote)} == {"sign"}
+
+
+@pytest.mark.parametrize("settings", [{"worker_momentum": 0.5}, {"noise": "laplace"}])
+def test_votes_whose_signs_tell_more_are_charged_as_vectors(settings):
+    settings |= {"clip_norm": 1.0, "noise_scale": 0.1, "steps": 30}
+    vote = spent(RunSpec(**settings, aggregator="majority_vote"))
+    assert vote == spent(RunSpec(**settings))
+    assert vote.accountant != "sign"
+
+
+def test_a_vote_meets_a_target_with_less_noise():
+    settings = {"clip_norm": 1.0, "target_epsilon": 4.0, "steps": 100}
+    vote = calibrated(RunSpec(**settings, aggregator="majority_vote"))
+    assert vote.noise_scale < calibrated(RunSpec(**settings)).noise_scale
+    assert 3.99 < spent(vote).epsilon <= 4.0
+
+
+def test_a_rule_after_mixing_asks_for_signs_if_its_last_part_does():
+    vote = RunSpec(aggregator="bucketing(s=1) + majority_vote", clip_norm=1.0, noise_scale=0.1)
+    assert {release.message for release in releases(vote)} == {"sign"}

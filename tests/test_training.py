@@ -168,7 +168,18 @@ def test_a_run_that_blows_up_is_diverged_and_leaves_its_neighbours_alone():
 def test_sign_rules_get_signs(messages_of):
     vectors = messages_of(RunSpec(**SHORT, noise_scale=0.1))
     signs = messages_of(RunSpec(**SHORT, noise_scale=0.1), message="sign")
-    assert torch.equal(signs, vectors.sign())
+    assert torch.equal(signs, torch.where(vectors < 0, -1.0, 1.0))
+
+
+def test_noisy_signs_have_two_values_and_signs_without_noise_three(messages_of, monkeypatch):
+    """Whatever is added; as in a lane of its own, so beside others."""
+    monkeypatch.setattr(training.Perturbation, "__call__", lambda self, means: means.float())
+    quiet, noisy = RunSpec(**SHORT), RunSpec(**SHORT, noise_scale=0.1)
+    vectors = messages_of(quiet)  # with pixels that are always 0
+    signs = messages_of(quiet, noisy, message="sign")
+    assert (vectors == 0).any()
+    assert torch.equal(signs[:, :1], vectors.sign())
+    assert torch.equal(signs[:, 1:], torch.where(vectors < 0, -1.0, 1.0))
 
 
 def test_attacks_are_told_apart_to_the_last_digit():
