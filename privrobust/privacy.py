@@ -1,7 +1,8 @@
 """The privacy of a run: what its honest workers send, through an accountant.
 
 Honest workers hold disjoint data, so a run spends the largest epsilon of any of them (parallel
-composition). Everything after the noise (signs, aggregation, momentum, the attack) is free.
+composition). What comes after the noise (aggregation, momentum, the attack) is free; signs are charged for
+what they tell, which is less than the vectors do.
 """
 
 import warnings
