@@ -97,7 +97,7 @@ class _Command:
             raise Interrupted
 
     def _hide(self, unraisable: "sys.UnraisableHookArgs") -> None:
-        if not issubclass(unraisable.exc_type, Interrupted):
+        if not self.is_ending():  # else it was raised where Python has to swallow it
             sys.__unraisablehook__(unraisable)
 
     def _watch(self, hear: int) -> None:
