@@ -1,7 +1,6 @@
 """The commands that train, and those that look at what was trained: run, status, export."""
 
 import logging
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import typer
 
 from privrobust.errors import PrivRobustError, SpecError, shown, unknown_name
 from privrobust.escaping import in_terminal
+from privrobust.interrupts import say_at_end
 from privrobust.json_document import document
 from privrobust.tabulating import check_format, print_runs
 
@@ -25,19 +25,15 @@ if TYPE_CHECKING:
     from privrobust.store import Store
 
 FAILED = 1
-INTERRUPTED, TERMINATED = 130, 143
 
 _MOST_REASONS = 20
+_REST = "the same command computes the rest"
 
 At = Annotated[str, typer.Option("--store", help="File or postgresql:// address of results.")]
 SweepFile = Annotated[Path, typer.Argument(help="A YAML file: fixed fields, cases, zip, grid.")]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", help="field=value, in place of the file's; repeat.")
 ]
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM: whoever shuts a machine down asks as politely as Ctrl-C."""
 
 
 def run(
@@ -73,46 +69,42 @@ def run(
         raise SpecError(f"jobs, ray: {jobs} and {shown(ray)}; accepted: one of them")
     _check_format(form, dry_run)
     sys.path.insert(0, "")  # a spec may name a module beside it: model: my_models:cnn
-    signal.signal(signal.SIGTERM, _terminate)
+    if not dry_run:
+        say_at_end(lambda: f"what was finished is kept; {_REST}")
     console = Console(stderr=True)
-    stopped = "nothing is written yet"
-    try:
-        with console.status("checking the runs"):
-            from privrobust.grid import load_sweep
+    with console.status("checking the runs"):
+        from privrobust.grid import load_sweep
 
-            described = load_sweep(sweep, change or [])
-            finished = None if dry_run else _finished(described, store, retry_failed)
-            if finished is None:  # else neither torch nor the data are needed
-                from privrobust.planning import planned
-                from privrobust.progress import Watch, log_to, watch_on
-                from privrobust.store import Store
-                from privrobust.sweep import check, run_whole
+        described = load_sweep(sweep, change or [])
+        finished = None if dry_run else _finished(described, store, retry_failed)
+        if finished is None:  # else neither torch nor the data are needed
+            from privrobust.planning import planned
 
-                plan = planned(described)
-                check(plan)
-        if finished is not None:
-            _show(*finished, form)
-            return
-        if dry_run:
-            typer.echo(_foretold(plan, store, jobs, ray, task_cpus, task_gpus))
-            return
-        if log is not None:
-            log_to(log)
-        executor = _executor(jobs, ray, task_cpus, task_gpus)
-        watch = Watch() if quiet else watch_on(console)
-        with Store(store) as results, _warnings_on(console):
-            try:
-                runs = run_whole(described, results, executor, watch, retry_failed)
-            except KeyboardInterrupt:
-                stopped = _kept(results, planned(described, results))
-                raise
-            table = results.runs([run.key for run in runs])
-    except KeyboardInterrupt as end:
-        word, code = ("interrupted", INTERRUPTED)
-        if isinstance(end, _Terminated):
-            word, code = ("terminated", TERMINATED)
-        typer.echo(f"{word}: {stopped}; the same command computes the rest", err=True)
-        raise typer.Exit(code) from None
+            plan = planned(described)
+            if not dry_run:
+                say_at_end(lambda: _kept(described, plan, store))
+
+            from privrobust.progress import Watch, log_to, watch_on
+            from privrobust.store import Store
+            from privrobust.sweep import check, run_whole
+
+            check(plan)
+    if finished is not None:
+        table, place = finished
+        done = int((table["status"] == "done").sum())
+        say_at_end(lambda: _told(done, len(table), place))
+        _show(table, place, form)
+        return
+    if dry_run:
+        typer.echo(_foretold(plan, store, jobs, ray, task_cpus, task_gpus))
+        return
+    if log is not None:
+        log_to(log)
+    executor = _executor(jobs, ray, task_cpus, task_gpus)
+    watch = Watch() if quiet else watch_on(console)
+    with Store(store) as results, _warnings_on(console):
+        runs = run_whole(described, results, executor, watch, retry_failed)
+        table = results.runs([run.key for run in runs])
     _show(table, results.location, form)
 
 
@@ -133,9 +125,22 @@ def _finished(
         return None
 
 
-def _kept(store: "Store", plan: Sequence["RunSpec"]) -> str:
-    keys = {run.key for run in plan}
-    return f"{len(store.keys() & keys)} of {len(keys)} runs are kept in {store.location}"
+def _kept(sweep: "Sweep", plan: Sequence["RunSpec"], location: str) -> str:
+    """What the store has of a sweep; of one that is tuned, more of the plan is known by now."""
+    from privrobust.planning import planned
+    from privrobust.store import Store
+
+    try:
+        with Store(location, create=False) as store:
+            keys = {run.key for run in (planned(sweep, store) if sweep.tune else plan)}
+            return _told(len(store.keys() & keys), len(keys), store.location)
+    except PrivRobustError:  # nothing is written yet, or it cannot be read now
+        return f"what was finished is kept; {_REST}"
+
+
+def _told(done: int, total: int, location: str) -> str:
+    then = "the same command prints the table" if done == total else _REST
+    return f"{done} of {total} runs are kept in {in_terminal(location)}; {then}"
 
 
 def _check_format(form: str, dry_run: bool) -> None:
@@ -201,10 +206,6 @@ def export(
     with Store(store, create=False) as results:
         written = to_tensorboard(results, tensorboard)
     typer.echo(f"{written} runs are written to {tensorboard}")
-
-
-def _terminate(number: int, frame: Any) -> None:
-    raise _Terminated
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from privrobust.errors import PrivRobustError
+from privrobust.interrupts import deferred
 
 
 def write_whole(content: bytes, path: Path) -> None:
@@ -13,13 +14,19 @@ def write_whole(content: bytes, path: Path) -> None:
         PrivRobustError: it cannot be written.
 
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        put_whole(content, path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise PrivRobustError(f"output: {str(path)!r} cannot be written ({reason})") from None
+
+
+def put_whole(content: bytes, path: Path) -> None:
+    """Do as `write_whole`, for callers that have words of their own for an OSError."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with deferred():
         try:
             part.write_bytes(content)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
-    except OSError as error:
-        reason = error.strerror or error
-        raise PrivRobustError(f"output: {str(path)!r} cannot be written ({reason})") from None

@@ -2,7 +2,6 @@ import io
 import json
 import math
 import re
-import signal
 import subprocess
 import sys
 import tomllib
@@ -49,7 +48,6 @@ def inside(tmp_path, monkeypatch, capsys, threads):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
-    at_end = signal.getsignal(signal.SIGTERM)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["privrobust", *arguments])
@@ -57,8 +55,7 @@ def inside(tmp_path, monkeypatch, capsys, threads):
             main()
         return ended.value.code, *capsys.readouterr()
 
-    yield run
-    signal.signal(signal.SIGTERM, at_end)
+    return run
 
 
 @pytest.fixture

@@ -129,26 +129,3 @@ def test_what_was_killed_is_seen(tmp_path, sweep):
         done, running = len(opened.keys()), len(opened.claims())
     assert f"{total - done - running} of {total} runs of the sweep are missing" in shown
     assert ("it has ended: free to take" in shown) == (running > 0)
-
-
-@pytest.mark.parametrize(
-    ("sent", "code", "word", "jobs"),
-    [
-        pytest.param(signal.SIGINT, 130, "interrupted", "2", marks=pytest.mark.slow),
-        (signal.SIGTERM, 143, "terminated", "1"),
-    ],
-)
-def test_asked_to_stop_it_gives_back_what_it_holds(tmp_path, sweep, sent, code, word, jobs):
-    sweep.write_text(SWEEP.format(seeds=list(range(20))))  # not done before it hears
-    store = tmp_path / "results.db"
-    process = privrobust("run", sweep, "--store", store, "--jobs", jobs, cwd=tmp_path)
-    with Store(store) as opened:
-        while not opened.keys() and process.poll() is None:
-            time.sleep(0.05)
-        process.send_signal(sent)
-        out, err = process.communicate(timeout=60)
-        assert (process.returncode, out) == (code, "")
-        assert opened.claims().empty
-        kept = len(opened.keys())
-    assert f"{word}: {kept} of 240 runs are kept in {store}; the same command" in err
-    assert "Traceback" not in err

@@ -8,11 +8,10 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
@@ -21,6 +20,8 @@ import torch.multiprocessing
 
 from privrobust.errors import PrivRobustError, in_a_line
 from privrobust.executors.base import OnProgress, Outcome, Supplies, halves, train_batch
+from privrobust.interrupts import deferred
+from privrobust.leash import Leashed, signals_blocked
 from privrobust.numeric import as_whole
 from privrobust.spec import RunSpec
 
@@ -44,9 +45,9 @@ class _Worker:
         spawn = torch.multiprocessing.get_context("spawn")  # threads of torch do not survive a fork
         self.connection, theirs = spawn.Pipe()
         self._process = spawn.Process(
-            target=_serve, args=(theirs, supplies, sys.path, threads), daemon=True
+            target=Leashed(_serve), args=(theirs, supplies, sys.path, threads), daemon=True
         )
-        with _sigint_ignored():  # children inherit it: Ctrl-C is for the parent, which ends them
+        with deferred(), signals_blocked():  # Ctrl-C is for the parent, which ends its children
             self._process.start()
         theirs.close()
         self.task: _Task | None = None
@@ -84,18 +85,6 @@ class _Worker:
     def join(self) -> None:
         """Wait until it has ended."""
         self._process.join()
-
-
-@contextmanager
-def _sigint_ignored() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class Processes:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
+from io import BytesIO
 from itertools import cycle
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
 
 from privrobust.errors import SpecError
+from privrobust.writing import put_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -108,9 +110,11 @@ def save_figure(figure: "Figure", path: Path) -> None:
     """
     check_ending(path)
     ending = path.suffix[1:].lower()
+    drawn = BytesIO()
     try:
         with _matplotlib().rc_context(_SAVING):
-            figure.savefig(path, metadata=_UNDATED.get(ending))
+            figure.savefig(drawn, format=ending, metadata=_UNDATED.get(ending))
+        put_whole(drawn.getvalue(), path)
     except (OSError, ValueError) as error:
         raise SpecError(f"plot: {str(path)!r} cannot be written ({error})") from None
 

@@ -1,0 +1,78 @@
+"""The commands. They import what they need when they run, so that `--help` is quick."""
+
+import io
+import sys
+import warnings
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from privrobust.budget import budget
+from privrobust.drawing import figure
+from privrobust.errors import PrivRobustError
+from privrobust.escaping import in_terminal
+from privrobust.listing import list_
+from privrobust.report.command import report
+from privrobust.running import export, run, status
+from privrobust.tabulating import table
+
+BAD_INPUT = 2
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,  # rich would read what stands in brackets, as names do, as markup
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"privrobust {version('privrobust')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _privrobust(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Privacy, robustness and utility of noisy median and sign SGD, measured together."""
+
+
+app.command()(budget)
+app.command()(run)
+app.command()(status)
+app.command()(export)
+app.command()(table)
+app.command()(report)
+app.command()(figure)
+app.command("list")(list_)
+
+
+def run_command() -> None:
+    """Do what the command line says: errors a user can act on are one line, exit 2."""
+    warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ± still gets its table
+    try:
+        app()
+    except PrivRobustError as error:
+        typer.echo(f"error: {in_terminal(str(error))}", err=True)
+        sys.exit(BAD_INPUT)
+
+
+def _show_warning(message: Warning | str, *where: object, **more: object) -> None:
+    _warn_once(str(message))
+
+
+@lru_cache
+def _warn_once(text: str) -> None:
+    typer.echo(f"warning: {in_terminal(text)}", err=True)
