@@ -241,7 +241,7 @@ def test_datasets_say_what_they_accept(test, message):
         ("digit", r"dataset: unknown name 'digit'; did you mean 'digits'\?"),
         ("no_such_module:data", "dataset: cannot import 'no_such_module:data'"),
         (f"{__name__}:number", "made a int, not a Dataset"),
-        ("os:getppid", "made a int, not a Dataset"),
+        ("os:getppid", "is of Python's own library; accepted: a function that takes nothing"),
         (f"{__name__}:Pooled", "cannot be made"),
     ],
 )
