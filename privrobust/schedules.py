@@ -9,7 +9,7 @@ They depend on the step alone, which is public: free of privacy cost.
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from privrobust.configured import Configured, build, described, parameter, parse, settings, written
 from privrobust.entries import Entry

@@ -151,7 +151,7 @@ def test_without_plugins_what_is_built_in_trains(tmp_path, command, monkeypatch)
         "attack: \"line_search(against='nnm + krum')\", model: 'mlp(hidden=[4, 4])'}"
     )
     monkeypatch.setattr(sys, "path", list(sys.path))
-    code, out, err = command("run", "sweep.yaml", "--no-plugins", "--quiet")
+    code, _, err = command("run", "sweep.yaml", "--no-plugins", "--quiet")
     assert (code, err) == (0, "")
     assert "" not in sys.path
 
