@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from privrobust.address import without_secrets
 from privrobust.errors import SpecError, shown, unknown_name
 
 if TYPE_CHECKING:
@@ -177,6 +178,8 @@ def _bias_variance(store: str | None, where: Sequence[str] | None, noise: str) -
     from privrobust.figures.bias_variance import bias_variance_figure
 
     if store is not None or where:
-        given = f"store: {store!r}" if store is not None else f"where: {(where or [''])[0]!r}"
+        given = f"where: {shown((where or [''])[0])}"
+        if store is not None:
+            given = f"store: {without_secrets(repr(store), store)}"
         raise SpecError(f"{given} says nothing of bias_variance; accepted: neither")
     return bias_variance_figure(noise=noise)
