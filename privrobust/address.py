@@ -73,20 +73,17 @@ def address(location: str) -> Address | None:
     found = _FILE.fullmatch(location) or _ADDRESS.fullmatch(location)
     if found is None:
         return None
-    part = {"user": None, "password": None, "host": None, "port": None} | found.groupdict()
-    user, password = (None if part[name] is None else unquote(part[name]) for name in _OF_USER)
+    part = found.groupdict()
+    user, password, host, port = (part.get(name) for name in ("user", "password", "host", "port"))
     return Address(
-        scheme=part["scheme"],
-        user=user,
-        password=password,
-        host=part["host"] and part["host"].strip("[]"),
-        port=int(part["port"]) if part["port"] else None,
+        scheme=found["scheme"],
+        user=user and unquote(user),
+        password=password and unquote(password),
+        host=host and host.strip("[]"),
+        port=int(port) if port else None,
         database=part["database"],
         query=parse_qsl(part["query"] or "", keep_blank_values=True),
     )
-
-
-_OF_USER = ("user", "password")
 
 
 def shown(location: str) -> str:

@@ -44,6 +44,7 @@ YAML.
 names a tuned field takes candidates away: {aggregator: majority_vote, learning_rate: 0.5}.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -264,7 +265,7 @@ def _chain(path: Path, above: tuple[Path, ...]) -> Settings:
 
 def _refuse_other(path: Path, named: str) -> None:
     """Refuse a file that is no sweep, which a stranger's sweep may name, and show none of it."""
-    if not path.exists():
+    if not os.path.exists(path):  # as Path.exists, which raises for a name too long
         return  # the reader says so
     if not path.is_file():  # devices have no end
         raise SpecError(f"{named} is no file; accepted: a sweep's")

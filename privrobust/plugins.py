@@ -125,8 +125,8 @@ def find(kind: str, name: str, known: Mapping[str, T], wanted: Own) -> T | Calla
     except (Exception, SystemExit) as error:  # whatever a user's module raises
         problem = in_short(in_a_line(error), _LONGEST)
         raise SpecError(f"{kind}: cannot import {shown(name, _LONGEST)} ({problem})") from error
-    if problem := _objection(found, wanted):
-        raise _not_wanted(kind, name, problem, wanted)
+    if objection := _objection(found, wanted):
+        raise _not_wanted(kind, name, objection, wanted)
     result: Callable[..., Any] = found
     return result
 

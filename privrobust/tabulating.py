@@ -125,9 +125,10 @@ def _data(runs: "pd.DataFrame", form: str, output: Path | None) -> bytes:
 
     cells = data(runs)
     if form == "csv":
-        texts = [name for name in cells if not is_numeric_dtype(cells[name])]
-        shown = {name: cells[name].map(_in_csv) for name in texts}
-        return cells.assign(**shown).to_csv(index=False).encode()
+        for name in cells:
+            if not is_numeric_dtype(cells[name]):
+                cells[name] = cells[name].map(_in_csv)
+        return cells.to_csv(index=False).encode()
     if form == "json":
         return _json(runs, cells)
     if output is None:

@@ -38,7 +38,8 @@ class _Array:
         if not isinstance(kind, _Kind):
             raise pickle.UnpicklingError("an array of an unknown kind")
         content = content.encode("latin1") if isinstance(content, str) else content
-        self.values = np.frombuffer(content, np.uint8).reshape(shape, order="CF"[by_columns])
+        values = np.frombuffer(content, np.uint8)
+        self.values = values.reshape(shape, order="F" if by_columns else "C")
 
 
 # Numpy has moved one of them since.
