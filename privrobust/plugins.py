@@ -85,6 +85,8 @@ def refuse_unwanted(kind: str, value: object) -> None:
 def _texts(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
+        if "\\" in value:  # a parameter in quotes may write signs as Python does: \\x3a
+            yield value.encode("ascii", "replace").decode("unicode_escape", "replace")
     elif isinstance(value, Mapping):
         yield from _texts(list(value.values()))
     elif isinstance(value, list | tuple | set | frozenset):
@@ -93,7 +95,7 @@ def _texts(value: object) -> Iterator[str]:
 
 
 # At the start of a text, in a chain, or as a parameter that is a name: `f(against='mine:Rule')`.
-_NAMES_A_MODULE = re.compile(r"(?:^|[+'\"(\[,=])\s*[^\W\d][\w.-]*:\w")
+_NAMES_A_MODULE = re.compile(r"(?:^|[+'\"(\[,=])\s*[\w.-]+:\w")
 
 
 def _unwanted(kind: str, name: str) -> SpecError:
