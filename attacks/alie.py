@@ -12,6 +12,7 @@ from privrobust.configured import parameter
 from privrobust.errors import SpecError
 from privrobust.late import torch
 from privrobust.numeric import as_whole
+from privrobust.scaling import lengths
 from privrobust.spread import mean_and_std
 
 if TYPE_CHECKING:
@@ -85,9 +86,9 @@ class NoiseAwareALIE(Attack):
     ) -> Tensor:
         h = honest.shape[-2]
         mean, std = mean_and_std(honest)
-        variance = std.square().mean(-1, keepdim=True) * (h / max(1, h - 1))  # unbiased
-        spread = torch.maximum(variance, noise_std.squeeze(-2).square()).sqrt()
-        return collude(mean - mean.sign().mul_(spread * self.z), byzantine)
+        unbiased = (h / max(1, h - 1) / max(1, std.shape[-1])) ** 0.5
+        spread = torch.maximum(lengths(std).unsqueeze(-1) * unbiased, noise_std.squeeze(-2))
+        return collude(mean - mean.sign().mul_((spread * self.z).to(mean.dtype)), byzantine)
 
 
 def z_max(n: int, f: int) -> float:

@@ -10,6 +10,7 @@ from privrobust.attacks.base import Attack, Generators, collude
 from privrobust.errors import SpecError
 from privrobust.late import torch
 from privrobust.selection import in_blocks, mean_of_ranks
+from privrobust.spread import mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,14 +53,16 @@ class MedianExtreme(Attack):
 
     def _end(self, honest: Tensor, byzantine: int) -> Tensor:
         least, most = honest.amin(dim=-2), honest.amax(dim=-2)
-        mean = honest.mean(dim=-2)
+        middle = mean(honest)
         if self.goal == "descent":
-            return torch.where(mean > 0, least, most)
+            return torch.where(middle > 0, least, most)
         n = honest.shape[-2] + byzantine
         low, high = (n - 1) // 2, n // 2 + 1  # the median's ranks, those of honest values first
         above = mean_of_ranks(honest, low, high)
         below = mean_of_ranks(honest, low - byzantine, high - byzantine)
-        return torch.where(mean - below > above - mean, least, most)
+        # halves, as the difference of vast values is infinite
+        middle, above, below = (each.double() / 2 for each in (middle, above, below))
+        return torch.where(middle - below > above - middle, least, most)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.attacks.base import Attack, Generators, collude
 from privrobust.configured import parameter
+from privrobust.spread import mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,4 +31,4 @@ class InnerProduct(Attack):
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
         """`-tau * mean(honest)`, from every Byzantine worker."""
-        return collude(honest.mean(dim=-2).mul_(-self.tau), byzantine)
+        return collude(mean(honest).mul_(-self.tau), byzantine)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from privrobust.attacks.base import Attack, Generators, collude, constant, normal
 from privrobust.configured import parameter
+from privrobust.spread import mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,4 +49,4 @@ class LargeValue(Attack):
             return drawn.mul_(size / drawn.norm(dim=-1, keepdim=True))
         if self.direction == "constant":
             return constant(honest, byzantine, self.scale)
-        return collude(honest.mean(dim=-2).sign_().mul_(-self.scale), byzantine)
+        return collude(mean(honest).sign_().mul_(-self.scale), byzantine)

@@ -13,6 +13,7 @@ from privrobust.attacks.base import Attack, Craft, Generators, Setting, collude
 from privrobust.configured import parameter
 from privrobust.errors import SpecError
 from privrobust.late import torch
+from privrobust.scaling import lengths
 from privrobust.spread import mean_and_std
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class LineSearch(Attack):
         def distance(strength: Tensor) -> Tensor:
             messages[..., honest.shape[-2] :, :] = message(strength).unsqueeze(-2)
             error = rule(messages, generator) - mean
-            size: Tensor = torch.linalg.vector_norm(error, dim=-1, keepdim=True)
+            size = lengths(error).unsqueeze(-1)
             return size.nan_to_num(torch.inf, torch.inf)  # no aggregate is further off than none
 
         best = self._searched(distance, mean[..., :1])

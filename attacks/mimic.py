@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from privrobust.aggregators.distances import row
+from privrobust.aggregators.distances import combined, dots, row
 from privrobust.attacks.base import Attack, Craft, Generators, Setting, collude
 from privrobust.configured import parameter
 from privrobust.errors import SpecError
 from privrobust.late import torch
+from privrobust.scaling import scaled, unit
+from privrobust.spread import deviations_from, mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,21 +79,14 @@ class _Learning:
         return collude(message.squeeze(-2), byzantine)
 
     def _learn(self, honest: Tensor) -> None:
-        deviations = honest - honest.mean(dim=-2, keepdim=True)
+        deviations, powers = deviations_from(mean(honest), honest)
         if not self._steps:
             longest = deviations.norm(dim=-1).argmax(-1)
-            self._direction = _unit(row(deviations, longest))
-            self._along = honest.new_zeros(honest.shape[:-1])
+            self._direction = unit(row(deviations, longest))
+            self._along = honest.new_zeros(honest.shape[:-1], dtype=torch.float64)
         self._steps += 1
         weight = 1 / self._steps
-        turned = (deviations * _dot(deviations, self._direction).unsqueeze(-1)).sum(-2)
-        self._direction = _unit(torch.lerp(self._direction, _unit(turned), weight))
-        self._along = torch.lerp(self._along, _dot(deviations, self._direction), weight)
-
-
-def _unit(vectors: Tensor) -> Tensor:
-    return torch.nn.functional.normalize(vectors, dim=-1)
-
-
-def _dot(messages: Tensor, direction: Tensor) -> Tensor:
-    return (messages @ direction.unsqueeze(-1)).squeeze(-1)
+        turned = combined(dots(deviations, self._direction).unsqueeze(-2), deviations).squeeze(-2)
+        self._direction = unit(torch.lerp(self._direction, unit(turned), weight))
+        along = scaled(dots(deviations, self._direction).double(), powers.squeeze(-1))
+        self._along = torch.lerp(self._along, along, weight)

@@ -11,10 +11,11 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from privrobust.aggregators.distances import Geometry
+from privrobust.aggregators.distances import Geometry, dots
 from privrobust.attacks.base import Attack, Generators, collude
 from privrobust.late import torch
-from privrobust.spread import mean_and_std
+from privrobust.scaling import of_unit_size, scaled, unit
+from privrobust.spread import mean, mean_and_std
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,23 +31,27 @@ class _Bounded(Attack):
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
         """From every Byzantine worker."""
-        mean, direction = self._direction(honest)
-        square = direction.double().square().sum(-1, keepdim=True)
-        # <direction, mean - x_i>
-        along = ((mean * direction).sum(-1, keepdim=True) - _dot(honest, direction)).double()
-        gamma = self._gamma(Geometry.of(honest), along, square)
-        gamma = torch.where(square > 0, gamma / square, 0.0).to(mean.dtype)
-        return collude(torch.addcmul(mean, gamma, direction), byzantine)
+        middle, direction = self._direction(honest)
+        # squares, of the direction and of the messages, are taken where there are such numbers
+        measured, of_direction = of_unit_size(direction.unsqueeze(-2))
+        messages, of_messages = of_unit_size(honest)
+        geometry = Geometry.of(messages)
+        measured = measured.squeeze(-2)
+        square = measured.double().square().sum(-1, keepdim=True)
+        products = dots(messages, measured).double()
+        along = scaled(products.mean(-1, keepdim=True) - products, -geometry.power)
+        gamma = self._gamma(geometry, along, square)
+        power = geometry.power + (of_messages - of_direction).squeeze(-2)
+        gamma = scaled(torch.where(square > 0, gamma / square, 0.0), power).to(middle.dtype)
+        return collude(torch.addcmul(middle, gamma, direction), byzantine)
 
     def _direction(self, honest: Tensor) -> tuple[Tensor, Tensor]:
         """The honest mean, and where the message goes from there."""
         if self.direction == "std":
-            mean, std = mean_and_std(honest)
-            return mean, std.neg_()
-        mean = honest.mean(dim=-2)
-        if self.direction == "sign":
-            return mean, mean.sign().neg_()
-        return mean, torch.nn.functional.normalize(mean, dim=-1).neg_()
+            middle, std = mean_and_std(honest)
+            return middle, std.neg_()
+        middle = mean(honest)
+        return middle, (middle.sign() if self.direction == "sign" else unit(middle)).neg_()
 
     @abstractmethod
     def _gamma(self, geometry: Geometry, along: Tensor, square: Tensor) -> Tensor:
@@ -103,8 +108,3 @@ def _from_mean(geometry: Geometry) -> Tensor:
     """Squared distances to the mean, `(..., h)`."""
     uniform = torch.full_like(geometry.squares(), 1 / geometry.messages.shape[-2])
     return geometry.squared_distances_to(uniform)
-
-
-def _dot(honest: Tensor, direction: Tensor) -> Tensor:
-    """`(..., h, d)` and `(..., d)` to `(..., h)`."""
-    return (honest @ direction.unsqueeze(-1)).squeeze(-1)

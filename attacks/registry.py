@@ -18,7 +18,9 @@ from privrobust.attacks.sign_flip import OwnSignFlip, SignFlip
 from privrobust.configured import build, check_registered, described
 from privrobust.entries import Entry
 from privrobust.errors import SpecError
+from privrobust.plugins import Own
 
+_OWN = Own((Attack,), "a class that derives from privrobust.attacks.Attack")
 _ATTACKS: dict[str, type[Attack]] = {
     "alie": ALIE,
     "drift": Drift,
@@ -72,12 +74,7 @@ def get_attack(name: str, **parameters: Any) -> Attack:
         SpecError: no attack has that name, or it has no such parameter, or refuses its value.
 
     """
-    made: Any = build("attack", _ATTACKS, name, parameters)
-    if not isinstance(made, Attack):
-        raise SpecError(
-            f"attack: {name!r} made a {type(made).__name__}; accepted: a class that derives from "
-            "privrobust.attacks.Attack"
-        )
+    made = build("attack", _ATTACKS, name, parameters, _OWN)
     if made.sees not in ("honest", "own", "nothing"):
         raise SpecError(f"attack: {name} sees {made.sees!r}; accepted: 'honest', 'own', 'nothing'")
     return made

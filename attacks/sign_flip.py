@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.attacks.base import Attack, Generators, Sees, collude
 from privrobust.configured import parameter
+from privrobust.spread import mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +28,7 @@ class SignFlip(Attack):
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
         """`-scale * mean(honest)`, from every Byzantine worker."""
-        return collude(honest.mean(dim=-2).mul_(-self.scale), byzantine)
+        return collude(mean(honest).mul_(-self.scale), byzantine)
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ import sys
 import warnings
 from functools import lru_cache
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from privrobust.address import without_addresses, without_secrets
 from privrobust.budget import budget
 from privrobust.drawing import figure
 from privrobust.errors import PrivRobustError
@@ -20,7 +22,22 @@ from privrobust.tabulating import table
 
 BAD_INPUT = 2
 
+
+class _Commands(TyperGroup):
+    """Ours, which do not repeat a password that stands where none belongs."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if hasattr(error, "format_message"):  # click's, of wrong usage
+                error.message = _printable(str(getattr(error, "message", "")))  # type: ignore[attr-defined]
+            raise
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode=None,  # rich would read what stands in brackets, as names do, as markup
     add_completion=False,
@@ -65,7 +82,7 @@ def run_command() -> None:
     try:
         app()
     except PrivRobustError as error:
-        typer.echo(f"error: {in_terminal(str(error))}", err=True)
+        typer.echo(f"error: {_printable(str(error))}", err=True)
         sys.exit(BAD_INPUT)
 
 
@@ -75,4 +92,12 @@ def _show_warning(message: Warning | str, *where: object, **more: object) -> Non
 
 @lru_cache
 def _warn_once(text: str) -> None:
-    typer.echo(f"warning: {in_terminal(text)}", err=True)
+    typer.echo(f"warning: {_printable(text)}", err=True)
+
+
+def _printable(text: str) -> str:
+    """Write a message in one line, without secrets of addresses, wherever these were given."""
+    for argument in sys.argv[1:]:
+        for address in (argument, argument.partition("=")[2]):
+            text = without_secrets(text, address)
+    return in_terminal(without_addresses(text))

@@ -6,7 +6,7 @@ Each is a frozen dataclass whose fields say what they accept, so that specs, Pyt
 >>> @dataclass(frozen=True)
 ... class Push(Configured):
 ...     scale: float = parameter(1.0, above=0)
->>> build("attack", {"push": Push}, "push", {"scale": 2})
+>>> build("attack", {"push": Push}, "push", {"scale": 2}, Own((Push,), "a Push"))
 Push(scale=2.0)
 """
 
@@ -37,7 +37,7 @@ import numpy as np
 from privrobust.entries import Entry
 from privrobust.errors import PrivRobustError, SpecError, in_a_line, in_short, shown
 from privrobust.numeric import as_float, own
-from privrobust.plugins import check_text, find
+from privrobust.plugins import Own, check_text, find
 
 
 def parameter(
@@ -175,7 +175,9 @@ def _accepted(each: "Field[Any]", hint: Any) -> str:
 T = TypeVar("T", bound=Configured)
 
 
-def build(kind: str, known: Mapping[str, type[T]], name: str, parameters: Mapping[str, Any]) -> T:
+def build(
+    kind: str, known: Mapping[str, type[T]], name: str, parameters: Mapping[str, Any], wanted: Own
+) -> T:
     """The thing of that name, with these parameters.
 
     Args:
@@ -183,14 +185,16 @@ def build(kind: str, known: Mapping[str, type[T]], name: str, parameters: Mappin
         known: registered classes.
         name: a registered name, or `package.module:Class` for a user's own.
         parameters: of its constructor.
+        wanted: what such a class derives from.
 
     Raises:
         SpecError: unknown name, unknown parameter, or a value that is not accepted.
 
     """
-    made_by = find(kind, name, known)
+    made_by = find(kind, name, known, wanted)
     try:
-        accepted = _accepted_by(cast(Hashable, made_by))
+        # a function of a user's own makes what it makes: classes have parameters
+        accepted = _accepted_by(cast(Hashable, made_by)) if isinstance(made_by, type) else []
     except (TypeError, ValueError) as error:  # of some that are written in C
         raise SpecError(f"{kind}: {name} cannot be made ({error})") from error
     for given in parameters:
@@ -203,6 +207,8 @@ def build(kind: str, known: Mapping[str, type[T]], name: str, parameters: Mappin
         raise
     except (Exception, SystemExit) as error:  # whatever a user's class raises, or was not given
         raise SpecError(f"{kind}: {name} cannot be made ({in_a_line(error)})") from error
+    if isinstance(made_by, type) and not isinstance(made, made_by):
+        raise SpecError(f"{kind}: {name} made a {type(made).__name__}; accepted: {wanted.accepted}")
     if isinstance(made, Configured):
         _refuse_indistinct(kind, name, made, parameters)
     return made

@@ -1,13 +1,15 @@
 """The command that draws: figures of a store for papers and meetings."""
 
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from privrobust.errors import SpecError, unknown_name
+from privrobust.address import without_secrets
+from privrobust.errors import SpecError, shown, unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +42,13 @@ def figure(
     noise: Annotated[
         str | None, typer.Option(help="Of bias_variance: gaussian (default) or laplace.")
     ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Of partitions: the runs' data, where it is no built-in.")
+    ] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Of partitions: folder of data.")] = None,
+    partition: Annotated[
+        list[str] | None, typer.Option(help="Of partitions: one of your own; again for more.")
+    ] = None,
 ) -> None:
     """Draw a figure of the runs in a store, in the size and format of a paper.
 
@@ -55,6 +64,9 @@ def figure(
     A figure shows every field that varies. Where that is too much, it says which: choose with
     --where. Most figures want runs without attackers, too: attack=[none, alie].
 
+    A store may come from anybody: no module is imported and no file read that only it names.
+    Name those of partitions yourself: --dataset my_module:stripes.
+
     \b
     Examples:
       $ privrobust figure epsilon results.db -o epsilon.pdf
@@ -64,21 +76,38 @@ def figure(
     """
     if kind not in KINDS:
         raise unknown_name("figure", kind, KINDS)
-    for name, value, of in (("measure", measure, "curves"), ("noise", noise, _WITHOUT_STORE)):
+    for name, value, of in (
+        ("measure", measure, "curves"),
+        ("noise", noise, _WITHOUT_STORE),
+        ("dataset", dataset, "partitions"),
+        ("data_dir", data_dir, "partitions"),
+        ("partition", partition, "partitions"),
+    ):
         if value is not None and kind != of:
             raise SpecError(f"{name}: {value!r} says nothing of {kind}; accepted: with {of}")
+    own = _Own(dataset, data_dir, partition or [])
     from privrobust.figures.canvas import check_ending, save_figure
 
     check_ending(output)
     if kind == _WITHOUT_STORE:
         drawn = _bias_variance(store, where, noise or "gaussian")
     else:
-        drawn = _of_store(kind, store, where or [], measure or "accuracy")
+        drawn = _of_store(kind, store, where or [], measure or "accuracy", own)
     save_figure(drawn, output)
     typer.echo(f"{kind} is drawn in {output}")
 
 
-def _of_store(kind: str, location: str | None, where: Sequence[str], measure: str) -> "Figure":
+class _Own(NamedTuple):
+    """What a person names, as stores of others may name anything."""
+
+    dataset: str | None
+    data_dir: str | None
+    partitions: Sequence[str]
+
+
+def _of_store(
+    kind: str, location: str | None, where: Sequence[str], measure: str, own: _Own
+) -> "Figure":
     from privrobust.store import Store
     from privrobust.tables import chosen
 
@@ -92,7 +121,7 @@ def _of_store(kind: str, location: str | None, where: Sequence[str], measure: st
         if kind == "curves":
             return _curves(runs, results, measure)
     if kind == "partitions":
-        return _partitions(runs)
+        return _partitions(runs, own)
     module = import_module(f"privrobust.figures.{kind}")
     drawn: Figure = getattr(module, f"{kind}_figure")(runs)
     return drawn
@@ -104,10 +133,12 @@ def _curves(runs: "pd.DataFrame", store: "Store", measure: str) -> "Figure":
     return curves_figure(runs, store.histories(list(runs.index)), measure)
 
 
-def _partitions(runs: "pd.DataFrame") -> "Figure":
+def _partitions(runs: "pd.DataFrame", own: _Own) -> "Figure":
     """Those of the runs, which must agree on what is dealt to how many."""
     from privrobust.data import get_dataset
+    from privrobust.data.registry import built_in_source
     from privrobust.figures.partitions import partition_figure
+    from privrobust.partitions import is_known_partition
 
     runs = runs.sort_values("seed")
     for field in ("dataset", "data_dir", "honest"):
@@ -119,17 +150,36 @@ def _partitions(runs: "pd.DataFrame") -> "Figure":
         runs["partition"] == "similarity",
         runs["heterogeneity"].map(lambda share: f"similarity(heterogeneity={float(share)!r})"),
     )
-    folder = first["data_dir"] if isinstance(first["data_dir"], str) else None
-    data = get_dataset(first["dataset"], folder)
-    return partition_figure(
-        data, list(named.drop_duplicates()), int(first["honest"]), int(first["seed"])
-    )
+    partitions = [str(each) for each in named.drop_duplicates()]
+    name = str(first["dataset"])
+    source = built_in_source(name)
+    if own.dataset is not None or source is None or source.names_a_file:
+        _vouch("dataset", name, [own.dataset] if own.dataset else [])
+    if isinstance(first["data_dir"], str) and (source is None or source.needs_folder):
+        _vouch("data_dir", first["data_dir"], [own.data_dir] if own.data_dir else [])
+    for each in partitions:
+        if not is_known_partition(each):
+            _vouch("partition", each, own.partitions)
+    sys.path.insert(0, "")  # what is named may be beside the person who names it
+    data = get_dataset(name, own.data_dir)
+    return partition_figure(data, partitions, int(first["honest"]), int(first["seed"]))
+
+
+def _vouch(field: str, named: str, own: Sequence[str]) -> None:
+    """Refuse to import or open what a store names and the person who reads it does not."""
+    if named not in own:
+        raise SpecError(
+            f"partitions: {field} is {shown(named, 200)} in the store, which may come from "
+            f"anybody; accepted: the same as --{field.replace('_', '-')}, if you trust it"
+        )
 
 
 def _bias_variance(store: str | None, where: Sequence[str] | None, noise: str) -> "Figure":
     from privrobust.figures.bias_variance import bias_variance_figure
 
     if store is not None or where:
-        given = f"store: {store!r}" if store is not None else f"where: {(where or [''])[0]!r}"
+        given = f"where: {shown((where or [''])[0])}"
+        if store is not None:
+            given = f"store: {without_secrets(repr(store), store)}"
         raise SpecError(f"{given} says nothing of bias_variance; accepted: neither")
     return bias_variance_figure(noise=noise)

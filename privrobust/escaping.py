@@ -1,6 +1,7 @@
 """Names and other people's text, for languages that read some of its signs as commands."""
 
 import re
+from html import escape
 from unicodedata import normalize
 
 _TEX = {
@@ -11,6 +12,15 @@ _TEX = {
     "±": r"$\pm$", "≥": r"$\geq$", "∞": r"$\infty$", "†": r"$^\dagger$", "‡": r"$^\ddagger$",
     "°": r"$^\circ$", "¹": "$^1$", "²": "$^2$", "³": "$^3$",
 }  # fmt: skip
+
+# What shows as nothing, or as a gap, and still counts as printable.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+_NUMBER = re.compile(r"[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|inf)")
+# Spreadsheets take a cell that starts so for a formula; some of them part cells at a semicolon.
+_FORMULA = re.compile(r"(?:^|(?<=;))(?=\s*[-=+@\uff0d\uff1d\uff0b\uff20])")
 
 # A star after a space closes no emphasis, and an underscore between letters is no sign.
 _MARKDOWN = re.compile(r"[\\`<>|~\[\]]|(?<!\s)\*|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
@@ -24,7 +34,7 @@ def in_tex(text: str) -> str:
 
     """
     composed = normalize("NFC", text)  # pdfLaTeX knows é, and not e with an accent to be added
-    return "".join(_TEX.get(sign, sign) for sign in composed)
+    return "".join(_TEX.get(sign, sign) for sign in in_terminal(composed))
 
 
 def in_markdown(text: str) -> str:
@@ -34,7 +44,28 @@ def in_markdown(text: str) -> str:
     majority_vote, \*\[old\](b)\*
 
     """
-    return _MARKDOWN.sub(lambda sign: f"\\{sign[0]}", text)
+    return _MARKDOWN.sub(lambda sign: f"\\{sign[0]}", in_terminal(text))
+
+
+def in_html(text: str) -> str:
+    r"""Write text for HTML.
+
+    >>> print(in_html("<a\u202eb>"))
+    &lt;a\u202eb&gt;
+
+    """
+    return escape(in_terminal(text))
+
+
+def in_csv(text: str) -> str:
+    r"""Write text for a cell of a CSV file, which spreadsheets open: no formula, and one line.
+
+    >>> print(in_csv("=1+1"), in_csv("-1"))
+    '=1+1 -1
+
+    """
+    shown = in_terminal(text)
+    return shown if _NUMBER.fullmatch(shown) else _FORMULA.sub("'", shown)
 
 
 def in_figure(text: str) -> str:
@@ -44,17 +75,26 @@ def in_figure(text: str) -> str:
     \$a\$
 
     """
-    return text.replace("$", r"\$")
+    return re.sub(r"(?<!\\)\$", r"\\$", in_terminal(text))
 
 
 def in_terminal(text: str) -> str:
-    r"""Write text for a terminal, which takes some signs for commands: lines are all it may make.
+    r"""Write text in one line of signs that show, and in their order.
+
+    Terminals take others for commands, or hide them, or let them turn what follows around.
 
     >>> print(in_terminal("a\x1b[31mb"))
     a\x1b[31mb
 
     """
     return "".join(
-        sign if sign.isprintable() or sign == "\n" else sign.encode("unicode_escape").decode()
+        sign
+        if sign.isprintable() and not _UNSEEN.match(sign)
+        else sign.encode("unicode_escape").decode()
         for sign in text
     )
+
+
+def in_lines(text: str) -> str:
+    """Write text as `in_terminal` does, line by line."""
+    return "\n".join(map(in_terminal, text.split("\n")))

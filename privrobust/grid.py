@@ -44,6 +44,8 @@ YAML.
 names a tuned field takes candidates away: {aggregator: majority_vote, learning_rate: 0.5}.
 """
 
+import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import combinations, product
@@ -257,7 +259,31 @@ def _chain(path: Path, above: tuple[Path, ...]) -> Settings:
     other, above = path.parent / base, (*above, path.resolve())
     if other.resolve() in above:
         raise SpecError(f"{here}extends: {shown(base)} extends this file in turn")
+    _refuse_other(other, f"{here}extends: {shown(base, 200)}")
     return _extended(_chain(other, above), settings)
+
+
+def _refuse_other(path: Path, named: str) -> None:
+    """Refuse a file that is no sweep, which a stranger's sweep may name, and show none of it."""
+    if not os.path.exists(path):  # as Path.exists, which raises for a name too long
+        return  # the reader says so
+    if not path.is_file():  # devices have no end
+        raise SpecError(f"{named} is no file; accepted: a sweep's")
+    try:
+        found = read(path)
+    except SpecError as error:
+        place, _, _ = str(error).partition(" (")
+        raise SpecError(f"{named} is no sweep ({place})") from None
+    if not isinstance(found, dict):
+        raise SpecError(f"{named} is no sweep; accepted: a file of fields and their values")
+    known = [*_FIELDS, *_READERS, "extends"]
+    for name in found:
+        if name not in known:
+            hint = re.search("; did you mean '[a-z_]+'", str(unknown_name("", name, known)))
+            place = at(name) if isinstance(name, str) else ""
+            raise SpecError(
+                f"{named} is no sweep ({place}a field that no run has{hint[0] if hint else ''})"
+            )
 
 
 def _overrides(texts: Sequence[str]) -> Settings:

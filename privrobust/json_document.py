@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 def document(value: Any) -> str:
     """Write mappings, lists, numbers of any type and text, in ASCII, whatever a terminal has."""
-    return json.dumps(_plain(value), indent=2, allow_nan=False)
+    written = json.dumps(_plain(value), indent=2, allow_nan=False)
+    return written.replace("\x7f", r"\u007f")  # the one control character that JSON leaves as it is
 
 
 def records(table: "pd.DataFrame") -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ from privrobust.entries import Entry
 from privrobust.errors import SpecError, failure
 from privrobust.late import torch
 from privrobust.numeric import as_whole, shown
+from privrobust.plugins import Own
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -260,6 +261,7 @@ class Groups(Partition):
         return [np.flatnonzero(of_example == worker) for worker in range(workers)]
 
 
+_OWN = Own((Partition,), "a class that derives from privrobust.partitions.Partition")
 _PARTITIONS: dict[str, type[Partition]] = {
     "dirichlet": Dirichlet,
     "groups": Groups,
@@ -285,6 +287,11 @@ def list_partitions() -> list[Entry]:
     ]
 
 
+def is_known_partition(text: str) -> bool:
+    """Whether it is one of these, and no module's."""
+    return parse("partition", text)[0] in _PARTITIONS
+
+
 def get_partition(text: str) -> Partition:
     """The partition that a spec names: `dirichlet(alpha=0.1)`, or `package.module:Class`.
 
@@ -295,13 +302,7 @@ def get_partition(text: str) -> Partition:
     name, given = parse("partition", text)
     if name == "iid" and given:
         raise SpecError(f"partition: iid takes no parameters, not {shown(given)}")
-    made: Any = build("partition", _PARTITIONS, name, given)
-    if not isinstance(made, Partition):
-        raise SpecError(
-            f"partition: {name!r} made a {type(made).__name__}; accepted: a class that derives "
-            "from privrobust.partitions.Partition"
-        )
-    return made
+    return build("partition", _PARTITIONS, name, given, _OWN)
 
 
 def canonical_partition(text: str) -> str:

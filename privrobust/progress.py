@@ -242,6 +242,14 @@ class _LogFile(logging.FileHandler):
         log.warning("log: %s cannot be written any more", self.baseFilename)
 
 
+class _OneLine(logging.Formatter):
+    """Lets no name or reason make a line of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return in_terminal(super().format(record))
+
+
 def log_to(path: Path) -> None:
     """Append all that happens to a file.
 
@@ -253,6 +261,6 @@ def log_to(path: Path) -> None:
         handler = _LogFile(path, encoding="utf-8")
     except OSError as error:
         raise PrivRobustError(f"log: {str(path)!r} cannot be written ({error})") from None
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)

@@ -37,6 +37,7 @@ Changes = Annotated[
 
 
 def run(
+    context: typer.Context,
     sweep: SweepFile,
     store: At = "results.db",
     change: Changes = None,
@@ -48,6 +49,9 @@ def run(
     ] = None,
     task_cpus: Annotated[int, typer.Option(min=1, help="With --ray: cores a batch.")] = 1,
     task_gpus: Annotated[float, typer.Option(min=0, help="With --ray: GPUs a batch.")] = 0.0,
+    no_plugins: Annotated[
+        bool, typer.Option("--no-plugins", help="Refuse every name of a module in the sweep.")
+    ] = False,
     quiet: Annotated[bool, typer.Option(help="Show no progress.")] = False,
     log: Annotated[Path | None, typer.Option(help="File to append what happens to.")] = None,
     form: Annotated[
@@ -59,6 +63,9 @@ def run(
     Stop it at any time, or let it be killed: the same command goes on where it was. Several may
     share a store, on one machine or many; each run is done by one of them.
 
+    A sweep that names modules (attack: package.module:Class) is code: run it if you trust it.
+    With --no-plugins every such name is refused, and nothing is imported.
+
     Examples: privrobust run experiments/quickstart.yaml
 
     privrobust run sweep.yaml --set seed=[0,1] --jobs 4 --store postgresql://me@host/results
@@ -68,7 +75,12 @@ def run(
     if ray is not None and jobs > 1:
         raise SpecError(f"jobs, ray: {jobs} and {shown(ray)}; accepted: one of them")
     _check_format(form, dry_run)
-    sys.path.insert(0, "")  # a spec may name a module beside it: model: my_models:cnn
+    if no_plugins:
+        from privrobust.plugins import without_plugins
+
+        context.with_resource(without_plugins())
+    else:
+        sys.path.insert(0, "")  # a spec may name a module beside it: model: my_models:cnn
     if not dry_run:
         say_at_end(lambda: f"what was finished is kept; {_REST}")
     console = Console(stderr=True)

@@ -9,12 +9,13 @@ They depend on the step alone, which is public: free of privacy cost.
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from privrobust.configured import Configured, build, described, parameter, parse, settings, written
 from privrobust.entries import Entry
 from privrobust.errors import SpecError, failure
 from privrobust.numeric import as_float, shown
+from privrobust.plugins import Own
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Drops(Schedule):
         return float(self.by ** min(self.parts - 1, begun))
 
 
+_OWN = Own((Schedule,), "a class that derives from privrobust.schedules.Schedule")
 _SCHEDULES: dict[str, type[Schedule]] = {
     "constant": Constant,
     "cosine": Cosine,
@@ -114,13 +116,7 @@ def get_schedule(text: str) -> Schedule:
 
     """
     name, given = parse("schedule", text)
-    made: Any = build("schedule", _SCHEDULES, name, given)
-    if not isinstance(made, Schedule):
-        raise SpecError(
-            f"schedule: {name!r} made a {type(made).__name__}; accepted: a class that derives "
-            "from privrobust.schedules.Schedule"
-        )
-    return made
+    return build("schedule", _SCHEDULES, name, given, _OWN)
 
 
 def canonical_schedule(text: str) -> str:

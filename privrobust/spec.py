@@ -34,6 +34,7 @@ from privrobust.losses import LOSSES
 from privrobust.models import canonical_model
 from privrobust.numeric import as_float, as_whole, own, plain, shown
 from privrobust.partitions import Partition, Similarity, canonical_partition, get_partition
+from privrobust.plugins import refuse_unwanted
 from privrobust.schedules import canonical_schedule, get_schedule, rate
 
 # Training computes in float32 and accounting in float64: what is accounted must exist in both.
@@ -41,6 +42,18 @@ SMALLEST, LARGEST = 1e-30, 1e30
 _MOST_WORKERS = 10_000
 
 _TEXT = "text, in quotes where it reads as a number or a truth value"
+
+# Fields that name things, by a name of ours or by a module's.
+_NAMING = {
+    "accountant",
+    "aggregator",
+    "attack",
+    "dataset",
+    "loss",
+    "model",
+    "partition",
+    "schedule",
+}
 
 # Part of every key: raise it when a change makes the same spec give other numbers.
 _RESULTS_VERSION = 8
@@ -257,6 +270,8 @@ class RunSpec(_Spec):
     """Where it runs; `auto` takes the GPU if there is one. Not part of what the run is: `key`."""
 
     def __init__(self, **settings: Any) -> None:  # of its own: type checkers would make another
+        for field in _NAMING & settings.keys():
+            refuse_unwanted(field, settings[field])
         super().__init__(**settings)
 
     @classmethod

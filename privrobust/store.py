@@ -9,7 +9,6 @@ in one transaction.
 import logging
 import math
 import platform
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -38,7 +37,6 @@ from sqlalchemy import (
     event,
     func,
     inspect,
-    make_url,
     null,
     or_,
     select,
@@ -48,6 +46,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.schema import CreateColumn
 
+from privrobust.address import address, is_address, shown, without_secrets
 from privrobust.data import Dataset
 from privrobust.errors import PrivRobustError
 from privrobust.interrupts import deferred
@@ -79,6 +78,12 @@ log = logging.getLogger(__name__)
 _WAITS = (1, 2, 4, 8, 15, 30, 60)
 _LOCKED_SECONDS = 60  # that SQLite waits for another process's transaction
 
+_PARAMETERS = "the parameters of its address are not accepted"
+_HOW = (
+    "in a user's name and a password, / ? # @ and : are written %2F %3F %23 %40 %3A; "
+    "a path that looks like an address starts with ./"
+)
+
 # The number of a lock on a PostgreSQL database, any that nobody else uses.
 _OPENING = 0x707269766F70656E
 
@@ -103,42 +108,61 @@ class Store:
     """
 
     def __init__(self, location: str | Path, create: bool = True) -> None:
-        self.location = _masked(str(location))
+        self._given = str(location)
+        self.location = shown(self._given)
         self._owner = new_owner()
         self._lacks: tuple[str, ...] = ()
         """Columns of runs that an older store has not, where it cannot be given them."""
-        url = self._url(str(location))
+        url = self._url()
         if not create and url.drivername == "sqlite" and not Path(str(url.database)).is_file():
             raise PrivRobustError(f"store: {self.location!r} does not exist")
-        self._engine = create_engine(url, **self._settings(url))
+        try:
+            self._engine = create_engine(url, **self._settings(url))
+        except (ArgumentError, TypeError, ValueError):
+            raise self._refusal(_PARAMETERS) from None
         if self._is_sqlite:
             event.listen(self._engine, "connect", _leave_transactions_to_us)
             event.listen(self._engine, "begin", _begin)
         try:
             self._open(create)
         except DBAPIError as error:
-            raise self._refusal(_reason(error)) from None
+            raise self._refusal(self._reason(error)) from None
+        except (ArgumentError, TypeError, ValueError):
+            raise self._refusal(_PARAMETERS) from None
 
     @property
     def _is_sqlite(self) -> bool:
         return self._engine.dialect.name == "sqlite"
 
-    def _url(self, location: str) -> URL:
+    def _url(self) -> URL:
         """SQLAlchemy's. Paths are taken literally, whatever signs are in them."""
         accepted = "accepted: a path, sqlite:///... or postgresql://..."
-        if "://" not in location:
-            url = URL.create("sqlite", database=location)
+        if not is_address(self._given):
+            url = URL.create("sqlite", database=self._given)
         else:
-            try:
-                url = make_url(location)
-            except (ArgumentError, ValueError):
-                raise self._refusal(accepted) from None
+            found = address(self._given)
+            if found is None:
+                raise self._refusal(f"{accepted}; {_HOW}")
+            query: dict[str, str | tuple[str, ...]] = {}
+            for name, value in found.query:
+                query[name] = (*query.get(name, ()), value)
+            url = URL.create(
+                found.scheme.lower(),
+                found.user,
+                found.password,
+                found.host,
+                found.port,
+                found.database,
+                query,
+            )
         if url.drivername in ("postgresql", "postgres"):
             url = url.set(drivername="postgresql+psycopg")
         if url.drivername not in ("sqlite", "postgresql+psycopg"):
             raise self._refusal(accepted)
         if url.drivername == "sqlite" and url.database in (None, "", ":memory:"):
             raise self._refusal(f"it names no file; {accepted}")
+        if url.drivername == "sqlite" and (url.host or url.query):
+            raise self._refusal(f"a file has neither a host nor parameters; {accepted}")
         return url
 
     def _settings(self, url: URL) -> dict[str, Any]:
@@ -275,7 +299,7 @@ class Store:
             with deferred(), self._writing.begin() as connection:
                 connection.execute(statement)
         except DBAPIError as error:
-            log.warning("store: %s: %s (%s)", self.location, otherwise, _reason(error))
+            log.warning("store: %s: %s (%s)", self.location, otherwise, self._reason(error))
 
     def _gone(self, connection: Connection) -> list[str]:
         """Processes that hold claims and have ended."""
@@ -498,7 +522,7 @@ class Store:
                 with deferred(), (engine or self._writing).begin() as connection:
                     return work(connection)
             except DBAPIError as error:
-                problem = f"store: {self.location}: {_reason(error)}"
+                problem = f"store: {self.location}: {self._reason(error)}"
                 if not _may_pass(error) or wait is None:
                     raise PrivRobustError(
                         f"{problem}; what is finished is kept, and the same command goes on"
@@ -507,17 +531,15 @@ class Store:
                 time.sleep(wait)
         raise AssertionError("the last try either returns or raises")
 
+    def _reason(self, error: DBAPIError) -> str:
+        """Return what the database says, which may repeat parts of its address."""
+        return without_secrets(" ".join(str(error.orig or error).split()), self._given)
+
 
 def _may_pass(error: DBAPIError) -> bool:
     """Whether the database may be back, or have room, in a minute."""
     passing = isinstance(error, OperationalError) or error.connection_invalidated
     return passing and "readonly" not in str(error.orig)
-
-
-def _masked(location: str) -> str:
-    """An address without passwords, whatever else is wrong with it."""
-    hidden = re.sub(r"(?<=/)([^/:@]*):[^/@]*@", r"\1:***@", location)
-    return re.sub(r"(?i)((?:password|passfile)=)[^&]*", r"\1***", hidden)
 
 
 def _leave_transactions_to_us(connection: Any, record: object) -> None:
@@ -588,7 +610,3 @@ def _parts(keys: Sequence[str]) -> Iterable[Sequence[str]]:
 
 def _today() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _reason(error: DBAPIError) -> str:
-    return " ".join(str(error.orig or error).split())

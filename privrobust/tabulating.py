@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privrobust.errors import SpecError, unknown_name
+from privrobust.escaping import in_csv
 from privrobust.writing import write_whole
 
 if TYPE_CHECKING:
@@ -113,11 +114,20 @@ def check_format(form: str) -> None:
         raise unknown_name("format", form, [*FORMATS, *_DATA])
 
 
+def _in_csv(value: object) -> object:
+    return in_csv(value) if isinstance(value, str) else value
+
+
 def _data(runs: "pd.DataFrame", form: str, output: Path | None) -> bytes:
+    from pandas.api.types import is_numeric_dtype
+
     from privrobust.tables import data
 
     cells = data(runs)
     if form == "csv":
+        for name in cells:
+            if not is_numeric_dtype(cells[name]):
+                cells[name] = cells[name].map(_in_csv)
         return cells.to_csv(index=False).encode()
     if form == "json":
         return _json(runs, cells)

@@ -4,13 +4,15 @@ Its event files are read by other trackers too (MLflow and Weights & Biases impo
 keeps the writer.
 """
 
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from privrobust.errors import PrivRobustError
+from privrobust.errors import PrivRobustError, shown
+from privrobust.escaping import in_terminal
 from privrobust.neighbours import adjacencies
 from privrobust.spec import RunSpec
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from privrobust.store import Store
 
+_KEY = re.compile(r"[0-9a-f]{32}")
 _RESULTS = ("accuracy", "final_loss", "kappa", "calibration_error", "epsilon")
 
 
@@ -49,6 +52,8 @@ def to_tensorboard(store: "Store", folder: Path) -> int:
     runs = runs[runs["status"] == "done"]
     written = 0
     for key, row in runs.iterrows():
+        if not _KEY.fullmatch(str(key)):  # of a stranger's store, it may name another folder
+            raise PrivRobustError(f"store: {shown(key)} is no key of a run, which names a folder")
         place = folder / str(key)
         if place.exists():
             continue
@@ -71,7 +76,7 @@ def _write(writer: "SummaryWriter", row: pd.Series, history: pd.DataFrame) -> No
             if pd.notna(value):
                 writer.add_scalar(column, value, step)
     settings = {
-        field: value if isinstance(value, bool | int | float | str) else str(value)
+        field: value if isinstance(value, bool | int | float) else in_terminal(str(value))
         for field, value in row[[*RunSpec.model_fields, "adjacency"]].items()
     }
     results = {f"final/{name}": float(row[name]) for name in _RESULTS if pd.notna(row[name])}

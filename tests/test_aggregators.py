@@ -219,12 +219,12 @@ def test_static_clipping_and_arc_shorten_the_longest():
         assert torch.equal(rule(torch.zeros(3, 2)), torch.zeros(3, 2))
 
 
-@pytest.mark.parametrize("rule", [NNM(f=0), StaticClipping(1e30)], ids=repr)
-def test_messages_longer_than_10_to_the_18_count_as_zero(rule):
-    for length, counts in ((9e17, 9e17), (1.1e18, 0.0), (-1.1e18, 0.0), (1e38, 0.0)):
-        messages = torch.tensor([[length / 2**0.5] * 2, [0.0, 0.0], [0.0, 0.0]])
+@pytest.mark.parametrize("rule", [NNM(f=0), StaticClipping(1e38)], ids=repr)
+def test_messages_that_are_not_finite_count_as_zero(rule):
+    for value, counts in ((1e30, 1e30), (torch.inf, 0.0), (-torch.inf, 0.0), (torch.nan, 0.0)):
+        messages = torch.tensor([[1.0, value], [0.0, 0.0], [0.0, 0.0]])
         sent = rule(messages).sum(0)  # also of the means of all three
-        torch.testing.assert_close(sent, torch.tensor([counts / 2**0.5] * 2))
+        torch.testing.assert_close(sent, torch.tensor([float(counts > 0), counts]))
 
 
 @pytest.mark.parametrize(("n", "s", "buckets"), [(10, 2, 5), (10, 3, 4), (3, 5, 1)])
@@ -487,12 +487,12 @@ class Unresolved(Aggregator):
         ("centred_clipping(start='origin')", "start: 'origin' is not one of 'medoid', 'mean', 'z"),
         ("centred_clipping(radius=inf)", "not accepted"),
         ("geometric_median(smoothing=0)", "smoothing: 0.0 is not a finite number above 0"),
-        (f"{__name__}:NotARule", "made a NotARule; accepted: a class that derives from"),
+        (f"{__name__}:NotARule", "NotARule' is another class; accepted: a class that"),
         (f"{__name__}:Misses", r"Misses cannot be made \(KeyError: 'a key'\)$"),
         (f"{__name__}:Quits", r"Quits cannot be made \(SystemExit: enough\)$"),
         (f"{__name__}:Unresolved", "Unresolved cannot be made .NameError: name 'Nothing' is not"),
-        ("builtins:dict", "builtins:dict cannot be made .no signature found for builtin"),
-        ("sys:exit", "sys:exit cannot be made .SystemExit"),
+        ("builtins:dict", "'builtins:dict' is of Python's own library; accepted: a class that"),
+        ("sys:exit", "'sys:exit' is of Python's own library"),
         (f"krum(f=1{'0' * 400})", "Krum.f: a number of 1329 bits is not a whole number at least 0"),
         (f"krum(f=0x1{'0' * 5000})", "Krum.f: a number of 20001 bits is not a whole number at le"),
         (f"static_clipping(norm=1{'0' * 400})", "norm: a number of 1329 bits is not a finite numb"),

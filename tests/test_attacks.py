@@ -426,7 +426,7 @@ def test_a_line_search_finds_what_a_dense_grid_finds(family, rule):
         ("min_max", {"direction": "down"}, "direction: 'down' is not one of 'unit', 'sign', 'std'"),
         ("replay", {"delay": 0}, "Replay.delay: 0 is not a whole number at least 1"),
         ("line_search", {"weakest": 0.0}, "weakest: 0.0 is not a finite number above 0"),
-        ("os:getcwd", {}, "'os:getcwd' made a str; accepted: a class that derives from"),
+        ("os:getcwd", {}, "'os:getcwd' is of Python's own library; accepted: a class"),
     ],
 )
 def test_bad_attacks(name, parameters, message):

@@ -2,6 +2,8 @@
 
 import gzip
 import hashlib
+import io
+import os
 import pickle
 import struct
 import sys
@@ -20,6 +22,7 @@ from torchvision import transforms
 
 from privrobust import RunSpec, train
 from privrobust.data import Dataset, Scaling, Split, available_datasets, get_dataset, registry
+from privrobust.data.cifar import read_batch
 from privrobust.data.dataset import three_ways
 from privrobust.data.idx import read_idx
 from privrobust.data.images import CIFAR10, FashionMNIST
@@ -230,6 +233,76 @@ def test_cifar_files_that_are_not_whole(spoil, problem, tmp_path, monkeypatch):
         f"{tmp_path}, which makes {tmp_path}/cifar-10-batches-py, or name the folder that has "
         "cifar-10-batches-py as data_dir"
     )
+
+
+class Command:
+    """What a pickle calls when it is read."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda path: Command(Path.touch, path),
+        lambda path: Command(os.system, f"touch {path}"),
+        lambda path: Command(eval, f"open({str(path)!r}, 'w')"),
+        lambda path: {"data": Command(np.ndarray.tofile, np.zeros(2), str(path)), "labels": []},
+        lambda path: {"data": np.array([Command(Path.touch, path)], dtype=object), "labels": [0]},
+        lambda path: {"data": np.ones((1, 3072), np.float32), "labels": [0]},
+        lambda path: {"data": np.ones((1, 5), np.uint8), "labels": [0]},
+        lambda path: [],
+    ],
+)
+def test_a_pickle_of_cifar_calls_nothing(call, protocol, tmp_path):
+    (tmp_path / "batch").write_bytes(pickle.dumps(call(tmp_path / "PWNED"), protocol))
+    with pytest.raises(SpecError, match=f"^data: {tmp_path}/batch is no batch of CIFAR "):
+        read_batch(tmp_path / "batch")
+    assert [path.name for path in tmp_path.iterdir()] == ["batch"]
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_cifar_as_python_2_wrote_it(order, tmp_path):
+    pixels = np.arange(2 * 3072).reshape(2, 3072, order=order).astype(np.uint8)
+    content = pixels.tobytes(order).decode("latin1")
+    state = 1, pixels.shape, np.dtype("u1"), order == "F", content
+    written = Written({"data": pixels, "labels": [4, 2]}, state)
+    (tmp_path / "batch").write_bytes(written.bytes.replace(b"numpy._core", b"numpy.core"))
+    read, labels = read_batch(tmp_path / "batch")
+    np.testing.assert_array_equal(read.reshape(2, -1), pixels)
+    assert labels.tolist() == [4, 2]
+
+
+class Written(pickle._Pickler):
+    """A pickle of protocol 2 whose array has that state."""
+
+    def __init__(self, batch, state):
+        self.file = io.BytesIO()
+        super().__init__(self.file, 2)
+        self.state = state
+        self.dump(batch)
+        self.bytes = self.file.getvalue()
+
+    def reducer_override(self, value):
+        if not isinstance(value, np.ndarray):
+            return NotImplemented
+        return np.ndarray, ((0,), np.dtype("u1")), self.state
+
+
+def test_old_caches_of_torchvision_are_not_unpickled(tmp_path, no_debian, monkeypatch):
+    """Its constructors would take them for the data."""
+    (tmp_path / "MNIST" / "processed").mkdir(parents=True)
+    for name in ("training.pt", "test.pt"):
+        torch.save(torch.zeros(1), tmp_path / "MNIST" / "processed" / name)
+    monkeypatch.setattr(torch, "load", pytest.fail)
+    monkeypatch.setattr(torchvision.datasets.MNIST, "download", unreachable)
+    with pytest.raises(SpecError, match="no network"):
+        get_dataset("mnist", str(tmp_path))
 
 
 def test_a_download_is_asked_for_where_no_files_are(tmp_path, no_debian, monkeypatch):

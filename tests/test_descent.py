@@ -70,7 +70,7 @@ def test_a_budget_that_ends_a_run_does_not_bend_its_schedule():
         ({"schedule": "cosin"}, "schedule: unknown name 'cosin'; did you mean 'cosine'"),
         ({"schedule": "linear(end=1)"}, "linear has no parameter 'end'"),
         ({"schedule": "drops(parts=0)"}, "Drops.parts: 0 is not a whole number at least 1"),
-        ({"schedule": "os:getcwd"}, "schedule: 'os:getcwd' made a str"),
+        ({"schedule": "os:getcwd"}, "schedule: 'os:getcwd' is of Python's own library"),
         ({"steps": 10, "warmup_steps": 10}, "warmup_steps: 10 of 10 steps; accepted: fewer"),
         ({"weight_decay": -1}, "weight_decay: -1 is not accepted"),
         ({"worker_momentum": 1}, "worker_momentum: 1 is not accepted"),

@@ -263,7 +263,8 @@ def test_the_examples_of_the_page_on_sweeps_run(tmp_path, monkeypatch, capsys):
 
 def test_the_options_of_the_page_on_sweeps_exist():
     known = CliRunner().invoke(app, ["run", "--help"], terminal_width=200).stdout
-    known += CliRunner().invoke(app, ["export", "--help"], terminal_width=200).stdout
+    for command in ("export", "figure", "table"):
+        known += CliRunner().invoke(app, [command, "--help"], terminal_width=200).stdout
     options = set(re.findall(r"`(--[a-z-]+)", SWEEPS))
     assert len(options) > 8
     assert options <= set(re.findall(r"--[a-z-]+", known))

@@ -241,8 +241,8 @@ def test_datasets_say_what_they_accept(test, message):
         ("digit", r"dataset: unknown name 'digit'; did you mean 'digits'\?"),
         ("no_such_module:data", "dataset: cannot import 'no_such_module:data'"),
         (f"{__name__}:number", "made a int, not a Dataset"),
-        ("os:getppid", "made a int, not a Dataset"),
-        (f"{__name__}:Pooled", "cannot be made"),
+        ("os:getppid", "is of Python's own library; accepted: a function that takes nothing"),
+        (f"{__name__}:Pooled", "is another class; accepted: a function that takes nothing"),
     ],
 )
 def test_names_that_are_no_dataset(name, message):

@@ -238,7 +238,7 @@ def test_partitions_that_cannot_be_made(partition, workers, message):
             {"partition": "similarity(heterogeneity=0.0)", "heterogeneity": 0.5},
             "heterogeneity: 0.5 with partition",
         ),
-        ({"partition": "os:getcwd"}, "partition: 'os:getcwd' made a str; accepted: a class"),
+        ({"partition": "os:getcwd"}, "partition: 'os:getcwd' is of Python's own library"),
     ],
 )
 def test_partitions_that_are_no_setting(settings, message):

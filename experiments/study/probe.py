@@ -14,6 +14,7 @@ from privrobust.dealing import honest_batches
 from privrobust.gradients import gradient_sum
 from privrobust.losses import LOSSES
 from privrobust.models.validation import EXAMPLES, initial_parameters
+from privrobust.plugins import without_plugins
 
 
 class Gradients(NamedTuple):
@@ -29,12 +30,13 @@ class Gradients(NamedTuple):
 
 
 def specs(runs: pd.DataFrame) -> list[RunSpec]:
-    """Of a store's rows."""
+    """Of a store's rows; what they name is built in."""
     rows: list[dict[Any, Any]] = runs[list(RunSpec.model_fields)].to_dict("records")
-    return [
-        RunSpec.restored({name: None if value != value else value for name, value in row.items()})
-        for row in rows
+    given = [
+        {name: None if value != value else value for name, value in row.items()} for row in rows
     ]
+    with without_plugins():
+        return [RunSpec.restored(each) for each in given]
 
 
 def gradients(spec: RunSpec, limits: Sequence[float], every: int) -> Iterator[Gradients]:

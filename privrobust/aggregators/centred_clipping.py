@@ -9,6 +9,7 @@ from privrobust.aggregators.base import Aggregator
 from privrobust.aggregators.distances import Geometry
 from privrobust.configured import parameter
 from privrobust.late import torch
+from privrobust.scaling import scaled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,10 +49,11 @@ class CentredClipping(Aggregator):
         """A weighted sum of the messages, as v is in every round."""
         geometry = Geometry.of(messages, may_shift=self.start != "zero")
         weights = self._first(geometry)
+        radius = scaled(weights.new_full((), self.radius), -geometry.power)
         n = weights.shape[-1]
         for _ in range(self.iterations):
             distances = geometry.squared_distances_to(weights).sqrt_()
-            factors = (self.radius / distances).clamp_(max=1.0)
+            factors = (radius / distances).clamp_(max=1.0)
             weights = weights * (1 - factors.mean(-1, keepdim=True)) + factors / n
         return geometry.weighted(weights)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from privrobust.aggregators.base import Aggregator, Minority
 from privrobust.late import torch
 from privrobust.selection import in_blocks, in_threaded_blocks, mean_of_ranks, sorted_rows
+from privrobust.spread import mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +21,7 @@ class Mean(Aggregator):
 
     def aggregate(self, messages: Tensor) -> Tensor:
         """Mean over workers."""
-        return messages.mean(dim=-2)
+        return mean(messages)
 
 
 @dataclass(frozen=True)
@@ -82,19 +84,28 @@ class MeaMed(Minority, Aggregator):
         width = n - self.f
         # within the honest, and so finite: their sum may not be
         median = rows[(n - 1) // 2] / 2 + rows[n // 2] / 2
-        start = torch.zeros_like(median)
-        for low in range(self.f):  # the window moves on while what it gains is nearer than its loss
-            further = median - rows[low] > rows[low + width] - median
-            start += further
+        start = _first_of_window(rows, median, self.f)
         share = 1 / width
-        mean = torch.zeros_like(median)
+        average = torch.zeros_like(median)
         for rank, row in enumerate(rows):
             if self.f <= rank < width:
-                mean.add_(row, alpha=share)
+                average.add_(row, alpha=share)
                 continue
             outside = (start > rank) | (start + width <= rank)
-            mean.add_(row.masked_fill(outside, 0.0), alpha=share)
-        return mean
+            average.add_(row.masked_fill(outside, 0.0), alpha=share)
+        return average
+
+
+def _first_of_window(rows: Sequence[Tensor], median: Tensor, f: int) -> Tensor:
+    """The rank at which the n - f values nearest to the median start."""
+    infinite = (rows[-1] - rows[0]).isinf()
+    if bool(infinite.any()):  # a quarter of what differs by more than a float may be
+        share = torch.where(infinite, 0.25, 1.0).to(median.dtype)
+        rows, median = [row * share for row in rows], median * share
+    start = torch.zeros_like(median)
+    for low in range(f):  # the window moves on while what it gains is nearer than its loss
+        start += median - rows[low] > rows[low + len(rows) - f] - median
+    return start
 
 
 @dataclass(frozen=True)

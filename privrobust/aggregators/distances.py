@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from privrobust.late import torch
+from privrobust.scaling import all_are_safe, are_safe, exponents, lengths, scaled
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-# Messages of larger norm, infinite ones and NaN count as the zero vector, which a Byzantine worker
-# might as well have sent: float32 products of all others are finite.
-_VAST = 1e18
 
 # Where squared distances are a smaller share of squared norms, float32 products of the messages
 # would leave too little of them: what the messages share is subtracted first.
@@ -29,6 +26,10 @@ _APART = 0.05
 # So many of some dozens of messages stay in a core's own cache.
 _WIDTH = 1 << 13
 
+# Where all messages are within 2 to plus and minus this power, float64 holds squares of their
+# products. A float32 always is; where a float64 is not, lanes have a unit of their own.
+_REACH = 200
+
 
 class Geometry(NamedTuple):
     """Messages, their inner products, and the way back from weights to vectors."""
@@ -37,28 +38,38 @@ class Geometry(NamedTuple):
     """`(..., n, d)`, all finite"""
     products: Tensor
     """`(..., n, n)`, float64: inner products, of the messages less a common shift if need be"""
+    power: Tensor
+    """`(..., 1)`: they are in units of the square of 2 to this, which is 0 but for float64 that is
+    vast or tiny"""
 
     @classmethod
     def of(cls, messages: Tensor, may_shift: bool = True) -> Geometry:
         """The geometry of messages `(..., n, d)`, hostile ones included.
 
+        Messages that are not finite count as the zero vector, which a Byzantine worker might as
+        well have sent; float64 longer than 2^200 times the median one, too.
+
         Where most are alike, products are those of their differences to the most central message,
         the one of least median distance to the others: while honest ones are the majority, one of
         them is no further away, whoever sent it. Distances do not mind.
         """
-        products = _products(messages)
-        hostile = ~(_squares(products) < _VAST**2)
+        products, powers = _scaled_products(messages)
+        power = _unit(products, powers)
+        hostile = ~_squares(products).isfinite() | (powers > power + _REACH)
         if bool(hostile.any()):
             messages = messages.masked_fill(hostile.unsqueeze(-1), 0.0)
-            products = _products(messages)
+            products = products.masked_fill(hostile.unsqueeze(-1) | hostile.unsqueeze(-2), 0.0)
+        products = _in_unit(products, powers, power)
         if may_shift:
             medians = _squared_distances(products).median(dim=-1).values
             least, central = medians.min(dim=-1, keepdim=True)
             alike = least < _APART * _squares(products).gather(-1, central)
             if bool(alike.any()):
                 middle = row(messages, central.squeeze(-1)).unsqueeze(-2)
-                products = torch.where(alike.unsqueeze(-1), _products(messages - middle), products)
-        return cls(messages, products)
+                shifted, power_of_shifted = _products_of_differences(messages, middle)
+                products = torch.where(alike.unsqueeze(-1), shifted, products)
+                power = torch.where(alike, power_of_shifted, power)
+        return cls(messages, products, power)
 
     def squares(self) -> Tensor:
         """Inner products of the messages with themselves, `(..., n)`."""
@@ -73,24 +84,49 @@ class Geometry(NamedTuple):
 
         The weights sum to 1, or the products are not shifted.
         """
-        means = (self.products @ weights.unsqueeze(-1)).squeeze(-1)
+        means = times(self.products, weights)
         of_mean = (weights * means).sum(-1, keepdim=True)
         return (self.squares() - 2 * means + of_mean).clamp_(min=0.0)
 
     def weighted(self, weights: Tensor) -> Tensor:
         """The sum of `weight * message`, `(..., n)` to `(..., d)`."""
-        weights = weights.to(self.messages.dtype)
-        return (weights.unsqueeze(-2) @ self.messages).squeeze(-2)
+        return combined(weights.unsqueeze(-2), self.messages).squeeze(-2)
 
 
 def bounded(messages: Tensor) -> tuple[Tensor, Tensor]:
-    """Messages `(..., n, d)` with zeros for those that are not finite, or vast, and their norms."""
-    norms = torch.linalg.vector_norm(messages, dim=-1)
-    hostile = ~(norms < _VAST)
+    """Messages `(..., n, d)` with zeros for those that are not finite, and norms in float64."""
+    norms = lengths(messages)
+    hostile = ~norms.isfinite()
     if bool(hostile.any()):
         messages = messages.masked_fill(hostile.unsqueeze(-1), 0.0)
         norms = norms.masked_fill(hostile, 0.0)
     return messages, norms
+
+
+def combined(weights: Tensor, messages: Tensor) -> Tensor:
+    """Sums of `weight * message`, `(..., k, n)` and `(..., n, d)` to `(..., k, d)`.
+
+    Lane by lane, as torch's product of a batch may round otherwise than that of a single lane.
+    """
+    weights = weights.to(messages.dtype)
+    sums = messages.new_empty(*weights.shape[:-1], messages.shape[-1])
+    for of_lane, lane, into in zip(_lanes(weights), _lanes(messages), _lanes(sums), strict=True):
+        torch.mm(of_lane, lane, out=into)
+    return sums
+
+
+def dots(messages: Tensor, vectors: Tensor) -> Tensor:
+    """Inner products, `(..., n, d)` and `(..., d)` to `(..., n)`; lanes as in `combined`."""
+    found = messages.new_empty(messages.shape[:-1])
+    several = _lanes(messages), _lanes(vectors.unsqueeze(-2)), _lanes(found.unsqueeze(-2))
+    for lane, (vector,), (into,) in zip(*several, strict=True):
+        torch.mv(lane, vector, out=into)
+    return found
+
+
+def times(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """`(..., m, n)` and `(..., n)` to `(..., m)`, small ones; lanes as in `combined`."""
+    return (matrices * vectors.unsqueeze(-2)).sum(-1)
 
 
 def mean_of(messages: Tensor, rows: Tensor) -> Tensor:
@@ -98,7 +134,7 @@ def mean_of(messages: Tensor, rows: Tensor) -> Tensor:
     if rows.shape[-1] == 1:
         return row(messages, rows[..., 0])
     weights = messages.new_zeros(messages.shape[:-1]).scatter_(-1, rows, 1 / rows.shape[-1])
-    return (weights.unsqueeze(-2) @ messages).squeeze(-2)
+    return combined(weights.unsqueeze(-2), messages).squeeze(-2)
 
 
 def row(messages: Tensor, index: Tensor) -> Tensor:
@@ -117,12 +153,61 @@ def _squared_distances(products: Tensor) -> Tensor:
     return distances.clamp_(min=0.0)
 
 
+def _scaled_products(messages: Tensor) -> tuple[Tensor, Tensor]:
+    """Inner products `(..., n, n)`, of tiny and vast messages scaled, and their powers `(..., n)`.
+
+    Scaled are messages, not lanes: what one of them sends must not make the others' vanish.
+    """
+    products = _products(messages)
+    powers = torch.zeros_like(_squares(products), dtype=torch.int32)
+    if not all_are_safe(_squares(products)):
+        unsafe = ~are_safe(_squares(products))
+        powers[unsafe] = exponents(messages[unsafe]).squeeze(-1)
+        if bool(powers.any()):
+            products = _products(scaled(messages, -powers.unsqueeze(-1)))
+    return products, powers
+
+
+def _products_of_differences(messages: Tensor, middle: Tensor) -> tuple[Tensor, Tensor]:
+    """Inner products of finite messages less the middle, and the power of their unit."""
+    products, powers = _scaled_products(messages - middle)
+    infinite = ~_squares(products).isfinite()
+    if bool(infinite.any()):  # the difference of vast ones, of which a quarter is finite
+        share = torch.where(infinite, 0.25, 1.0).to(messages.dtype).unsqueeze(-1)
+        products, powers = _scaled_products(messages * share - middle * share)
+        powers = powers + 2 * infinite
+    power = _unit(products, powers)
+    return _in_unit(products, powers, power), power
+
+
+def _unit(products: Tensor, powers: Tensor) -> Tensor:
+    """The power of a lane's unit, `(..., 1)`: 0, or that of the median message that is not 0."""
+    beyond = (powers.abs() > _REACH).any(-1, keepdim=True)
+    if not bool(beyond.any()):
+        return beyond.int()
+    sizes = powers.double().masked_fill(_squares(products) == 0, torch.nan)
+    medians = sizes.nanmedian(dim=-1, keepdim=True).values.nan_to_num(nan=0.0)
+    return torch.where(beyond, medians, 0.0).int()
+
+
+def _in_unit(products: Tensor, powers: Tensor, power: Tensor) -> Tensor:
+    """Inner products of scaled messages as those of the messages, in a lane's unit."""
+    if not bool((powers != power).any()):
+        return products
+    powers = (powers - power).clamp(-2 * _REACH, _REACH)  # beyond, they are next to 0 or to others
+    return scaled(products, powers.unsqueeze(-1) + powers.unsqueeze(-2))
+
+
+def _lanes(tensor: Tensor) -> Tensor:
+    """All leading axes as one."""
+    return tensor.reshape(tensor.shape[:-2].numel(), *tensor.shape[-2:])
+
+
 def _products(messages: Tensor) -> Tensor:
-    n, d = messages.shape[-2:]
-    whole = d // _WIDTH * _WIDTH
+    whole = messages.shape[-1] // _WIDTH * _WIDTH
     total = _gram(messages[..., whole:]).double()
     if whole:
-        for lane, into in zip(messages.reshape(-1, n, d), total.view(-1, n, n), strict=True):
+        for lane, into in zip(_lanes(messages), _lanes(total), strict=True):
             blocks = lane[:, :whole].unflatten(-1, (-1, _WIDTH)).transpose(0, 1)
             # a batch of small products: torch takes several times as long for a single long one
             into += (blocks @ blocks.mT).double().sum(0)

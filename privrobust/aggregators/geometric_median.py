@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.aggregators.base import Aggregator
-from privrobust.aggregators.distances import Geometry, row
+from privrobust.aggregators.distances import Geometry, row, times
 from privrobust.configured import parameter
 from privrobust.late import torch
 
@@ -57,8 +57,8 @@ class GeometricMedian(Aggregator):
 
 def _norm(geometry: Geometry, weights: Tensor) -> Tensor:
     """Of the sum of `weight * message`, `(..., 1)`, of weights that sum to 0."""
-    products = (geometry.products @ weights.unsqueeze(-1)).squeeze(-1)
-    return (weights * products).sum(-1, keepdim=True).clamp_(min=0.0).sqrt_()
+    squares = (weights * times(geometry.products, weights)).sum(-1, keepdim=True)
+    return squares.clamp_(min=0.0).sqrt_()
 
 
 def _inverse(distances: Tensor, least: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.aggregators.base import Generators, Minority, PreAggregator
-from privrobust.aggregators.distances import Geometry
+from privrobust.aggregators.distances import Geometry, combined
 from privrobust.configured import parameter
 from privrobust.late import torch
 
@@ -33,7 +33,7 @@ class NNM(Minority, PreAggregator):
         count = distances.shape[-1] - self.f
         nearest = distances.argsort(dim=-1, stable=True)[..., :count]
         weights = messages.new_zeros(distances.shape).scatter_(-1, nearest, 1 / count)
-        return weights @ geometry.messages
+        return combined(weights, geometry.messages)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from privrobust.aggregators.distances import Geometry, bounded, mean_of
 from privrobust.configured import parameter
 from privrobust.errors import SpecError
 from privrobust.late import torch
+from privrobust.scaling import are_safe, lengths
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -182,11 +183,25 @@ class MoNNA(Minority, Aggregator):
     def aggregate(self, messages: Tensor) -> Tensor:
         """Mean of its nearest."""
         messages, _ = bounded(messages)
+        nearest = self._distances(messages).argsort(dim=-1, stable=True)
+        return mean_of(messages, nearest[..., : messages.shape[-2] - self.f])
+
+    def _distances(self, messages: Tensor) -> Tensor:
+        """Of each to the trusted one's, `(..., n)`."""
         trusted = messages[..., self.trusted, :].unsqueeze(-2)
         blocks = zip(messages.split(_BLOCK, -1), trusted.split(_BLOCK, -1), strict=True)
         parts = torch.stack([(some - one).square_().sum(-1) for some, one in blocks])
-        nearest = parts.sum(0).argsort(dim=-1, stable=True)
-        return mean_of(messages, nearest[..., : messages.shape[-2] - self.f])
+        squares = parts.sum(0).double()
+        unsafe = ~are_safe(squares)
+        unsafe[..., self.trusted] = False  # it is 0 from itself
+        distances = squares.sqrt()
+        if bool(unsafe.any()):
+            some, one = messages[unsafe], trusted.expand_as(messages)[unsafe]
+            exact = lengths(some - one)
+            # of vast ones, a quarter of the difference is finite
+            vast = 4 * lengths(some / 4 - one / 4)
+            distances[unsafe] = torch.where(exact.isfinite(), exact, vast)
+        return distances
 
 
 def subsets(n: int, size: int) -> Tensor:

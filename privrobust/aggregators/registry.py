@@ -22,7 +22,12 @@ from privrobust.configured import (
 from privrobust.entries import Entry
 from privrobust.errors import SpecError, shown
 from privrobust.numeric import as_whole
+from privrobust.plugins import Own
 
+_OWN = Own(
+    (Aggregator, PreAggregator),
+    "a class that derives from privrobust.aggregators.Aggregator or PreAggregator",
+)
 _RULES: dict[str, type[Aggregator]] = {
     "caf": CAF,
     "centred_clipping": CentredClipping,
@@ -122,17 +127,12 @@ def list_aggregators() -> list[Entry]:
 def _part(text: str, byzantine: int) -> Aggregator | PreAggregator:
     name, given = parse("aggregator", text)
     known: dict[str, Any] = _RULES | _BEFORE
-    made: Any = build("aggregator", known, name, given)
-    if not isinstance(made, Aggregator | PreAggregator):
-        raise SpecError(
-            f"aggregator: {name!r} made a {type(made).__name__}; accepted: a class that derives "
-            "from privrobust.aggregators.Aggregator or PreAggregator"
-        )
+    made: Any = build("aggregator", known, name, given, _OWN)
     if isinstance(made, Aggregator) and made.message not in ("vector", "sign"):
         raise SpecError(
             f"aggregator: {name} asks for message {made.message!r}; accepted: 'vector', 'sign'"
         )
     if made.knows_f() and "f" not in given:
-        made = build("aggregator", known, name, {"f": byzantine, **given})
+        made = build("aggregator", known, name, {"f": byzantine, **given}, _OWN)
     part: Aggregator | PreAggregator = made
     return part

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 from privrobust.aggregators.base import Generators, Minority, PreAggregator
 from privrobust.aggregators.distances import bounded
 from privrobust.configured import parameter
+from privrobust.late import torch
+from privrobust.scaling import scaled
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# Powers of two from which on a float32 loses digits.
+_TINY = 120
 
 
 @dataclass(frozen=True)
@@ -54,5 +59,8 @@ class ARC(Minority, PreAggregator):
 
 
 def _shortened(messages: Tensor, norms: Tensor, most: Tensor) -> Tensor:
-    factors = (most / norms).clamp(max=1.0).nan_to_num(nan=1.0)  # a zero vector stays
-    return messages * factors.to(messages.dtype).unsqueeze(-1)
+    factors = (most / norms).clamp(max=1.0).nan_to_num(nan=1.0).unsqueeze(-1)  # 0 stays
+    shares, powers = torch.frexp(factors)
+    if bool((powers < -_TINY).any()):  # no factor of the messages' type, perhaps
+        return scaled(messages * shares.to(messages.dtype), powers)
+    return messages * factors.to(messages.dtype)

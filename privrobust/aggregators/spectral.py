@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.aggregators.base import Aggregator, Minority
-from privrobust.aggregators.distances import Geometry, mean_of
+from privrobust.aggregators.distances import Geometry, mean_of, times
 from privrobust.aggregators.nearest import OfSubsets, subsets
 from privrobust.late import torch
 
@@ -46,10 +46,11 @@ class CAF(Minority, Aggregator):
             best, least = torch.where(better, weights, best), torch.where(better, value, least)
             deviations = deviations.masked_fill(weights == 0, 0.0)  # those are gone already
             most = deviations.amax(-1, keepdim=True)
-            going = going & (most > 0)
             lessened = weights * (1 - deviations / torch.where(most > 0, most, 1.0))
+            enough = lessened.sum(-1, keepdim=True) > n - 2 * self.f
+            going = going & (most > 0) & enough
+            # a lane that has ended keeps weights that it can be divided by
             weights = torch.where(going, lessened, weights)
-            going = going & (weights.sum(-1, keepdim=True) > n - 2 * self.f)
         return geometry.weighted(best / best.sum(-1, keepdim=True))
 
 
@@ -59,14 +60,14 @@ def _top(products: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     centred = _centred(products, weights / total)
     roots = weights.sqrt()
     values, vectors = torch.linalg.eigh(roots.unsqueeze(-1) * centred * roots.unsqueeze(-2))
-    along = (centred @ (roots * vectors[..., -1]).unsqueeze(-1)).squeeze(-1)
+    along = times(centred, roots * vectors[..., -1])
     value = values[..., -1:].clamp(min=0.0)
     return value / total, along.square() / torch.where(value > 0, value, 1.0)
 
 
 def _centred(products: Tensor, weights: Tensor) -> Tensor:
     """Inner products of what remains of the vectors without their weighted mean."""
-    means = (products @ weights.unsqueeze(-1)).squeeze(-1)
+    means = times(products, weights)
     of_mean = (weights * means).sum(-1)[..., None, None]
     return products - means.unsqueeze(-1) - means.unsqueeze(-2) + of_mean
 

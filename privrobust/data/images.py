@@ -12,10 +12,11 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from privrobust.data.cifar import read_batch
 from privrobust.data.dataset import Dataset, Scaling, Split
 from privrobust.data.idx import read_idx
 from privrobust.data.source import Source
@@ -47,6 +48,13 @@ def _by_torchvision(place: Path) -> Iterator[None]:
         for folder in missing:
             with suppress(OSError):  # not empty
                 folder.rmdir()
+
+
+def _downloaded(of_class: Any, folder: Path, **settings: str) -> None:
+    """Let one of torchvision's classes download; its constructor would also unpickle files."""
+    bare = of_class.__new__(of_class)
+    vars(bare).update(root=str(folder), train=True, **settings)
+    bare.download()
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,7 @@ class _IDXImages(Source):
         of_class = getattr(torchvision.datasets, self.torchvision)
         try:
             with _by_torchvision(self._raw(folder)):
-                of_class(folder, **self._of_torchvision(), download=True)
+                _downloaded(of_class, folder, **self._of_torchvision())
         except Exception as error:  # whatever a network or a mirror does
             problem = " ".join(str(error).split())
         else:
@@ -216,14 +224,25 @@ class EMNIST(_IDXImages):
 
 @dataclass(frozen=True)
 class _CIFAR(Source):
-    """Read by torchvision, which verifies the files."""
+    """Files that torchvision knows the checksums of."""
 
     scaling: ClassVar[Scaling]
     classes: ClassVar[int]
 
     def load(self, name: str, folder: Path) -> Dataset:
         """From torchvision's folder, downloaded by it if that is missing."""
-        training, test = (self._split(name, folder, is_training) for is_training in (True, False))
+        of_class = self._torchvision()
+        place = folder / of_class.base_folder
+        if problem := self._broken(folder) if place.is_dir() else self._download(folder):
+            raise SpecError(
+                f"dataset: {name}: {problem}; unpack {of_class.filename}, from "
+                f"https://www.cs.toronto.edu/~kriz/cifar.html, in {folder}, which makes {place}, "
+                f"or name the folder that has {of_class.base_folder} as data_dir"
+            )
+        training, test = (
+            self._split([place / file for file, _ in files])
+            for files in (of_class.train_list, of_class.test_list)
+        )
         return Dataset.from_official(name, training, test, self.classes)
 
     def files(self, folder: Path) -> list[Path]:
@@ -237,25 +256,19 @@ class _CIFAR(Source):
         listed = [*of_class.train_list, *of_class.test_list, meta]
         return [(folder / of_class.base_folder / file, checksum) for file, checksum in listed]
 
-    def _split(self, name: str, folder: Path, is_training: bool) -> Split:
+    def _split(self, paths: Sequence[Path]) -> Split:
+        pixels, labels = map(np.concatenate, zip(*map(read_batch, paths), strict=True))
+        return Split(torch.from_numpy(pixels), torch.from_numpy(labels), self.scaling)
+
+    def _download(self, folder: Path) -> str | None:
+        """Say why it could not be downloaded, or is not as it should be."""
         of_class = self._torchvision()
-        place = folder / of_class.base_folder
-        has_files = place.is_dir()
         try:
-            with _by_torchvision(place):
-                images = of_class(folder, train=is_training, download=not has_files)
-        except Exception as error:  # whatever a network or a broken file does
-            said = " ".join(str(error).split())
-            problem = f"it could not be downloaded ({said})"
-            if has_files:
-                problem = self._broken(folder) or said
-            raise SpecError(
-                f"dataset: {name}: {problem}; unpack {of_class.filename}, from "
-                f"https://www.cs.toronto.edu/~kriz/cifar.html, in {folder}, which makes {place}, "
-                f"or name the folder that has {of_class.base_folder} as data_dir"
-            ) from None
-        pixels = torch.from_numpy(images.data).permute(0, 3, 1, 2).contiguous()
-        return Split(pixels, torch.tensor(images.targets), self.scaling)
+            with _by_torchvision(folder / of_class.base_folder):
+                _downloaded(of_class, folder)
+        except Exception as error:  # whatever a network does
+            return f"it could not be downloaded ({' '.join(str(error).split())})"
+        return self._broken(folder)
 
     def _broken(self, folder: Path) -> str | None:
         """What is wrong with the first file that is not as torchvision knows it."""

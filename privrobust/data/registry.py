@@ -13,8 +13,9 @@ from privrobust.data.table import Table
 from privrobust.entries import Entry
 from privrobust.errors import PrivRobustError, SpecError, unknown_name
 from privrobust.numeric import own
-from privrobust.plugins import check_text
+from privrobust.plugins import Own, check_text
 
+_OWN = Own((Dataset, Source), "a function that takes nothing and returns a Dataset", made=Dataset)
 _SOURCES: dict[str, type[Source]] = {
     "cifar10": CIFAR10,
     "cifar100": CIFAR100,
@@ -70,12 +71,23 @@ def canonical_dataset(text: str) -> str:
     text = check_text("dataset", text)
     if text in _REGISTERED or any(text == name for name, _ in _handed_over):
         return text
+    if source := built_in_source(text):
+        return written(parse("dataset", text)[0], settings(source))
     name, given = parse("dataset", text)
-    if name in _SOURCES:
-        return written(name, settings(build("dataset", _SOURCES, name, given)))
     if ":" not in name:
         raise unknown_name("dataset", name, available_datasets())
     return written(name, given)
+
+
+def built_in_source(text: str) -> Source | None:
+    """Return where a built-in dataset is from, without loading it; None where it is none.
+
+    Raises:
+        SpecError: a parameter is not accepted.
+
+    """
+    name, given = parse("dataset", text)
+    return build("dataset", _SOURCES, name, given, _OWN) if name in _SOURCES else None
 
 
 def get_dataset(text: str, data_dir: str | None = None) -> Dataset:
@@ -122,7 +134,7 @@ def _made(text: str) -> Source | Dataset:
     """What a name stands for: a source of data, or what a user's factory returns."""
     name, given = parse("dataset", text)
     try:
-        made: Any = build("dataset", _SOURCES, name, given)
+        made: Any = build("dataset", _SOURCES, name, given, _OWN)
     except Exception as error:  # whatever a user's factory raises
         raise _failure(text, error) from error
     if isinstance(made, Source):

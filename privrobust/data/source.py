@@ -20,6 +20,8 @@ class Source(Configured, ABC):
 
     needs_folder: ClassVar[bool] = True
     """Whether it looks into the folder of data at all."""
+    names_a_file: ClassVar[bool] = False
+    """Whether its parameters say which file is read."""
 
     def files(self, folder: Path) -> list[Path]:
         """The files that it would read: where they change, it is loaded again."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Number
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -45,6 +45,8 @@ class Table(Source):
             split, made in float64, which epsilon does not count.
 
     """
+
+    names_a_file: ClassVar[bool] = True
 
     path: str
     label: str
@@ -112,7 +114,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _parsed(path: Path, kind: str) -> pd.DataFrame:
     if kind == ".parquet":
-        return pd.read_parquet(path)
+        return pd.read_parquet(path, engine="pyarrow")
     # only an empty cell is missing: "NA" may be Namibia, and "None" an answer; low memory would
     # guess types chunk by chunk, so that one column holds 1 and "1"
     rows = pd.read_csv(

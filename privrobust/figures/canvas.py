@@ -9,6 +9,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
 
 from privrobust.errors import SpecError
+from privrobust.escaping import in_figure
 from privrobust.writing import put_whole
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def add_legend(figure: "Figure", handles: Sequence[Any]) -> None:
 def add_notes(figure: "Figure", notes: Iterable[str]) -> None:
     """What has to be read with the picture, in small print below it; the figure grows."""
     characters = int(figure.get_figwidth() * 22)
-    text = "\n".join(fill(note, characters) for note in notes if note)
+    text = "\n".join(fill(in_figure(note), characters) for note in notes if note)
     _grow(figure, 0.1 * (1 + text.count("\n")))
     figure.supxlabel(text, x=0.01, ha="left", fontsize=5.8, color="0.25")
 

@@ -8,6 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from privrobust.errors import SpecError, unknown_name
+from privrobust.escaping import in_figure
 from privrobust.figures.canvas import (
     NARROW,
     WIDE,
@@ -77,7 +78,7 @@ def curves_figure(
             for method, look in styles.items():
                 _line(panel, here[here["method"] == method], look)
             grid(panel)
-            what = f"{attack}, f = {f}" if f else "clean"
+            what = f"{in_figure(attack)}, f = {f}" if f else "clean"
             panel.set_title(f"{title_of_data(heterogeneity)}\n{what}")
         axes[row, 0].set_ylabel(label)
     if is_share:

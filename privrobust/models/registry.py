@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, TypeAlias, TypeGuard, cast
 from privrobust.configured import build, described, parse, settings, written
 from privrobust.entries import Entry
 from privrobust.errors import SpecError
+from privrobust.late import nn
 from privrobust.models import architectures
 from privrobust.models.architectures import Architecture
-from privrobust.plugins import check_text, find
+from privrobust.plugins import Own, check_text, find
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
 Factory: TypeAlias = "Callable[[torch.Size, int], nn.Module]"
 """Makes a module for the shape of one example and the number of classes."""
@@ -33,6 +33,7 @@ _MODELS: dict[str, Named] = {
     "resnet18": architectures.resnet18,
 }
 _BUILT_IN = dict(_MODELS)
+_WITH_PARAMETERS = Own((Architecture,), "a class that derives from privrobust.models.Architecture")
 
 
 def available_models() -> list[str]:
@@ -77,9 +78,9 @@ def get_factory(text: str) -> Factory:
     """
     text = check_text("model", text)
     name, given = parse("model", text) if "(" in text and text not in _MODELS else (text, {})
-    found = find("model", name, _MODELS)
+    found = _MODELS[name] if name in _MODELS else find("model", name, _MODELS, _own())
     if _has_parameters(found):
-        made: Factory = build("model", {name: found}, name, given)
+        made: Factory = build("model", {name: found}, name, given, _WITH_PARAMETERS)
         return made
     if given:
         raise SpecError(f"model: {name} has no parameter {next(iter(given))!r} (it takes none)")
@@ -100,6 +101,12 @@ def canonical_model(text: str) -> str:
         return text
     made = get_factory(text)
     return written(name, settings(made)) if isinstance(made, Architecture) else name
+
+
+def _own() -> Own:
+    """Return what a user's own may be, which takes torch to know."""
+    accepted = "a function (shape, classes) to a torch.nn.Module, or a class of such"
+    return Own((Architecture, nn.Module), accepted, made=nn.Module)
 
 
 def _has_parameters(made: object) -> TypeGuard[type[Architecture]]:

@@ -19,6 +19,7 @@ from markupsafe import Markup
 from privrobust.aggregators import list_aggregators
 from privrobust.attacks import list_attacks
 from privrobust.errors import PrivRobustError
+from privrobust.escaping import in_lines
 from privrobust.report import words
 from privrobust.report.curves import MOST_RUNS, curves
 from privrobust.report.recipes import recipe
@@ -90,13 +91,15 @@ def page(store: Store) -> str:
         recipes={row.number: recipe(row.runs) for row in rows.rows},
         versions=sorted(runs["versions"].dropna().unique()),
         figures=figures,
-        payload={
-            "charts": {
-                figure.name: {"spec": figure.spec, "data": figure.data, "told": figure.description}
-                for figure in figures
-            },
-            "curves": drawn,
-        },
+        payload=_seen(
+            {
+                "charts": {
+                    each.name: {"spec": each.spec, "data": each.data, "told": each.description}
+                    for each in figures
+                },
+                "curves": drawn,
+            }
+        ),
         most_curves=MOST_RUNS,
         thresholds=_thresholds(rows),
         few=FEW_SEEDS,
@@ -149,6 +152,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("privrobust.report", "."),
         autoescape=True,
+        finalize=_seen,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -156,6 +160,15 @@ def _environment() -> Environment:
     environment.filters |= {"header": header, "shown": shown, "percent": _percent}
     environment.globals |= {"epsilon": _epsilon, "counted": words.counted, "sortable": _sortable}
     return environment
+
+
+def _seen(value: Any) -> Any:
+    """Let all signs of a text be seen, and of those in lists and mappings."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return in_lines(value)
+    if isinstance(value, list | tuple):
+        return [_seen(each) for each in value]
+    return {key: _seen(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
 def _percent(value: float) -> str:

@@ -1,7 +1,6 @@
 """A laid-out table as text: for a terminal, Markdown, LaTeX or HTML."""
 
 from collections.abc import Callable, Iterable, Sequence
-from html import escape
 from itertools import chain, groupby
 from textwrap import fill
 
@@ -11,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from privrobust.escaping import in_markdown, in_terminal, in_tex
+from privrobust.escaping import in_html, in_markdown, in_terminal, in_tex
 from privrobust.tables.layout import Column, Entry, Layout
 
 _WIDEST = 10_000
@@ -40,9 +39,8 @@ def rich_table(layout: Layout) -> Table:
     """For a console; the best of a column is bold and has a star."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
     for column in layout.columns:
-        title = Text(
-            in_terminal("\n".join(column.header))
-        )  # text: of a str, rich reads [what] as markup
+        # text: of a str, rich reads [what] as markup
+        title = Text("\n".join(map(in_terminal, column.header)))
         table.add_column(title, justify="left" if column.is_text else "right", vertical="bottom")
     for block in layout.blocks:
         for row in block:
@@ -140,10 +138,10 @@ def html(layout: Layout) -> str:
     """A table element with its notes as the caption; the best is strong."""
 
     def head(column: Column) -> str:
-        return f'<th scope="col">{"<br>".join(map(escape, column.header))}</th>'
+        return f'<th scope="col">{"<br>".join(map(in_html, column.header))}</th>'
 
     def cell(column: Column, entry: Entry) -> str:
-        text = escape(entry.text)
+        text = in_html(entry.text)
         text = f"<strong>{text}</strong>" if entry.is_best else text
         return f'<th scope="row">{text}</th>' if column.is_text else f"<td>{text}</td>"
 
@@ -157,7 +155,7 @@ def html(layout: Layout) -> str:
     return "\n".join(
         [
             "<table>",
-            f"<caption>{'<br>'.join(map(escape, layout.notes))}</caption>",
+            f"<caption>{'<br>'.join(map(in_html, layout.notes))}</caption>",
             f"<thead>\n<tr>{''.join(map(head, layout.columns))}</tr>\n</thead>",
             *bodies,
             "</table>",
