@@ -62,7 +62,7 @@ def worst_log_moment(order: int, shift: float) -> float:
     apart = math.sqrt(8 * _MISSED) * max(curves**-0.5, shift * math.sqrt((order - 1) / math.pi))
     mu = np.linspace(left, right, math.ceil((right - left) / apart) + 1)
     found = float(log_moment_at(order, mu, shift).max())
-    missed = (mu[1] - mu[0]) ** 2 / 8
+    missed = float(mu[1] - mu[0]) ** 2 / 8
     share = min(curves * missed, 0.5)  # beyond a half the other bound is the lesser
     return min(found / (1 - share), found + order * missed)
 

@@ -1,8 +1,8 @@
 """The privacy of a run: what its honest workers send, through an accountant.
 
 Honest workers hold disjoint data, so a run spends the largest epsilon of any of them (parallel
-composition). What comes after the noise (aggregation, momentum, the attack) is free; signs are charged for
-what they tell, which is less than the vectors do.
+composition). What comes after the noise (aggregation, momentum, the attack) is free; signs are
+charged for what they tell, which is less than the vectors do.
 """
 
 import warnings

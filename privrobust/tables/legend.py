@@ -93,10 +93,10 @@ def promise(runs: pd.DataFrame) -> Iterator[str]:
 
 def _who_vouches(runs: pd.DataFrame) -> Iterator[tuple[str, bool]]:
     """Accountants, and of which rules where there are several, and whether each gives a bound."""
-    by_accountant = runs.groupby(["accountant_used", "is_upper_bound"], sort=False)
-    for (name, bound), theirs in by_accountant:
-        rules = f" for {', '.join(theirs['aggregator'].unique())}"
-        yield f"{name}{rules if len(by_accountant) > 1 else ''}", bound
+    used = runs[["accountant_used", "is_upper_bound"]].drop_duplicates()
+    for name, bound in used.itertuples(index=False):
+        rules = ", ".join(runs["aggregator"][runs["accountant_used"] == name].unique())
+        yield f"{name} for {rules}" if len(used) > 1 else name, bound
 
 
 def epsilon_marks(runs: pd.DataFrame) -> dict[str, str]:
