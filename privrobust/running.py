@@ -77,19 +77,20 @@ def run(
     console = Console(stderr=True)
     stopped = "nothing is written yet"
     try:
-        with console.status("checking the runs"):
+        with console.status("reading the sweep") as spinner:
             from privrobust.grid import load_sweep
 
             described = load_sweep(sweep, change or [])
             finished = None if dry_run else _finished(described, store, retry_failed)
             if finished is None:  # else neither torch nor the data are needed
+                spinner.update("loading torch")
                 from privrobust.planning import planned
                 from privrobust.progress import Watch, log_to, watch_on
                 from privrobust.store import Store
                 from privrobust.sweep import check, run_whole
 
                 plan = planned(described)
-                check(plan)
+                check(plan, spinner.update)
         if finished is not None:
             _show(*finished, form)
             return
