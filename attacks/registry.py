@@ -72,12 +72,7 @@ def get_attack(name: str, **parameters: Any) -> Attack:
         SpecError: no attack has that name, or it has no such parameter, or refuses its value.
 
     """
-    made: Any = build("attack", _ATTACKS, name, parameters)
-    if not isinstance(made, Attack):
-        raise SpecError(
-            f"attack: {name!r} made a {type(made).__name__}; accepted: a class that derives from "
-            "privrobust.attacks.Attack"
-        )
+    made = build("attack", _ATTACKS, name, parameters, Attack)
     if made.sees not in ("honest", "own", "nothing"):
         raise SpecError(f"attack: {name} sees {made.sees!r}; accepted: 'honest', 'own', 'nothing'")
     return made

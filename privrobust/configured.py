@@ -175,7 +175,13 @@ def _accepted(each: "Field[Any]", hint: Any) -> str:
 T = TypeVar("T", bound=Configured)
 
 
-def build(kind: str, known: Mapping[str, type[T]], name: str, parameters: Mapping[str, Any]) -> T:
+def build(
+    kind: str,
+    known: Mapping[str, type[T]],
+    name: str,
+    parameters: Mapping[str, Any],
+    *bases: type[Configured],
+) -> T:
     """The thing of that name, with these parameters.
 
     Args:
@@ -183,16 +189,21 @@ def build(kind: str, known: Mapping[str, type[T]], name: str, parameters: Mappin
         known: registered classes.
         name: a registered name, or `package.module:Class` for a user's own.
         parameters: of its constructor.
+        *bases: from one of which it must derive, if any are given.
 
     Raises:
-        SpecError: unknown name, unknown parameter, or a value that is not accepted.
+        SpecError: unknown name, unknown parameter, a value that is not accepted, or another base.
 
     """
     made_by = find(kind, name, known)
+    remedy = ""
+    if bases and not (isinstance(made_by, type) and issubclass(made_by, bases)):
+        paths = (f"{base.__module__.removesuffix('.base')}.{base.__name__}" for base in bases)
+        remedy = f"; accepted: a class that derives from {' or '.join(paths)}"
     try:
         accepted = _accepted_by(cast(Hashable, made_by))
     except (TypeError, ValueError) as error:  # of some that are written in C
-        raise SpecError(f"{kind}: {name} cannot be made ({error})") from error
+        raise SpecError(f"{kind}: {name} cannot be made ({error}){remedy}") from error
     for given in parameters:
         if given not in accepted:
             takes = f"it takes: {', '.join(accepted)}" if accepted else "it takes none"
@@ -202,7 +213,10 @@ def build(kind: str, known: Mapping[str, type[T]], name: str, parameters: Mappin
     except PrivRobustError:
         raise
     except (Exception, SystemExit) as error:  # whatever a user's class raises, or was not given
-        raise SpecError(f"{kind}: {name} cannot be made ({in_a_line(error)})") from error
+        problem = in_a_line(error)
+        raise SpecError(f"{kind}: {name} cannot be made ({problem}){remedy}") from error
+    if bases and not isinstance(made, bases):
+        raise SpecError(f"{kind}: {name!r} made a {type(made).__name__}{remedy}")
     if isinstance(made, Configured):
         _refuse_indistinct(kind, name, made, parameters)
     return made

@@ -73,7 +73,7 @@ class Partition(Configured, ABC):
             shares = list(self.split(codes.cpu().numpy(), workers, default_rng([seed, _PURPOSE])))
             dealt = np.sort(np.concatenate(shares)) if shares else np.empty(0)
         except Exception as error:  # whatever a user's partition raises
-            raise failure(self, error) from error
+            raise failure(self, error, "split(self, codes, workers, random)") from error
         if len(shares) != workers or not np.array_equal(dealt, np.arange(len(codes))):
             raise SpecError(
                 f"partition: {type(self).__name__} deals {len(dealt)} examples to {len(shares)} "
@@ -295,13 +295,7 @@ def get_partition(text: str) -> Partition:
     name, given = parse("partition", text)
     if name == "iid" and given:
         raise SpecError(f"partition: iid takes no parameters, not {shown(given)}")
-    made: Any = build("partition", _PARTITIONS, name, given)
-    if not isinstance(made, Partition):
-        raise SpecError(
-            f"partition: {name!r} made a {type(made).__name__}; accepted: a class that derives "
-            "from privrobust.partitions.Partition"
-        )
-    return made
+    return build("partition", _PARTITIONS, name, given, Partition)
 
 
 def canonical_partition(text: str) -> str:

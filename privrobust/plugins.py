@@ -1,10 +1,11 @@
 """Names that specs use: registered ones, and `package.module:attribute` for a user's own."""
 
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, TypeVar
 
-from privrobust.errors import SpecError, in_a_line, in_short, shown, unknown_name
+from privrobust.errors import SpecError, did_you_mean, in_a_line, in_short, shown, unknown_name
 from privrobust.numeric import own
 
 T = TypeVar("T")
@@ -42,11 +43,13 @@ def find(kind: str, name: str, known: Mapping[str, T]) -> T | Callable[..., Any]
         return known[name]
     module, _, attribute = name.partition(":")
     if not module or not attribute:
-        raise unknown_name(kind, name, known)
+        raise SpecError(f"{unknown_name(kind, name, known)}; one of your own: module:name")
     try:
         found = getattr(import_module(module), attribute)
     except (Exception, SystemExit) as error:  # whatever a user's module raises
         problem = in_short(in_a_line(error), _LONGEST)
+        if module in sys.modules:  # it is there, and lacks the attribute
+            problem += did_you_mean(attribute, vars(sys.modules[module]))
         raise SpecError(f"{kind}: cannot import {shown(name, _LONGEST)} ({problem})") from error
     if not callable(found):
         raise SpecError(

@@ -9,7 +9,7 @@ They depend on the step alone, which is public: free of privacy cost.
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from privrobust.configured import Configured, build, described, parameter, parse, settings, written
 from privrobust.entries import Entry
@@ -114,13 +114,7 @@ def get_schedule(text: str) -> Schedule:
 
     """
     name, given = parse("schedule", text)
-    made: Any = build("schedule", _SCHEDULES, name, given)
-    if not isinstance(made, Schedule):
-        raise SpecError(
-            f"schedule: {name!r} made a {type(made).__name__}; accepted: a class that derives "
-            "from privrobust.schedules.Schedule"
-        )
-    return made
+    return build("schedule", _SCHEDULES, name, given, Schedule)
 
 
 def canonical_schedule(text: str) -> str:
@@ -142,7 +136,7 @@ def rate(schedule: Schedule, warmup_steps: int, step: int, steps: int) -> float:
     try:
         factor: object = schedule.factor((step - 1 - warmup_steps) / (steps - warmup_steps))
     except Exception as error:  # whatever a user's schedule raises
-        raise failure(schedule, error) from error
+        raise failure(schedule, error, "factor(self, done)") from error
     try:
         return as_float("schedule", factor, "a factor", least=0)
     except SpecError:

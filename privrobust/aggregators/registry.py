@@ -122,12 +122,7 @@ def list_aggregators() -> list[Entry]:
 def _part(text: str, byzantine: int) -> Aggregator | PreAggregator:
     name, given = parse("aggregator", text)
     known: dict[str, Any] = _RULES | _BEFORE
-    made: Any = build("aggregator", known, name, given)
-    if not isinstance(made, Aggregator | PreAggregator):
-        raise SpecError(
-            f"aggregator: {name!r} made a {type(made).__name__}; accepted: a class that derives "
-            "from privrobust.aggregators.Aggregator or PreAggregator"
-        )
+    made: Any = build("aggregator", known, name, given, Aggregator, PreAggregator)
     if isinstance(made, Aggregator) and made.message not in ("vector", "sign"):
         raise SpecError(
             f"aggregator: {name} asks for message {made.message!r}; accepted: 'vector', 'sign'"
