@@ -254,6 +254,7 @@ def _in_float32(features: pd.DataFrame, path: str) -> np.ndarray:
         first = int(too_large[column].argmax())
         raise SpecError(
             f"dataset: column {column!r} of {path} holds {features[column].iloc[first]:g} in "
-            f"{features.index.name} {features.index[first]}; accepted: numbers up to {_LARGEST:.4g} (float32)"
+            f"{features.index.name} {features.index[first]}; accepted: numbers up to "
+            f"{_LARGEST:.4g} (float32)"
         )
     return np.array(features, np.float32)  # a copy: pandas' own may not be written to
