@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from privrobust.aggregators import Aggregator
 from privrobust.aggregators.base import Generators as Generators
-from privrobust.aggregators.base import described
+from privrobust.aggregators.base import described, on_zeros
 from privrobust.configured import Configured
 from privrobust.errors import SpecError, failure
 from privrobust.late import torch
@@ -105,13 +105,14 @@ class Attack(Configured, ABC):
         try:
             sent = craft(seen, byzantine, generator)
         except Exception as error:  # whatever a user's attack raises
-            raise failure(self, error) from error
+            raise failure(self, error, "craft(self, seen, byzantine, generator)") from error
         if _version(seen) != version:
             raise SpecError(f"{name}: it writes to the messages that it sees; accepted: copies")
         expected = (*seen.shape[:-2], byzantine, seen.shape[-1])
         if not isinstance(sent, torch.Tensor) or sent.shape != expected or sent.dtype != seen.dtype:
             raise SpecError(
-                f"{name}: it sends {described(sent)}; accepted: {seen.dtype} {expected}"
+                f"{name}: it sends {described(sent)}; accepted: {seen.dtype} {expected}, "
+                "a row for each Byzantine worker"
             )
         if sent.device != seen.device:
             raise SpecError(f"{name}: it sends from {sent.device}; accepted: {seen.device}")
@@ -138,14 +139,15 @@ class Attack(Configured, ABC):
         if not is_built_in(self):
             seen = torch.zeros(byzantine if self.sees == "own" else honest, 1)
             setting = Setting(aggregator, noise_std=torch.zeros(1, 1))
-            self.carry_out(self.started(setting), seen, byzantine, torch.Generator())
+            with on_zeros():
+                self.carry_out(self.started(setting), seen, byzantine, torch.Generator())
 
     def started(self, setting: Setting) -> Craft:
         """`in_run`, whose errors name the attack."""
         try:
             return self.in_run(setting)
         except Exception as error:  # whatever a user's attack raises
-            raise failure(self, error) from error
+            raise failure(self, error, "in_run(self, setting)") from error
 
     @abstractmethod
     def craft(self, seen: Tensor, byzantine: int, generator: Generators) -> Tensor:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privrobust.errors import SpecError, unknown_name
+from privrobust.errors import SpecError, shown, unknown_name
 from privrobust.escaping import in_markdown, in_tex
-from privrobust.figures import new_figure, save_figure
+from privrobust.figures.canvas import check_ending, new_figure, save_figure
 from privrobust.json_document import document, records
 from privrobust.neighbours import neighbours
 from privrobust.rounding import rounded_down, rounded_up
@@ -79,6 +79,7 @@ class Budgets:
 
 
 def budget(
+    context: typer.Context,
     noise_scale: Annotated[
         Values | None, typer.Option("--noise-scale", "-b", help="b, the scale of the noise.")
     ] = None,
@@ -173,6 +174,11 @@ def budget(
     Which b spends epsilon = 8 or 2?
       $ privrobust budget --target-epsilon 8,2 -C 1 -B 32 -n 95 -T 300
     """
+    if context.args:
+        raise SpecError(
+            f"budget: {shown(context.args[0])} stands alone; accepted: several values of an option "
+            "with commas, as in -b 0.1,0.2"
+        )
     if format not in RENDERERS:
         raise unknown_name("format", format, RENDERERS)
     given: dict[str, Any] = {
@@ -180,10 +186,10 @@ def budget(
         "clip_norm": _numbers("clip_norm", clip_norm, float),
         "grad_norm_bound": _numbers("grad_norm_bound", grad_norm_bound, float),
         "batch_size": _numbers("batch_size", batch_size, float),
-        "dataset_size": _numbers("dataset_size", dataset_size, int),
+        "dataset_size": _numbers("dataset_size", dataset_size, _whole),
         "sampling_rate": _numbers("sampling_rate", sampling_rate, float),
         "worker_sampling_rate": _numbers("worker_sampling_rate", worker_sampling_rate, float),
-        "steps": _numbers("steps", steps, int),
+        "steps": _numbers("steps", steps, _whole),
         "epochs": _numbers("epochs", epochs, float),
         "noise": [noise],
         "sampling": [sampling],
@@ -197,16 +203,25 @@ def budget(
         "accountants": _asked(accountant, message),
     }
     targets = _numbers("target_epsilon", target_epsilon, float)
-    if (targets is None) == ("noise_scale" not in settings):
-        raise SpecError("noise_scale: give either --noise-scale or --target-epsilon")
-    if ("steps" in settings) == ("epochs" in settings):
-        raise SpecError("steps: give either --steps or --epochs")
+    _refuse_all_but_one({"noise_scale": noise_scale, "target_epsilon": target_epsilon})
+    _refuse_all_but_one({"steps": steps, "epochs": epochs})
     if targets is not None:
         goals["target_epsilon"] = targets
+    if plot is not None:
+        check_ending(plot)
     budgets = _budgets(settings, goals, [] if accountant else _slow())
     if plot is not None:
         _plot(budgets, plot)
     typer.echo(RENDERERS[format](budgets))
+
+
+def _refuse_all_but_one(given: Mapping[str, Values | None]) -> None:
+    """Refuse options that stand for each other, both or neither."""
+    first, second = (f"--{field.replace('_', '-')}" for field in given)
+    count = sum(bool(values) for values in given.values())
+    if count != 1:
+        have = "both are given" if count else "neither is given"
+        raise SpecError(f"{next(iter(given))}: give either {first} or {second}; {have}")
 
 
 def _parts(values: Sequence[str] | None) -> list[str] | None:
@@ -236,14 +251,23 @@ def _numbers(
     field: str, values: Sequence[str] | None, number: Callable[[str], float]
 ) -> list[float] | None:
     parts = _parts(values)
-    kind = "a whole number" if number is int else "a number"
     try:
         return None if parts is None else [number(part) for part in parts]
     except ValueError:
-        from privrobust.numeric import shown
-
+        kind = "a whole number" if number is _whole else "a number"
         text = shown(",".join(parts or []))
-        raise SpecError(f"{field}: {text} is not {kind}, or several") from None
+        raise SpecError(f"{field}: {text} is not {kind}, or several with commas: 1,2") from None
+
+
+def _whole(text: str) -> int:
+    """Read a whole number, 1e3 for one."""
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)
+        if not number.is_integer():
+            raise
+        return int(number)
 
 
 # --- computing -------------------------------------------------------------------------------

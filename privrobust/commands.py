@@ -63,7 +63,7 @@ def _privrobust(
     """Privacy, robustness and utility of noisy median and sign SGD, measured together."""
 
 
-app.command()(budget)
+app.command(context_settings={"allow_extra_args": True})(budget)
 app.command()(run)
 app.command()(status)
 app.command()(export)

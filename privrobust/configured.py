@@ -188,13 +188,12 @@ def build(
         wanted: what such a class derives from.
 
     Raises:
-        SpecError: unknown name, unknown parameter, or a value that is not accepted.
+        SpecError: unknown name, unknown parameter, a value that is not accepted, or another base.
 
     """
     made_by = find(kind, name, known, wanted)
     try:
-        # a function of a user's own makes what it makes: classes have parameters
-        accepted = _accepted_by(cast(Hashable, made_by)) if isinstance(made_by, type) else []
+        accepted = _accepted_by(cast(Hashable, made_by))
     except (TypeError, ValueError) as error:  # of some that are written in C
         raise SpecError(f"{kind}: {name} cannot be made ({error})") from error
     for given in parameters:

@@ -1,13 +1,17 @@
 """What privrobust raises and warns with: one line that names the field, the value, the remedy."""
 
+import sys
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
+from pathlib import Path
 from reprlib import Repr
 from typing import Any
 
 _LONGEST = 40
 _MOST_BITS = 128  # of a whole number that is written out
+_NOT_A_USERS = {"privrobust", "numpy", "torch", *sys.stdlib_module_names}
 
 
 class PrivRobustError(Exception):
@@ -25,25 +29,44 @@ class PrivRobustWarning(UserWarning):
     """A result that holds, with a caveat that the user should read."""
 
 
-def failure(of: object, error: Exception) -> PrivRobustError:
-    """The error for a class, a user's own perhaps, in which another was raised: one line."""
+def failure(of: object, error: Exception, method: str) -> PrivRobustError:
+    """The error for a class, a user's own perhaps, in which another was raised: one line.
+
+    Args:
+        of: the object.
+        error: as it was caught where the method was called.
+        method: how it is to be defined, for one that cannot even be called so.
+
+    """
     if isinstance(error, PrivRobustError):
         return error
-    return SpecError(f"{type(of).__name__}: it failed ({in_a_line(error)})")
+    was_called = error.__traceback__ and error.__traceback__.tb_next
+    accepted = f"; accepted: {method}" if isinstance(error, TypeError) and not was_called else ""
+    return SpecError(f"{type(of).__name__}: it failed ({in_a_line(error)}){accepted}")
 
 
 def in_a_line(error: BaseException) -> str:
-    """Of an error of other people's code, its type and its first line."""
-    return f"{type(error).__name__}: {error}".split("\n")[0]
+    """Of an error of other people's code, its type, its first line, and where in a user's file."""
+    frames = [
+        f"{Path(frame.f_code.co_filename).name}:{line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in _NOT_A_USERS
+    ]
+    return ", ".join([f"{type(error).__name__}: {error}".split("\n")[0], *frames[-1:]])
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> SpecError:
     """The error for a name that no registry has: what exists, and the closest match."""
     names = sorted(known)
     likely = in_short(name) if isinstance(name, str) else shown(name)
-    close = get_close_matches(likely, names, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    hint = did_you_mean(likely, names)
     return SpecError(f"{kind}: unknown name {shown(name)}{hint} (known: {', '.join(names)})")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of an error: the known name that is closest, or nothing if none is close."""
+    close = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def shown(value: object, longest: int = _LONGEST) -> str:

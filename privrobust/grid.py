@@ -250,7 +250,10 @@ def _matches(exclusion: Settings, settings: Settings) -> bool:
 def _chain(path: Path, above: tuple[Path, ...]) -> Settings:
     """What a file says on top of what it extends."""
     settings = read(path)
-    if not isinstance(settings, dict) or "extends" not in settings:
+    if not isinstance(settings, dict):
+        holds = "is empty" if settings is None else f"holds {shown(settings)}"
+        raise SpecError(f"{shown(str(path), 200)} {holds}; accepted: fields and their values")
+    if "extends" not in settings:
         return _extended({}, settings)
     here = at(_key(settings, "extends"))
     base = settings.pop("extends")

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from privrobust.errors import SpecError
+from privrobust.errors import SpecError, in_a_line
 
 
 def own_copy(model: nn.Module) -> nn.Module:
@@ -38,9 +38,8 @@ def own_copy(model: nn.Module) -> nn.Module:
     try:
         model = copy.deepcopy(model)
     except Exception as error:  # whatever a user's module holds
-        reason = str(error).split("\n")[0]
         raise SpecError(
-            f"model: {type(model).__name__} cannot be copied ({type(error).__name__}: {reason}), "
+            f"model: {type(model).__name__} cannot be copied ({in_a_line(error)}), "
             "so that its examples cannot be kept apart; accepted: modules that copy.deepcopy copies"
         ) from error
     if not kept.isdisjoint(map(id, model.modules())):

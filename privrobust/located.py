@@ -40,10 +40,16 @@ def read(path: Path) -> Any:
 
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error  # an OSError repeats the path
-        raise SpecError(f"{shown(str(path), 200)} cannot be read ({reason})") from None
+        content = path.read_bytes()
+    except OSError as error:
+        raise SpecError(f"{shown(str(path), 200)} cannot be read ({error.strerror})") from None
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        wrong = "is no text" if b"\0" in content else "is not in UTF-8"
+        raise SpecError(
+            f"{shown(str(path), 200)} {wrong}; accepted: a sweep, YAML in UTF-8"
+        ) from None
     return parse(text, str(path), lambda line: f"{path}, line {line}")
 
 

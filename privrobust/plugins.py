@@ -14,7 +14,7 @@ from importlib import import_module
 from types import FunctionType, MethodType, UnionType
 from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from privrobust.errors import SpecError, in_a_line, in_short, shown, unknown_name
+from privrobust.errors import SpecError, did_you_mean, in_a_line, in_short, shown, unknown_name
 from privrobust.numeric import own
 
 T = TypeVar("T")
@@ -117,7 +117,7 @@ def find(kind: str, name: str, known: Mapping[str, T], wanted: Own) -> T | Calla
         return known[name]
     module, _, attribute = name.partition(":")
     if not module or not attribute:
-        raise unknown_name(kind, name, known)
+        raise SpecError(f"{unknown_name(kind, name, known)}; one of your own: module:name")
     if _refused:
         raise _unwanted(kind, name)
     if _package(module) in _OF_PYTHON:  # importing some of them does something, too
@@ -126,6 +126,8 @@ def find(kind: str, name: str, known: Mapping[str, T], wanted: Own) -> T | Calla
         found = getattr(import_module(module), attribute)
     except (Exception, SystemExit) as error:  # whatever a user's module raises
         problem = in_short(in_a_line(error), _LONGEST)
+        if module in sys.modules:  # it is there, and lacks the attribute
+            problem += did_you_mean(attribute, vars(sys.modules[module]))
         raise SpecError(f"{kind}: cannot import {shown(name, _LONGEST)} ({problem})") from error
     if objection := _objection(found, wanted):
         raise _not_wanted(kind, name, objection, wanted)

@@ -24,6 +24,7 @@ from privrobust.spec import RunSpec
 log = logging.getLogger("privrobust")
 
 _LINE_SECONDS = 10.0  # between plain lines
+_LEAST_SECONDS = 5.0  # of training, before its rate says anything
 
 
 class _Cells:
@@ -86,7 +87,7 @@ class State(NamedTuple):
     waiting: int
     """Runs that other processes hold, where this one has nothing else to do."""
     rate: float
-    """Runs a second that this process trains, NaN before the first second."""
+    """Runs a second that this process trains, NaN while it is too early to tell."""
 
     def line(self) -> str:
         """In words."""
@@ -122,12 +123,14 @@ class Watch:
         self._cells = _Cells(runs)
         self._total, self._before, self._done = len(runs), done, done
         self._failed, self._waiting = 0, 0
-        self._trained, self._started = 0.0, time.monotonic()
+        self._trained, self._start_up, self._started = 0.0, 0.0, time.monotonic()
         log.info("started: %s", self.state().line())
         self.show()
 
     def progress(self, runs: float) -> None:
         """So many more runs, or such a part of one, were trained."""
+        if not self._trained and runs < 1:  # a first step, most of which is starting up
+            self._start_up, self._started = runs, time.monotonic()
         self._trained += runs
         self.show()
 
@@ -153,7 +156,8 @@ class Watch:
     def state(self) -> State:
         """Of the sweep."""
         seconds = time.monotonic() - self._started
-        rate = self._trained / seconds if seconds > 1 else math.nan
+        timed = self._trained - self._start_up
+        rate = timed / seconds if seconds > _LEAST_SECONDS else math.nan
         trained = min(self._total, max(self._done, self._before + self._trained))
         return State(self._total, self._done, trained, self._failed, self._waiting, rate)
 

@@ -84,7 +84,7 @@ def run(
     if not dry_run:
         say_at_end(lambda: f"what was finished is kept; {_REST}")
     console = Console(stderr=True)
-    with console.status("checking the runs"):
+    with console.status("reading the sweep") as spinner:
         from privrobust.grid import load_sweep
 
         described = load_sweep(sweep, change or [])
@@ -96,11 +96,12 @@ def run(
             if not dry_run:
                 say_at_end(lambda: _kept(described, plan, store))
 
+            spinner.update("loading torch")
             from privrobust.progress import Watch, log_to, watch_on
             from privrobust.store import Store
             from privrobust.sweep import check, run_whole
 
-            check(plan)
+            check(plan, spinner.update)
     if finished is not None:
         table, place = finished
         done = int((table["status"] == "done").sum())

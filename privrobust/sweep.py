@@ -1,7 +1,7 @@
 """Running a sweep: check every run before the first, skip what is stored, train side by side."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 from privrobust.batches import batches
@@ -15,6 +15,7 @@ from privrobust.gradients import gradient_sum
 from privrobust.grid import Sweep
 from privrobust.losses import LOSSES
 from privrobust.models.validation import EXAMPLES, initial_parameters
+from privrobust.noise.backend import compiled_loop
 from privrobust.ownership import heartbeat
 from privrobust.perturbation import grid_of
 from privrobust.planning import accuracies
@@ -35,10 +36,14 @@ _FREE = {
 _POLL_SECONDS = 1.0  # between looks at what other processes have finished
 
 
-def check(runs: Sequence[RunSpec]) -> None:
+def check(runs: Sequence[RunSpec], tell: Callable[[str], object] = lambda text: None) -> None:
     """Find what no spec can see alone, before anything is trained or written.
 
     Warns where delta is too large to promise anything.
+
+    Args:
+        runs: of a sweep.
+        tell: is given what is under way, in words.
 
     Raises:
         SpecError: a GPU that is not here, q > 1, a worker without data, an unsupported accountant,
@@ -52,13 +57,19 @@ def check(runs: Sequence[RunSpec]) -> None:
     for device in dict.fromkeys(run.device for run in runs):
         resolve_device(device)
     differing = {repr(run.model_dump(exclude=_FREE)): run for run in runs}.values()
-    for run in differing:
+    for place, run in enumerate(differing, start=1):
+        tell(f"checking the runs: privacy of {place} of {len(differing)} settings")
         spent(run)
         warn_of_large_delta(run)
-    dims = {task: _checked_dim(*task) for task in dict.fromkeys(map(_task, runs))}
+    tasks, dims = dict.fromkeys(map(_task, runs)), {}
+    for place, task in enumerate(tasks, start=1):
+        tell(f"checking the runs: {place} of {len(tasks)} models on their data")
+        dims[task] = _checked_dim(*task)
     for run in map(calibrated, differing):
         if run.noise_scale:
             grid_of(run, dims[_task(run)])
+    tell("loading the loop that draws noise, which is compiled once per machine")
+    compiled_loop()
 
 
 def _task(run: RunSpec) -> tuple[str, str | None, str, str]:

@@ -488,9 +488,12 @@ class Unresolved(Aggregator):
         ("centred_clipping(radius=inf)", "not accepted"),
         ("geometric_median(smoothing=0)", "smoothing: 0.0 is not a finite number above 0"),
         (f"{__name__}:NotARule", "NotARule' is another class; accepted: a class that"),
-        (f"{__name__}:Misses", r"Misses cannot be made \(KeyError: 'a key'\)$"),
-        (f"{__name__}:Quits", r"Quits cannot be made \(SystemExit: enough\)$"),
+        (f"{__name__}:Misses", r"Misses cannot be made \(KeyError: 'a key', test_agg.*:\d+\)$"),
+        (f"{__name__}:Quits", r"Quits cannot be made \(SystemExit: enough, test_agg.*:\d+\)$"),
         (f"{__name__}:Unresolved", "Unresolved cannot be made .NameError: name 'Nothing' is not"),
+        (f"{__name__}:summed", "summed' is a function, no class; accepted: a class that derives"),
+        ("mean.krum", "unknown name 'mean.krum'.*; one of your own: module:name"),
+        (f"{__name__}:NotRule", r"no attribute 'NotRule'.*; did you mean 'NotARule'\?"),
         ("builtins:dict", "'builtins:dict' is of Python's own library; accepted: a class that"),
         ("sys:exit", "'sys:exit' is of Python's own library"),
         (f"krum(f=1{'0' * 400})", "Krum.f: a number of 1329 bits is not a whole number at least 0"),
@@ -505,6 +508,37 @@ def test_bad_rules(text, message):
     with pytest.raises(SpecError, match=message) as raised:
         get_aggregator(text)
     assert "\n" not in str(raised.value)
+
+
+def summed(messages):
+    """Is no class, as a spec wants it."""
+    return messages.sum(-2)
+
+
+class Unaware(Aggregator):
+    """Takes other arguments than a rule is given."""
+
+    def aggregate(self):
+        raise NotImplementedError
+
+
+class Wide(Aggregator):
+    """Keeps the axis of workers."""
+
+    def aggregate(self, messages):
+        return messages
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (Unaware(), r"TypeError.*; accepted: aggregate\(self, messages\) \(tried on zeros of one"),
+        (Wide(), r"\(3, 1\); accepted: torch.float32 \(1,\) \(tried on zeros of one coordinate\)"),
+    ],
+)
+def test_a_users_rule_that_cannot_run_is_told_how_it_was_tried(rule, message):
+    with pytest.raises(SpecError, match=message):
+        rule.try_out(3)
 
 
 class Shouts(Aggregator):

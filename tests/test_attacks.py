@@ -496,7 +496,7 @@ class Elsewhere(Attack):
         (LabelFlip(), torch.zeros(3, 2), 2, "LabelFlip: 3 messages of 2 Byzantine workers"),
         (MedianExtreme(), torch.zeros(3, 2), 3, "3 Byzantine and 3 honest workers; .* fewer"),
         (Mimic(worker=3), torch.zeros(3, 2), 1, "Mimic.worker: 3 of 3 honest .*: 0 to 2"),
-        (Alone(), torch.zeros(3, 2), 2, r"Alone: it sends torch.float32 \(2,\); .* \(2, 2\)"),
+        (Alone(), torch.zeros(3, 2), 2, r"\(2,\); .* \(2, 2\), a row for each Byzantine"),
         (InPlace(), torch.ones(4, 2), 2, "InPlace: it writes to the messages that it sees"),
         (Drift(), torch.zeros(1, 2), 1, "Drift.noise_std: needed outside a run"),
     ],
@@ -504,6 +504,46 @@ class Elsewhere(Attack):
 def test_attacks_say_what_they_need(attack, seen, f, message):
     with pytest.raises(SpecError, match=message):
         attack(seen, f)
+
+
+class Unaware(Attack):
+    """Takes other arguments than an attack is given."""
+
+    def craft(self, honest):
+        raise NotImplementedError
+
+
+class Careless(Attack):
+    """Fails in a line that a reader of the error wants to find."""
+
+    def craft(self, honest, byzantine, generator):
+        return torch.zeros(2) @ torch.zeros(3)
+
+
+def plain(honest):
+    """Is no class, as a spec wants it."""
+    return -honest
+
+
+@pytest.mark.parametrize(
+    ("attack", "message"),
+    [
+        (Unaware(), r"TypeError: .*\); accepted: craft\(self, seen, byzantine, generator\)"),
+        (Careless(), r"Careless: it failed \(RuntimeError: .*, test_attacks.py:\d+\)"),
+        (
+            Alone(),
+            r"Alone: .*\(2, 1\), a row for each Byzantine worker \(tried on zeros of one coor",
+        ),
+    ],
+)
+def test_a_users_attack_that_cannot_run_says_what_to_mend_and_where(attack, message):
+    with pytest.raises(SpecError, match=message):
+        attack.fits(get_aggregator("median"), 3, 2)
+
+
+def test_a_function_is_no_attack_and_the_error_says_what_is():
+    with pytest.raises(SpecError, match=r"accepted: a class .* privrobust\.attacks\.Attack"):
+        get_attack(f"{__name__}:plain")
 
 
 @pytest.mark.parametrize("name", NAMES)

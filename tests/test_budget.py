@@ -31,6 +31,9 @@ def run(*arguments: str) -> str:
     return result.stdout
 
 
+EITHER = "either --noise-scale or --target-epsilon"
+
+
 def test_help_has_three_examples() -> None:
     assert len(EXAMPLES) == 3
     assert all(len(example) < 60 for example in EXAMPLES)
@@ -117,14 +120,16 @@ def test_a_large_delta_is_pointed_out() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-b", "much"], "noise_scale: 'much' is not a number, or several"),
+        (["-b", "much"], "noise_scale: 'much' is not a number, or several with commas: 1,2"),
         (["-b", "0.1", "-T", "1.5"], "steps: '300,1.5' is not a whole number, or several"),
-        ([], "noise_scale: give either --noise-scale or --target-epsilon"),
-        (["-b", "1", "--target-epsilon", "1"], "noise_scale: give either --noise-scale or"),
+        (["-b", "0.1", "-T", "1e-3"], "steps: '300,1e-3' is not a whole number"),
+        (["-b", "0.1", "-T", "1e400"], "steps: '300,1e400' is not a whole number"),
+        ([], f"noise_scale: give {EITHER}; neither is given"),
+        (["-b", "1", "--target-epsilon", "1"], f"noise_scale: give {EITHER}; both are given"),
         (["-b", "1", "--format", "tex"], "format: unknown name 'tex'"),
         (["-b", "1", "--accountant", "pdl"], "accountant: unknown name 'pdl'; did you mean 'pld'?"),
         (["-b", "1", "--noise", "laplac"], "noise: 'laplac' is not one of gaussian, laplace"),
-        (["-b", "1", "-E", "3"], "steps: give either --steps or --epochs"),
+        (["-b", "1", "-E", "3"], "steps: give either --steps or --epochs; both are given"),
         (["-b", "1", "--worker-sampling-rate", "0.1"], "worker_sampling_rate: 0.1 needs the unit"),
         (["-b", "1", "--unit", "worker", "-q", "0.1"], "sampling_rate: 0.1 is that of examples"),
         (["-b", "1", "--adjacency", "add-or-remove"], "adjacency: 'add-or-remove' would change q"),
@@ -147,6 +152,13 @@ def table_of(*arguments: str) -> list[dict[str, str]]:
 
 
 # --- who takes part, and which neighbours ----------------------------------------------------
+
+
+def test_whole_numbers_may_have_exponents() -> None:
+    arguments = ["-b", "0.1", "-C", "1", "--accountant", "pld"]
+    written = run(*arguments, "-B", "3.2e1", "-n", "1e3", "-T", "3e2")
+    assert written == run(*arguments, "-B", "32", "-n", "1000", "-T", "300")
+
 
 WORKERS = ["-b", "10", "-C", "1", "-B", "64", "-n", "400", "-T", "300", "--unit", "worker"]
 

@@ -555,16 +555,28 @@ def test_a_standardised_table_says_that_epsilon_does_not_count_it(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "settings", "message"),
     [
-        (ROWS, "label='income'", "label: rows.csv has no column 'income' .*age, smokes"),
+        (
+            ROWS,
+            "label='income'",
+            "label: rows.csv has no column 'income'; did you mean 'outcome'. .*age, smokes",
+        ),
         (ROWS, "label='age', group='town'", "group: rows.csv has no column 'town'"),
-        (ROWS.assign(age=[np.nan] + [1.0] * 39), "label='outcome'", "'age' .* in 1 rows, .* row 0"),
+        (
+            ROWS.assign(age=[np.nan] + [1.0] * 39),
+            "label='outcome'",
+            "'age' .* in 1 rows, .* line 2;",
+        ),
         (
             ROWS.assign(age=[1.0] * 39 + [np.inf]),
             "label='outcome'",
-            "'age' .* in 1 rows, .* row 39",
+            "'age' .* in 1 rows, .* line 41;",
         ),
         (ROWS.assign(outcome=[None] + ["well"] * 39), "label='outcome'", "'outcome' .* in 1 rows"),
-        (ROWS.assign(age=range(40)), "label='age'", "cannot be split by class"),
+        (
+            ROWS.assign(age=range(40)),
+            "label='age'",
+            "40 distinct labels in 40 examples, the rarest in 1; accepted: each in 3 ",
+        ),
         (ROWS[["outcome"]], "label='outcome'", "no column beside label and group"),
         (ROWS[:0], "label='outcome'", "has no rows"),
         (ROWS.assign(outcome="well"), "label='outcome'", "is 'well' in every row; accepted: two"),
@@ -576,7 +588,7 @@ def test_a_standardised_table_says_that_epsilon_does_not_count_it(tmp_path):
         (
             ROWS.assign(age=[1.0] * 39 + [1e39]),
             "label='outcome'",
-            r"'age' of rows.csv holds 1e\+39 at row 39; accepted: numbers up to 3.403e\+38",
+            r"'age' of rows.csv holds 1e\+39 in line 41; accepted: numbers up to 3.403e\+38",
         ),
         (ROWS, "label='clinic', group='clinic'", "group: 'clinic' is the label of rows.csv; acc"),
         (
@@ -676,7 +688,7 @@ def test_features_are_scaled_before_they_are_rounded(column, tmp_path):
 def test_what_float32_cannot_hold_after_scaling_is_said(tmp_path):
     column = np.where(three_ways("", np.arange(60) % 2)[2][0] == np.arange(60), 1e300, 1.0)
     pd.DataFrame({"x": column, "y": np.arange(60) % 2}).to_csv(tmp_path / "rows.csv", index=False)
-    message = r"'x' of rows.csv holds 1e\+300 at row \d+; accepted: numbers up to 3.403e\+38"
+    message = r"'x' of rows.csv holds 1e\+300 in line \d+; accepted: numbers up to 3.403e\+38"
     for scaling in ("none", "standard"):
         text = f"table(path='rows.csv', label='y', scaling='{scaling}')"
         with pytest.raises(SpecError, match=message):
@@ -686,7 +698,7 @@ def test_what_float32_cannot_hold_after_scaling_is_said(tmp_path):
 def test_a_column_of_lists_is_no_feature_and_no_label(tmp_path):
     ROWS.assign(visits=[[1, 2]] * 40).to_parquet(tmp_path / "rows.parquet")
     for label in ("outcome", "visits"):
-        with pytest.raises(SpecError, match=r"column 'visits' .* holds a ndarray at row 0; accep"):
+        with pytest.raises(SpecError, match=r"column 'visits' .* a ndarray in data row 1; acc"):
             get_dataset(f"table(path='rows.parquet', label='{label}')", str(tmp_path))
 
 
@@ -708,6 +720,20 @@ def test_a_table_of_one_type_is_read_without_a_warning(kind, tmp_path):
         ("rows.csv", b'a,b\n"1,2\n', "cannot be read"),
         ("rows.parquet", b"PAR1 no", "cannot be read"),
         ("none.csv", None, "cannot be read"),
+        ("semi.csv", b"a;b\n1;0\n", "separated by ';'; accepted: ',', and decimals with a point"),
+        ("semi.csv", b"a;b\n1,5;0\n2,5;1\n", "separated by ';'; accepted: ','"),
+        ("semi.csv", b'b;c;"x, y";a\n1;2;3;4\n', "separated by ';'; accepted: ','"),
+        ("tabs.csv", b"a\tb\n1\t0\n", r"separated by '\\t'; accepted: ','"),
+        (
+            "old.csv",
+            "a,größe\n1,2\n".encode("latin-1"),
+            "is not in UTF-8; accepted: the file, saved",
+        ),
+        (
+            "wide.csv",
+            "a,größe\n1,2\n".encode("utf-16"),
+            "is not in UTF-8; accepted: the file, saved",
+        ),
     ],
 )
 def test_files_that_are_no_table(name, content, message, tmp_path):
@@ -718,13 +744,56 @@ def test_files_that_are_no_table(name, content, message, tmp_path):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("a,b\n1,0\n,1\n", "line 3"),
+        ("a,b\n1,0\n,1", "line 3"),
+        ('a,b\n1,"0\n0"\n,1\n', "data row 2"),
+        ("a,b\n\n1,0\n\n,1\n", "data row 2"),
+    ],
+)
+def test_a_missing_cell_is_where_an_editor_shows_it_or_a_count_of_rows_finds_it(
+    text, place, tmp_path
+):
+    (tmp_path / "rows.csv").write_text(text)
+    with pytest.raises(SpecError, match=f"'a' of rows.csv .* the first in {place}; accepted"):
+        get_dataset("table(path='rows.csv', label='b')", str(tmp_path))
+    with gzip.open(tmp_path / "rows.csv.gz", "wt") as packed:
+        packed.write(text)
+    with pytest.raises(SpecError, match="the first in data row 2; accepted"):
+        get_dataset("table(path='rows.csv.gz', label='b')", str(tmp_path))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_as_many_examples_as_are_asked_for_can_be_split(classes):
+    """A class that is too rare, or too few of all: what the error asks for is enough, and least."""
+    with pytest.raises(
+        SpecError, match=r"accepted: each in 3 or more, .* (\d+) examples"
+    ) as raised:
+        three_ways("few", np.arange(classes))
+    least = int(str(raised.value).split()[-4])
+    for count in (least, least + 1, least + 2):
+        labels = np.arange(count) % classes
+        labels[:-3][labels[:-3] == classes - 1] = 0
+        labels[-3:] = classes - 1
+        assert {len(set(labels[part])) for part in three_ways("enough", labels)} <= {
+            classes,
+            classes - 1,
+        }
+    with pytest.raises(SpecError, match=f"{least} examples or more"):
+        three_ways("one too few", np.arange(least - 1) % classes)
+
+
 def test_cells_that_spoil_a_file_are_errors(tmp_path):
     few = pd.concat([ROWS] * 2).assign(age=[*[str(year % 20) for year in range(79)], "?"])
     few.to_csv(tmp_path / "odd.csv", index=False)
     (tmp_path / "long.csv").write_text("a,y\n1,0,9\n2,1,9\n" * 1)
     with pytest.raises(SpecError, match=r"column 'age' .* such as '\?'; accepted: numbers"):
         get_dataset("table(path='odd.csv', label='outcome')", str(tmp_path))
-    with pytest.raises(SpecError, match=r"long.csv' cannot be read .*loss of data"):
+    with pytest.raises(
+        SpecError, match=r"long.csv' cannot be read .its rows have more cells than its first line"
+    ):
         get_dataset("table(path='long.csv', label='y')", str(tmp_path))
 
 

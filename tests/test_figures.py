@@ -22,7 +22,7 @@ from privrobust.cli import app
 from privrobust.errors import PrivRobustError, SpecError
 from privrobust.figures import new_figure, save_figure
 from privrobust.figures.bias_variance import bias_variance_figure, monte_carlo
-from privrobust.figures.canvas import NARROW, WIDE, looks
+from privrobust.figures.canvas import ENDINGS, NARROW, WIDE, looks
 from privrobust.figures.curves import curves_figure
 from privrobust.figures.epsilon import epsilon_figure
 from privrobust.figures.heatmap import heatmap_figure
@@ -788,6 +788,15 @@ def test_where_chooses_runs_as_tables_do(trained, tmp_path, monkeypatch):
     command("epsilon", trained, "-o", tmp_path / "f.png", *wanted)
     assert set(seen[0]["noise_scale"]) == {0.1}
     assert set(seen[0]["byzantine"]) == {0, 2}
+
+
+def test_endings_are_matplotlibs_and_known_without_it(monkeypatch):
+    assert set(ENDINGS) <= set(new_figure(1, 1).canvas.get_supported_filetypes())
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert "(.foo is not supported); accepted: eps, jpeg" in command(
+        "heatmap", "x.db", "-o", "x.foo"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -283,8 +285,11 @@ HERE = r"^sweep\.yaml, line {}: "
     ("text", "message"),
     [
         ("grid: [1", HERE.format(1) + "not valid YAML"),
-        ("", "sweep: None is not accepted"),
-        ("- 1", r"sweep: \[1\] is not accepted"),
+        ("", r"^'sweep\.yaml' is empty; accepted: fields and their values"),
+        ("# nothing yet", r"^'sweep\.yaml' is empty; accepted"),
+        ("- 1", r"^'sweep\.yaml' holds \[1\]; accepted: fields and their values"),
+        ("seed", r"^'sweep\.yaml' holds 'seed'; accepted"),
+        ("7", r"^'sweep\.yaml' holds 7; accepted"),
         ("7: 1", "7 is not the name of a field"),
         ("seed: 2020-13-45", HERE.format(1) + "seed: '2020-13-45' is not accepted"),
         ("seed: 1\nseed: 2", HERE.format(2) + "not valid YAML .'seed' is given twice"),
@@ -319,6 +324,19 @@ def test_bad_files_get_one_line(file, text, message):
     with pytest.raises(SpecError, match=message) as raised:
         load_sweep(path).runs()
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"SQLite format 3\0\x88", "'other' is no text; accepted: a sweep, YAML in UTF-8"),
+        ("dataset: größe".encode("latin-1"), "'other' is not in UTF-8; accepted: a sweep"),
+    ],
+)
+def test_files_that_are_no_text_say_what_a_sweep_is(file, content, message):
+    file("other", "").write_bytes(content)
+    with pytest.raises(SpecError, match=message):
+        load_sweep(Path("other"))
 
 
 def test_an_error_names_the_file_that_set_the_field(file):

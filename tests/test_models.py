@@ -89,6 +89,23 @@ def broken(shape, classes):
     raise RuntimeError("no weights found")
 
 
+class Pair(nn.Linear):
+    """Returns its input beside the scores."""
+
+    def __init__(self, shape, classes):
+        super().__init__(*shape, classes)
+
+    def forward(self, x):
+        return super().forward(x), x
+
+
+class Slip(Pair):
+    """Fails in a line of its own."""
+
+    def forward(self, x):
+        return super().forward(x.flatten(5))
+
+
 def number(shape, classes):
     return 7
 
@@ -118,7 +135,12 @@ def test_names_that_are_no_factory_are_refused(name, message):
     [
         ("CentredInLargeBatches", "depends on the other examples of its batch"),
         ("Unbatched", r"maps \(16, 6\) to \(16, 3, 1\); accepted: to \(16, 3\)"),
-        ("broken", r"failed for .*\(6,\) .* \(RuntimeError: no weights found\)"),
+        (
+            "broken",
+            r"failed for .*\(6,\) .* \(RuntimeError: no weights found, test_models.py:\d+\)",
+        ),
+        ("Pair", r"forward of .*:Pair' returned a tuple; accepted: one tensor \(16, 3\), a score"),
+        ("Slip", r"failed on \(16, 6\) inputs \(IndexError: .*, test_models.py:\d+\)"),
         ("number", "made a int, not a torch.nn.Module"),
         (
             "batch_norm",

@@ -51,11 +51,26 @@ def test_rate_and_time_left_are_of_this_process(monkeypatch):
     watch = Hands()
     watch.start(RUNS, done=1)
     assert watch.states[-1].line() == "1/4 runs"
-    now = 102.0
+    now = 110.0
     watch.progress(1.5)
     state = watch.states[-1]
-    assert state.rate == pytest.approx(1.5 / 2)
-    assert state.line() == "1/4 runs, 0.75 runs/s, 0:02 left"  # 1.5 runs left
+    assert state.rate == pytest.approx(1.5 / 10)
+    assert state.line() == "1/4 runs, 0.15 runs/s, 0:10 left"  # 1.5 runs left
+
+
+def test_time_left_waits_for_steps_that_start_up_no_more(monkeypatch):
+    """A first step that compiles for half a minute says nothing of the others."""
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    watch = Hands()
+    watch.start(RUNS, done=0)
+    for seconds in (30.0, 32.0, 34.0):
+        now = 100.0 + seconds
+        watch.progress(0.25)
+        assert watch.states[-1].line() == "0/4 runs"
+    now = 136.0
+    watch.progress(0.25)
+    assert watch.states[-1].line() == "0/4 runs, 0.125 runs/s, 0:24 left"  # 3 runs left
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(0, "0:00"), (59.6, "1:00"), (3725, "1:02:05")])
@@ -85,7 +100,8 @@ def test_lines_are_few_and_tell_the_best_and_the_worst(tmp_path, monkeypatch):
     assert "\x1b" not in stream.getvalue()
 
 
-def test_bars_show_runs_rate_time_left_and_cells(tmp_path):
+def test_bars_show_runs_rate_time_left_and_cells(tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "_LEAST_SECONDS", 0.0)
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
     longer = [run.model_copy(update={"steps": 400}) for run in RUNS]
     with Store(tmp_path / "results.db") as store:

@@ -352,7 +352,10 @@ class Picky(Aggregator):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"attack": f"{__name__}:FailsLater"}, r"FailsLater: it failed \(RuntimeError: no more\)$"),
+        (
+            {"attack": f"{__name__}:FailsLater"},
+            r"FailsLater: it failed \(RuntimeError: no more, test_rob.*:\d+\)$",
+        ),
         (
             {"attack": "zero", "aggregator": f"{__name__}:Picky"},
             r"Picky: it returns ndarray; accepted: torch.float32 \(1, 650\)",

@@ -147,6 +147,16 @@ def test_a_schedule_is_tried_at_every_step_before_the_first():
     check([run.model_copy(update={"steps": 11})])  # no step is halfway
 
 
+def test_checks_say_what_they_are_at_and_how_much_is_left():
+    told: list[str] = []
+    check(RUNS, told.append)
+    assert told == [
+        *(f"checking the runs: privacy of {place} of 4 settings" for place in (1, 2, 3, 4)),
+        "checking the runs: 1 of 1 models on their data",
+        "loading the loop that draws noise, which is compiled once per machine",
+    ]
+
+
 def test_an_executor_starts_only_for_runs_that_are_this_process_s(tmp_path, monkeypatch):
     """While others hold all that is left, nothing is started over and over."""
     started = []

@@ -410,9 +410,12 @@ def test_runs_are_chosen_by_their_fields(conditions, count):
 @pytest.mark.parametrize(
     ("conditions", "message"),
     [
-        (["aggregator"], "where: 'aggregator' is not accepted: field=value"),
+        (["aggregator"], "where: 'aggregator' is not accepted: field=value or field=[value, ...]"),
+        (["noise_scale>0.1"], "where: 'noise_scale>0.1' is not accepted: field=value or field=["),
         (["agregator=mean"], "did you mean 'aggregator'?"),
-        (["seed=7"], "where: no run has seed=7"),
+        (["seed=7"], "where: no run has seed=7 (there is: 0, 1, 2)"),
+        (["attack=alei"], "no run has attack=alei (there is: alie(z=1.5), none)"),
+        (["aggregator=medain"], "no run has aggregator=medain; did you mean 'median'? (there is: "),
         (["seed=[7"], "where seed=[7: not valid YAML"),
     ],
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
@@ -148,7 +149,7 @@ class Aggregator(_Rule):
         try:
             update = self.aggregate(messages)
         except Exception as error:  # whatever a user's rule raises
-            raise failure(self, error) from error
+            raise failure(self, error, "aggregate(self, messages)") from error
         expected = (*messages.shape[:-2], messages.shape[-1])
         return self.made(update, messages, expected, str(expected))
 
@@ -182,7 +183,8 @@ class Aggregator(_Rule):
         """
         self.check(n)
         if not is_built_in(self):
-            self(torch.zeros(n, 1), torch.Generator())
+            with on_zeros():
+                self(torch.zeros(n, 1), torch.Generator())
 
     @abstractmethod
     def aggregate(self, messages: Tensor) -> Tensor:
@@ -202,7 +204,7 @@ class PreAggregator(_Rule):
         try:
             made = self.transform(messages, generator)
         except Exception as error:  # whatever a user's rule raises
-            raise failure(self, error) from error
+            raise failure(self, error, "transform(self, messages, generator)") from error
         many = made.shape[-2] if isinstance(made, torch.Tensor) and made.dim() > 1 else 0
         *lead, _, dim = messages.shape
         return self.made(made, messages, (*lead, many, dim), f"{(*lead, 'm', dim)}")
@@ -210,7 +212,10 @@ class PreAggregator(_Rule):
     def makes_of(self, n: int) -> int:
         """Return how many messages it makes of n; errors as of `Aggregator.try_out`."""
         self.check(n)
-        return n if is_built_in(self) else len(self(torch.zeros(n, 1), torch.Generator()))
+        if is_built_in(self):
+            return n
+        with on_zeros():
+            return len(self(torch.zeros(n, 1), torch.Generator()))
 
     @abstractmethod
     def transform(self, messages: Tensor, generator: Generators) -> Tensor:
@@ -255,6 +260,15 @@ class Chain(Aggregator):
     def aggregate(self, messages: Tensor) -> Tensor:
         """Without a stream."""
         return self(messages)
+
+
+@contextmanager
+def on_zeros() -> Iterator[None]:
+    """Say of a user's class that its error came before any run, and on what."""
+    try:
+        yield
+    except SpecError as error:
+        raise SpecError(f"{error} (tried on zeros of one coordinate)") from error
 
 
 def described(made: object) -> str:

@@ -6,10 +6,12 @@ travel between processes as handles to shared memory where `torch.multiprocessin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -260,7 +262,7 @@ class Dataset:
         """
         classes = as_whole("classes", classes, "a whole number")
         _refuse_foreign(f"train of {name!r}", "labels", training.labels, classes)
-        places = _stratified(name, training.labels.cpu().numpy(), share=0.1)
+        places = _stratified(name, training.labels.cpu().numpy(), 0.1)
         train, validation = map(training.only, places)
         return cls(name, train, validation, test, classes)
 
@@ -347,19 +349,41 @@ def three_ways(name: str, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
         SpecError: too few examples of a class for every split.
 
     """
-    rest, test = _stratified(name, labels, share=0.2)
-    train, validation = _stratified(name, labels[rest], share=0.125)
-    return rest[train], rest[validation], test
+    rest, validation, test = _stratified(name, labels, 0.2, 0.125)
+    return rest, validation, test
 
 
-def _stratified(name: str, labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Places of all but a share of the examples of each label, and of that share."""
+def _stratified(name: str, labels: np.ndarray, *shares: float) -> list[np.ndarray]:
+    """Take away a share of the examples of each label, then one of what is left, and so on.
+
+    Returns:
+        Places of what is left, then of the last share taken, down to those of the first.
+
+    """
     from sklearn.model_selection import train_test_split
 
+    places = [np.arange(len(labels))]
     try:
-        kept, taken = train_test_split(
-            np.arange(len(labels)), test_size=share, stratify=labels, random_state=_SPLIT_SEED
-        )
-    except ValueError as error:  # scikit-learn's, of classes that cannot be split
-        raise SpecError(f"labels: {name!r} cannot be split by class ({error})") from None
-    return kept, taken
+        for share in shares:
+            left, taken = train_test_split(
+                places[0], test_size=share, stratify=labels[places[0]], random_state=_SPLIT_SEED
+            )
+            places[:1] = [left, taken]
+    except ValueError:  # scikit-learn's, of classes that cannot be split
+        _, counts = np.unique(labels, return_counts=True)
+        least = next(n for n in count(1) if _smallest_part(n, shares) >= len(counts))
+        raise SpecError(
+            f"labels: {name!r} has {len(counts)} distinct labels in {len(labels)} examples, the "
+            f"rarest in {min(counts)}; accepted: each in {1 + len(shares)} or more, and for so "
+            f"many labels {least} examples or more"
+        ) from None
+    return places
+
+
+def _smallest_part(n: int, shares: Sequence[float]) -> int:
+    """Return how many of n examples the smallest part has, once scikit-learn has rounded."""
+    parts = []
+    for share in shares:
+        parts.append(math.ceil(n * share))
+        n -= parts[-1]
+    return min(*parts, n)

@@ -11,7 +11,7 @@ from privrobust.data.small import MNIST1D, Digits, MNIST5k
 from privrobust.data.source import Source, data_folder
 from privrobust.data.table import Table
 from privrobust.entries import Entry
-from privrobust.errors import PrivRobustError, SpecError, unknown_name
+from privrobust.errors import PrivRobustError, SpecError, in_a_line, unknown_name
 from privrobust.numeric import own
 from privrobust.plugins import Own, check_text
 
@@ -159,4 +159,4 @@ def _checked(text: str, made: object) -> Dataset:
 def _failure(text: str, error: Exception) -> PrivRobustError:
     if isinstance(error, PrivRobustError):
         return error
-    return SpecError(f"dataset: {text!r} failed ({error})")
+    return SpecError(f"dataset: {text!r} failed ({in_a_line(error)})")

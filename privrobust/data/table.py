@@ -14,7 +14,7 @@ import numpy as np
 
 from privrobust.data.dataset import Dataset, Split, three_ways
 from privrobust.data.source import Source
-from privrobust.errors import PrivRobustWarning, SpecError
+from privrobust.errors import PrivRobustWarning, SpecError, did_you_mean, in_short
 from privrobust.late import pandas as pd
 from privrobust.late import torch
 
@@ -59,11 +59,16 @@ class Table(Source):
 
     def load(self, name: str, folder: Path) -> Dataset:
         """From the file."""
-        rows = _read(*self.files(folder))
+        (path,) = self.files(folder)
+        rows = _read(path)
         for role, column in (("label", self.label), ("group", self.group)):
             if column is not None and column not in rows.columns:
-                known = ", ".join(map(str, rows.columns))
-                raise SpecError(f"dataset: {role}: {self.path} has no column {column!r} ({known})")
+                _refuse_other_separators(path)
+                columns = list(map(str, rows.columns))
+                known, hint = in_short(", ".join(columns), 200), did_you_mean(column, columns)
+                raise SpecError(
+                    f"dataset: {role}: {self.path} has no column {column!r}{hint} (it has: {known})"
+                )
         if self.label == self.group:
             raise SpecError(
                 f"dataset: group: {self.group!r} is the label of {self.path}; accepted: another one"
@@ -104,12 +109,52 @@ def _read(path: Path) -> pd.DataFrame:
         raise SpecError(
             f"dataset: {str(path)!r} needs the package pyarrow; pip install 'privrobust[data]'"
         ) from None
+    except UnicodeDecodeError:
+        raise SpecError(
+            f"dataset: {str(path)!r} is not in UTF-8; accepted: the file, saved as UTF-8"
+        ) from None
     except Exception as error:  # whatever a broken file does to a parser
-        problem = " ".join(str(error).split())
+        _refuse_other_separators(path)
+        problem = in_short(str(error), 200)
+        if isinstance(error, pd.errors.ParserWarning):  # pandas' words are of its own arguments
+            problem = "its rows have more cells than its first line"
         raise SpecError(f"dataset: {str(path)!r} cannot be read ({problem})") from None
     if rows.empty:
         raise SpecError(f"dataset: {str(path)!r} has no rows")
+    rows.index = _places(path, len(rows))
     return rows
+
+
+def _refuse_other_separators(path: Path) -> None:
+    """Refuse a CSV file whose first line names more columns with another separator."""
+    if ".csv" not in path.suffixes:
+        return
+    try:
+        columns = {
+            separator: len(pd.read_csv(path, sep=separator, nrows=0).columns)
+            for separator in ",;\t|"
+        }
+    except Exception:  # there is no such file, or no first line in it
+        return
+    most = max(columns, key=columns.__getitem__)
+    if most != ",":
+        raise SpecError(
+            f"dataset: {str(path)!r} has cells separated by {most!r}; accepted: ',', and decimals "
+            "with a point"
+        )
+
+
+def _places(path: Path, count: int) -> pd.Index:
+    """Name rows as an editor does; where lines are no rows, count the rows from 1.
+
+    Quotes may hold line breaks, empty lines are skipped, and Parquet or packed files have no lines.
+    """
+    if path.suffix == ".csv":
+        with path.open("rb") as file:
+            lines = sum(1 for _ in file)
+        if lines == count + 1:
+            return pd.RangeIndex(2, count + 2, name="line")
+    return pd.RangeIndex(1, count + 1, name="data row")
 
 
 def _parsed(path: Path, kind: str) -> pd.DataFrame:
@@ -131,20 +176,20 @@ def _refuse_missing(rows: pd.DataFrame, path: str) -> None:
     missing = rows.isna()
     missing[numbers.columns] |= np.isinf(numbers)
     for column in rows.columns[missing.any()]:
-        count, first = int(missing[column].sum()), int(missing[column].argmax())
+        count, first = int(missing[column].sum()), missing[column].idxmax()
         raise SpecError(
             f"dataset: column {column!r} of {path} holds no value or infinity in {count} rows, "
-            f"the first at row {first}; accepted: a value in every row"
+            f"the first in {rows.index.name} {first}; accepted: a value in every row"
         )
 
 
 def _refuse_nested(rows: pd.DataFrame, path: str) -> None:
     for column in rows.columns[rows.dtypes.map(pd.api.types.is_object_dtype)]:
-        for row, value in enumerate(rows[column]):
+        for row, value in rows[column].items():
             if not pd.api.types.is_hashable(value):
                 raise SpecError(
-                    f"dataset: column {column!r} of {path} holds a {type(value).__name__} at row "
-                    f"{row}; accepted: a number or text in every cell"
+                    f"dataset: column {column!r} of {path} holds a {type(value).__name__} in "
+                    f"{rows.index.name} {row}; accepted: a number or text in every cell"
                 )
 
 
@@ -210,7 +255,8 @@ def _in_float32(features: pd.DataFrame, path: str) -> np.ndarray:
     for column in features.columns[too_large.any()]:
         first = int(too_large[column].argmax())
         raise SpecError(
-            f"dataset: column {column!r} of {path} holds {features[column].iloc[first]:g} at row "
-            f"{first}; accepted: numbers up to {_LARGEST:.4g} (float32)"
+            f"dataset: column {column!r} of {path} holds {features[column].iloc[first]:g} in "
+            f"{features.index.name} {features.index[first]}; accepted: numbers up to "
+            f"{_LARGEST:.4g} (float32)"
         )
     return np.array(features, np.float32)  # a copy: pandas' own may not be written to

@@ -148,21 +148,26 @@ def _objection(layer: nn.Module) -> str | None:
 def _refuse_mixing(name: str, model: nn.Module, dataset: Dataset) -> None:
     """Refuse a module whose outputs have the wrong shape, or depend on company or on chance."""
     examples = dataset.train.examples(slice(EXAMPLES))
+    expected = (len(examples), dataset.classes)
     with torch.no_grad():
         try:  # on copies: what is trained is the module as its factory left it
             together = own_copy(model)(examples.clone())
+            if not isinstance(together, Tensor):
+                raise SpecError(
+                    f"model: forward of {name!r} returned a {type(together).__name__}; accepted: "
+                    f"one tensor {expected}, a score for each class"
+                )
             apart = torch.cat([own_copy(model)(each.clone()) for each in examples.split(1)])
         except SpecError:
             raise
         except Exception as error:  # whatever a user's module raises
             raise SpecError(
-                f"model: {name!r} failed on {tuple(examples.shape)} inputs "
-                f"({type(error).__name__}: {str(error).splitlines()[0]})"
+                f"model: {name!r} failed on {tuple(examples.shape)} inputs ({in_a_line(error)})"
             ) from error
-    if together.shape != (len(examples), dataset.classes):
+    if together.shape != expected:
         raise SpecError(
             f"model: {name!r} maps {tuple(examples.shape)} to {tuple(together.shape)}; "
-            f"accepted: to {(len(examples), dataset.classes)}, a score for each class"
+            f"accepted: to {expected}, a score for each class"
         )
     if not torch.allclose(together, apart, rtol=1e-4, atol=1e-5, equal_nan=True):
         raise SpecError(

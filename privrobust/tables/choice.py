@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from privrobust.errors import SpecError, in_short, shown, unknown_name
+from privrobust.errors import SpecError, did_you_mean, in_short, shown, unknown_name
 from privrobust.located import parse
 from privrobust.spec import RunSpec
 
@@ -29,11 +29,19 @@ def chosen(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
         if not sign or field not in runs:
             if sign:
                 raise unknown_name("where", field, list(RunSpec.model_fields))
-            raise SpecError(f"where: {shown(condition)} is not accepted: field=value")
+            raise SpecError(
+                f"where: {shown(condition)} is not accepted: field=value or field=[value, ...]"
+            )
         values, texts = _parsed(condition, text)
-        runs = runs[[_is_any(value, values) or value in texts for value in runs[field]]]
+        there = runs[field]
+        runs = runs[[_is_any(value, values) or value in texts for value in there]]
         if runs.empty:
-            raise SpecError(f"where: no run has {in_short(condition)}")
+            found = sorted({"none" if pd.isna(each) else str(each) for each in there})
+            hint = did_you_mean(text.strip(), found)
+            raise SpecError(
+                f"where: no run has {in_short(condition)}{hint} "
+                f"(there is: {in_short(', '.join(found))})"
+            )
     return runs
 
 
