@@ -10,7 +10,10 @@ import logging
 import math
 import platform
 import re
+import sqlite3
 import time
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -22,11 +25,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pandas as pd
 from sqlalchemy import (
     URL,
+    Boolean,
+    Column,
     ColumnElement,
     Connection,
     Delete,
     Engine,
-    Float,
     Integer,
     Select,
     Table,
@@ -42,14 +46,17 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    type_coerce,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.schema import CreateColumn
+from sqlalchemy.types import NullType
 
+from privrobust.cells import frame_of, told
 from privrobust.data import Dataset
-from privrobust.errors import PrivRobustError
+from privrobust.errors import PrivRobustError, PrivRobustWarning, in_short
 from privrobust.interrupts import deferred
 from privrobust.ownership import LEASE_SECONDS, is_gone, new_owner
 from privrobust.schema import (
@@ -79,11 +86,22 @@ log = logging.getLogger(__name__)
 _WAITS = (1, 2, 4, 8, 15, 30, 60)
 _LOCKED_SECONDS = 60  # that SQLite waits for another process's transaction
 
+# SQLite's error codes of what may be over in a minute: others work on the file, the disk is full
+# or away.
+_PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL,
+            sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL}  # fmt: skip
+
 # The number of a lock on a PostgreSQL database, any that nobody else uses.
 _OPENING = 0x707269766F70656E
 
 # Keys in one statement: databases bound how many values it may have.
 _MOST_KEYS = 5_000
+
+_RESTORE = "restore it from a copy, or give another --store"
+
+_LONGEST = 300  # characters of what a database says
+
+_ROWS = 10_000  # that are read at a time
 
 # Columns that tables and figures do not need, which would take most of the time to read.
 _HEAVY = ("accuracy_by_class", "accuracy_by_worker")
@@ -105,6 +123,8 @@ class Store:
     def __init__(self, location: str | Path, create: bool = True) -> None:
         self.location = _masked(str(location))
         self._owner = new_owner()
+        self._reads_anything = False
+        """Whether text that is none is read, as bytes."""
         self._lacks: tuple[str, ...] = ()
         """Columns of runs that an older store has not, where it cannot be given them."""
         url = self._url(str(location))
@@ -112,11 +132,11 @@ class Store:
             raise PrivRobustError(f"store: {self.location!r} does not exist")
         self._engine = create_engine(url, **self._settings(url))
         if self._is_sqlite:
-            event.listen(self._engine, "connect", _leave_transactions_to_us)
+            event.listen(self._engine, "connect", self._leave_transactions_to_us)
             event.listen(self._engine, "begin", _begin)
         try:
             self._open(create)
-        except DBAPIError as error:
+        except (SQLAlchemyError, UnicodeDecodeError) as error:
             raise self._refusal(_reason(error)) from None
 
     @property
@@ -194,12 +214,13 @@ class Store:
         present = set(inspect(connection).get_table_names())
         if ABOUT.name in present:
             found = connection.scalars(select(ABOUT.c.schema_version)).first()
-            known = found == SCHEMA_VERSION or found in LACKED
-            if not known or not METADATA.tables.keys() <= present:
+            if not (found == SCHEMA_VERSION or found in LACKED):
                 raise self._refusal(
                     f"its tables have version {found}, this privrobust reads {SCHEMA_VERSION}; "
                     "give another --store, or install the privrobust that made it"
                 )
+            if lost := sorted(METADATA.tables.keys() - present):
+                raise self._refusal(f"it lacks the table {lost[0]!r}; {_RESTORE}")
             return found
         if ours := sorted(METADATA.tables.keys() & present):
             raise self._refusal(
@@ -420,24 +441,59 @@ class Store:
             keys: which, in this order; those that are not there are left out. All by default.
 
         """
-        columns = [
-            null().label(column.name) if column.name in self._lacks else column
-            for column in RUNS.c
-            if column.name not in _HEAVY
-        ]
-        wanted = select(*columns).where(RUNS.c.status != RUNNING)
+        columns = [column for column in RUNS.c if column.name not in _HEAVY]
+        settled = RUNS.c.status != RUNNING
         if keys is None:
-            return self._read(wanted).set_index("key")
+            return self._whole(columns, settled)
         if len(keys) <= _MOST_KEYS:  # of more, all rows are read faster than those picked out
-            wanted = wanted.where(RUNS.c.key.in_(keys))
-        rows = self._read(wanted).set_index("key")
+            settled &= RUNS.c.key.in_(keys)
+        rows = self._whole(columns, settled)
         return rows.loc[[key for key in dict.fromkeys(keys) if key in rows.index]]
+
+    def _whole(self, columns: Sequence[Column[Any]], where: ColumnElement[bool]) -> pd.DataFrame:
+        """Those runs that can be what was stored, by key.
+
+        Raises:
+            PrivRobustError: there are runs, and none can.
+
+        """
+        rows, faults = self._rows(columns, where)
+        contradictory = (rows["byzantine"] > 0) != rows["attack"].notna()
+        twice = rows["key"].duplicated()
+        faults += Counter(attack=int(contradictory.sum()), key=int((twice & ~contradictory).sum()))
+        rows = rows[~(contradictory | twice)] if (contradictory | twice).any() else rows
+        if damaged := faults.total():
+            of = f"{damaged} of {len(rows) + damaged} runs"
+            if rows.empty:
+                raise PrivRobustError(
+                    f"store: {self.location}: {of} have {told(faults)}; {_RESTORE}"
+                )
+            self._warn(f"{of} are left out: they have {told(faults)}")
+        return rows.set_index("key")
+
+    def _warn(self, text: str) -> None:
+        warnings.warn(f"store: {self.location}: {text}", PrivRobustWarning, stacklevel=4)
+
+    def _rows(
+        self, columns: Sequence[Column[Any]], where: ColumnElement[bool]
+    ) -> tuple[pd.DataFrame, Counter[str]]:
+        """Rows of a table, without those that have a cell that it cannot have; how many of them."""
+        wanted = select(*map(self._raw, columns)).where(where)
+        return self._do(
+            lambda connection: frame_of(connection.execute(wanted).partitions(_ROWS), columns),
+            self._engine,
+        )
+
+    def _raw(self, column: Column[Any]) -> ColumnElement[Any]:
+        """Return a column whose cells nobody converts, whatever they are."""
+        if column.name in self._lacks and column.table is RUNS:
+            return null().label(column.name)
+        is_truth = isinstance(column.type, Boolean)
+        return type_coerce(column, NullType()).label(column.name) if is_truth else column
 
     def history(self, key: str) -> pd.DataFrame:
         """The evaluations of one run, as `RunResult.history`."""
-        columns = [column for column in EVALUATIONS.c if column.name != "run"]
-        rows = select(*columns).where(EVALUATIONS.c.run == key).order_by(EVALUATIONS.c.step)
-        return self._read(rows)
+        return self.histories([key]).drop(columns="run")
 
     def histories(self, keys: Sequence[str]) -> pd.DataFrame:
         """The evaluations of many runs, as `history`, after a column `run` of their keys.
@@ -446,17 +502,27 @@ class Store:
             keys: which; those that are not there are left out.
 
         """
-        parts = [
-            self._read(select(EVALUATIONS).where(EVALUATIONS.c.run.in_(part)))
-            for part in _parts(list(dict.fromkeys(keys)) or [""])
-        ]
+        parts, faults = zip(
+            *(
+                self._rows(list(EVALUATIONS.c), EVALUATIONS.c.run.in_(part))
+                for part in _parts(list(dict.fromkeys(keys)) or [""])
+            ),
+            strict=True,
+        )
+        if damaged := sum(faults, Counter[str]()):
+            self._warn(f"{damaged.total()} evaluations are left out: they have {told(damaged)}")
         return pd.concat(parts).sort_values(["run", "step"], ignore_index=True)
 
     def shares(self, key: str, of: str) -> pd.Series:
         """Accuracy by "class" or by "worker" of one run, as `RunResult.accuracy_by_class`."""
         wanted = select(RUNS.c[f"accuracy_by_{of}"]).where(RUNS.c.key == key)
-        values = self._do(lambda connection: connection.scalars(wanted).first(), self._engine)
-        return pd.Series(values, name="accuracy", dtype=float).rename_axis(of)
+        try:
+            values = self._do(lambda connection: connection.scalars(wanted).first(), self._engine)
+            return pd.Series(values, name="accuracy", dtype=float).rename_axis(of)
+        except (ValueError, TypeError):  # of JSON, or of what it says
+            raise PrivRobustError(
+                f"store: {self.location}: accuracy_by_{of} of the run {key} is damaged; {_RESTORE}"
+            ) from None
 
     def failed(self) -> pd.Series:
         """Why each failed run did, by key."""
@@ -474,13 +540,8 @@ class Store:
 
     def _read(self, wanted: Select[Any]) -> pd.DataFrame:
         found = self._do(lambda connection: connection.execute(wanted).fetchall(), self._engine)
-        columns = list(wanted.selected_columns)
-        rows = pd.DataFrame.from_records(
-            found, columns=[column.name for column in columns], coerce_float=True
-        )
-        # where every number is missing, pandas would not know that they are numbers
-        numbers = [column.name for column in columns if isinstance(column.type, Float)]
-        return rows.astype(dict.fromkeys(numbers, float))
+        names = [column.name for column in wanted.selected_columns]
+        return pd.DataFrame.from_records(found, columns=names, coerce_float=True)
 
     def _do(self, work: Callable[[Connection], T], engine: Engine | None = None) -> T:
         """Work in one transaction, tried again while the database is away or full.
@@ -495,11 +556,12 @@ class Store:
         """
         for wait in (*_WAITS, None):
             try:
-                with deferred(), (engine or self._writing).begin() as connection:
-                    return work(connection)
-            except DBAPIError as error:
+                return self._once(work, engine or self._writing)
+            except (SQLAlchemyError, UnicodeDecodeError) as error:
                 problem = f"store: {self.location}: {_reason(error)}"
-                if not _may_pass(error) or wait is None:
+                if not _may_pass(error):
+                    raise PrivRobustError(f"{problem}{self._advice(error)}") from None
+                if wait is None:
                     raise PrivRobustError(
                         f"{problem}; what is finished is kept, and the same command goes on"
                     ) from None
@@ -507,22 +569,52 @@ class Store:
                 time.sleep(wait)
         raise AssertionError("the last try either returns or raises")
 
+    def _once(self, work: Callable[[Connection], T], engine: Engine) -> T:
+        """Work in one transaction; where damaged text stops that, again with bytes in its place."""
+        try:
+            with deferred(), engine.begin() as connection:
+                return work(connection)
+        except OperationalError as error:
+            if self._reads_anything or "decode to UTF-8" not in str(error.orig):
+                raise
+        self._reads_anything = True
+        self._engine.dispose()  # the connections that are open decode all text
+        return self._once(work, engine)
 
-def _may_pass(error: DBAPIError) -> bool:
+    def _advice(self, error: Exception) -> str:
+        """What to do about an error that stays; of a server, its administrator knows."""
+        if "readonly" in str(error) or not self._is_sqlite:
+            return ""
+        return f"; {_RESTORE}"
+
+    def _leave_transactions_to_us(self, connection: Any, record: object) -> None:
+        """Python's driver would make tables outside of them."""
+        connection.isolation_level = None
+        if self._reads_anything:
+            connection.text_factory = _text_or_bytes
+
+
+def _text_or_bytes(content: bytes) -> str | bytes:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content
+
+
+def _may_pass(error: Exception) -> bool:
     """Whether the database may be back, or have room, in a minute."""
-    passing = isinstance(error, OperationalError) or error.connection_invalidated
-    return passing and "readonly" not in str(error.orig)
+    if not isinstance(error, DBAPIError):
+        return False
+    if isinstance(error.orig, sqlite3.Error):
+        code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        return code & 0xFF in _PASSING  # the rest says more of the same
+    return isinstance(error, OperationalError) or error.connection_invalidated
 
 
 def _masked(location: str) -> str:
     """An address without passwords, whatever else is wrong with it."""
     hidden = re.sub(r"(?<=/)([^/:@]*):[^/@]*@", r"\1:***@", location)
     return re.sub(r"(?i)((?:password|passfile)=)[^&]*", r"\1***", hidden)
-
-
-def _leave_transactions_to_us(connection: Any, record: object) -> None:
-    """Python's driver would make tables outside of them."""
-    connection.isolation_level = None
 
 
 def _begin(connection: Connection) -> None:
@@ -590,5 +682,5 @@ def _today() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _reason(error: DBAPIError) -> str:
-    return " ".join(str(error.orig or error).split())
+def _reason(error: Exception) -> str:
+    return in_short(str(getattr(error, "orig", None) or error), _LONGEST)
