@@ -12,7 +12,6 @@ import platform
 import re
 import sqlite3
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -31,6 +30,7 @@ from sqlalchemy import (
     Connection,
     Delete,
     Engine,
+    Float,
     Integer,
     Select,
     Table,
@@ -50,13 +50,13 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import NullType
 
 from privrobust.cells import frame_of, told
 from privrobust.data import Dataset
-from privrobust.errors import PrivRobustError, PrivRobustWarning, in_short
+from privrobust.errors import PrivRobustError, in_short
 from privrobust.interrupts import deferred
 from privrobust.ownership import LEASE_SECONDS, is_gone, new_owner
 from privrobust.schema import (
@@ -136,7 +136,7 @@ class Store:
             event.listen(self._engine, "begin", _begin)
         try:
             self._open(create)
-        except (SQLAlchemyError, UnicodeDecodeError) as error:
+        except (DBAPIError, UnicodeDecodeError) as error:
             raise self._refusal(_reason(error)) from None
 
     @property
@@ -257,9 +257,12 @@ class Store:
             now = float(connection.execute(select(self._now())).scalar_one())
             owners = [self._owner, *self._gone(connection)]
             of_nobody = [RUNS.c.owner == owner for owner in owners]  # many rows take no IN
-            free = and_(RUNS.c.status == RUNNING, or_(RUNS.c.lease_until < now, *of_nobody))
-            lease = {"owner": self._owner, "lease_until": now + LEASE_SECONDS}
-            rows = [{"key": spec.key, "status": RUNNING, **cells(spec), **lease} for spec in specs]
+            until = cast(RUNS.c.lease_until, Float)  # a damaged one is that of nobody, too
+            ended = or_(until < now, until.is_(None), *of_nobody)
+            is_damaged = and_(*(RUNS.c.status != known for known in (RUNNING, DONE, FAILED)))
+            free = or_(and_(RUNS.c.status == RUNNING, ended), is_damaged)
+            lease = {"status": RUNNING, "owner": self._owner, "lease_until": now + LEASE_SECONDS}
+            rows = [{"key": spec.key, **cells(spec), **lease} for spec in specs]
             return set(self._upsert(connection, rows, list(lease), free))
 
         mine = self._do(take) if specs else set()
@@ -301,7 +304,11 @@ class Store:
     def _gone(self, connection: Connection) -> list[str]:
         """Processes that hold claims and have ended."""
         holders = select(RUNS.c.owner).where(RUNS.c.status == RUNNING).distinct()
-        return [owner for owner in connection.scalars(holders) if owner and is_gone(owner)]
+        return [
+            owner
+            for owner in connection.scalars(holders)
+            if isinstance(owner, str) and is_gone(owner)
+        ]
 
     def _now(self) -> ColumnElement[Any]:
         """Seconds since 1970 by the clock that all who share this store can read."""
@@ -354,6 +361,8 @@ class Store:
                 for key in written
                 for row in histories[key].to_dict("records")
             ]
+            for part in _parts(written):  # of runs whose status was damaged
+                connection.execute(delete(EVALUATIONS).where(EVALUATIONS.c.run.in_(part)))
             if evaluations:
                 connection.execute(self._insert(EVALUATIONS), evaluations)
 
@@ -468,11 +477,8 @@ class Store:
                 raise PrivRobustError(
                     f"store: {self.location}: {of} have {told(faults)}; {_RESTORE}"
                 )
-            self._warn(f"{of} are left out: they have {told(faults)}")
+            log.warning("store: %s: %s are left out: %s", self.location, of, told(faults))
         return rows.set_index("key")
-
-    def _warn(self, text: str) -> None:
-        warnings.warn(f"store: {self.location}: {text}", PrivRobustWarning, stacklevel=4)
 
     def _rows(
         self, columns: Sequence[Column[Any]], where: ColumnElement[bool]
@@ -510,7 +516,10 @@ class Store:
             strict=True,
         )
         if damaged := sum(faults, Counter[str]()):
-            self._warn(f"{damaged.total()} evaluations are left out: they have {told(damaged)}")
+            log.warning(
+                "store: %s: %d evaluations are left out: %s",
+                self.location, damaged.total(), told(damaged),
+            )  # fmt: skip
         return pd.concat(parts).sort_values(["run", "step"], ignore_index=True)
 
     def shares(self, key: str, of: str) -> pd.Series:
@@ -557,7 +566,7 @@ class Store:
         for wait in (*_WAITS, None):
             try:
                 return self._once(work, engine or self._writing)
-            except (SQLAlchemyError, UnicodeDecodeError) as error:
+            except (DBAPIError, UnicodeDecodeError) as error:
                 problem = f"store: {self.location}: {_reason(error)}"
                 if not _may_pass(error):
                     raise PrivRobustError(f"{problem}{self._advice(error)}") from None
