@@ -213,7 +213,7 @@ class Store:
         """
         present = set(inspect(connection).get_table_names())
         if ABOUT.name in present:
-            found = connection.scalars(select(ABOUT.c.schema_version)).first()
+            found: int | None = connection.scalars(select(ABOUT.c.schema_version)).first()
             if not (found == SCHEMA_VERSION or found in LACKED):
                 raise self._refusal(
                     f"its tables have version {found}, this privrobust reads {SCHEMA_VERSION}; "
@@ -520,7 +520,8 @@ class Store:
                 "store: %s: %d evaluations are left out: %s",
                 self.location, damaged.total(), told(damaged),
             )  # fmt: skip
-        return pd.concat(parts).sort_values(["run", "step"], ignore_index=True)
+        rows: pd.DataFrame = pd.concat(parts)
+        return rows.sort_values(["run", "step"], ignore_index=True)
 
     def shares(self, key: str, of: str) -> pd.Series:
         """Accuracy by "class" or by "worker" of one run, as `RunResult.accuracy_by_class`."""

@@ -316,7 +316,7 @@ def epsilon_text(of_setting: pd.DataFrame, marks: dict[str, str]) -> str:
     reasons = of_setting["not_private"].dropna()
     reason = reasons.iloc[0] if len(reasons) else None
     return _epsilon_text(
-        of_setting["epsilon"].max(), reason, of_setting["is_upper_bound"].all(), marks
+        of_setting["epsilon"].max(), reason, bool(of_setting["is_upper_bound"].all()), marks
     )
 
 
