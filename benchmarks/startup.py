@@ -28,6 +28,15 @@ COMMANDS = {
     "run sweep.yaml": "1.5 s, 300 MB",
 }
 """With what they may take, beside a store in which nothing is left to do."""
+LARGE = {
+    "status results.db": "2 s",
+    "table results.db": "6 s, 500 MB",
+    "table results.db --format csv": "6 s, 500 MB",
+    "report results.db": "",
+    "run sweep.yaml --dry-run --store none.db": "10 s",
+    "run sweep.yaml": "",
+}
+"""The same beside a large store."""
 # Memory is read inside: seen from outside, a new process has held what its parent holds.
 CALL = """
 import atexit, sys
@@ -49,19 +58,31 @@ def taken(command: str, folder: Path) -> tuple[float, float]:
     return seconds, int(done.stderr.splitlines()[-1]) * 1024 / 1e6
 
 
-def report(seeds: int = 5, rounds: int = 5, commands: dict[str, str] = COMMANDS) -> str:
+def rows(seeds: int, rounds: int, commands: dict[str, str]) -> list[list[str]]:
+    """What commands take beside a finished sweep of 500 runs a seed."""
     with tempfile.TemporaryDirectory() as place:
         folder, sweep = Path(place), described(seeds)
         (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep))
-        fill(folder / "results.db", Sweep.from_settings(sweep).runs())
+        specs = Sweep.from_settings(sweep).runs()
+        fill(folder / "results.db", specs)
         calls = {each: [taken(each, folder) for _ in range(rounds)] for each in commands}
-    rows = [
+    return [
         [
-            f"`privrobust {command}`",
+            f"{len(specs):,} runs: `privrobust {command}`",
             f"{median([seconds for seconds, _ in of_command]):.2f} s",
             f"{max(megabytes for _, megabytes in of_command):.0f} MB",
             commands[command],
         ]
         for command, of_command in calls.items()
     ]
-    return table(["command", "time", "memory", "aim"], rows)
+
+
+def report(
+    seeds: int = 5,
+    rounds: int = 5,
+    commands: dict[str, str] = COMMANDS,
+    large_seeds: int = 200,
+    large: dict[str, str] = LARGE,
+) -> str:
+    measured = [*rows(seeds, rounds, commands), *rows(large_seeds, 1, large)]
+    return table(["command", "time", "memory", "aim"], measured)

@@ -1,5 +1,6 @@
 """What attacks cost: the worst case, the gap to clean accuracy, and where a setting breaks down."""
 
+import numpy as np
 import pandas as pd
 
 from privrobust.numeric import as_float
@@ -25,7 +26,7 @@ def robustness(runs: pd.DataFrame) -> pd.DataFrame:
     attack = summary.index.get_level_values("attack")
     # where a run failed, the mean of those that survived says nothing of it
     accuracy = summary["accuracy"].where(summary["failed"] == 0)
-    clean = accuracy[attack == ""].droplevel(["byzantine", "attack"])
+    clean = dict(accuracy[attack == ""].droplevel(["byzantine", "attack"]).items())
     is_attacked = ~attack.isin(["", WORST])
     settings = summary[is_attacked].groupby(level=levels, sort=False)
     measured = accuracy[is_attacked].dropna()
@@ -63,17 +64,14 @@ def breakdown_point(runs: pd.DataFrame, fraction: float = 0.5) -> pd.Series:
     accepted = "accepted: above 0 and at most 1"
     fraction = as_float("fraction", fraction, accepted, above=0, most=1)
 
-    def of_setting(setting: pd.DataFrame) -> float:
-        if setting["clean"].isna().any():
-            return float("nan")
-        by_f = setting.sort_index(level="byzantine")
-        left = by_f["worst"].where(by_f["failed"] == 0)
-        held = (left >= fraction * by_f["clean"]).cummin()
-        shares = by_f.index.get_level_values("byzantine") / by_f["workers"]
-        return float(shares[held].max()) if held.any() else 0.0
-
     table = robustness(runs)
     levels = [level for level in table.index.names if level != "byzantine"]
-    points = {at: of_setting(part) for at, part in table.groupby(level=levels, sort=False)}
-    index = pd.MultiIndex.from_tuples(list(points), names=levels)
-    return pd.Series(list(points.values()), index=index, name="breakdown_point")
+    settings = table.groupby(level=levels, sort=False)
+    unknown = settings["clean"].count() < settings.size()
+    by_f = table.iloc[np.argsort(table.index.get_level_values("byzantine"), kind="stable")]
+    left = by_f["worst"].where(by_f["failed"] == 0)
+    holds = (left >= fraction * by_f["clean"]).astype(int)
+    held = holds.groupby(level=levels, sort=False).cummin() == 1
+    shares = by_f.index.get_level_values("byzantine") / by_f["workers"]
+    points = shares.where(held, 0.0).groupby(level=levels, sort=False).max()
+    return points.reindex(unknown.index).mask(unknown).rename("breakdown_point")

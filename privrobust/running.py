@@ -327,9 +327,9 @@ def _status(store: "Store", keys: set[str] | None) -> dict[str, Any]:
             "owner": owner,
             "runs": len(of_owner),
             "seconds_left": float(of_owner["seconds_left"].max()),
-            "has_ended": is_gone(str(owner)),
+            "has_ended": is_gone(owner),
         }
-        for owner, of_owner in claims.groupby("owner")
+        for owner, of_owner in claims.groupby(claims["owner"].map(str))
     ]
     reasons = [{"reason": reason, "runs": count} for reason, count in failed.value_counts().items()]
     return {**found, "owners": owners, "failures": reasons}

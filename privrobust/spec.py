@@ -6,7 +6,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
@@ -238,7 +238,7 @@ class RunSpec(_Spec):
     """What privacy protects and clipping bounds: each example, or each worker's whole vector."""
     worker_sampling_rate: Number = Field(1.0, gt=0, le=1)
     """With unit `worker`: the probability that a worker takes part in a step."""
-    batch_size: Number = Field(32, gt=0)
+    batch_size: Number = Field(32.0, gt=0)
     """B, the divisor of a worker's sum; without a `sampling_rate` its expected batch size too."""
     sampling_rate: PerhapsNumber = Field(None, gt=0, le=1)
     """q, public and fixed in advance: how likely each example joins a batch. Else B / n_i."""
@@ -314,11 +314,13 @@ class RunSpec(_Spec):
         return known
 
     def _digest(self) -> str:
-        left_out = {"device", "data_dir"}
-        if self.target_epsilon is not None:
-            left_out.add("noise_scale")
-        settings = self.model_dump(mode="json", exclude=left_out)
-        canonical = json.dumps([_RESULTS_VERSION, settings], sort_keys=True)
+        # what json.dumps writes with sort_keys, in a fifth of its time: sweeps have 100,000 keys
+        values = self.__dict__
+        written = [
+            f'"{name}": {_JSON[type(values[name])](values[name])}'
+            for name in (_IN_KEY if self.target_epsilon is None else _IN_KEY_OF_TARGET)
+        ]
+        canonical = f"[{_RESULTS_VERSION}, {{{', '.join(written)}}}]"
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
     @model_validator(mode="before")
@@ -461,6 +463,28 @@ class RunSpec(_Spec):
         if type(named) is Similarity:
             object.__setattr__(self, "heterogeneity", named.heterogeneity)
             object.__setattr__(self, "partition", "similarity")
+
+
+# Fields that `RunSpec` checks against each other. A run is valid where each of these sets is, and
+# every field that is in none of them.
+TOGETHER = (
+    ("noise_scale", "target_epsilon", "max_epsilon", "clip_norm", "grad_norm_bound", "clipping"),
+    ("unit", "worker_sampling_rate"),
+    ("partition", "heterogeneity"),
+    ("steps", "warmup_steps", "schedule"),
+    ("honest", "workers", "byzantine", "attack", "aggregator"),
+)
+
+_JSON: dict[type, Callable[[Any], str]] = {
+    AttackSpec: lambda attack: json.dumps(attack.model_dump(mode="json"), sort_keys=True),
+    float: float.__repr__,
+    int: int.__repr__,
+    str: json.encoder.encode_basestring_ascii,
+    type(None): lambda none: "null",
+}
+"""How a field's value is written in JSON."""
+_IN_KEY = sorted(RunSpec.model_fields.keys() - {"device", "data_dir"})
+_IN_KEY_OF_TARGET = [name for name in _IN_KEY if name != "noise_scale"]
 
 
 @lru_cache(maxsize=1024)

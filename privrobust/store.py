@@ -9,7 +9,9 @@ in one transaction.
 import logging
 import math
 import platform
+import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -21,6 +23,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pandas as pd
 from sqlalchemy import (
     URL,
+    Boolean,
+    Column,
     ColumnElement,
     Connection,
     Delete,
@@ -40,15 +44,18 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    type_coerce,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.schema import CreateColumn
+from sqlalchemy.types import NullType
 
 from privrobust.address import address, is_address, shown, without_secrets
+from privrobust.cells import frame_of, told
 from privrobust.data import Dataset
-from privrobust.errors import PrivRobustError
+from privrobust.errors import PrivRobustError, in_short
 from privrobust.interrupts import deferred
 from privrobust.ownership import LEASE_SECONDS, is_gone, new_owner
 from privrobust.schema import (
@@ -83,12 +90,22 @@ _HOW = (
     "in a user's name and a password, / ? # @ and : are written %2F %3F %23 %40 %3A; "
     "a path that looks like an address starts with ./"
 )
+# SQLite's error codes of what may be over in a minute: others work on the file, the disk is full
+# or away.
+_PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL,
+            sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL}  # fmt: skip
 
 # The number of a lock on a PostgreSQL database, any that nobody else uses.
 _OPENING = 0x707269766F70656E
 
 # Keys in one statement: databases bound how many values it may have.
 _MOST_KEYS = 5_000
+
+_RESTORE = "restore it from a copy, or give another --store"
+
+_LONGEST = 300  # characters of what a database says
+
+_ROWS = 10_000  # that are read at a time
 
 # Columns that tables and figures do not need, which would take most of the time to read.
 _HEAVY = ("accuracy_by_class", "accuracy_by_worker")
@@ -111,6 +128,8 @@ class Store:
         self._given = str(location)
         self.location = shown(self._given)
         self._owner = new_owner()
+        self._reads_anything = False
+        """Whether text that is none is read, as bytes."""
         self._lacks: tuple[str, ...] = ()
         """Columns of runs that an older store has not, where it cannot be given them."""
         url = self._url()
@@ -121,11 +140,11 @@ class Store:
         except (ArgumentError, TypeError, ValueError):
             raise self._refusal(_PARAMETERS) from None
         if self._is_sqlite:
-            event.listen(self._engine, "connect", _leave_transactions_to_us)
+            event.listen(self._engine, "connect", self._leave_transactions_to_us)
             event.listen(self._engine, "begin", _begin)
         try:
             self._open(create)
-        except DBAPIError as error:
+        except (DBAPIError, UnicodeDecodeError) as error:
             raise self._refusal(self._reason(error)) from None
         except (ArgumentError, TypeError, ValueError):
             raise self._refusal(_PARAMETERS) from None
@@ -217,13 +236,14 @@ class Store:
         """
         present = set(inspect(connection).get_table_names())
         if ABOUT.name in present:
-            found = connection.scalars(select(ABOUT.c.schema_version)).first()
-            known = found == SCHEMA_VERSION or found in LACKED
-            if not known or not METADATA.tables.keys() <= present:
+            found: int | None = connection.scalars(select(ABOUT.c.schema_version)).first()
+            if not (found == SCHEMA_VERSION or found in LACKED):
                 raise self._refusal(
                     f"its tables have version {found}, this privrobust reads {SCHEMA_VERSION}; "
                     "give another --store, or install the privrobust that made it"
                 )
+            if lost := sorted(METADATA.tables.keys() - present):
+                raise self._refusal(f"it lacks the table {lost[0]!r}; {_RESTORE}")
             return found
         if ours := sorted(METADATA.tables.keys() & present):
             raise self._refusal(
@@ -260,9 +280,12 @@ class Store:
             now = float(connection.execute(select(self._now())).scalar_one())
             owners = [self._owner, *self._gone(connection)]
             of_nobody = [RUNS.c.owner == owner for owner in owners]  # many rows take no IN
-            free = and_(RUNS.c.status == RUNNING, or_(RUNS.c.lease_until < now, *of_nobody))
-            lease = {"owner": self._owner, "lease_until": now + LEASE_SECONDS}
-            rows = [{"key": spec.key, "status": RUNNING, **cells(spec), **lease} for spec in specs]
+            until = cast(RUNS.c.lease_until, Float)  # a damaged one is that of nobody, too
+            ended = or_(until < now, until.is_(None), *of_nobody)
+            is_damaged = and_(*(RUNS.c.status != known for known in (RUNNING, DONE, FAILED)))
+            free = or_(and_(RUNS.c.status == RUNNING, ended), is_damaged)
+            lease = {"status": RUNNING, "owner": self._owner, "lease_until": now + LEASE_SECONDS}
+            rows = [{"key": spec.key, **cells(spec), **lease} for spec in specs]
             return set(self._upsert(connection, rows, list(lease), free))
 
         mine = self._do(take) if specs else set()
@@ -304,7 +327,11 @@ class Store:
     def _gone(self, connection: Connection) -> list[str]:
         """Processes that hold claims and have ended."""
         holders = select(RUNS.c.owner).where(RUNS.c.status == RUNNING).distinct()
-        return [owner for owner in connection.scalars(holders) if owner and is_gone(owner)]
+        return [
+            owner
+            for owner in connection.scalars(holders)
+            if isinstance(owner, str) and is_gone(owner)
+        ]
 
     def _now(self) -> ColumnElement[Any]:
         """Seconds since 1970 by the clock that all who share this store can read."""
@@ -357,6 +384,8 @@ class Store:
                 for key in written
                 for row in histories[key].to_dict("records")
             ]
+            for part in _parts(written):  # of runs whose status was damaged
+                connection.execute(delete(EVALUATIONS).where(EVALUATIONS.c.run.in_(part)))
             if evaluations:
                 connection.execute(self._insert(EVALUATIONS), evaluations)
 
@@ -444,24 +473,56 @@ class Store:
             keys: which, in this order; those that are not there are left out. All by default.
 
         """
-        columns = [
-            null().label(column.name) if column.name in self._lacks else column
-            for column in RUNS.c
-            if column.name not in _HEAVY
-        ]
-        wanted = select(*columns).where(RUNS.c.status != RUNNING)
+        columns = [column for column in RUNS.c if column.name not in _HEAVY]
+        settled = RUNS.c.status != RUNNING
         if keys is None:
-            return self._read(wanted).set_index("key")
+            return self._whole(columns, settled)
         if len(keys) <= _MOST_KEYS:  # of more, all rows are read faster than those picked out
-            wanted = wanted.where(RUNS.c.key.in_(keys))
-        rows = self._read(wanted).set_index("key")
+            settled &= RUNS.c.key.in_(keys)
+        rows = self._whole(columns, settled)
         return rows.loc[[key for key in dict.fromkeys(keys) if key in rows.index]]
+
+    def _whole(self, columns: Sequence[Column[Any]], where: ColumnElement[bool]) -> pd.DataFrame:
+        """Those runs that can be what was stored, by key.
+
+        Raises:
+            PrivRobustError: there are runs, and none can.
+
+        """
+        rows, faults = self._rows(columns, where)
+        contradictory = (rows["byzantine"] > 0) != rows["attack"].notna()
+        twice = rows["key"].duplicated()
+        faults += Counter(attack=int(contradictory.sum()), key=int((twice & ~contradictory).sum()))
+        rows = rows[~(contradictory | twice)] if (contradictory | twice).any() else rows
+        if damaged := faults.total():
+            of = f"{damaged} of {len(rows) + damaged} runs"
+            if rows.empty:
+                raise PrivRobustError(
+                    f"store: {self.location}: {of} have {told(faults)}; {_RESTORE}"
+                )
+            log.warning("store: %s: %s are left out: %s", self.location, of, told(faults))
+        return rows.set_index("key")
+
+    def _rows(
+        self, columns: Sequence[Column[Any]], where: ColumnElement[bool]
+    ) -> tuple[pd.DataFrame, Counter[str]]:
+        """Rows of a table, without those that have a cell that it cannot have; how many of them."""
+        wanted = select(*map(self._raw, columns)).where(where)
+        return self._do(
+            lambda connection: frame_of(connection.execute(wanted).partitions(_ROWS), columns),
+            self._engine,
+        )
+
+    def _raw(self, column: Column[Any]) -> ColumnElement[Any]:
+        """Return a column whose cells nobody converts, whatever they are."""
+        if column.name in self._lacks and column.table is RUNS:
+            return null().label(column.name)
+        is_truth = isinstance(column.type, Boolean)
+        return type_coerce(column, NullType()).label(column.name) if is_truth else column
 
     def history(self, key: str) -> pd.DataFrame:
         """The evaluations of one run, as `RunResult.history`."""
-        columns = [column for column in EVALUATIONS.c if column.name != "run"]
-        rows = select(*columns).where(EVALUATIONS.c.run == key).order_by(EVALUATIONS.c.step)
-        return self._read(rows)
+        return self.histories([key]).drop(columns="run")
 
     def histories(self, keys: Sequence[str]) -> pd.DataFrame:
         """The evaluations of many runs, as `history`, after a column `run` of their keys.
@@ -470,17 +531,31 @@ class Store:
             keys: which; those that are not there are left out.
 
         """
-        parts = [
-            self._read(select(EVALUATIONS).where(EVALUATIONS.c.run.in_(part)))
-            for part in _parts(list(dict.fromkeys(keys)) or [""])
-        ]
-        return pd.concat(parts).sort_values(["run", "step"], ignore_index=True)
+        parts, faults = zip(
+            *(
+                self._rows(list(EVALUATIONS.c), EVALUATIONS.c.run.in_(part))
+                for part in _parts(list(dict.fromkeys(keys)) or [""])
+            ),
+            strict=True,
+        )
+        if damaged := sum(faults, Counter[str]()):
+            log.warning(
+                "store: %s: %d evaluations are left out: %s",
+                self.location, damaged.total(), told(damaged),
+            )  # fmt: skip
+        rows: pd.DataFrame = pd.concat(parts)
+        return rows.sort_values(["run", "step"], ignore_index=True)
 
     def shares(self, key: str, of: str) -> pd.Series:
         """Accuracy by "class" or by "worker" of one run, as `RunResult.accuracy_by_class`."""
         wanted = select(RUNS.c[f"accuracy_by_{of}"]).where(RUNS.c.key == key)
-        values = self._do(lambda connection: connection.scalars(wanted).first(), self._engine)
-        return pd.Series(values, name="accuracy", dtype=float).rename_axis(of)
+        try:
+            values = self._do(lambda connection: connection.scalars(wanted).first(), self._engine)
+            return pd.Series(values, name="accuracy", dtype=float).rename_axis(of)
+        except (ValueError, TypeError):  # of JSON, or of what it says
+            raise PrivRobustError(
+                f"store: {self.location}: accuracy_by_{of} of the run {key} is damaged; {_RESTORE}"
+            ) from None
 
     def failed(self) -> pd.Series:
         """Why each failed run did, by key."""
@@ -498,13 +573,8 @@ class Store:
 
     def _read(self, wanted: Select[Any]) -> pd.DataFrame:
         found = self._do(lambda connection: connection.execute(wanted).fetchall(), self._engine)
-        columns = list(wanted.selected_columns)
-        rows = pd.DataFrame.from_records(
-            found, columns=[column.name for column in columns], coerce_float=True
-        )
-        # where every number is missing, pandas would not know that they are numbers
-        numbers = [column.name for column in columns if isinstance(column.type, Float)]
-        return rows.astype(dict.fromkeys(numbers, float))
+        names = [column.name for column in wanted.selected_columns]
+        return pd.DataFrame.from_records(found, columns=names, coerce_float=True)
 
     def _do(self, work: Callable[[Connection], T], engine: Engine | None = None) -> T:
         """Work in one transaction, tried again while the database is away or full.
@@ -519,11 +589,12 @@ class Store:
         """
         for wait in (*_WAITS, None):
             try:
-                with deferred(), (engine or self._writing).begin() as connection:
-                    return work(connection)
-            except DBAPIError as error:
+                return self._once(work, engine or self._writing)
+            except (DBAPIError, UnicodeDecodeError) as error:
                 problem = f"store: {self.location}: {self._reason(error)}"
-                if not _may_pass(error) or wait is None:
+                if not _may_pass(error):
+                    raise PrivRobustError(f"{problem}{self._advice(error)}") from None
+                if wait is None:
                     raise PrivRobustError(
                         f"{problem}; what is finished is kept, and the same command goes on"
                     ) from None
@@ -531,20 +602,51 @@ class Store:
                 time.sleep(wait)
         raise AssertionError("the last try either returns or raises")
 
-    def _reason(self, error: DBAPIError) -> str:
+    def _reason(self, error: Exception) -> str:
         """Return what the database says, which may repeat parts of its address."""
-        return without_secrets(" ".join(str(error.orig or error).split()), self._given)
+        said = without_secrets(str(getattr(error, "orig", None) or error), self._given)
+        return in_short(" ".join(said.split()), _LONGEST)
+
+    def _once(self, work: Callable[[Connection], T], engine: Engine) -> T:
+        """Work in one transaction; where damaged text stops that, again with bytes in its place."""
+        try:
+            with deferred(), engine.begin() as connection:
+                return work(connection)
+        except OperationalError as error:
+            if self._reads_anything or "decode to UTF-8" not in str(error.orig):
+                raise
+        self._reads_anything = True
+        self._engine.dispose()  # the connections that are open decode all text
+        return self._once(work, engine)
+
+    def _advice(self, error: Exception) -> str:
+        """What to do about an error that stays; of a server, its administrator knows."""
+        if "readonly" in str(error) or not self._is_sqlite:
+            return ""
+        return f"; {_RESTORE}"
+
+    def _leave_transactions_to_us(self, connection: Any, record: object) -> None:
+        """Python's driver would make tables outside of them."""
+        connection.isolation_level = None
+        if self._reads_anything:
+            connection.text_factory = _text_or_bytes
 
 
-def _may_pass(error: DBAPIError) -> bool:
+def _text_or_bytes(content: bytes) -> str | bytes:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content
+
+
+def _may_pass(error: Exception) -> bool:
     """Whether the database may be back, or have room, in a minute."""
-    passing = isinstance(error, OperationalError) or error.connection_invalidated
-    return passing and "readonly" not in str(error.orig)
-
-
-def _leave_transactions_to_us(connection: Any, record: object) -> None:
-    """Python's driver would make tables outside of them."""
-    connection.isolation_level = None
+    if not isinstance(error, DBAPIError):
+        return False
+    if isinstance(error.orig, sqlite3.Error):
+        code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        return code & 0xFF in _PASSING  # the rest says more of the same
+    return isinstance(error, OperationalError) or error.connection_invalidated
 
 
 def _begin(connection: Connection) -> None:

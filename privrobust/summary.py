@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
@@ -22,15 +23,21 @@ def row_fields(runs: pd.DataFrame) -> list[str]:
     A field that those already decide (the learning rate of a method) makes no column. Where a
     sweep fixed `workers`, that stands for `honest`, which only makes room for `byzantine`.
     """
+    return _telling(without_gaps(runs))
+
+
+def _telling(runs: pd.DataFrame) -> list[str]:
+    """The fields that tell rows apart, of runs without gaps."""
     rows = list(_ALWAYS_ROWS)
-    runs = without_gaps(runs)
+    groups = runs.groupby(rows)
     for field in RunSpec.model_fields:
-        if field in _NOT_ROWS or field in rows:
+        if field in _NOT_ROWS or field in rows or runs[field].nunique() == 1:
             continue
         if field == "honest" and fixes_workers(runs):
             field = "workers"
-        if runs.groupby(rows)[field].nunique().max() > 1:
+        if groups[field].nunique().max() > 1:
             rows.append(field)
+            groups = runs.groupby(rows)
     return rows
 
 
@@ -55,7 +62,7 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
 
     """
     runs = without_gaps(runs.assign(attack=runs["attack"].fillna("")))
-    groups = runs.groupby([*row_fields(runs), "byzantine", "attack"], sort=False)
+    groups = runs.groupby([*_telling(runs), "byzantine", "attack"], sort=False)
     accuracy = groups["accuracy"]
     seeds = accuracy.count()
     critical = stdtrit((seeds - 1).where(seeds > 1), (1 + CONFIDENCE) / 2)
@@ -88,19 +95,29 @@ def without_gaps(runs: pd.DataFrame) -> pd.DataFrame:
     A partition other than by similarity is named as the heterogeneity that it makes, and b as its
     target where one target took several b, as shares that differ in size do.
     """
-    fields = runs[list(RunSpec.model_fields)].astype(object)
-    fields["heterogeneity"] = fields["heterogeneity"].where(
-        fields["partition"] == "similarity", fields["partition"]
-    )
-    fields["noise_scale"] = _noise(runs)
-    workers = runs["honest"] + runs["byzantine"]
-    return runs.assign(**fields.where(fields.notna(), "none"), workers=workers)
+    similar = runs["partition"] == "similarity"
+    fields = {name: runs[name] for name in RunSpec.model_fields} | {
+        "heterogeneity": _boxed(runs["heterogeneity"]).where(similar, runs["partition"]),
+        "noise_scale": _noise(runs),
+    }
+    filled = {name: _boxed(values) for name, values in fields.items()}
+    return runs.assign(**filled, workers=runs["honest"] + runs["byzantine"])
+
+
+def _boxed(values: pd.Series) -> pd.Series:
+    """As objects, equal numbers as one, with "none" in the place of gaps."""
+    if values.dtype == object:
+        gaps = values.isna()
+        return values.mask(gaps, "none") if gaps.any() else values
+    places, different = pd.factorize(values)
+    boxes = np.array([*different.tolist(), "none"], object)  # gaps have the place -1
+    return pd.Series(boxes[places], index=values.index, name=values.name)
 
 
 def _noise(runs: pd.DataFrame) -> pd.Series:
     """b, or the target that chose several for one setting."""
     target = pd.to_numeric(runs["target_epsilon"], errors="coerce")
-    b = runs["noise_scale"].astype(object)
+    b = _boxed(runs["noise_scale"])
     if target.isna().all():
         return b
     alike = [

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from operator import attrgetter
 
 from privrobust.batches import batches
 from privrobust.clipping import Flat
@@ -56,7 +57,8 @@ def check(runs: Sequence[RunSpec], tell: Callable[[str], object] = lambda text: 
         rates(get_schedule(name), warmup, steps)
     for device in dict.fromkeys(run.device for run in runs):
         resolve_device(device)
-    differing = {repr(run.model_dump(exclude=_FREE)): run for run in runs}.values()
+    what_counts = attrgetter(*(field for field in RunSpec.model_fields if field not in _FREE))
+    differing = {what_counts(run): run for run in runs}.values()
     for place, run in enumerate(differing, start=1):
         tell(f"checking the runs: privacy of {place} of {len(differing)} settings")
         spent(run)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from privrobust.errors import SpecError
-from privrobust.grid import Settings, Sweep, Tune, distinct, run_of
+from privrobust.grid import RunMaker, Settings, Sweep, Tune, distinct
 from privrobust.numeric import Inexact, plain, shown
 from privrobust.spec import RunSpec
 
@@ -52,11 +52,12 @@ def candidates(sweep: Sweep) -> list[RunSpec]:
     tune = sweep.tune
     if tune is None:
         return []
+    make = RunMaker()
     return distinct(
         run
-        for setting in _settings(sweep, tune)
+        for setting in _settings(sweep, tune, make)
         for candidate in setting.candidates
-        for run in _runs(tune, setting, candidate)
+        for run in _runs(tune, setting, candidate, make)
     )
 
 
@@ -78,12 +79,12 @@ def choose(sweep: Sweep, accuracy: Mapping[str, float]) -> list[RunSpec]:
     tune = sweep.tune
     if tune is None:
         return sweep.runs()
-    chosen: dict[int, RunSpec] = {}
-    for setting in _settings(sweep, tune):
-        scores = [_score(_runs(tune, setting, each), accuracy) for each in setting.candidates]
+    make, chosen = RunMaker(), dict[int, RunSpec]()
+    for setting in _settings(sweep, tune, make):
+        scores = [_score(_runs(tune, setting, each, make), accuracy) for each in setting.candidates]
         best = setting.candidates[scores.index(max(scores))]
         for place, settings in setting.combinations.items():
-            chosen[place] = run_of(settings | best)
+            chosen[place] = make(settings | best)
     return distinct(chosen[place] for place in sorted(chosen))
 
 
@@ -92,23 +93,26 @@ def undecided(sweep: Sweep, accuracy: Mapping[str, float]) -> list[str]:
     tune = sweep.tune
     if tune is None:
         return []
+    make = RunMaker()
     return [
         ", ".join(
             f"{name}: {value}" for name, value in next(iter(of.combinations.values())).items()
         )
-        for of in _settings(sweep, tune)
-        if all(_score(_runs(tune, of, each), accuracy) == -math.inf for each in of.candidates)
+        for of in _settings(sweep, tune, make)
+        if all(_score(_runs(tune, of, each, make), accuracy) == -math.inf for each in of.candidates)
     ]
 
 
-def _settings(sweep: Sweep, tune: Tune) -> list[_Setting]:
+def _settings(sweep: Sweep, tune: Tune, make: RunMaker) -> list[_Setting]:
     """Those of a sweep, in its order."""
     found: dict[str, _Setting] = {}
     for place, settings in enumerate(sweep.combinations()):
         allowed = [each for each in tune.candidates if not sweep.excludes(settings | each)]
         if not allowed:
             raise SpecError(f"exclude: leaves no candidate of tune for {settings}")
-        setting = found.setdefault(_name(tune, settings, allowed[0]), _Setting(allowed))
+        setting = found.setdefault(
+            _name(tune, settings, make(settings | allowed[0])), _Setting(allowed)
+        )
         setting.combinations[place] = settings
         setting.candidates = [each for each in setting.candidates if each in allowed]
         if not setting.candidates:
@@ -116,21 +120,20 @@ def _settings(sweep: Sweep, tune: Tune) -> list[_Setting]:
     return list(found.values())
 
 
-def _name(tune: Tune, settings: Settings, candidate: Settings) -> str:
+def _name(tune: Tune, settings: Settings, spec: RunSpec) -> str:
     """What combinations of one setting share. Where the sweep fixes n, h follows from f."""
-    spec = run_of(settings | candidate)
     shared = spec.model_dump(mode="json", exclude=_WITHIN | set(tune.fields))
     if "workers" in settings:
         shared["honest"] = f"{spec.workers} less f"
     return json.dumps(shared, sort_keys=True)
 
 
-def _runs(tune: Tune, setting: _Setting, candidate: Settings) -> list[RunSpec]:
+def _runs(tune: Tune, setting: _Setting, candidate: Settings, make: RunMaker) -> list[RunSpec]:
     """Those that show how good a candidate is."""
     without = {"byzantine": 0, "attack": None} if tune.by == "clean" else {}
     seeds: list[Settings] = [{"seed": seed} for seed in tune.seeds or ()] or [{}]
     return distinct(
-        run_of(settings | candidate | without | seed | {"evaluate_on": "validation"})
+        make(settings | candidate | without | seed | {"evaluate_on": "validation"})
         for settings in setting.combinations.values()
         for seed in seeds
     )

@@ -346,11 +346,15 @@ def test_stores():
 
 
 def test_startup():
-    ((_, rows),) = tables(startup.report(seeds=1, rounds=1, commands={"run sweep.yaml": "1 s"}))
-    ((command, seconds, megabytes, aim),) = rows
-    assert (command, aim) == ("`privrobust run sweep.yaml`", "1 s")
-    assert number(seconds) > 0
-    assert 10 < number(megabytes) < 10_000
+    small, large = {"run sweep.yaml": "1 s"}, {"status results.db": "2 s"}
+    ((_, rows),) = tables(startup.report(1, 1, small, large_seeds=2, large=large))
+    assert [(command, aim) for command, _, _, aim in rows] == [
+        ("500 runs: `privrobust run sweep.yaml`", "1 s"),
+        ("1,000 runs: `privrobust status results.db`", "2 s"),
+    ]
+    for _, seconds, megabytes, _ in rows:
+        assert number(seconds) > 0
+        assert 10 < number(megabytes) < 10_000
 
 
 def test_sweeps(tmp_path):

@@ -1,3 +1,5 @@
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -6,7 +8,8 @@ from hypothesis import strategies as st
 
 from privrobust import RunSpec
 from privrobust.errors import SpecError
-from privrobust.grid import Sweep, load_sweep
+from privrobust.grid import RunMaker, Sweep, load_sweep
+from privrobust.spec import _RESULTS_VERSION
 
 
 def expand(**settings):
@@ -403,3 +406,43 @@ def test_merge_keys_of_yaml(tmp_path):
     path.write_text("{steps: 3, steps: 4}")
     with pytest.raises(SpecError, match="'steps' is given twice"):
         load_sweep(path)
+
+
+CROSSED = {
+    "clip_norm": [None, 1],
+    "noise_scale": [0, 0.5, "0.5"],
+    "partition": ["similarity", "similarity(heterogeneity=0.5)", "labels(k=2)"],
+    "workers": [9, 10.0],
+    "byzantine": [0, 2],
+    "attack": ["alie", {"name": "alie", "z": 1.5}, "sign_flip"],
+    "seed": [0, 1],
+}
+
+
+def test_runs_put_together_are_those_checked_one_by_one():
+    settings = Sweep.from_settings({"grid": CROSSED}).combinations()
+    make = RunMaker()
+    for each in settings:
+        made, checked = make(each), RunSpec(**each)
+        assert made == checked
+        assert list(map(type, dict(made).values())) == list(map(type, dict(checked).values()))
+        assert made.key == checked.key
+
+
+def test_what_is_checked_together_is_refused_together():
+    """Every part is valid in some run before the two meet that are not."""
+    grid = {"warmup_steps": [0, 5], "steps": [10, 5], "seed": [0]}
+    with pytest.raises(SpecError, match="warmup_steps: 5 of 5 steps"):
+        expand(grid=grid)
+
+
+def test_keys_are_digests_of_sorted_json():
+    for run in [
+        *expand(grid=CROSSED),
+        RunSpec(clip_norm=1, target_epsilon=2),
+        RunSpec(model="mlp"),
+    ]:
+        left_out = {"device", "data_dir"} | ({"noise_scale"} if run.target_epsilon else set())
+        settings = run.model_dump(mode="json", exclude=left_out)
+        text = json.dumps([_RESULTS_VERSION, settings], sort_keys=True)
+        assert run.key == hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -88,7 +88,7 @@ def page(store: Store) -> str:
         attacks_lacking=words.attacks_lacking(rows),
         troubles=list(words.troubles(rows)),
         failed_tuning=int(tuning["failure"].notna().sum()),
-        recipes={row.number: recipe(row.runs) for row in rows.rows},
+        recipes=_recipes(rows, len(main)),
         versions=sorted(runs["versions"].dropna().unique()),
         figures=figures,
         payload=_seen(
@@ -100,7 +100,7 @@ def page(store: Store) -> str:
                 "curves": drawn,
             }
         ),
-        most_curves=MOST_RUNS,
+        most_runs=MOST_RUNS,
         thresholds=_thresholds(rows),
         few=FEW_SEEDS,
     )  # fmt: skip
@@ -127,6 +127,11 @@ def _counts(runs: pd.DataFrame, under_way: int) -> dict[str, int]:
 def _glossary(runs: pd.DataFrame) -> list[tuple[str, str]]:
     methods = words.glossary(runs["aggregator"].dropna().unique(), list_aggregators())
     return methods + words.glossary(runs["attack"].dropna().unique(), list_attacks())
+
+
+def _recipes(rows: Rows, runs: int) -> dict[int, str]:
+    """What reproduces each row; nothing where it would take minutes to write."""
+    return {row.number: recipe(row.runs) for row in rows.rows} if runs <= MOST_RUNS else {}
 
 
 def _reasons(rows: Rows) -> list[str]:

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -162,10 +162,12 @@ def _row_fields(values: pd.DataFrame, rows: Sequence[str], across: Sequence[str]
 def _epsilons(runs: pd.DataFrame, summary: pd.DataFrame) -> dict[Row, str]:
     """Of every setting, in words."""
     marks = epsilon_marks(runs)
-    return {
-        setting: epsilon_text(of_setting, marks)
-        for setting, of_setting in summary.groupby(level=setting_levels(summary), sort=False)
-    }
+    settings = summary.groupby(level=setting_levels(summary), sort=False)
+    spent = settings["epsilon"].max()
+    told = zip(
+        spent, settings["not_private"].first(), settings["is_upper_bound"].min(), strict=True
+    )
+    return {at: _epsilon_text(*each, marks) for at, each in zip(spent.index, told, strict=True)}
 
 
 def _measured(
@@ -175,7 +177,7 @@ def _measured(
     found: dict[Row, Measured] = {setting: {} for setting in epsilons}
     faced = _faced(summary)
     at: Any  # pandas knows nothing of what an index holds
-    for at, row in summary.iterrows():
+    for at, row in zip(summary.index, summary.to_dict("records"), strict=True):
         *setting, byzantine, attack = at
         kind = "clean" if not attack else "worst" if attack == WORST else "attacks"
         if kind in shows:
@@ -188,7 +190,8 @@ def _measured(
         for setting, text in epsilons.items():
             found[setting][_Measure("epsilon")] = Entry(text)
     if "gap" in shows:
-        for at, row in robustness(runs).iterrows():
+        measured = robustness(runs)
+        for at, row in zip(measured.index, measured.to_dict("records"), strict=True):
             entry = replace(_difference(row), attacks=faced[at])
             found[at[:-1]][_Measure("gap", int(at[-1]))] = entry
     if "breakdown" in shows:
@@ -298,7 +301,7 @@ def _in_order(rows: list[Row]) -> list[Row]:
     )
 
 
-def accuracy_entry(row: pd.Series) -> Entry:
+def accuracy_entry(row: Mapping[Any, Any]) -> Entry:
     """Mean and half-width in percent, rounded by that; what is wrong with it is marked."""
     if row["failed"]:
         return Entry("failed")
@@ -310,16 +313,23 @@ def accuracy_entry(row: pd.Series) -> Entry:
 
 def epsilon_text(of_setting: pd.DataFrame, marks: dict[str, str]) -> str:
     """The largest epsilon to three digits, rounded up: what is printed is still an upper bound."""
-    epsilon, reason = of_setting["epsilon"].max(), of_setting["not_private"].dropna()
-    if len(reason):
-        return f"∞{marks[reason.iloc[0]]}"
+    reasons = of_setting["not_private"].dropna()
+    reason = reasons.iloc[0] if len(reasons) else None
+    return _epsilon_text(
+        of_setting["epsilon"].max(), reason, bool(of_setting["is_upper_bound"].all()), marks
+    )
+
+
+def _epsilon_text(epsilon: float, reason: object, is_bound: bool, marks: dict[str, str]) -> str:
+    if isinstance(reason, str):
+        return f"∞{marks[reason]}"
     if math.isinf(epsilon):
         return "∞"
-    estimate = "" if of_setting["is_upper_bound"].all() else "~"
+    estimate = "" if is_bound else "~"
     return f"{estimate}{rounded_up(epsilon, 3)}" if not math.isnan(epsilon) else ""
 
 
-def _difference(row: pd.Series) -> Entry:
+def _difference(row: Mapping[Any, Any]) -> Entry:
     if row["failed"]:
         return Entry("failed")
     return Entry("" if math.isnan(row["gap"]) else f"{100 * row['gap']:.1f}")

@@ -92,7 +92,7 @@ def tuning(runs: pd.DataFrame) -> Layout:
                 *(Entry(number(value)) for value in at),
                 Entry(epsilon_text(tried, marks)),
                 Entry(f"{rates[best]:g}{edge}"),
-                accuracy_entry(tried.iloc[best]),
+                accuracy_entry(tried.iloc[best].to_dict()),
                 Entry(f"{min(rates):g} to {max(rates):g} ({len(rates)})"),
             ]
         )
