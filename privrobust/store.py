@@ -133,8 +133,8 @@ class Store:
         self._lacks: tuple[str, ...] = ()
         """Columns of runs that an older store has not, where it cannot be given them."""
         url = self._url()
-        if not create and url.drivername == "sqlite" and not Path(str(url.database)).is_file():
-            raise PrivRobustError(f"store: {self.location!r} does not exist")
+        if url.drivername == "sqlite":
+            self._check_place(Path(str(url.database)), create)
         try:
             self._engine = create_engine(url, **self._settings(url))
         except (ArgumentError, TypeError, ValueError):
@@ -195,8 +195,17 @@ class Store:
             ) from None
         return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
 
+    def _check_place(self, path: Path, create: bool) -> None:
+        """Refuse what is no file, in words that SQLite has not."""
+        if path.is_dir():
+            raise self._refusal(f"it is a folder; accepted: a file, such as {path / 'results.db'}")
+        if not create and not path.is_file():
+            raise PrivRobustError(f"store: {self.location!r} does not exist")
+        if not path.parent.is_dir():
+            raise self._refusal(f"there is no folder {str(path.parent)!r}; make it first")
+
     def _refusal(self, reason: str) -> PrivRobustError:
-        return PrivRobustError(f"store: {self.location} is no store of this version ({reason})")
+        return PrivRobustError(f"store: {self.location} cannot be opened ({reason})")
 
     def _open(self, create: bool) -> None:
         with self._engine.begin() as connection:

@@ -395,7 +395,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
 def test_a_file_that_is_no_store_is_refused(tmp_path):
     path = tmp_path / "notes.db"
     path.write_text("not a database " * 100)
-    with pytest.raises(PrivRobustError, match=r"notes\.db is no store of this version"):
+    with pytest.raises(PrivRobustError, match=r"notes\.db cannot be opened"):
         Store(path)
     assert path.read_text().startswith("not a database")
 
@@ -423,6 +423,20 @@ def test_a_damaged_store_is_said_to_be_and_left_as_it_is(tmp_path):
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("create", [True, False])
+def test_a_folder_is_no_store(tmp_path, create):
+    with pytest.raises(
+        PrivRobustError, match=r"^store: .* \(it is a folder; accepted: a file"
+    ):
+        Store(tmp_path, create)
+
+
+def test_a_file_in_a_folder_that_is_missing_is_not_made(tmp_path):
+    with pytest.raises(PrivRobustError, match=r"there is no folder '.*absent'; make it first\)$"):
+        Store(tmp_path / "absent" / "results.db")
+    assert not list(tmp_path.iterdir())
+
+
 def test_odd_file_names_are_taken_literally(tmp_path):
     with Store(tmp_path / "a?b#c.db"):
         assert [path.name for path in tmp_path.iterdir()] == ["a?b#c.db"]
@@ -433,7 +447,7 @@ def test_odd_file_names_are_taken_literally(tmp_path):
     [
         ("mysql://me@host/results", "accepted: a path, sqlite:///... or postgresql://..."),
         ("postgresql://me:secret@127.0.0.1:1/results", "Connection refused"),
-        ("no/such/folder/results.db", "unable to open database file"),
+        ("no/such/folder/results.db", "there is no folder 'no/such/folder'; make it first"),
         ("postgresql://me:secret@localhost:abc/x", "accepted: a path"),
         ("postgresql+psycopg2://me:secret@localhost/x", "accepted: a path"),
         ("postgresql://127.0.0.1:1/x?user=me&password=secret", "Connection refused"),
@@ -442,7 +456,7 @@ def test_odd_file_names_are_taken_literally(tmp_path):
     ],
 )
 def test_places_where_no_store_can_be(location, message):
-    with pytest.raises(PrivRobustError, match="is no store of this version") as raised:
+    with pytest.raises(PrivRobustError, match="cannot be opened") as raised:
         Store(location)
     assert message in str(raised.value)
     assert "secret" not in str(raised.value)
