@@ -158,14 +158,21 @@ def _search(
             )
         good *= 2
     bad = good / 2
-    while spent(setting(bad)) <= target:
-        good, bad = bad, bad / 2
-    for _ in range(60):
-        middle = math.sqrt(good * bad)
-        value = spent(setting(middle))
-        good, bad = (middle, bad) if value <= target else (good, middle)
-        if CLOSENESS * target <= value <= target:
+    while (most := spent(setting(bad))) <= target:
+        good, least, bad = bad, most, bad / 2
+    aim = math.sqrt(CLOSENESS) * target
+    for tries in range(60):
+        if CLOSENESS * target <= least:
             break
+        position = 0.5
+        if tries % 3 < 2 and 0 < least < most < math.inf:  # else halves, lest one end stay
+            position = min(max(math.log(most / aim) / math.log(most / least), 0.01), 0.99)
+        middle = bad * (good / bad) ** position
+        value = spent(setting(middle))
+        if value <= target:
+            good, least = middle, value
+        else:
+            bad, most = middle, value
     return setting(good)
 
 
