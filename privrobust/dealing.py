@@ -25,6 +25,17 @@ def shares(spec: RunSpec) -> list[Tensor]:
     return _shares(dataset, spec.dealt_by, spec.honest, spec.seed)
 
 
+def sizes(spec: RunSpec) -> tuple[int, ...]:
+    """Return how many examples each honest worker holds; errors as of `shares`."""
+    dataset = get_dataset(spec.dataset, spec.data_dir)
+    return _sizes(dataset, spec.dealt_by, spec.honest, spec.seed)
+
+
+@lru_cache(maxsize=4096)
+def _sizes(dataset: Dataset, partition: Partition, workers: int, seed: int) -> tuple[int, ...]:
+    return tuple(len(share) for share in _shares(dataset, partition, workers, seed))
+
+
 @lru_cache(maxsize=64)
 def _shares(dataset: Dataset, partition: Partition, workers: int, seed: int) -> list[Tensor]:
     return partition.deal(codes(dataset, dataset.train, partition), workers, seed)

@@ -6,7 +6,7 @@ call fresh copies of the model on single examples (`privrobust.isolation`).
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -33,12 +33,7 @@ class PerSample:
         self._layout = Layout(model)
         self._sizes = self._layout.layer_sizes
         self._step = max(1, _HELD // sum(self._sizes))
-        self._gradients: Callable[..., Tensor] = self._side_by_side
-        try:
-            start = nn.utils.parameters_to_vector(model.parameters()).detach()
-            self._gradients(start, examples, examples.new_zeros(len(examples), dtype=torch.long))
-        except Exception:  # whatever torch.func does not know
-            self._gradients = self._one_by_one
+        self._examples = examples
 
     def __call__(
         self, parameters: Tensor, batch: Batch, clip_norms: Tensor, divisor: float = 1.0
@@ -77,6 +72,23 @@ class PerSample:
             for part, factor in zip(parts, factors.unbind(-1), strict=True)
         ]
         return ClippedSums(torch.cat(sums), self._rule.whole(norms))
+
+    def _gradients(self, parameters: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+        # for one example torch.func has nothing to gain, and takes a second to load
+        several = self._of_several if len(inputs) > 1 else self._one_by_one
+        return several(parameters, inputs, labels)
+
+    @cached_property
+    def _of_several(self) -> Callable[..., Tensor]:
+        """What torch.func can do, it does."""
+        examples = self._examples
+        labels = examples.new_zeros(len(examples), dtype=torch.long)
+        try:
+            start = nn.utils.parameters_to_vector(self.model.parameters()).detach()
+            self._side_by_side(start, examples, labels)
+        except Exception:  # whatever it does not know
+            return self._one_by_one
+        return self._side_by_side
 
     def _side_by_side(self, parameters: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
         value = partial(self._value, own_copy(self.model))

@@ -14,7 +14,7 @@ from privrobust.accountants import Release, Spent, max_steps, noise_scale, spend
 from privrobust.accountants.release import Message
 from privrobust.aggregators import get_aggregator
 from privrobust.data import get_dataset
-from privrobust.dealing import shares
+from privrobust.dealing import sizes
 from privrobust.errors import PrivRobustWarning, SpecError
 from privrobust.models.architectures import bound_of_bounded_logistic, bounded_logistic
 from privrobust.models.registry import get_factory
@@ -66,17 +66,18 @@ def calibrated(spec: RunSpec) -> RunSpec:
 
 def _releases(spec: RunSpec) -> list[Release]:
     """With the spec's b as it stands."""
-    sizes = [len(share) for share in shares(spec)]
-    least = min(sizes)
+    held = sizes(spec)
+    least = min(held)
     if spec.sampling_rate is None and spec.batch_size > least:
         raise SpecError(
             f"batch_size: {spec.batch_size:g} is more than the {least} examples of honest worker "
-            f"{sizes.index(least)} (sampling rate above 1); accepted: at most {least}, or a "
+            f"{held.index(least)} (sampling rate above 1); accepted: at most {least}, or a "
             "partition that deals it more (dirichlet's `least`, a smaller exponent), or a "
             "sampling_rate"
         )
     _refuse_unproven(spec)
-    return [_release(spec, size) for size in sizes]
+    made = {size: _release(spec, size) for size in set(held)}
+    return [made[size] for size in held]
 
 
 def _refuse_unproven(spec: RunSpec) -> None:

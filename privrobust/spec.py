@@ -140,6 +140,8 @@ class AttackSpec(_Spec):
 
     """
 
+    __slots__ = ("_in_json",)  # the runs of a sweep share it, and each key has it
+
     name: str
     parameters: Annotated[
         dict[str, bool | int | float | str | None], BeforeValidator(_read_parameters)
@@ -151,6 +153,15 @@ class AttackSpec(_Spec):
     def build(self) -> Attack:
         """The attack itself."""
         return get_attack(self.name, **self.parameters)
+
+    @property
+    def in_json(self) -> str:
+        """The attack in one way of writing."""
+        known: str | None = getattr(self, "_in_json", None)
+        if known is None:
+            known = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+            object.__setattr__(self, "_in_json", known)
+        return known
 
     def canonical(self) -> "AttackSpec":
         """The same attack with the parameters that differ from its defaults, as it takes them."""
@@ -476,7 +487,7 @@ TOGETHER = (
 )
 
 _JSON: dict[type, Callable[[Any], str]] = {
-    AttackSpec: lambda attack: json.dumps(attack.model_dump(mode="json"), sort_keys=True),
+    AttackSpec: lambda attack: attack.in_json,
     float: float.__repr__,
     int: int.__repr__,
     str: json.encoder.encode_basestring_ascii,
