@@ -1,8 +1,11 @@
 """Damaged stores: every command shows what is whole, or says in one line what is wrong."""
 
+import os
 import random
 import shutil
 import sqlite3
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -187,3 +190,25 @@ def test_no_damage_ends_in_a_traceback(trials, whole, tmp_path, monkeypatch):
             except AssertionError as error:
                 raise AssertionError(f"trial {trial}: {error}") from error
         path.unlink()
+
+
+# root writes to whatever is read-only, unless it gives that up
+AS_ANYONE = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
+
+
+@pytest.mark.parametrize("command", ["run sweep.yaml", "table results.db", "status results.db"])
+def test_a_finished_sweep_in_a_read_only_folder_needs_no_writing(whole, tmp_path, command):
+    folder = tmp_path / "folder"
+    shutil.copytree(whole, folder)
+    (folder / "results.db").chmod(0o444)
+    folder.chmod(0o555)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    program = f"from privrobust.cli import app\napp({command.split()!r})"
+    as_anyone = AS_ANYONE if os.geteuid() == 0 else []
+    done = subprocess.run(
+        [*as_anyone, sys.executable, "-c", program], cwd=folder, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    folder.chmod(0o755)

@@ -425,9 +425,7 @@ def test_a_damaged_store_is_said_to_be_and_left_as_it_is(tmp_path):
 
 @pytest.mark.parametrize("create", [True, False])
 def test_a_folder_is_no_store(tmp_path, create):
-    with pytest.raises(
-        PrivRobustError, match=r"^store: .* \(it is a folder; accepted: a file"
-    ):
+    with pytest.raises(PrivRobustError, match=r"^store: .* \(it is a folder; accepted: a file"):
         Store(tmp_path, create)
 
 
