@@ -596,7 +596,8 @@ def test_no_other_is_accepted(choice):
 def test_a_module_that_exits_is_named(tmp_path, monkeypatch):
     (tmp_path / "exits_at_once.py").write_text("import sys\nsys.exit('no\\nmore')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(SpecError, match=r"'exits_at_once:Rule' \(SystemExit: no\)$"):
+    named = r"'exits_at_once:Rule' \(SystemExit: no, exits_at_once\.py:2\)$"
+    with pytest.raises(SpecError, match=named):
         get_aggregator("exits_at_once:Rule")
 
 

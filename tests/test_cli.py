@@ -409,7 +409,10 @@ def test_export_for_tensorboard(tmp_path, sweep, inside):
         (["run", "sweep.yaml", "--jobs", "2", "--ray", "local"], "jobs, ray: 2 and 'local'"),
         (["run", "sweep.yaml", "--set", "stepz=3"], "did you mean 'steps'?"),
         (["budget", "-b", "0.1", "0.2"], "budget: '0.2' stands alone; accepted: several values"),
-        (["run", "sweep.yaml", "--store", "mysql://host/db"], "store: mysql://host/db is no store"),
+        (
+            ["run", "sweep.yaml", "--store", "mysql://host/db"],
+            "mysql://host/db cannot be opened",
+        ),
         (["run", "sweep.yaml", "--log", "no/folder/log"], "log: 'no/folder/log' cannot be written"),
         (["status", "missing.db"], "store: 'missing.db' does not exist"),
         (["export", "missing.db", "--tensorboard", "e"], "store: 'missing.db' does not exist"),

@@ -153,7 +153,7 @@ def test_without_plugins_what_is_built_in_trains(tmp_path, command, monkeypatch)
         "{steps: 1, honest: 6, byzantine: 1, aggregator: nnm + median, device: cpu, "
         "attack: \"line_search(against='nnm + krum')\", model: 'mlp(hidden=[4, 4])'}"
     )
-    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
     code, _, err = command("run", "sweep.yaml", "--no-plugins", "--quiet")
     assert (code, err) == (0, "")
     assert "" not in sys.path

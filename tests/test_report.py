@@ -409,8 +409,8 @@ def hostile(changed):
 
 
 _WORDS = {
-    "dataset", "data_dir", "model", "loss", "noise", "unit", "schedule", "accountant", "clipping",
-    "accountant_used", "not_private", "versions", "aggregator", "partition", "device",
+    "dataset", "data_dir", "model", "loss", "schedule", "accountant", "accountant_used",
+    "not_private", "versions", "aggregator", "partition", "device",
 }  # fmt: skip
 
 
