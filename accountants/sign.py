@@ -28,7 +28,6 @@ L2, with Poisson sampling or none. Not for signs of momentum, of noise that coor
 steps share, or of averages in which a unit changes what others add.
 """
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -41,8 +40,8 @@ from privrobust.accountants.renyi import conversion
 from privrobust.accountants.sign_moments import MOST_ORDER, log_moment
 from privrobust.errors import SpecError
 
-FEW_ORDERS = 64
-"""The best order is mostly among these; the others are asked where it is not well inside."""
+STAGES = (64, 128, MOST_ORDER)
+"""The best order is mostly among the first; more are asked where it is not well inside."""
 
 
 class Sign(Accountant):
@@ -54,7 +53,7 @@ class Sign(Accountant):
     def unsupported(self, release: Release) -> str | None:
         """Laplace noise, and replacement: the moments are of a unit that is there or not."""
         if release.noise != "gaussian":
-            return f"signs of {release.noise} noise (pld can do it, as for the vector)"
+            return f"{release.noise} noise (pld can do it, as for the vector)"
         if release.adjacency == "replace-one":
             return "adjacency 'replace-one' (pld can do it, as for the vector)"
         return None
@@ -62,8 +61,9 @@ class Sign(Accountant):
     def compose_epsilon(self, steps: Composition, delta: float) -> float:
         """Return the least over whole orders."""
         best = np.inf
-        for orders in _stages():
-            divergence = sum(count * _divergences(step, orders[-1]) for step, count in steps)
+        for most in STAGES:
+            orders = np.arange(2, most + 1)
+            divergence = sum(count * _divergences(step, most) for step, count in steps)
             spent = divergence[orders - 2] + conversion(orders, delta)
             best = min(best, float(spent.min()))
             if spent.argmin() < 3 * len(orders) // 4:
@@ -75,13 +75,11 @@ class Sign(Accountant):
         several = as_sequence(releases)
         steps = super()._supported(several)
         if steps is not None and all(release.message == "vector" for release in several):
-            raise SpecError(f"accountant: {self.name} does not support messages that are no signs")
+            raise SpecError(
+                f"accountant: {self.name} does not support messages that are no signs of "
+                "freshly noised vectors"
+            )
         return steps
-
-
-def _stages() -> Iterator[Any]:
-    yield np.arange(2, FEW_ORDERS + 1)
-    yield np.arange(2, MOST_ORDER + 1)
 
 
 @lru_cache(maxsize=4096)

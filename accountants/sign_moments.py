@@ -46,7 +46,7 @@ _MISSED = 1e-4  # of the supremum, between points
 _LOG_ROOT_TAU = math.log(2 * math.pi) / 2
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 17)
 def log_moment(order: int, shift: float) -> float:
     """Return an upper bound of log E[L^order] over all mu and all shifts of that L2 norm."""
     of_vector = order * (order - 1) / 2 * shift**2  # signs are post-processing
@@ -63,7 +63,7 @@ def worst_log_moment(order: int, shift: float) -> float:
     mu = np.linspace(left, right, math.ceil((right - left) / apart) + 1)
     found = float(log_moment_at(order, mu, shift).max())
     missed = float(mu[1] - mu[0]) ** 2 / 8
-    share = min(curves * missed, 0.5)  # beyond a half the other bound is the lesser
+    share = min(curves * missed, 0.5)  # beyond a half, `apart` is from the other bound
     return min(found / (1 - share), found + order * missed)
 
 

@@ -50,6 +50,10 @@ FEDERATION = {
     "noise_scale": "all: the federation of these sites, whose epsilon is the largest of theirs.",
     "target_epsilon": "all: the federation of these sites; the b with which every site meets it.",
 }
+SIGNS = (
+    "Messages are signs of freshly noised averages, not of momentum: sign charges for what they "
+    "tell, the others for the averages."
+)
 LAPLACE = "Laplace noise: b is its scale parameter, and gradients are bounded in the L1 norm."
 EVERY_WORKER = "Every worker takes part in every step (q = 1), whatever its B and n."
 ROUNDING = "Rounded so that nothing looks better than it is: sigma down, the rest up."
@@ -406,6 +410,8 @@ def _remarks(table: "pd.DataFrame", release: "Release", *, is_federation: bool) 
         yield EVERY_WORKER
     if release.noise == "laplace":
         yield LAPLACE
+    if release.message == "sign":
+        yield SIGNS
     yield ROUNDING
     yield TUNING
     if any("(estimate)" in column for column in _results(table)):

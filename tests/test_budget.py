@@ -102,6 +102,15 @@ def test_json_has_numbers_with_all_digits_and_says_what_they_hold_for() -> None:
     assert not any("Rounded" in note for note in found["notes"])
 
 
+def test_signs_have_an_accountant_of_their_own_and_a_remark() -> None:
+    output = run(*DIGITS, "-b", "0.1", "--message", "sign")
+    heading, row = (line.split() for line in output.splitlines()[:2])
+    spent = dict(zip(heading, row, strict=False))
+    assert float(spent["sign"]) < 0.85 * float(spent["pld"])
+    assert "Messages are signs of freshly noised averages, not of momentum" in output
+    assert "sign" not in run(*DIGITS, "-b", "0.1")
+
+
 def read_strictly(text: str) -> Any:
     """Read JSON as RFC 8259 has it, which knows no NaN and no Infinity."""
 

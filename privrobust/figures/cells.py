@@ -12,7 +12,7 @@ from privrobust.figures.canvas import MOST_LINES
 from privrobust.neighbours import all_in_short
 from privrobust.summary import WORST, summarise
 from privrobust.tables import tested
-from privrobust.tables.legend import DIVERGED, FEW, FEW_SEEDS
+from privrobust.tables.legend import DIVERGED, FEW, FEW_SEEDS, who_vouches
 
 _SHORT = {
     "noise_scale": "b", "clip_norm": "C", "batch_size": "B", "sampling_rate": "q", "steps": "T",
@@ -222,10 +222,8 @@ def guarantee(runs: pd.DataFrame, every: pd.DataFrame) -> Iterator[str]:
     """
     finite = runs[runs["epsilon"] < math.inf]
     used = [
-        f"{name} ({'upper bound' if bound else 'ESTIMATE, may be too small'})"
-        for name, bound in finite[["accountant_used", "is_upper_bound"]]
-        .drop_duplicates()
-        .itertuples(index=False)
+        f"{who} ({'upper bound' if bound else 'ESTIMATE, may be too small'})"
+        for who, bound in who_vouches(finite)
     ]
     if used:
         deltas = ", ".join(f"{delta:g}" for delta in finite["delta"].unique())

@@ -155,8 +155,10 @@ def guarantees(runs: pd.DataFrame) -> Iterator[str]:
         span = rounded_up(high, 3)
         if rounded_up(low, 3) != span:
             span = f"{rounded_up(low, 3)} to {span}"
+        rules = ", ".join(of_kind["aggregator"].unique())
+        of_rules = f" of {rules}" if private["accountant_used"].nunique() > 1 else ""
         yield (
-            f"{counted(len(of_kind), 'run')}: epsilon = {span} at delta = {delta:g}, "
+            f"{counted(len(of_kind), 'run')}{of_rules}: epsilon = {span} at delta = {delta:g}, "
             f"{sort}, computed by the accountant {name!r}. Neighbouring data: "
             f"{_ADJACENT.get((unit, adjacency), unit)} ({adjacency})."
         )

@@ -80,7 +80,7 @@ def promise(runs: pd.DataFrame) -> Iterator[str]:
     finite = runs[runs["epsilon"] < math.inf]
     used = [
         f"{who} ({'upper bound' if bound else '~ ESTIMATE, may be too small'})"
-        for who, bound in _who_vouches(finite)
+        for who, bound in who_vouches(finite)
     ]
     if used:
         deltas = ", ".join(f"{delta:g}" for delta in finite["delta"].unique())
@@ -91,7 +91,7 @@ def promise(runs: pd.DataFrame) -> Iterator[str]:
         yield "Not counted: settings that were tuned on private data."
 
 
-def _who_vouches(runs: pd.DataFrame) -> Iterator[tuple[str, bool]]:
+def who_vouches(runs: pd.DataFrame) -> Iterator[tuple[str, bool]]:
     """Accountants, and of which rules where there are several, and whether each gives a bound."""
     used = runs[["accountant_used", "is_upper_bound"]].drop_duplicates()
     for name, bound in used.itertuples(index=False):

@@ -16,7 +16,8 @@ import math
 import numba
 import numpy as np
 
-LIMIT = 1 / math.pi  # of g / (i (i-1)) as v falls to 0
+from privrobust.accountants.sign_moments import LARGEST_SHIFT
+
 _ROOT_HALF, _LOG_ROOT_TAU = math.sqrt(0.5), math.log(2 * math.pi) / 2
 
 
@@ -81,14 +82,14 @@ def _above(i, a, b, slack):
             here = max(here, (rest + inside * least) / inside**2)
         found = max(found, here)
     missed = step * step / 8
-    return found * min(1 / (1 - min(curves * missed, 0.5)), 1 + i * missed / best)
+    return min(found / (1 - min(curves * missed, 0.5)), found + i * missed / (a * a))
 
 
 @numba.njit(cache=False)
 def _below(i, a, b):
     """g on the cell, from below, with the mu that is best at b."""
-    left, right = -(i * b + math.sqrt(i)), -b / 2
-    for _ in range(60):  # any mu gives a bound
+    left, right = -(i * b + 1.0), -b / 2
+    for _ in range(60):  # any mu gives a bound; far ones are all rounding where v is small
         third = (right - left) / 3
         if _log_moment(i, left + third, b) < _log_moment(i, right - third, b):
             left += third
@@ -116,16 +117,34 @@ def _under(i, b):
 
 
 @numba.njit(cache=False)
+def _beyond(i, v):
+    """g at all larger v, from below; 0 where this says nothing.
+
+    By mu = -i v: log Phi(-x) is -x^2 / 2 - log x - log(2 pi) / 2, less 1 / (x^2 - 1) at most.
+    """
+    logs = math.log(v) + _LOG_ROOT_TAU + i * math.log(i - 1) - (i - 1) * math.log(i)
+    beyond_one = ((i - 1) * v) ** 2 - 1
+    if logs < 0.5 or beyond_one <= 0:  # else what is lost falls, over v^2
+        return 0.0
+    return i * (i - 1) / 2 - (logs + i / beyond_one) / (v * v)
+
+
+@numba.njit(cache=False)
 def largest_fall(i, slack, wide):
-    """The bound, less 1; points of mu may miss `slack`, cells are about sqrt(wide) / (i v) wide."""
+    """Return the bound, less 1, for all v up to LARGEST_SHIFT.
+
+    Points of mu may miss a share `slack`, cells are about sqrt(wide) / (i v) wide.
+    """
     v = 1e-4 / i
-    high, fall = _under(i, v), 0.0
-    low = i * (i - 1) / math.pi * (1 - 1e-6)
-    fall = high / low - 1
+    high = _under(i, v)
+    # by mu = -v / 2, where m_i - 1 is at least i (i-1) / 2 d^2 / (p (1-p))
+    fall = high / (i * (i - 1) / math.pi * (1 - 1e-6)) - 1
     cap = i * (i - 1) / 2
-    while low * (1 + fall) < cap:
+    while v < LARGEST_SHIFT and cap > (1 + fall) * _beyond(i, v):
         b = v * (1 + max(wide / 2, math.sqrt(wide) / 2 / max(1.0, 3 * i * v)))
         low = _below(i, v, b)
+        if low <= 0:
+            return math.inf, v
         high = max(high, _above(i, v, b, slack))
         fall = max(fall, high / low - 1)
         v = b

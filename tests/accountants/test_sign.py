@@ -91,15 +91,15 @@ def test_the_supremum_is_in_the_range_that_is_searched():
         assert -order * shift - math.sqrt(order) <= best <= -shift / 2 + 1e-3
 
 
-@pytest.mark.parametrize("order", [2, 9])
+@pytest.mark.parametrize("order", [9, 20])
 def test_the_margin_covers_shifts_that_are_spread(order):
-    assert largest_fall(order, slack=5e-5, wide=1.2e-4)[0] < MARGIN - 1e-6
+    assert largest_fall(order, slack=5e-5, wide=1.2e-4)[0] < MARGIN - 2e-5  # of rounding
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("order", range(2, MOST_ORDER + 1))
 def test_the_margin_covers_shifts_that_are_spread_at_every_order(order):
-    assert largest_fall(order, slack=5e-5, wide=1.2e-4)[0] < MARGIN - 1e-6
+    assert largest_fall(order, slack=5e-5, wide=1.2e-4)[0] < MARGIN - 2e-5  # of rounding
 
 
 @given(st.floats(2, 200), st.floats(0, 1), st.floats(-30, 30))
@@ -234,7 +234,7 @@ def test_a_target_is_met_and_is_cheaper_to_meet():
     ("fields", "reason"),
     [
         ({}, "messages that are no signs"),
-        ({"message": "sign", "noise": "laplace"}, "signs of laplace noise"),
+        ({"message": "sign", "noise": "laplace"}, "laplace noise"),
         ({"message": "sign", "adjacency": "replace-one"}, "adjacency 'replace-one'"),
     ],
 )
