@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cache, partial
 from typing import Any
 
 import pandas as pd
@@ -99,15 +100,18 @@ def named(runs: pd.DataFrame) -> pd.DataFrame:
 def _with_method(cells: pd.DataFrame, fields: Iterable[str]) -> pd.DataFrame:
     """Name lines by their aggregator and by those fields that vary."""
     naming = [field for field in fields if cells[field].nunique(dropna=False) > 1]
-    methods = pd.Series(
-        [_method(row, naming) for row in cells.to_dict("records")], index=cells.index, dtype=object
-    )
-    return cells.assign(method=methods)
+    name = cache(partial(_method, naming))  # many cells are of one method
+    told = cells[["aggregator", *naming]].itertuples(index=False, name=None)
+    return cells.assign(method=pd.Series(map(name, told), index=cells.index, dtype=object))
 
 
-def _method(cell: dict[Any, Any], naming: Sequence[str]) -> str:
-    parts = [f"{_SHORT.get(field, field)}={_text(cell[field])}" for field in naming]
-    return in_figure(", ".join([str(cell["aggregator"]), *parts]))
+def _method(naming: Sequence[str], told: tuple[Any, ...]) -> str:
+    aggregator, *values = told
+    parts = [
+        f"{_SHORT.get(field, field)}={_text(value)}"
+        for field, value in zip(naming, values, strict=True)
+    ]
+    return in_figure(", ".join([str(aggregator), *parts]))
 
 
 def in_panel(cells: pd.DataFrame, heterogeneity: str, f: int) -> pd.Series:
