@@ -81,6 +81,7 @@ def grid(**replaced):
 
 
 RUNS = grid()
+CLIPS = [1, 2, 3, 4, 5]
 
 
 def with_failure(runs, key):
@@ -637,20 +638,83 @@ def test_a_tuned_store_says_that_tuning_is_not_counted():
     assert min(line.get_ydata().min() for line in panel.lines) > 0  # no validation run in the mean
 
 
-def test_too_much_says_what_to_choose_from():
-    rates = [0.1, 0.2, 0.3, 0.4, 0.5]
-    many = grid(learning_rate=rates, heterogeneity=[0.0], byzantine=[0])
-    with pytest.raises(SpecError, match=r"learning_rate \(0.1, 0.2, 0.3, 0.4, 0.5\): --where"):
-        epsilon_figure(many)
-    with pytest.raises(SpecError, match=r"^heatmap: 5 methods, .* from learning_rate \(0.1, 0.2"):
-        heatmap_figure(many[many["aggregator"] == "median"])
-    shares = grid(heterogeneity=list(np.linspace(0, 1, 7)), byzantine=[0], seed=[0])
-    with pytest.raises(SpecError, match="heterogeneity"):
-        epsilon_figure(shares)
+def test_what_does_not_fit_is_left_out_and_told():
+    runs = grid(byzantine=[0, 1, 2, 3, 4], heterogeneity=[0.0], seed=[0], clip_norm=CLIPS)
+    figure = epsilon_figure(runs)
+    text = words(figure)
+    assert "Left out: 1 of 5 values of f and 2 of 10 methods; --where field=value chooses" in text
+    assert "byzantine (0, 1, ..., 4), aggregator (median, mean), clip_norm (1, 2, ..., 5)." in text
+    methods = [f"{name}, C={clip}" for name in ("median", "mean") for clip in CLIPS]
+    assert [label.get_text() for label in figure.legends[0].get_texts()] == methods[:8]
+    assert "f = 3" in text
+    assert "f = 4" not in text
+    histories = pd.DataFrame({"run": runs.index, "step": 1, "accuracy": 0.5})
+    curves = curves_figure(runs, histories)
+    assert len(curves.axes) == 4
+    assert "5 of 9 attacks and f and 22 of 30 methods" in words(curves)
+    rates = pd.concat([runs.assign(learning_rate=rate) for rate in (0.1, 0.2)])
+    assert "Left out: 2 of 10 methods" in words(learning_rate_figure(rates))
+    assert "6 of 10 methods" in words(heatmap_figure(runs))
+    assert "Left out" not in words(
+        epsilon_figure(runs[runs["byzantine"].isin([0, 4]) & (runs["clip_norm"] < 3)])
+    )
+
+
+def test_pareto_compares_only_what_it_draws():
+    """A setting that is left out beats nothing."""
+    runs = grid(byzantine=[0, 1, 2, 3, 4, 5], heterogeneity=[0.0], seed=[0], clip_norm=CLIPS)
+    last = (runs["aggregator"] == "mean") & (runs["clip_norm"] > 3)
+    fewer = runs[~last & (runs["byzantine"] < 5)]
+    figures = [
+        pareto_figure(part)
+        for part in (runs.assign(accuracy=runs["accuracy"].mask(last, 1.0)), fewer)
+    ]
+    drawn = [
+        [(line.get_alpha(), *line.get_ydata()) for axes in figure.axes for line in axes.lines]
+        for figure in figures
+    ]
+    assert drawn[0] == drawn[1]
+    assert "Left out: 1 of 5 values of f and 2 of 10 methods" in words(figures[0])
+
+
+@pytest.mark.parametrize("draw", OF_RUNS[:3])
+def test_small_print_is_of_what_is_drawn(draw):
+    runs = grid(heterogeneity=[0.0], seed=[0, 1, 2], clip_norm=CLIPS, byzantine=[0, 2])
+    last = (runs["aggregator"] == "mean") & (runs["clip_norm"] > 3)
+    text = words(draw(runs.assign(delta=runs["delta"].mask(last, 1e-7), diverged=last)))
+    assert "Left out: " in text
+    assert "†" not in text
+    assert "ε: at δ = 1e-05, by" in text
+
+
+def test_methods_without_results_leave_their_place_to_others():
+    runs = grid(heterogeneity=[0.0], seed=[0], clip_norm=CLIPS, byzantine=[0, 2])
+    first = runs["aggregator"] == "median"
+    failed = runs.assign(
+        accuracy=runs["accuracy"].mask(first), failure=runs["failure"].mask(first, "no memory")
+    )
+    figure = heatmap_figure(failed)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles == [f"mean, C={clip}" for clip in CLIPS[:4]]
+
+
+def test_a_thousand_values_are_not_listed():
+    runs = grid(
+        aggregator=["median"],
+        byzantine=[0],
+        noise_scale=[0.0],
+        heterogeneity=[0.0],
+        seed=[0],
+        clip_norm=list(range(1, 1001)),
+    )
+    text = words(epsilon_figure(runs))
+    assert "Left out: 992 of 1000 methods" in text
+    assert "clip_norm (1, 2, ..., 1000)" in text
+    assert len(text) < 1000
 
 
 def test_what_to_choose_from_is_what_where_takes(trained):
-    """Every value that the message lists leaves runs, whatever the figure calls it."""
+    """Every value that the note lists leaves runs, whatever the figure calls it."""
     with Store(trained) as store:
         runs = store.runs()
         histories = store.histories(list(runs.index))
@@ -660,15 +724,12 @@ def test_what_to_choose_from_is_what_where_takes(trained):
         clip_norm=runs["clip_norm"].mask(thirds == 0),
         target_epsilon=(1.0 + runs["seed"]).where(runs["noise_scale"] > 0),
     )
-    attacks = runs.assign(attack=[None, "alie", "zero"] * (len(runs) // 3))
-    fields = {"noise_scale", "target_epsilon", "clip_norm", "aggregator", "learning_rate"}
-    for varied, wanted in ((settings, fields), (attacks, {"attack", "byzantine"})):
-        with pytest.raises(SpecError, match="at most") as refusal:
-            curves_figure(varied, histories)
-        listed = re.findall(r"(\w+) \(([^()]+)\)", str(refusal.value))
-        assert {field for field, _ in listed} == wanted
-        for field, values in listed:
-            assert all(len(chosen(varied, [f"{field}={value}"])) for value in values.split(", "))
+    text = words(curves_figure(settings, histories))
+    listed = re.findall(r"(\w+) \(([^()]+)\)", text[text.index("Left out") : text.index("On test")])
+    assert {field for field, _ in listed} >= {"aggregator", "noise_scale", "clip_norm"}
+    for field, values in listed:
+        for value in set(values.split(", ")) - {"..."}:
+            assert len(chosen(settings, [f"{field}={value}"]))
 
 
 # --- files and global state ------------------------------------------------------------------

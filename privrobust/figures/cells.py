@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cache, partial
 from typing import Any
 
 import pandas as pd
 
 from privrobust.errors import SpecError
 from privrobust.escaping import in_figure
-from privrobust.figures.canvas import MOST_LINES
 from privrobust.neighbours import all_in_short
-from privrobust.summary import WORST, summarise
+from privrobust.spec import RunSpec
+from privrobust.summary import WORST, summarise, without_gaps
 from privrobust.tables import tested
 from privrobust.tables.legend import DIVERGED, FEW, FEW_SEEDS, who_vouches
 
@@ -45,12 +46,11 @@ def drawable(runs: pd.DataFrame, kind: str) -> pd.DataFrame:
     return tested(runs)
 
 
-def measured(runs: pd.DataFrame, kind: str, axes: Collection[str] = ()) -> pd.DataFrame:
+def measured(runs: pd.DataFrame, axes: Collection[str] = ()) -> pd.DataFrame:
     """A row a setting, f and attack, "worst" among the attacks.
 
     Args:
         runs: as from `drawable`.
-        kind: of figure, for messages.
         axes: fields that the figure shows otherwise than by a line's name.
 
     Returns:
@@ -60,7 +60,7 @@ def measured(runs: pd.DataFrame, kind: str, axes: Collection[str] = ()) -> pd.Da
         which is NaN where runs failed.
 
     """
-    summary = summarise(runs)
+    summary = summarise(runs).drop(columns="workers")  # which may be a level, too
     fields = [str(field) for field in summary.index.names if field not in ("byzantine", "attack")]
     spent = summary["epsilon"].groupby(level=fields, sort=False).transform("max")
     cells = summary.assign(epsilon=spent).reset_index()
@@ -70,7 +70,7 @@ def measured(runs: pd.DataFrame, kind: str, axes: Collection[str] = ()) -> pd.Da
     cells["is_estimate"] = ~bounds.to_numpy(bool) & (cells["epsilon"] < math.inf).to_numpy()
     cells["marks"] = [_marks(cell) for cell in records(cells)]
     naming = [field for field in fields if field not in _WITHIN | set(axes)]
-    return _with_method(cells, naming, kind)
+    return _with_method(cells, naming)
 
 
 def _marks(cell: Any) -> str:
@@ -79,7 +79,7 @@ def _marks(cell: Any) -> str:
     return (DIVERGED if cell.diverged else "") + few
 
 
-def named(runs: pd.DataFrame, kind: str) -> pd.DataFrame:
+def named(runs: pd.DataFrame) -> pd.DataFrame:
     """Runs as a line of training curves shows them: `method` tells b, too.
 
     `heterogeneity` is text, as in `measured`, and `attack` empty where there is none.
@@ -94,75 +94,39 @@ def named(runs: pd.DataFrame, kind: str) -> pd.DataFrame:
         attack=runs["attack"].fillna(""),
         workers=runs["honest"] + runs["byzantine"],
     )
-    return _with_method(runs, [field for field in fields if field != "target_epsilon"], kind)
+    return _with_method(runs, [field for field in fields if field != "target_epsilon"])
 
 
-def _with_method(cells: pd.DataFrame, fields: Iterable[str], kind: str) -> pd.DataFrame:
+def _with_method(cells: pd.DataFrame, fields: Iterable[str]) -> pd.DataFrame:
     """Name lines by their aggregator and by those fields that vary."""
     naming = [field for field in fields if cells[field].nunique(dropna=False) > 1]
-    methods = pd.Series(
-        [_method(row, naming) for row in cells.to_dict("records")], index=cells.index, dtype=object
-    )
-    if methods.nunique() > MOST_LINES:
-        what = f"{methods.nunique()} settings"
-        raise too_many(kind, what, MOST_LINES, cells, ["aggregator", *naming])
-    return cells.assign(method=methods)
+    name = cache(partial(_method, naming))  # many cells are of one method
+    told = cells[["aggregator", *naming]].itertuples(index=False, name=None)
+    return cells.assign(method=pd.Series(map(name, told), index=cells.index, dtype=object))
 
 
-def _method(cell: dict[Any, Any], naming: Sequence[str]) -> str:
-    parts = [f"{_SHORT.get(field, field)}={_text(cell[field])}" for field in naming]
-    return in_figure(", ".join([str(cell["aggregator"]), *parts]))
-
-
-def too_many(
-    kind: str, what: str, most: int, cells: pd.DataFrame, fields: Iterable[str]
-) -> SpecError:
-    """The error for a figure that would be too full, which says how to choose."""
-    values: dict[str, list[str]] = {}
-    for field in fields:
-        different = cells[field].drop_duplicates()
-        for value in different if len(different) > 1 else ():
-            name, text = _condition(field, value)
-            values.setdefault(name, []).append(text)
-    choices = " or ".join(f"{field} ({', '.join(texts)})" for field, texts in values.items())
-    return SpecError(
-        f"{kind}: {what}, at most {most} can be told apart; choose from {choices}: "
-        "--where field=value"
-    )
-
-
-def _condition(field: str, value: Any) -> tuple[str, str]:
-    """A field and value that --where takes; `summarise` and `named` may have renamed them."""
-    if value == "" or pd.isna(value):
-        return field, "none"
-    if isinstance(value, float):
-        return field, _text(value) if float(_text(value)) == value else repr(value)
-    if field == "noise_scale" and isinstance(value, str):
-        return "target_epsilon", value.removeprefix("for ").removeprefix("ε=")
-    if field == "heterogeneity" and not _is_number(value):
-        return "partition", value
-    return field, str(value)
-
-
-def panels(cells: pd.DataFrame, kind: str, most_f: int, most_rows: int) -> tuple[Any, Any]:
-    """Rows (heterogeneity) and columns (`clean`, then every f) of a grid of panels.
-
-    Raises:
-        SpecError: more than fit.
-
-    """
-    rows = ordered(cells["heterogeneity"])
-    fs = sorted(set(cells["byzantine"]))
-    if len(fs) > most_f:
-        raise too_many(kind, f"{len(fs)} values of f", most_f, cells, ["byzantine"])
-    if len(rows) > most_rows:
-        raise too_many(kind, f"{len(rows)} rows", most_rows, cells, ["heterogeneity"])
-    return rows, fs
+def _method(naming: Sequence[str], told: tuple[Any, ...]) -> str:
+    aggregator, *values = told
+    parts = [
+        f"{_SHORT.get(field, field)}={_text(value)}"
+        for field, value in zip(naming, values, strict=True)
+    ]
+    return in_figure(", ".join([str(aggregator), *parts]))
 
 
 def in_panel(cells: pd.DataFrame, heterogeneity: str, f: int) -> pd.Series:
     """Whether a cell belongs into the panel of this partition and f."""
     return (cells["heterogeneity"] == heterogeneity) & (cells["byzantine"] == f)
+
+
+def runs_of(cells: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Those runs whose setting and f are among the cells, which are as from `measured`."""
+    told = without_gaps(runs)
+    told = told.assign(heterogeneity=told["heterogeneity"].map(_text))
+    known = [*RunSpec.model_fields, "workers"]
+    fields = [field for field in known if field in cells and field != "attack"]
+    places = pd.MultiIndex.from_frame(told[fields])
+    return runs[places.isin(pd.MultiIndex.from_frame(cells[fields]))]
 
 
 def records(cells: pd.DataFrame) -> list[Any]:

@@ -10,6 +10,7 @@ from scipy import stats
 from privrobust.errors import SpecError, unknown_name
 from privrobust.escaping import in_figure
 from privrobust.figures.canvas import (
+    MOST_LINES,
     NARROW,
     WIDE,
     Look,
@@ -21,14 +22,15 @@ from privrobust.figures.canvas import (
     new_figure,
     styled,
 )
-from privrobust.figures.cells import drawable, named, ordered, title_of_data, too_many
+from privrobust.figures.cells import drawable, named, ordered, title_of_data
+from privrobust.figures.fitting import about_left_out, fitting, within
 from privrobust.summary import CONFIDENCE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_COLUMNS, _MOST_ROWS = 4, 5
+_MOST = {"heterogeneity": 5, "attacked": 4, "method": MOST_LINES}
 _RATHER_MARKS = 12  # points of a line that get one
 
 
@@ -46,7 +48,7 @@ def curves_figure(
         measure: a column of `histories`: accuracy, loss, kappa, ...
 
     Raises:
-        SpecError: nothing to draw, or more than fits; matplotlib is missing.
+        SpecError: nothing to draw; matplotlib is missing.
 
     """
     measures = [name for name in histories.columns if name not in ("run", "step")]
@@ -54,52 +56,64 @@ def curves_figure(
         raise unknown_name("measure", measure, measures)
     shown = drawable(runs, "curves")
     shown = shown[shown["failure"].isna()]
-    settings = named(shown, "curves")
+    all_settings = _recorded(named(shown), histories, measure)
+    settings = within(all_settings, fitting(all_settings, _MOST))
+    left_out = about_left_out(
+        all_settings, settings, _MOST, shown, ["noise_scale", "target_epsilon"]
+    )
     points = averaged(settings, histories, measure)
-    rows = ordered(points["heterogeneity"])
-    attacks = list(points[["byzantine", "attack"]].drop_duplicates().itertuples(index=False))
-    attacks.sort()
-    fields = ["byzantine", "attack", "heterogeneity"]
-    if len(attacks) > _MOST_COLUMNS:
-        raise too_many("curves", f"{len(attacks)} attacks and f", _MOST_COLUMNS, points, fields[:2])
-    if len(rows) > _MOST_ROWS:
-        raise too_many("curves", f"{len(rows)} partitions", _MOST_ROWS, points, fields[2:])
+    rows, columns = ordered(settings["heterogeneity"]), settings["attacked"].unique()
 
     is_share = "accuracy" in measure
     label = measure.replace("_", " ") + (" in %" if is_share else "")
     styles = looks(settings["method"].unique())
-    width = NARROW if len(attacks) == 1 else WIDE
+    width = NARROW if len(columns) == 1 else WIDE
     figure = new_figure(width, 0.3 + 1.67 * len(rows))
-    axes = figure.subplots(len(rows), len(attacks), squeeze=False, sharex=True, sharey=True)
+    axes = figure.subplots(len(rows), len(columns), squeeze=False, sharex=True, sharey=True)
     for row, heterogeneity in enumerate(rows):
-        for panel, (f, attack) in zip(axes[row], attacks, strict=True):
-            at = (points["heterogeneity"] == heterogeneity) & (points["byzantine"] == f)
-            here = points[at & (points["attack"] == attack)]
+        for panel, attacked in zip(axes[row], columns, strict=True):
+            at = points["heterogeneity"] == heterogeneity
+            here = points[at & (points["attacked"] == attacked)]
             for method, look in styles.items():
                 _line(panel, here[here["method"] == method], look)
             grid(panel)
-            what = f"{in_figure(attack)}, f = {f}" if f else "clean"
-            panel.set_title(f"{title_of_data(heterogeneity)}\n{what}")
+            panel.set_title(f"{title_of_data(heterogeneity)}\n{attacked}")
         axes[row, 0].set_ylabel(label)
     if is_share:
         from_0_to_100(axes[0, 0])
     for panel in axes[-1]:
         panel.set_xlabel("step")
     add_legend(figure, _handles(styles))
-    add_notes(figure, _notes(shown, points, len(runs) - len(shown)))
+    failed = len(runs) - len(shown)
+    add_notes(figure, [*left_out, *_notes(shown.loc[settings.index], points, failed)])
     return figure
+
+
+def _recorded(settings: pd.DataFrame, histories: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Those with a history, by f and attack, and without an accuracy where no value is finite."""
+    value = pd.to_numeric(histories[measure], errors="coerce").astype(float)
+    has_value = settings.index.isin(histories["run"][np.isfinite(value)])
+    settings = settings.assign(
+        accuracy=settings["accuracy"].where(has_value),
+        attacked=[
+            f"{in_figure(attack)}, f = {f}" if f else "clean"
+            for f, attack in zip(settings["byzantine"], settings["attack"], strict=True)
+        ],
+    )
+    settings = settings[settings.index.isin(histories["run"])]
+    return settings.sort_values(["byzantine", "attack"], kind="stable")
 
 
 def averaged(settings: pd.DataFrame, histories: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Mean over seeds at every step, with the half-width of its interval.
 
     Args:
-        settings: by key, the columns `method`, `heterogeneity`, `byzantine` and `attack`.
+        settings: by key, the columns `method`, `heterogeneity` and `attacked`, its f and attack.
         histories: with a column `run` of keys.
         measure: which column of `histories`.
 
     """
-    names = ["method", "heterogeneity", "byzantine", "attack"]
+    names = ["method", "heterogeneity", "attacked"]
     values = histories.join(settings[names], on="run", how="inner")
     value = pd.to_numeric(values[measure], errors="coerce").astype(float)
     values = values.assign(value=value.where(np.isfinite(value)))

@@ -7,6 +7,7 @@ import pandas as pd
 
 from privrobust.errors import SpecError
 from privrobust.figures.canvas import (
+    MOST_LINES,
     NARROW,
     WIDE,
     Look,
@@ -27,17 +28,19 @@ from privrobust.figures.cells import (
     guarantee,
     in_panel,
     measured,
-    panels,
+    ordered,
     records,
+    runs_of,
     title_of_data,
 )
+from privrobust.figures.fitting import about_left_out, fitting, within
 from privrobust.figures.scales import Scale, ticks_beside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_F, _MOST_ROWS = 4, 5
+_MOST = {"heterogeneity": 5, "byzantine": 4, "method": MOST_LINES}
 _DODGE = 0.018  # of the axis, between lines where all stand at one place
 
 
@@ -54,15 +57,19 @@ def epsilon_figure(runs: pd.DataFrame) -> "Figure":
         runs: a row a run, as from `Store.runs`.
 
     Raises:
-        SpecError: nothing to draw, or more than fits; matplotlib is missing.
+        SpecError: nothing to draw; matplotlib is missing.
 
     """
     shown = drawable(runs, "epsilon")
-    every = measured(shown, "epsilon", axes=["noise_scale", "target_epsilon"])
-    cells = at_worst(every)
-    if cells["accuracy"].isna().all():
+    every = measured(shown, axes=["noise_scale", "target_epsilon"])
+    all_cells = at_worst(every)
+    if all_cells["accuracy"].isna().all():
         raise SpecError("epsilon: nothing to draw: in every cell a run failed")
-    rows, fs = panels(cells, "epsilon", _MOST_F, _MOST_ROWS)
+    every = within(every, fitting(all_cells, _MOST))
+    cells = at_worst(every)
+    left_out = about_left_out(all_cells, cells, _MOST, shown)
+    drawn = runs_of(cells, shown)
+    rows, fs = ordered(cells["heterogeneity"]), ordered(cells["byzantine"])
     styles = looks(cells["method"].unique())
     scale = Scale(cells["epsilon"], math.inf, "not\nprivate", ticks_beside(len(fs)))
 
@@ -86,8 +93,8 @@ def epsilon_figure(runs: pd.DataFrame) -> "Figure":
     for panel in axes[-1]:
         panel.set_xlabel("privacy budget ε")
     add_legend(figure, _handles(styles, cells))
-    notes = [*about_seeds(shown, cells, "band"), *about_attacks(every), *guarantee(shown, runs)]
-    add_notes(figure, notes)
+    about = [*about_seeds(drawn, cells, "band"), *about_attacks(every), *guarantee(drawn, runs)]
+    add_notes(figure, [*left_out, *about])
     return figure
 
 

@@ -16,20 +16,19 @@ from privrobust.figures.cells import (
     measured,
     ordered,
     records,
+    runs_of,
     text_of_noise,
     title_of_data,
-    too_many,
 )
+from privrobust.figures.fitting import about_left_out, fitting, within
 from privrobust.numeric import as_float
 from privrobust.rounding import in_percent, rounded_up
-from privrobust.spec import RunSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_ROWS, _MOST_METHODS, _MOST_CELLS = 6, 4, 12
-_SHOWN = {"byzantine", "attack", "heterogeneity", "noise_scale", "target_epsilon"}
+_MOST = {"noise_scale": 6, "byzantine": 12, "heterogeneity": 12, "method": 4}
 _COLORS = "cividis"  # its lightness rises with the value, for grey and for every eye
 
 
@@ -45,22 +44,25 @@ def heatmap_figure(runs: pd.DataFrame, noise_scale: float | None = None) -> "Fig
         noise_scale: b, for this one only.
 
     Raises:
-        SpecError: nothing to draw, or more than fits; matplotlib is missing.
+        SpecError: nothing to draw; matplotlib is missing.
 
     """
     shown = drawable(runs, "heatmap")
-    every = measured(shown, "heatmap", axes=["noise_scale", "target_epsilon"])
-    cells = at_worst(every)
-    noises = ordered(cells["noise_scale"])
+    every = measured(shown, axes=["noise_scale", "target_epsilon"])
     if noise_scale is not None:
+        noises = ordered(every["noise_scale"])
         known = ", ".join(map(str, noises))
         noise_scale = as_float("noise_scale", noise_scale, f"accepted: {known}")
         if noise_scale not in noises:
             raise SpecError(f"noise_scale: {noise_scale:g} was not run; accepted: {known}")
-        noises = [noise_scale]
-    methods = list(cells["method"].unique())
-    columns, fs = ordered(cells["heterogeneity"]), sorted(set(cells["byzantine"]))
-    _refuse_many(cells, noises, methods)
+        every = every[every["noise_scale"] == noise_scale]
+    all_cells = at_worst(every)
+    every = within(every, fitting(all_cells, _MOST))
+    cells = at_worst(every)
+    left_out = about_left_out(all_cells, cells, _MOST, shown)
+    drawn = runs_of(cells, shown)
+    noises, methods = ordered(cells["noise_scale"]), list(cells["method"].unique())
+    columns, fs = ordered(cells["heterogeneity"]), ordered(cells["byzantine"])
 
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -80,20 +82,8 @@ def heatmap_figure(runs: pd.DataFrame, noise_scale: float | None = None) -> "Fig
         panel.set_title(method)
     _label_columns(axes[-1], columns, len(methods))
     figure.colorbar(colors, ax=axes, label="accuracy in %", aspect=10 * height, pad=0.01)
-    add_notes(figure, _notes(runs, shown, every))
+    add_notes(figure, [*left_out, *_notes(runs, drawn, every)])
     return figure
-
-
-def _refuse_many(cells: pd.DataFrame, noises: list[Any], methods: list[str]) -> None:
-    if len(noises) > _MOST_ROWS:
-        raise too_many("heatmap", f"{len(noises)} values of b", _MOST_ROWS, cells, ["noise_scale"])
-    if len(methods) > _MOST_METHODS:
-        fields = [field for field in RunSpec.model_fields if field in cells and field not in _SHOWN]
-        raise too_many("heatmap", f"{len(methods)} methods", _MOST_METHODS, cells, fields)
-    for field, most in (("byzantine", _MOST_CELLS), ("heterogeneity", _MOST_CELLS)):
-        count = cells[field].nunique()
-        if count > most:
-            raise too_many("heatmap", f"{count} values of {field}", most, cells, [field])
 
 
 def _of_row(cells: pd.DataFrame, b: Any) -> str:

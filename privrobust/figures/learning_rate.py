@@ -7,6 +7,7 @@ import pandas as pd
 
 from privrobust.errors import SpecError
 from privrobust.figures.canvas import (
+    MOST_LINES,
     NARROW,
     WIDE,
     Look,
@@ -17,7 +18,8 @@ from privrobust.figures.canvas import (
     new_figure,
     styled,
 )
-from privrobust.figures.cells import drawable, measured, ordered, records, title_of_data, too_many
+from privrobust.figures.cells import drawable, measured, ordered, records, title_of_data
+from privrobust.figures.fitting import about_left_out, fitting, within
 from privrobust.figures.scales import Scale, ticks_beside
 from privrobust.summary import WORST
 from privrobust.tables import validated
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_PANELS = 4
+_MOST = {"heterogeneity": 4, "method": MOST_LINES}
 _DODGE = 0.018
 
 
@@ -42,15 +44,13 @@ def learning_rate_figure(runs: pd.DataFrame) -> "Figure":
         runs: a row a run, as from `Store.runs`. Of those on validation data, if there are such.
 
     Raises:
-        SpecError: nothing to choose from, or more than fits; matplotlib is missing.
+        SpecError: nothing to choose from; matplotlib is missing.
 
     """
     shown = drawable(validated(runs), "learning_rate")
-    best = best_rates(shown)
+    all_best = best_rates(shown)
+    best = within(all_best, fitting(all_best, _MOST))
     panels = ordered(best["heterogeneity"])
-    if len(panels) > _MOST_PANELS:
-        what = f"{len(panels)} partitions"
-        raise too_many("learning_rate", what, _MOST_PANELS, best, ["heterogeneity"])
     styles = looks(best["method"].unique())
     scale = Scale(best["noise_scale"], 0.0, "0", ticks_beside(len(panels)))
 
@@ -69,7 +69,8 @@ def learning_rate_figure(runs: pd.DataFrame) -> "Figure":
     _label_rates(axes[0], sorted({rate for tried in best["tried"] for rate in tried}))
     axes[0].set_ylabel("best learning rate")
     add_legend(figure, _handles(styles, best))
-    add_notes(figure, _notes(shown, best))
+    left_out = about_left_out(all_best, best, _MOST, shown)
+    add_notes(figure, [*left_out, *_notes(shown, best)])
     return figure
 
 
@@ -84,7 +85,7 @@ def best_rates(runs: pd.DataFrame) -> pd.DataFrame:
         were not run under every f and attack that others of their setting were.
 
     """
-    cells = measured(runs, "learning_rate", axes=["noise_scale", "learning_rate"])
+    cells = measured(runs, axes=["noise_scale", "learning_rate"])
     if "learning_rate" not in cells or cells["learning_rate"].nunique() < 2:
         raise SpecError(
             "learning_rate: nothing to draw: no method and b has runs of several learning rates; "

@@ -7,6 +7,7 @@ import pandas as pd
 
 from privrobust.errors import SpecError
 from privrobust.figures.canvas import (
+    MOST_LINES,
     NARROW,
     WIDE,
     Look,
@@ -27,18 +28,20 @@ from privrobust.figures.cells import (
     guarantee,
     in_panel,
     measured,
-    panels,
+    ordered,
     records,
+    runs_of,
     title_of_data,
 )
 from privrobust.figures.epsilon import estimate_handle, mark
+from privrobust.figures.fitting import about_left_out, fitting, within
 from privrobust.figures.scales import Scale, ticks_beside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_F, _MOST_ROWS = 4, 5
+_MOST = {"heterogeneity": 5, "byzantine": 4, "method": MOST_LINES}
 _DODGE = 0.02  # of the axis, between methods of one epsilon
 _FADED = 0.22
 
@@ -55,14 +58,21 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
         runs: a row a run, as from `Store.runs`: with and without attackers.
 
     Raises:
-        SpecError: nothing to draw, or more than fits; matplotlib is missing.
+        SpecError: nothing to draw; matplotlib is missing.
 
     """
     shown = drawable(runs, "pareto")
-    every = measured(shown, "pareto", axes=["noise_scale", "target_epsilon"])
+    every = measured(shown, axes=["noise_scale", "target_epsilon"])
+    all_points = _points(at_worst(every))
+    kept = fitting(all_points, _MOST)
+    points = _compared(within(all_points, kept))
+    left_out = about_left_out(all_points, points, _MOST, shown)
+    if "byzantine" in kept:
+        kept["byzantine"].append(0)  # every point has a clean cell
+    every = within(every, kept)
     cells = at_worst(every)
-    points = _points(cells)
-    rows, fs = panels(points, "pareto", _MOST_F, _MOST_ROWS)
+    drawn = runs_of(cells, shown)
+    rows, fs = ordered(points["heterogeneity"]), ordered(points["byzantine"])
     styles = looks(points["method"].unique())
     scale = Scale(points["epsilon"], math.inf, "not\nprivate", ticks_beside(len(fs)))
 
@@ -88,18 +98,19 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
     add_notes(
         figure,
         [
+            *left_out,
             "Faded: another setting of the panel is as good in ε, clean and worst-case accuracy, "
             "and better in one of them. Points of one ε stand beside each other.",
-            *about_seeds(shown, cells, None),
+            *about_seeds(drawn, cells, None),
             *about_attacks(every),
-            *guarantee(shown, runs),
+            *guarantee(drawn, runs),
         ],
     )
     return figure
 
 
 def _points(cells: pd.DataFrame) -> pd.DataFrame:
-    """Attacked cells with `clean`, the accuracy of their setting without, and `is_best`."""
+    """Attacked cells with `clean`, the accuracy of their setting without."""
     setting = ["heterogeneity", "method", "noise_scale"]
     clean = cells[cells["byzantine"] == 0].set_index(setting)["accuracy"].rename("clean")
     points = cells[cells["byzantine"] > 0].join(clean, on=setting)
@@ -109,7 +120,12 @@ def _points(cells: pd.DataFrame) -> pd.DataFrame:
             "pareto: nothing to draw: no setting has results both without attackers and with; "
             "it needs runs of byzantine: 0 and of more"
         )
-    best = points.groupby(["heterogeneity", "byzantine"], sort=False, group_keys=False)
+    return points
+
+
+def _compared(points: pd.DataFrame) -> pd.DataFrame:
+    """With `is_best`, whether no other of the panel beats a point."""
+    best = points.groupby(["heterogeneity", "byzantine"], sort=False)
     return points.assign(is_best=pd.concat([front(part) for _, part in best]))
 
 
