@@ -155,8 +155,9 @@ def guarantees(runs: pd.DataFrame) -> Iterator[str]:
         span = rounded_up(high, 3)
         if rounded_up(low, 3) != span:
             span = f"{rounded_up(low, 3)} to {span}"
-        rules = ", ".join(of_kind["aggregator"].unique())
-        of_rules = f" of {rules}" if private["accountant_used"].nunique() > 1 else ""
+        rules = of_kind["aggregator"].unique()
+        is_all = len(rules) == private["aggregator"].nunique()
+        of_rules = "" if is_all else f" of {', '.join(rules)}"
         yield (
             f"{counted(len(of_kind), 'run')}{of_rules}: epsilon = {span} at delta = {delta:g}, "
             f"{sort}, computed by the accountant {name!r}. Neighbouring data: "

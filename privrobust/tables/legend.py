@@ -92,11 +92,12 @@ def promise(runs: pd.DataFrame) -> Iterator[str]:
 
 
 def who_vouches(runs: pd.DataFrame) -> Iterator[tuple[str, bool]]:
-    """Accountants, and of which rules where there are several, and whether each gives a bound."""
+    """Accountants, and of which rules where not of all, and whether each gives a bound."""
+    every = runs["aggregator"].nunique()
     used = runs[["accountant_used", "is_upper_bound"]].drop_duplicates()
     for name, bound in used.itertuples(index=False):
-        rules = ", ".join(runs["aggregator"][runs["accountant_used"] == name].unique())
-        yield f"{name} for {rules}" if len(used) > 1 else name, bound
+        rules = runs["aggregator"][runs["accountant_used"] == name].unique()
+        yield name if len(rules) == every else f"{name} for {', '.join(rules)}", bound
 
 
 def epsilon_marks(runs: pd.DataFrame) -> dict[str, str]:
