@@ -237,6 +237,37 @@ def of_methods(attacks, f=2):
     return frame(*runs)
 
 
+def charged_for_signs():
+    """A median and a vote at the same b, which tells less."""
+    runs = of_methods({"median": {"alie": 0.8}, "majority_vote": {"alie": 0.7}})
+    votes = runs["aggregator"] == "majority_vote"
+    runs["epsilon"] = runs["epsilon"].where(~votes, 5.5)
+    runs["accountant_used"] = runs["accountant_used"].where(~votes, "sign")
+    return runs
+
+
+def test_rules_that_spend_differently_at_one_b_stand_side_by_side_with_their_epsilons():
+    shown = FORMATS["markdown"](PRESETS["trilemma"](charged_for_signs()))
+    rows = [line.strip("| ").split(" | ") for line in shown.splitlines() if "| m" in line]
+    assert [row[:2] for row in rows[1:]] == [["median", "6.73"], ["majority_vote", "5.5"]]
+    assert all(cell.strip() for row in rows for cell in row)
+    assert "by pld for median (upper bound), sign for majority_vote (upper bound)" in shown
+
+
+def test_under_a_target_they_share_its_column():
+    runs = charged_for_signs().assign(target_epsilon=6.8)
+    shown = FORMATS["markdown"](PRESETS["trilemma"](runs))
+    assert "noise_scale" not in shown.splitlines()[0]
+
+
+def test_a_budget_has_a_row_for_signs_and_one_for_vectors():
+    shown = FORMATS["markdown"](PRESETS["budget"](charged_for_signs()))
+    rows = [
+        line.strip("| ").split(" | ") for line in shown.splitlines() if line.startswith("| 0.1")
+    ]
+    assert [row[-2:] for row in rows] == [["pld", "6.73"], ["sign", "5.5"]]
+
+
 FEWER = "‡ fewer attacks were run than on others of its column: never the best."
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from privrobust.errors import SpecError, unknown_name
-from privrobust.summary import setting_levels, summarise
+from privrobust.summary import row_fields, setting_levels, summarise
 from privrobust.tables.layout import (
     Column,
     Entry,
@@ -27,8 +27,25 @@ def attacks(runs: pd.DataFrame) -> Layout:
 
 
 def trilemma(runs: pd.DataFrame) -> Layout:
-    """Methods by epsilon by f: clean accuracy, and the worst at each f."""
+    """Methods by epsilon by f: clean accuracy, and the worst at each f.
+
+    Where rules spend differently at one b, as signs tell less than vectors, no column would be of
+    two of them: they are put side by side at equal b, each with its epsilon.
+    """
+    if _spend_differently(runs):
+        shows = ("epsilon", "clean", "worst")
+        return lay_out(runs, shows, rows=["aggregator"], across=["noise_scale"])
     return lay_out(runs, ("clean", "worst"), rows=["aggregator"], across=["epsilon"])
+
+
+def _spend_differently(runs: pd.DataFrame) -> bool:
+    """Tell whether rules differ in epsilon where nothing else does; a target makes them equal."""
+    free = runs[pd.to_numeric(runs["target_epsilon"], errors="coerce").isna()]
+    others = [field for field in row_fields(runs) if field not in ("aggregator", "learning_rate")]
+    if free.empty or "noise_scale" not in others:
+        return False
+    spent = free.groupby([*others, "aggregator"], dropna=False)["epsilon"].max()
+    return bool((spent.groupby(level=others, dropna=False).nunique() > 1).any())
 
 
 def noise(runs: pd.DataFrame) -> Layout:
@@ -57,10 +74,9 @@ def budget(runs: pd.DataFrame) -> Layout:
     marks = epsilon_marks(runs)
     rows = []
     at: Any  # pandas knows nothing of what an index holds
-    for at, alike in runs.groupby(told, dropna=False):
-        accountants = " ".join(alike["accountant_used"].dropna().unique())
+    for at, alike in runs.groupby([*told, "accountant_used"], dropna=False):
         values = [Entry("none" if pd.isna(value) else number(value)) for value in at]
-        rows.append([*values, Entry(accountants), Entry(epsilon_text(alike, marks))])
+        rows.append([*values, Entry(epsilon_text(alike, marks))])
     heads = [Column((name,), is_text=True) for name in told]
     heads += [Column(("accountant",), is_text=True), Column(("epsilon",))]
     return Layout(heads, [rows], list(guarantee(runs)))
