@@ -221,6 +221,18 @@ def test_estimates_are_marked_and_bounds_are_not():
         assert "estimate" in words(other(runs))
 
 
+def test_a_heatmap_tells_the_epsilon_of_each_method_where_they_differ_at_one_b():
+    shared = heatmap_figure(RUNS, noise_scale=0.03)
+    titles = {axes.get_title() for axes in shared.axes}
+    assert {"median", "mean"} <= titles
+    assert "ε = " in words(shared)
+    half = RUNS["epsilon"].where(RUNS["aggregator"] == "median", RUNS["epsilon"] / 2)
+    apart = [axes.get_title() for axes in heatmap_figure(RUNS.assign(epsilon=half)).axes]
+    told = [title for title in apart if "ε = " in title]
+    assert len(set(told)) == len(told) == 4  # two methods at two b with noise
+    assert {"median", "mean"} <= set(apart)  # and at b = 0, where none is private
+
+
 def test_heatmap_cells_are_worst_cases_in_percent():
     figure = heatmap_figure(RUNS, noise_scale=0.03)
     panels = [axes for axes in figure.axes if axes.get_title()]

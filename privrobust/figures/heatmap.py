@@ -72,27 +72,37 @@ def heatmap_figure(runs: pd.DataFrame, noise_scale: float | None = None) -> "Fig
     figure = new_figure(NARROW if is_small else WIDE, 0.5 + height)
     axes = figure.subplots(len(noises), len(methods), squeeze=False, sharex=True, sharey=True)
     colors = ScalarMappable(Normalize(0, 100), _COLORS)
+    spent = {b: _spent_by_all(cells[cells["noise_scale"] == b]) for b in noises}
     for row, b in enumerate(noises):
         for column, method in enumerate(methods):
             here = cells[(cells["noise_scale"] == b) & (cells["method"] == method)]
             _map(axes[row, column], here, fs, columns, colors)
+            titles = [method] if row == 0 else []
+            titles += [] if spent[b] else [_spent(here)]  # each has its own
+            axes[row, column].set_title("\n".join(titles))
         axes[0, 0].set_yticks(range(len(fs)), fs)
-        axes[row, 0].set_ylabel(f"{_of_row(cells, b)}\n\nf")
-    for panel, method in zip(axes[0], methods, strict=True):
-        panel.set_title(method)
+        of_row = filter(None, [text_of_noise(b), spent[b]])
+        axes[row, 0].set_ylabel("\n".join([*of_row, "", "f"]))
     _label_columns(axes[-1], columns, len(methods))
     figure.colorbar(colors, ax=axes, label="accuracy in %", aspect=10 * height, pad=0.01)
     add_notes(figure, [*left_out, *_notes(runs, drawn, every)])
     return figure
 
 
-def _of_row(cells: pd.DataFrame, b: Any) -> str:
-    spent = sorted(set(cells["epsilon"][cells["noise_scale"] == b]))
-    if spent == [math.inf]:
-        return f"{text_of_noise(b)}\nnot private"
-    is_estimate = cells["is_estimate"][cells["noise_scale"] == b].any()
-    shown = " to ".join(dict.fromkeys(_rounded(epsilon) for epsilon in (spent[0], spent[-1])))
-    return f"{text_of_noise(b)}\nε = {shown}{' (estimate)' if is_estimate else ''}"
+def _spent_by_all(cells: pd.DataFrame) -> str:
+    """What every method spends at one b; nothing where they differ, as those that send signs."""
+    texts = {_spent(of_method) for _, of_method in cells.groupby("method")}
+    return texts.pop() if len(texts) == 1 else ""
+
+
+def _spent(cells: pd.DataFrame) -> str:
+    epsilons = sorted(set(cells["epsilon"]))
+    if not epsilons:
+        return ""
+    if epsilons == [math.inf]:
+        return "not private"
+    shown = " to ".join(dict.fromkeys(map(_rounded, (epsilons[0], epsilons[-1]))))
+    return f"ε = {shown}{' (estimate)' if cells['is_estimate'].any() else ''}"
 
 
 def _rounded(epsilon: float) -> str:
