@@ -56,7 +56,7 @@ from typing import Any
 from privrobust.errors import SpecError, in_short, shown, unknown_name
 from privrobust.located import Field, at, parse, read
 from privrobust.numeric import own
-from privrobust.spec import TOGETHER, AttackSpec, RunSpec
+from privrobust.spec import TOGETHER, AttackSpec, RunSpec, in_key, key_of
 
 Settings = dict[str, Any]
 """Fields of a run as a sweep writes them."""
@@ -213,10 +213,11 @@ class RunMaker:
 
     def __init__(self) -> None:
         self._usual = RunSpec()
+        self._usually_written = in_key(self._usual.__dict__)
         self._parts: dict[tuple[str, ...], list[list[str]]] = {}
         """By the fields that settings have, those of each part."""
-        self._known: dict[tuple[Any, ...], Settings] = {}
-        """The fields of a run that each part makes."""
+        self._known: dict[tuple[Any, ...], tuple[Settings, dict[str, str]]] = {}
+        """The fields of a run that each part makes, and how its key has them."""
         self._checked: list[Settings] = []
         """What `_known` is of: it knows some values by their place in memory."""
 
@@ -234,8 +235,11 @@ class RunMaker:
         except KeyError:
             return self._make(settings, parts)
         run = self._usual.__copy__()
-        for fields in made:
+        in_the_key = self._usually_written.copy()
+        for fields, of_fields in made:
             run.__dict__.update(fields)
+            in_the_key.update(of_fields)
+        object.__setattr__(run, "_key", key_of(run, in_the_key))
         return run
 
     def _make(self, settings: Settings, parts: list[tuple[Any, ...]]) -> RunSpec:
@@ -243,7 +247,8 @@ class RunMaker:
         self._checked.append(settings)
         for part in parts:
             fields = _OF_PART.get(_PART.get(part[0], ""), [part[0]])
-            self._known[part] = {field: getattr(run, field) for field in fields}
+            made = {field: getattr(run, field) for field in fields}
+            self._known[part] = made, in_key(made)
         return run
 
 
