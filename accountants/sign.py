@@ -11,16 +11,10 @@ that is added costs no more.** For alpha >= 2 and L > 0, y = 1 - q + q L and z =
     theta = 3 (1-q) / (3 + 2 (alpha-2) q),
     kappa = -(alpha-1) q - theta alpha q - (1-theta) (1 - alpha q).
 
-The right side less the left one, H, has H(1) = H'(1) = 0 by kappa, and H'' / (alpha (alpha-1) q^2)
-= theta y^(alpha-2) + (1-theta) z^(alpha-2) L^-3 - y^(-alpha-1). By weighted arithmetic and
-geometric means that is at least 0 where theta (alpha-2) ln y + (1-theta) ((alpha-2) ln z - 3 ln L)
-+ (alpha+1) ln y is, which is convex in ln L, and 0 with slope 0 at L = 1, by theta. So H >= 0. Take
-expectations without the unit: that of y^alpha is at most A_alpha, so is that of L z^alpha (which is
-that of z^alpha with the unit, where 1 / L has the moments of L here, as the noise is symmetric),
-and that of L - 1 is 0. So both directions have A_alpha at most. Divergences add up over steps, also
-where these depend on all that was sent before; Canonne, Kamath, Steinke 2020 (arXiv:2004.00010,
-Proposition 12) convert. What other units do mixes over mu, by one law with the unit and without,
-and moments are jointly convex.
+whose expectation without the unit is at most A_alpha, as y^alpha and L z^alpha have at most that
+and L - 1 has 0; docs/signs.md proves it. So both directions have A_alpha at most. Divergences add
+up over steps, also where these depend on all that was sent before; Canonne, Kamath, Steinke 2020
+(arXiv:2004.00010, Proposition 12) convert.
 
 Formal guarantee: an upper bound for signs of coordinates that are noised anew and independently, +
 where the noisy value is at least 0, of vectors that one unit moves by at most the contribution in

@@ -95,7 +95,7 @@ class _Rule:
     def __call__(self, vectors: Tensor, parameters: Tensor) -> Round:
         honest = self._message(vectors)
         if self._sends_signs:  # with noise they are of two values: no third is in the accounts
-            honest = torch.where((honest == 0) & self._is_noisy, 1.0, honest)
+            honest.masked_fill_((honest == 0) & self._is_noisy, 1.0)
         if self._attack is None:
             return Round(self._aggregator(honest, self._streams), honest)
         seen = honest

@@ -211,6 +211,14 @@ def test_auto_reports_the_lesser_of_the_sign_and_the_vector():
     assert (one.accountant, one.epsilon) == ("pld", epsilon(release(0.05, 1.0, 1)))
 
 
+def test_orders_end_and_so_does_what_noise_saves():
+    """What the conversion leaves of a divergence of 0, at the last order."""
+    floor = math.log1p(-1 / MOST_ORDER) - math.log(1e-5 * MOST_ORDER) / (MOST_ORDER - 1)
+    assert floor == pytest.approx(0.0195, abs=5e-5)
+    assert epsilon(signs(1.0, 1e6, 1), accountant="sign") == pytest.approx(floor, rel=1e-6)
+    assert spend(signs(1.0, 1e4, 1)).accountant == "pld"
+
+
 def test_vectors_and_signs_compose():
     both = [signs(0.05, 1.0, 250), release(0.05, 1.0, 250)]
     found = epsilon(both, accountant="sign")
