@@ -77,7 +77,7 @@ class Direct:
             raise RuntimeError("a layer's output is changed in place")
         if any(inputs._version != version for _, inputs, _, version in self._calls):
             raise RuntimeError("a layer's input is changed in place after its use")
-        errors = torch.autograd.grad(scores, outputs, _errors(self._loss, scores, batch.labels))
+        errors = torch.autograd.grad(_loss_like(self._loss, scores, batch.labels), outputs)
         uses: dict[str, list[Use]] = {}
         for (layer, inputs, _, _), error in zip(self._calls, errors, strict=True):
             uses.setdefault(layer, []).append(Use(inputs, error))
@@ -118,9 +118,9 @@ class Probed:
         lane = partial(_probed, self._model, self._layers)
         named = self._layout.unflatten(parameters)
         scores, entered = vmap(lane)(named, probes, batch.inputs.flatten(1, 2))
-        errors = _errors(self._loss, scores, batch.labels)
         sources = list(probes.values())
-        found = torch.autograd.grad(scores, sources, errors, materialize_grads=True)
+        total = _loss_like(self._loss, scores, batch.labels)
+        found = torch.autograd.grad(total, sources, materialize_grads=True)
         return _traces(lanes * examples, entered, dict(zip(probes, found, strict=True)), {})
 
 
@@ -216,6 +216,14 @@ def _traces(examples: int, entered: Calls, found: Calls, of_others: Named) -> Tr
 def _errors(loss: Loss, scores: Tensor, labels: Tensor) -> Tensor:
     """Gradient of every example's loss with respect to its scores, `(..., classes)`."""
     return loss.errors(scores.detach(), labels.reshape(scores.shape[:-1]))
+
+
+def _loss_like(loss: Loss, scores: Tensor, labels: Tensor) -> Tensor:
+    """Return a number whose gradient with respect to the scores is that of the loss, to the bit.
+
+    Handing `torch.autograd.grad` the errors instead makes it import sympy, for a second.
+    """
+    return (scores * _errors(loss, scores, labels)).sum()
 
 
 @contextmanager
