@@ -12,8 +12,8 @@ from typing import Any
 from privrobust.accountants.protocol import NoValue
 from privrobust.accountants.release import Release, Releases, as_sequence
 from privrobust.accountants.spending import spend
+from privrobust.core.numbers import as_float
 from privrobust.errors import SpecError
-from privrobust.numeric import as_float
 
 CLOSENESS = 0.999
 """A setting that spends this fraction of the target, or more, is close enough."""

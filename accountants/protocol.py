@@ -10,8 +10,8 @@ import numpy as np
 
 from privrobust.accountants.mechanism import Composition, composition
 from privrobust.accountants.release import Release, Releases, as_sequence
+from privrobust.core.numbers import as_float
 from privrobust.errors import SpecError
-from privrobust.numeric import as_float
 
 
 class NoValue(SpecError):

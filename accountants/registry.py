@@ -9,8 +9,8 @@ from privrobust.accountants.prv import PRV
 from privrobust.accountants.rdp import RDP
 from privrobust.accountants.sign import Sign
 from privrobust.accountants.strong import Strong
+from privrobust.core.numbers import own, shown
 from privrobust.errors import SpecError, unknown_name
-from privrobust.numeric import own, shown
 
 _ACCOUNTANTS: dict[str, Accountant] = {
     accountant.name: accountant

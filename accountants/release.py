@@ -20,8 +20,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Literal, get_args
 
+from privrobust.core.numbers import as_float, as_whole, own, shown
 from privrobust.errors import SpecError
-from privrobust.numeric import as_float, as_whole, own, shown
 
 if TYPE_CHECKING:
     from dp_accounting import DpEvent

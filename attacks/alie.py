@@ -7,13 +7,13 @@ from functools import partial
 from statistics import NormalDist
 from typing import TYPE_CHECKING, ClassVar
 
+from privrobust.aggregators.moments import mean_and_std
+from privrobust.aggregators.scaling import lengths
 from privrobust.attacks.base import Attack, Craft, Generators, Setting, collude
-from privrobust.configured import parameter
+from privrobust.core.late import torch
+from privrobust.core.numbers import as_whole
+from privrobust.core.parameters import parameter
 from privrobust.errors import SpecError
-from privrobust.late import torch
-from privrobust.numeric import as_whole
-from privrobust.scaling import lengths
-from privrobust.spread import mean_and_std
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 from privrobust.aggregators import Aggregator
 from privrobust.aggregators.base import Generators as Generators
 from privrobust.aggregators.base import described, on_zeros
-from privrobust.configured import Configured
+from privrobust.core.late import torch
+from privrobust.core.naming import is_built_in
+from privrobust.core.numbers import as_whole, shown
+from privrobust.core.parameters import Configured
 from privrobust.errors import SpecError, failure
-from privrobust.late import torch
-from privrobust.numeric import as_whole, shown
-from privrobust.plugins import is_built_in
 
 if TYPE_CHECKING:
     from torch import Tensor

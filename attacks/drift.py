@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.attacks.base import Attack, Craft, Generators, Sees, Setting
-from privrobust.configured import parameter
+from privrobust.core.parameters import parameter
 from privrobust.errors import SpecError
 
 if TYPE_CHECKING:

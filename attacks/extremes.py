@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from privrobust.aggregators.moments import mean
+from privrobust.aggregators.order_statistics import in_blocks, mean_of_ranks
 from privrobust.attacks.base import Attack, Generators, collude
+from privrobust.core.late import torch
 from privrobust.errors import SpecError
-from privrobust.late import torch
-from privrobust.selection import in_blocks, mean_of_ranks
-from privrobust.spread import mean
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.attacks.base import Attack, Generators, Sees
-from privrobust.configured import parameter
+from privrobust.core.parameters import parameter
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from privrobust.aggregators.moments import mean
 from privrobust.attacks.base import Attack, Generators, collude, constant, normal
-from privrobust.configured import parameter
-from privrobust.spread import mean
+from privrobust.core.parameters import parameter
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from privrobust.aggregators import Aggregator, get_aggregator
+from privrobust.aggregators.moments import mean_and_std
+from privrobust.aggregators.scaling import lengths
 from privrobust.attacks.base import Attack, Craft, Generators, Setting, collude
-from privrobust.configured import parameter
+from privrobust.core.late import torch
+from privrobust.core.parameters import parameter
 from privrobust.errors import SpecError
-from privrobust.late import torch
-from privrobust.scaling import lengths
-from privrobust.spread import mean_and_std
 
 if TYPE_CHECKING:
     from torch import Tensor

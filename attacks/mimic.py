@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.aggregators.distances import combined, dots, row
+from privrobust.aggregators.moments import deviations_from, mean
+from privrobust.aggregators.scaling import scaled, unit
 from privrobust.attacks.base import Attack, Craft, Generators, Setting, collude
-from privrobust.configured import parameter
+from privrobust.core.late import torch
+from privrobust.core.parameters import parameter
 from privrobust.errors import SpecError
-from privrobust.late import torch
-from privrobust.scaling import scaled, unit
-from privrobust.spread import deviations_from, mean
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from privrobust.aggregators.distances import Geometry, dots
+from privrobust.aggregators.moments import mean, mean_and_std
+from privrobust.aggregators.scaling import of_unit_size, scaled, unit
 from privrobust.attacks.base import Attack, Generators, collude
-from privrobust.late import torch
-from privrobust.scaling import of_unit_size, scaled, unit
-from privrobust.spread import mean, mean_and_std
+from privrobust.core.late import torch
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,10 +15,10 @@ from privrobust.attacks.mimic import Mimic
 from privrobust.attacks.min_max import MinMax, MinSum
 from privrobust.attacks.replay import Replay
 from privrobust.attacks.sign_flip import OwnSignFlip, SignFlip
-from privrobust.configured import build, check_registered, described
-from privrobust.entries import Entry
+from privrobust.core.entries import Entry
+from privrobust.core.naming import Own
+from privrobust.core.parameters import build, check_registered, described
 from privrobust.errors import SpecError
-from privrobust.plugins import Own
 
 _OWN = Own((Attack,), "a class that derives from privrobust.attacks.Attack")
 _ATTACKS: dict[str, type[Attack]] = {

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.attacks.base import Attack, Craft, Generators, Setting
-from privrobust.configured import parameter
-from privrobust.late import torch
+from privrobust.core.late import torch
+from privrobust.core.parameters import parameter
 
 if TYPE_CHECKING:
     from torch import Tensor

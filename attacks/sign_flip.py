@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from privrobust.aggregators.moments import mean
 from privrobust.attacks.base import Attack, Generators, Sees, collude
-from privrobust.configured import parameter
-from privrobust.spread import mean
+from privrobust.core.parameters import parameter
 
 if TYPE_CHECKING:
     from torch import Tensor

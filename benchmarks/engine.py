@@ -23,12 +23,12 @@ from torch.utils.data import TensorDataset
 
 from privrobust import RunSpec
 from privrobust.aggregators import Median
-from privrobust.clipping import Batch, Flat
+from privrobust.core.allocator import keep_freed_memory
 from privrobust.data import get_dataset
-from privrobust.gradients import gradient_sum
-from privrobust.losses import LOSSES
-from privrobust.memory import keep_freed_memory
-from privrobust.training import train_lanes
+from privrobust.gradients.clipped_sums import gradient_sum
+from privrobust.gradients.clipping import Batch, Flat
+from privrobust.gradients.losses import LOSSES
+from privrobust.training.loop import train_lanes
 
 
 class Plan(NamedTuple):

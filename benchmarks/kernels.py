@@ -6,8 +6,8 @@ from functools import partial
 import torch
 from timing import in_turns, median, table
 
-from privrobust import selection
-from privrobust.memory import keep_freed_memory
+from privrobust.aggregators import order_statistics as selection
+from privrobust.core.allocator import keep_freed_memory
 
 ROUNDS = 9
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from timing import in_turns, median, table
 
 from privrobust import RunSpec, train
-from privrobust.training import train_lanes
+from privrobust.training.loop import train_lanes
 
 COUNTS = (1, 4, 8, 16, 32, 64)
 

@@ -35,7 +35,7 @@ from privrobust.attacks import (
     SignFlip,
     VoteExtreme,
 )
-from privrobust.memory import keep_freed_memory
+from privrobust.core.allocator import keep_freed_memory
 
 SHAPES = ((15, 1_000_000), (50, 79_510))
 F = 3

@@ -24,7 +24,7 @@ from scipy.stats import binom
 from timing import table
 
 from privrobust.accountants import Release, epsilon
-from privrobust.rounding import rounded_down, rounded_up
+from privrobust.core.formatting import rounded_down, rounded_up
 
 DELTA = 1e-5
 SETTINGS = (

@@ -25,7 +25,7 @@ from scipy.stats import binom
 from timing import table
 
 from privrobust.accountants import Release, epsilon
-from privrobust.rounding import rounded_down, rounded_up
+from privrobust.core.formatting import rounded_down, rounded_up
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,7 +102,7 @@ def report(settings: Sequence[tuple[float, float, int]] = SETTINGS) -> str:
 
 def draw(file: str, multipliers: Sequence[float] = MULTIPLIERS) -> None:
     """Write a figure of epsilon against sigma: the vector's, its sign's, what the attack shows."""
-    from privrobust.figures.canvas import WIDE, new_figure, save_figure, styled
+    from privrobust.reporting.figures.canvas import WIDE, new_figure, save_figure, styled
 
     @styled
     def figure() -> "Figure":

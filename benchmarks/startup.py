@@ -11,7 +11,7 @@ import yaml
 from stores import described, fill
 from timing import median, table
 
-from privrobust.grid import Sweep
+from privrobust.sweeps.grid import Sweep
 
 RELEASE = "-C 1 -B 32 -n 95 -T 300"
 COMMANDS = {
@@ -44,7 +44,7 @@ def say_held():
     lines = open("/proc/self/status").read().splitlines()
     print(next(line.split()[1] for line in lines if line.startswith("VmHWM")), file=sys.stderr)
 atexit.register(say_held)
-from privrobust.cli import main
+from privrobust.cli.main import main
 main()
 """
 

@@ -15,13 +15,14 @@ from unittest.mock import patch
 from tasks import FULL, Task, mlp, register, spec
 from timing import median, step_time, table
 
-from privrobust import backward, training
 from privrobust.aggregators import Median
 from privrobust.attacks import ALIE
-from privrobust.honest import Clipping
+from privrobust.gradients import backward
 from privrobust.models import register_model
-from privrobust.perturbation import Perturbation
-from privrobust.training import train_lanes
+from privrobust.training import loop as training
+from privrobust.training.loop import train_lanes
+from privrobust.training.noise import Perturbation
+from privrobust.training.workers import Clipping
 
 PLACES = {
     "forward and backward": (backward.Direct, "__call__"),

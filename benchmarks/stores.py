@@ -10,14 +10,14 @@ from sqlalchemy import insert
 from timing import in_turns, median, ratio, table
 
 from privrobust import RunSpec
-from privrobust.executors import InProcess, Processes
-from privrobust.executors.base import Executor
-from privrobust.grid import Sweep
-from privrobust.schema import EVALUATIONS, RUNS, cells
+from privrobust.reporting.tables import lay_out
 from privrobust.store import Store
-from privrobust.sweep import run_sweep
-from privrobust.tables import lay_out
-from privrobust.training import train_lanes
+from privrobust.store.schema import EVALUATIONS, RUNS, cells
+from privrobust.sweeps.executors import InProcess, Processes
+from privrobust.sweeps.executors.base import Executor
+from privrobust.sweeps.grid import Sweep
+from privrobust.sweeps.runner import run_sweep
+from privrobust.training.loop import train_lanes
 
 DIGITS = [
     RunSpec(clip_norm=1.0, noise_scale=0.01 * step, byzantine=2, attack=attack, seed=seed)

@@ -14,13 +14,13 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from privrobust import RunSpec
-from privrobust.batches import LANES
 from privrobust.data import get_dataset
-from privrobust.dealing import shares
-from privrobust.grid import load_sweep
 from privrobust.store import Store
-from privrobust.sweep import run_sweep
-from privrobust.training import train_lanes
+from privrobust.sweeps.grid import load_sweep
+from privrobust.sweeps.packing import LANES
+from privrobust.sweeps.runner import run_sweep
+from privrobust.training.loop import train_lanes
+from privrobust.training.shares import shares
 
 QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
 DIGITS = [

@@ -11,7 +11,7 @@ from pathlib import Path
 from timing import table
 
 from privrobust.accountants import Release, epsilon
-from privrobust.rounding import rounded_up
+from privrobust.core.formatting import rounded_up
 
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "accountants"))
 

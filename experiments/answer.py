@@ -17,11 +17,11 @@ from study.experiment import Experiment
 from study.verdicts import Verdict, markdown, tally
 
 from privrobust.errors import PrivRobustError, unknown_name
-from privrobust.figures import save_figure
-from privrobust.grid import load_sweep
-from privrobust.progress import watch_on
+from privrobust.reporting.figures import save_figure
 from privrobust.store import Store
-from privrobust.sweep import run_whole
+from privrobust.sweeps.grid import load_sweep
+from privrobust.sweeps.progress import watch_on
+from privrobust.sweeps.runner import run_whole
 
 HERE = Path(__file__).parent
 NAMES = sorted(

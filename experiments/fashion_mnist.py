@@ -33,10 +33,10 @@ from privrobust import RunSpec
 from privrobust.accountants import Release, noise_scale
 from privrobust.data import get_dataset
 from privrobust.models import build_model
-from privrobust.progress import watch_on
 from privrobust.schedules import get_schedule, rate
 from privrobust.store import Store
-from privrobust.sweep import check, run_sweep
+from privrobust.sweeps.progress import watch_on
+from privrobust.sweeps.runner import check, run_sweep
 
 MODELS = ("logistic", "cnn_opacus")
 EPSILONS = (2.0, 8.0)

@@ -6,25 +6,17 @@
 1.55
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from privrobust.core.late import attributes
 
 if TYPE_CHECKING:
-    from privrobust.metrics import RunResult
     from privrobust.spec import RunSpec
-    from privrobust.training import train
-
-_HOMES = {
-    "RunResult": "privrobust.metrics",
-    "RunSpec": "privrobust.spec",
-    "train": "privrobust.training",
-}
+    from privrobust.training.loop import train
+    from privrobust.training.result import RunResult
 
 __all__ = ["RunResult", "RunSpec", "train"]
 
-
-def __getattr__(name: str) -> Any:
-    """Import torch only for who trains: `privrobust.accountants` alone stays light (PEP 562)."""
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'privrobust' has no attribute {name!r}")
+__getattr__ = attributes(
+    __name__, {"RunResult": "training.result", "RunSpec": "spec", "train": "training.loop"}
+)

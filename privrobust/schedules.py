@@ -11,11 +11,19 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from privrobust.configured import Configured, build, described, parameter, parse, settings, written
-from privrobust.entries import Entry
+from privrobust.core.entries import Entry
+from privrobust.core.naming import Own
+from privrobust.core.numbers import as_float, shown
+from privrobust.core.parameters import (
+    Configured,
+    build,
+    described,
+    parameter,
+    parse,
+    settings,
+    written,
+)
 from privrobust.errors import SpecError, failure
-from privrobust.numeric import as_float, shown
-from privrobust.plugins import Own
 
 
 @dataclass(frozen=True)

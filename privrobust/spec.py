@@ -27,14 +27,14 @@ from privrobust.accountants import get_accountant
 from privrobust.accountants.release import MOST_STEPS
 from privrobust.aggregators import canonical, get_aggregator
 from privrobust.attacks import Attack, get_attack
-from privrobust.configured import parse, settings, written
+from privrobust.core.naming import refuse_unwanted
+from privrobust.core.numbers import as_float, as_whole, own, plain, shown
+from privrobust.core.parameters import parse, settings, written
 from privrobust.data import canonical_dataset
+from privrobust.data.partitions import Partition, Similarity, canonical_partition, get_partition
 from privrobust.errors import SpecError, unknown_name
-from privrobust.losses import LOSSES
+from privrobust.gradients.losses import LOSSES
 from privrobust.models import canonical_model
-from privrobust.numeric import as_float, as_whole, own, plain, shown
-from privrobust.partitions import Partition, Similarity, canonical_partition, get_partition
-from privrobust.plugins import refuse_unwanted
 from privrobust.schedules import canonical_schedule, get_schedule, rate
 
 # Training computes in float32 and accounting in float64: what is accounted must exist in both.

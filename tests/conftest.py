@@ -15,7 +15,8 @@ from gate import (
 )
 from hypothesis import settings
 
-from privrobust import byzantine, training
+from privrobust.training import loop as training
+from privrobust.training import server as byzantine
 
 # pytest finds the hooks of a conftest by their names in it.
 __all__ = [

@@ -37,9 +37,9 @@ from torch.utils.data import TensorDataset
 from privrobust import RunSpec
 from privrobust.attacks import ALIE
 from privrobust.data import get_dataset, registry
-from privrobust.executors import InProcess
-from privrobust.executors.base import Outcome
 from privrobust.models import registry as models
+from privrobust.sweeps.executors import InProcess
+from privrobust.sweeps.executors.base import Outcome
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:opacus", "ignore:Full backward hook")
 

@@ -13,18 +13,18 @@ from typer.testing import CliRunner
 
 from privrobust import RunSpec, train
 from privrobust.attacks import available_attacks, get_attack
-from privrobust.cli import app
+from privrobust.cli.figure import KINDS
+from privrobust.cli.main import app
 from privrobust.data import Dataset, Split, available_datasets, get_dataset, registry
-from privrobust.dealing import shares
-from privrobust.drawing import KINDS
+from privrobust.data.partitions import available_partitions, get_partition
 from privrobust.errors import SpecError
-from privrobust.grid import Sweep
 from privrobust.models import available_models, build_model
 from privrobust.models import registry as models
-from privrobust.partitions import available_partitions, get_partition
+from privrobust.reporting.tables import PRESETS
 from privrobust.store import Store
-from privrobust.tables import PRESETS
-from privrobust.tuning import choose
+from privrobust.sweeps.grid import Sweep
+from privrobust.sweeps.tuning import choose
+from privrobust.training.shares import shares
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -168,16 +168,16 @@ def test_the_page_on_signs_has_what_its_command_and_its_code_give():
         "privrobust.accountants.release",
         "privrobust.aggregators",
         "privrobust.attacks",
-        "privrobust.clipping",
+        "privrobust.gradients.clipping",
         "privrobust.data",
-        "privrobust.losses",
-        "privrobust.neighbours",
+        "privrobust.gradients.losses",
+        "privrobust.reporting.neighbours",
         "privrobust.noise.vectors",
-        "privrobust.partitions",
+        "privrobust.data.partitions",
         "privrobust.schedules",
-        "privrobust.selection",
+        "privrobust.aggregators.order_statistics",
         "privrobust.spec",
-        "privrobust.tuning",
+        "privrobust.sweeps.tuning",
     ],
 )
 def test_docstring_examples(name):

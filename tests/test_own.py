@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from privrobust import RunSpec, train
+from privrobust.core.devices import resolve_device
 from privrobust.data import Dataset, Split, get_dataset, register_dataset, registry
-from privrobust.devices import resolve_device
 from privrobust.errors import SpecError
 from privrobust.models import register_model
 from privrobust.models import registry as models
-from privrobust.sweep import check
-from privrobust.training import train_lanes
+from privrobust.sweeps.runner import check
+from privrobust.training.loop import train_lanes
 
 SHORT = {"clip_norm": 1.0, "honest": 3, "batch_size": 16, "steps": 20, "evaluate_every": 20}
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from answer import NAMES, shortened
+from frames import frame
 from scipy import stats
 from study import (
     r1_iid,
@@ -24,14 +25,13 @@ from study import (
 from study.outcomes import outcomes, slopes
 from study.probe import gradients
 from study.verdicts import FAILS, HOLDS, UNDECIDED, all_of, any_of, judge, markdown, tally
-from test_tables import frame
 
 from privrobust import RunSpec
 from privrobust.data import get_dataset
 from privrobust.errors import PrivRobustError
-from privrobust.grid import load_sweep
-from privrobust.planning import planned
-from privrobust.sweep import check
+from privrobust.sweeps.grid import load_sweep
+from privrobust.sweeps.planning import planned
+from privrobust.sweeps.runner import check
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 SEEDS = range(5)

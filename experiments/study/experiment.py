@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from privrobust.summary import summarise
+from privrobust.reporting.summary import summarise
 from study.verdicts import Verdict
 
 

@@ -8,8 +8,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import stats
 
-from privrobust.figures.canvas import WIDE, add_legend, add_notes, grid, looks, new_figure, styled
-from privrobust.figures.scales import Scale
+from privrobust.reporting.figures.canvas import (
+    WIDE,
+    add_legend,
+    add_notes,
+    grid,
+    looks,
+    new_figure,
+    styled,
+)
+from privrobust.reporting.figures.scales import Scale
 
 _ACROSS = (4, 3, 2, 1)  # panels in a row: as many as fill all rows
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from privrobust import RunSpec
-from privrobust.clipping import Flat
+from privrobust.core.naming import without_plugins
 from privrobust.data import get_dataset
-from privrobust.dealing import honest_batches
-from privrobust.gradients import gradient_sum
-from privrobust.losses import LOSSES
+from privrobust.gradients.clipped_sums import gradient_sum
+from privrobust.gradients.clipping import Flat
+from privrobust.gradients.losses import LOSSES
 from privrobust.models.validation import EXAMPLES, initial_parameters
-from privrobust.plugins import without_plugins
+from privrobust.training.batches import honest_batches
 
 
 class Gradients(NamedTuple):

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 from matplotlib.figure import Figure
 
-from privrobust.tables import FORMATS, PRESETS
+from privrobust.reporting.tables import FORMATS, PRESETS
 from study.experiment import Experiment
 from study.lines import lines_figure
 from study.outcomes import outcomes, situation

@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 
 from privrobust.aggregators import Median
-from privrobust.tables import FORMATS, PRESETS
+from privrobust.reporting.tables import FORMATS, PRESETS
 from study.experiment import Experiment
 from study.lines import lines_figure
 from study.outcomes import ALL_BROKEN, NONE, broken, outcomes, situation

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from privrobust import RunSpec
-from privrobust.figures.bias_variance import bias_variance_figure, monte_carlo, theory
+from privrobust.reporting.figures.bias_variance import bias_variance_figure, monte_carlo, theory
 from study.experiment import Experiment
 from study.outcomes import slopes
 from study.probe import gradients, specs

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from privrobust.figures.learning_rate import learning_rate_figure
-from privrobust.tables import FORMATS, PRESETS
+from privrobust.reporting.figures.learning_rate import learning_rate_figure
+from privrobust.reporting.tables import FORMATS, PRESETS
 from study.experiment import Experiment
 from study.outcomes import slopes
 from study.verdicts import Verdict, judge

@@ -5,9 +5,9 @@ import math
 import pandas as pd
 
 from privrobust.data import get_dataset
-from privrobust.figures.epsilon import epsilon_figure
 from privrobust.models.validation import initial_parameters
-from privrobust.tables import FORMATS, PRESETS
+from privrobust.reporting.figures.epsilon import epsilon_figure
+from privrobust.reporting.tables import FORMATS, PRESETS
 from study.experiment import Experiment
 from study.outcomes import ALL_BROKEN, broken, outcomes, situation
 from study.verdicts import Verdict, judge, untested

@@ -5,8 +5,8 @@ import math
 import pandas as pd
 from matplotlib.figure import Figure
 
-from privrobust.figures.pareto import pareto_figure
-from privrobust.tables import FORMATS, lay_out
+from privrobust.reporting.figures.pareto import pareto_figure
+from privrobust.reporting.tables import FORMATS, lay_out
 from study.experiment import Experiment
 from study.outcomes import ALL_BROKEN, NONE, broken, outcomes
 from study.verdicts import Verdict, any_of, judge, untested

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
-from privrobust.configured import Configured, parameter
+from privrobust.core.late import torch
+from privrobust.core.naming import is_built_in
+from privrobust.core.numbers import as_whole
+from privrobust.core.parameters import Configured, parameter
 from privrobust.errors import SpecError, failure
-from privrobust.late import torch
-from privrobust.numeric import as_whole
-from privrobust.plugins import is_built_in
 
 if TYPE_CHECKING:
     from torch import Tensor

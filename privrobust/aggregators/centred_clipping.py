@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from privrobust.aggregators.base import Aggregator
 from privrobust.aggregators.distances import Geometry
-from privrobust.configured import parameter
-from privrobust.late import torch
-from privrobust.scaling import scaled
+from privrobust.aggregators.scaling import scaled
+from privrobust.core.late import torch
+from privrobust.core.parameters import parameter
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from privrobust.aggregators.base import Aggregator, Minority
-from privrobust.late import torch
-from privrobust.selection import in_blocks, in_threaded_blocks, mean_of_ranks, sorted_rows
-from privrobust.spread import mean
+from privrobust.aggregators.moments import mean
+from privrobust.aggregators.order_statistics import (
+    in_blocks,
+    in_threaded_blocks,
+    mean_of_ranks,
+    sorted_rows,
+)
+from privrobust.core.late import torch
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from privrobust.late import torch
-from privrobust.scaling import all_are_safe, are_safe, exponents, lengths, scaled
+from privrobust.aggregators.scaling import all_are_safe, are_safe, exponents, lengths, scaled
+from privrobust.core.late import torch
 
 if TYPE_CHECKING:
     from torch import Tensor

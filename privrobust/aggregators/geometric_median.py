@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.aggregators.base import Aggregator
 from privrobust.aggregators.distances import Geometry, row, times
-from privrobust.configured import parameter
-from privrobust.late import torch
+from privrobust.core.late import torch
+from privrobust.core.parameters import parameter
 
 if TYPE_CHECKING:
     from torch import Tensor

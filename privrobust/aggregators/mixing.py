@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.aggregators.base import Generators, Minority, PreAggregator
 from privrobust.aggregators.distances import Geometry, combined
-from privrobust.configured import parameter
-from privrobust.late import torch
+from privrobust.core.late import torch
+from privrobust.core.parameters import parameter
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.aggregators.base import Aggregator, Minority
 from privrobust.aggregators.distances import Geometry, bounded, mean_of
-from privrobust.configured import parameter
+from privrobust.aggregators.scaling import are_safe, lengths
+from privrobust.core.late import torch
+from privrobust.core.parameters import parameter
 from privrobust.errors import SpecError
-from privrobust.late import torch
-from privrobust.scaling import are_safe, lengths
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,10 @@ from privrobust.aggregators.mixing import NNM, Bucketing
 from privrobust.aggregators.nearest import MDA, Krum, MoNNA, MultiKrum
 from privrobust.aggregators.robust_clipping import ARC, StaticClipping
 from privrobust.aggregators.spectral import CAF, SMEA
-from privrobust.configured import (
+from privrobust.core.entries import Entry
+from privrobust.core.naming import Own
+from privrobust.core.numbers import as_whole
+from privrobust.core.parameters import (
     build,
     check_registered,
     described,
@@ -19,10 +22,7 @@ from privrobust.configured import (
     settings,
     written,
 )
-from privrobust.entries import Entry
 from privrobust.errors import SpecError, shown
-from privrobust.numeric import as_whole
-from privrobust.plugins import Own
 
 _OWN = Own(
     (Aggregator, PreAggregator),

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.aggregators.base import Generators, Minority, PreAggregator
 from privrobust.aggregators.distances import bounded
-from privrobust.configured import parameter
-from privrobust.late import torch
-from privrobust.scaling import scaled
+from privrobust.aggregators.scaling import scaled
+from privrobust.core.late import torch
+from privrobust.core.parameters import parameter
 
 if TYPE_CHECKING:
     from torch import Tensor

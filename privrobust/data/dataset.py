@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from privrobust.core.late import torch
+from privrobust.core.naming import check_text
+from privrobust.core.numbers import as_float, as_whole, own, shown
 from privrobust.errors import SpecError
-from privrobust.late import torch
-from privrobust.numeric import as_float, as_whole, own, shown
-from privrobust.plugins import check_text
 
 if TYPE_CHECKING:
     from torch import Tensor

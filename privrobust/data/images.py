@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from privrobust.core.late import torch
 from privrobust.data.cifar import read_batch
 from privrobust.data.dataset import Dataset, Scaling, Split
 from privrobust.data.idx import read_idx
 from privrobust.data.source import Source
 from privrobust.errors import SpecError
-from privrobust.late import torch
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10 as CIFAR

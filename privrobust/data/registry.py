@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from privrobust.configured import build, described, parse, settings, written
+from privrobust.core.entries import Entry
+from privrobust.core.naming import Own, check_text
+from privrobust.core.numbers import own
+from privrobust.core.parameters import build, described, parse, settings, written
 from privrobust.data.dataset import Dataset
 from privrobust.data.images import CIFAR10, CIFAR100, EMNIST, MNIST, FashionMNIST
 from privrobust.data.small import MNIST1D, Digits, MNIST5k
 from privrobust.data.source import Source, data_folder
 from privrobust.data.table import Table
-from privrobust.entries import Entry
 from privrobust.errors import PrivRobustError, SpecError, in_a_line, unknown_name
-from privrobust.numeric import own
-from privrobust.plugins import Own, check_text
 
 _OWN = Own((Dataset, Source), "a function that takes nothing and returns a Dataset", made=Dataset)
 _SOURCES: dict[str, type[Source]] = {

@@ -13,11 +13,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from privrobust.core.late import torch
 from privrobust.data.dataset import Dataset, Split
 from privrobust.data.images import MNIST
 from privrobust.data.source import Source
 from privrobust.errors import SpecError
-from privrobust.late import torch
 
 
 @dataclass(frozen=True)

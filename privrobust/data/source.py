@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from privrobust.configured import Configured
+from privrobust.core.parameters import Configured
 from privrobust.data.dataset import Dataset
 from privrobust.errors import SpecError, shown
 

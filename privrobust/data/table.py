@@ -12,11 +12,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from privrobust.core.late import pandas as pd
+from privrobust.core.late import torch
 from privrobust.data.dataset import Dataset, Split, three_ways
 from privrobust.data.source import Source
 from privrobust.errors import PrivRobustWarning, SpecError, did_you_mean, in_short
-from privrobust.late import pandas as pd
-from privrobust.late import torch
 
 # Of a column that holds no numbers, each a feature of its own.
 _MOST_VALUES = 100

@@ -4,9 +4,9 @@
 ['bounded_logistic', 'cnn_byzfl', 'cnn_opacus']
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from privrobust.core.late import attributes
 from privrobust.models.architectures import Architecture
 from privrobust.models.registry import (
     available_models,
@@ -30,9 +30,6 @@ __all__ = [
     "register_model",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import torch only for who builds a model: names alone need none of it (PEP 562)."""
-    if name in ("build_model", "initial_parameters"):
-        return getattr(import_module("privrobust.models.validation"), name)
-    raise AttributeError(f"module 'privrobust.models' has no attribute {name!r}")
+__getattr__ = attributes(
+    __name__, {"build_model": "validation", "initial_parameters": "validation"}
+)

@@ -11,10 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from privrobust.configured import Configured
+from privrobust.core.late import nn, torch
+from privrobust.core.numbers import as_whole
+from privrobust.core.parameters import Configured
 from privrobust.errors import SpecError
-from privrobust.late import nn, torch
-from privrobust.numeric import as_whole
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard, cast
 
-from privrobust.configured import build, described, parse, settings, written
-from privrobust.entries import Entry
+from privrobust.core.entries import Entry
+from privrobust.core.late import nn
+from privrobust.core.naming import Own, check_text, find
+from privrobust.core.parameters import build, described, parse, settings, written
 from privrobust.errors import SpecError
-from privrobust.late import nn
 from privrobust.models import architectures
 from privrobust.models.architectures import Architecture
-from privrobust.plugins import Own, check_text, find
 
 if TYPE_CHECKING:
     import torch

@@ -1,7 +1,7 @@
 """What may be trained: modules that treat examples one by one, and where a seed starts them.
 
 What is refused here is refused early, with advice. That no example sees another is not left to it:
-`privrobust.gradients` calls any module that is not proven on single examples.
+`privrobust.gradients.clipped_sums` calls any module that is not proven on single examples.
 """
 
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from privrobust.core.numbers import as_whole
+from privrobust.core.random import stream
 from privrobust.data import Dataset
 from privrobust.errors import SpecError, in_a_line
-from privrobust.isolation import own_copy
-from privrobust.layers import has_rule
+from privrobust.gradients.isolation import own_copy
+from privrobust.gradients.layer_rules import has_rule
+from privrobust.gradients.row_wise import HOOKS
 from privrobust.models.registry import get_factory
-from privrobust.numeric import as_whole
-from privrobust.proven import HOOKS
-from privrobust.sampling import stream
 
 EXAMPLES = 16  # to look at what a module does with a batch
 

@@ -18,11 +18,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from privrobust.core.threads import in_threads
 from privrobust.noise import exact, tensors
 from privrobust.noise.backend import compiled_loop
 from privrobust.noise.grid import MOST_STEPS, Grid, Grids
 from privrobust.noise.streams import Keys, first_words, keystream
-from privrobust.parallel import in_threads
 
 Floats = npt.NDArray[np.floating[Any]]
 

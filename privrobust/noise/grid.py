@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from privrobust.core.numbers import shown
 from privrobust.errors import SpecError
-from privrobust.numeric import shown
 
 SHARE = 2.0**-12
 """The most that rounding adds to the distance of neighbours, as a share of it."""

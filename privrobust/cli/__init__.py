@@ -1,0 +1,1 @@
+"""The command line: `main` is the entry, `commands` lists the commands, one file each does them."""

@@ -1,0 +1,103 @@
+"""The commands. They import what they need when they run, so that `--help` is quick."""
+
+import io
+import sys
+import warnings
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from privrobust.cli.budget import budget
+from privrobust.cli.figure import figure
+from privrobust.cli.listing import list_
+from privrobust.cli.report import report
+from privrobust.cli.table import table
+from privrobust.cli.train import export, run, status
+from privrobust.core.escaping import in_terminal
+from privrobust.errors import PrivRobustError
+from privrobust.store.address import without_addresses, without_secrets
+
+BAD_INPUT = 2
+
+
+class _Commands(TyperGroup):
+    """Ours, which do not repeat a password that stands where none belongs."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if hasattr(error, "format_message"):  # click's, of wrong usage
+                error.message = _printable(str(getattr(error, "message", "")))  # type: ignore[attr-defined]
+            raise
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,  # rich would read what stands in brackets, as names do, as markup
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"privrobust {version('privrobust')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _privrobust(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Privacy, robustness and utility of noisy median and sign SGD, measured together."""
+
+
+app.command(context_settings={"allow_extra_args": True})(budget)
+app.command()(run)
+app.command()(status)
+app.command()(export)
+app.command()(table)
+app.command()(report)
+app.command()(figure)
+app.command("list")(list_)
+
+
+def run_command() -> None:
+    """Do what the command line says: errors a user can act on are one line, exit 2."""
+    warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ± still gets its table
+    try:
+        app()
+    except PrivRobustError as error:
+        typer.echo(f"error: {_printable(str(error))}", err=True)
+        sys.exit(BAD_INPUT)
+
+
+def _show_warning(message: Warning | str, *where: object, **more: object) -> None:
+    _warn_once(str(message))
+
+
+@lru_cache
+def _warn_once(text: str) -> None:
+    typer.echo(f"warning: {_printable(text)}", err=True)
+
+
+def _printable(text: str) -> str:
+    """Write a message in one line, without secrets of addresses, wherever these were given."""
+    for argument in sys.argv[1:]:
+        for address in (argument, argument.partition("=")[2]):
+            text = without_secrets(text, address)
+    return in_terminal(without_addresses(text))

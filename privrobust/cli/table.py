@@ -1,0 +1,187 @@
+"""The command that makes tables of a store."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from privrobust.core.escaping import in_csv
+from privrobust.core.files import write_whole
+from privrobust.errors import SpecError, unknown_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from privrobust.reporting.tables import Layout
+
+_DATA = ("csv", "json", "parquet")
+
+
+def table(
+    store: Annotated[str, typer.Argument(help="File or postgresql:// address of results.")],
+    preset: Annotated[
+        str | None,
+        typer.Option(help="attacks (default), budget, clipping, noise, trilemma or tuning."),
+    ] = None,
+    rows: Annotated[
+        str | None, typer.Option(help="Fields that come first, in place of a preset: a,b.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Fields that are spread over columns; epsilon is one.")
+    ] = None,
+    show: Annotated[
+        str | None, typer.Option(help="Of epsilon,clean,attacks,worst,gap,breakdown.")
+    ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="field=value, or field=[a, b]: these runs; repeat.")
+    ] = None,
+    sweep: Annotated[
+        Path | None, typer.Option(help="A YAML file: its runs only, of a store of several sweeps.")
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="terminal, markdown, latex, html, csv, json or parquet.")
+    ] = "terminal",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write, instead of the screen.")
+    ] = None,
+) -> None:
+    """Make a table of the runs in a store: means over seeds with 95 % intervals.
+
+    A preset says what is compared; --rows, --columns and --show build another table. csv, json
+    and parquet hold one row a cell, with all digits: every cell, so without these.
+
+    Examples: privrobust table results.db
+
+    privrobust table results.db --preset trilemma --where heterogeneity=1 --format latex -o t.tex
+    """
+    from privrobust.cli.stored import finished
+    from privrobust.reporting.tables import FORMATS, chosen, tested, validated
+    from privrobust.store import Store
+
+    check_format(form)
+    if form in _DATA:
+        _refuse(form, {"preset": preset, "rows": rows, "columns": columns, "show": show})
+    with Store(store, create=False) as results:
+        runs = finished(results, sweep)
+    runs = chosen(runs, where or [])
+    runs = validated(runs) if preset == "tuning" else tested(runs)
+    if form in _DATA:
+        _write(_data(runs, form, output), output)
+        return
+    layout = _laid_out(runs, preset, rows, columns, show)
+    if form == "terminal" and output is None:
+        print_table(layout)
+    else:
+        _write(FORMATS[form](layout).encode(), output)
+
+
+def _laid_out(
+    runs: "pd.DataFrame",
+    preset: str | None,
+    rows: str | None,
+    columns: str | None,
+    show: str | None,
+) -> "Layout":
+    from privrobust.reporting import tables
+
+    if rows is columns is show is None:
+        return tables.preset(preset or "attacks")(runs)
+    if preset is not None:
+        raise SpecError(f"preset: {preset} with --rows, --columns or --show; accepted: one of them")
+    shows = _names(show) or tables.SHOWN[:4]
+    return tables.lay_out(runs, shows, _names(rows), _names(columns))
+
+
+def _refuse(form: str, options: dict[str, str | None]) -> None:
+    """What lays tables out says nothing of data."""
+    for name, value in options.items():
+        if value is not None:
+            raise SpecError(
+                f"{name}: {value!r} says nothing of {form}, which holds every cell; accepted: "
+                "with terminal, markdown, latex or html"
+            )
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()] if text else []
+
+
+def check_format(form: str) -> None:
+    """Refuse what no table is written as."""
+    from privrobust.reporting.tables import FORMATS
+
+    if form not in {*FORMATS, *_DATA}:
+        raise unknown_name("format", form, [*FORMATS, *_DATA])
+
+
+def _in_csv(value: object) -> object:
+    return in_csv(value) if isinstance(value, str) else value
+
+
+def _data(runs: "pd.DataFrame", form: str, output: Path | None) -> bytes:
+    from pandas.api.types import is_numeric_dtype
+
+    from privrobust.reporting.tables import data
+
+    cells = data(runs)
+    if form == "csv":
+        for name in cells:
+            if not is_numeric_dtype(cells[name]):
+                cells[name] = cells[name].map(_in_csv)
+        return cells.to_csv(index=False).encode()
+    if form == "json":
+        return _json(runs, cells)
+    if output is None:
+        raise SpecError("format: parquet is no text; accepted: with --output FILE")
+    mixed = [name for name in cells if cells[name].map(type).nunique() > 1]
+    try:
+        return cells.astype(dict.fromkeys(mixed, str)).to_parquet(index=False)
+    except ImportError:
+        raise SpecError(
+            "format: parquet needs the package pyarrow: pip install 'privrobust[data]'"
+        ) from None
+
+
+def _json(runs: "pd.DataFrame", cells: "pd.DataFrame") -> bytes:
+    from privrobust.core.json_document import document, records
+    from privrobust.reporting.tables import promise
+
+    written = document({"rows": records(cells), "notes": list(promise(runs))})
+    return f"{written}\n".encode()
+
+
+def print_runs(runs: "pd.DataFrame", form: str) -> None:
+    """Print the default table of these runs in a format that is text."""
+    from privrobust.reporting.tables import FORMATS, lay_out
+
+    if form in _DATA:
+        _write(_data(runs, form, None), None)
+    elif form == "terminal":
+        print_table(lay_out(runs))
+    else:
+        _write(FORMATS[form](lay_out(runs)).encode(), None)
+
+
+def _write(content: bytes, output: Path | None) -> None:
+    """To the screen, or a file."""
+    if output is None:
+        typer.echo(content.decode(), nl=False)
+    else:
+        write_whole(content, output)
+
+
+def print_table(layout: "Layout") -> None:
+    """Print a table at its own width: rich would fold its cells into a narrow screen's."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    from privrobust.reporting.tables import folded_notes, rich_table
+
+    console, table = Console(), rich_table(layout)
+    screen = console.width
+    console.width = 10_000
+    console.width = Measurement.get(console, console.options, table).maximum
+    console.print(table)
+    if console.is_terminal and console.width > screen:
+        typer.echo(f"The table is {console.width} columns wide: widen the window, or add | less -S")
+    typer.echo(folded_notes(layout))

@@ -1,0 +1,1 @@
+"""What every room builds on: names, parameters, numbers, files, signals; nothing of the field."""

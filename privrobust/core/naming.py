@@ -1,0 +1,178 @@
+"""Names that specs use: registered ones, and `package.module:attribute` for a user's own.
+
+A spec that names a module is code, as importing runs it. What a name stands for is nevertheless
+looked at before it is called: a class that derives from ours or, where a function makes what is
+wanted, a function; nothing that is built into Python or comes with it.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
+from types import FunctionType, MethodType, UnionType
+from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from privrobust.core.numbers import own
+from privrobust.errors import SpecError, did_you_mean, in_a_line, in_short, shown, unknown_name
+
+T = TypeVar("T")
+
+_LONGEST = 200  # of a path to a module, which people need whole
+_OF_PYTHON = sys.stdlib_module_names | set(sys.builtin_module_names)
+_refused = False
+
+
+class Own(NamedTuple):
+    """What a spec may name of a user's own."""
+
+    bases: tuple[type, ...]
+    """Classes that a class has to derive from."""
+    accepted: str
+    """The same in words."""
+    made: type | None = None
+    """What a function has to return; None where functions are not called."""
+
+
+def check_text(kind: str, text: object) -> str:
+    """Return the text itself, as Python's own.
+
+    Raises:
+        SpecError: it is none.
+
+    """
+    text = own(kind, text)
+    if not isinstance(text, str):
+        raise SpecError(f"{kind}: {shown(text)} is not accepted: text")
+    return text
+
+
+def is_built_in(made: object) -> bool:
+    """Whether a thing's class is this package's: a user's own may fail in ways we cannot know."""
+    return _package(type(made).__module__) == _package(__name__)
+
+
+@contextmanager
+def without_plugins() -> Iterator[None]:
+    """Refuse meanwhile every name of a module in a spec, before anything is imported."""
+    global _refused
+    before, _refused = _refused, True
+    try:
+        yield
+    finally:
+        _refused = before
+
+
+def refuse_unwanted(kind: str, value: object) -> None:
+    """Refuse the names of modules in what a spec says, where they are not wanted.
+
+    Args:
+        kind: the field, for errors.
+        value: a name with its parameters, or a chain of them; mappings and lists too.
+
+    Raises:
+        SpecError: there is one, under `without_plugins`.
+
+    """
+    if not _refused:
+        return
+    for text in _texts(value):
+        if _NAMES_A_MODULE.search(text):
+            raise _unwanted(kind, text)
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+        if "\\" in value:  # a parameter in quotes may write signs as Python does: \\x3a
+            yield value.encode("ascii", "replace").decode("unicode_escape", "replace")
+    elif isinstance(value, Mapping):
+        yield from _texts(list(value.values()))
+    elif isinstance(value, list | tuple | set | frozenset):
+        for each in value:
+            yield from _texts(each)
+
+
+# At the start of a text, in a chain, or as a parameter that is a name: `f(against='mine:Rule')`.
+_NAMES_A_MODULE = re.compile(r"(?:^|[+'\"(\[,=])\s*[\w.-]+:\w")
+
+
+def _unwanted(kind: str, name: str) -> SpecError:
+    return SpecError(
+        f"{kind}: {shown(name, _LONGEST)} names a module, which --no-plugins refuses; accepted: "
+        "names that `privrobust list` shows"
+    )
+
+
+def find(kind: str, name: str, known: Mapping[str, T], wanted: Own) -> T | Callable[..., Any]:
+    """What has that name: an entry of `known`, or what is wanted, from a user's module.
+
+    Raises:
+        SpecError: unknown name, a module that cannot be imported, or something else than wanted.
+
+    """
+    name = check_text(kind, name)
+    if name in known:
+        return known[name]
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise SpecError(f"{unknown_name(kind, name, known)}; one of your own: module:name")
+    if _refused:
+        raise _unwanted(kind, name)
+    if _package(module) in _OF_PYTHON:  # importing some of them does something, too
+        raise _not_wanted(kind, name, "is of Python's own library", wanted)
+    try:
+        found = getattr(import_module(module), attribute)
+    except (Exception, SystemExit) as error:  # whatever a user's module raises
+        problem = in_short(in_a_line(error), _LONGEST)
+        if module in sys.modules:  # it is there, and lacks the attribute
+            problem += did_you_mean(attribute, vars(sys.modules[module]))
+        raise SpecError(f"{kind}: cannot import {shown(name, _LONGEST)} ({problem})") from error
+    if objection := _objection(found, wanted):
+        raise _not_wanted(kind, name, objection, wanted)
+    result: Callable[..., Any] = found
+    return result
+
+
+def _not_wanted(kind: str, name: str, problem: str, wanted: Own) -> SpecError:
+    return SpecError(f"{kind}: {shown(name, _LONGEST)} {problem}; accepted: {wanted.accepted}")
+
+
+def _objection(found: object, wanted: Own) -> str | None:
+    """Say why an object is not called, by looks alone."""
+    if isinstance(found, type):
+        return None if issubclass(found, wanted.bases) else "is another class"
+    if not callable(found):
+        return f"is a {type(found).__name__}, not callable"
+    if wanted.made is None:
+        return f"is a {type(found).__name__}, no class"
+    function = _function(found)
+    if _package(str(getattr(function, "__module__", ""))) in _OF_PYTHON:
+        return "is of Python's own library"
+    return None if _may_return(function, wanted.made) else "returns something else"
+
+
+def _function(called: object) -> object:
+    """What runs in the end; of an object with a `__call__` its class."""
+    while isinstance(called, partial | MethodType):
+        called = called.func if isinstance(called, partial) else called.__func__
+    return called if isinstance(called, FunctionType | type) else type(called)
+
+
+def _may_return(function: object, made: type) -> bool:
+    """Whether the function's annotation, if it has one that can be read, leaves that open."""
+    try:
+        hint = get_type_hints(function).get("return", made)
+    except Exception:  # of names that only type checkers import
+        return True
+    hints = get_args(hint) if get_origin(hint) in (Union, UnionType) else [hint]
+    kinds = [get_origin(each) or each for each in hints]
+    return any(
+        not isinstance(kind, type) or issubclass(kind, made) or issubclass(made, kind)
+        for kind in kinds
+    )
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]

@@ -1,0 +1,186 @@
+"""Which learning rate is best at which b: noise asks for smaller steps (Chen et al. 2020)."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from privrobust.errors import SpecError
+from privrobust.reporting.figures.canvas import (
+    MOST_LINES,
+    NARROW,
+    WIDE,
+    Look,
+    add_legend,
+    add_notes,
+    grid,
+    looks,
+    new_figure,
+    styled,
+)
+from privrobust.reporting.figures.cells import drawable, measured, ordered, records, title_of_data
+from privrobust.reporting.figures.fitting import about_left_out, fitting, within
+from privrobust.reporting.figures.scales import Scale, ticks_beside
+from privrobust.reporting.summary import WORST
+from privrobust.reporting.tables import validated
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MOST = {"heterogeneity": 4, "method": MOST_LINES}
+_DODGE = 0.018
+
+
+@styled
+def learning_rate_figure(runs: pd.DataFrame) -> "Figure":
+    """The best learning rate against b: a panel a partition, a line a method.
+
+    Best is the largest of the least mean accuracy over all f and attacks that were run: the clean
+    accuracy, if that is all there is. Bars reach over the rates whose accuracy lies in the 95 %
+    interval of the best. An open mark is a rate at the edge of those tried: the best may be beyond.
+
+    Args:
+        runs: a row a run, as from `Store.runs`. Of those on validation data, if there are such.
+
+    Raises:
+        SpecError: nothing to choose from; matplotlib is missing.
+
+    """
+    shown = drawable(validated(runs), "learning_rate")
+    all_best = best_rates(shown)
+    best = within(all_best, fitting(all_best, _MOST))
+    panels = ordered(best["heterogeneity"])
+    styles = looks(best["method"].unique())
+    scale = Scale(best["noise_scale"], 0.0, "0", ticks_beside(len(panels)))
+
+    width = NARROW if len(panels) == 1 else WIDE
+    figure = new_figure(width, 2.1)
+    axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
+    for panel, heterogeneity in zip(axes, panels, strict=True):
+        here = best[best["heterogeneity"] == heterogeneity]
+        for place, (method, look) in enumerate(styles.items()):
+            shift = _DODGE * (place - (len(styles) - 1) / 2)
+            _line(panel, here[here["method"] == method], look, scale, shift)
+        scale.show(panel)
+        panel.set_yscale("log")
+        panel.set(title=title_of_data(heterogeneity), xlabel="noise scale b")
+        grid(panel)
+    _label_rates(axes[0], sorted({rate for tried in best["tried"] for rate in tried}))
+    axes[0].set_ylabel("best learning rate")
+    add_legend(figure, _handles(styles, best))
+    left_out = about_left_out(all_best, best, _MOST, shown)
+    add_notes(figure, [*left_out, *_notes(shown, best)])
+    return figure
+
+
+def best_rates(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row a method, partition and b: the best `rate`, its `accuracy`, `lowest` and `highest`.
+
+    Args:
+        runs: as from `drawable`, of several learning rates.
+
+    Returns:
+        Also `tried`, the rates compared, in order, and `left_out`, how many were not: those that
+        were not run under every f and attack that others of their setting were.
+
+    """
+    cells = measured(runs, axes=["noise_scale", "learning_rate"])
+    if "learning_rate" not in cells or cells["learning_rate"].nunique() < 2:
+        raise SpecError(
+            "learning_rate: nothing to draw: no method and b has runs of several learning rates; "
+            "a sweep's tune makes them"
+        )
+    is_number = cells["noise_scale"].map(lambda b: not isinstance(b, str))
+    if not is_number.all():
+        raise SpecError(
+            "learning_rate: some target_epsilon took several b, which have no one place on the "
+            "axis; choose runs without: --where target_epsilon=none"
+        )
+    cells = cells[cells["attack"] != WORST]
+    setting = ["heterogeneity", "method", "noise_scale"]
+    found = [
+        dict(zip(setting, at, strict=True)) | _best(part)
+        for at, part in cells.groupby(setting, sort=False)
+    ]
+    best = pd.DataFrame(found).astype({"noise_scale": float})
+    return best.dropna(subset="rate")
+
+
+def _best(cells: pd.DataFrame) -> dict[str, Any]:
+    """Among the rates of one method and b; the smallest of those that tie."""
+    by_rate = cells.groupby("learning_rate")
+    counts = by_rate.size()
+    compared = counts.index[counts == counts.max()]
+    failed = by_rate["failed"].sum() > 0
+    scores = by_rate["accuracy"].min().mask(failed).reindex(compared)
+    told: dict[str, Any] = {"tried": list(compared), "left_out": len(counts) - len(compared)}
+    if scores.isna().all():
+        return told | {"rate": math.nan}
+    rate: Any = scores.idxmax()
+    of_best = cells[cells["learning_rate"] == rate]
+    interval = float(of_best.sort_values("accuracy")["interval"].iloc[0])
+    near = scores.index[scores >= scores[rate] - (0 if math.isnan(interval) else interval)]
+    ends = {"lowest": min(near), "highest": max(near)}
+    return told | {"rate": rate, "accuracy": scores[rate], **ends}
+
+
+def is_at_edge(best: pd.DataFrame) -> pd.Series:
+    """Whether no smaller, or no larger, rate was tried."""
+    return pd.Series(
+        [row.rate in (row.tried[0], row.tried[-1]) for row in records(best)],
+        index=best.index,
+        dtype=bool,
+    )
+
+
+def _line(panel: "Axes", best: pd.DataFrame, look: Look, scale: Scale, shift: float) -> None:
+    best = best.sort_values("noise_scale")
+    x = [scale(b, shift) for b in best["noise_scale"]]
+    rates = best["rate"].to_numpy(float)
+    panel.plot(x, rates, **look._asdict() | {"marker": ""}, alpha=0.8)
+    panel.vlines(x, best["lowest"], best["highest"], color=look.color, alpha=0.4, linewidth=2.2)
+    edges = is_at_edge(best).to_numpy()
+    for place, rate, at_edge in zip(x, rates, edges, strict=True):
+        face = "white" if at_edge else look.color
+        panel.plot(place, rate, color=look.color, marker=look.marker, markerfacecolor=face)
+
+
+def _label_rates(panel: "Axes", rates: list[float]) -> None:
+    """Ticks at the rates that were tried, which are few."""
+    from matplotlib.ticker import NullLocator
+
+    panel.yaxis.set_minor_locator(NullLocator())
+    step = -(-len(rates) // 8)
+    panel.set_yticks(rates[::step], [f"{rate:g}" for rate in rates[::step]])
+    panel.set_ylim(rates[0] / 1.4, rates[-1] * 1.4)
+
+
+def _handles(styles: dict[str, Look], best: pd.DataFrame) -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], label=name, **look._asdict()) for name, look in styles.items()]
+    if is_at_edge(best).any():
+        open_mark: dict[str, Any] = {
+            "color": "0.3",
+            "marker": "o",
+            "ls": "none",
+            "markerfacecolor": "white",
+        }
+        handles.append(Line2D([], [], label="at the edge of the rates tried", **open_mark))
+    return handles
+
+
+def _notes(runs: pd.DataFrame, best: pd.DataFrame) -> list[str]:
+    data = " and ".join(runs["evaluate_on"].unique())
+    attacked = runs["byzantine"].any()
+    by = "least mean accuracy over f and attacks" if attacked else "mean clean accuracy"
+    notes = [
+        f"Best by {by} on {data} data. Bars: rates within the 95 % interval of the best. "
+        "Choosing on private data spends privacy that no ε here counts.",
+    ]
+    if data != "validation":
+        notes.append("Chosen on test data: the accuracy of such a choice is no estimate of it.")
+    if left_out := int(best["left_out"].sum()):
+        notes.append(f"{left_out} rates that lack some f or attack are not compared.")
+    return notes

@@ -1,0 +1,106 @@
+"""What the numbers of a table are, in words, and which guarantee its epsilon is."""
+
+import math
+from collections.abc import Iterator
+
+import pandas as pd
+
+from privrobust.reporting.neighbours import all_in_short
+from privrobust.reporting.summary import CONFIDENCE, fixes_workers, setting_levels
+
+DIVERGED = "†"
+FEW = "°"
+FEW_SEEDS = 3
+"""Fewer make a Student interval of little use, and are marked."""
+BREAKDOWN_NOTE = (
+    "breakdown: the largest f/n up to which every attack leaves half of the clean accuracy; "
+    "≥ where no f that was tried leaves less."
+)
+FEWER_ATTACKS = "‡"
+FEWER_NOTE = f"{FEWER_ATTACKS} fewer attacks were run than on others of its column: never the best."
+_MARKS = "¹²³"
+_MOST_FAILURES = 3
+
+
+def breakdown_text(point: float, tried: float) -> str:
+    """A breakdown point; a bound of it where nothing that was `tried` broke the setting."""
+    if math.isnan(point):
+        return ""
+    return f"{'≥' if point == tried else ''}{point:.2f}"
+
+
+def most_tried(summary: pd.DataFrame) -> pd.Series:
+    """The largest f / n of every setting."""
+    shares = summary.index.get_level_values("byzantine") / summary["workers"]
+    return shares.groupby(level=setting_levels(summary)).max()
+
+
+def legend(runs: pd.DataFrame, summary: pd.DataFrame) -> Iterator[str]:
+    """What a table of accuracies, from this summary of runs, says: line by line."""
+    counts = summary["seeds"]
+    yield (
+        f"Accuracy in % on {' and '.join(runs['evaluate_on'].unique())} data: mean over "
+        f"{_seeds(counts)}, ± half of its {CONFIDENCE:.0%} interval; "
+        "bold or *: the best of its column among rows on the same data."
+    )
+    if counts.min() < FEW_SEEDS:
+        yield f"{FEW} fewer than {FEW_SEEDS} seeds."
+    if fixes_workers(runs):
+        yield "f of all workers are Byzantine; epsilon is the largest over f."
+    elif runs["byzantine"].any():
+        yield "f Byzantine workers are added to the honest ones."
+    if runs["byzantine"].any():
+        yield "worst: the attack with the least mean."
+    yield from guarantee(runs)
+    if runs["diverged"].any():
+        yield f"{DIVERGED} in some seed the model's outputs stopped being finite."
+    ended = runs["steps_taken"][runs["failure"].isna() & (runs["steps_taken"] < runs["steps"])]
+    if len(ended):
+        yield f"max_epsilon ended {len(ended)} runs, after {ended.min()} to {ended.max()} steps."
+    failures = runs["failure"].dropna().unique()
+    yield from (f"failed: {failure}" for failure in failures[:_MOST_FAILURES])
+    if len(failures) > _MOST_FAILURES:
+        yield f"failed: {len(failures) - _MOST_FAILURES} more reasons, in the store"
+
+
+def _seeds(counts: pd.Series) -> str:
+    over = " to ".join(map(str, sorted({counts.min(), counts.max()})))
+    return f"{over} seed{'s' if counts.max() > 1 else ''}"
+
+
+def guarantee(runs: pd.DataFrame) -> Iterator[str]:
+    """What epsilon holds for, who vouches for it, what it leaves out, and why there is none."""
+    yield from promise(runs)
+    for reason, mark in epsilon_marks(runs).items():
+        yield f"{mark} not private: {reason}."
+
+
+def promise(runs: pd.DataFrame) -> Iterator[str]:
+    """What a finite epsilon holds for, who vouches for it, and what it leaves out."""
+    finite = runs[runs["epsilon"] < math.inf]
+    used = [
+        f"{who} ({'upper bound' if bound else '~ ESTIMATE, may be too small'})"
+        for who, bound in who_vouches(finite)
+    ]
+    if used:
+        deltas = ", ".join(f"{delta:g}" for delta in finite["delta"].unique())
+        yield (
+            f"epsilon: at delta = {deltas}, by {', '.join(used)}; {all_in_short(finite)}, "
+            "against whoever sees every message of one run; the largest over honest workers."
+        )
+        yield "Not counted: settings that were tuned on private data."
+
+
+def who_vouches(runs: pd.DataFrame) -> Iterator[tuple[str, bool]]:
+    """Accountants, and of which rules where not of all, and whether each gives a bound."""
+    every = runs["aggregator"].nunique()
+    used = runs[["accountant_used", "is_upper_bound"]].drop_duplicates()
+    for name, bound in used.itertuples(index=False):
+        rules = runs["aggregator"][runs["accountant_used"] == name].unique()
+        yield name if len(rules) == every else f"{name} for {', '.join(rules)}", bound
+
+
+def epsilon_marks(runs: pd.DataFrame) -> dict[str, str]:
+    """Why runs are not private, and the mark of each reason."""
+    reasons = runs["not_private"].dropna().unique()
+    return {reason: _MARKS[min(place, 2)] for place, reason in enumerate(reasons)}

@@ -1,0 +1,113 @@
+"""Training curves for the page: means over seeds, step by step, as small as can be."""
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from statistics import fmean
+from typing import Any
+
+from scipy import stats
+
+from privrobust.reporting.report.rows import Rows
+from privrobust.reporting.summary import CONFIDENCE
+from privrobust.store import Store
+
+CURVES = "curves"
+
+# A page of 2,000 runs must stay below 5 MB, and be made in seconds.
+MOST_RUNS = 5_000
+_MOST_POINTS = 120_000
+_SCALE = 10_000  # accuracies are whole multiples of 1 / this
+
+
+def curves(store: Store, rows: Rows) -> dict[str, Any]:
+    """What the page draws of each row's cells.
+
+    Returns:
+        `rows`, by number the places of its curves; `curves`, each with `attack`, `seeds`, `steps`
+        (a place in the list `steps`), `mean`, and `low` and `high` of its 95 % interval
+        (left out for a single seed), in 1 / `scale`. Empty where there are too many runs.
+
+    """
+    if len({key for row in rows.rows for key in row.runs.index}) > MOST_RUNS:
+        return {}
+    made = _Curves(store)
+    by_row: dict[int, list[int]] = {}
+    for row in rows.rows:
+        attacks = row.runs["attack"].fillna("")
+        of_row = [made.place(tuple(runs.index), name) for name, runs in row.runs.groupby(attacks)]
+        by_row[row.number] = [place for place in of_row if place is not None]
+    if not made.curves:
+        return {}
+    return {"scale": _SCALE, "rows": by_row, "curves": made.thinned(), "steps": made.steps}
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    """Student's, of the mean; the mean itself where a single seed got so far."""
+    mean, count = fmean(values), len(values)
+    if count == 1:
+        return mean, mean
+    spread = math.sqrt(sum((value - mean) ** 2 for value in values) / (count - 1) / count)
+    half = _critical(count) * spread
+    return mean - half, mean + half
+
+
+@cache
+def _critical(count: int) -> float:
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
+
+
+class _Curves:
+    """Curves as they are read, those that rows share once."""
+
+    def __init__(self, store: Store) -> None:
+        self.curves: list[dict[str, Any]] = []
+        self.steps: list[list[int]] = []
+        self._store = store
+        self._places: dict[tuple[str, ...], int | None] = {}
+
+    def place(self, keys: tuple[str, ...], attack: str) -> int | None:
+        """Where the curve of these runs is; None where they have no history."""
+        if keys not in self._places:
+            self._places[keys] = self._read(keys, attack)
+        return self._places[keys]
+
+    def _read(self, keys: Sequence[str], attack: str) -> int | None:
+        by_step: dict[int, list[float]] = {}
+        for key in keys:
+            history = self._store.history(key)
+            for step, accuracy in zip(history["step"], history["accuracy"], strict=True):
+                if 0 <= accuracy <= 1:
+                    by_step.setdefault(int(step), []).append(accuracy)
+        if not by_step:
+            return None
+        steps = sorted(by_step)
+        curve: dict[str, Any] = {
+            "attack": attack or "none",
+            "seeds": max(map(len, by_step.values())),
+            "steps": steps,
+            "mean": [round(_SCALE * fmean(by_step[step])) for step in steps],
+        }
+        if curve["seeds"] > 1:
+            ends = [_interval(by_step[step]) for step in steps]
+            curve["low"] = [round(_SCALE * max(0.0, low)) for low, _ in ends]
+            curve["high"] = [round(_SCALE * min(1.0, high)) for _, high in ends]
+        self.curves.append(curve)
+        return len(self.curves) - 1
+
+    def thinned(self) -> list[dict[str, Any]]:
+        """Every so many-th evaluation where all are too many, the last one always among them."""
+        lines = ("mean", "low", "high")
+        points = sum(len(curve[line]) for curve in self.curves for line in lines if line in curve)
+        every = -(-points // _MOST_POINTS)
+        known: dict[tuple[int, ...], int] = {}
+        for curve in self.curves:
+            for line in ("steps", *lines):
+                if line in curve:
+                    curve[line] = curve[line][::-1][::every][::-1]
+            steps = tuple(curve["steps"])
+            if steps not in known:
+                known[steps] = len(self.steps)
+                self.steps.append(list(steps))
+            curve["steps"] = known[steps]
+        return self.curves

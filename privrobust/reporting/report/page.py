@@ -1,0 +1,220 @@
+"""The page itself: what a store holds, put into the template, written whole or not at all."""
+
+import base64
+import hashlib
+import math
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from privrobust.aggregators import list_aggregators
+from privrobust.attacks import list_attacks
+from privrobust.core.escaping import in_lines
+from privrobust.core.files import write_whole
+from privrobust.core.formatting import rounded_up
+from privrobust.errors import PrivRobustError
+from privrobust.reporting.legend import FEW_SEEDS
+from privrobust.reporting.report import words
+from privrobust.reporting.report.curves import MOST_RUNS, curves
+from privrobust.reporting.report.recipes import recipe
+from privrobust.reporting.report.rows import Row, Rows, header, rows_of, shown
+from privrobust.store import Store
+
+_MOST_WORST = 12
+_MOST_THRESHOLDS = 15
+_NOTHING = Rows([], [], [])
+
+
+def write_report(store: Store, path: Path) -> None:
+    """Write the page of a store, whole or not at all.
+
+    Args:
+        store: what it shows; a store without runs makes a page that says so.
+        path: the file, replaced if it is there.
+
+    Raises:
+        PrivRobustError: a package is missing, or the file cannot be written.
+
+    """
+    write_whole(page(store).encode(), path)
+
+
+def page(store: Store) -> str:
+    """The page of a store, as HTML.
+
+    Raises:
+        PrivRobustError: altair or vl-convert-python is missing.
+
+    """
+    library = _library()
+    runs = store.runs()
+    main, tuning = _parted(runs)
+    rows = rows_of(main, tuning) if len(main) else _NOTHING
+    drawn = curves(store, rows)
+    from privrobust.reporting.report.charts import charts
+
+    figures = list(charts(rows, bool(drawn)))
+    script = _asset("page.js")
+    return _environment().get_template("page.html.j2").render(
+        title=f"privrobust: {Path(store.location).name}",
+        made=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0"),
+        made_by=f"privrobust {version('privrobust')}",
+        policy=_policy([library, script]),
+        library=Markup(library),
+        script=Markup(script),
+        style=Markup(_asset("page.css")),
+        runs=main,
+        counts=_counts(runs, len(store.claims())),
+        overview=list(words.overview(main)) if len(main) else [],
+        shared=words.shared(main) if len(main) else [],
+        glossary=_glossary(main),
+        guarantees=list(words.guarantees(main)),
+        odds=list(words.odds(main)),
+        protected=words.protected(main),
+        unprotected=list(words.unprotected(main)),
+        tuning=words.counted(len(tuning), "run") if len(tuning) else "",
+        table=rows,
+        reasons=_reasons(rows),
+        worst=rows.worst_first[:_MOST_WORST],
+        attacks_lacking=words.attacks_lacking(rows),
+        troubles=list(words.troubles(rows)),
+        failed_tuning=int(tuning["failure"].notna().sum()),
+        recipes=_recipes(rows, len(main)),
+        versions=sorted(runs["versions"].dropna().unique()),
+        figures=figures,
+        payload=_seen(
+            {
+                "charts": {
+                    each.name: {"spec": each.spec, "data": each.data, "told": each.description}
+                    for each in figures
+                },
+                "curves": drawn,
+            }
+        ),
+        most_runs=MOST_RUNS,
+        thresholds=_thresholds(rows),
+        few=FEW_SEEDS,
+    )  # fmt: skip
+
+
+def _parted(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What the table shows, and runs by which it was tuned: those on the validation split.
+
+    Where nothing was tested, those are the results themselves.
+    """
+    tested = runs["evaluate_on"] == "test"
+    return (runs[tested], runs[~tested]) if tested.any() else (runs, runs[:0])
+
+
+def _counts(runs: pd.DataFrame, under_way: int) -> dict[str, int]:
+    return {
+        "runs": len(runs),
+        "failed": int(runs["failure"].notna().sum()),
+        "diverged": int(runs["diverged"].fillna(False).astype(bool).sum()),
+        "under_way": under_way,
+    }
+
+
+def _glossary(runs: pd.DataFrame) -> list[tuple[str, str]]:
+    methods = words.glossary(runs["aggregator"].dropna().unique(), list_aggregators())
+    return methods + words.glossary(runs["attack"].dropna().unique(), list_attacks())
+
+
+def _recipes(rows: Rows, runs: int) -> dict[int, str]:
+    """What reproduces each row; nothing where it would take minutes to write."""
+    return {row.number: recipe(row.runs) for row in rows.rows} if runs <= MOST_RUNS else {}
+
+
+def _reasons(rows: Rows) -> list[str]:
+    """Why rows are not private, as the table's notes count them."""
+    infinite = (row for row in rows.rows if math.isinf(row.epsilon))
+    return list(dict.fromkeys(row.why_not_private for row in infinite))
+
+
+def _thresholds(rows: Rows) -> list[tuple[str, str]]:
+    """Epsilons to filter by: the value and how it is shown."""
+    finite = sorted({row.epsilon for row in rows.rows if math.isfinite(row.epsilon)})
+    apart = list({rounded_up(epsilon, 3): epsilon for epsilon in finite}.items())
+    every = -(-len(apart) // _MOST_THRESHOLDS) or 1
+    kept = apart[::-1][::every][::-1]
+    return [(repr(epsilon), text) for text, epsilon in kept]
+
+
+# --- the template ----------------------------------------------------------------------------
+
+
+def _environment() -> Environment:
+    """Everything that a store says is escaped: `autoescape` holds for every template."""
+    environment = Environment(
+        loader=PackageLoader("privrobust.reporting.report", "."),
+        autoescape=True,
+        finalize=_seen,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"header": header, "shown": shown, "percent": _percent}
+    environment.globals |= {"epsilon": _epsilon, "counted": words.counted, "sortable": _sortable}
+    return environment
+
+
+def _seen(value: Any) -> Any:
+    """Let all signs of a text be seen, and of those in lists and mappings."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return in_lines(value)
+    if isinstance(value, list | tuple):
+        return [_seen(each) for each in value]
+    return {key: _seen(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
+def _percent(value: float) -> str:
+    return "" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def _epsilon(row: Row) -> str:
+    return "∞" if math.isinf(row.epsilon) else rounded_up(row.epsilon, 3)
+
+
+def _sortable(value: Any) -> str:
+    """A number that JavaScript reads, or the text; nothing for what is not known."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "" if math.isnan(value) else "Infinity"
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _asset(name: str) -> str:
+    return (resources.files("privrobust.reporting.report") / name).read_text(encoding="utf-8")
+
+
+@cache
+def _library() -> str:
+    """Vega, Vega-Lite and Vega-Embed, from the package that carries them."""
+    try:
+        import altair
+        import vl_convert
+    except ImportError:
+        raise PrivRobustError(
+            "report: needs altair and vl-convert-python: pip install 'privrobust[report]'"
+        ) from None
+    schema = ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=schema)
+    return re.sub(r"</(?=script)", r"<\\/", bundle, flags=re.IGNORECASE)
+
+
+def _policy(scripts: Iterable[str]) -> str:
+    """Nothing is loaded from anywhere, and no script runs but these."""
+    hashes = (hashlib.sha256(script.encode()).digest() for script in scripts)
+    allowed = " ".join(f"'sha256-{base64.b64encode(each).decode()}'" for each in hashes)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )

@@ -1,0 +1,113 @@
+"""What reproduces the runs of a row: a sweep in YAML that expands to exactly them.
+
+It is made of what the store says alone. Building a `RunSpec` would import the modules that specs
+name, and a store may come from anybody.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from privrobust.spec import RunSpec
+from privrobust.sweeps.yaml_scalars import NumbersOf12
+
+# Where a run was trained, which is not what it is.
+_NOT_SAID = {"device", "data_dir"}
+_ALWAYS_SAID = {"dataset", "model", "aggregator", "seed"}
+
+_WIDE = 1_000_000  # lines are not folded
+
+# The quick one is there wherever PyYAML comes as a wheel.
+_QUICK: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+Settings = dict[str, Any]
+
+
+class _Dumper(NumbersOf12, _QUICK):  # type: ignore[misc, valid-type]
+    """Quotes text that a sweep's file would read as a number."""
+
+
+def recipe(runs: pd.DataFrame) -> str:
+    """The YAML of a sweep whose runs are these.
+
+    Fields that have a `RunSpec`'s defaults are left out.
+
+    Args:
+        runs: a row a run, as from `Store.runs`.
+
+    """
+    settings = [_settings(run) for run in runs[list(RunSpec.model_fields)].to_dict("records")]
+    if _fixes_workers(settings):
+        settings = [_by_workers(each) for each in settings]
+    choices = {
+        field: list(dict.fromkeys(each[field] for each in settings if each[field] is not None))
+        for field in settings[0]
+    }
+    varying = {field: values for field, values in choices.items() if len(values) > 1}
+    fixed = {field: values[0] for field, values in choices.items() if len(values) == 1}
+    sweep: Settings = {field: value for field, value in fixed.items() if _is_said(field, value)}
+    if _expanded(fixed, varying) == {_known(each) for each in settings}:
+        if varying:
+            sweep["grid"] = {field: sorted(values) for field, values in varying.items()}
+    else:
+        sweep["cases"] = [_case(each, varying) for each in settings]
+    written: str = yaml.dump(
+        sweep, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=_WIDE
+    )
+    return written
+
+
+def _settings(run: Mapping[Any, Any]) -> Settings:
+    """One run's, as plain values: None for what was not given."""
+    left_out = set(_NOT_SAID)
+    if _plain(run["target_epsilon"]) is not None:
+        left_out.add("noise_scale")  # it follows from the target
+    return {field: _plain(value) for field, value in run.items() if field not in left_out}
+
+
+def _plain(value: Any) -> Any:
+    """Without NumPy, and None for pandas' gaps."""
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if value is pd.NA or (isinstance(value, float) and math.isnan(value)) else value
+
+
+def _fixes_workers(settings: Sequence[Settings]) -> bool:
+    """Whether n was held while f varied."""
+    honest = {each["honest"] for each in settings}
+    return len(honest) > 1 and len({each["honest"] + each["byzantine"] for each in settings}) == 1
+
+
+def _by_workers(settings: Settings) -> Settings:
+    workers = settings["honest"] + settings["byzantine"]
+    return {
+        ("workers" if field == "honest" else field): (workers if field == "honest" else value)
+        for field, value in settings.items()
+    }
+
+
+def _is_said(field: str, value: Any) -> bool:
+    if field in _ALWAYS_SAID or field == "workers":
+        return True
+    return bool(RunSpec.model_fields[field].default != value)
+
+
+def _expanded(fixed: Settings, varying: dict[str, list[Any]]) -> set[tuple[Any, ...]]:
+    """What a grid of all the varying values would run."""
+    combinations = product(*varying.values())
+    return {_known(fixed | dict(zip(varying, values, strict=True))) for values in combinations}
+
+
+def _known(settings: Settings) -> tuple[Any, ...]:
+    """A run without attackers has no attack, whatever a sweep says."""
+    if not settings["byzantine"]:
+        settings = settings | {"attack": None}
+    return tuple(sorted((name, value) for name, value in settings.items() if value is not None))
+
+
+def _case(settings: Settings, varying: dict[str, list[Any]]) -> Settings:
+    return {field: settings[field] for field in varying if settings[field] is not None}

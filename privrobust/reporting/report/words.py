@@ -1,0 +1,248 @@
+"""What the report says in words: what was run, and what its epsilon promises."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pandas as pd
+
+from privrobust.core.formatting import rounded_up
+from privrobust.reporting.legend import FEW_SEEDS
+from privrobust.reporting.neighbours import adjacencies
+from privrobust.reporting.report.rows import Rows, shown
+from privrobust.spec import RunSpec
+
+_MOST = 12  # values that a line lists
+
+_ADJACENT = {
+    ("example", "zero-out"): "one example of one honest worker has its contribution set to zero; "
+    "n, the examples that each worker holds, is public and stays",
+    ("example", "add-or-remove"): "one example of one honest worker is there or not; q, the chance "
+    "to join a batch, is public and fixed in advance",
+    ("worker", "zero-out"): "one honest worker has its contribution set to zero, and sends noise "
+    "alone",
+}
+
+
+def listed(values: Iterable[object], most: int = _MOST) -> str:
+    """Distinct values, in order of size or of appearance: `0, 2 and 4`."""
+    found = list(dict.fromkeys(values))
+    if all(isinstance(value, int | float) for value in found):
+        found = sorted(found, key=lambda value: float(str(value)))
+    texts = [shown(value) for value in found[:most]]
+    if len(found) > most:
+        texts.append(f"{len(found) - most} more")
+    if len(texts) < 2:
+        return "".join(texts)
+    return f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def _values(runs: pd.DataFrame, field: str) -> list[Any]:
+    """Those of one field, as Python has them, gaps left out."""
+    column: list[Any] = runs[field].dropna().tolist()
+    return column
+
+
+def counted(number: int, what: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def overview(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """What was run, line by line: a name and its sentence."""
+
+    def each(field: str) -> str:
+        return listed(_values(runs, field))
+
+    yield "Data", f"{each('dataset')}; accuracy is that on the {each('evaluate_on')} split"
+    yield "Model", f"{each('model')}, trained on the {each('loss').replace('_', ' ')} loss"
+    yield "Workers", _workers(runs)
+    yield "Data over workers", _partition(runs)
+    yield "Methods", f"the server combines messages by {each('aggregator')}"
+    attacks = each("attack")
+    yield "Attacks", attacks or "none: every worker was honest"
+    yield "Noise", _noise(runs)
+    yield "Clipping", _clipping(runs)
+    yield (
+        "Training",
+        f"{each('steps')} steps of learning rate {each('learning_rate')}, {_batches(runs)}",
+    )
+    seeds = runs["seed"].nunique()
+    yield (
+        "Seeds",
+        f"{each('seed')}"
+        + (
+            f"; fewer than {FEW_SEEDS}, so chance may explain differences"
+            if seeds < FEW_SEEDS
+            else ""
+        ),
+    )
+
+
+def _workers(runs: pd.DataFrame) -> str:
+    honest, byzantine = listed(_values(runs, "honest")), listed(_values(runs, "byzantine"))
+    totals = set((runs["honest"] + runs["byzantine"]).tolist())
+    if len(totals) < runs["honest"].nunique():
+        return f"{listed(totals)} in all, of which f = {byzantine} are Byzantine"
+    return f"{honest} honest ones, and f = {byzantine} Byzantine ones beside them"
+
+
+def _batches(runs: pd.DataFrame) -> str:
+    at_rate = runs["sampling_rate"].notna()
+    parts = []
+    if sizes := listed(_values(runs[~at_rate], "batch_size")):
+        parts.append(f"batches of {sizes} examples expected")
+    if rates := listed(_values(runs, "sampling_rate")):
+        divisors = listed(_values(runs[at_rate], "batch_size"))
+        parts.append(f"each example drawn with probability {rates} and sums divided by {divisors}")
+    return ", or ".join(parts)
+
+
+def _partition(runs: pd.DataFrame) -> str:
+    similar = runs[runs["partition"] == "similarity"]
+    others = listed(_values(runs[runs["partition"] != "similarity"], "partition"))
+    parts = [others] if others else []
+    if len(similar):
+        parts.insert(0, f"heterogeneity {listed(_values(similar, 'heterogeneity'))}")
+    return "; ".join(parts)
+
+
+def _noise(runs: pd.DataFrame) -> str:
+    parts = []
+    if fixed := listed(_values(runs[runs["target_epsilon"].isna()], "noise_scale")):
+        parts.append(f"of scale b = {fixed} in every coordinate")
+    if targets := listed(_values(runs, "target_epsilon")):
+        parts.append(f"of the least scale b that keeps epsilon within {targets}")
+    return ", ".join([listed(_values(runs, "noise")), " or ".join(parts)])
+
+
+def _clipping(runs: pd.DataFrame) -> str:
+    parts = []
+    if clip_norms := listed(_values(runs, "clip_norm")):
+        parts.append(
+            f"gradients are clipped to norm C = {clip_norms} ({listed(_values(runs, 'clipping'))})"
+        )
+    if bounds := listed(_values(runs, "grad_norm_bound")):
+        parts.append(f"gradient norms are proven to be at most {bounds}")
+    if runs[["clip_norm", "grad_norm_bound"]].isna().all(axis=1).any():
+        parts.append("some runs do neither" if parts else "none")
+    return "; ".join(parts)
+
+
+def shared(runs: pd.DataFrame) -> list[tuple[str, str]]:
+    """The fields of a spec that all runs have in common, and what they are."""
+    fields = []
+    for field in RunSpec.model_fields:
+        if field == "data_dir":  # a folder of whoever ran it
+            continue
+        values = _values(runs, field)
+        if runs[field].isna().all():
+            fields.append((field, "none"))
+        elif len(set(values)) == 1 and len(values) == len(runs):
+            fields.append((field, shown(values[0])))
+    return fields
+
+
+def guarantees(runs: pd.DataFrame) -> Iterator[str]:
+    """What the finite epsilons promise, a sentence a kind."""
+    named = runs.assign(adjacency=adjacencies(runs))
+    private = named[named["epsilon"] < math.inf]
+    kinds = ["accountant_used", "is_upper_bound", "delta", "unit", "adjacency"]
+    for (name, is_bound, delta, *kind), of_kind in private.groupby(kinds, sort=False):
+        unit, adjacency = map(str, kind)
+        sort = "an upper bound" if is_bound else "an ESTIMATE, which may be smaller than the truth"
+        low, high = of_kind["epsilon"].min(), of_kind["epsilon"].max()
+        span = rounded_up(high, 3)
+        if rounded_up(low, 3) != span:
+            span = f"{rounded_up(low, 3)} to {span}"
+        rules = of_kind["aggregator"].unique()
+        is_all = len(rules) == private["aggregator"].nunique()
+        of_rules = "" if is_all else f" of {', '.join(rules)}"
+        yield (
+            f"{counted(len(of_kind), 'run')}{of_rules}: epsilon = {span} at delta = {delta:g}, "
+            f"{sort}, computed by the accountant {name!r}. Neighbouring data: "
+            f"{_ADJACENT.get((unit, adjacency), unit)} ({adjacency})."
+        )
+
+
+def odds(runs: pd.DataFrame) -> Iterator[str]:
+    """How much the least and the largest epsilon allow."""
+    epsilons = runs["epsilon"][runs["epsilon"] < math.inf]
+    if epsilons.empty:
+        return
+    for end in dict.fromkeys(rounded_up(end, 3) for end in (epsilons.min(), epsilons.max())):
+        yield f"At epsilon = {end} that is {_factor(float(end))}."
+
+
+def _factor(epsilon: float) -> str:
+    if epsilon > math.log(1e6):
+        return "more than a million-fold"
+    factor = math.exp(epsilon)
+    return f"{factor:.2f}-fold" if factor < 10 else f"{factor:,.0f}-fold"
+
+
+def protected(runs: pd.DataFrame) -> str:
+    """Whom the guarantee is for."""
+    names = {"example": "one example of an honest worker", "worker": "one honest worker"}
+    units = list(dict.fromkeys(_values(runs, "unit"))) or ["example"]
+    return " or ".join(names.get(unit, str(unit)) for unit in units)
+
+
+def unprotected(runs: pd.DataFrame) -> Iterator[str]:
+    """Why runs are not private, a line a reason."""
+    infinite = runs[~(runs["epsilon"] < math.inf)]
+    reasons = infinite["not_private"].fillna("they ended without a guarantee")
+    for reason, count in reasons.value_counts().items():
+        yield f"{counted(count, 'run')}: not private (epsilon = ∞): {reason}."
+
+
+def attacks_lacking(rows: Rows) -> str:
+    """How many worst cases are over fewer attacks than others; empty if none."""
+    attacked = [row for row in rows.rows if row.attacked]
+    fewer = sum(len(row.attacked) < len(rows.attacks) for row in attacked)
+    return f"{fewer} of {counted(len(attacked), 'worst case')}" if fewer else ""
+
+
+def troubles(rows: Rows) -> Iterator[tuple[str, str, str, str]]:
+    """Failed runs, then diverged ones: setting, attack, seeds, and what happened."""
+    yield from _troubles(rows, lambda runs: runs["failure"].map("failed: {}".format, "ignore"))
+    yield from _troubles(rows, lambda runs: runs["diverged"].map({True: _DIVERGED}).astype(object))
+
+
+def _troubles(
+    rows: Rows, told: Callable[[pd.DataFrame], pd.Series]
+) -> Iterator[tuple[str, str, str, str]]:
+    """Of one kind; a run that several rows count, as clean ones are, is told once."""
+    seen: set[str] = set()
+    for row in rows.rows:
+        if not any(cell.failed or cell.diverged for cell in row.cells):
+            continue
+        runs = row.runs[~row.runs.index.isin(seen)]
+        what = told(runs).dropna()
+        runs = runs.loc[what.index]
+        seen.update(runs.index)
+        attacks = runs["attack"].fillna("none")
+        for (attack, happened), alike in runs.groupby([attacks, what], sort=False):
+            yield row.name, str(attack), listed(_values(alike, "seed")), str(happened)
+
+
+_DIVERGED = "diverged: the model's outputs stopped being finite"
+
+
+def glossary(names: Iterable[str], described: Iterable[str]) -> list[tuple[str, str]]:
+    """What the suite says of methods or attacks that it knows.
+
+    Args:
+        names: as specs write them, with parameters and pre-aggregators.
+        described: the lines of `list_attacks` or `list_aggregators`.
+
+    """
+    meanings: dict[str, str] = {}
+    name = ""
+    for line in described:
+        if not line.startswith(" "):
+            name = line.partition("(")[0].strip()
+        elif name and name not in meanings:
+            meanings[name] = line.strip()
+    used = [part.partition("(")[0].strip() for text in names for part in text.split(" + ")]
+    return [(name, meanings[name]) for name in dict.fromkeys(used) if name in meanings]

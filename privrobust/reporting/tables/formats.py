@@ -1,0 +1,185 @@
+"""A laid-out table as text: for a terminal, Markdown, LaTeX or HTML."""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, groupby
+from textwrap import fill
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from privrobust.core.escaping import in_html, in_markdown, in_terminal, in_tex
+from privrobust.reporting.tables.layout import Column, Entry, Layout
+
+_WIDEST = 10_000
+_READABLE = 100  # characters
+
+
+def terminal(layout: Layout) -> str:
+    """Lines of text, as wide as they need."""
+    console = Console(width=_WIDEST, color_system=None, force_terminal=False)
+    table = rich_table(layout)
+    console.width = Measurement.get(console, console.options, table).maximum
+    with console.capture() as capture:
+        console.print(table)
+    return f"{capture.get()}{folded_notes(layout)}\n"
+
+
+def folded_notes(layout: Layout) -> str:
+    """The notes below a table, in lines that are easy to read; paths and names stay whole."""
+    return "\n".join(
+        fill(in_terminal(note), _READABLE, break_long_words=False, break_on_hyphens=False)
+        for note in layout.notes
+    )
+
+
+def rich_table(layout: Layout) -> Table:
+    """For a console; the best of a column is bold and has a star."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    for column in layout.columns:
+        # text: of a str, rich reads [what] as markup
+        title = Text("\n".join(map(in_terminal, column.header)))
+        table.add_column(title, justify="left" if column.is_text else "right", vertical="bottom")
+    for block in layout.blocks:
+        for row in block:
+            table.add_row(*map(_text, row))
+        table.add_section()
+    return table
+
+
+def _text(entry: Entry) -> Text:
+    text = in_terminal(entry.text)
+    return Text(f"*{text}", "bold") if entry.is_best else Text(text)
+
+
+def markdown(layout: Layout) -> str:
+    """A table of GitHub's flavour, and the notes as a list; the best is bold."""
+
+    def shown(entry: Entry) -> str:
+        text = in_markdown(entry.text)
+        return f"**{text}**" if entry.is_best else text
+
+    lines = [
+        [in_markdown(_title(column)) for column in layout.columns],
+        ["---" if column.is_text else "---:" for column in layout.columns],
+        *([shown(entry) for entry in row] for row in _rows(layout)),
+    ]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{table}\n\n" + "\n".join(f"- {in_markdown(note)}" for note in layout.notes) + "\n"
+
+
+_LETTERS = (
+    r"% has letters outside ASCII: pdfLaTeX sets Latin ones (\usepackage[T1]{fontenc} for all of "
+    "them), LuaLaTeX and XeLaTeX those that the font has"
+)
+
+
+def latex(layout: Layout) -> str:
+    """A `tabular` of booktabs, no wider than the line, and its notes: for any document's body."""
+
+    def shown(entry: Entry) -> str:
+        return rf"\textbf{{{in_tex(entry.text)}}}" if entry.is_best else in_tex(entry.text)
+
+    blocks = (
+        "\n".join(_tex_line(shown(entry) for entry in row) for row in block)
+        for block in layout.blocks
+    )
+    titles = [line for column in layout.columns for line in column.header]
+    entries = [entry.text for row in _rows(layout) for entry in row]
+    letters = in_tex("".join([*titles, *entries, *layout.notes]))
+    notes = "\n\n".join(rf"\noindent {in_tex(note)}" for note in layout.notes)
+    places = "".join("l" if column.is_text else "r" for column in layout.columns)
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs,graphicx}",
+            *([] if letters.isascii() else [_LETTERS]),
+            r"\noindent\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            rf"\begin{{tabular}}{{{places}}}",
+            r"\toprule",
+            *_tex_heads(layout.columns),
+            r"\midrule",
+            "\n\\addlinespace\n".join(blocks),
+            r"\bottomrule",
+            r"\end{tabular}}",
+            "",
+            rf"{{\footnotesize {notes}\par}}",
+            "",
+        ]
+    )
+
+
+def _tex_line(cells: Iterable[str]) -> str:
+    return rf"{' & '.join(cells)} \\"
+
+
+def _tex_heads(columns: Sequence[Column]) -> list[str]:
+    """Header lines; what neighbours have as their first line stands once above them all."""
+    groups = [list(group) for _, group in groupby(columns, key=lambda column: column.header[0])]
+    titles, rules, below = [], [], []
+    start = 1
+    for group in groups:
+        if is_shared := len(group) > 1:
+            title = in_tex(group[0].header[0])
+            titles.append(rf"\multicolumn{{{len(group)}}}{{c}}{{{title}}}")
+            rules.append(rf"\cmidrule(lr){{{start}-{start + len(group) - 1}}}")
+        else:
+            titles.append("")
+        below += [column.header[is_shared:] for column in group]
+        start += len(group)
+    depth = max(map(len, below))
+    bottoms = [_bottom(lines, depth) for lines in below]
+    heads = [_tex_line(map(in_tex, line)) for line in zip(*bottoms, strict=True)]
+    return [_tex_line(titles), "".join(rules), *heads] if rules else heads
+
+
+def html(layout: Layout) -> str:
+    """A table element with its notes as the caption; the best is strong."""
+
+    def head(column: Column) -> str:
+        return f'<th scope="col">{"<br>".join(map(in_html, column.header))}</th>'
+
+    def cell(column: Column, entry: Entry) -> str:
+        text = in_html(entry.text)
+        text = f"<strong>{text}</strong>" if entry.is_best else text
+        return f'<th scope="row">{text}</th>' if column.is_text else f"<td>{text}</td>"
+
+    def row(entries: Sequence[Entry]) -> str:
+        return "".join(map(cell, layout.columns, entries))
+
+    bodies = (
+        f"<tbody>\n{''.join(f'<tr>{row(entries)}</tr>{chr(10)}' for entries in block)}</tbody>"
+        for block in layout.blocks
+    )
+    return "\n".join(
+        [
+            "<table>",
+            f"<caption>{'<br>'.join(map(in_html, layout.notes))}</caption>",
+            f"<thead>\n<tr>{''.join(map(head, layout.columns))}</tr>\n</thead>",
+            *bodies,
+            "</table>",
+            "",
+        ]
+    )
+
+
+FORMATS: dict[str, Callable[[Layout], str]] = {
+    "terminal": terminal,
+    "markdown": markdown,
+    "latex": latex,
+    "html": html,
+}
+
+
+def _rows(layout: Layout) -> list[Sequence[Entry]]:
+    return list(chain.from_iterable(layout.blocks))
+
+
+def _title(column: Column) -> str:
+    """In one line: words that were hyphenated are whole again."""
+    return " ".join(column.header).replace("- ", "")
+
+
+def _bottom(lines: Sequence[str], depth: int) -> list[str]:
+    return [""] * (depth - len(lines)) + list(lines)

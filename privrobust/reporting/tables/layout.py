@@ -1,0 +1,340 @@
+"""How a summary becomes rows and columns of text, whatever it is then written as."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+import pandas as pd
+
+from privrobust.core.formatting import in_percent, rounded_up
+from privrobust.errors import SpecError, unknown_name
+from privrobust.reporting.legend import (
+    BREAKDOWN_NOTE,
+    DIVERGED,
+    FEW,
+    FEW_SEEDS,
+    FEWER_ATTACKS,
+    FEWER_NOTE,
+    breakdown_text,
+    epsilon_marks,
+    legend,
+    most_tried,
+)
+from privrobust.reporting.robustness import breakdown_point, robustness
+from privrobust.reporting.summary import WORST, Row, setting_levels, summarise
+
+SHOWN = ("epsilon", "clean", "attacks", "worst", "gap", "breakdown")
+"""What a table can show of a setting."""
+
+_HEADERS = {
+    "heterogeneity": ("hetero-", "geneity"),
+    "aggregator": ("method",),
+    "noise_scale": ("b",),
+}
+
+# Fields that methods and budgets differ in: rows that agree in all others are compared.
+_COMPARED = {
+    "accountant", "aggregator", "clip_norm", "clipping", "delta", "epsilon", "grad_norm_bound",
+    "learning_rate", "max_epsilon", "momentum", "noise", "noise_scale", "schedule",
+    "target_epsilon", "warmup_steps", "weight_decay", "worker_momentum",
+}  # fmt: skip
+
+
+Attacks = frozenset[tuple[int, str]]
+"""f and the attack."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell."""
+
+    text: str = ""
+    score: float = math.nan
+    """What makes it better than others of its column, NaN where nothing is compared."""
+    is_best: bool = False
+    attacks: Attacks = frozenset()
+    """Over which it is the worst."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """Of a table."""
+
+    header: tuple[str, ...]
+    """Line by line."""
+    is_text: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table as people read it."""
+
+    columns: Sequence[Column]
+    blocks: Sequence[Sequence[Sequence[Entry]]]
+    """Rows, in blocks that belong together."""
+    notes: Sequence[str]
+    """What the numbers are, and which guarantee epsilon is."""
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """A column of `SHOWN`, perhaps at one f and under one attack."""
+
+    shown: str
+    byzantine: int = 0
+    attack: str = ""
+
+    def header(self) -> tuple[str, ...]:
+        """Line by line."""
+        if self.shown in ("epsilon", "clean"):
+            return (self.shown,)
+        if self.shown == "breakdown":
+            return ("break-", "down")
+        name = self.attack if self.shown == "attacks" else self.shown
+        return (f"f={self.byzantine}", *name.split("_"))
+
+    def place(self) -> tuple[int, int, int]:
+        """Epsilon, clean, then f by f what the attacks leave, the worst and the gap."""
+        order = SHOWN.index(self.shown)
+        last = len(SHOWN) if self.shown == "breakdown" else 0
+        return (last, self.byzantine, order)
+
+
+Measured = dict[_Measure, Entry]
+
+
+def lay_out(
+    runs: pd.DataFrame,
+    shows: Iterable[str] = SHOWN[:4],
+    rows: Sequence[str] = (),
+    across: Sequence[str] = (),
+) -> Layout:
+    """A table of accuracies.
+
+    Nothing but seeds is averaged over: fields that vary and are named nowhere become rows.
+
+    Args:
+        runs: a row a run, as from `Store.runs`, at least one.
+        shows: of `SHOWN`.
+        rows: the fields that come first, in this order.
+        across: fields that are spread over columns; `epsilon` is one, too.
+
+    Raises:
+        SpecError: nothing of that name can be shown, or is a field that varies.
+
+    """
+    for name in shows:
+        if name not in SHOWN:
+            raise unknown_name("show", name, SHOWN)
+    if runs.empty:
+        raise SpecError("runs: there are none to make a table of")
+    summary = summarise(runs)
+    epsilons = _epsilons(runs, summary)
+    measured = _measured(runs, summary, set(shows), epsilons)
+    values = pd.DataFrame(list(measured), columns=setting_levels(summary), dtype=object)
+    values["epsilon"] = list(epsilons.values())
+    for name in (*rows, *across):
+        if name not in values:
+            raise unknown_name("rows, columns", name, map(str, values))
+    told = _row_fields(values, rows, across)
+    notes = [*legend(runs, summary), *([BREAKDOWN_NOTE] if "breakdown" in shows else [])]
+    return _arranged(values, list(measured.values()), told, across, notes)
+
+
+def _row_fields(values: pd.DataFrame, rows: Sequence[str], across: Sequence[str]) -> list[str]:
+    """Those that are asked for, then those that are still needed to tell settings apart."""
+    told = list(rows)
+    usual = [str(name) for name in values if name not in {*told, *across, "epsilon"}]
+    if not rows and not across:
+        return usual
+    for name in usual:
+        told_apart = (
+            values.groupby([*told, *across], dropna=False)[name] if [*told, *across] else None
+        )
+        if told_apart is None or told_apart.nunique(dropna=False).max() > 1:
+            told.append(name)
+    return told or usual[:1]
+
+
+def _epsilons(runs: pd.DataFrame, summary: pd.DataFrame) -> dict[Row, str]:
+    """Of every setting, in words."""
+    marks = epsilon_marks(runs)
+    settings = summary.groupby(level=setting_levels(summary), sort=False)
+    spent = settings["epsilon"].max()
+    told = zip(
+        spent, settings["not_private"].first(), settings["is_upper_bound"].min(), strict=True
+    )
+    return {at: _epsilon_text(*each, marks) for at, each in zip(spent.index, told, strict=True)}
+
+
+def _measured(
+    runs: pd.DataFrame, summary: pd.DataFrame, shows: set[str], epsilons: dict[Row, str]
+) -> dict[Row, Measured]:
+    """Every setting, and what there is to show of it."""
+    found: dict[Row, Measured] = {setting: {} for setting in epsilons}
+    faced = _faced(summary)
+    at: Any  # pandas knows nothing of what an index holds
+    for at, row in zip(summary.index, summary.to_dict("records"), strict=True):
+        *setting, byzantine, attack = at
+        kind = "clean" if not attack else "worst" if attack == WORST else "attacks"
+        if kind in shows:
+            measure = _Measure(kind, int(byzantine), "" if kind != "attacks" else attack)
+            entry = accuracy_entry(row)
+            if kind == "worst":
+                entry = replace(entry, attacks=faced[*setting, byzantine])
+            found[tuple(setting)][measure] = entry
+    if "epsilon" in shows:
+        for setting, text in epsilons.items():
+            found[setting][_Measure("epsilon")] = Entry(text)
+    if "gap" in shows:
+        measured = robustness(runs)
+        for at, row in zip(measured.index, measured.to_dict("records"), strict=True):
+            entry = replace(_difference(row), attacks=faced[at])
+            found[at[:-1]][_Measure("gap", int(at[-1]))] = entry
+    if "breakdown" in shows:
+        tried = most_tried(summary)
+        for at, point in breakdown_point(runs).items():
+            entry = Entry(breakdown_text(point, tried[at]), attacks=faced[at])
+            found[at][_Measure("breakdown")] = entry
+    return found
+
+
+def _faced(summary: pd.DataFrame) -> dict[Row, Attacks]:
+    """The attacks that every setting was run under: at each f, and at all of them."""
+    faced: dict[Row, set[tuple[int, str]]] = defaultdict(set)
+    for *setting, byzantine, attack in summary.index:
+        if attack not in ("", WORST):
+            for at in ((*setting, byzantine), tuple(setting)):
+                faced[at].add((byzantine, attack))
+    return {at: frozenset(attacks) for at, attacks in faced.items()}
+
+
+def _arranged(
+    values: pd.DataFrame,
+    measured: list[Measured],
+    told: list[str],
+    across: Sequence[str],
+    notes: list[str],
+) -> Layout:
+    over = list(dict.fromkeys(zip(*(values[name] for name in across), strict=True))) or [()]
+    measures = sorted(dict.fromkeys(m for each in measured for m in each), key=_Measure.place)
+    columns = [(spread, measure) for spread in over for measure in measures]
+    lines: dict[Row, dict[Any, Entry]] = {}
+    for place, entries in enumerate(measured):
+        row = values.iloc[place]
+        spread = tuple(row[name] for name in across)
+        line = lines.setdefault(tuple(row[name] for name in told), {})
+        line |= {(spread, measure): entry for measure, entry in entries.items()}
+    columns = [column for column in columns if any(column in line for line in lines.values())]
+    ordered = _in_order(list(lines))
+    marked = _marked(ordered, lines, columns, told)
+    blocks = [
+        [[*(Entry(number(value)) for value in at), *marked[at]] for at in block]
+        for _, block in groupby(ordered, key=lambda at: at[: min(2, len(at) - 1)])
+    ]
+    heads = [Column(_HEADERS.get(name, (name,)), is_text=True) for name in told]
+    heads += [
+        Column((*_spread_header(across, spread), *measure.header())) for spread, measure in columns
+    ]
+    if any(FEWER_ATTACKS in entry.text for line in marked.values() for entry in line):
+        notes = [*notes, FEWER_NOTE]
+    return Layout(heads, blocks, notes)
+
+
+def _spread_header(across: Sequence[str], spread: Row) -> list[str]:
+    return [f"{name} {_shortest(value)}" for name, value in zip(across, spread, strict=True)]
+
+
+def _shortest(value: object) -> str:
+    """Epsilons come rounded up to so many digits: of 1.00 a title needs 1."""
+    text = number(value)
+    return text.rstrip("0").rstrip(".") if text.replace(".", "").isdigit() and "." in text else text
+
+
+def _marked(
+    ordered: list[Row], lines: dict[Row, dict[Any, Entry]], columns: list[Any], told: list[str]
+) -> dict[Row, list[Entry]]:
+    """Entries row by row, compared in each column with those of rows on the same data."""
+
+    def kind(at: Row) -> Row:
+        return tuple(value for name, value in zip(told, at, strict=True) if name not in _COMPARED)
+
+    groups: dict[Row, list[Row]] = defaultdict(list)
+    for at in ordered:
+        groups[kind(at)].append(at)
+    marked: dict[Row, list[Entry]] = {at: [] for at in ordered}
+    for column in columns:
+        for peers in groups.values():
+            entries = _compared([lines[at].get(column, Entry()) for at in peers])
+            for at, entry in zip(peers, entries, strict=True):
+                marked[at].append(entry)
+    return marked
+
+
+def _compared(entries: Sequence[Entry]) -> list[Entry]:
+    """With a mark on the best, if they differ, and on what lacks attacks of others: never best."""
+    every = Attacks().union(*(entry.attacks for entry in entries))
+    entries = [
+        _lacking(entry) if entry.attacks and entry.attacks != every else entry for entry in entries
+    ]
+    scores = {entry.score for entry in entries if not math.isnan(entry.score)}
+    best = max(scores) if len(scores) > 1 else None
+    return [replace(entry, is_best=entry.score == best) for entry in entries]
+
+
+def _lacking(entry: Entry) -> Entry:
+    mean, sign, half = entry.text.partition("±")
+    return replace(entry, text=f"{mean}{FEWER_ATTACKS}{sign}{half}", score=math.nan)
+
+
+def _in_order(rows: list[Row]) -> list[Row]:
+    """Sorted field by field, the values of a field in the order of their first appearance."""
+    ranks = [
+        {value: rank for rank, value in enumerate(dict.fromkeys(field))}
+        for field in zip(*rows, strict=True)
+    ]
+    return sorted(
+        rows, key=lambda row: [rank[value] for rank, value in zip(ranks, row, strict=True)]
+    )
+
+
+def accuracy_entry(row: Mapping[Any, Any]) -> Entry:
+    """Mean and half-width in percent, rounded by that; what is wrong with it is marked."""
+    if row["failed"]:
+        return Entry("failed")
+    mark = DIVERGED if row["diverged"] else ""
+    mark += FEW if row["seeds"] < FEW_SEEDS else ""
+    mean, half = in_percent(row["accuracy"], row["interval"])
+    return Entry(f"{mean}{mark}±{half}" if half else f"{mean}{mark}", row["accuracy"])
+
+
+def epsilon_text(of_setting: pd.DataFrame, marks: dict[str, str]) -> str:
+    """The largest epsilon to three digits, rounded up: what is printed is still an upper bound."""
+    reasons = of_setting["not_private"].dropna()
+    reason = reasons.iloc[0] if len(reasons) else None
+    return _epsilon_text(
+        of_setting["epsilon"].max(), reason, bool(of_setting["is_upper_bound"].all()), marks
+    )
+
+
+def _epsilon_text(epsilon: float, reason: object, is_bound: bool, marks: dict[str, str]) -> str:
+    if isinstance(reason, str):
+        return f"∞{marks[reason]}"
+    if math.isinf(epsilon):
+        return "∞"
+    estimate = "" if is_bound else "~"
+    return f"{estimate}{rounded_up(epsilon, 3)}" if not math.isnan(epsilon) else ""
+
+
+def _difference(row: Mapping[Any, Any]) -> Entry:
+    if row["failed"]:
+        return Entry("failed")
+    return Entry("" if math.isnan(row["gap"]) else f"{100 * row['gap']:.1f}")
+
+
+def number(value: object) -> str:
+    """A field's value as people write it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,16 @@
+"""The results store: what is finished is never lost, never half-written and never done twice.
+
+>>> Store  # doctest: +ELLIPSIS
+<class 'privrobust.store...Store'>
+"""
+
+from typing import TYPE_CHECKING
+
+from privrobust.core.late import attributes
+
+if TYPE_CHECKING:
+    from privrobust.store.store import Store
+
+__all__ = ["Store"]
+
+__getattr__ = attributes(__name__, {"Store": "store"})

@@ -1,0 +1,189 @@
+"""Running a sweep: check every run before the first, skip what is stored, train side by side."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from operator import attrgetter
+
+from privrobust.core.devices import resolve_device
+from privrobust.data import get_dataset
+from privrobust.errors import PrivRobustError
+from privrobust.gradients.clipped_sums import gradient_sum
+from privrobust.gradients.clipping import Flat
+from privrobust.gradients.losses import LOSSES
+from privrobust.models.validation import EXAMPLES, initial_parameters
+from privrobust.noise.backend import compiled_loop
+from privrobust.schedules import get_schedule, rates
+from privrobust.spec import RunSpec
+from privrobust.store import Store
+from privrobust.store.leases import heartbeat
+from privrobust.store.schema import DONE, FAILED
+from privrobust.sweeps.executors import Executor, InProcess, Outcome
+from privrobust.sweeps.executors.base import Supplies
+from privrobust.sweeps.grid import Sweep
+from privrobust.sweeps.packing import batches
+from privrobust.sweeps.planning import accuracies
+from privrobust.sweeps.progress import Watch, watching
+from privrobust.sweeps.tuning import candidates, choose, undecided
+from privrobust.training.noise import grid_of
+from privrobust.training.privacy import calibrated, spent, warn_of_large_delta
+
+# What comes after the noise: runs that differ in nothing else have one budget, checked once.
+_FREE = {
+    "aggregator", "attack", "byzantine", "evaluate_every", "evaluate_on", "final_evaluations",
+    "learning_rate", "momentum", "schedule", "warmup_steps", "weight_decay", "worker_momentum",
+}  # fmt: skip
+
+_POLL_SECONDS = 1.0  # between looks at what other processes have finished
+
+
+def check(runs: Sequence[RunSpec], tell: Callable[[str], object] = lambda text: None) -> None:
+    """Find what no spec can see alone, before anything is trained or written.
+
+    Warns where delta is too large to promise anything.
+
+    Args:
+        runs: of a sweep.
+        tell: is given what is under way, in words.
+
+    Raises:
+        SpecError: a GPU that is not here, q > 1, a worker without data, an unsupported accountant,
+            an unsound model, noise that no grid holds, a schedule that fails at some step.
+
+    """
+    for name, warmup, steps in dict.fromkeys(
+        (run.schedule, run.warmup_steps, run.steps) for run in runs
+    ):
+        rates(get_schedule(name), warmup, steps)
+    for device in dict.fromkeys(run.device for run in runs):
+        resolve_device(device)
+    what_counts = attrgetter(*(field for field in RunSpec.model_fields if field not in _FREE))
+    differing = {what_counts(run): run for run in runs}.values()
+    for place, run in enumerate(differing, start=1):
+        tell(f"checking the runs: privacy of {place} of {len(differing)} settings")
+        spent(run)
+        warn_of_large_delta(run)
+    tasks, dims = dict.fromkeys(map(_task, runs)), {}
+    for place, task in enumerate(tasks, start=1):
+        tell(f"checking the runs: {place} of {len(tasks)} models on their data")
+        dims[task] = _checked_dim(*task)
+    for run in map(calibrated, differing):
+        if run.noise_scale:
+            grid_of(run, dims[_task(run)])
+    tell("loading the loop that draws noise, which is compiled once per machine")
+    compiled_loop()
+
+
+def _task(run: RunSpec) -> tuple[str, str | None, str, str]:
+    return run.dataset, run.data_dir, run.model, run.loss
+
+
+def _checked_dim(name: str, data_dir: str | None, model: str, loss: str) -> int:
+    """Return how many parameters a model has that is sound on this data."""
+    dataset = get_dataset(name, data_dir)
+    module, starts = initial_parameters(model, dataset, seeds=(0, 1))
+    gradient_sum(module, dataset.train.examples(slice(EXAMPLES)), Flat(), LOSSES[loss])
+    return starts.shape[-1]
+
+
+def run_whole(
+    sweep: Sweep,
+    store: Store,
+    executor: Executor | None = None,
+    watch: Watch | None = None,
+    retry_failed: bool = False,
+) -> list[RunSpec]:
+    """Tune on the validation split if the sweep says so, then train its runs: those.
+
+    Arguments and errors as of `run_sweep`.
+    """
+    tried = candidates(sweep)
+    if tried:
+        run_sweep(tried, store, executor, watch, retry_failed)
+    found = accuracies(tried, store)
+    if lost := undecided(sweep, found):
+        raise PrivRobustError(
+            f"tune: in {len(lost)} settings every candidate had failed runs, the first {lost[0]}; "
+            "`privrobust status` says why, --retry-failed tries again"
+        )
+    runs = choose(sweep, found)
+    run_sweep(runs, store, executor, watch, retry_failed)
+    return runs
+
+
+def run_sweep(
+    runs: Sequence[RunSpec],
+    store: Store,
+    executor: Executor | None = None,
+    watch: Watch | None = None,
+    retry_failed: bool = False,
+) -> None:
+    """Train the runs that the store lacks, writing each batch of lanes as it ends.
+
+    Other processes may do the same at the same time: each run is done by one of them, and all
+    return when all runs are done. A run that fails is kept as failed, the others go on.
+
+    Args:
+        runs: of the sweep, checked.
+        store: what is finished.
+        executor: where to train; this process by default.
+        watch: shows progress; nothing by default.
+        retry_failed: also those that failed before.
+
+    Raises:
+        PrivRobustError: the store cannot be written, or has results of other data.
+
+    """
+    executor, watch = executor or InProcess(), watch or Watch()
+    supplies = Supplies.of(runs)
+    store.same_data(supplies.datasets.values())
+    if retry_failed:
+        store.retry([run.key for run in runs])
+    settled = store.keys(DONE) | store.keys(FAILED)
+    if all(run.key in settled for run in runs):
+        return
+    groups = _without(list(batches(runs, executor.at_once)), settled)
+    with watching(watch, runs, len(runs) - sum(map(len, groups))), heartbeat(store.renew):
+        try:
+            while groups:
+                mine = _claimed(groups, store)
+                if first := next(mine, None):  # executors do not start for nothing
+                    for outcome in executor.run(chain([first], mine), supplies, watch.progress):
+                        _refuse_changed(supplies)
+                        _keep(outcome, store)
+                        watch.settled(outcome)
+                groups = _without(groups, store.keys(DONE) | store.keys(FAILED))
+                held = sum(map(len, groups))
+                watch.wait(len(runs) - held, held)
+                if held:
+                    time.sleep(_POLL_SECONDS)
+        finally:
+            store.release()
+
+
+def _without(groups: list[list[RunSpec]], settled: set[str]) -> list[list[RunSpec]]:
+    left = [[run for run in group if run.key not in settled] for group in groups]
+    return [group for group in left if group]
+
+
+def _claimed(groups: list[list[RunSpec]], store: Store) -> Iterator[list[RunSpec]]:
+    """Batches of what is this process's to do, claimed as they are asked for."""
+    for group in groups:
+        if mine := store.claim(group):
+            yield mine
+
+
+def _refuse_changed(supplies: Supplies) -> None:
+    """Results of other data than the store knows under that name are not for it."""
+    for place, dataset in supplies.datasets.items():
+        if get_dataset(*place) is not dataset:
+            raise PrivRobustError(
+                f"dataset: {place[0]} changed while the sweep ran; what was finished before is kept"
+            )
+
+
+def _keep(outcome: Outcome, store: Store) -> None:
+    if outcome.reason is None:
+        store.add(outcome.results, outcome.seconds / len(outcome.specs))
+    else:
+        store.fail(outcome.specs, outcome.reason, outcome.details)

@@ -1,0 +1,82 @@
+"""The batches that workers draw from their shares, for all lanes, step by step."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from privrobust.data import Dataset, Split
+from privrobust.gradients.clipping import Batch
+from privrobust.spec import RunSpec
+from privrobust.training.lanes import distinct
+from privrobust.training.sampling import poisson_batches
+from privrobust.training.shares import _shares
+
+
+def honest_batches(
+    lanes: Sequence[RunSpec], dataset: Dataset, train: Split, steps: int
+) -> Iterator[Batch]:
+    """Every lane's Poisson batches, step by step; lanes of equal seed and sizes draw equal ones.
+
+    Args:
+        lanes: the runs.
+        dataset: theirs.
+        train: its training split, where batches are to be.
+        steps: how many.
+
+    """
+    return _batches(lanes, dataset, train, steps, "batches", list(range(lanes[0].honest)))
+
+
+def byzantine_batches(
+    lanes: Sequence[RunSpec], dataset: Dataset, train: Split, steps: int
+) -> Iterator[Batch]:
+    """Batches of Byzantine workers: worker j draws for itself from a copy of worker j's share.
+
+    That is data such as a worker of this run holds, while the honest shares, and with them epsilon,
+    stay what they are without an attack.
+    """
+    copied = [worker % lanes[0].honest for worker in range(lanes[0].byzantine)]
+    return _batches(lanes, dataset, train, steps, "byzantine batches", copied)
+
+
+def _batches(
+    lanes: Sequence[RunSpec],
+    dataset: Dataset,
+    train: Split,
+    steps: int,
+    purpose: str,
+    workers: list[int],
+) -> Iterator[Batch]:
+    """Of workers that hold the shares of these honest ones."""
+    shared, device = lanes[0], train.labels.device
+    deals, deal_of = distinct([(spec.seed, spec.dealt_by) for spec in lanes], device)
+    dealt = [_shares(dataset, partition, shared.honest, seed) for seed, partition in deals]
+    held = [[share[worker] for worker in workers] for share in dealt]
+    sizes = [tuple(map(len, of_deal)) for of_deal in held]
+    draws, drawn_by = distinct(
+        [(seed, of_deal) for (seed, _), of_deal in zip(deals, sizes, strict=True)], device
+    )
+    table = _padded(held).to(device)
+    drawn = poisson_batches(
+        [of_draw for _, of_draw in draws],
+        shared.batch_size,
+        steps,
+        [seed for seed, _ in draws],
+        purpose,
+        shared.sampling_rate,
+    )
+    for slots, present in drawn:
+        slots, present = slots.to(device), present.to(device)
+        examples = table.gather(-1, slots[drawn_by])[deal_of]
+        yield Batch(train.examples(examples), train.labels[examples], present[drawn_by[deal_of]])
+
+
+def _padded(held: list[list[Tensor]]) -> Tensor:
+    """Places of examples `(deals, workers, most)`, padded with 0."""
+    most = max(len(share) for of_deal in held for share in of_deal)
+    table = torch.zeros(len(held), len(held[0]), most, dtype=torch.long)
+    for of_deal, rows in zip(held, table, strict=True):
+        for share, row in zip(of_deal, rows, strict=True):
+            row[: len(share)] = share
+    return table

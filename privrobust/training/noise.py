@@ -1,0 +1,137 @@
+"""The noise that every honest worker adds to its gradient: `privrobust.noise` for lanes of runs."""
+
+import math
+from collections.abc import Sequence
+from itertools import count
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from privrobust.noise import NOISE_LAWS, derived_keys
+from privrobust.noise.addition import add_on_device, add_to_rows
+from privrobust.noise.grid import Grid, Grids, grid
+from privrobust.noise.streams import Keys
+from privrobust.spec import RunSpec
+from privrobust.training.lanes import column
+from privrobust.training.privacy import releases
+
+
+class Perturbation:
+    """The noise of every honest worker, from streams of its own in every step."""
+
+    def __init__(
+        self,
+        lanes: Sequence[RunSpec],
+        shape: tuple[int, int],
+        device: torch.device,
+        owner: str = "",
+    ) -> None:
+        """For messages of this shape, (workers, dim).
+
+        Another owner than the honest workers draws from other streams.
+
+        Raises:
+            SpecError: as `grid`.
+
+        """
+        self._workers, self._dim = shape
+        self._noise, self._purpose, self._device = lanes[0].noise, f"{owner}noise", device
+        noisy = [lane for lane, spec in enumerate(lanes) if spec.noise_scale]
+        self._private = self._among([lane for lane in noisy if _is_bounded(lanes[lane])], lanes)
+        self._others = self._among([lane for lane in noisy if not _is_bounded(lanes[lane])], lanes)
+        self._steps = count(1)
+
+    def _among(self, places: list[int], lanes: Sequence[RunSpec]) -> "_Noisy":
+        grids = [grid_of(lanes[place], self._dim) for place in places]
+        rows = Grids.of(each for each in grids for _ in range(self._workers))
+        return _Noisy(places, [lanes[place].seed for place in places], rows)
+
+    def __call__(self, averages: Tensor) -> Tensor:
+        """Return `averages + b xi` in float32, one xi for lanes of equal seed.
+
+        Args:
+            averages: `(lanes, workers, dim)`, float64: float32 would round them before there is
+                noise to hide what that tells.
+
+        """
+        step = next(self._steps)
+        private, others = self._private, self._others
+        if len(private.places) == len(averages):
+            return self._with_noise(step, averages, private)
+        sent = averages.float()
+        if private.places:
+            sent[private.places] = self._with_noise(step, averages[private.places], private)
+        if others.places:  # of any size, NaN and infinities too: no grid holds them
+            values = averages[others.places]
+            noise = self._with_noise(step, torch.zeros_like(values), others)
+            sent[others.places] = values.add_(noise).float()
+        return sent
+
+    def _with_noise(self, step: int, averages: Tensor, lanes: "_Noisy") -> Tensor:
+        rows = averages.reshape(-1, self._dim)
+        keys_of = {
+            seed: derived_keys(seed, self._purpose, step, self._workers)
+            for seed in set(lanes.seeds)
+        }
+        keys = np.concatenate([keys_of[seed] for seed in lanes.seeds])
+        if self._device.type == "cpu":
+            sent = torch.empty(rows.shape)
+            add_to_rows(rows.numpy(), keys, lanes.grids, self._noise, sent.numpy())
+        else:
+            words_of = {
+                seed: device_words(of, self._dim, self._device) for seed, of in keys_of.items()
+            }
+            words = torch.cat([words_of[seed] for seed in lanes.seeds])
+            sent = add_on_device(rows, words, keys, lanes.grids, self._noise)
+        return sent.view_as(averages)
+
+
+class _Noisy(NamedTuple):
+    """Lanes that noise is added to."""
+
+    places: list[int]
+    seeds: list[int]
+    grids: Grids
+    """Of every worker of every lane, in their order."""
+
+
+def _is_bounded(spec: RunSpec) -> bool:
+    return spec.clip_norm is not None or spec.grad_norm_bound is not None
+
+
+def grid_of(spec: RunSpec, dim: int) -> Grid:
+    """Return the grid of a run with noise, whose messages have so many coordinates.
+
+    Raises:
+        SpecError: as `grid`.
+
+    """
+    contribution = releases(spec)[0].contribution
+    return grid(spec.noise_scale, contribution, dim, NOISE_LAWS[spec.noise].order)
+
+
+def device_words(keys: Keys, dim: int, device: torch.device) -> Tensor:
+    """Return int64 words from a device's own generator, `(workers, dim or one more)`.
+
+    It is fast and not cryptographic: whoever sees enough of its numbers finds the others. It is
+    seeded with 64 bits of the first worker's key, of which a CPU's generator keeps 32, and the
+    workers' words depend on how many there are.
+    """
+    generator = torch.Generator(device).manual_seed(int(keys[0, :8].view(np.int64)[0]))
+    words = torch.empty(len(keys), dim + dim % 2, dtype=torch.int64, device=device)
+    return words.random_(-(2**63), None, generator=generator)
+
+
+def noise_std(lanes: Sequence[RunSpec], device: torch.device) -> Tensor:
+    """Of each coordinate that workers send, `(lanes, 1, 1)`: what is public of the noise.
+
+    With momentum it is that of `(1 - beta) sum_k beta^k xi_k`, which the first steps approach.
+    """
+
+    def of_lane(spec: RunSpec) -> float:
+        kept = (1 - spec.worker_momentum) / (1 + spec.worker_momentum)
+        return spec.noise_scale * NOISE_LAWS[spec.noise].std * math.sqrt(kept)
+
+    return column(lanes, of_lane, device).unsqueeze(-1)

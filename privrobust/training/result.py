@@ -1,0 +1,126 @@
+"""What a run reports."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from privrobust.accountants import Spent
+from privrobust.data import get_dataset
+from privrobust.spec import RunSpec
+from privrobust.training.privacy import spent_by_worker
+from privrobust.training.shares import codes, shares
+from privrobust.training.workers import Failure
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """The outcome of one run."""
+
+    spec: RunSpec
+    spent: Spent
+    """(epsilon, delta), the accountant that vouches for it, and why epsilon is infinite if so."""
+    history: pd.DataFrame
+    """A row an evaluation: `step`, `accuracy`, `loss` and `calibration_error` on the held-out
+    split, and how well the step's aggregate stood for the honest messages
+    (`privrobust.training.measures.Measures`)."""
+    correct: np.ndarray
+    """For each held-out example, the share of the last `spec.final_evaluations` evaluations that
+    classified it correctly, `(examples,)`."""
+    steps: int
+    """Steps taken: fewer than `spec.steps` where `max_epsilon` ended the run."""
+    failure: str | None = None
+    """Why the run ended without a result: accuracy and loss are NaN, epsilon is infinite."""
+
+    @property
+    def accuracy(self) -> float:
+        """Mean accuracy, in [0, 1], of the last `spec.final_evaluations` evaluations."""
+        return self._final("accuracy")
+
+    @property
+    def loss(self) -> float:
+        """Mean loss (cross-entropy in nats, or `spec.loss`) of the same evaluations."""
+        return self._final("loss")
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error, in [0, 1], of the same evaluations (Guo et al. 2017)."""
+        return self._final("calibration_error")
+
+    @property
+    def accuracy_by_class(self) -> pd.Series:
+        """Accuracy on the examples of each class in the same evaluations; NaN for a class without.
+
+        Who pays for privacy and robustness: rare classes often do.
+        """
+        dataset = get_dataset(self.spec.dataset, self.spec.data_dir)
+        labels = dataset.held_out(self.spec.evaluate_on).labels.numpy()
+        return pd.Series(
+            _mean_by(labels, self.correct, dataset.classes), name="accuracy"
+        ).rename_axis("class")
+
+    @property
+    def accuracy_by_worker(self) -> pd.Series:
+        """Accuracy on held-out examples such as each honest worker's own.
+
+        They are weighted to the labels that the worker holds, or with `partition: groups` to its
+        groups; NaN where it holds a label or group that the held-out split lacks.
+        """
+        dataset = get_dataset(self.spec.dataset, self.spec.data_dir)
+        held_out, partition = dataset.held_out(self.spec.evaluate_on), self.spec.dealt_by
+        mine = codes(dataset, dataset.train, partition)
+        kinds = max(dataset.classes, len(dataset.group_names))
+        accuracy = _mean_by(codes(dataset, held_out, partition).numpy(), self.correct, kinds)
+        mixes = [
+            np.bincount(mine[share], minlength=kinds) / len(share) for share in shares(self.spec)
+        ]
+        by_worker = [float(np.sum(mix[mix > 0] * accuracy[mix > 0])) for mix in mixes]
+        return pd.Series(by_worker, name="accuracy").rename_axis("worker")
+
+    @property
+    def kappa(self) -> float:
+        """Empirical robustness coefficient: the largest kappa of the steps that were measured."""
+        return float(self.history["kappa"].max())
+
+    def ended_by(self, failure: Failure) -> "RunResult":
+        """The same run without a result: what it claimed of its gradients is false."""
+        spent = replace(self.spent, epsilon=math.inf, reason="the stated gradient bound was broken")
+        kept = self.history[self.history["step"] < failure.step]
+        correct = np.full_like(self.correct, np.nan)
+        return replace(self, spent=spent, history=kept, correct=correct, failure=failure.reason)
+
+    @property
+    def epsilon(self) -> float:
+        """The run's epsilon at `spec.delta`: the largest over honest workers.
+
+        Neighbours are "zero-out", one contribution set to zero and n public; with a
+        `sampling_rate` of examples "add-or-remove", that rate being public.
+        """
+        return self.spent.epsilon
+
+    @property
+    def epsilon_by_worker(self) -> pd.Series:
+        """What each honest worker spends; those with less data spend more."""
+        spent = [
+            math.inf if self.failure else worker.epsilon for worker in spent_by_worker(self.spec)
+        ]
+        return pd.Series(spent, name="epsilon").rename_axis("worker")
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the loss stopped being finite; such outputs count as wrong answers."""
+        return not bool(np.isfinite(self.history["loss"].astype(float)).all())
+
+    def _final(self, column: str) -> float:
+        if self.failure:
+            return math.nan
+        return float(self.history[column].tail(self.spec.final_evaluations).mean(skipna=False))
+
+
+def _mean_by(codes: np.ndarray, values: np.ndarray, kinds: int) -> np.ndarray:
+    """The mean value of each code from 0 to kinds - 1, NaN of those that do not occur."""
+    counts = np.bincount(codes, minlength=kinds)
+    sums = np.bincount(codes, values, minlength=kinds)
+    means: np.ndarray = np.divide(sums, counts, out=np.full(kinds, np.nan), where=counts > 0)
+    return means

@@ -1,0 +1,54 @@
+"""Who draws which examples: the honest workers' shares, and Byzantine workers' copies of them."""
+
+from functools import lru_cache
+
+from torch import Tensor
+
+from privrobust.data import Dataset, Split, get_dataset
+from privrobust.data.partitions import Partition
+from privrobust.errors import SpecError
+from privrobust.spec import RunSpec
+
+
+def shares(spec: RunSpec) -> list[Tensor]:
+    """The training examples of each honest worker, as places in the training split.
+
+    Raises:
+        SpecError: the partition cannot be made of this dataset.
+
+    """
+    dataset = get_dataset(spec.dataset, spec.data_dir)
+    return _shares(dataset, spec.dealt_by, spec.honest, spec.seed)
+
+
+def sizes(spec: RunSpec) -> tuple[int, ...]:
+    """Return how many examples each honest worker holds; errors as of `shares`."""
+    dataset = get_dataset(spec.dataset, spec.data_dir)
+    return _sizes(dataset, spec.dealt_by, spec.honest, spec.seed)
+
+
+@lru_cache(maxsize=4096)
+def _sizes(dataset: Dataset, partition: Partition, workers: int, seed: int) -> tuple[int, ...]:
+    return tuple(len(share) for share in _shares(dataset, partition, workers, seed))
+
+
+@lru_cache(maxsize=64)
+def _shares(dataset: Dataset, partition: Partition, workers: int, seed: int) -> list[Tensor]:
+    return partition.deal(codes(dataset, dataset.train, partition), workers, seed)
+
+
+def codes(dataset: Dataset, split: Split, partition: Partition) -> Tensor:
+    """What the partition goes by: the label of each example, or its group.
+
+    Raises:
+        SpecError: the dataset knows no groups.
+
+    """
+    if partition.by == "labels":
+        return split.labels
+    if split.groups is None:
+        raise SpecError(
+            f"partition: groups: the dataset {dataset.name!r} has none; accepted: a dataset with "
+            "them, such as table(path=..., label=..., group=...)"
+        )
+    return split.groups

@@ -1,0 +1,30 @@
+"""Made-up results, as a store gives them."""
+
+import math
+
+import pandas as pd
+
+from privrobust import RunSpec
+from privrobust.store.schema import cells
+
+
+def frame(*runs):
+    """Rows as `Store.runs` gives them, from (spec fields, accuracy) pairs."""
+    rows = []
+    for settings, accuracy in runs:
+        spec = RunSpec(**{"honest": 10, **settings})
+        rows.append(
+            {
+                **cells(spec),
+                "accuracy": accuracy,
+                "steps_taken": spec.steps,
+                "kappa": 1.0 + accuracy,
+                "diverged": False,
+                "failure": None,
+                "epsilon": 6.721 if spec.noise_scale else math.inf,
+                "accountant_used": "pld",
+                "is_upper_bound": True,
+                "not_private": None if spec.noise_scale else "no noise (b = 0)",
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,176 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from mpmath import mp
+from sklearn.calibration import calibration_curve
+from torch.nn import functional as F
+
+from privrobust import RunSpec, train
+from privrobust.data import get_dataset
+from privrobust.errors import SpecError
+from privrobust.gradients.losses import LOSSES
+from privrobust.training.evaluation import calibration_error
+
+
+def drawn(seed=0, classes=4, shape=(3, 5)):
+    generator = torch.Generator().manual_seed(seed)
+    scores = 3 * torch.randn(*shape, classes, generator=generator, dtype=torch.float64)
+    return scores, torch.randint(classes, shape, generator=generator)
+
+
+def one_hot(scores, labels):
+    return F.one_hot(labels, scores.shape[-1]).double()
+
+
+OF_TORCH = {
+    "cross_entropy": lambda s, y: F.cross_entropy(s.movedim(-1, 1), y, reduction="none"),
+    "squared": lambda s, y: F.mse_loss(s, one_hot(s, y), reduction="none").sum(-1) / 2,
+    "logistic": lambda s, y: F.binary_cross_entropy_with_logits(
+        s, one_hot(s, y), reduction="none"
+    ).sum(-1),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_are_torchs(name):
+    scores, labels = drawn()
+    ours = LOSSES[name].values(scores, labels)
+    torch.testing.assert_close(ours, OF_TORCH[name](scores, labels))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_errors_are_the_gradients_of_losses(name):
+    scores, labels = drawn(seed=1)
+    kept = scores.clone()
+    errors = LOSSES[name].errors(scores, labels)
+    assert torch.equal(scores, kept)
+    scores.requires_grad_()
+    (expected,) = torch.autograd.grad(OF_TORCH[name](scores, labels).sum(), scores)
+    torch.testing.assert_close(errors, expected)
+
+
+EXACT = {
+    "cross_entropy": lambda s, y: [mp.log1p(sum(mp.exp(s[k] - s[y]) for k in (0, 1) if k != y))],
+    "squared": lambda s, y: [(s[k] - (k == y)) ** 2 / 2 for k in (0, 1)],
+    "logistic": lambda s, y: [mp.log1p(mp.exp(-s[k] if k == y else s[k])) for k in (0, 1)],
+}
+SLOPES = {
+    "cross_entropy": lambda s, y: [
+        (1 - 2 * (k == y)) / (1 + mp.exp(s[y] - s[1 - y])) for k in (0, 1)
+    ],
+    "squared": lambda s, y: [s[k] - (k == y) for k in (0, 1)],
+    "logistic": lambda s, y: [
+        (1 - 2 * (k == y)) / (1 + mp.exp(s[k] if k == y else -s[k])) for k in (0, 1)
+    ],
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("label", [0, 1])
+@pytest.mark.parametrize(
+    "scores",
+    [
+        (12.0, 0.0),
+        (0.5, -16.0),
+        (30.0, -9.0),
+        (45.0, -45.0),
+        (120.0, -3.0),
+        (1.0, 1e-21),
+        (1.0, 1e-40),
+    ],
+)
+def test_losses_and_slopes_are_right_however_small_they_are(name, label, scores):
+    """Against 50 digits; a difference with 1, or a square in float32, would leave few of them."""
+    given = torch.tensor([scores])
+    labels = torch.tensor([label])
+    with mp.workdps(80):
+        exact = [mp.mpf(float(each)) for each in given[0]]
+        value = float(mp.fsum(EXACT[name](exact, label)))
+        slopes = [float(each) for each in SLOPES[name](exact, label)]
+    ours = LOSSES[name].values(given.requires_grad_(), labels)
+    assert ours.item() == pytest.approx(value, rel=1e-12, abs=0)
+    tiny = 2.0**-149  # the least number that float32 has, and half of it is rounding
+    expected = [pytest.approx(each, rel=2e-7, abs=tiny) for each in slopes]
+    assert LOSSES[name].errors(given.detach(), labels)[0].tolist() == expected
+    assert torch.autograd.grad(ours.sum(), given)[0][0].tolist() == expected
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_scores_that_overflow_have_no_finite_loss(name):
+    infinite = torch.tensor([[torch.inf, 0.0], [torch.nan, 0.0], [torch.inf, torch.inf]])
+    for label in (0, 1):
+        values = LOSSES[name].values(infinite, torch.full((3,), label))
+        assert not bool(values[1].isfinite())
+        if name == "cross_entropy":
+            assert not bool(values.isfinite().any())
+
+
+def test_confidences_are_probabilities_of_the_prediction():
+    scores, _ = drawn(seed=2)
+    torch.testing.assert_close(
+        LOSSES["cross_entropy"].confidences(scores), scores.softmax(-1).amax(-1)
+    )
+    torch.testing.assert_close(
+        LOSSES["logistic"].confidences(scores), (1 / (1 + (-scores).exp())).amax(-1)
+    )
+    far = torch.tensor([[0.2, 0.7], [1.4, 0.1], [-1.0, -2.0]])
+    assert LOSSES["squared"].confidences(far).tolist() == pytest.approx([0.7, 1.0, 0.0])
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_learns_digits_with_clipping_and_noise(loss):
+    result = train(RunSpec(loss=loss, noise_scale=0.03, clip_norm=1.0, steps=150))
+    assert result.accuracy > 0.8
+    assert 0 < result.calibration_error < 0.5
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_training_descends_the_loss_it_names(loss):
+    """One step of plain gradient descent, against torch's own gradient."""
+    spec = RunSpec(
+        loss=loss, aggregator="mean", honest=1, batch_size=1257, steps=1, learning_rate=0.1,
+        evaluate_on="validation",
+    )  # fmt: skip
+    from privrobust.models import build_model
+
+    data = get_dataset("digits")
+    model = build_model("logistic", data, spec.seed)
+    scores = model(data.train.inputs).double()
+    OF_TORCH[loss](scores, data.train.labels).mean().backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter -= 0.1 * parameter.grad
+        after = OF_TORCH[loss](model(data.validation.inputs).double(), data.validation.labels)
+    assert train(spec).loss == pytest.approx(float(after.mean()), rel=1e-5)
+
+
+def test_an_unknown_loss():
+    with pytest.raises(SpecError, match=r"loss: unknown name 'hinge' .*cross_entropy, logistic"):
+        RunSpec(loss="hinge")
+
+
+@given(seed=st.integers(0, 10**6), count=st.integers(1, 400))
+def test_calibration_error_is_the_gap_of_scikit_learns_reliability_curve(seed, count):
+    random = np.random.default_rng(seed)
+    confidences = random.uniform(0.001, 1, (2, count))
+    correct = random.uniform(size=(2, count)) < 0.6
+    ours = calibration_error(torch.tensor(confidences), torch.tensor(correct))
+    for of_lane, mine, right in zip(ours, confidences, correct, strict=True):
+        accuracy, confidence = calibration_curve(right, mine, n_bins=15)
+        bins = np.histogram(mine, np.linspace(0, 1, 16))[0]
+        gaps = np.abs(accuracy - confidence) * bins[bins > 0] / count
+        assert float(of_lane) == pytest.approx(gaps.sum(), abs=1e-12)
+
+
+def test_a_diverged_run_is_not_calibrated():
+    spec = RunSpec(aggregator="mean", byzantine=1, attack="nan", steps=3, honest=5)
+    assert np.isnan(train(spec).calibration_error)
+
+
+def test_calibration_of_the_sure_and_wrong():
+    wrong = torch.zeros(10, dtype=torch.bool)
+    assert float(calibration_error(torch.ones(10), wrong)) == 1
+    assert float(calibration_error(torch.ones(10), ~wrong)) == 0
+    assert float(calibration_error(torch.zeros(10), wrong)) == 0

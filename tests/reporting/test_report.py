@@ -1,0 +1,668 @@
+"""The report: what its page says of a store, and what it does in a browser."""
+
+import json
+import math
+import re
+import shutil
+import sqlite3
+import statistics
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from scipy import stats
+from typer.testing import CliRunner
+
+from privrobust.cli.main import app, main
+from privrobust.reporting.report import page as pages
+from privrobust.reporting.report.page import page, write_report
+from privrobust.store import Store
+from privrobust.store.schema import RUNS
+from privrobust.sweeps.grid import Sweep
+from privrobust.sweeps.runner import run_sweep
+
+SWEEP = {
+    "honest": 5,
+    "steps": 6,
+    "evaluate_every": 2,
+    "clip_norm": 1.0,
+    "grid": {
+        "aggregator": ["mean", "median"],
+        "heterogeneity": [0, 1],
+        "noise_scale": [0, 0.1],
+        "byzantine": [0, 1, 2],
+        "attack": ["sign_flip", "alie(z=1.5)"],
+        "seed": [0, 1, 2],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A store of 120 runs; copy it to change it."""
+    path = tmp_path_factory.mktemp("report") / "results.db"
+    with Store(path) as store:
+        run_sweep(Sweep.from_settings(SWEEP).runs(), store)
+    return path
+
+
+@pytest.fixture
+def changed(made, tmp_path):
+    """The same store after some SQL."""
+
+    def change(*statements):
+        path = tmp_path / "changed.db"
+        shutil.copy(made, path)
+        with sqlite3.connect(path) as connection:
+            for statement, *values in statements:
+                connection.execute(statement, values)
+        connection.close()
+        return path
+
+    return change
+
+
+def text_of(path):
+    with Store(path) as store:
+        return page(store)
+
+
+class Table(HTMLParser):
+    """The cells of the results table, `(shown text, data-v)`, by row."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.rows, self._inside, self._cell = [], False, None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if tag == "table":
+            self._inside = attributes.get("id") == "results"
+        if self._inside and tag == "tr":
+            self.rows.append([])
+        if self._inside and tag in ("td", "th"):
+            self._cell = ["", attributes.get("data-v")]
+            self.rows[-1].append(self._cell)
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self._cell = None
+        if tag == "table":
+            self._inside = False
+
+    def handle_data(self, data):
+        if self._cell is not None:
+            self._cell[0] += data
+
+
+def records(text):
+    """By header, the rows of the results table."""
+    header, *rows = Table(text).rows
+    names = [shown for shown, _ in header]
+    return [dict(zip(names, ([*map(tuple, row)]), strict=True)) for row in rows]
+
+
+def recipes(text):
+    """The YAML of every row, as a browser would show it."""
+
+    class Recipes(HTMLParser):
+        found, at = {}, None
+
+        def handle_starttag(self, tag, attributes):
+            label = dict(attributes).get("aria-label", "")
+            self.at = label.removeprefix("YAML of row ") if tag == "pre" else None
+
+        def handle_data(self, data):
+            if self.at:
+                self.found[int(self.at)] = self.found.get(int(self.at), "") + data
+
+        def handle_endtag(self, tag):
+            self.at = None
+
+    parser = Recipes()
+    parser.feed(text)
+    return parser.found
+
+
+# --- numbers ---------------------------------------------------------------------------------
+
+
+def test_numbers_are_those_of_the_store(made):
+    """Against SQL, Python's statistics and SciPy, not against the tables' own code."""
+    rows = records(text_of(made))
+    assert len(rows) == 2 * 2 * 2 * 2
+    with sqlite3.connect(made) as connection:
+        for row in rows:
+            where = {
+                "aggregator": row["method"][0],
+                "noise_scale": float(row["b"][0]),
+                "heterogeneity": float(row["heterogeneity"][0]),
+            }
+            f = int(row["f"][0])
+            cells = {
+                "clean": cell_of(connection, where, 0, None),
+                "sign flip": cell_of(connection, where, f, "sign_flip"),
+                "alie(z=1.5)": cell_of(connection, where, f, "alie(z=1.5)"),
+            }
+            for name, (mean, half) in cells.items():
+                for text, value in zip(row[name][0].split(" ± "), (mean, half), strict=True):
+                    last = 10.0 ** -len(text.partition(".")[2])
+                    assert float(text) == pytest.approx(100 * value, abs=0.5 * last + 1e-9)
+                assert float(row[name][1]) == pytest.approx(mean, abs=1e-12)
+            worst = min(cells["sign flip"][0], cells["alie(z=1.5)"][0])
+            assert float(row["worst"][1]) == pytest.approx(worst, abs=1e-12)
+            assert row["gap"][0] == f"{100 * (cells['clean'][0] - worst):.1f}"
+            (epsilon,) = connection.execute(
+                f"select max(epsilon) from runs where {' and '.join(f'{c} = ?' for c in where)}",
+                [*where.values()],
+            ).fetchone()
+            assert float(row["epsilon"][1]) == float(epsilon)
+            if math.isinf(float(epsilon)):
+                assert row["epsilon"][0] == "∞ not private1"  # the note's number
+            else:
+                assert 0 <= float(row["epsilon"][0]) / epsilon - 1 < 0.01
+
+
+def test_breakdown_points(changed):
+    """One or two Byzantine workers joined five."""
+    path = changed(
+        ("update runs set accuracy = 0.8",),
+        ("update runs set accuracy = 0.3 where aggregator = 'median' and byzantine = 2 "
+         "and attack = 'sign_flip' and heterogeneity = 0",),
+        ("update runs set accuracy = 0 where aggregator = 'mean' and byzantine > 0 "
+         "and heterogeneity = 0",),
+        ("delete from runs where aggregator = 'mean' and byzantine = 0 and heterogeneity = 1",),
+    )  # fmt: skip
+    found = {
+        (row["method"][0], row["heterogeneity"][0], row["f"][0], *row["breakdown"])
+        for row in records(text_of(path))
+    }
+    expected = {
+        ("median", "0"): ("0.17", repr(1 / 6)),
+        ("median", "1"): ("≥0.29", repr(2 / 7)),
+        ("mean", "0"): ("0.00", "0.0"),
+        ("mean", "1"): ("", ""),
+    }
+    assert found == {(*at, f, *shown) for at, shown in expected.items() for f in ("1", "2")}
+
+
+def cell_of(connection, where, f, attack):
+    conditions = [f"{column} = ?" for column in where] + ["byzantine = ?", "attack is ?"]
+    found = connection.execute(
+        f"select accuracy from runs where {' and '.join(conditions)}",
+        [*where.values(), f, attack],
+    ).fetchall()
+    values = [accuracy for (accuracy,) in found]
+    assert len(values) == 3
+    sem = statistics.stdev(values) / math.sqrt(3)
+    return statistics.mean(values), stats.t.ppf(0.975, 2) * sem
+
+
+def test_curves_are_the_means_of_histories(made):
+    text = text_of(made)
+    payload = json.loads(
+        re.search(r'<script type="application/json" id="payload">(.*?)</script>', text).group(1)
+    )
+    drawn = payload["curves"]
+    with sqlite3.connect(made) as connection:
+        found = connection.execute(
+            "select step, e.accuracy from evaluations e "
+            "join runs r on e.run = r.key where aggregator = 'median' and noise_scale = 0.1 and "
+            "heterogeneity = 1 and byzantine = 2 and attack = 'sign_flip'"
+        ).fetchall()
+    by_step = {step: [value for at, value in found if at == step] for step in (2, 4, 6)}
+    row = next(
+        number
+        for number, row in enumerate(records(text), 1)
+        if [row[name][0] for name in ("method", "b", "heterogeneity", "f")]
+        == ["median", "0.1", "1", "2"]
+    )
+    curves = [drawn["curves"][place] for place in drawn["rows"][str(row)]]
+    assert {curve["attack"] for curve in curves} == {"none", "sign_flip", "alie(z=1.5)"}
+    (curve,) = [curve for curve in curves if curve["attack"] == "sign_flip"]
+    assert drawn["steps"][curve["steps"]] == [2, 4, 6]
+    for place, values in enumerate(by_step.values()):
+        assert len(values) == 3
+        mean, sem = statistics.mean(values), statistics.stdev(values) / math.sqrt(3)
+        ends = stats.t.interval(0.95, 2, mean, sem)
+        got = [curve[line][place] / drawn["scale"] for line in ("mean", "low", "high")]
+        assert got == pytest.approx([mean, *np.clip(ends, 0, 1)], abs=1e-4)
+
+
+def test_a_store_too_large_for_curves_says_so(made, monkeypatch):
+    assert "Training curves are left out" not in text_of(made)
+    monkeypatch.setattr("privrobust.reporting.report.curves.MOST_RUNS", 119)
+    monkeypatch.setattr("privrobust.reporting.report.page.MOST_RUNS", 119)
+    text = text_of(made)
+    assert 'id="figure-curves"' not in text
+    assert "Training curves are left out: 120 runs are more than the 119" in text
+
+
+# --- reproduction ----------------------------------------------------------------------------
+
+
+def test_recipes_expand_to_exactly_the_runs_of_their_rows(made):
+    text = text_of(made)
+    every = set()
+    for number, recipe in recipes(text).items():
+        runs = Sweep.from_settings(yaml.safe_load(recipe)).runs()
+        assert len(runs) == 3 + 2 * 3, number  # clean, and two attacks
+        every |= {run.key for run in runs}
+    with Store(made) as store:
+        assert every == store.keys()
+
+
+def test_a_recipe_and_its_command_reproduce_a_cell(made, tmp_path, monkeypatch):
+    text = text_of(made)
+    wanted = records(text)[-1]
+    number = int(wanted["row"][0])
+    command = re.findall(rf"<code>privrobust (run row-{number}\.yaml [^<]*)</code>", text)
+    monkeypatch.chdir(tmp_path)
+    Path(f"row-{number}.yaml").write_text(recipes(text)[number], encoding="utf-8")
+    outcome = CliRunner().invoke(app, command[0].split())
+    assert outcome.exit_code == 0, outcome.output
+    (again,) = records(text_of(tmp_path / f"row-{number}.db"))
+    assert again | {"row": None} == wanted | {"row": None}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"grid": {"workers": [7], "byzantine": [0, 1, 2], "attack": ["alie", "zero"]}},
+        {"byzantine": 1, "attack": "zero", "target_epsilon": 8.0, "grid": {"seed": [0, 1]}},
+        {"cases": [{"seed": 0}, {"seed": 1, "byzantine": 1, "attack": "zero"}]},
+        {"unit": "worker", "noise": "laplace", "noise_scale": 0.3, "partition": "labels(k=2)"},
+        {"noise_scale": 1e-5, "delta": 1e-7, "evaluate_on": "validation"},
+    ],
+)
+def test_recipes_of_other_sweeps(tmp_path, settings):
+    fixed = {"honest": 5} if "workers" not in settings.get("grid", {}) else {}
+    sweep = Sweep.from_settings({**fixed, "clip_norm": 1.0, "steps": 1, **settings})
+    with Store(tmp_path / "results.db") as store:
+        run_sweep(sweep.runs(), store)
+        found = recipes(page(store)).values()
+        written = [Sweep.from_settings(yaml.safe_load(text)).runs() for text in found]
+        assert {run.key for runs in written for run in runs} == store.keys()
+
+
+# --- what it says ----------------------------------------------------------------------------
+
+
+def test_the_guarantee_is_told(made):
+    text = text_of(made)
+    for said in (
+        "at delta = 1e-05, an upper bound, computed by the accountant",
+        "one example of one honest worker has its contribution set to zero; n, the examples that "
+        "each worker holds, is public and stays (zero-out)",
+        "not private (epsilon = ∞): no noise (b = 0).",
+        "<sup>1</sup> not private: no noise (b = 0).",
+        "What it does not cover",
+    ):
+        assert said in text
+    assert "+ tuning" not in text
+
+
+def test_estimates_and_tuning_are_marked(changed):
+    path = changed(
+        ("update runs set is_upper_bound = 0, accountant_used = 'gdp' where noise_scale > 0",),
+        ("update runs set evaluate_on = 'validation' where seed = 2",),
+    )
+    text = text_of(path)
+    assert "an ESTIMATE, which may be smaller than the truth" in text
+    assert "Tuning spent privacy that is not counted." in text
+    private = [row for row in records(text) if "∞" not in row["epsilon"][0]]
+    assert {row["epsilon"][0].partition(" ")[2] for row in private} == {"estimate + tuning"}
+    assert all("2 seeds" in row["clean"][0] for row in records(text))  # those of the test split
+
+
+def test_noise_is_told_by_how_it_was_chosen(made, changed):
+    fixed = "of scale b = {} in every coordinate"
+    aimed = "of the least scale b that keeps epsilon within 2 and 8"
+    targets = "update runs set target_epsilon = 2 + 6 * (heterogeneity > 0) where noise_scale > ?"
+    assert f"gaussian, {fixed.format('0 and 0.1')}<" in text_of(made)
+    some = text_of(changed((targets, 0)))
+    assert f"gaussian, {fixed.format('0')} or {aimed}<" in some
+    assert f"gaussian, {aimed}<" in text_of(changed((targets, -1)))
+
+
+def test_few_seeds_failed_and_diverged_runs_and_gaps_are_marked(changed):
+    path = changed(
+        ("delete from runs where attack = 'sign_flip' and byzantine = 2",),
+        ("delete from runs where seed > 0 and byzantine = 0",),
+        (
+            "update runs set status = 'failed', accuracy = null, failure = 'it <b>broke</b>' "
+            "where attack = 'sign_flip' and seed = 1",
+        ),
+        ("update runs set diverged = 1 where attack = 'alie(z=1.5)' and seed = 0",),
+    )
+    text = text_of(path)
+    by_f = {row["f"][0]: row for row in records(text)}
+    assert "± " not in by_f["1"]["clean"][0]
+    assert "1 seed" in by_f["1"]["clean"][0]
+    shown, rank = by_f["1"]["sign flip"]
+    assert re.fullmatch(r"failed 1 of 3, others [\d.]+ ± [\d.]+ 2 seeds", shown)
+    assert float(rank) < 0  # worse than any accuracy, whatever the other seeds reached
+    assert by_f["1"]["worst"] == by_f["1"]["sign flip"]
+    assert by_f["1"]["gap"] == ("", "")
+    assert "1 diverged" in by_f["1"]["alie(z=1.5)"][0]
+    assert by_f["2"]["sign flip"] == ("not run", "")
+    assert "failed: it &lt;b&gt;broke&lt;/b&gt;" in text
+    assert "stopped being finite" in text
+    assert {row["worst attack"][0] for row in records(text) if row["f"][0] == "1"} == {"sign_flip"}
+
+
+def test_worst_cases_over_fewer_attacks_are_told(made, changed):
+    assert "the same attacks" not in text_of(made)
+    text = text_of(changed(("delete from runs where attack = 'sign_flip' and byzantine = 2",)))
+    assert "given the same attacks: 8 of 16 worst cases, and the breakdown points" in text
+
+
+def test_one_seed(changed):
+    text = text_of(changed(("delete from runs where seed > 0",)))
+    assert "fewer than 3, so chance may explain differences" in text
+    assert all("1 seed" in row["worst"][0] for row in records(text))
+
+
+def test_only_failures(changed):
+    path = changed(
+        ("update runs set status = 'failed', accuracy = null, kappa = null, failure = 'no'",),
+        ("delete from evaluations",),
+    )
+    text = text_of(path)
+    assert "failed 3 of 3" in records(text)[0]["clean"][0]
+    assert "failed: no" in text
+    assert 'id="figure-privacy"' not in text
+
+
+def test_only_clean_runs(changed):
+    text = text_of(changed(("delete from runs where byzantine > 0",)))
+    assert {row["worst"][0] for row in records(text)} == {"not run"}
+    assert 'id="worst"' not in text
+
+
+def test_no_runs(tmp_path):
+    with Store(tmp_path / "empty.db") as store:
+        text = page(store)
+        assert "This store holds no finished runs." in text
+        store.claim(Sweep.from_settings({"steps": 1}).runs())
+        assert "still under way" in page(store)
+
+
+HOSTILE = (
+    "</script><script>document.title='hit'</script><img src=x onerror=\"document.title='hit'\">"
+)
+
+
+@pytest.fixture
+def hostile(changed):
+    """All that a store may say is markup, YAML or a module."""
+    words = [column.name for column in RUNS.c if column.name in _WORDS]
+    return changed(
+        *((f"update runs set {name} = ?", HOSTILE) for name in words),
+        ("update runs set aggregator = 'os:system', attack = ? where byzantine > 0", HOSTILE),
+        ("update runs set failure = ?, diverged = 1 where seed = 1", f"a\n---\n- !!x {HOSTILE}"),
+    )
+
+
+_WORDS = {
+    "dataset", "data_dir", "model", "loss", "schedule", "accountant", "accountant_used",
+    "not_private", "versions", "aggregator", "partition", "device",
+}  # fmt: skip
+
+
+def test_what_stores_say_is_escaped(hostile, monkeypatch):
+    """Nor is anything imported that they name."""
+    monkeypatch.setattr("privrobust.core.naming.import_module", pytest.fail)
+    text = text_of(hostile)
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text).group(1)
+    assert "default-src &#39;none&#39;" in policy
+    assert "unsafe-eval" not in policy
+    body = text.partition('<script type="application/json"')[0]
+    assert "<script" not in body
+    assert "<img" not in body
+    assert "&lt;/script&gt;&lt;script&gt;" in body
+    assert len(re.findall(r"<script\b", text)) == 3
+    for recipe in recipes(text).values():
+        assert yaml.safe_load(recipe)["dataset"] == HOSTILE
+
+
+@pytest.mark.slow
+def test_2000_runs_stay_below_5_mb(changed):
+    """Each of them a setting of its own, with a long history."""
+    fields = [column.name for column in RUNS.c if column.name not in ("key", "learning_rate")]
+    path = changed(("delete from runs where key not in (select key from runs where seed = 0)",))
+    with sqlite3.connect(path) as connection:
+        kept = connection.execute("select count(*) from runs").fetchone()[0]
+        for copy in range(1, 2000 // kept + 1):
+            connection.execute(
+                f"insert into runs (key, learning_rate, {', '.join(fields)}) "
+                f"select {copy} || substr(key, 5), {copy} / 100.0, {', '.join(fields)} "
+                "from runs where learning_rate = 0.5"
+            )
+        connection.execute("delete from evaluations")
+        connection.executemany(
+            "insert into evaluations (run, step, accuracy) select key, ?, accuracy from runs",
+            [(step,) for step in range(10, 1001, 10)],
+        )
+        assert connection.execute("select count(*) from runs").fetchone()[0] >= 2000
+    connection.close()
+    assert len(text_of(path).encode()) < 5_000_000
+
+
+# --- the command -----------------------------------------------------------------------------
+
+
+def refused(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["privrobust", "report", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    (line,) = err.splitlines()
+    return line
+
+
+def test_a_missing_store_is_one_line(tmp_path, monkeypatch, capsys):
+    line = refused(monkeypatch, capsys, tmp_path / "none.db", "-o", tmp_path / "page.html")
+    assert "does not exist" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_page_is_written_whole_or_not_at_all(made, tmp_path, monkeypatch, capsys):
+    target = tmp_path / "page.html"
+    target.write_text("before")
+    with Store(made) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", full)
+            with pytest.raises(pages.PrivRobustError, match=r"output: .* cannot be written"):
+                write_report(store, target)
+        assert target.read_text() == "before"
+        assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+        write_report(store, target)
+    assert target.read_text(encoding="utf-8").endswith("</html>")
+    line = refused(monkeypatch, capsys, made, "-o", tmp_path / "nowhere" / "page.html")
+    assert "No such file or directory" in line
+    assert "is the store" in refused(monkeypatch, capsys, made, "-o", made)
+
+
+def full(path, target):
+    raise OSError(28, "No space left on device")
+
+
+def test_missing_packages_are_told(made, monkeypatch, capsys, tmp_path):
+    pages._library.cache_clear()
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    line = refused(monkeypatch, capsys, made, "-o", tmp_path / "page.html")
+    assert "pip install 'privrobust[report]'" in line
+
+
+# --- in a browser ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_api.sync_playwright() as playwright:
+        if path is None and not Path(playwright.chromium.executable_path).exists():
+            pytest.skip("no Chromium: neither on the path nor playwright's own")
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium, tmp_path):
+    """A store's page in the browser, drawn; any problem or request fails the test."""
+    troubles = []
+    contexts = []
+
+    def open_page(path, **options):
+        file = tmp_path / "page.html"
+        with Store(path) as store:
+            write_report(store, file)
+        contexts.append(chromium.new_context(offline=True, **options))
+        tab = contexts[-1].new_page()
+        tab.on("console", lambda message: troubles.append(message.text))
+        tab.on("pageerror", lambda error: troubles.append(str(error)))
+        tab.on(
+            "request",
+            lambda request: (
+                request.url.startswith(("file:", "data:")) or troubles.append(request.url)
+            ),
+        )
+        tab.goto(file.as_uri())
+        tab.locator("html[data-drawn=yes]").wait_for(state="attached")
+        return tab
+
+    yield open_page
+    assert troubles == []
+    for context in contexts:
+        context.close()
+
+
+def column(tab, name):
+    """What the visible rows show, top to bottom."""
+    return tab.evaluate(
+        """(name) => {
+          const heads = [...document.querySelectorAll("#results thead th")];
+          const at = heads.findIndex((head) => head.dataset.head === name);
+          return [...document.querySelectorAll("#results tbody tr")]
+            .filter((row) => row.offsetParent !== null || row.getClientRects().length)
+            .map((row) => row.cells[at].dataset.v);
+        }""",
+        name,
+    )
+
+
+def test_sorting_by_mouse_and_keyboard(opened, made):
+    tab = opened(made)
+    worst = [float(value) for value in column(tab, "worst")]
+    head = tab.locator("th[data-head=worst]")
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert [float(value) for value in column(tab, "worst")] == sorted(worst)
+    tab.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "descending"
+    assert [float(value) for value in column(tab, "worst")] == sorted(worst, reverse=True)
+    tab.keyboard.press("Shift+Tab")  # to `clean`
+    tab.keyboard.press("Space")
+    assert tab.locator("[aria-sort]").get_attribute("data-head") == "clean"
+    assert "sorted by clean, ascending" in tab.get_by_role("status").text_content()
+    tab.locator("th[data-head=epsilon] button").click()
+    assert column(tab, "epsilon")[-1] == "Infinity"
+    tab.locator("th[data-head=method] button").click()
+    assert column(tab, "method") == sorted(column(tab, "method"))
+
+
+def test_filtering(opened, made):
+    tab = opened(made)
+    every = len(column(tab, "f"))
+    tab.get_by_label("Search").focus()
+    tab.keyboard.type("median 0.1")
+    assert set(column(tab, "method")) == {"median"}
+    assert set(column(tab, "b")) == {"0.1"}
+    assert "4 of 16 rows" in tab.get_by_role("status").text_content()
+    tab.get_by_role("button", name="Show all").click()
+    tab.locator("#results tbody tr[hidden]").first.wait_for(state="detached")
+    tab.locator("#by-f").select_option("2")
+    assert set(column(tab, "f")) == {"2"}
+    tab.locator("#by-method").focus()
+    tab.keyboard.type("mean")  # as selects are used by keyboard
+    assert set(column(tab, "method")) == {"mean"}
+    tab.locator("#by-epsilon").select_option("Infinity")
+    assert set(column(tab, "epsilon")) == {"Infinity"}
+    tab.locator("#by-epsilon").select_option(index=1)
+    assert "Infinity" not in column(tab, "epsilon")
+    assert 0 < len(column(tab, "f")) < every
+
+
+def test_figures_draw_and_tell(opened, made):
+    tab = opened(made, color_scheme="dark")
+    assert tab.locator("figure svg[role=img][aria-label]").count() == 3
+    points = tab.locator("#chart-privacy .mark-symbol.role-mark path")
+    assert points.count() == 2 * 2 * 2  # methods, b, clean and worst
+    attacks = ["none", "alie(z=1.5)", "sign_flip"]
+    assert tab.locator("#chart-curves .role-legend-label text").all_text_contents() == attacks
+    dashes = tab.locator("#chart-curves .mark-line path").evaluate_all(
+        "(lines) => lines.map((line) => line.getAttribute('stroke-dasharray'))"
+    )
+    assert len(set(dashes)) == len(dashes) == 3
+    squares = tab.locator("#chart-heatmap .mark-rect.role-mark path")
+    assert squares.count() == 3 * 2  # f, heterogeneity
+    line = tab.locator("#chart-curves .mark-line path").first
+    before = line.get_attribute("d")
+    tab.locator("#curve-of").select_option("9")
+    expect = pytest.importorskip("playwright.sync_api").expect
+    expect(line).not_to_have_attribute("d", before)
+    tab.locator("#chart-heatmap .mark-text text").first.hover()
+    tip = tab.locator("#vg-tooltip-element.visible")
+    for told in ("3 of 3 finished", "±", "epsilon", "C", "b"):
+        assert told in tip.text_content()
+    ink = tab.evaluate("getComputedStyle(document.body).color")
+    label = tab.locator("#chart-privacy text").first
+    assert label.evaluate("(text) => getComputedStyle(text).fill") == ink
+
+
+def test_a_row_leads_to_its_recipe(opened, made):
+    tab = opened(made)
+    tab.get_by_role("link", name="row 3: its spec and command").focus()
+    tab.keyboard.press("Enter")
+    recipe = tab.locator("#setting-3 pre")
+    recipe.wait_for(state="visible")
+    assert "aggregator:" in recipe.text_content()
+    tab.locator("#setting-3").get_by_role("button", name="Copy the YAML").wait_for(state="visible")
+
+
+def test_a_phone_scrolls_tables_and_not_the_page(opened, made):
+    tab = opened(made, viewport={"width": 390, "height": 844})
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    assert tab.evaluate("document.querySelector('.scroll').scrollWidth > 390")
+
+
+def test_paper_cuts_no_table(opened, made):
+    tab = opened(made, viewport={"width": 1030, "height": 700})  # A4 landscape at 96 dpi
+    tab.emulate_media(media="print")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 1030
+    assert tab.evaluate("document.querySelector('#results').getBoundingClientRect().right") <= 1030
+
+
+def test_hostile_stores_run_nothing(opened, hostile):
+    tab = opened(hostile)
+    assert tab.title() == "privrobust: changed.db"
+    assert tab.locator("img").count() == 0
+
+
+def test_what_lacks_runs_opens_too(opened, changed, tmp_path):
+    with Store(tmp_path / "empty.db"):
+        pass
+    assert "no finished runs" in opened(tmp_path / "empty.db").locator("main").text_content()
+    failed = changed(
+        ("update runs set status = 'failed', accuracy = null, failure = 'no'",),
+        ("delete from evaluations",),
+    )
+    assert opened(failed).locator("figure").count() == 1  # the heatmap, of failures

@@ -1,0 +1,320 @@
+"""What a run sends is what its release says, and its steps are those its budget allows."""
+
+import math
+
+import pytest
+import torch
+from scipy import stats
+
+from privrobust import RunSpec, train
+from privrobust.accountants import epsilon
+from privrobust.data import get_dataset
+from privrobust.errors import PrivRobustError, PrivRobustWarning, SpecError
+from privrobust.sweeps.grid import Sweep
+from privrobust.training import loop as training
+from privrobust.training import shares as dealing
+from privrobust.training.privacy import (
+    calibrated,
+    releases,
+    spent,
+    spent_by_worker,
+    steps_within_budget,
+)
+from privrobust.training.shares import shares
+
+SHORT = {"clip_norm": 0.5, "noise_scale": 0.2, "steps": 30, "honest": 5, "evaluate_every": 10}
+LAWS = {"gaussian": stats.norm, "laplace": stats.laplace}
+MODES = [
+    {"noise": noise, "unit": unit} for noise in ("gaussian", "laplace")
+    for unit in ("example", "worker")
+]  # fmt: skip
+
+
+def noise_of(messages_of, spec):
+    quiet = RunSpec(**{**spec.model_dump(), "noise_scale": 0.0})
+    return (messages_of(spec) - messages_of(quiet)).double()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_noise_is_what_was_accounted(messages_of, mode):
+    """97,500 draws over 150 messages; the scale is the release's sigma times its contribution."""
+    spec = RunSpec(**SHORT, **mode)
+    (release,) = {(r.noise_multiplier, r.contribution) for r in releases(spec)}
+    noise = noise_of(messages_of, spec) / math.prod(release)
+    law = LAWS[spec.noise]
+    assert stats.kstest(noise.flatten(), law.cdf).pvalue > 1e-7
+    kurtosis = law.stats(moments="k") + 2
+    spread = 6 * math.sqrt(float(kurtosis) / noise.numel())
+    assert float(noise.square().mean()) / law.var() == pytest.approx(1, abs=spread)
+    vectors = noise.flatten(0, 2)
+    products = (vectors @ vectors.T)[~torch.eye(len(vectors), dtype=torch.bool)]
+    limit = 7.5 * law.var() * vectors.shape[-1] ** 0.5  # 11,175 pairs: false alarm below 1e-6
+    assert float(products.abs().max()) < limit
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_one_unit_moves_a_message_by_at_most_its_contribution(messages_of, monkeypatch, mode):
+    """One unit's data is exchanged under the same draws: taken out and put in, twice C."""
+    spec = RunSpec(**SHORT, **mode)
+    (contribution,) = {release.contribution for release in releases(spec)}
+    before = messages_of(spec)
+    digits = get_dataset("digits")
+    (mine, *_) = shares(spec)
+    inputs = digits.train.inputs.clone()
+    inputs[mine if spec.unit == "worker" else mine[:1]] = -1e4
+    changed = type(digits.train)(inputs, digits.train.labels)
+    neighbour = type(digits)("digits", changed, digits.validation, digits.test, 10)
+    monkeypatch.setattr(training, "get_dataset", lambda *name: neighbour)
+    order = 1 if spec.noise == "laplace" else 2
+    moved = (messages_of(spec) - before).norm(order, dim=-1)
+    # half of a float32 ulp a coordinate, at the size of the noise: 650 of them in the L1 norm
+    rounding = 650 * 2e-7 if order == 1 else 2e-6
+    assert 0 < float(moved[..., 0].max()) <= 2 * contribution + rounding
+    assert float(moved[..., 1:].max()) == 0
+
+
+def test_messages_of_the_worker_unit_are_clipped_averages(messages_of):
+    spec = {**SHORT, "noise_scale": 0.0}
+    whole = messages_of(RunSpec(**{**spec, "unit": "worker", "clip_norm": 1e9}))
+    unclipped = messages_of(RunSpec(**{**spec, "clip_norm": None}))
+    assert torch.equal(whole, unclipped)
+    clipped = messages_of(RunSpec(**{**spec, "unit": "worker"}))
+    torch.testing.assert_close(clipped.norm(dim=-1), whole.norm(dim=-1).clamp(max=0.5))
+
+
+def test_a_worker_that_sits_out_sends_pure_noise(messages_of):
+    settings = {**SHORT, "unit": "worker", "steps": 200}
+    sampled = RunSpec(**settings, worker_sampling_rate=0.3)
+    noise = noise_of(messages_of, RunSpec(**settings))
+    sent = messages_of(sampled).double()
+    sits_out = ((sent - noise).norm(dim=-1) < 1e-4).flatten()
+    assert abs(float(sits_out.float().mean()) - 0.7) < 6 * math.sqrt(0.21 / 1000)
+    assert {(release.sampling_rate, release.unit) for release in releases(sampled)} == {
+        (0.3, "worker")
+    }
+    assert spent(sampled).epsilon < spent(RunSpec(**settings)).epsilon
+
+
+def test_a_public_rate_is_what_is_drawn_and_accounted(messages_of):
+    """Shares of 1,257 / 5 differ by one: at a public rate that does not tell."""
+    settings = {**SHORT, "sampling_rate": 0.1}
+    spec = RunSpec(**settings)
+    (release,) = {(r.sampling_rate, r.adjacency, r.contribution) for r in releases(spec)}
+    assert release == (0.1, "add-or-remove", 0.5 / 32)
+    assert len({worker.epsilon for worker in spent_by_worker(spec)}) == 1
+    assert train(spec).epsilon == spent(spec).epsilon < spent(RunSpec(**SHORT)).epsilon
+    assert not torch.equal(messages_of(spec), messages_of(RunSpec(**SHORT)))
+    divided = messages_of(RunSpec(**{**settings, "noise_scale": 0.0, "batch_size": 64}))
+    whole = messages_of(RunSpec(**{**settings, "noise_scale": 0.0}))
+    torch.testing.assert_close(2 * divided[0], whole[0])
+
+
+def test_a_public_rate_takes_any_divisor_and_any_share():
+    many = RunSpec(**SHORT, partition="power_law(exponent=3)", sampling_rate=0.2)
+    sizes = [release.dataset_size for release in releases(many)]
+    assert min(sizes) < 32
+    assert {release.sampling_rate for release in releases(many)} == {0.2}
+    with pytest.raises(SpecError, match=r"batch_size: 32 is more than .* or a sampling_rate"):
+        releases(RunSpec(**SHORT, partition="power_law(exponent=3)"))
+    assert train(many).epsilon == spent(many).epsilon
+
+
+@pytest.mark.parametrize("byzantine", [0, 2])
+def test_rates_train_apart_and_are_the_byzantine_workers_too(byzantine, monkeypatch):
+    attacked = {"byzantine": byzantine, "attack": "label_flip"} if byzantine else {}
+    runs = [RunSpec(**SHORT, sampling_rate=rate, **attacked) for rate in (0.1, 1.0)]
+    assert len({training.lane_shape(run) for run in runs}) == 2
+    asked, drawn = [], dealing.poisson_batches
+
+    def noted(*arguments):
+        asked.append(arguments[-1])
+        return drawn(*arguments)
+
+    monkeypatch.setattr(dealing, "poisson_batches", noted)
+    for run in runs:
+        train(run)
+    assert asked == [0.1] * (1 + (byzantine > 0)) + [1.0] * (1 + (byzantine > 0))
+
+
+def test_a_rate_of_examples_grants_whole_workers_nothing():
+    settings = {**SHORT, "unit": "worker"}
+    rated, plain = RunSpec(**settings, sampling_rate=0.01), RunSpec(**settings)
+    assert spent(rated) == spent(plain)
+    assert {release.sampling_rate for release in releases(rated)} == {1.0}
+
+
+def test_delta_is_held_against_the_units_that_are_protected():
+    with pytest.warns(PrivRobustWarning, match="delta: 0.3 is not below 1 / 5: giving one worker"):
+        training.warn_of_large_delta(RunSpec(**SHORT, unit="worker", delta=0.3))
+    with pytest.warns(PrivRobustWarning, match="not below 1 / 252: giving one example"):
+        training.warn_of_large_delta(RunSpec(**SHORT, delta=0.3))
+
+
+@pytest.mark.parametrize("settings", [{}, {"sampling_rate": 0.1}, {"unit": "worker"}])
+@pytest.mark.parametrize("accountant", ["auto", "rdp", "basic"])
+def test_a_target_is_never_exceeded(settings, accountant):
+    spec = RunSpec(clip_norm=0.7, steps=7, honest=3, target_epsilon=1.3, accountant=accountant)
+    found = calibrated(spec.model_copy(update=settings))
+    assert 0.999 * 1.3 <= spent(found).epsilon <= 1.3
+    assert spent(found.model_copy(update={"seed": 1})).epsilon <= 1.3
+
+
+def test_a_bound_on_worker_vectors_is_checked_on_them():
+    settings = {**SHORT, "clip_norm": None, "unit": "worker"}
+    train(RunSpec(**settings, grad_norm_bound=3.0))  # examples exceed 3, their averages do not
+    with pytest.raises(PrivRobustError, match=r"above the bound 0\.01"):
+        train(RunSpec(**settings, grad_norm_bound=0.01))
+
+
+def test_a_run_spends_what_its_most_exposed_worker_spends():
+    spec = RunSpec(**SHORT)
+    each = [worker.epsilon for worker in spent_by_worker(spec)]
+    sizes = [release.dataset_size for release in releases(spec)]
+    assert sizes == [252, 252, 251, 251, 251]
+    assert each == [epsilon(release) for release in releases(spec)]
+    assert each[4] > each[0]
+    result = train(spec)
+    assert result.epsilon == max(each)
+    assert result.epsilon_by_worker.tolist() == each
+
+
+@pytest.mark.parametrize("accountant", ["auto", "rdp"])
+def test_max_epsilon_ends_training_before_the_step_that_would_exceed_it(accountant):
+    settings = {**SHORT, "steps": 60, "accountant": accountant}
+    whole = train(RunSpec(**settings))
+    limit = 0.7 * whole.epsilon
+    result = train(RunSpec(**settings, max_epsilon=limit))
+    assert result.epsilon <= limit
+    assert result.steps == steps_within_budget(result.spec) < 60
+    assert result.history["step"].iloc[-1] == result.steps
+    assert spent(RunSpec(**{**settings, "steps": result.steps + 1})).epsilon > limit
+    shared = result.history["step"] % 10 == 0
+    assert result.history[shared].equals(whole.history.iloc[: int(shared.sum())])
+
+
+def test_an_ample_budget_ends_nothing():
+    result = train(RunSpec(**SHORT, max_epsilon=1e6))
+    assert result.steps == 30
+
+
+def test_runs_that_end_at_different_steps_train_apart(tmp_path):
+    runs = Sweep.from_settings({**SHORT, "grid": {"max_epsilon": [0.05, 0.1, 1e6]}}).runs()
+    assert len({training.lane_shape(run) for run in runs}) == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_epsilon": 1e-4}, "one step alone spends .* above epsilon = 0.0001"),
+        ({"max_epsilon": 1.0, "noise_scale": 0.0}, r"max_epsilon: 1: no noise \(b = 0\)"),
+        ({"max_epsilon": 1.0, "clip_norm": None}, "max_epsilon: 1: no clipping and no gradient"),
+        ({"max_epsilon": 0.0}, "max_epsilon: 0.0 is not accepted"),
+        ({"worker_sampling_rate": 0.5}, "worker_sampling_rate: 0.5 needs unit: worker"),
+        ({"unit": "worker", "worker_sampling_rate": 0}, "worker_sampling_rate: 0 is not accepted"),
+        ({"noise": "laplace", "accountant": "rdp"}, "rdp does not support laplace noise"),
+    ],
+)
+def test_budgets_that_cannot_be_kept(settings, message):
+    with pytest.raises(SpecError, match=message):
+        train(RunSpec(**{**SHORT, **settings}))
+
+
+TARGET = {"clip_norm": 1.0, "steps": 20, "batch_size": 8, "honest": 5, "target_epsilon": 2.0}
+TARGETS = [
+    {"accountant": "pld"},
+    {"noise": "laplace"},
+    {"partition": "power_law(exponent=1.0)"},
+    {"unit": "worker", "worker_sampling_rate": 0.5},
+    {"accountant": "gdp", "delta": 1e-6},
+]
+
+
+@pytest.mark.parametrize("settings", TARGETS)
+def test_a_calibrated_run_spends_its_target(settings):
+    spec = RunSpec(**TARGET, **settings)
+    found = calibrated(spec)
+    most = max(worker.epsilon for worker in spent_by_worker(found))
+    assert 0.98 * 2 < most <= 2
+    assert spent(found) == spent(spec)
+    assert spent(spec).epsilon == most
+    assert spent(spec).is_upper_bound == (spec.accountant != "gdp")
+    assert releases(found) == releases(spec)
+    given = {**found.model_dump(), "target_epsilon": None}
+    assert spent(RunSpec(**given)) == spent(found)
+
+
+def test_a_calibrated_spec_is_the_same_run():
+    spec = RunSpec(**TARGET)
+    found = calibrated(spec)
+    assert found.noise_scale > 0 == spec.noise_scale
+    assert found.target_epsilon == spec.target_epsilon
+    assert found.key == spec.key
+    assert calibrated(found) == found
+    assert RunSpec.restored(found.model_dump(mode="json")) == found
+    assert RunSpec.restored(spec.model_dump(mode="json")) == spec
+    assert RunSpec(**{**TARGET, "target_epsilon": 2.1}).key != spec.key
+
+
+def test_a_stale_noise_scale_is_not_trained_with():
+    found = calibrated(RunSpec(**TARGET))
+    stricter = found.model_copy(update={"target_epsilon": 0.5})
+    assert calibrated(stricter) == calibrated(RunSpec(**{**TARGET, "target_epsilon": 0.5}))
+    assert train(stricter).epsilon <= 0.5
+
+
+def test_a_spec_without_a_target_is_left_as_it_is():
+    spec = RunSpec(**SHORT)
+    assert calibrated(spec) is spec
+
+
+def test_training_adds_the_noise_of_its_target():
+    spec = RunSpec(**TARGET)
+    result = train(spec)
+    noisy = RunSpec(**{**TARGET, "target_epsilon": None}, noise_scale=calibrated(spec).noise_scale)
+    alone = train(noisy)
+    assert result.history.equals(alone.history)
+    assert result.spent == alone.spent
+    assert result.spec == calibrated(spec)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"target_epsilon": 0.01, "accountant": "moments"}, "0.01 cannot be met .*out of reach"),
+        ({"noise": "laplace", "accountant": "rdp"}, "rdp does not support laplace noise"),
+        ({"clip_norm": 1e30, "batch_size": 0.01}, "takes noise of scale .*; accepted: 1e-30"),
+        ({"batch_size": 1000}, "batch_size: 1000 is more than"),
+    ],
+)
+def test_targets_that_cannot_be_met(settings, message):
+    with pytest.raises(SpecError, match=message) as raised:
+        calibrated(RunSpec(**{**TARGET, **settings}))
+    assert "\n" not in str(raised.value)
+
+
+def test_votes_are_charged_for_signs_and_other_rules_for_vectors():
+    settings = {"clip_norm": 1.0, "noise_scale": 0.1, "steps": 300}
+    median, vote = RunSpec(**settings), RunSpec(**settings, aggregator="majority_vote")
+    assert (spent(median).accountant, spent(vote).accountant) == ("pld", "sign")
+    assert spent(vote).epsilon < 0.85 * spent(median).epsilon
+    assert {release.message for release in releases(vote)} == {"sign"}
+
+
+@pytest.mark.parametrize("settings", [{"worker_momentum": 0.5}, {"noise": "laplace"}])
+def test_votes_whose_signs_tell_more_are_charged_as_vectors(settings):
+    settings |= {"clip_norm": 1.0, "noise_scale": 0.1, "steps": 30}
+    vote = spent(RunSpec(**settings, aggregator="majority_vote"))
+    assert vote == spent(RunSpec(**settings))
+    assert vote.accountant != "sign"
+
+
+def test_a_vote_meets_a_target_with_less_noise():
+    settings = {"clip_norm": 1.0, "target_epsilon": 4.0, "steps": 100}
+    vote = calibrated(RunSpec(**settings, aggregator="majority_vote"))
+    assert vote.noise_scale < calibrated(RunSpec(**settings)).noise_scale
+    assert 3.99 < spent(vote).epsilon <= 4.0
+
+
+def test_a_rule_after_mixing_asks_for_signs_if_its_last_part_does():
+    vote = RunSpec(aggregator="bucketing(s=1) + majority_vote", clip_norm=1.0, noise_scale=0.1)
+    assert {release.message for release in releases(vote)} == {"sign"}
