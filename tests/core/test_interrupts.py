@@ -238,6 +238,7 @@ def test_at_random_moments_it_is_quiet_and_gone(folder, count):
         if not is_early or code == 0:
             assert code == 0, said
             continue
-        assert code == 128 + signals[0], said
-        assert is_quiet(err, signals[0], done(folder / "results.db")), said
+        # two that arrive before the process is scheduled have no order: the kernel keeps none
+        assert code - 128 in signals[:2], said
+        assert is_quiet(err, signal.Signals(code - 128), done(folder / "results.db")), said
     assert not list(folder.glob(".*.part"))
