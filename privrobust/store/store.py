@@ -114,7 +114,7 @@ class Store(Claims, Results):
     def _settle(
         self, connection: Connection, rows: list[dict[str, Any]], where: ColumnElement[bool]
     ) -> list[str]:
-        """Write rows of runs, in place of claims that `where` admits; the keys written."""
+        """Write rows in place of claims that `where` admits, and return the keys written."""
         return self._upsert(connection, rows, [name for name in rows[0] if name != "key"], where)
 
     def _note(
