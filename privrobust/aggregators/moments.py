@@ -62,7 +62,7 @@ def _mean_and_variance(honest: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def deviations_from(mean: Tensor, messages: Tensor) -> tuple[Tensor, Tensor]:
-    """Return messages less their mean, of a size to square, and the powers `(..., 1, 1)` to scale."""
+    """Return messages less their mean, scaled to a size to square, and powers `(..., 1, 1)`."""
     middle = mean.unsqueeze(-2)
     deviations = messages - middle
     if all_are_safe(sums_of_squares(deviations)):
