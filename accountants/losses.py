@@ -25,6 +25,7 @@ Side = Literal["removed", "added", "replaced"]
 PANEL_NODES = 48
 """Of a panel. On the ellipse rho = 2.7 they leave 2.7^-96 = 4e-42 of the largest integrand."""
 _MOST_PANELS = 10_000
+"""Half a million nodes."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ class Resolution:
     def width(self, slope: Any, bend: Any) -> Any:
         """Return the widest panel where L has this slope, and exp(theta L) bends off the axis so.
 
-        On its ellipse exp(s L) is then at most e^40 times what it is on the panel.
+        On its ellipse exp(s L) is then at most e^40 times what it is on the panel: with rho = 2.7
+        the ellipse reaches 0.58 widths off the axis, which is 37 for the slope and 2 for the bend.
         """
         with np.errstate(divide="ignore"):
             by_slope = 64 / ((self.theta + self.frequency) * np.asarray(slope))
@@ -137,6 +139,7 @@ def _gaussian(
             bend = _posterior(-left, q, sigma) / sigma**2
             slope = slope + bend
         singular = np.hypot(singular, math.pi * sigma**2)
+        # on the ellipse, the density is then e^0.4 times larger at most, and no point is singular
         return np.minimum(
             np.minimum(1.5 * sigma, 0.9 * singular), resolution.width(slope, bend / sigma**2)
         )

@@ -16,8 +16,11 @@ WHOLE_ORDERS = (
     *(float(round(2 ** (k / 4))) for k in range(24, 41)),
     *(4.0**k for k in range(6, 21)),
 )
+"""Each up to 63, then ever sparser ones: far up, epsilon changes slowly with the order."""
 LARGEST_REFINED_ORDER = 12
+"""Above it no fractional order is looked for: it would save 3 % at most, as measured up to 40."""
 MOST_POINTS = 2000
+"""Of the quadrature, which only chooses an order."""
 FRACTIONAL_ERROR, WHOLE_ERROR = 2e-11, 1e-12
 """What the log moment of one step may be too small by: the fractional series stops at terms of
 e^-30 (measured: up to 9e-12), the whole one sums logarithms of binomials."""

@@ -47,6 +47,7 @@ class GeometricMedian(Aggregator):
         smoothing = (self.smoothing * least).clamp_(min=torch.finfo(least.dtype).tiny)
         weights = _inverse(torch.maximum(from_central, least), smoothing)
         moves = torch.ones_like(least, dtype=torch.bool)
+        # a move that rounding could have made is none; 1e-10 where float64 is finer than needed
         still = max(torch.finfo(messages.dtype).eps, 1e-10) * least
         for _ in range(self.iterations):
             distances = geometry.squared_distances_to(weights).sqrt_()
