@@ -35,6 +35,9 @@ def noise_scale(
     Raises:
         SpecError: no b meets the target, or the accountant does not support the releases.
 
+    >>> r = Release(noise_scale=0, clip_norm=1.0, batch_size=32, dataset_size=95, steps=300)
+    >>> round(noise_scale(r, epsilon=8.0), 3)
+    0.113
     """
     several = as_sequence(releases)
     largest = max(release.contribution for release in several)
@@ -111,7 +114,7 @@ def max_steps(
 
 
 def _interpolated(low: int, least: float, high: int, most: float, target: float) -> int:
-    """Where between two numbers of steps a power law reaches the target; never at either end.
+    """Return where between two numbers of steps a power law reaches the target; at neither end.
 
     Near an end it goes past the expected place, so that the bracket closes from both sides.
     """
@@ -123,7 +126,7 @@ def _interpolated(low: int, least: float, high: int, most: float, target: float)
 
 
 def _spent(releases: list[Release], delta: float, accountant: str) -> float:
-    """Epsilon, infinite where the accountant has no value: the search goes on elsewhere."""
+    """Return epsilon, infinite where there is no value: the search goes on elsewhere."""
     try:
         return spend(releases, delta, accountant).epsilon
     except NoValue:

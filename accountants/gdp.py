@@ -1,10 +1,4 @@
-"""Gaussian differential privacy by the central limit theorem (opacus): an estimate, no bound.
-
-Bu, Dong, Long, Su 2020 (arXiv:1911.11607) approximate many sampled steps by one Gaussian mechanism
-of parameter mu. The approximation can under-report, all the more with few steps or little noise.
-opacus gives mu; its search for epsilon fails above 500, so that our exact inverse of the Gaussian
-mechanism's delta takes that part.
-"""
+"""Gaussian differential privacy by the central limit theorem (opacus): an estimate, no bound."""
 
 import math
 
@@ -14,14 +8,28 @@ from privrobust.accountants.protocol import Accountant
 
 
 class GDP(Accountant):
-    """Gaussian noise, Poisson-sampled or not."""
+    """Take many sampled Gaussian steps for one Gaussian mechanism, of parameter mu.
+
+    opacus gives mu; its search for epsilon fails above 500, so that our exact inverse of the
+    Gaussian mechanism's delta takes that part.
+
+    Formal guarantee:
+        **None: an estimate.** By a central limit theorem it is right as the number of steps grows
+        with q sqrt(steps) fixed; before that it can under-report, all the more with few steps or
+        little noise. Nothing is added for that, nor for rounding. Neighbours: zero-out and
+        add-or-remove, and replace-one without sampling.
+
+    References:
+        Bu, Dong, Long, Su 2020 (https://arxiv.org/abs/1911.11607).
+
+    """
 
     name = "gdp"
     is_upper_bound = False
     is_quick = False  # opacus loads torch
 
     def compose_epsilon(self, steps: Composition, delta: float) -> float:
-        """Epsilon of the one Gaussian mechanism; NaN where its mu overflows."""
+        """Return the epsilon of the one Gaussian mechanism; NaN where its mu overflows."""
         from opacus.accountants.analysis.gdp import compute_mu_poisson
 
         mus = [

@@ -74,7 +74,7 @@ def _composed(steps: Composition, interval: float) -> Any:
 
 
 def _self_composed(step: Mechanism, count: int, interval: float) -> Any:
-    """The loss distribution of so many steps, as dp-accounting's PrivacyLossDistribution."""
+    """Return the losses of so many steps, as dp-accounting's PrivacyLossDistribution."""
     from dp_accounting import NeighboringRelation as Neighbors
     from dp_accounting.pld import privacy_loss_distribution as pld
 
@@ -95,19 +95,19 @@ def _self_composed(step: Mechanism, count: int, interval: float) -> Any:
 
 
 def _one_gaussian(step: Mechanism, count: int) -> float:
-    """The sigma of one step that reveals what `count` unsampled Gaussian steps do."""
+    """Return the sigma of one step that reveals what `count` unsampled Gaussian steps do."""
     return step.noise_multiplier / math.sqrt(count)
 
 
 def _loss_scale(step: Mechanism, count: int) -> float:
-    """Roughly the standard deviation of the loss on the grid."""
+    """Return roughly the standard deviation of the loss on the grid."""
     if step.noise == "gaussian" and step.sampling_rate == 1:
         return 1 / _one_gaussian(step, count)
     return step.sampling_rate / step.noise_multiplier
 
 
 def _loss_range(step: Mechanism, count: int) -> float:
-    """Roughly the range of the loss on the grid: Gaussian tails end at 10 sigma."""
+    """Return roughly the range of the loss on the grid: Gaussian tails end at 10 sigma."""
     if step.noise == "laplace":
         return 2 / step.noise_multiplier
     sigma = _one_gaussian(step, count) if step.sampling_rate == 1 else step.noise_multiplier
@@ -115,7 +115,7 @@ def _loss_range(step: Mechanism, count: int) -> float:
 
 
 def _expected_loss(steps: Composition) -> float:
-    """Roughly, and from above for Gaussian noise."""
+    """Return epsilon roughly, and from above for Gaussian noise."""
     return sum(
         count * step.sampling_rate / min(step.noise_multiplier, 2 * step.noise_multiplier**2)
         for step, count in steps

@@ -29,7 +29,7 @@ class Mechanism:
 
     @classmethod
     def of(cls, release: Release, *, knows_signs: bool = False) -> "Mechanism":
-        """One step of that release; the vector's, which covers its sign, unless told.
+        """Return one step of that release; the vector's, which covers its sign, unless told.
 
         Zero-out has the distributions of add-or-remove: a zero adds to a sum what an absent unit
         does, and q and the divisor are the same for both neighbours under either.
@@ -49,7 +49,7 @@ Composition = tuple[tuple[Mechanism, int], ...]
 
 
 def composition(releases: Iterable[Release], *, knows_signs: bool = False) -> Composition:
-    """The releases as one composition; only how many steps of each kind there are matters."""
+    """Compose releases: only how many steps of each kind there are matters, not their order."""
     steps: Counter[Mechanism] = Counter()
     for release in releases:
         steps[Mechanism.of(release, knows_signs=knows_signs)] += release.steps

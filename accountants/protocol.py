@@ -28,6 +28,27 @@ class Accountant(ABC):
     A subclass gives `name`, says whether its value `is_upper_bound`, and implements
     `compose_epsilon`. The rest is alike for all: validation, releases without privacy, unsupported
     ones, and the libraries' warnings and exceptions.
+
+    Formal guarantee:
+        Of one that `is_upper_bound`: whoever sees all messages of the releases learns of one unit
+        no more than (epsilon, delta)-differential privacy allows, for the neighbours that
+        `Release.adjacency` names, whatever the other units are, and also where a step's gradients
+        depend on the messages before it. It assumes what a `Release` states: its numbers are
+        public and fixed in advance; a unit joins each step independently with probability q; it
+        adds at most `contribution` in the norm of the bound; noise is of the law, and drawn anew
+        for each step and worker, as `privrobust.noise` does. Not covered: settings that were
+        chosen by looking at private data, batches that are shuffled or of fixed size, and what
+        a computation tells by its time.
+
+    >>> class Unsampled(Accountant):
+    ...     "Gaussian steps without sampling, by zero-concentrated differential privacy."
+    ...     name = "unsampled"
+    ...     def compose_epsilon(self, steps, delta):
+    ...         rho = sum(count / (2 * step.noise_multiplier**2) for step, count in steps)
+    ...         return rho + 2 * math.sqrt(rho * math.log(1 / delta))
+    >>> r = Release(noise_scale=20.0, clip_norm=1.0, unit="worker", steps=1000)
+    >>> round(Unsampled().epsilon(r, delta=1e-5), 3)
+    8.837
     """
 
     name: ClassVar[str]
@@ -43,7 +64,7 @@ class Accountant(ABC):
         return self.name if self.is_upper_bound else f"{self.name} (estimate)"
 
     def unsupported(self, release: Release) -> str | None:
-        """Why this accountant cannot do that release, or None.
+        """Return why this accountant cannot do that release, or None.
 
         As inherited: Gaussian noise only, and no replacement of a sampled unit.
         """
@@ -53,10 +74,10 @@ class Accountant(ABC):
 
     @abstractmethod
     def compose_epsilon(self, steps: Composition, delta: float) -> float:
-        """Epsilon of a private, supported composition; NaN where it cannot be computed."""
+        """Return the epsilon of a private, supported composition; NaN where it has no value."""
 
     def compose_delta(self, steps: Composition, epsilon: float) -> float:
-        """Delta of the same; as inherited, `compose_epsilon` bisected to 0.1 % from above.
+        """Return delta of the same; as inherited, `compose_epsilon` bisected to 0.1 % from above.
 
         Where a step of the search has no value it is taken for too much; NaN where all have none.
         """
@@ -69,7 +90,7 @@ class Accountant(ABC):
         return math.exp(high) if found else math.nan
 
     def epsilon(self, releases: Releases, delta: float) -> float:
-        """Epsilon spent at that delta; infinite where nothing is private.
+        """Return the epsilon spent at that delta; infinite where nothing is private.
 
         Raises:
             SpecError: delta is not between 0 and 1, the releases cannot be composed or are not
@@ -81,7 +102,7 @@ class Accountant(ABC):
         return math.inf if steps is None else self._guarded(self.compose_epsilon, steps, delta)
 
     def delta(self, releases: Releases, epsilon: float) -> float:
-        """The delta at which that epsilon is spent; 1 where nothing is private.
+        """Return the delta at which that epsilon is spent; 1 where nothing is private.
 
         Raises:
             SpecError: epsilon is not a finite number from 0 up, or as `epsilon` raises.
@@ -94,7 +115,7 @@ class Accountant(ABC):
         return min(1.0, self._guarded(self.compose_delta, steps, epsilon))
 
     def _supported(self, releases: Releases) -> Composition | None:
-        """The composition, or None where some release is not private at all."""
+        """Return the composition, or None where some release is not private at all."""
         several = as_sequence(releases)
         if any(release.not_private_reason for release in several):
             return None
@@ -106,7 +127,7 @@ class Accountant(ABC):
     def _guarded(
         self, compute: Callable[[Composition, float], float], steps: Composition, value: float
     ) -> float:
-        """What `compute` returns, from 0 up, without its warnings and with one clear error."""
+        """Return what `compute` does, from 0 up, without its warnings and with one clear error."""
         cause: Exception | None = None
         result = math.nan
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -136,7 +157,7 @@ def check_delta(delta: Any) -> float:
 
 
 def no_sampled_replacement(release: Release) -> str | None:
-    """Why amplification by sampling does not cover replacing a unit, or None."""
+    """Return why amplification by sampling does not cover replacing a unit, or None."""
     if release.adjacency == "replace-one" and release.sampling_rate < 1:
         return (
             f"adjacency 'replace-one' with Poisson sampling of {release.noise} noise "

@@ -1,10 +1,4 @@
-"""Privacy random variables (opacus): the upper end of a numerical interval around the exact value.
-
-Gopi, Lee, Wutschitz 2021 (arXiv:2106.02848) round the privacy loss to a mesh and bound the error in
-epsilon (0.01 here, more only where the mesh would not fit) and in delta (a thousandth of it). The
-value includes both. It does not include the rounding of the FFT, which adds up over steps and is no
-longer small against a small delta: there is no value there.
-"""
+"""Privacy random variables (opacus): the upper end of a numerical interval around epsilon."""
 
 import math
 
@@ -22,13 +16,28 @@ ROUNDING, ROUNDING_OF_STEP = 1e-11, 1e-13
 
 
 class PRV(Accountant):
-    """Gaussian noise, Poisson-sampled or not."""
+    """Round the losses of Gaussian steps, Poisson-sampled or not, to a mesh, and compose by FFT.
+
+    Formal guarantee:
+        **Upper bound** of the losses that opacus composes: the value includes the mesh's error in
+        epsilon (0.01, more only where the mesh would not fit) and in delta (a thousandth of it).
+        It does not include the FFT's rounding, which adds up over steps and is no longer small
+        against a small delta: below 1e-11 + 1e-13 T there is no value. Neighbours: zero-out and
+        add-or-remove, and replace-one without sampling. opacus composes the direction in which a
+        unit is taken away. That the other spends no more is proven for one step, not for several
+        (Lebeda et al. 2024); `PLD` composes both.
+
+    References:
+        Gopi, Lee, Wutschitz 2021 (https://arxiv.org/abs/2106.02848); Lebeda, Regehr, Kamath,
+        Steinke 2024 (https://arxiv.org/abs/2405.20769).
+
+    """
 
     name = "prv"
     is_quick = False  # opacus loads torch
 
     def compose_epsilon(self, steps: Composition, delta: float) -> float:
-        """Exact epsilon plus the error of the mesh; NaN where no mesh will do or delta is small."""
+        """Return epsilon plus the mesh's error; NaN where no mesh will do or delta is small."""
         error = _epsilon_error(steps, delta)
         if math.isnan(error):
             return math.nan
@@ -42,7 +51,7 @@ class PRV(Accountant):
 
 
 def _epsilon_error(steps: Composition, delta: float) -> float:
-    """The error in epsilon of a mesh of at most `MOST_POINTS`; NaN where none will do."""
+    """Return the error in epsilon of a mesh of `MOST_POINTS` at most; NaN where none will do."""
     delta_error = delta / 1000
     if delta < ROUNDING + ROUNDING_OF_STEP * sum(count for _, count in steps):
         return math.nan

@@ -1,12 +1,4 @@
-"""Rényi differential privacy: fast, an upper bound some 10 % above pld's.
-
-Mironov, Talwar, Zhang 2019 (arXiv:1908.10530) give the divergence of a step at each order, Canonne,
-Kamath, Steinke 2020 (arXiv:2004.00010, Proposition 12) the conversion. Every order gives an upper
-bound, so the search for the best one may be approximate: whole orders, which are quick to
-evaluate, by bisection from 2 to 4^20; then, around a small one, the fractional order that a
-quadrature points to. No optimum is at the edge of a fixed list, and a dozen orders are evaluated
-where opacus, whose divergences these are, evaluates 150.
-"""
+"""Rényi differential privacy: fast, an upper bound some 10 % above pld's."""
 
 import math
 from bisect import bisect_left
@@ -24,8 +16,11 @@ WHOLE_ORDERS = (
     *(float(round(2 ** (k / 4))) for k in range(24, 41)),
     *(4.0**k for k in range(6, 21)),
 )
+"""Each up to 63, then ever sparser ones: far up, epsilon changes slowly with the order."""
 LARGEST_REFINED_ORDER = 12
+"""Above it no fractional order is looked for: it would save 3 % at most, as measured up to 40."""
 MOST_POINTS = 2000
+"""Of the quadrature, which only chooses an order."""
 FRACTIONAL_ERROR, WHOLE_ERROR = 2e-11, 1e-12
 """What the log moment of one step may be too small by: the fractional series stops at terms of
 e^-30 (measured: up to 9e-12), the whole one sums logarithms of binomials."""
@@ -34,12 +29,29 @@ LARGEST_SAMPLED_ORDER = 1024
 
 
 class RDP(Accountant):
-    """Gaussian noise, Poisson-sampled or not."""
+    """Add up Rényi divergences of Gaussian steps, Poisson-sampled or not, at the best order.
+
+    Every order gives an upper bound, so the search for the best one may be approximate: whole
+    orders, which are quick to evaluate, by bisection from 2 to 4^20; then, around a small one, the
+    fractional order that a quadrature points to. No optimum is at the edge of a fixed list, and a
+    dozen orders are evaluated where opacus, whose divergences these are, evaluates 150.
+
+    Formal guarantee:
+        **Upper bound**, of releases as `Accountant` says. Neighbours: zero-out and add-or-remove,
+        and replace-one without sampling. What the two series of a step may be too small by,
+        `FRACTIONAL_ERROR` and `WHOLE_ERROR`, is added to each; steps are summed by `fsum`.
+
+    References:
+        Mironov, Talwar, Zhang 2019 (https://arxiv.org/abs/1908.10530) for the divergence of a
+        step; Canonne, Kamath, Steinke 2020, Proposition 12 (https://arxiv.org/abs/2004.00010) for
+        the conversion.
+
+    """
 
     name = "rdp"
 
     def compose_epsilon(self, steps: Composition, delta: float) -> float:
-        """The least over the orders tried."""
+        """Return the least over the orders tried."""
 
         def rises(i: int) -> bool:
             here, there = WHOLE_ORDERS[i : i + 2]
@@ -59,7 +71,7 @@ def _epsilon(steps: Composition, delta: float, order: float) -> float:
 
 @lru_cache(maxsize=200_000)
 def _divergence(step: Mechanism, order: float) -> float:
-    """Rényi divergence of one step, at most that of the step without sampling (convexity)."""
+    """Return the Rényi divergence of one step, at most that without sampling (convexity)."""
     unsampled = order / (2 * step.noise_multiplier**2)
     if step.sampling_rate == 1 or order > LARGEST_SAMPLED_ORDER:
         return unsampled
@@ -74,7 +86,7 @@ def _divergence(step: Mechanism, order: float) -> float:
 
 
 def _likely_best(steps: Composition, delta: float, whole: float) -> float:
-    """The fractional order near the best whole one whose approximate epsilon is least."""
+    """Return the fractional order near the best whole one of the least approximate epsilon."""
     lowest = -10 if whole == 2 else -1
     orders = 1 + (whole - 1) * np.exp2(np.linspace(lowest, 1, 16 * (1 - lowest) + 1))
     approximate = sum(count * _quadrature(step, orders) for step, count in steps)
@@ -82,7 +94,7 @@ def _likely_best(steps: Composition, delta: float, whole: float) -> float:
 
 
 def _quadrature(step: Mechanism, orders: Any) -> Any:
-    """The divergences of one step by the trapezoid rule: to choose an order, not to report."""
+    """Return divergences of one step by the trapezoid rule: to choose an order, not to report."""
     from scipy.special import logsumexp
 
     q, sigma = step.sampling_rate, step.noise_multiplier

@@ -308,7 +308,7 @@ class Release:
         return None
 
     def dp_event(self) -> "DpEvent":
-        """The release in the words of dp-accounting, to compose with the rest of a pipeline.
+        """Return the release in the words of dp-accounting, to compose with the rest of a pipeline.
 
         The neighbouring relation is the accountant's to choose: `ADD_OR_REMOVE_ONE`,
         `REPLACE_ONE`, or `REPLACE_SPECIAL` for "zero-out". The event holds q as a constant, so the
@@ -330,7 +330,7 @@ Releases = Release | Iterable[Release]
 
 
 def as_sequence(releases: Releases) -> tuple[Release, ...]:
-    """One release or several, as a tuple that can be composed.
+    """Return one release or several as a tuple that can be composed.
 
     Raises:
         SpecError: there is none, or they do not protect the same thing.

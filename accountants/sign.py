@@ -15,11 +15,6 @@ whose expectation without the unit is at most A_alpha, as y^alpha and L z^alpha 
 and L - 1 has 0; docs/signs.md proves it. So both directions have A_alpha at most. Divergences add
 up over steps, also where these depend on all that was sent before; Canonne, Kamath, Steinke 2020
 (arXiv:2004.00010, Proposition 12) convert.
-
-Formal guarantee: an upper bound for signs of coordinates that are noised anew and independently, +
-where the noisy value is at least 0, of vectors that one unit moves by at most the contribution in
-L2, with Poisson sampling or none. Not for signs of momentum, of noise that coordinates, workers or
-steps share, or of averages in which a unit changes what others add.
 """
 
 from functools import lru_cache
@@ -39,13 +34,30 @@ STAGES = (64, 128, MOST_ORDER)
 
 
 class Sign(Accountant):
-    """Signs of vectors with Gaussian noise, Poisson-sampled or not, and vectors between them."""
+    """Add up Rényi divergences of noisy signs, Poisson-sampled or not, and of vectors among them.
+
+    The module's docstring and docs/signs.md have the proof.
+
+    Formal guarantee:
+        **Upper bound**, of releases as `Accountant` says whose noise is Gaussian: of signs of
+        coordinates that are noised anew and independently, + where the noisy value is at least 0.
+        Neighbours: zero-out and add-or-remove. Not for signs of momentum, of noise that
+        coordinates, workers or steps share, or of averages in which a unit changes what others
+        add. What the maximum over mu may be missed by between points is added (`sign_moments`),
+        and a share of `MARGIN` for the maximum over smaller shifts, which is checked and not
+        proven; both are far above rounding, which is not counted apart.
+
+    References:
+        docs/signs.md; Canonne, Kamath, Steinke 2020, Proposition 12
+        (https://arxiv.org/abs/2004.00010) for the conversion.
+
+    """
 
     name = "sign"
     knows_signs = True
 
     def unsupported(self, release: Release) -> str | None:
-        """Laplace noise, and replacement: the moments are of a unit that is there or not."""
+        """Refuse Laplace noise, and replacement: the moments are of a unit that is there or not."""
         if release.noise != "gaussian":
             return f"{release.noise} noise (pld can do it, as for the vector)"
         if release.adjacency == "replace-one":

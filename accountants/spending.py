@@ -37,12 +37,16 @@ class Spent:
 
 
 def spend(releases: Releases, delta: float = 1e-5, accountant: str = "auto") -> Spent:
-    """What the releases spend together at that delta.
+    """Return what the releases spend together at that delta.
 
     Raises:
         SpecError: delta is not between 0 and 1, the accountant is unknown or does not support
             the releases.
 
+    >>> r = Release(noise_scale=0.1, clip_norm=1.0, batch_size=32, dataset_size=95, steps=300)
+    >>> spent = spend(r, delta=1e-5)
+    >>> round(spent.epsilon, 3), spent.accountant, spent.is_upper_bound
+    (9.306, 'pld', True)
     """
     several, delta = as_sequence(releases), check_delta(delta)
     chosen, value = _least(several, "epsilon", delta, accountant)
@@ -51,7 +55,7 @@ def spend(releases: Releases, delta: float = 1e-5, accountant: str = "auto") -> 
 
 
 def epsilon(releases: Releases, delta: float = 1e-5, accountant: str = "auto") -> float:
-    """The epsilon that the releases spend together at that delta, for their `adjacency`.
+    """Return the epsilon that the releases spend together at that delta, for their `adjacency`.
 
     Raises as `spend` does.
     """
@@ -59,7 +63,7 @@ def epsilon(releases: Releases, delta: float = 1e-5, accountant: str = "auto") -
 
 
 def delta(releases: Releases, epsilon: float, accountant: str = "auto") -> float:
-    """The delta at which the releases spend that epsilon.
+    """Return the delta at which the releases spend that epsilon.
 
     Raises:
         SpecError: epsilon is no finite number from 0 up, the accountant is unknown or does not
@@ -72,7 +76,7 @@ def delta(releases: Releases, epsilon: float, accountant: str = "auto") -> float
 def _least(
     releases: tuple[Release, ...], measure: str, given: float, accountant: str
 ) -> tuple[Accountant, float]:
-    """The accountant asked for and its value; for "auto", that with the least value."""
+    """Return the accountant asked for and its value; for "auto", that with the least value."""
     accountant = own("accountant", accountant)
     if not isinstance(accountant, str) or accountant != "auto":
         chosen = get_accountant(accountant)
@@ -90,7 +94,7 @@ def _least(
 def _ask(
     names: tuple[str, ...], releases: tuple[Release, ...], measure: str, given: float
 ) -> tuple[list[tuple[Accountant, float]], list[SpecError]]:
-    """Accountants with their values, and the errors of those that have none."""
+    """Return accountants with their values, and the errors of those that have none."""
     found: list[tuple[Accountant, float]] = []
     failures: list[SpecError] = []
     for name in names:

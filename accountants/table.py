@@ -24,7 +24,7 @@ class Cell(Protocol):
     """What a table reports for one setting by one accountant."""
 
     def __call__(self, release: Release, accountant: str, **goal: float) -> float:
-        """A number; `SpecError` where there is none."""
+        """Return a number; `SpecError` where there is none."""
         ...
 
 
@@ -34,7 +34,7 @@ def budget_table(
     accountants: Iterable[str] | None = None,
     **settings: Any,
 ) -> "pd.DataFrame":
-    """Epsilon of every combination of settings, one row each, by every accountant.
+    """Tabulate epsilon of every combination of settings, one row each, by every accountant.
 
     Args:
         delta: one value or several.
@@ -64,7 +64,7 @@ def noise_table(
     accountants: Iterable[str] | None = None,
     **settings: Any,
 ) -> "pd.DataFrame":
-    """The noise scale b that meets each target, by every accountant.
+    """Tabulate the noise scale b that meets each target, by every accountant.
 
     As `budget_table`, with a column `target_epsilon` and without b and sigma among the settings.
     """

@@ -30,6 +30,13 @@ class ALIE(Attack):
     Args:
         z: standard deviations from the mean; None takes the published `z_max` of n and f.
 
+    References:
+        A Little Is Enough: Circumventing Defenses for Distributed Learning
+        (https://arxiv.org/abs/1902.06156).
+
+    >>> honest = torch.tensor([[1.0, 5.0], [3.0, 5.0]])  # mean (2, 5), deviation (1, 0)
+    >>> ALIE(z=1.5)(honest, byzantine=1)
+    tensor([[0.5000, 5.0000]])
     """
 
     paper: ClassVar[str] = "Baruch, Baruch, Goldberg 2019, Algorithm 3"
@@ -37,12 +44,12 @@ class ALIE(Attack):
     z: float | None = parameter(None)
 
     def check(self, honest: int, byzantine: int) -> None:
-        """There is a z, if none was given."""
+        """Refuse numbers of workers for which there is no z, if none was given."""
         if self.z is None:
             z_max(honest + byzantine, byzantine)
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
-        """`mean - z * std`, from every Byzantine worker."""
+        """Return `mean - z * std`, from every Byzantine worker."""
         z = z_max(honest.shape[-2] + byzantine, byzantine) if self.z is None else self.z
         mean, std = mean_and_std(honest)
         return collude(mean.sub_(std, alpha=z), byzantine)
@@ -63,6 +70,10 @@ class NoiseAwareALIE(Attack):
         z: spreads from the mean.
         noise_std: of the honest noise; a run tells its own, 0 outside one.
 
+    References:
+        A Little Is Enough: Circumventing Defenses for Distributed Learning
+        (https://arxiv.org/abs/1902.06156).
+
     """
 
     paper: ClassVar[str] = "this project, after Baruch, Baruch, Goldberg 2019"
@@ -71,13 +82,13 @@ class NoiseAwareALIE(Attack):
     noise_std: float | None = parameter(None, least=0)
 
     def in_run(self, setting: Setting) -> Craft:
-        """With the run's noise, unless another was given."""
+        """Take the run's noise, unless another was given."""
         if self.noise_std is not None:
             return self.craft
         return partial(self._hide, noise_std=setting.noise_std)
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
-        """`mean - z * s * sign(mean)`, from every Byzantine worker."""
+        """Return `mean - z * s * sign(mean)`, from every Byzantine worker."""
         noise_std = torch.full_like(honest[..., :1, :1], self.noise_std or 0.0)
         return self._hide(honest, byzantine, generator, noise_std)
 
@@ -92,7 +103,7 @@ class NoiseAwareALIE(Attack):
 
 
 def z_max(n: int, f: int) -> float:
-    """The published z (Baruch et al. 2019, Algorithm 3, steps 1 and 2).
+    """Return the published z (Baruch et al. 2019, Algorithm 3, steps 1 and 2).
 
     `s = floor(n/2 + 1) - f` honest supporters are needed for a majority, so
     `z = Phi^-1((n - f - s) / (n - f))`.

@@ -55,7 +55,7 @@ class Attack(Configured, ABC):
     sees: ClassVar[Sees] = "honest"
 
     def __call__(self, seen: Tensor, byzantine: int, generator: Generators = None) -> Tensor:
-        """What the Byzantine workers send.
+        """Return what the Byzantine workers send.
 
         Args:
             seen: honest messages `(..., h, d)`, or for an attack that sees its "own" data the
@@ -95,7 +95,7 @@ class Attack(Configured, ABC):
     def carry_out(
         self, craft: Craft, seen: Tensor, byzantine: int, generator: Generators
     ) -> Tensor:
-        """What `craft`, this attack's own or made by its `in_run`, sends.
+        """Return what `craft`, this attack's own or made by its `in_run`, sends.
 
         Raises:
             SpecError: it fails, or sends anything but `(..., f, d)` of the type that it sees.
@@ -143,7 +143,7 @@ class Attack(Configured, ABC):
                 self.carry_out(self.started(setting), seen, byzantine, torch.Generator())
 
     def started(self, setting: Setting) -> Craft:
-        """`in_run`, whose errors name the attack."""
+        """Start a run as `in_run` does, with errors that name the attack."""
         try:
             return self.in_run(setting)
         except Exception as error:  # whatever a user's attack raises
@@ -151,34 +151,34 @@ class Attack(Configured, ABC):
 
     @abstractmethod
     def craft(self, seen: Tensor, byzantine: int, generator: Generators) -> Tensor:
-        """The attack, on messages that are checked."""
+        """Attack: map messages that are checked, as `__call__` describes them, to those sent."""
 
     def in_run(self, setting: Setting) -> Craft:
-        """The attack with what it keeps through a run, or takes from its setting."""
+        """Return the attack with what it keeps through a run, or takes from its setting."""
         return self.craft
 
     def poison(self, labels: Tensor, classes: int) -> Tensor:
-        """The labels that Byzantine workers train on, for an attack that sees its own data."""
+        """Return the labels that Byzantine workers train on, where they see their own data."""
         return labels
 
 
 def _version(seen: Tensor) -> int:
-    """A count of what is written to it; none is kept under `torch.inference_mode`."""
+    """Return a count of what is written to it; under `torch.inference_mode` none is kept."""
     return 0 if seen.is_inference() else seen._version
 
 
 def collude(message: Tensor, byzantine: int) -> Tensor:
-    """All f Byzantine workers send the same message: `(..., d)` to `(..., f, d)`."""
+    """Let all f Byzantine workers send the same message: `(..., d)` to `(..., f, d)`, a view."""
     return message.unsqueeze(-2).expand(*message.shape[:-1], byzantine, message.shape[-1])
 
 
 def constant(seen: Tensor, byzantine: int, value: float) -> Tensor:
-    """All send the same number in every coordinate, `(..., f, d)`."""
+    """Let all send the same number in every coordinate, `(..., f, d)`, a view."""
     return seen.new_full((), value).expand(*seen.shape[:-2], byzantine, seen.shape[-1])
 
 
 def normal(seen: Tensor, byzantine: int, generator: Generators) -> Tensor:
-    """Standard normal numbers `(..., f, d)`, every lane's from its own stream."""
+    """Draw standard normal numbers `(..., f, d)`, every lane's from its own stream."""
     shape = (*seen.shape[:-2], byzantine, seen.shape[-1])
     drawn = seen.new_empty(shape)
     if isinstance(generator, Sequence):

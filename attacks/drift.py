@@ -35,13 +35,13 @@ class Drift(Attack):
     noise_std: float | None = parameter(None, least=0)
 
     def in_run(self, setting: Setting) -> Craft:
-        """With the run's noise, unless another was given."""
+        """Take the run's noise, unless another was given."""
         if self.noise_std is not None:
             return self.craft
         return partial(self._drift, noise_std=setting.noise_std)
 
     def craft(self, own: Tensor, byzantine: int, generator: Generators) -> Tensor:
-        """`own + share * noise_std`."""
+        """Return `own + share * noise_std`, each its own."""
         if self.noise_std is None:
             raise SpecError("Drift.noise_std: needed outside a run")
         return own + self.share * self.noise_std

@@ -32,6 +32,9 @@ class MedianExtreme(Attack):
             coordinate, which maximises every norm of the error; "descent" takes the end against the
             sign of the honest mean, which minimises the inner product with it.
 
+    >>> honest = torch.tensor([[1.0], [2.0], [9.0]])  # mean 4: a median of 1.5 is furthest from it
+    >>> MedianExtreme()(honest, byzantine=1)
+    tensor([[1.]])
     """
 
     paper: ClassVar[str] = "this project"
@@ -39,7 +42,7 @@ class MedianExtreme(Attack):
     goal: Literal["distance", "descent"] = "distance"
 
     def check(self, honest: int, byzantine: int) -> None:
-        """Byzantine workers are a minority; others could set the median to anything."""
+        """Refuse Byzantine workers that are no minority: they could set the median to anything."""
         if byzantine >= honest:
             raise SpecError(
                 f"MedianExtreme: {byzantine} Byzantine and {honest} honest workers; "
@@ -47,7 +50,7 @@ class MedianExtreme(Attack):
             )
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
-        """From every Byzantine worker, in each coordinate the largest or smallest honest value."""
+        """Return in each coordinate the largest or smallest honest value, from every worker."""
         self.check(honest.shape[-2], byzantine)
         return collude(in_blocks(partial(self._end, byzantine=byzantine), honest), byzantine)
 
@@ -78,7 +81,7 @@ class VoteExtreme(Attack):
     paper: ClassVar[str] = "this project"
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
-        """`-sign(sum of signs)`, from every Byzantine worker."""
+        """Return `-sign(sum of signs)`, from every Byzantine worker."""
         return collude(in_blocks(_against, honest), byzantine)
 
 

@@ -20,6 +20,10 @@ class Gaussian(Attack):
         mean: of every coordinate.
         std: of every coordinate.
 
+    References:
+        Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent
+        (https://arxiv.org/abs/1703.02757).
+
     """
 
     paper: ClassVar[str] = "Blanchard et al. 2017"
@@ -29,7 +33,7 @@ class Gaussian(Attack):
     std: float = parameter(1.0, least=0)
 
     def craft(self, seen: Tensor, byzantine: int, generator: Generators) -> Tensor:
-        """`mean + std * xi`."""
+        """Return `mean + std * xi`, xi standard normal."""
         return normal(seen, byzantine, generator).mul_(self.std).add_(self.mean)
 
 
@@ -41,13 +45,19 @@ class _Constant(Attack):
     value: ClassVar[float]
 
     def craft(self, seen: Tensor, byzantine: int, generator: Generators) -> Tensor:
-        """A constant vector."""
+        """Return a constant vector, from every Byzantine worker."""
         return constant(seen, byzantine, self.value)
 
 
 @dataclass(frozen=True)
 class Zero(_Constant):
-    """Zeros: workers that send nothing of use."""
+    """Zeros: workers that send nothing of use.
+
+    References:
+        Free-rider Attacks on Model Aggregation in Federated Learning
+        (https://arxiv.org/abs/2006.11901).
+
+    """
 
     paper: ClassVar[str] = "Fraboni, Vidal, Lorenzi 2021, plain free-riding"
 
@@ -56,7 +66,12 @@ class Zero(_Constant):
 
 @dataclass(frozen=True)
 class NotANumber(_Constant):
-    """NaN in every coordinate."""
+    """NaN in every coordinate.
+
+    References:
+        AggregaThor: Byzantine Machine Learning via Robust Gradient Aggregation (SysML 2019).
+
+    """
 
     paper: ClassVar[str] = "Damaskinos et al. 2019, AggregaThor"
 
@@ -65,7 +80,12 @@ class NotANumber(_Constant):
 
 @dataclass(frozen=True)
 class Infinity(_Constant):
-    """Infinity in every coordinate."""
+    """Infinity in every coordinate.
+
+    References:
+        AggregaThor: Byzantine Machine Learning via Robust Gradient Aggregation (SysML 2019).
+
+    """
 
     paper: ClassVar[str] = "Damaskinos et al. 2019, AggregaThor"
 

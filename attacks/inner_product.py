@@ -23,6 +23,10 @@ class InnerProduct(Attack):
     Args:
         tau: the strength (epsilon of the paper).
 
+    References:
+        Fall of Empires: Breaking Byzantine-tolerant SGD by Inner Product Manipulation
+        (https://arxiv.org/abs/1903.03936).
+
     """
 
     paper: ClassVar[str] = "Xie, Koyejo, Gupta 2020, Fall of Empires"
@@ -30,5 +34,5 @@ class InnerProduct(Attack):
     tau: float = parameter(0.5, above=0)
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
-        """`-tau * mean(honest)`, from every Byzantine worker."""
+        """Return `-tau * mean(honest)`, from every Byzantine worker."""
         return collude(mean(honest).mul_(-self.tau), byzantine)

@@ -19,18 +19,24 @@ class _Poisoning(Attack):
     sees: ClassVar[Sees] = "own"
 
     def craft(self, own: Tensor, byzantine: int, generator: Generators) -> Tensor:
-        """What the protocol makes of the bad labels."""
+        """Return what the protocol makes of the bad labels."""
         return own
 
 
 @dataclass(frozen=True)
 class LabelFlip(_Poisoning):
-    """Byzantine workers train honestly on labels `classes - 1 - y`."""
+    """Byzantine workers train honestly on labels `classes - 1 - y`.
+
+    References:
+        Byzantine-Resilient Non-Convex Stochastic Gradient Descent
+        (https://arxiv.org/abs/2012.14368).
+
+    """
 
     paper: ClassVar[str] = "Allen-Zhu et al. 2021, section 5"
 
     def poison(self, labels: Tensor, classes: int) -> Tensor:
-        """Mirrored."""
+        """Mirror labels."""
         return classes - 1 - labels
 
 
@@ -48,5 +54,5 @@ class LabelShift(_Poisoning):
     shift: int = parameter(1, least=1)
 
     def poison(self, labels: Tensor, classes: int) -> Tensor:
-        """Shifted."""
+        """Shift labels."""
         return (labels + self.shift % classes) % classes

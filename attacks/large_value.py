@@ -28,6 +28,10 @@ class LargeValue(Attack):
         direction: "against_mean", "constant" (all coordinates positive), or "random" (a direction
             for each Byzantine worker and step); the last two see nothing.
 
+    References:
+        RSA: Byzantine-Robust Stochastic Aggregation Methods for Distributed Learning from
+        Heterogeneous Datasets (https://arxiv.org/abs/1811.03761).
+
     """
 
     paper: ClassVar[str] = "Li et al. 2019, RSA, same-value attack"
@@ -36,13 +40,13 @@ class LargeValue(Attack):
     direction: Literal["against_mean", "constant", "random"] = "against_mean"
 
     def __post_init__(self) -> None:
-        """Only the first direction needs honest messages."""
+        """Settle what it sees: only the first direction needs honest messages."""
         super().__post_init__()
         if self.direction != "against_mean":
             object.__setattr__(self, "sees", "nothing")
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
-        """`-scale * sign(mean(honest))`, or another direction."""
+        """Return `-scale * sign(mean(honest))`, or a vector in another direction."""
         if self.direction == "random":
             drawn = normal(honest, byzantine, generator)
             size = self.scale * math.sqrt(honest.shape[-1])

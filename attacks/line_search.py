@@ -19,7 +19,8 @@ from privrobust.errors import SpecError
 if TYPE_CHECKING:
     from torch import Tensor
 
-# The strongest that the grid tries, in units of the weakest.
+# The strongest that the grid tries, in units of the weakest: from hiding in the spread to far
+# beyond it. Stronger ones are found by doubling.
 _REACH = 512
 
 
@@ -39,6 +40,10 @@ class LineSearch(Attack):
         evaluations: of the rule, a step.
         weakest: the least t of the grid above 0; it ends at 512 times as much.
 
+    References:
+        Manipulating the Byzantine: Optimizing Model Poisoning Attacks and Defenses for Federated
+        Learning (https://doi.org/10.14722/ndss.2021.24498).
+
     """
 
     paper: ClassVar[str] = "Shejwalkar, Houmansadr 2021; ByzFL's optimised ALIE and IPM"
@@ -49,18 +54,18 @@ class LineSearch(Attack):
     weakest: float = parameter(0.125, above=0)
 
     def in_run(self, setting: Setting) -> Craft:
-        """Against the run's rule, unless another was given."""
+        """Search against the run's rule, unless another was given."""
         if self.against is not None:
             return self.craft
         return replace(self, against=setting.aggregator).craft
 
     def fits(self, aggregator: Aggregator, honest: int, byzantine: int) -> None:
-        """It is defined where the rule is."""
+        """Refuse a run in which the rule is not defined."""
         rule = aggregator if self.against is None else self._rule(byzantine)
         rule.try_out(honest + byzantine)
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
-        """The best found, from every Byzantine worker."""
+        """Return the strongest message found, from every Byzantine worker."""
         rule = self._rule(byzantine)
         mean, std = mean_and_std(honest)
         origin, direction = (
@@ -83,7 +88,7 @@ class LineSearch(Attack):
         return collude(message(best), byzantine)
 
     def _searched(self, distance: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
-        """The strength of each lane, `(..., 1)`."""
+        """Return the strength of each lane, `(..., 1)`."""
         count = (self.evaluations + 1) // 2
         strengths = np.geomspace(self.weakest, _REACH * self.weakest, count - 1)
         grid = torch.tensor([0.0, *strengths, torch.inf]).to(like)

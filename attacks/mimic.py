@@ -30,6 +30,10 @@ class Mimic(Attack):
         worker: always this honest worker, instead.
         learning_steps: how many steps the choice is learned for; then it stays.
 
+    References:
+        Byzantine-Robust Learning on Heterogeneous Datasets via Bucketing
+        (https://arxiv.org/abs/2006.09365).
+
     """
 
     paper: ClassVar[str] = "Karimireddy, He, Jaggi 2022, mimic"
@@ -38,11 +42,11 @@ class Mimic(Attack):
     learning_steps: int = parameter(100, least=1)
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
-        """One of the honest messages, from every Byzantine worker."""
+        """Return one of the honest messages, from every Byzantine worker."""
         return self._choice()(honest, byzantine, generator)
 
     def check(self, honest: int, byzantine: int) -> None:
-        """There is the worker that it mimics."""
+        """Refuse a run without the worker that it mimics."""
         if self.worker is not None and self.worker >= honest:
             raise SpecError(
                 f"Mimic.worker: {self.worker} of {honest} honest workers; "
@@ -50,7 +54,7 @@ class Mimic(Attack):
             )
 
     def in_run(self, setting: Setting) -> Craft:
-        """With a memory of the run's messages."""
+        """Remember the run's messages."""
         return self._choice()
 
     def _choice(self) -> Craft:

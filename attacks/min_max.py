@@ -30,7 +30,7 @@ class _Bounded(Attack):
     direction: Direction = "std"
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
-        """From every Byzantine worker."""
+        """Return `mean + gamma * direction`, from every Byzantine worker."""
         middle, direction = self._direction(honest)
         # squares, of the direction and of the messages, are taken where there are such numbers
         measured, of_direction = of_unit_size(direction.unsqueeze(-2))
@@ -46,7 +46,7 @@ class _Bounded(Attack):
         return collude(torch.addcmul(middle, gamma, direction), byzantine)
 
     def _direction(self, honest: Tensor) -> tuple[Tensor, Tensor]:
-        """The honest mean, and where the message goes from there."""
+        """Return the honest mean, and where the message goes from there."""
         if self.direction == "std":
             middle, std = mean_and_std(honest)
             return middle, std.neg_()
@@ -55,7 +55,7 @@ class _Bounded(Attack):
 
     @abstractmethod
     def _gamma(self, geometry: Geometry, along: Tensor, square: Tensor) -> Tensor:
-        """The largest gamma, times the direction's square, `(..., 1)`.
+        """Return the largest gamma, times the direction's square, `(..., 1)`.
 
         Args:
             geometry: of the honest messages.
@@ -73,12 +73,16 @@ class MinMax(_Bounded):
         direction: from the mean: "std" (minus the standard deviations), "sign" (minus the mean's
             sign) or "unit" (minus the mean, of norm 1).
 
+    References:
+        Manipulating the Byzantine: Optimizing Model Poisoning Attacks and Defenses for Federated
+        Learning (https://doi.org/10.14722/ndss.2021.24498).
+
     """
 
     paper: ClassVar[str] = "Shejwalkar, Houmansadr 2021, Min-Max"
 
     def _gamma(self, geometry: Geometry, along: Tensor, square: Tensor) -> Tensor:
-        """Solves `|mean - x_i|^2 + 2 gamma along_i + gamma^2 square = most` for each i."""
+        """Solve `|mean - x_i|^2 + 2 gamma along_i + gamma^2 square = most` for each i."""
         most = geometry.squared_distances().amax((-2, -1)).unsqueeze(-1)
         room = most - _from_mean(geometry)
         return ((along.square() + square * room.clamp(min=0.0)).sqrt() - along).amin(
@@ -93,18 +97,22 @@ class MinSum(_Bounded):
     Args:
         direction: as of Min-Max.
 
+    References:
+        Manipulating the Byzantine: Optimizing Model Poisoning Attacks and Defenses for Federated
+        Learning (https://doi.org/10.14722/ndss.2021.24498).
+
     """
 
     paper: ClassVar[str] = "Shejwalkar, Houmansadr 2021, Min-Sum"
 
     def _gamma(self, geometry: Geometry, along: Tensor, square: Tensor) -> Tensor:
-        """Solves `sum_i |mean - x_i|^2 + h gamma^2 square = most`: the `along_i` add up to 0."""
+        """Solve `sum_i |mean - x_i|^2 + h gamma^2 square = most`: the `along_i` add up to 0."""
         most = geometry.squared_distances().sum(-1).amax(-1, keepdim=True)
         room = most - _from_mean(geometry).sum(-1, keepdim=True)
         return (square * room.clamp(min=0.0) / along.shape[-1]).sqrt()
 
 
 def _from_mean(geometry: Geometry) -> Tensor:
-    """Squared distances to the mean, `(..., h)`."""
+    """Return squared distances to the mean, `(..., h)`."""
     uniform = torch.full_like(geometry.squares(), 1 / geometry.messages.shape[-2])
     return geometry.squared_distances_to(uniform)

@@ -31,12 +31,12 @@ class Replay(Attack):
     delay: int = parameter(10, least=1)
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
-        """The present messages of f honest workers."""
+        """Return the present messages of f honest workers."""
         workers = torch.arange(byzantine, device=honest.device) % honest.shape[-2]
         return honest.index_select(-2, workers)
 
     def in_run(self, setting: Setting) -> Craft:
-        """With a memory of the last messages."""
+        """Remember the last messages of the run."""
         past: deque[Tensor] = deque(maxlen=self.delay + 1)
 
         def craft(honest: Tensor, byzantine: int, generator: Generators) -> Tensor:

@@ -20,6 +20,10 @@ class SignFlip(Attack):
     Args:
         scale: how far beyond the mirrored mean; 1 mirrors it.
 
+    References:
+        Byzantine-Resilient Non-Convex Stochastic Gradient Descent
+        (https://arxiv.org/abs/2012.14368).
+
     """
 
     paper: ClassVar[str] = "Allen-Zhu et al. 2021, section 5"
@@ -27,7 +31,7 @@ class SignFlip(Attack):
     scale: float = parameter(1.0, above=0)
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
-        """`-scale * mean(honest)`, from every Byzantine worker."""
+        """Return `-scale * mean(honest)`, from every Byzantine worker."""
         return collude(mean(honest).mul_(-self.scale), byzantine)
 
 
@@ -38,6 +42,10 @@ class OwnSignFlip(Attack):
     Args:
         scale: how far beyond the mirrored message; 1 mirrors it.
 
+    References:
+        RSA: Byzantine-Robust Stochastic Aggregation Methods for Distributed Learning from
+        Heterogeneous Datasets (https://arxiv.org/abs/1811.03761).
+
     """
 
     paper: ClassVar[str] = "Li et al. 2019, RSA"
@@ -46,5 +54,5 @@ class OwnSignFlip(Attack):
     scale: float = parameter(1.0, above=0)
 
     def craft(self, own: Tensor, byzantine: int, generator: Generators) -> Tensor:
-        """`-scale * own`, each its own."""
+        """Return `-scale * own`, each its own."""
         return own * -self.scale

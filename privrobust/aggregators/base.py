@@ -26,7 +26,7 @@ class _Rule(Configured, ABC):
     """Takes messages of all workers, `(..., n, d)`."""
 
     def least_workers(self) -> int:
-        """How many messages it needs for what it promises; rules that withstand f know f."""
+        """Return how many messages it needs for what it promises; rules that withstand f know f."""
         return 1
 
     def check(self, n: int) -> None:
@@ -44,7 +44,7 @@ class _Rule(Configured, ABC):
             )
 
     def checked(self, messages: Tensor) -> Tensor:
-        """The messages themselves.
+        """Return the messages themselves.
 
         Raises:
             SpecError: they are no floating-point `(..., n, d)`, or too few.
@@ -68,7 +68,7 @@ class _Rule(Configured, ABC):
     def made(
         self, returned: object, messages: Tensor, shape: tuple[int, ...], accepted: str
     ) -> Tensor:
-        """What the rule, a user's own perhaps, returned.
+        """Return what the rule, a user's own perhaps, returned.
 
         Raises:
             SpecError: it is no tensor of that shape, of the messages' type and on their device.
@@ -91,11 +91,11 @@ class _Rule(Configured, ABC):
 
     @abstractmethod
     def __call__(self, messages: Tensor, generator: Generators = None) -> Tensor:
-        """What it makes of the messages."""
+        """Return what it makes of the messages."""
 
     @classmethod
     def knows_f(cls) -> bool:
-        """Whether it is built for a number of Byzantine workers."""
+        """Tell whether it is built for a number of Byzantine workers."""
         return any(each.name == "f" for each in fields(cls))
 
 
@@ -111,7 +111,7 @@ class Minority(_Rule):
     f: int = parameter(0, least=0)
 
     def least_workers(self) -> int:
-        """`n > 2f`."""
+        """Return the least n with `n > 2f`."""
         return 2 * self.f + 1
 
 
@@ -188,7 +188,7 @@ class Aggregator(_Rule):
 
     @abstractmethod
     def aggregate(self, messages: Tensor) -> Tensor:
-        """The rule, for messages that are checked."""
+        """Aggregate messages that are checked, `(..., n, d)` to `(..., d)`."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ class PreAggregator(_Rule):
 
     @abstractmethod
     def transform(self, messages: Tensor, generator: Generators) -> Tensor:
-        """The transformation, of messages that are checked."""
+        """Transform messages that are checked, `(..., n, d)` to `(..., m, d)`."""
 
 
 @dataclass(frozen=True)
@@ -230,12 +230,12 @@ class Chain(Aggregator):
     rule: Aggregator
 
     def __post_init__(self) -> None:
-        """Workers send what the rule asks for."""
+        """Ask the workers for what the rule asks for."""
         super().__post_init__()
         object.__setattr__(self, "message", self.rule.message)
 
     def fits(self, n: int, byzantine: int) -> None:
-        """As the rule, for the messages that reach it."""
+        """Refuse what the rule refuses, for the messages that reach it."""
         for each in self.before:
             if self.rule.by_place and not each.keeps_places:
                 raise SpecError(
@@ -246,19 +246,19 @@ class Chain(Aggregator):
         self.rule.fits(n, byzantine)
 
     def try_out(self, n: int) -> None:
-        """Its parts', of which some may be a user's own."""
+        """Try out its parts, of which some may be a user's own."""
         for each in self.before:
             n = each.makes_of(n)
         self.rule.try_out(n)
 
     def __call__(self, messages: Tensor, generator: Generators = None) -> Tensor:
-        """As every aggregator."""
+        """Aggregate, as every aggregator does."""
         for each in self.before:
             messages = each(messages, generator)
         return self.rule(messages, generator)
 
     def aggregate(self, messages: Tensor) -> Tensor:
-        """Without a stream."""
+        """Aggregate without a stream."""
         return self(messages)
 
 
@@ -272,7 +272,7 @@ def on_zeros() -> Iterator[None]:
 
 
 def described(made: object) -> str:
-    """What a user's class returned, for an error."""
+    """Describe what a user's class returned, for an error."""
     return (
         f"{made.dtype} {tuple(made.shape)}"
         if isinstance(made, torch.Tensor)

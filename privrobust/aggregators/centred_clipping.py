@@ -31,6 +31,9 @@ class CentredClipping(Aggregator):
         iterations: rounds (L of the paper).
         start: where v starts.
 
+    References:
+        Learning from History for Byzantine Robust Optimization (https://arxiv.org/abs/2012.10333).
+
     """
 
     paper: ClassVar[str] = "Karimireddy, He, Jaggi 2021, Algorithm 2"
@@ -41,12 +44,12 @@ class CentredClipping(Aggregator):
     start: Start = "medoid"
 
     def __post_init__(self) -> None:
-        """What it promises depends on where it starts."""
+        """Settle whether it is robust: that depends on where it starts."""
         super().__post_init__()
         object.__setattr__(self, "robust", self.start == "medoid")
 
     def aggregate(self, messages: Tensor) -> Tensor:
-        """A weighted sum of the messages, as v is in every round."""
+        """Return a weighted sum of the messages, as v is in every round."""
         geometry = Geometry.of(messages, may_shift=self.start != "zero")
         weights = self._first(geometry)
         radius = scaled(weights.new_full((), self.radius), -geometry.power)
@@ -58,7 +61,7 @@ class CentredClipping(Aggregator):
         return geometry.weighted(weights)
 
     def _first(self, geometry: Geometry) -> Tensor:
-        """The weights of v at first."""
+        """Return the weights of v at first."""
         none = torch.zeros_like(geometry.squares())
         if self.start == "zero":
             return none

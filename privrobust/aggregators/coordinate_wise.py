@@ -25,7 +25,7 @@ class Mean(Aggregator):
     """The average: the non-robust baseline. One worker can move it anywhere, to NaN included."""
 
     def aggregate(self, messages: Tensor) -> Tensor:
-        """Mean over workers."""
+        """Return the mean over workers."""
         return mean(messages)
 
 
@@ -35,13 +35,20 @@ class Median(Aggregator):
 
     For an even number of workers it is the mean of the two middle values. NaN is ordered as
     +infinity, so the result is finite while fewer than n/2 messages are not.
+
+    References:
+        Distributed Training with Heterogeneous Data: Bridging Median- and Mean-Based Algorithms
+        (https://arxiv.org/abs/1906.01736).
+
+    >>> Median()(torch.tensor([[1.0], [2.0], [torch.nan], [4.0]]))
+    tensor([3.])
     """
 
     paper: ClassVar[str] = "Chen et al. 2020, Algorithm 2"
     robust: ClassVar[bool] = True
 
     def aggregate(self, messages: Tensor) -> Tensor:
-        """Median over workers."""
+        """Return the median over workers."""
         n = messages.shape[-2]
         return mean_of_ranks(messages, (n - 1) // 2, n // 2 + 1)
 
@@ -55,12 +62,18 @@ class TrimmedMean(Minority, Aggregator):
     Args:
         f: how many values to leave out at each end; a spec gives its number of Byzantine workers.
 
+    References:
+        Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates
+        (https://arxiv.org/abs/1803.01498).
+
+    >>> TrimmedMean(f=1)(torch.tensor([[1.0], [2.0], [4.0], [1e9]]))
+    tensor([3.])
     """
 
     paper: ClassVar[str] = "Yin et al. 2018, Definition 2"
 
     def aggregate(self, messages: Tensor) -> Tensor:
-        """Mean of the values between, over workers."""
+        """Return the mean of the values between, over workers."""
         return mean_of_ranks(messages, self.f, messages.shape[-2] - self.f)
 
 
@@ -74,16 +87,19 @@ class MeaMed(Minority, Aggregator):
     Args:
         f: how many values to leave out; a spec gives its number of Byzantine workers.
 
+    References:
+        Generalized Byzantine-tolerant SGD (https://arxiv.org/abs/1802.10116).
+
     """
 
     paper: ClassVar[str] = "Xie et al. 2018, Generalized Byzantine-tolerant SGD"
 
     def aggregate(self, messages: Tensor) -> Tensor:
-        """Mean around the median, over workers."""
+        """Return the mean around the median, over workers."""
         return in_threaded_blocks(self._of_block, messages)
 
     def _of_block(self, messages: Tensor) -> Tensor:
-        """Those nearest to the median are neighbours in order: a window, of which few exist."""
+        """Average a window: those nearest to the median are neighbours in order."""
         rows = sorted_rows(messages)
         n = len(rows)
         width = n - self.f
@@ -102,7 +118,7 @@ class MeaMed(Minority, Aggregator):
 
 
 def _first_of_window(rows: Sequence[Tensor], median: Tensor, f: int) -> Tensor:
-    """The rank at which the n - f values nearest to the median start."""
+    """Return the rank at which the n - f values nearest to the median start."""
     infinite = (rows[-1] - rows[0]).isinf()
     if bool(infinite.any()):  # a quarter of what differs by more than a float may be
         share = torch.where(infinite, 0.25, 1.0).to(median.dtype)
@@ -119,6 +135,11 @@ class MajorityVote(Aggregator):
 
     Every message counts by its sign alone: one worker has one vote, however large its values.
     A zero abstains, a tie gives 0, NaN votes +1 (it is ordered as +infinity).
+
+    References:
+        Distributed Training with Heterogeneous Data: Bridging Median- and Mean-Based Algorithms
+        (https://arxiv.org/abs/1906.01736).
+
     """
 
     paper: ClassVar[str] = "Chen et al. 2020, Algorithm 1"
@@ -126,7 +147,7 @@ class MajorityVote(Aggregator):
     message: ClassVar[Literal["vector", "sign"]] = "sign"
 
     def aggregate(self, messages: Tensor) -> Tensor:
-        """Sign of the sum of signs over workers, in {-1, 0, 1}."""
+        """Return the sign of the sum of signs over workers, in {-1, 0, 1}."""
         return in_blocks(_vote, messages)
 
 

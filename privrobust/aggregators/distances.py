@@ -44,7 +44,7 @@ class Geometry(NamedTuple):
 
     @classmethod
     def of(cls, messages: Tensor, may_shift: bool = True) -> Geometry:
-        """The geometry of messages `(..., n, d)`, hostile ones included.
+        """Return the geometry of messages `(..., n, d)`, hostile ones included.
 
         Messages that are not finite count as the zero vector, which a Byzantine worker might as
         well have sent; float64 longer than 2^200 times the median one, too.
@@ -72,15 +72,15 @@ class Geometry(NamedTuple):
         return cls(messages, products, power)
 
     def squares(self) -> Tensor:
-        """Inner products of the messages with themselves, `(..., n)`."""
+        """Return inner products of the messages with themselves, `(..., n)`."""
         return _squares(self.products)
 
     def squared_distances(self) -> Tensor:
-        """Of each message to each, `(..., n, n)`."""
+        """Return those of each message to each, `(..., n, n)`."""
         return _squared_distances(self.products)
 
     def squared_distances_to(self, weights: Tensor) -> Tensor:
-        """Of each message to the sum of `weight * message`, `(..., n)`.
+        """Return those of each message to the sum of `weight * message`, `(..., n)`.
 
         The weights sum to 1, or the products are not shifted.
         """
@@ -89,12 +89,12 @@ class Geometry(NamedTuple):
         return (self.squares() - 2 * means + of_mean).clamp_(min=0.0)
 
     def weighted(self, weights: Tensor) -> Tensor:
-        """The sum of `weight * message`, `(..., n)` to `(..., d)`."""
+        """Return the sum of `weight * message`, `(..., n)` to `(..., d)`."""
         return combined(weights.unsqueeze(-2), self.messages).squeeze(-2)
 
 
 def bounded(messages: Tensor) -> tuple[Tensor, Tensor]:
-    """Messages `(..., n, d)` with zeros for those that are not finite, and norms in float64."""
+    """Return messages `(..., n, d)`, zero where not finite, and their norms in float64."""
     norms = lengths(messages)
     hostile = ~norms.isfinite()
     if bool(hostile.any()):
@@ -104,7 +104,7 @@ def bounded(messages: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def combined(weights: Tensor, messages: Tensor) -> Tensor:
-    """Sums of `weight * message`, `(..., k, n)` and `(..., n, d)` to `(..., k, d)`.
+    """Return sums of `weight * message`, `(..., k, n)` and `(..., n, d)` to `(..., k, d)`.
 
     Lane by lane, as torch's product of a batch may round otherwise than that of a single lane.
     """
@@ -116,7 +116,7 @@ def combined(weights: Tensor, messages: Tensor) -> Tensor:
 
 
 def dots(messages: Tensor, vectors: Tensor) -> Tensor:
-    """Inner products, `(..., n, d)` and `(..., d)` to `(..., n)`; lanes as in `combined`."""
+    """Return inner products, `(..., n, d)` and `(..., d)` to `(..., n)`; lanes as in `combined`."""
     found = messages.new_empty(messages.shape[:-1])
     several = _lanes(messages), _lanes(vectors.unsqueeze(-2)), _lanes(found.unsqueeze(-2))
     for lane, (vector,), (into,) in zip(*several, strict=True):
@@ -125,12 +125,12 @@ def dots(messages: Tensor, vectors: Tensor) -> Tensor:
 
 
 def times(matrices: Tensor, vectors: Tensor) -> Tensor:
-    """`(..., m, n)` and `(..., n)` to `(..., m)`, small ones; lanes as in `combined`."""
+    """Multiply small `(..., m, n)` and `(..., n)` to `(..., m)`; lanes as in `combined`."""
     return (matrices * vectors.unsqueeze(-2)).sum(-1)
 
 
 def mean_of(messages: Tensor, rows: Tensor) -> Tensor:
-    """The mean of the messages of these rows, `(..., n, d)` and `(..., k)` to `(..., d)`."""
+    """Return the mean of the messages of these rows, `(..., n, d)` and `(..., k)` to `(..., d)`."""
     if rows.shape[-1] == 1:
         return row(messages, rows[..., 0])
     weights = messages.new_zeros(messages.shape[:-1]).scatter_(-1, rows, 1 / rows.shape[-1])
@@ -138,7 +138,7 @@ def mean_of(messages: Tensor, rows: Tensor) -> Tensor:
 
 
 def row(messages: Tensor, index: Tensor) -> Tensor:
-    """`(..., n, d)` and `(...)` to `(..., d)`."""
+    """Return one row a lane, `(..., n, d)` and `(...)` to `(..., d)`."""
     at = index[..., None, None].expand(*index.shape, 1, messages.shape[-1])
     return messages.gather(-2, at).squeeze(-2)
 
@@ -154,7 +154,7 @@ def _squared_distances(products: Tensor) -> Tensor:
 
 
 def _scaled_products(messages: Tensor) -> tuple[Tensor, Tensor]:
-    """Inner products `(..., n, n)`, of tiny and vast messages scaled, and their powers `(..., n)`.
+    """Return inner products `(..., n, n)`, scaled where tiny or vast, and the powers `(..., n)`.
 
     Scaled are messages, not lanes: what one of them sends must not make the others' vanish.
     """
@@ -169,7 +169,7 @@ def _scaled_products(messages: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _products_of_differences(messages: Tensor, middle: Tensor) -> tuple[Tensor, Tensor]:
-    """Inner products of finite messages less the middle, and the power of their unit."""
+    """Return inner products of finite messages less the middle, and the power of their unit."""
     products, powers = _scaled_products(messages - middle)
     infinite = ~_squares(products).isfinite()
     if bool(infinite.any()):  # the difference of vast ones, of which a quarter is finite
@@ -181,7 +181,7 @@ def _products_of_differences(messages: Tensor, middle: Tensor) -> tuple[Tensor, 
 
 
 def _unit(products: Tensor, powers: Tensor) -> Tensor:
-    """The power of a lane's unit, `(..., 1)`: 0, or that of the median message that is not 0."""
+    """Return the power of a lane's unit, `(..., 1)`: 0, or that of the median nonzero message."""
     beyond = (powers.abs() > _REACH).any(-1, keepdim=True)
     if not bool(beyond.any()):
         return beyond.int()
@@ -191,7 +191,7 @@ def _unit(products: Tensor, powers: Tensor) -> Tensor:
 
 
 def _in_unit(products: Tensor, powers: Tensor, power: Tensor) -> Tensor:
-    """Inner products of scaled messages as those of the messages, in a lane's unit."""
+    """Return inner products of scaled messages as those of the messages, in a lane's unit."""
     if not bool((powers != power).any()):
         return products
     powers = (powers - power).clamp(-2 * _REACH, _REACH)  # beyond, they are next to 0 or to others
@@ -199,7 +199,7 @@ def _in_unit(products: Tensor, powers: Tensor, power: Tensor) -> Tensor:
 
 
 def _lanes(tensor: Tensor) -> Tensor:
-    """All leading axes as one."""
+    """Flatten all leading axes to one."""
     return tensor.reshape(tensor.shape[:-2].numel(), *tensor.shape[-2:])
 
 
@@ -215,7 +215,7 @@ def _products(messages: Tensor) -> Tensor:
 
 
 def _gram(messages: Tensor) -> Tensor:
-    """Inner products of short messages, in their own precision.
+    """Return inner products of short messages, in their own precision.
 
     On a processor they are NumPy's, whose bits do not depend on how many threads torch has.
     """

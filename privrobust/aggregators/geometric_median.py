@@ -26,6 +26,9 @@ class GeometricMedian(Aggregator):
             distance of that message to the others.
         iterations: Weiszfeld steps at most.
 
+    References:
+        Robust Aggregation for Federated Learning (https://arxiv.org/abs/1912.13445).
+
     """
 
     paper: ClassVar[str] = "Pillutla, Kakade, Harchaoui 2022, Algorithm 2"
@@ -35,7 +38,7 @@ class GeometricMedian(Aggregator):
     iterations: int = parameter(100, least=1)
 
     def aggregate(self, messages: Tensor) -> Tensor:
-        """A weighted mean of the messages."""
+        """Return a weighted mean of the messages."""
         geometry = Geometry.of(messages)
         between = geometry.squared_distances().sqrt_()
         medians = between.median(dim=-1).values
@@ -44,6 +47,7 @@ class GeometricMedian(Aggregator):
         smoothing = (self.smoothing * least).clamp_(min=torch.finfo(least.dtype).tiny)
         weights = _inverse(torch.maximum(from_central, least), smoothing)
         moves = torch.ones_like(least, dtype=torch.bool)
+        # a move that rounding could have made is none; 1e-10 where float64 is finer than needed
         still = max(torch.finfo(messages.dtype).eps, 1e-10) * least
         for _ in range(self.iterations):
             distances = geometry.squared_distances_to(weights).sqrt_()
@@ -56,13 +60,13 @@ class GeometricMedian(Aggregator):
 
 
 def _norm(geometry: Geometry, weights: Tensor) -> Tensor:
-    """Of the sum of `weight * message`, `(..., 1)`, of weights that sum to 0."""
+    """Return that of the sum of `weight * message`, `(..., 1)`, of weights that sum to 0."""
     squares = (weights * times(geometry.products, weights)).sum(-1, keepdim=True)
     return squares.clamp_(min=0.0).sqrt_()
 
 
 def _inverse(distances: Tensor, least: Tensor) -> Tensor:
-    """Weights that sum to 1."""
+    """Return weights in proportion to 1 / distance, which sum to 1."""
     distances = torch.maximum(distances, least)
     weights = distances.amin(-1, keepdim=True) / distances
     return weights / weights.sum(-1, keepdim=True)

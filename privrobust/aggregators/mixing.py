@@ -22,12 +22,16 @@ class NNM(Minority, PreAggregator):
     Args:
         f: Byzantine workers; a spec gives its own.
 
+    References:
+        Fixing by Mixing: A Recipe for Optimal Byzantine ML under Heterogeneity
+        (https://arxiv.org/abs/2302.01772).
+
     """
 
     paper: ClassVar[str] = "Allouah et al. 2023, Fixing by mixing"
 
     def transform(self, messages: Tensor, generator: Generators) -> Tensor:
-        """As many messages as before."""
+        """Return as many messages as before."""
         geometry = Geometry.of(messages)
         distances = geometry.squared_distances()
         count = distances.shape[-1] - self.f
@@ -45,6 +49,10 @@ class Bucketing(PreAggregator):
     Args:
         s: messages in a bucket.
 
+    References:
+        Byzantine-Robust Learning on Heterogeneous Datasets via Bucketing
+        (https://arxiv.org/abs/2006.09365).
+
     """
 
     paper: ClassVar[str] = "Karimireddy, He, Jaggi 2022, Algorithm 1"
@@ -53,11 +61,11 @@ class Bucketing(PreAggregator):
     s: int = parameter(2, least=1)
 
     def makes_of(self, n: int) -> int:
-        """`ceil(n / s)`."""
+        """Return `ceil(n / s)`."""
         return -(-n // self.s)
 
     def transform(self, messages: Tensor, generator: Generators) -> Tensor:
-        """Fewer messages."""
+        """Return `ceil(n / s)` averages."""
         if isinstance(generator, Sequence):
             lanes = zip(messages, generator, strict=True)
             return torch.stack([self.transform(lane, each) for lane, each in lanes])

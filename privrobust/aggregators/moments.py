@@ -38,7 +38,7 @@ def mean(messages: Tensor) -> Tensor:
 
 
 def mean_and_std(honest: Tensor) -> tuple[Tensor, Tensor]:
-    """Over workers, `(..., h, d)` to `(..., d)` each; the variance has the denominator h."""
+    """Return both over workers, `(..., h, d)` to `(..., d)` each; the variance divides by h."""
     mean, variance = _mean_and_variance(honest)
     if all_are_safe(variance):
         return mean, variance.sqrt_()
@@ -62,7 +62,7 @@ def _mean_and_variance(honest: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def deviations_from(mean: Tensor, messages: Tensor) -> tuple[Tensor, Tensor]:
-    """Of messages, of a size to square, and the powers `(..., 1, 1)` that they are scaled by."""
+    """Return messages less their mean, scaled to a size to square, and powers `(..., 1, 1)`."""
     middle = mean.unsqueeze(-2)
     deviations = messages - middle
     if all_are_safe(sums_of_squares(deviations)):

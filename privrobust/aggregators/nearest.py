@@ -35,11 +35,11 @@ class _Krum(Aggregator):
     neighbours: int | None = parameter(None, least=1)
 
     def least_workers(self) -> int:
-        """`n > 2f + 2` (Proposition 4.2)."""
+        """Return the least n with `n > 2f + 2` (Proposition 4.2)."""
         return 2 * self.f + 3
 
     def check(self, n: int) -> None:
-        """There are as many neighbours as it counts."""
+        """Refuse fewer messages than it counts neighbours."""
         super().check(n)
         if self.neighbours is not None and self.neighbours >= n:
             raise SpecError(
@@ -48,7 +48,7 @@ class _Krum(Aggregator):
             )
 
     def best(self, geometry: Geometry, count: int) -> Tensor:
-        """The rows of least score, `(..., count)`."""
+        """Return the rows of least score, `(..., count)`."""
         distances = geometry.squared_distances()
         nearest = self.neighbours or distances.shape[-1] - self.f - 2
         others = distances.diagonal_scatter(
@@ -66,12 +66,16 @@ class Krum(_Krum):
         f: Byzantine workers; a spec gives its own.
         neighbours: how many others count, instead (n - f - 1 in ByzFL and ByzPy).
 
+    References:
+        Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent
+        (https://arxiv.org/abs/1703.02757).
+
     """
 
     paper: ClassVar[str] = "Blanchard et al. 2017"
 
     def aggregate(self, messages: Tensor) -> Tensor:
-        """One of the messages."""
+        """Return one of the messages."""
         geometry = Geometry.of(messages)
         return mean_of(geometry.messages, self.best(geometry, 1))
 
@@ -85,6 +89,10 @@ class MultiKrum(_Krum):
         neighbours: as of Krum.
         best_of: how many messages count, instead of n - f.
 
+    References:
+        Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent
+        (https://arxiv.org/abs/1703.02757).
+
     """
 
     paper: ClassVar[str] = "Blanchard et al. 2017, section 5"
@@ -92,13 +100,13 @@ class MultiKrum(_Krum):
     best_of: int | None = parameter(None, least=1)
 
     def check(self, n: int) -> None:
-        """There are as many messages as it averages."""
+        """Refuse fewer messages than it averages."""
         super().check(n)
         if self.best_of is not None and self.best_of > n:
             raise SpecError(f"MultiKrum.best_of: {self.best_of} of {n} workers; accepted: 1 to {n}")
 
     def aggregate(self, messages: Tensor) -> Tensor:
-        """Mean of the best."""
+        """Return the mean of the best."""
         count = self.best_of or messages.shape[-2] - self.f
         geometry = Geometry.of(messages)
         return mean_of(geometry.messages, self.best(geometry, count))
@@ -109,7 +117,7 @@ class OfSubsets(Minority):
     """Tries all subsets of n - f messages, up to 100,000."""
 
     def check(self, n: int) -> None:
-        """They are not too many."""
+        """Refuse more subsets than it tries."""
         super().check(n)
         size = n - self.f
         if comb(n, size) > MOST_SUBSETS:
@@ -129,12 +137,16 @@ class MDA(OfSubsets, Aggregator):
     Args:
         f: Byzantine workers; a spec gives its own.
 
+    References:
+        Rousseeuw, Multivariate estimation with high breakdown point (1985); The Hidden
+        Vulnerability of Distributed Learning in Byzantium (https://arxiv.org/abs/1802.07927).
+
     """
 
     paper: ClassVar[str] = "Rousseeuw 1985; El Mhamdi et al. 2018"
 
     def aggregate(self, messages: Tensor) -> Tensor:
-        """Mean of the subset of least diameter."""
+        """Return the mean of the subset of least diameter."""
         geometry = Geometry.of(messages)
         distances = geometry.squared_distances()
         n = distances.shape[-1]
@@ -160,6 +172,10 @@ class MoNNA(Minority, Aggregator):
         f: Byzantine workers; a spec gives its own.
         trusted: which worker; honest ones come first.
 
+    References:
+        Robust Collaborative Learning with Linear Gradient Overhead
+        (https://arxiv.org/abs/2209.10931).
+
     """
 
     paper: ClassVar[str] = "Farhadkhani et al. 2023, Robust collaborative learning"
@@ -168,11 +184,11 @@ class MoNNA(Minority, Aggregator):
     trusted: int = parameter(0, least=0)
 
     def least_workers(self) -> int:
-        """`n > 2f`, and the trusted worker is one of them."""
+        """Return the least n with `n > 2f` that has the trusted worker."""
         return max(super().least_workers(), self.trusted + 1)
 
     def fits(self, n: int, byzantine: int) -> None:
-        """The trusted worker is an honest one."""
+        """Refuse a trusted worker that is not honest."""
         if self.trusted >= n - byzantine:
             raise SpecError(
                 f"MoNNA.trusted: {self.trusted} is a Byzantine worker; "
@@ -181,13 +197,13 @@ class MoNNA(Minority, Aggregator):
         super().fits(n, byzantine)
 
     def aggregate(self, messages: Tensor) -> Tensor:
-        """Mean of its nearest."""
+        """Return the mean of its nearest."""
         messages, _ = bounded(messages)
         nearest = self._distances(messages).argsort(dim=-1, stable=True)
         return mean_of(messages, nearest[..., : messages.shape[-2] - self.f])
 
     def _distances(self, messages: Tensor) -> Tensor:
-        """Of each to the trusted one's, `(..., n)`."""
+        """Return those of each to the trusted one's, `(..., n)`."""
         trusted = messages[..., self.trusted, :].unsqueeze(-2)
         blocks = zip(messages.split(_BLOCK, -1), trusted.split(_BLOCK, -1), strict=True)
         parts = torch.stack([(some - one).square_().sum(-1) for some, one in blocks])
@@ -205,5 +221,5 @@ class MoNNA(Minority, Aggregator):
 
 
 def subsets(n: int, size: int) -> Tensor:
-    """All subsets of so many of n workers, `(subsets, size)`."""
+    """Return all subsets of so many of n workers, `(subsets, size)`."""
     return torch.tensor(list(combinations(range(n), size))).view(-1, size)

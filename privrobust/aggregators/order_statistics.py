@@ -37,7 +37,7 @@ _MOST_WIRES = 80
 
 
 def mean_of_ranks(messages: Tensor, low: int, high: int) -> Tensor:
-    """Mean of the values of ranks `low` to `high - 1` (0 is the smallest), per coordinate.
+    """Average the values of ranks `low` to `high - 1` (0 is the smallest), per coordinate.
 
     Args:
         messages: shape `(..., n, d)`. NaN counts as +infinity, wherever it stands.
@@ -53,7 +53,7 @@ def mean_of_ranks(messages: Tensor, low: int, high: int) -> Tensor:
 
 
 def in_blocks(select: Callable[[Tensor], Tensor], messages: Tensor) -> Tensor:
-    """`select`, which maps `(..., n, d)` to `(..., d)`, on as many coordinates as a cache holds."""
+    """Apply `select`, `(..., n, d)` to `(..., d)`, to as many coordinates as a cache holds."""
     tasks, out = _blocks(select, messages, _BLOCK)
     for task in tasks:
         task()
@@ -61,7 +61,7 @@ def in_blocks(select: Callable[[Tensor], Tensor], messages: Tensor) -> Tensor:
 
 
 def in_threaded_blocks(select: Callable[[Tensor], Tensor], messages: Tensor) -> Tensor:
-    """`in_blocks` in threads, for a `select` that works on the message of one worker at a time."""
+    """Do as `in_blocks` in threads, for a `select` that takes one worker's message at a time."""
     tasks, out = _blocks(select, messages, min(_BLOCK, _WIRE * messages.shape[-2]))
     in_threads(tasks)
     return out
@@ -70,7 +70,7 @@ def in_threaded_blocks(select: Callable[[Tensor], Tensor], messages: Tensor) -> 
 def _blocks(
     select: Callable[[Tensor], Tensor], messages: Tensor, numbers: int
 ) -> tuple[list[Callable[[], object]], Tensor]:
-    """What is to be done for each block of so many numbers, and where the results will be."""
+    """Return what is to be done for each block of so many numbers, and where results will be."""
     out = messages.new_empty(*messages.shape[:-2], messages.shape[-1])
     width = max(1, numbers // max(1, messages[..., :1].numel()))
     if messages.device.type != "cpu":
@@ -84,7 +84,7 @@ def _into(out: Tensor, select: Callable[[Tensor], Tensor], block: Tensor) -> Non
 
 
 def sorted_rows(messages: Tensor) -> Sequence[Tensor]:
-    """All n values of each coordinate in order, a tensor `(..., d)` a rank; NaN as +infinity."""
+    """Sort the n values of each coordinate, a tensor `(..., d)` a rank; NaN as +infinity."""
     n = messages.shape[-2]
     if n > _MOST_WIRES:
         ordered = messages.sort(dim=-2).values
@@ -97,7 +97,7 @@ def sorted_rows(messages: Tensor) -> Sequence[Tensor]:
 
 
 def _quickselect(messages: Tensor, low: int, high: int) -> Tensor:
-    """For many workers. NumPy and torch order NaN last."""
+    """Average ranks of many workers. NumPy and torch order NaN last."""
     if messages.device.type != "cpu":
         within = messages.sort(dim=-2).values[..., low:high, :]
         within = within.nan_to_num(torch.inf, torch.inf, -torch.inf)
@@ -140,7 +140,7 @@ def _run_network(messages: Tensor, network: Sequence[_Comparator]) -> list[Tenso
 
 
 def _compare(library: Any, wires: list[Any], network: Sequence[_Comparator]) -> list[Any]:
-    """The wires after the comparators, by `minimum` and `maximum` of torch or NumPy; in place."""
+    """Run wires through comparators, by `minimum` and `maximum` of torch or NumPy; in place."""
     spare = library.empty_like(wires[0])
     for low, high, keeps_low, keeps_high in network:
         a, b = wires[low], wires[high]
@@ -166,7 +166,7 @@ class _Comparator(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _network(n: int, low: int, high: int) -> tuple[_Comparator, ...]:
-    """The comparators that decide which values have the ranks `low` to `high - 1`."""
+    """Return the comparators that decide which values have the ranks `low` to `high - 1`."""
     below, within, above, exact = range(4)
     roles = [below] * low + [within] * (high - low) + [above] * (n - high)
     kept = []
@@ -181,12 +181,12 @@ def _network(n: int, low: int, high: int) -> tuple[_Comparator, ...]:
 
 @lru_cache(maxsize=256)
 def _whole_network(n: int) -> tuple[_Comparator, ...]:
-    """The comparators that sort."""
+    """Return the comparators that sort."""
     return tuple(_Comparator(i, j, True, True) for i, j in _merge_exchange(n))
 
 
 def _merge_exchange(n: int) -> Iterator[tuple[int, int]]:
-    """Knuth's Algorithm M: the comparators of Batcher's network for n inputs, in order."""
+    """Yield the comparators of Batcher's network for n inputs, in order: Knuth's Algorithm M."""
     if n < 2:
         return
     top = 1 << ((n - 1).bit_length() - 1)

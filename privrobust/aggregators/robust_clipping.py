@@ -25,6 +25,10 @@ class StaticClipping(PreAggregator):
     Args:
         norm: the norm, in the unit of the messages.
 
+    References:
+        Adaptive Gradient Clipping for Robust Federated Learning, whose first version is Boosting
+        Robustness by Clipping Gradients (https://arxiv.org/abs/2405.14432).
+
     """
 
     paper: ClassVar[str] = "Allouah et al. 2024, Boosting robustness by clipping gradients"
@@ -32,7 +36,7 @@ class StaticClipping(PreAggregator):
     norm: float = parameter(2.0, above=0)
 
     def transform(self, messages: Tensor, generator: Generators) -> Tensor:
-        """As many messages as before."""
+        """Return as many messages as before."""
         messages, norms = bounded(messages)
         return _shortened(messages, norms, norms.new_full((), self.norm))
 
@@ -44,6 +48,10 @@ class ARC(Minority, PreAggregator):
     Args:
         f: Byzantine workers; a spec gives its own.
 
+    References:
+        Adaptive Gradient Clipping for Robust Federated Learning, whose first version is Boosting
+        Robustness by Clipping Gradients (https://arxiv.org/abs/2405.14432).
+
     """
 
     paper: ClassVar[str] = (
@@ -51,7 +59,7 @@ class ARC(Minority, PreAggregator):
     )
 
     def transform(self, messages: Tensor, generator: Generators) -> Tensor:
-        """As many messages as before."""
+        """Return as many messages as before."""
         messages, norms = bounded(messages)
         n = norms.shape[-1]
         longest = 2 * self.f * (n - self.f) // n

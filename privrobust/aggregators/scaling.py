@@ -90,11 +90,11 @@ def unit(vectors: Tensor) -> Tensor:
 
 
 def _norms(vectors: Tensor) -> Tensor:
-    """Euclidean norms in float64, of squares in the vectors' own type."""
+    """Return Euclidean norms in float64, of squares in the vectors' own type."""
     found: Tensor = torch.linalg.vector_norm(vectors, dim=-1)
     return found.double()
 
 
 def _two_to(powers: Tensor, like: Tensor) -> Tensor:
-    """Exactly, of the bits of a float64: `torch.exp2` and `torch.ldexp` may round."""
+    """Return 2 to these exactly, of a float64's bits: `torch.exp2` and `ldexp` may round."""
     return ((powers.long() + 1023) << 52).view(torch.float64).to(like.dtype)

@@ -28,12 +28,16 @@ class CAF(Minority, Aggregator):
     Args:
         f: Byzantine workers; a spec gives its own.
 
+    References:
+        Towards Trustworthy Federated Learning with Untrusted Participants
+        (https://arxiv.org/abs/2505.01874).
+
     """
 
     paper: ClassVar[str] = "Allouah et al. 2025, Towards trustworthy federated learning, CAF"
 
     def aggregate(self, messages: Tensor) -> Tensor:
-        """A weighted mean of the messages."""
+        """Return a weighted mean of the messages."""
         geometry = Geometry.of(messages)
         weights = torch.ones_like(geometry.squares())
         best = weights
@@ -55,7 +59,7 @@ class CAF(Minority, Aggregator):
 
 
 def _top(products: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """The weighted covariance's top eigenvalue, `(..., 1)`, and squared deviations along it."""
+    """Return the covariance's top eigenvalue, `(..., 1)`, and squared deviations along it."""
     total = weights.sum(-1, keepdim=True)
     centred = _centred(products, weights / total)
     roots = weights.sqrt()
@@ -66,7 +70,7 @@ def _top(products: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _centred(products: Tensor, weights: Tensor) -> Tensor:
-    """Inner products of what remains of the vectors without their weighted mean."""
+    """Return inner products of what remains of the vectors without their weighted mean."""
     means = times(products, weights)
     of_mean = (weights * means).sum(-1)[..., None, None]
     return products - means.unsqueeze(-1) - means.unsqueeze(-2) + of_mean
@@ -82,12 +86,16 @@ class SMEA(OfSubsets, Aggregator):
     Args:
         f: Byzantine workers; a spec gives its own.
 
+    References:
+        On the Privacy-Robustness-Utility Trilemma in Distributed Learning
+        (https://arxiv.org/abs/2302.04787).
+
     """
 
     paper: ClassVar[str] = "Allouah et al. 2023, On the privacy-robustness-utility trilemma, SMEA"
 
     def aggregate(self, messages: Tensor) -> Tensor:
-        """Mean of the subset of least top eigenvalue."""
+        """Return the mean of the subset of least top eigenvalue."""
         geometry = Geometry.of(messages)
         products = geometry.products
         n = products.shape[-1]
@@ -98,7 +106,7 @@ class SMEA(OfSubsets, Aggregator):
 
 
 def _largest(products: Tensor, chosen: Tensor) -> Tensor:
-    """Top eigenvalue of the scatter of each subset `(subsets, size)`, `(..., subsets)`."""
+    """Return the top eigenvalue of each subset's scatter: `(subsets, size)` to `(..., subsets)`."""
     of_subset = products[..., chosen.unsqueeze(-1), chosen.unsqueeze(-2)]
     uniform = torch.full(of_subset.shape[:-1], 1 / chosen.shape[-1], dtype=products.dtype)
     centred = _centred(of_subset, uniform.to(products.device))

@@ -2,7 +2,8 @@
 
 - `add_noise` is for a training loop of your own, with keys from the operating system.
 - `streams` makes random bits, `grid` says where gradient and noise meet, `exact` defines the laws;
-  `compiled` and `tensors` compute them fast, and `addition` chooses between these two.
+  `compiled` (on `aes` and `intrinsics`) and `tensors` compute them fast, and `addition` chooses
+  between these two.
 """
 
 from privrobust.noise.addition import NOISE_LAWS

@@ -1,5 +1,6 @@
 """The results store: what is finished is never lost, never half-written and never done twice.
 
+>>> from privrobust.store import Store
 >>> Store  # doctest: +ELLIPSIS
 <class 'privrobust.store...Store'>
 """

@@ -64,7 +64,7 @@ class Address(NamedTuple):
 
 
 def is_address(location: str) -> bool:
-    """Whether it is meant as one; anything else is a path."""
+    """Tell whether it is meant as one; anything else is a path."""
     return _MEANT.match(location) is not None
 
 
@@ -108,7 +108,7 @@ def without_secrets(text: str, location: str) -> str:
 
 
 def _secrets(location: str) -> Iterator[str]:
-    """Names, passwords and parameters, as they are written, decoded, and what they are made of."""
+    """Yield names, passwords and parameters, as written and decoded, and what they are made of."""
     found = address(location)
     if found is None:
         given = [location.partition(":")[2].lstrip("/")]

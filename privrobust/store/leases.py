@@ -12,17 +12,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+# Long enough for a machine that stalls or a server that restarts, short enough to wait for.
 LEASE_SECONDS = 90.0
+# Several beats may fail before a lease runs out.
 _BEATS_A_LEASE = 4
 
 
 def new_owner() -> str:
-    """A name that no claim had before: `machine/boot/namespace/process/random`."""
+    """Make a name that no claim had before: `machine/boot/namespace/process/random`."""
     return f"{_here()}/{os.getpid()}/{uuid4().hex[:8]}"
 
 
 def is_gone(owner: str) -> bool:
-    """Whether the process of that name is known to have ended: only this machine's can be."""
+    """Tell whether the process of that name is known to have ended: only this machine's can be."""
     place, process, _ = owner.rsplit("/", 2) if owner.count("/") > 1 else (owner, "", "")
     if place != _here() or not process.isdigit():
         return False
@@ -36,7 +38,7 @@ def is_gone(owner: str) -> bool:
 
 
 def _here() -> str:
-    """Where process numbers mean the same: machines repeat names, and containers numbers."""
+    """Return where process numbers mean the same: machines repeat names, containers numbers."""
     boot = namespace = ""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -46,7 +48,7 @@ def _here() -> str:
 
 @contextmanager
 def heartbeat(renew: Callable[[], object]) -> Iterator[None]:
-    """Meanwhile a thread renews leases, well before they run out."""
+    """Renew leases from a thread meanwhile, well before they run out."""
     end = threading.Event()
 
     def beat() -> None:

@@ -62,7 +62,7 @@ def _accepts(field: FieldInfo) -> dict[str, Any]:
 
 
 def _type(annotation: Any) -> TypeEngine[Any]:
-    """Of a field of `RunSpec`; `x | None` is a column of x."""
+    """Return the type of a field of `RunSpec`; `x | None` is a column of x."""
     if get_origin(annotation) in (Union, UnionType):
         annotation = next(each for each in get_args(annotation) if each is not type(None))
     return String() if get_origin(annotation) is Literal else _TYPES[annotation]
@@ -130,6 +130,6 @@ FAILURES = Table(
 
 
 def cells(spec: RunSpec) -> dict[str, Any]:
-    """A spec as columns: attacks as they are written, everything else as it is."""
+    """Return a spec as columns: attacks as they are written, everything else as it is."""
     fields = spec.model_dump(exclude={"attack"})
     return fields | {"attack": str(spec.attack) if spec.attack else None}

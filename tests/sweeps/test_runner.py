@@ -6,8 +6,7 @@ import pytest
 from privrobust import RunSpec, train
 from privrobust.errors import PrivRobustError, SpecError
 from privrobust.schedules import Schedule
-from privrobust.store import Store, store
-from privrobust.store import leases as ownership
+from privrobust.store import Store, claims, leases
 from privrobust.sweeps import packing as batches
 from privrobust.sweeps import runner as sweep
 from privrobust.sweeps.executors import InProcess, base
@@ -170,10 +169,10 @@ def test_an_executor_starts_only_for_runs_that_are_this_process_s(tmp_path, monk
             return super().run(*arguments)
 
     monkeypatch.setattr(sweep, "_POLL_SECONDS", 0.01)
-    monkeypatch.setattr(store, "new_owner", lambda: "elsewhere/1")
+    monkeypatch.setattr(claims, "new_owner", lambda: "elsewhere/1")
     with Store(tmp_path / "results.db") as theirs:
         theirs.claim(RUNS[:2])
-        monkeypatch.setattr(store, "new_owner", ownership.new_owner)
+        monkeypatch.setattr(claims, "new_owner", leases.new_owner)
         finish = Timer(0.5, lambda: theirs.add([train(run) for run in RUNS[:2]]))
         finish.start()
         with Store(tmp_path / "results.db") as mine:

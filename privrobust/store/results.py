@@ -1,0 +1,140 @@
+"""Results as frames: what was stored, without what cannot have been."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Boolean, Column, ColumnElement, null, select, type_coerce
+from sqlalchemy.types import NullType
+
+from privrobust.errors import PrivRobustError
+from privrobust.store.base import RESTORE
+from privrobust.store.cells import frame_of, told
+from privrobust.store.database import MOST_KEYS, Database, parts
+from privrobust.store.schema import DONE, EVALUATIONS, FAILED, FAILURES, RUNNING, RUNS
+
+log = logging.getLogger(__name__)
+
+_ROWS = 10_000  # that are read at a time: their cells are held twice, as Python's and as NumPy's
+
+# Columns that tables and figures do not need, which would take most of the time to read.
+_HEAVY = ("accuracy_by_class", "accuracy_by_worker")
+
+
+class Results(Database):
+    """Runs that are done or failed, to be read; reading changes nothing."""
+
+    def keys(self, status: str = DONE) -> set[str]:
+        """Return the keys of the runs of one status: "done", "running" or "failed"."""
+        wanted = select(RUNS.c.key).where(RUNS.c.status == status)
+        return self._transact(lambda connection: set(connection.scalars(wanted)), self._engine)
+
+    def runs(self, keys: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return a row a run that is done or failed: its spec's fields, then its results.
+
+        Args:
+            keys: which, in this order; those that are not there are left out. All by default.
+
+        Returns:
+            Indexed by key. Runs with a cell that no run has are left out, with a warning.
+
+        Raises:
+            PrivRobustError: there are runs, and none is whole.
+
+        """
+        columns = [column for column in RUNS.c if column.name not in _HEAVY]
+        settled = RUNS.c.status != RUNNING
+        if keys is None:
+            return self._whole(columns, settled)
+        if len(keys) <= MOST_KEYS:  # of more, all rows are read faster than those picked out
+            settled &= RUNS.c.key.in_(keys)
+        rows = self._whole(columns, settled)
+        return rows.loc[[key for key in dict.fromkeys(keys) if key in rows.index]]
+
+    def _whole(self, columns: Sequence[Column[Any]], where: ColumnElement[bool]) -> pd.DataFrame:
+        """Return those runs that can be what was stored, by key."""
+        rows, faults = self._rows(columns, where)
+        contradictory = (rows["byzantine"] > 0) != rows["attack"].notna()
+        twice = rows["key"].duplicated()
+        faults += Counter(attack=int(contradictory.sum()), key=int((twice & ~contradictory).sum()))
+        rows = rows[~(contradictory | twice)] if (contradictory | twice).any() else rows
+        if damaged := faults.total():
+            of = f"{damaged} of {len(rows) + damaged} runs"
+            if rows.empty:
+                raise PrivRobustError(
+                    f"store: {self.location}: {of} have {told(faults)}; {RESTORE}"
+                )
+            log.warning("store: %s: %s are left out: %s", self.location, of, told(faults))
+        return rows.set_index("key")
+
+    def _rows(
+        self, columns: Sequence[Column[Any]], where: ColumnElement[bool]
+    ) -> tuple[pd.DataFrame, Counter[str]]:
+        """Return rows of a table, without those that have a cell that it cannot have; how many."""
+        wanted = select(*map(self._raw, columns)).where(where)
+        return self._transact(
+            lambda connection: frame_of(connection.execute(wanted).partitions(_ROWS), columns),
+            self._engine,
+        )
+
+    def _raw(self, column: Column[Any]) -> ColumnElement[Any]:
+        """Return a column whose cells nobody converts, whatever they are."""
+        if column.name in self._lacks and column.table is RUNS:
+            return null().label(column.name)
+        is_truth = isinstance(column.type, Boolean)
+        return type_coerce(column, NullType()).label(column.name) if is_truth else column
+
+    def history(self, key: str) -> pd.DataFrame:
+        """Return the evaluations of one run, as `RunResult.history`."""
+        return self.histories([key]).drop(columns="run")
+
+    def histories(self, keys: Sequence[str]) -> pd.DataFrame:
+        """Return the evaluations of many runs, as `history`, after a column `run` of their keys.
+
+        Args:
+            keys: which; those that are not there are left out.
+
+        """
+        frames, faults = zip(
+            *(
+                self._rows(list(EVALUATIONS.c), EVALUATIONS.c.run.in_(part))
+                for part in parts(list(dict.fromkeys(keys)) or [""])
+            ),
+            strict=True,
+        )
+        if damaged := sum(faults, Counter[str]()):
+            log.warning(
+                "store: %s: %d evaluations are left out: %s",
+                self.location, damaged.total(), told(damaged),
+            )  # fmt: skip
+        rows: pd.DataFrame = pd.concat(frames)
+        return rows.sort_values(["run", "step"], ignore_index=True)
+
+    def shares(self, key: str, of: str) -> pd.Series:
+        """Return the accuracy of one run by "class" or by "worker", as `accuracy_by_class`.
+
+        Raises:
+            PrivRobustError: what is stored is no list of numbers.
+
+        """
+        wanted = select(RUNS.c[f"accuracy_by_{of}"]).where(RUNS.c.key == key)
+        try:
+            values = self._transact(
+                lambda connection: connection.scalars(wanted).first(), self._engine
+            )
+            return pd.Series(values, name="accuracy", dtype=float).rename_axis(of)
+        except (ValueError, TypeError):  # of JSON, or of what it says
+            raise PrivRobustError(
+                f"store: {self.location}: accuracy_by_{of} of the run {key} is damaged; {RESTORE}"
+            ) from None
+
+    def failed(self) -> pd.Series:
+        """Return why each failed run did, by key."""
+        rows = self._read(select(RUNS.c.key, RUNS.c.failure).where(RUNS.c.status == FAILED))
+        return rows.set_index("key")["failure"]
+
+    def failures(self) -> pd.DataFrame:
+        """Return a row an attempt that failed: run, time, owner, reason, details."""
+        return self._read(select(FAILURES).order_by(FAILURES.c.place)).drop(columns="place")
