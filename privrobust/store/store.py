@@ -75,6 +75,7 @@ from privrobust.store.schema import (
 )
 
 if TYPE_CHECKING:
+    from privrobust.accountants import Spent
     from privrobust.training.result import RunResult
 
 T = TypeVar("T")
@@ -406,13 +407,13 @@ class Store:
 
         Runs that another process holds by now, or has finished, are left alone.
         """
-        from privrobust.training.privacy import calibrated  # which trains, and so loads torch
+        from privrobust.training.privacy import PrivacyPlan  # which trains, and so loads torch
 
         made = {"finished": _today(), "versions": versions(), "owner": None, "lease_until": None}
         rows = [
-            {"key": spec.key, **cells(calibrated(spec)), **_budget(spec), "status": FAILED, **made}
-            | {"failure": reason, "diverged": False, "steps_taken": 0}
-            for spec in specs
+            {"key": plan.spec.key, **cells(plan.spec), **_budget(plan.spent), "status": FAILED}
+            | {"failure": reason, "diverged": False, "steps_taken": 0, **made}
+            for plan in map(PrivacyPlan, specs)
         ]
 
         def write(connection: Connection) -> None:
@@ -693,11 +694,8 @@ def _row(result: "RunResult") -> dict[str, Any]:
     }
 
 
-def _budget(spec: RunSpec) -> dict[str, Any]:
+def _budget(budget: "Spent") -> dict[str, Any]:
     """What the run was to spend, and may have before it failed."""
-    from privrobust.training.privacy import spent  # which trains, and so loads torch
-
-    budget = spent(spec)
     return {
         "epsilon": budget.epsilon,
         "accountant_used": budget.accountant,
