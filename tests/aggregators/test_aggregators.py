@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from largest import LargestTensor
 from scipy import optimize, stats
 
 from privrobust.aggregators import (
@@ -403,8 +404,6 @@ def test_a_minority_does_not_hide_where_honest_messages_differ(rule, h, f, ratio
 @pytest.mark.parametrize("rule", [Krum(3), GeometricMedian(), NNM(3), MDA(3)], ids=repr)
 def test_no_tensor_is_workers_times_messages(rule):
     """Pairwise distances of 15 x 100,000 without a tensor of 15 x 15 x 100,000."""
-    from test_gradients import LargestTensor
-
     messages = draw(15, 100_000)
     with LargestTensor() as largest:
         rule(messages)

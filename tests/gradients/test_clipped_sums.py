@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from largest import LargestTensor
 from torch import nn, vmap
 from torch.nn import functional as F
 
@@ -509,19 +510,6 @@ class ByzFLCNN(nn.Sequential):
             nn.Conv2d(20, 50, 5), nn.ReLU(), nn.MaxPool2d(2),
             nn.Flatten(), nn.Linear(800, 500), nn.ReLU(), nn.Linear(500, 10),
         )  # fmt: skip
-
-
-class LargestTensor(torch.utils._python_dispatch.TorchDispatchMode):
-    """Sees every tensor that any operation makes, the backward pass included."""
-
-    numel = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        made = func(*args, **(kwargs or {}))
-        for tensor in made if isinstance(made, (tuple, list)) else [made]:
-            if isinstance(tensor, torch.Tensor):
-                self.numel = max(self.numel, tensor.numel())
-        return made
 
 
 def test_no_step_makes_per_sample_gradients_of_a_supported_model():
