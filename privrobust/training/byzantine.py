@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from privrobust.attacks import Attack, Setting
 from privrobust.core.random import stream
 from privrobust.data import Dataset, Split
+from privrobust.gradients.clipping import GradientSum
 from privrobust.gradients.layout import Layout
-from privrobust.models.validation import EXAMPLES
 from privrobust.training.batches import byzantine_batches
 from privrobust.training.messages import message
 from privrobust.training.noise import Perturbation, noise_std
@@ -25,13 +25,13 @@ class ByzantineWorkers:
         self,
         plans: Sequence[PrivacyPlan],
         rules: Sequence[Rule],
-        model: nn.Module,
+        gradients: GradientSum,
         layout: Layout,
         dataset: Dataset,
         train: Split,
     ) -> None:
         self._crews = [
-            _Crew(plans[rule.lanes], attacked.build(), rule, model, layout, dataset, train)
+            _Crew(plans[rule.lanes], attacked.build(), rule, gradients, layout, dataset, train)
             if (attacked := plans[rule.lanes][0].spec.attack)
             else None
             for rule in rules
@@ -56,7 +56,7 @@ class _Crew:
         plans: Sequence[PrivacyPlan],
         attack: Attack,
         rule: Rule,
-        model: nn.Module,
+        gradients: GradientSum,
         layout: Layout,
         dataset: Dataset,
         train: Split,
@@ -71,7 +71,7 @@ class _Crew:
             seen_std = torch.zeros_like(seen_std)  # they see signs, of which it is not the spread
         self._craft = attack.started(Setting(rule.aggregator, seen_std))
         if attack.sees == "own":
-            self._own = _Protocol(plans, attack, model, layout, dataset, train)
+            self._own = _Protocol(plans, attack, gradients, layout, dataset, train)
 
     def __call__(self, honest: Tensor, parameters: Tensor) -> Tensor:
         lanes = self._rule.lanes
@@ -91,7 +91,7 @@ class _Protocol:
         self,
         plans: Sequence[PrivacyPlan],
         attack: Attack,
-        model: nn.Module,
+        gradients: GradientSum,
         layout: Layout,
         dataset: Dataset,
         train: Split,
@@ -100,9 +100,7 @@ class _Protocol:
         self._classes = dataset.classes
         self._poison = attack.poison
         self._batches = byzantine_batches(lanes, dataset, train, plans[0].steps)
-        self._clip = Clipping(
-            lanes, model, layout, train.examples(slice(EXAMPLES)), owner="byzantine "
-        )
+        self._clip = Clipping(lanes, gradients, layout, device, owner="byzantine ")
         shape = (lanes[0].byzantine, layout.dim)
         self._perturb = Perturbation(plans, shape, device, owner="byzantine ")
         self._remember = Momentum(lanes, device)

@@ -34,7 +34,7 @@ from privrobust.training.privacy import PrivacyPlan
 from privrobust.training.records import Records
 from privrobust.training.result import RunResult
 from privrobust.training.server import Server, rule_key, rules_of
-from privrobust.training.workers import Clipping, Momentum
+from privrobust.training.workers import Clipping, Momentum, clipped_gradients
 
 
 def train(spec: RunSpec) -> RunResult:
@@ -86,12 +86,13 @@ def train_lanes(
     layout, rules = Layout(model), list(rules_of(lanes))
 
     evaluate = Evaluator(model, layout, held_out, LOSSES[shared.loss])
-    clip_and_average = Clipping(lanes, model, layout, train.examples(slice(EXAMPLES)))
+    gradients = clipped_gradients(shared, model, layout, train.examples(slice(EXAMPLES)))
+    clip_and_average = Clipping(lanes, gradients, layout, device)
     bounds = GradientBounds(lanes)
     perturb = Perturbation(plans, (shared.honest, layout.dim), device)
     remember = Momentum(lanes, device)
     send = HonestMessages(lanes, rules, device)
-    attack = ByzantineWorkers(plans, rules, model, layout, dataset, train)
+    attack = ByzantineWorkers(plans, rules, gradients, layout, dataset, train)
     aggregate = Server(lanes, rules, device)
     descend = Descent(lanes, parameters, steps)
     update = torch.full_like(parameters, torch.nan)

@@ -11,7 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from privrobust.gradients.clipped_sums import gradient_sum
-from privrobust.gradients.clipping import CLIPPING_RULES, Batch, ClippedSums, Flat, clip_vectors
+from privrobust.gradients.clipping import (
+    CLIPPING_RULES,
+    Batch,
+    ClippedSums,
+    ClippingRule,
+    Flat,
+    GradientSum,
+    clip_vectors,
+)
 from privrobust.gradients.layout import Layout
 from privrobust.gradients.losses import LOSSES
 from privrobust.noise import NOISE_LAWS, derived_keys
@@ -20,30 +28,42 @@ from privrobust.spec import RunSpec
 from privrobust.training.lanes import column, distinct
 
 
+def _rule(spec: RunSpec) -> ClippingRule:
+    return CLIPPING_RULES[spec.clipping](NOISE_LAWS[spec.noise].order)
+
+
+def clipped_gradients(
+    spec: RunSpec, model: nn.Module, layout: Layout, examples: Tensor
+) -> GradientSum:
+    """Find the fastest way to the clipped gradients of a run's examples; see `gradient_sum`.
+
+    It takes a while and keeps nothing of its calls: one serves all workers of all lanes.
+    """
+    # where workers are the unit, their examples' gradients are summed as they are
+    rule = Flat(_rule(spec).order) if spec.unit == "worker" else _rule(spec)
+    return gradient_sum(model, layout, examples, rule, LOSSES[spec.loss])
+
+
 class Clipping:
     """Bounded averages: each example's gradient is clipped, or each worker's average."""
 
     def __init__(
         self,
         lanes: Sequence[RunSpec],
-        model: nn.Module,
+        gradients: GradientSum,
         layout: Layout,
-        examples: Tensor,
+        device: torch.device,
         owner: str = "",
     ) -> None:
-        """Find the fastest way for this model, tried on a few examples `(examples, *features)`.
+        """Average the `clipped_gradients` of these lanes.
 
         Another owner than the honest workers takes part by streams of its own.
         """
-        shared = lanes[0]
-        device = examples.device
-        order = NOISE_LAWS[shared.noise].order
-        self._rule = CLIPPING_RULES[shared.clipping](order)
-        self._of_workers = shared.unit == "worker"
-        of_examples = Flat(order) if self._of_workers else self._rule
-        self._gradients = gradient_sum(model, layout, examples, of_examples, LOSSES[shared.loss])
+        self._gradients = gradients
+        self._of_workers = lanes[0].unit == "worker"
+        self._rule = _rule(lanes[0])
         self._layers = layout.layer_sizes
-        self._batch_size = shared.batch_size
+        self._batch_size = lanes[0].batch_size
         # a bound clips too, by what rounding has added to a gradient that keeps it; in float64, as
         # the float32 nearest to C may be larger than the C that is accounted for
         self._clip_norms = column(

@@ -28,7 +28,7 @@ from privrobust.models import available_models, build_model
 from privrobust.models.registry import get_factory
 from privrobust.training import loop as training
 from privrobust.training.shares import shares
-from privrobust.training.workers import Clipping
+from privrobust.training.workers import Clipping, clipped_gradients
 
 FEATURES, CLASSES = 64, 10
 CROSS_ENTROPY = LOSSES["cross_entropy"]
@@ -517,7 +517,9 @@ def test_a_step_uses_the_c_that_is_accounted_for():
     spec = RunSpec(model="logistic", clip_norm=C, batch_size=1)
     digits = get_dataset("digits")
     model = build_model("logistic", digits, seed=0)
-    clip = Clipping([spec], model, Layout(model), digits.train.examples(slice(16)))
+    layout, examples = Layout(model), digits.train.examples(slice(16))
+    gradients = clipped_gradients(spec, model, layout, examples)
+    clip = Clipping([spec], gradients, layout, examples.device)
     batch = batch_of(1e3 * digits.train.examples(slice(1)))
     averages = clip(starts(model), batch).sums
     assert averages.dtype == torch.float64
