@@ -238,7 +238,7 @@ class RunSpec(_Spec):
     noise_scale: Number = Field(0.0, ge=0)
     """b, per worker, step and coordinate: standard deviation, or Laplace's scale parameter."""
     target_epsilon: PerhapsNumber = Field(None, gt=0)
-    """In place of b: training takes the least b that spends no more (`privacy.calibrated`)."""
+    """In place of b: training takes the least b that spends no more (`PrivacyPlan.spec`)."""
     clip_norm: PerhapsNumber = Field(None, gt=0)
     """C, the norm that each unit's gradient is clipped to (L2; L1 under Laplace noise)."""
     clipping: Literal["flat", "per_layer", "automatic"] = "flat"

@@ -5,27 +5,21 @@ Models that are proven to keep the rows of a batch apart are called on whole bat
 single examples (`privrobust.gradients.row_wise`, `privrobust.gradients.isolation`).
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.func import vjp, vmap
-from torch.nn.modules.conv import _ConvNd
 
+from privrobust.gradients.calls import Call, Calls, Given, only_input, output_shapes, watched
 from privrobust.gradients.clipping import Batch
 from privrobust.gradients.factors import Use
 from privrobust.gradients.isolation import called, own_copy
 from privrobust.gradients.layout import Layout
 from privrobust.gradients.losses import Loss
 
-Call = tuple[str, int]
-"""A layer, and which of its calls."""
-Calls = dict[Call, Tensor]
-Given = tuple[tuple[Any, ...], dict[str, Any]]
-"""What a layer is called with, by place and by name."""
 Named = dict[str, Tensor]
 
 
@@ -44,7 +38,7 @@ class Backward(Protocol):
     """A way to run the pass."""
 
     def __call__(self, parameters: Tensor, batch: Batch) -> Traces:
-        """For parameters `(lanes, dim)` and batches `(lanes, workers, pad, *features)`."""
+        """Run it for parameters `(lanes, dim)` and batches `(lanes, workers, pad, *features)`."""
         ...
 
 
@@ -52,13 +46,18 @@ class Direct:
     """Of one lane of a proven model, by differentiating with respect to the outputs themselves."""
 
     def __init__(
-        self, model: nn.Module, layers: list[str], loss: Loss, hands_out_copies: bool = False
+        self,
+        model: nn.Module,
+        layout: Layout,
+        layers: list[str],
+        loss: Loss,
+        hands_out_copies: bool = False,
     ) -> None:
-        """Watching these layers; with copies, their outputs may be changed in place."""
+        """Watch these layers; with copies, their outputs may be changed in place."""
         self._model = own_copy(model)
         self._loss = loss
         self._hands_out_copies = hands_out_copies
-        self._layout = Layout(model)
+        self._layout = layout
         self._parameters = dict(self._model.named_parameters())
         self._calls: list[tuple[str, Tensor, Tensor, int]] = []
         for layer in layers:
@@ -67,7 +66,7 @@ class Direct:
             )
 
     def __call__(self, parameters: Tensor, batch: Batch) -> Traces:
-        """As plain as a training step without weights to differentiate."""
+        """Run the model once, as in a training step without weights to differentiate."""
         for name, value in self._layout.unflatten(parameters[0]).items():
             self._parameters[name].data = value
         self._calls.clear()
@@ -88,7 +87,7 @@ class Direct:
         *given, output = entered
         if not output.requires_grad:
             output.requires_grad_()
-        inputs = _only(*given).detach()
+        inputs = only_input(*given).detach()
         self._calls.append((layer, inputs, output, inputs._version))
         return output.clone() if self._hands_out_copies else None
 
@@ -100,16 +99,18 @@ class Probed:
     differentiated with respect to the probes.
     """
 
-    def __init__(self, model: nn.Module, layers: list[str], examples: Tensor, loss: Loss) -> None:
-        """Watching these layers, whose outputs' shapes a few examples show."""
+    def __init__(
+        self, model: nn.Module, layout: Layout, layers: list[str], examples: Tensor, loss: Loss
+    ) -> None:
+        """Watch these layers, whose outputs' shapes a few examples show."""
         self._model = own_copy(model)
         self._loss = loss
         self._layers = layers
-        self._layout = Layout(model)
+        self._layout = layout
         self._shapes = output_shapes(self._model, layers, examples)
 
     def __call__(self, parameters: Tensor, batch: Batch) -> Traces:
-        """All lanes as one tensor program."""
+        """Run all lanes as one tensor program."""
         lanes, examples = len(parameters), batch.labels[0].numel()
         probes = {
             call: parameters.new_zeros(lanes, examples, *shape).requires_grad_()
@@ -135,21 +136,22 @@ class Apart:
     def __init__(
         self,
         model: nn.Module,
+        layout: Layout,
         layers: list[str],
         others: list[str],
         examples: Tensor,
         loss: Loss,
     ) -> None:
-        """Watching these layers, and differentiating with respect to copies of other parameters."""
+        """Watch these layers, and differentiate with respect to copies of other parameters."""
         self._model = own_copy(model)
         self._loss = loss
         self._layers = layers
         self._others = others
-        self._layout = Layout(model)
+        self._layout = layout
         self._shapes = output_shapes(self._model, layers, examples)
 
     def __call__(self, parameters: Tensor, batch: Batch) -> Traces:
-        """All lanes as one tensor program."""
+        """Run all lanes as one tensor program."""
         lanes, examples = len(parameters), batch.labels[0].numel()
         # clones: what the model changes in place is lost, and reaches no other call
         named = _map(self._layout.unflatten(parameters), torch.clone)
@@ -172,7 +174,7 @@ class Apart:
     def _alone(
         self, model: nn.Module, named: Named, copies: Named, example: Tensor, label: Tensor
     ) -> tuple[Calls, Calls, Named]:
-        """What entered the layers, gradients of what they put out, and of copied parameters."""
+        """Find what entered the layers, gradients of what they put out, and of the copies."""
         some = next(iter(named.values()))  # a float, which an example need not be
         probes = {call: some.new_zeros(1, *shape) for call, shape in self._shapes.items()}
 
@@ -193,11 +195,11 @@ def _map(named: dict[Any, Tensor], change: Callable[[Tensor], Tensor]) -> dict[A
 def _probed(
     model: nn.Module, layers: list[str], named: Named, probes: Calls, examples: Tensor
 ) -> tuple[Tensor, Calls]:
-    """Scores of a batch, and what entered the layers."""
+    """Call the model with probes: the scores of a batch, and what entered the layers."""
     entered: Calls = {}
 
     def probe(call: Call, given: Given, output: Tensor) -> Tensor:
-        entered[call] = _only(*given)
+        entered[call] = only_input(*given)
         return output + probes[call]
 
     with watched(model, layers, probe):
@@ -205,7 +207,7 @@ def _probed(
 
 
 def _traces(examples: int, entered: Calls, found: Calls, of_others: Named) -> Traces:
-    """From what has two leading axes, lanes and examples."""
+    """Put lanes and examples, the two leading axes of everything here, into one row."""
     uses: dict[str, list[Use]] = {}
     for (layer, call), errors in found.items():
         inputs = entered[layer, call].detach().flatten(0, 1)
@@ -214,7 +216,7 @@ def _traces(examples: int, entered: Calls, found: Calls, of_others: Named) -> Tr
 
 
 def _errors(loss: Loss, scores: Tensor, labels: Tensor) -> Tensor:
-    """Gradient of every example's loss with respect to its scores, `(..., classes)`."""
+    """Differentiate every example's loss with respect to its scores, `(..., classes)`."""
     return loss.errors(scores.detach(), labels.reshape(scores.shape[:-1]))
 
 
@@ -224,88 +226,3 @@ def _loss_like(loss: Loss, scores: Tensor, labels: Tensor) -> Tensor:
     Handing `torch.autograd.grad` the errors instead makes it import sympy, for a second.
     """
     return (scores * _errors(loss, scores, labels)).sum()
-
-
-@contextmanager
-def watched(
-    model: nn.Module,
-    layers: list[str],
-    watch: Callable[[Call, Given, Any], Tensor | None],
-) -> Iterator[None]:
-    """Show `watch` each call of these layers, what goes in and what comes out.
-
-    What it returns, if not None, replaces the output.
-    """
-    calls = dict.fromkeys(layers, 0)
-
-    def hook(
-        name: str, _: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any
-    ) -> Tensor | None:
-        calls[name] += 1
-        return watch((name, calls[name] - 1), (inputs, named), output)
-
-    handles = [
-        model.get_submodule(name).register_forward_hook(partial(hook, name), with_kwargs=True)
-        for name in layers
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def activations(model: nn.Module, examples: Tensor) -> int:
-    """Count the numbers that the model's layers put out for one example; leaves it as it is."""
-    model = own_copy(model)
-    leaves = [name for name, module in model.named_modules() if not list(module.children())]
-    total = 0
-
-    def count(call: Call, given: Given, output: Any) -> None:
-        nonlocal total
-        parts = output if isinstance(output, (tuple, list)) else [output]
-        total += sum(part[0].numel() for part in parts if isinstance(part, Tensor))
-
-    with torch.no_grad(), watched(model, leaves, count):
-        model(examples.clone())
-    return max(1, total)
-
-
-def side_by_side(model: nn.Module, examples: Tensor) -> bool:
-    """Tell whether lanes run, and faster, under `vmap` than one by one; leaves the model as it is.
-
-    It turns the convolutions of many lanes into grouped ones, which take two or three times as
-    long, and does not know recurrent layers, nor control flow that depends on data.
-    """
-    if any(isinstance(layer, (_ConvNd, nn.RNNBase)) for layer in model.modules()):
-        return False
-    model = own_copy(model)
-    flat = nn.utils.parameters_to_vector(model.parameters()).detach()
-    named = Layout(model).unflatten(flat.repeat(2, 1))
-    inputs = examples.clone()
-    try:
-        vmap(lambda of_lane: called(model, of_lane, inputs))(named)
-    except Exception:  # whatever a user's module raises under vmap
-        return False
-    return True
-
-
-def output_shapes(
-    model: nn.Module, layers: list[str], examples: Tensor
-) -> dict[Call, tuple[int, ...]]:
-    """Find the shape of what each call of these layers puts out for one example, alone."""
-    model = own_copy(model)
-    shapes: dict[Call, tuple[int, ...]] = {}
-
-    def note(call: Call, given: Given, output: Tensor) -> None:
-        shapes[call] = tuple(output.shape[1:])
-
-    with torch.no_grad(), watched(model, layers, note):
-        model(examples[:1].clone())
-    return shapes
-
-
-def _only(inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> Tensor:
-    """What a layer of one input is called with, by place or by name."""
-    (entered,) = (*inputs, *named.values())
-    return entered

@@ -27,9 +27,8 @@ from privrobust.gradients.backward import (
     Direct,
     Probed,
     Traces,
-    activations,
-    side_by_side,
 )
+from privrobust.gradients.calls import activations, side_by_side
 from privrobust.gradients.clipping import Batch, ClippedSums, ClippingRule, GradientSum
 from privrobust.gradients.factors import Formed, Gradients, Joined, Use, Zero
 from privrobust.gradients.layer_rules import has_rule, layer_gradients
@@ -40,12 +39,15 @@ from privrobust.gradients.row_wise import rows_stay_apart
 from privrobust.gradients.verification import Agreement, described
 
 
-def gradient_sum(model: nn.Module, examples: Tensor, rule: ClippingRule, loss: Loss) -> GradientSum:
+def gradient_sum(
+    model: nn.Module, layout: Layout, examples: Tensor, rule: ClippingRule, loss: Loss
+) -> GradientSum:
     """Find the fastest exact way for this model; warns when that is the slow one.
 
     Args:
         model: any module, to be called on one example at a time unless it is proven; its state, as
             it is now, is that of every call.
+        layout: the model's.
         examples: a few inputs, `(examples, *features)`, to see which way they take through it.
         rule: how gradients are clipped.
         loss: what they are of.
@@ -54,15 +56,15 @@ def gradient_sum(model: nn.Module, examples: Tensor, rule: ClippingRule, loss: L
         SpecError: the model has no per-sample gradients.
 
     """
-    exact = PerSample(model, examples, rule, loss)
+    exact = PerSample(model, layout, examples, rule, loss)
     try:
         agreement = Agreement(exact, examples)
     except Exception as error:  # whatever a user's module raises
         reason = str(error).split("\n")[0]
         raise SpecError(f"model: no per-sample gradients ({reason})") from error
-    fault = _large_layer_without_rule(model, examples)
+    fault = _large_layer_without_rule(model, layout, examples)
     if fault is None:
-        for fast in _fast_ways(model, examples, rule, loss):
+        for fast in _fast_ways(model, layout, examples, rule, loss):
             fault = agreement.fault(fast)
             if fault is None:
                 return fast
@@ -78,20 +80,24 @@ class LayerWise:
     """For models of layers with rules, called on `(examples, ...)`, and small other parameters."""
 
     def __init__(
-        self, model: nn.Module, rule: ClippingRule, one: Backward, many: Backward | None
+        self,
+        model: nn.Module,
+        layout: Layout,
+        rule: ClippingRule,
+        one: Backward,
+        many: Backward | None,
     ) -> None:
-        """With a backward pass for one lane and, if that is faster, one for many at once."""
+        """Use a backward pass for one lane and, if that is faster, one for many at once."""
         self._model = model
         self._rule = rule
         self._one = one
         self._many = many
-        self._layout = Layout(model)
-        self._layers = self._layout.layers
+        self._layout = layout
 
     def __call__(
         self, parameters: Tensor, batch: Batch, clip_norms: Tensor, divisor: float = 1.0
     ) -> ClippedSums:
-        """A backward pass to the layer outputs, then a few matrix products a layer."""
+        """Run a backward pass to the layer outputs, then a few matrix products a layer."""
         lanes, workers = batch.labels.shape[:2]
         sums = parameters.new_empty(lanes, workers, parameters.shape[-1], dtype=torch.float64)
         way = self._one if lanes == 1 else self._many
@@ -115,7 +121,7 @@ class LayerWise:
         divisor: float,
         out: Tensor,
     ) -> Tensor:
-        """Write clipped sums to `out`; returns the norms of whole gradients."""
+        """Write clipped sums to `out`, and return the norms of whole gradients."""
         size = batch.labels.shape[-1]
         traces = backward(parameters, batch)
         gradients = self._gradients(traces, size)
@@ -130,18 +136,18 @@ class LayerWise:
             for part in gradients.values():
                 part.norms(self._rule.order)  # which shows where terms cancel
         written = self._layout.unflatten(out.flatten(0, 1))
-        for layer, names in self._layers.items():
+        for layer, names in self._layout.layers.items():
             gradients[layer].sums(factors[layer], *(written[name] for name in names))
         return self._rule.whole(norms).masked_fill_(absent, 0.0)
 
     def _gradients(self, traces: Traces, size: int) -> dict[str, Gradients]:
-        """By layer, of groups of so many examples."""
-        return {layer: self._of_layer(layer, traces, size) for layer in self._layers}
+        """Collect them by layer, of groups of so many examples."""
+        return {layer: self._of_layer(layer, traces, size) for layer in self._layout.layers}
 
     def _of_layer(self, layer: str, traces: Traces, size: int) -> Gradients:
         if layer in traces.uses:
             return layer_gradients(self._model.get_submodule(layer), traces.uses[layer], size)
-        names = self._layers[layer]
+        names = self._layout.layers[layer]
         if names[0] in traces.others:
             return Joined([Formed(traces.others[name]) for name in names])
         device = self._model.get_parameter(names[0]).device
@@ -149,32 +155,32 @@ class LayerWise:
 
 
 def _fast_ways(
-    model: nn.Module, examples: Tensor, rule: ClippingRule, loss: Loss
+    model: nn.Module, layout: Layout, examples: Tensor, rule: ClippingRule, loss: Loss
 ) -> Iterator[LayerWise]:
     """Yield the fastest first; those after it also bear layer outputs that are changed in place."""
-    owned = Layout(model).layers
+    owned = layout.layers
     ruled = [layer for layer in owned if has_rule(model.get_submodule(layer))]
     others = [name for layer, names in owned.items() for name in names if layer not in ruled]
-    many_at_once = side_by_side(model, examples)
+    many_at_once = side_by_side(model, layout, examples)
     if not others and rows_stay_apart(model, examples):
-        many = Probed(model, ruled, examples, loss) if many_at_once else None
-        yield LayerWise(model, rule, Direct(model, ruled, loss), many)
-        copies = Direct(model, ruled, loss, hands_out_copies=True)
-        yield LayerWise(model, rule, copies, many)
+        many = Probed(model, layout, ruled, examples, loss) if many_at_once else None
+        for hands_out_copies in (False, True):
+            one = Direct(model, layout, ruled, loss, hands_out_copies)
+            yield LayerWise(model, layout, rule, one, many)
         return
-    apart = Apart(model, ruled, others, examples, loss)
-    yield LayerWise(model, rule, apart, apart if many_at_once else None)
+    apart = Apart(model, layout, ruled, others, examples, loss)
+    yield LayerWise(model, layout, rule, apart, apart if many_at_once else None)
 
 
-def _large_layer_without_rule(model: nn.Module, examples: Tensor) -> str | None:
-    """The first layer, in words, whose parameters have no rule and outnumber the activations."""
+def _large_layer_without_rule(model: nn.Module, layout: Layout, examples: Tensor) -> str | None:
+    """Name the first layer whose parameters have no rule and outnumber the activations."""
     owner: dict[Tensor, str] = {}
     for layer, module in model.named_modules():  # one under two names comes once: it has a rule
         for parameter in module.parameters(recurse=False):
             if owner.setdefault(parameter, layer) != layer:
                 return f"{described(model, layer)} shares a parameter with another"
     held = activations(model, examples)
-    for layer, owned in Layout(model).layers.items():
+    for layer, owned in layout.layers.items():
         size = sum(model.get_parameter(name).numel() for name in owned)
         if not has_rule(model.get_submodule(layer)) and size > held:
             return f"{described(model, layer)} has no fast clipping rule here"
@@ -182,7 +188,7 @@ def _large_layer_without_rule(model: nn.Module, examples: Tensor) -> str | None:
 
 
 def _without(traces: Traces, factors: dict[str, Tensor]) -> Traces:
-    """The same with nothing left of what a factor of 0, by layer, drops."""
+    """Drop from the traces whatever a factor of 0, by layer, drops from the sums."""
     dropped = {layer: factor.flatten() == 0 for layer, factor in factors.items()}
     uses = {
         layer: [Use(*(_zero_rows(part, dropped[layer]) for part in use)) for use in uses]

@@ -90,13 +90,13 @@ class ClippingRule(ABC):
         return torch.where(usable, factors, 0.0)
 
     def whole(self, norms: Tensor) -> Tensor:
-        """Norms of whole gradients, `(..., layers)` to `(...)`."""
+        """Join norms of a gradient's layers to those of the whole, `(..., layers)` to `(...)`."""
         whole: Tensor = torch.linalg.vector_norm(norms, self.order, dim=-1)
         return whole
 
     @abstractmethod
     def _scale(self, norms: Tensor, limits: Tensor) -> Tensor:
-        """Factors before what is not finite is dropped."""
+        """Return the factors, those that are not finite included."""
 
 
 class Flat(ClippingRule):

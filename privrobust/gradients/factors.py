@@ -73,11 +73,11 @@ class Formed:
         self._gradients = gradients
 
     def norms(self, order: int) -> Tensor:
-        """Of each example's numbers."""
+        """Measure each example's numbers."""
         return vector_norms(self._gradients, order)
 
     def sums(self, factors: Tensor, *out: Tensor) -> None:
-        """One vector-matrix product a group."""
+        """Take one vector-matrix product a group."""
         groups, size = factors.shape
         gradients = self._gradients.reshape(groups, size, -1)
         at_once = max(1, _WIDENED // max(1, gradients[0].numel()))
@@ -93,11 +93,11 @@ class Zero:
         self._norms = torch.zeros(examples, dtype=torch.float64, device=device)
 
     def norms(self, order: int) -> Tensor:
-        """Nothing."""
+        """Return zeros."""
         return self._norms
 
     def sums(self, factors: Tensor, *out: Tensor) -> None:
-        """Nothing."""
+        """Write zeros."""
         for total in out:
             total.zero_()
 
@@ -109,13 +109,13 @@ class Joined:
         self._parts = parts
 
     def norms(self, order: int) -> Tensor:
-        """Of all parts as one vector."""
+        """Measure all parts as one vector."""
         parts = torch.stack([part.norms(order) for part in self._parts])
         norms: Tensor = torch.linalg.vector_norm(parts, order, dim=0)
         return norms
 
     def sums(self, factors: Tensor, *out: Tensor) -> None:
-        """One part a parameter."""
+        """Sum one part a parameter."""
         for part, total in zip(self._parts, out, strict=True):
             part.sums(factors, total)
 
@@ -128,14 +128,14 @@ class Outer:
         self._has_bias = has_bias
 
     def norms(self, order: int) -> Tensor:
-        """`|e| |(a, 1)|`, without the 1 if there is no bias."""
+        """Multiply `|e| |(a, 1)|`, without the 1 if there is no bias."""
         inputs = vector_norms(self._inputs, order)
         if self._has_bias:
             inputs = inputs + 1 if order == 1 else inputs.hypot(torch.ones_like(inputs))
         return inputs.mul_(vector_norms(self._errors, order))
 
     def sums(self, factors: Tensor, *out: Tensor) -> None:
-        """One matrix product a group."""
+        """Take one matrix product a group."""
         size = factors.shape[1]
         errors = self._errors.view(*factors.shape, -1)
         inputs = self._inputs.reshape(*factors.shape, -1)
@@ -206,16 +206,16 @@ class Blocks:
     """Gradients in blocks of whole groups, so that no unfolding is ever whole."""
 
     def __init__(self, parts: list[Gradients], groups: int) -> None:
-        """Of parts that hold so many groups each; the last may hold fewer."""
+        """Join parts that hold so many groups each; the last may hold fewer."""
         self._parts = parts
         self._groups = groups
 
     def norms(self, order: int) -> Tensor:
-        """Of one part after the other."""
+        """Measure one part after the other."""
         return torch.cat([part.norms(order) for part in self._parts])
 
     def sums(self, factors: Tensor, *out: Tensor) -> None:
-        """Of one part after the other."""
+        """Sum one part after the other."""
         (total,) = out
         of_parts = zip(factors.split(self._groups), total.split(self._groups), strict=True)
         for part, (some, into) in zip(self._parts, of_parts, strict=True):
@@ -223,7 +223,7 @@ class Blocks:
 
 
 def sum_of_outer(uses: list[Use], size: int, unfold: Callable[[Use], Matrices]) -> Gradients:
-    """Gradients `sum_t e_t a_t^T` over the positions of every use of one weight.
+    """Make the gradients `sum_t e_t a_t^T` over the positions of every use of one weight.
 
     Args:
         uses: of the layer.
@@ -246,18 +246,15 @@ def sum_of_outer(uses: list[Use], size: int, unfold: Callable[[Use], Matrices]) 
     blocks = [partial(matrices, slice(start, start + groups * size)) for start in starts]
     if p * d > 2 * positions * (p + d):
         return Blocks([Ghost(block) for block in blocks], groups)
-    return Blocks([Formed(_product(block())) for block in blocks], groups)
-
-
-def _product(matrices: Matrices) -> Tensor:
-    return matrices.errors @ matrices.inputs.mT
+    formed = (block() for block in blocks)
+    return Blocks([Formed(each.errors @ each.inputs.mT) for each in formed], groups)
 
 
 class Rows:
     """Gradients of an embedding: every position adds its error to the row of its index."""
 
     def __init__(self, indices: Tensor, errors: Tensor) -> None:
-        """Of indices `(examples, T)` and errors `(examples, T, width)`.
+        """Take indices `(examples, T)` and errors `(examples, T, width)`.
 
         Errors of equal index are added up at once: what is clipped is what is measured, however
         much they cancel.
@@ -271,7 +268,7 @@ class Rows:
         self._errors = torch.zeros_like(errors).scatter_add_(1, wide, errors)
 
     def norms(self, order: int) -> Tensor:
-        """Of the rows that an example touches."""
+        """Measure the rows that an example touches."""
         return vector_norms(self._errors, order)
 
     def sums(self, factors: Tensor, *out: Tensor) -> None:

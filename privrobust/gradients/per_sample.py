@@ -26,21 +26,23 @@ _HELD = 1 << 26
 class PerSample:
     """For any model: gradients of a few examples at a time, of one worker of one lane."""
 
-    def __init__(self, model: nn.Module, examples: Tensor, rule: ClippingRule, loss: Loss) -> None:
+    def __init__(
+        self, model: nn.Module, layout: Layout, examples: Tensor, rule: ClippingRule, loss: Loss
+    ) -> None:
         self.model = own_copy(model)
         self._loss = loss
         self._rule = rule
-        self._layout = Layout(model)
-        self._sizes = self._layout.layer_sizes
-        self._step = max(1, _HELD // sum(self._sizes))
+        self.layout = layout
+        self._sizes = layout.layer_sizes
+        self._at_once = max(1, _HELD // layout.dim)
         self._examples = examples
 
     def __call__(
         self, parameters: Tensor, batch: Batch, clip_norms: Tensor, divisor: float = 1.0
     ) -> ClippedSums:
-        """As the fast way does, in `_HELD` numbers of memory."""
+        """Sum as the fast ways do, in `_HELD` numbers of memory."""
         lanes, workers, pad = batch.labels.shape
-        at_once = min(self._step, longest(pad))
+        at_once = min(self._at_once, longest(pad))
         norms = torch.zeros_like(batch.labels, dtype=torch.float64)
         sums = parameters.new_zeros(lanes, workers, parameters.shape[-1], dtype=torch.float64)
 
@@ -60,7 +62,7 @@ class PerSample:
     def _clipped(
         self, parameters: Tensor, batch: Batch, clip_norm: Tensor, divisor: float
     ) -> ClippedSums:
-        """One sum `(dim,)` and the norms of some examples."""
+        """Clip some examples of a worker: their sum `(dim,)`, and the norm of each."""
         gradients = self._gradients(parameters, batch.inputs, batch.labels)
         parts = gradients.split(self._sizes, dim=-1)
         present = batch.present.unsqueeze(-1)
@@ -80,7 +82,7 @@ class PerSample:
 
     @cached_property
     def _of_several(self) -> Callable[..., Tensor]:
-        """What torch.func can do, it does."""
+        """Choose torch.func where it can differentiate the model, else single passes."""
         examples = self._examples
         labels = examples.new_zeros(len(examples), dtype=torch.long)
         try:
@@ -106,5 +108,5 @@ class PerSample:
     def _value(
         self, copied: nn.Module, parameters: Tensor, example: Tensor, label: Tensor
     ) -> Tensor:
-        scores = scores_of_one(copied, self._layout.unflatten(parameters), example)
+        scores = scores_of_one(copied, self.layout.unflatten(parameters), example)
         return self._loss.values(scores.unsqueeze(0), label.unsqueeze(0)).squeeze(0)

@@ -30,7 +30,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from privrobust.gradients.backward import Call, Given, watched
+from privrobust.gradients.calls import Call, Given, only_input, watched
 from privrobust.gradients.isolation import own_copy
 from privrobust.gradients.layer_rules import has_rule
 
@@ -65,7 +65,7 @@ def rows_stay_apart(model: nn.Module, examples: Tensor) -> bool:
     kept = []
 
     def look(call: Call, given: Given, output: Any) -> None:
-        (inputs,) = (*given[0], *given[1].values())
+        inputs = only_input(*given)
         is_row = isinstance(output, Tensor) and len(output) == len(examples)
         kept.append(is_row and _KEEPS[type(leaves[call[0]])](leaves[call[0]], inputs))
 
@@ -81,7 +81,7 @@ def rows_stay_apart(model: nn.Module, examples: Tensor) -> bool:
 
 
 def _is_plain(module: nn.Module) -> bool:
-    """Whether it does what its class says: nothing is hooked in or put in a method's place."""
+    """Tell whether it does what its class says: nothing hooked in or put in a method's place."""
     own, kind = vars(module), type(module)
     return (
         not any(own.get(hooks) for hooks in HOOKS)
@@ -102,12 +102,12 @@ def _is_container(module: nn.Module) -> bool:
 
 
 def _has_axes(count: int) -> Keeps:
-    """Of inputs with at least so many axes: with fewer, torch takes the first for another."""
+    """Keep inputs of at least so many axes: with fewer, torch takes the first for another."""
     return lambda layer, inputs: inputs.dim() >= count
 
 
 def _is_bare(axes: int) -> Keeps:
-    """Of normalisation without running statistics, of batches and not of one example."""
+    """Keep normalisation without running statistics, of batches and not of one example."""
     return lambda layer, inputs: not layer.track_running_stats and inputs.dim() == axes
 
 

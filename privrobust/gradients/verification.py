@@ -8,10 +8,9 @@ example, where the model starts and at parameters around that.
 import torch
 from torch import Tensor, nn
 
-from privrobust.gradients.backward import output_shapes
+from privrobust.gradients.calls import output_shapes
 from privrobust.gradients.clipping import Batch, ClippedSums, GradientSum
 from privrobust.gradients.layer_rules import has_rule
-from privrobust.gradients.layout import Layout
 from privrobust.gradients.per_sample import PerSample
 
 # Numbers in the gradients that are compared at a time (64 MiB).
@@ -28,10 +27,10 @@ class Agreement:
     """Clipped and unclipped gradients of single examples, as the slow way finds them."""
 
     def __init__(self, exact: PerSample, examples: Tensor) -> None:
-        """Of a few examples, `(examples, *features)`; raises what the model does."""
+        """Find them for a few examples, `(examples, *features)`; raises what the model does."""
         self._exact = exact
         self._model = exact.model
-        self._layout = Layout(self._model)
+        self._layout = exact.layout
         self._points = _points(self._model).to(examples.device)
         self._batch = _each_a_worker(examples[: max(2, _HELD // self._points.numel())])
         norms = exact(self._points, self._batch, self._points.new_ones(2)).norms
@@ -45,7 +44,7 @@ class Agreement:
         self._called = {name for name, _ in output_shapes(self._model, ruled, examples)}
 
     def fault(self, way: GradientSum) -> str | None:
-        """Why that way is not to be used, if so.
+        """Say why that way is not to be used, if so.
 
         Rounding moves activations of a large model over their kinks, which changes a layer's
         gradient as a wrong rule might. A wrong rule is as wrong in float64, where that ends.
@@ -59,17 +58,15 @@ class Agreement:
         return self._unseen()
 
     def _agrees_in_float64(self, way: GradientSum) -> bool:
-        try:
-            return self._difference(way, *self._in_float64(), _OF_LAYER) is None
-        except Exception:  # of a user's module that knows float32 only
-            return False
-
-    def _in_float64(self) -> tuple[Tensor, Batch, list[ClippedSums]]:
-        """The same points, examples and gradients."""
+        """Compare at the same points and examples."""
         inputs = self._batch.inputs
         wide = inputs.double() if inputs.is_floating_point() else inputs
         points, batch = self._points.double(), self._batch._replace(inputs=wide)
-        return points, batch, [self._exact(points, batch, limit) for limit in self._limits]
+        try:
+            expected = [self._exact(points, batch, limit) for limit in self._limits]
+            return self._difference(way, points, batch, expected, _OF_LAYER) is None
+        except Exception:  # of a user's module that knows float32 only
+            return False
 
     def _difference(
         self,
@@ -79,7 +76,7 @@ class Agreement:
         expected: list[ClippedSums],
         slack: float,
     ) -> str | None:
-        """Where it is off by more than a share of a layer; lanes are tried alone and together."""
+        """Say where it is off by more than a share of a layer, lanes tried alone and together."""
         each = range(len(points))
         for lanes in (*[slice(point, point + 1) for point in each], slice(None)):
             for limit, (sums, norms) in zip(self._limits, expected, strict=True):
@@ -97,7 +94,7 @@ class Agreement:
         return None
 
     def _differs(self, ours: Tensor, expected: Tensor, slack: float) -> str | None:
-        """The first layer whose gradient is another for some example."""
+        """Name the first layer whose gradient is another for some example."""
         whole = expected.norm(dim=-1)
         sizes = self._layout.layer_sizes
         parts = zip(ours.split(sizes, -1), expected.split(sizes, -1), strict=True)
@@ -108,7 +105,7 @@ class Agreement:
         return None
 
     def _unseen(self) -> str | None:
-        """What is said of a layer that runs but shows no gradient to compare."""
+        """Say which layer runs but shows no gradient to compare, if one does."""
         unclipped = self._expected[0].sums.split(self._layout.layer_sizes, -1)
         for layer, gradients in zip(self._layout.layers, unclipped, strict=True):
             if layer in self._called and not bool(gradients.any()):
@@ -118,13 +115,13 @@ class Agreement:
 
 
 def described(model: nn.Module, layer: str) -> str:
-    """A layer in words: its name and type."""
+    """Say which layer it is: its name and type."""
     kind = type(model.get_submodule(layer)).__name__
     return f"layer {layer!r} ({kind})" if layer else f"{kind}'s own parameter"
 
 
 def _points(model: nn.Module) -> Tensor:
-    """Where the model starts, and a place around that, `(2, dim)`."""
+    """Choose where the model starts, and a place around that, `(2, dim)`."""
     generator = torch.Generator().manual_seed(0)
     own = [parameter.detach().cpu() for parameter in model.parameters()]
     around = [
@@ -136,7 +133,10 @@ def _points(model: nn.Module) -> Tensor:
 
 
 def _each_a_worker(examples: Tensor) -> Batch:
-    """At both points: sums over several would hide that they were taken for one another."""
+    """Give every example to a worker of its own, at both points.
+
+    Sums over several would hide that they were taken for one another.
+    """
     shape = (2, len(examples), 1)
     inputs = examples.expand(2, *examples.shape).unsqueeze(2)
     labels = (torch.arange(len(examples), device=examples.device) % 2).view(1, -1, 1).expand(shape)

@@ -44,13 +44,14 @@ def row_of_failure(spec: RunSpec, reason: str) -> dict[str, Any]:
 
     That may have been spent before it failed, so it is what a budget has to count.
     """
-    from privrobust.training.privacy import calibrated, spent  # which train, and so load torch
+    from privrobust.training.privacy import PrivacyPlan  # which trains, and so loads torch
 
-    budget = spent(spec)
+    plan = PrivacyPlan(spec)
+    budget = plan.spent
     return {
         "key": spec.key,
         "status": FAILED,
-        **cells(calibrated(spec)),
+        **cells(plan.spec),
         "steps_taken": 0,
         "diverged": False,
         "failure": reason,

@@ -15,7 +15,7 @@ from privrobust.spec import RunSpec
 from privrobust.sweeps.packing import batches
 from privrobust.training.lanes import lane_shape
 from privrobust.training.loop import train_lanes
-from privrobust.training.privacy import steps_within_budget
+from privrobust.training.privacy import PrivacyPlan
 
 _EVERY, _STEPS = 4, 12  # of a timed run: evaluations come at steps 4, 8 and 12
 
@@ -63,7 +63,7 @@ def _cost(group: Sequence[RunSpec]) -> float:
     with_evaluation = lasted[_EVERY - 2 :: _EVERY]
     step = statistics.median(_others(lasted))
     evaluation = max(0.0, statistics.median(with_evaluation) - step)
-    steps = steps_within_budget(group[0])
+    steps = PrivacyPlan(group[0]).steps
     evaluations = -(-steps // group[0].evaluate_every)
     return times[0] - started + steps * step + evaluations * evaluation
 

@@ -9,7 +9,8 @@ import math
 from collections.abc import Iterator, Sequence
 
 from privrobust.data import get_dataset
-from privrobust.gradients.backward import activations, side_by_side
+from privrobust.gradients.calls import activations, side_by_side
+from privrobust.gradients.layout import Layout
 from privrobust.models.validation import initial_parameters
 from privrobust.spec import RunSpec
 from privrobust.training.lanes import lane_shape
@@ -50,7 +51,7 @@ def lanes_like(run: RunSpec) -> int:
         expected = math.ceil(run.sampling_rate * len(dataset.train))
     examples = 2 * expected  # a Poisson batch may be twice as large
     held = dataset.shape.numel()
-    if side_by_side(model, example):
+    if side_by_side(model, Layout(model), example):
         held = max(held, activations(model, example))
     of_lane = max(messages, examples * held)
     return max(1, min(LANES, _NUMBERS // of_lane))

@@ -10,6 +10,7 @@ from privrobust.data import get_dataset
 from privrobust.errors import PrivRobustError
 from privrobust.gradients.clipped_sums import gradient_sum
 from privrobust.gradients.clipping import Flat
+from privrobust.gradients.layout import Layout
 from privrobust.gradients.losses import LOSSES
 from privrobust.models.validation import EXAMPLES, initial_parameters
 from privrobust.noise.backend import compiled_loop
@@ -26,7 +27,7 @@ from privrobust.sweeps.planning import accuracies
 from privrobust.sweeps.progress import Watch, watching
 from privrobust.sweeps.tuning import candidates, choose, undecided
 from privrobust.training.noise import grid_of
-from privrobust.training.privacy import calibrated, spent, warn_of_large_delta
+from privrobust.training.privacy import PrivacyPlan
 
 # What comes after the noise: runs that differ in nothing else have one budget, checked once.
 _FREE = {
@@ -59,17 +60,18 @@ def check(runs: Sequence[RunSpec], tell: Callable[[str], object] = lambda text: 
         resolve_device(device)
     what_counts = attrgetter(*(field for field in RunSpec.model_fields if field not in _FREE))
     differing = {what_counts(run): run for run in runs}.values()
-    for place, run in enumerate(differing, start=1):
-        tell(f"checking the runs: privacy of {place} of {len(differing)} settings")
-        spent(run)
-        warn_of_large_delta(run)
+    plans = [PrivacyPlan(run) for run in differing]
+    for place, plan in enumerate(plans, start=1):
+        tell(f"checking the runs: privacy of {place} of {len(plans)} settings")
+        _ = plan.spent  # found for the first time here, where what cannot be is said
+        plan.warn_of_large_delta()
     tasks, dims = dict.fromkeys(map(_task, runs)), {}
     for place, task in enumerate(tasks, start=1):
         tell(f"checking the runs: {place} of {len(tasks)} models on their data")
         dims[task] = _checked_dim(*task)
-    for run in map(calibrated, differing):
-        if run.noise_scale:
-            grid_of(run, dims[_task(run)])
+    for plan in plans:
+        if plan.spec.noise_scale:
+            grid_of(plan, dims[_task(plan.spec)])
     tell("loading the loop that draws noise, which is compiled once per machine")
     compiled_loop()
 
@@ -81,9 +83,10 @@ def _task(run: RunSpec) -> tuple[str, str | None, str, str]:
 def _checked_dim(name: str, data_dir: str | None, model: str, loss: str) -> int:
     """Return how many parameters a model has that is sound on this data."""
     dataset = get_dataset(name, data_dir)
-    module, starts = initial_parameters(model, dataset, seeds=(0, 1))
-    gradient_sum(module, dataset.train.examples(slice(EXAMPLES)), Flat(), LOSSES[loss])
-    return starts.shape[-1]
+    module, _ = initial_parameters(model, dataset, seeds=(0, 1))
+    layout, examples = Layout(module), dataset.train.examples(slice(EXAMPLES))
+    gradient_sum(module, layout, examples, Flat(), LOSSES[loss])
+    return layout.dim
 
 
 def run_whole(

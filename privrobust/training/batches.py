@@ -1,4 +1,8 @@
-"""The batches that workers draw from their shares, for all lanes, step by step."""
+"""The batches that workers draw from their shares, for all lanes, step by step.
+
+Whoever holds equal shares under an equal seed draws equal batches: lanes that differ in noise, rule
+or attack are compared on the same examples, and what they share is drawn once.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,19 +14,22 @@ from privrobust.gradients.clipping import Batch
 from privrobust.spec import RunSpec
 from privrobust.training.lanes import distinct
 from privrobust.training.sampling import poisson_batches
-from privrobust.training.shares import _shares
+from privrobust.training.shares import deal
 
 
 def honest_batches(
     lanes: Sequence[RunSpec], dataset: Dataset, train: Split, steps: int
 ) -> Iterator[Batch]:
-    """Every lane's Poisson batches, step by step; lanes of equal seed and sizes draw equal ones.
+    """Draw every lane's Poisson batches, step by step.
 
     Args:
         lanes: the runs.
         dataset: theirs.
         train: its training split, where batches are to be.
         steps: how many.
+
+    Yields:
+        Batches `(lanes, honest, pad, *features)`.
 
     """
     return _batches(lanes, dataset, train, steps, "batches", list(range(lanes[0].honest)))
@@ -31,10 +38,10 @@ def honest_batches(
 def byzantine_batches(
     lanes: Sequence[RunSpec], dataset: Dataset, train: Split, steps: int
 ) -> Iterator[Batch]:
-    """Batches of Byzantine workers: worker j draws for itself from a copy of worker j's share.
+    """Draw batches of Byzantine workers: worker j draws from a copy of honest worker j's share.
 
     That is data such as a worker of this run holds, while the honest shares, and with them epsilon,
-    stay what they are without an attack.
+    stay what they are without an attack. Arguments and batches are as of `honest_batches`.
     """
     copied = [worker % lanes[0].honest for worker in range(lanes[0].byzantine)]
     return _batches(lanes, dataset, train, steps, "byzantine batches", copied)
@@ -48,11 +55,13 @@ def _batches(
     purpose: str,
     workers: list[int],
 ) -> Iterator[Batch]:
-    """Of workers that hold the shares of these honest ones."""
+    """Draw for workers that hold the shares of these honest ones."""
     shared, device = lanes[0], train.labels.device
+    # data is dealt once for lanes of equal seed and partition
     deals, deal_of = distinct([(spec.seed, spec.dealt_by) for spec in lanes], device)
-    dealt = [_shares(dataset, partition, shared.honest, seed) for seed, partition in deals]
+    dealt = [deal(dataset, partition, shared.honest, seed) for seed, partition in deals]
     held = [[share[worker] for worker in workers] for share in dealt]
+    # and drawn once for deals of equal seed and sizes: which places join depends on no more
     sizes = [tuple(map(len, of_deal)) for of_deal in held]
     draws, drawn_by = distinct(
         [(seed, of_deal) for (seed, _), of_deal in zip(deals, sizes, strict=True)], device
@@ -73,7 +82,7 @@ def _batches(
 
 
 def _padded(held: list[list[Tensor]]) -> Tensor:
-    """Places of examples `(deals, workers, most)`, padded with 0."""
+    """Write the shares into one table `(deals, workers, most)`, padded with 0."""
     most = max(len(share) for of_deal in held for share in of_deal)
     table = torch.zeros(len(held), len(held[0]), most, dtype=torch.long)
     for of_deal, rows in zip(held, table, strict=True):

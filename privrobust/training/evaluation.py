@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from privrobust.data import Split
-from privrobust.gradients.backward import activations, side_by_side
+from privrobust.gradients.calls import activations, side_by_side
 from privrobust.gradients.isolation import called, own_copy, scores_of_each, vmaps
 from privrobust.gradients.layout import Layout
 from privrobust.gradients.losses import Loss
@@ -19,8 +19,7 @@ from privrobust.training.measures import Evaluation
 # Numbers that layers may put out together in an evaluation (64 MiB).
 _HELD = 1 << 24
 
-
-# Of the expected calibration error (Guo et al. 2017).
+# Of the expected calibration error, as Guo et al. 2017 have it.
 _BINS = 15
 
 
@@ -40,19 +39,19 @@ class Evaluator:
     its factory left it in. Outputs that are not finite count as wrong answers.
     """
 
-    def __init__(self, model: nn.Module, split: Split, loss: Loss) -> None:
+    def __init__(self, model: nn.Module, layout: Layout, split: Split, loss: Loss) -> None:
         self._model = own_copy(model)
         self._split = split
         self._loss = loss
-        self._layout = Layout(model)
+        self._layout = layout
         first = split.examples(slice(1))
         self._is_proven = rows_stay_apart(model, first)
         self._is_apart = not self._is_proven and vmaps(model, first)
-        self._side_by_side = side_by_side(model, first)
+        self._side_by_side = side_by_side(model, layout, first)
         self._held = activations(model, first)
 
     def __call__(self, parameters: Tensor) -> Evaluated:
-        """Of parameters `(lanes, dim)`."""
+        """Evaluate parameters `(lanes, dim)`."""
         with torch.no_grad():
             scores = self._scores(parameters)
             finite = scores.isfinite().all(-1)
@@ -68,7 +67,7 @@ class Evaluator:
             return Evaluated(means, correct.cpu())
 
     def _scores(self, parameters: Tensor) -> Tensor:
-        """`(lanes, examples, classes)`"""
+        """Call the model on the split, `(lanes, examples, classes)`, a part of it at a time."""
         lanes = len(parameters) if self._side_by_side else 1
         size = max(1, _HELD // (lanes * self._held))
         parts = [
@@ -102,10 +101,10 @@ class Evaluator:
 
 
 def calibration_error(confidences: Tensor, correct: Tensor) -> Tensor:
-    """Expected calibration error with 15 equal bins (Guo et al. 2017, equation 3).
+    """Compute the expected calibration error with 15 equal bins (Guo et al. 2017, equation 3).
 
-    The mean over examples of |accuracy - confidence| in the bin that an example's confidence falls
-    into.
+    It is the mean over examples of |accuracy - confidence| in the bin that an example's confidence
+    falls into.
 
     Args:
         confidences: of the predictions, in [0, 1], `(..., examples)`.

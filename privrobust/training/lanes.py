@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from privrobust.spec import RunSpec
-from privrobust.training.privacy import steps_within_budget
+from privrobust.training.privacy import PrivacyPlan
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ def lane_shape(spec: RunSpec) -> tuple[object, ...]:
         spec.honest,
         spec.batch_size,
         spec.sampling_rate,
-        steps_within_budget(spec),
+        PrivacyPlan(spec).steps,
         spec.noise,
         spec.clipping,
         spec.unit,

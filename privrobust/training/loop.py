@@ -1,38 +1,40 @@
-"""Noisy median and sign SGD with clipped per-sample gradients (after Chen et al. 2020).
+"""Noisy medianSGD and signSGD with clipped per-sample gradients.
 
-The loop in `train_lanes` is the algorithm. Many runs that share shapes train as one tensor program:
-parameters are `(lanes, dim)`, messages `(lanes, workers, dim)`, and a single run is one lane.
+The loop in `train_lanes` is the algorithm: Chen et al. 2020, Algorithms 1 (signSGD) and 2
+(medianSGD), with noise on every gradient before it is sent, and with clipping, momentum, attacks
+and other rules. docs/training_step.md has it as a box.
+
+Many runs that share shapes train as one tensor program: parameters are `(lanes, dim)`, messages
+`(lanes, workers, dim)`, and a single run is one lane.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 
-import numpy as np
-import pandas as pd
 import torch
-from torch import Tensor
 
 from privrobust.core.allocator import keep_freed_memory
 from privrobust.core.devices import in_full_precision, resolve_device
 from privrobust.data import get_dataset
 from privrobust.errors import PrivRobustError
+from privrobust.gradients.layout import Layout
 from privrobust.gradients.losses import LOSSES
 from privrobust.models.validation import EXAMPLES, initial_parameters
 from privrobust.spec import RunSpec
 from privrobust.training.batches import honest_batches
+from privrobust.training.bounds import GradientBounds
+from privrobust.training.byzantine import ByzantineWorkers
 from privrobust.training.evaluation import Evaluator
 from privrobust.training.lanes import distinct
-from privrobust.training.measures import Evaluation, Measures, measure
+from privrobust.training.measures import measure
+from privrobust.training.messages import HonestMessages
 from privrobust.training.noise import Perturbation
 from privrobust.training.optimizer import Descent
-from privrobust.training.privacy import calibrated, spent, steps_within_budget, warn_of_large_delta
+from privrobust.training.privacy import PrivacyPlan
+from privrobust.training.records import Records
 from privrobust.training.result import RunResult
-from privrobust.training.server import Server, rule_key
-from privrobust.training.workers import Clipping, Momentum
-
-Record = tuple[Evaluation, Measures]
-"""Of one step."""
+from privrobust.training.server import Server, rule_key, rules_of
+from privrobust.training.workers import Clipping, Momentum, clipped_gradients
 
 
 def train(spec: RunSpec) -> RunResult:
@@ -43,7 +45,7 @@ def train(spec: RunSpec) -> RunResult:
         PrivRobustError: a gradient broke `grad_norm_bound`.
 
     """
-    warn_of_large_delta(spec)
+    PrivacyPlan(spec).warn_of_large_delta()
     result = train_lanes([spec])[0]
     if result.failure:
         raise PrivRobustError(result.failure)
@@ -63,17 +65,17 @@ def train_lanes(
         on_step: called after every step, for progress.
 
     Returns:
-        Their results, in the order of `specs`, whose own specs are `calibrated`. A run that broke
-        its `grad_norm_bound` has a `failure` in place of an accuracy.
+        Their results, in the order of `specs`, each with the spec that its `PrivacyPlan` has found.
+        A run that broke its `grad_norm_bound` has a `failure` in place of an accuracy.
 
     """
     keep_freed_memory()
-    places = sorted(range(len(specs)), key=lambda place: rule_key(specs[place]))
-    lanes = [calibrated(specs[place]) for place in places]
-    budgets = [spent(spec) for spec in lanes]
+    # lanes that share a rule stand side by side, so that the server aggregates them as one
+    order = sorted(range(len(specs)), key=lambda place: rule_key(specs[place]))
+    plans = [PrivacyPlan(specs[place]) for place in order]
+    lanes, budgets = [plan.spec for plan in plans], [plan.spent for plan in plans]
 
-    shared = lanes[0]
-    steps = steps_within_budget(shared)
+    shared, steps = lanes[0], plans[0].steps
     device = resolve_device(shared.device)
     dataset = get_dataset(shared.dataset, shared.data_dir)
     train = dataset.train.to(device)
@@ -81,58 +83,49 @@ def train_lanes(
     seeds, seed_of = distinct([spec.seed for spec in lanes], device)
     model, starts = initial_parameters(shared.model, dataset, seeds)
     model, parameters = deepcopy(model).to(device), starts.to(device)[seed_of]
-    evaluate = Evaluator(model, held_out, LOSSES[shared.loss])
-    clip = Clipping(lanes, model, train.examples(slice(EXAMPLES)))
-    perturb = Perturbation(lanes, (shared.honest, parameters.shape[-1]), device)
+    layout, rules = Layout(model), list(rules_of(lanes))
+
+    evaluate = Evaluator(model, layout, held_out, LOSSES[shared.loss])
+    gradients = clipped_gradients(shared, model, layout, train.examples(slice(EXAMPLES)))
+    clip_and_average = Clipping(lanes, gradients, layout, device)
+    bounds = GradientBounds(lanes)
+    perturb = Perturbation(plans, (shared.honest, layout.dim), device)
     remember = Momentum(lanes, device)
-    attack_and_aggregate = Server(lanes, model, dataset, train, steps)
+    send = HonestMessages(lanes, rules, device)
+    attack = ByzantineWorkers(plans, rules, gradients, layout, dataset, train)
+    aggregate = Server(lanes, rules, device)
     descend = Descent(lanes, parameters, steps)
     update = torch.full_like(parameters, torch.nan)
-    records: dict[int, Record] = {}
-    last: deque[Tensor] = deque(maxlen=max(spec.final_evaluations for spec in lanes))
+    records = Records(lanes, len(held_out))
 
+    # 1. every honest worker i draws a batch S_i
     for step, batch in enumerate(honest_batches(lanes, dataset, train, steps), start=1):
-        honest = remember(perturb(clip(step, parameters, batch)))
-        previous = update
-        update, messages = attack_and_aggregate(honest, parameters)
+        # 2. clips the gradient g_z of each example, and averages: v = 1/B sum_z min(1, C/|g_z|) g_z
+        vectors, norms = clip_and_average(parameters, batch)
+        bounds.check(step, norms)
+        # 3. adds noise: v <- v + b xi  (one name for all: no vector outlives the next one)
+        vectors = perturb(vectors)
+        # 4. may keep a momentum: v <- m <- beta m + (1 - beta) v
+        vectors = remember(vectors)
+        # 5. and sends v to a median, its sign to a vote
+        honest = send(vectors)
+        # 6. the Byzantine workers, who may see all of that, send what they like
+        byzantine = attack(honest, parameters)
+        # 7. the server aggregates: u = median(messages), or sign(sum of signs), or another rule
+        previous, update = update, aggregate(honest, byzantine)
+        # 8. and steps: x <- x - lr u, with momentum and weight decay if any
         parameters = descend(step, parameters, update)
+        # 9. now and then, the model is evaluated on held-out examples
         if step % shared.evaluate_every == 0 or step == steps:
-            means, correct = evaluate(parameters)
-            records[step] = means, measure(messages, update, previous)
-            last.append(correct)
+            records.add(step, evaluate(parameters), measure(honest, update, previous))
         on_step()
-        if clip.bound.broken_by_all():
+        if bounds.broken_by_all():
             break
 
-    results = {
-        place: RunResult(
-            spec=lanes[lane],
-            spent=budgets[lane],
-            history=_history(records, lane),
-            correct=_shares(list(last), lane, lanes[lane].final_evaluations, len(held_out)),
-            steps=steps,
-        )
-        for lane, place in enumerate(places)
-    }
-    for lane, failure in clip.bound.failures.items():
-        results[places[lane]] = results[places[lane]].ended_by(failure)
+    results: dict[int, RunResult] = {}
+    for lane, place in enumerate(order):
+        found = records.history(lane), records.correct(lane)
+        result = RunResult(lanes[lane], budgets[lane], *found, steps)
+        failure = bounds.failures.get(lane)
+        results[place] = result.ended_by(failure) if failure else result
     return [results[place] for place in range(len(specs))]
-
-
-def _history(records: dict[int, Record], lane: int) -> pd.DataFrame:
-    columns = ["step", *Evaluation._fields, *Measures._fields]
-    rows = [
-        (step, *(float(column[lane]) for part in parts for column in part))
-        for step, parts in records.items()
-    ]
-    # also where there are no rows to tell
-    kinds = {name: float if name != "step" else int for name in columns}
-    return pd.DataFrame(rows, columns=columns).astype(kinds)
-
-
-def _shares(last: list[Tensor], lane: int, evaluations: int, examples: int) -> np.ndarray:
-    """Of the last evaluations, how many found each example's class, `(examples,)`."""
-    if not last:  # ended before the first
-        return np.full(examples, np.nan)
-    shares: np.ndarray = np.mean([found[lane].numpy() for found in last[-evaluations:]], axis=0)
-    return shares

@@ -49,7 +49,7 @@ def measure(honest: Tensor, update: Tensor, previous: Tensor) -> Measures:
         previous: that of the step before; NaN where there is none.
 
     """
-    # in float64: squares of what a float32 may be are no float32s
+    # in float64: a large value's messages are float32 numbers whose squares are not
     mean, std = (each.double() for each in mean_and_std(honest))
     update, spread = update.double(), std.square().sum(-1)
     return Measures(

@@ -15,7 +15,7 @@ from privrobust.noise.grid import Grid, Grids, grid
 from privrobust.noise.streams import Keys
 from privrobust.spec import RunSpec
 from privrobust.training.lanes import column
-from privrobust.training.privacy import releases
+from privrobust.training.privacy import PrivacyPlan
 
 
 class Perturbation:
@@ -23,12 +23,12 @@ class Perturbation:
 
     def __init__(
         self,
-        lanes: Sequence[RunSpec],
+        plans: Sequence[PrivacyPlan],
         shape: tuple[int, int],
         device: torch.device,
         owner: str = "",
     ) -> None:
-        """For messages of this shape, (workers, dim).
+        """Prepare for messages of this shape, (workers, dim).
 
         Another owner than the honest workers draws from other streams.
 
@@ -37,16 +37,18 @@ class Perturbation:
 
         """
         self._workers, self._dim = shape
-        self._noise, self._purpose, self._device = lanes[0].noise, f"{owner}noise", device
+        self._noise, self._purpose, self._device = plans[0].spec.noise, f"{owner}noise", device
+        lanes = [plan.spec for plan in plans]
         noisy = [lane for lane, spec in enumerate(lanes) if spec.noise_scale]
-        self._private = self._among([lane for lane in noisy if _is_bounded(lanes[lane])], lanes)
-        self._others = self._among([lane for lane in noisy if not _is_bounded(lanes[lane])], lanes)
+        bounded = [lane for lane in noisy if lanes[lane].clip_norm or lanes[lane].grad_norm_bound]
+        self._private = self._among(bounded, plans)
+        self._others = self._among([lane for lane in noisy if lane not in bounded], plans)
         self._steps = count(1)
 
-    def _among(self, places: list[int], lanes: Sequence[RunSpec]) -> "_Noisy":
-        grids = [grid_of(lanes[place], self._dim) for place in places]
+    def _among(self, places: list[int], plans: Sequence[PrivacyPlan]) -> "_Noisy":
+        grids = [grid_of(plans[place], self._dim) for place in places]
         rows = Grids.of(each for each in grids for _ in range(self._workers))
-        return _Noisy(places, [lanes[place].seed for place in places], rows)
+        return _Noisy(places, [plans[place].spec.seed for place in places], rows)
 
     def __call__(self, averages: Tensor) -> Tensor:
         """Return `averages + b xi` in float32, one xi for lanes of equal seed.
@@ -97,19 +99,15 @@ class _Noisy(NamedTuple):
     """Of every worker of every lane, in their order."""
 
 
-def _is_bounded(spec: RunSpec) -> bool:
-    return spec.clip_norm is not None or spec.grad_norm_bound is not None
-
-
-def grid_of(spec: RunSpec, dim: int) -> Grid:
+def grid_of(plan: PrivacyPlan, dim: int) -> Grid:
     """Return the grid of a run with noise, whose messages have so many coordinates.
 
     Raises:
         SpecError: as `grid`.
 
     """
-    contribution = releases(spec)[0].contribution
-    return grid(spec.noise_scale, contribution, dim, NOISE_LAWS[spec.noise].order)
+    release = plan.releases[0]  # a unit moves every worker's message as far
+    return grid(release.noise_scale, release.contribution, dim, NOISE_LAWS[release.noise].order)
 
 
 def device_words(keys: Keys, dim: int, device: torch.device) -> Tensor:
@@ -125,9 +123,10 @@ def device_words(keys: Keys, dim: int, device: torch.device) -> Tensor:
 
 
 def noise_std(lanes: Sequence[RunSpec], device: torch.device) -> Tensor:
-    """Of each coordinate that workers send, `(lanes, 1, 1)`: what is public of the noise.
+    """Return the standard deviation of the noise on each coordinate that workers send.
 
-    With momentum it is that of `(1 - beta) sum_k beta^k xi_k`, which the first steps approach.
+    It is public, and `(lanes, 1, 1)`. With momentum it is that of `(1 - beta) sum_k beta^k xi_k`,
+    which the first steps approach.
     """
 
     def of_lane(spec: RunSpec) -> float:

@@ -18,28 +18,26 @@ class Descent:
     """Steps of many lanes, each with its own settings."""
 
     def __init__(self, lanes: Sequence[RunSpec], parameters: Tensor, steps: int) -> None:
-        """For so many steps from parameters `(lanes, dim)`."""
+        """Prepare for so many steps from parameters `(lanes, dim)`."""
         device = parameters.device
-        rates = torch.tensor([_rates(spec, steps) for spec in lanes], device=device)
-        self._rates = rates.T.unsqueeze(-1)
+        # as the runs were planned: a budget may end them before their schedules do
+        rates = [
+            [
+                spec.learning_rate * rate(schedule, spec.warmup_steps, step, spec.steps)
+                for step in range(1, steps + 1)
+            ]
+            for spec, schedule in ((spec, get_schedule(spec.schedule)) for spec in lanes)
+        ]
+        self._rates = torch.tensor(rates, device=device).T.unsqueeze(-1)
         self._momentum = column(lanes, lambda spec: spec.momentum, device)
         self._weight_decay = column(lanes, lambda spec: spec.weight_decay, device)
         self._decays = bool(self._weight_decay.any())
         self._velocity = torch.zeros_like(parameters)
 
     def __call__(self, step: int, parameters: Tensor, update: Tensor) -> Tensor:
-        """Parameters after a step, from 1, along the aggregate; both `(lanes, dim)`."""
+        """Return the parameters after a step, from 1, along the aggregate; both `(lanes, dim)`."""
         if self._decays:
             decayed = torch.addcmul(update, parameters, self._weight_decay)
             update = torch.where(self._weight_decay > 0, decayed, update)  # 0 times infinity is NaN
         self._velocity.mul_(self._momentum).masked_fill_(self._momentum == 0, 0.0).add_(update)
         return parameters - self._rates[step - 1] * self._velocity
-
-
-def _rates(spec: RunSpec, steps: int) -> list[float]:
-    """The learning rate of the first steps, as the run was planned: a budget may end it early."""
-    schedule = get_schedule(spec.schedule)
-    return [
-        spec.learning_rate * rate(schedule, spec.warmup_steps, step, spec.steps)
-        for step in range(1, steps + 1)
-    ]

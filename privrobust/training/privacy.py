@@ -3,11 +3,15 @@
 Honest workers hold disjoint data, so a run spends the largest epsilon of any of them (parallel
 composition). What comes after the noise (aggregation, momentum, the attack) is free; signs are
 charged for what they tell, which is less than the vectors do.
+
+>>> plan = PrivacyPlan(RunSpec(clip_norm=1.0, noise_scale=0.1))
+>>> plan.steps, round(plan.spent.epsilon, 2), plan.releases[0].dataset_size
+(300, 6.71, 126)
 """
 
 import warnings
-from dataclasses import replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 from privrobust.accountants import Release, Spent, max_steps, noise_scale, spend
@@ -21,51 +25,110 @@ from privrobust.models.registry import get_factory
 from privrobust.spec import LARGEST, SMALLEST, RunSpec
 from privrobust.training.shares import sizes
 
-# Runs of a sweep differ in much that leaves their releases alike.
+# Runs of a sweep differ in much that leaves their releases alike, and accountants take seconds.
 _spend = lru_cache(maxsize=4096)(spend)
 _max_steps = lru_cache(maxsize=4096)(max_steps)
 _noise_scale = lru_cache(maxsize=4096)(noise_scale)
 
 
-def releases(spec: RunSpec) -> list[Release]:
-    """What each honest worker would send in `spec.steps` steps.
+@dataclass(frozen=True)
+class PrivacyPlan:
+    """What a run spends, known before its first step: all of it follows from public numbers.
 
-    Raises:
+    Each value is found when it is first read, and kept: packing 100,000 runs asks for their steps,
+    which takes no accountant where there is no `max_epsilon`.
+
+    Raises (any value, when it is read):
         SpecError: more examples are expected in a batch than a worker holds (q > 1), a worker
-            would hold none, or as `calibrated`.
+            would hold none, the accountant does not support the releases, or a target or budget
+            cannot be met.
 
     """
-    return _releases(spec if spec.noise_scale else calibrated(spec))
 
+    given: RunSpec
+    """The run, as the user or the sweep states it."""
 
-def calibrated(spec: RunSpec) -> RunSpec:
-    """With the least b that keeps the worker who spends most within `target_epsilon`.
+    @cached_property
+    def spec(self) -> RunSpec:
+        """The run with its noise: the least b whose epsilon is within `target_epsilon`, if stated.
 
-    Found to within 0.1 % of epsilon by the run's own accountant, for its delta. A spec without a
-    target is returned as it is; one that has been calibrated is again, from its other settings.
+        It is that of the worker who spends most, found to within 0.1 % of epsilon by the run's own
+        accountant, for its delta. A run without a target is itself; one that has its b already
+        gets it anew, from its other settings.
+        """
+        spec, target = self.given, self.given.target_epsilon
+        if target is None:
+            return spec
+        release = replace(_most_sampled(_releases(spec)), noise_scale=0.0)
+        try:
+            b = _noise_scale(release, target, spec.delta, spec.accountant)
+        except SpecError as error:
+            raise SpecError(f"target_epsilon: {target:g} cannot be met ({error})") from None
+        if not SMALLEST <= b <= LARGEST:
+            raise SpecError(
+                f"target_epsilon: {target:g} takes noise of scale {b:g}; accepted: {SMALLEST:g} to "
+                f"{LARGEST:g} (float32)"
+            )
+        return spec.with_noise(b)
 
-    Raises:
-        SpecError: no b that training can add meets the target, or as `releases`.
+    @cached_property
+    def releases(self) -> list[Release]:
+        """What each honest worker would send in all of `spec.steps` steps."""
+        return _releases(self.spec)
 
-    """
-    target = spec.target_epsilon
-    if target is None:
-        return spec
-    release = replace(_most_sampled(_releases(spec)), noise_scale=0.0)
-    try:
-        b = _noise_scale(release, target, spec.delta, spec.accountant)
-    except SpecError as error:
-        raise SpecError(f"target_epsilon: {target:g} cannot be met ({error})") from None
-    if not SMALLEST <= b <= LARGEST:
-        raise SpecError(
-            f"target_epsilon: {target:g} takes noise of scale {b:g}; accepted: {SMALLEST:g} to "
-            f"{LARGEST:g} (float32)"
-        )
-    return spec.with_noise(b)
+    @cached_property
+    def steps(self) -> int:
+        """The steps that the run takes: all, or as many as `max_epsilon` allows."""
+        spec = self.given
+        if spec.max_epsilon is None:
+            return spec.steps
+        release = _most_sampled(self.releases)
+        if release.not_private_reason:
+            raise SpecError(f"max_epsilon: {spec.max_epsilon:g}: {release.not_private_reason}")
+        if _spend(release, spec.delta, spec.accountant).epsilon <= spec.max_epsilon:
+            return spec.steps
+        try:
+            allowed = _max_steps(
+                replace(release, steps=1), spec.max_epsilon, spec.delta, spec.accountant
+            )
+        except SpecError as error:
+            raise SpecError(f"max_epsilon: {spec.max_epsilon:g} cannot be kept ({error})") from None
+        return min(spec.steps, allowed)
+
+    @cached_property
+    def spent(self) -> Spent:
+        """(epsilon, delta) and who vouches for it: the most that any honest worker spends."""
+        return self._spent_by(_most_sampled(self.releases))
+
+    @cached_property
+    def spent_by_worker(self) -> list[Spent]:
+        """What each honest worker spends in the steps that the run takes."""
+        return [self._spent_by(release) for release in self.releases]
+
+    def _spent_by(self, release: Release) -> Spent:
+        return _spend(replace(release, steps=self.steps), self.given.delta, self.given.accountant)
+
+    def warn_of_large_delta(self) -> None:
+        """Warn where delta is no promise: at 1/n, one unit in n could be published."""
+        spec = self.given
+        held = [release.dataset_size or 1 for release in self.releases]
+        units = spec.honest if spec.unit == "worker" else max(held)
+        if spec.delta >= 1 / units:
+            warnings.warn(
+                f"delta: {spec.delta:g} is not below 1 / {units}: giving one {spec.unit} of "
+                f"{units} away would satisfy it",
+                PrivRobustWarning,
+                stacklevel=3,
+            )
 
 
 def _releases(spec: RunSpec) -> list[Release]:
-    """With the spec's b as it stands."""
+    """Describe what each honest worker sends, with the spec's b as it stands.
+
+    Raises:
+        SpecError: a worker's share is too small (q > 1), or a claimed bound is no bound.
+
+    """
     held = sizes(spec)
     least = min(held)
     if spec.sampling_rate is None and spec.batch_size > least:
@@ -76,8 +139,35 @@ def _releases(spec: RunSpec) -> list[Release]:
             "sampling_rate"
         )
     _refuse_unproven(spec)
-    made = {size: _release(spec, size) for size in set(held)}
-    return [made[size] for size in held]
+    rates: dict[str, Any] = {"sampling_rate": spec.sampling_rate}
+    if spec.unit == "worker":
+        rates = {"worker_sampling_rate": spec.worker_sampling_rate}
+    of_size = {
+        size: Release(
+            noise=spec.noise,
+            noise_scale=spec.noise_scale,
+            clip_norm=spec.clip_norm,
+            grad_norm_bound=spec.grad_norm_bound,
+            batch_size=spec.batch_size,
+            dataset_size=size,
+            **rates,
+            unit=spec.unit,
+            steps=spec.steps,
+            message=_message(spec),
+        )
+        for size in set(held)  # workers of equal shares send alike, and most are
+    }
+    return [of_size[size] for size in held]
+
+
+def _message(spec: RunSpec) -> Message:
+    """Tell what a step adds to what was sent before: a sign, unless it is one of older noise too.
+
+    The signs of a momentum tell of noise that earlier signs told of: they are charged as vectors.
+    """
+    if spec.worker_momentum:
+        return "vector"
+    return get_aggregator(spec.aggregator, spec.byzantine).message
 
 
 def _refuse_unproven(spec: RunSpec) -> None:
@@ -100,7 +190,7 @@ def _refuse_unproven(spec: RunSpec) -> None:
 
 
 def _most_sampled(releases: list[Release]) -> Release:
-    """That of the worker whose units take part most often, who spends the most.
+    """Pick the worker whose units take part most often, who spends the most.
 
     Without a `sampling_rate` that is who has the least data.
 
@@ -109,98 +199,3 @@ def _most_sampled(releases: list[Release]) -> Release:
     are convex. Composition keeps that order (Zhu, Dong, Wang 2022).
     """
     return max(releases, key=lambda release: release.sampling_rate)
-
-
-def _release(spec: RunSpec, examples: int) -> Release:
-    """The release of a worker that holds so many examples."""
-    rates: dict[str, Any] = {"sampling_rate": spec.sampling_rate}
-    if spec.unit == "worker":
-        rates = {"worker_sampling_rate": spec.worker_sampling_rate}
-    return Release(
-        noise=spec.noise,
-        noise_scale=spec.noise_scale,
-        clip_norm=spec.clip_norm,
-        grad_norm_bound=spec.grad_norm_bound,
-        batch_size=spec.batch_size,
-        dataset_size=examples,
-        **rates,
-        unit=spec.unit,
-        steps=spec.steps,
-        message=_message(spec),
-    )
-
-
-def _message(spec: RunSpec) -> Message:
-    """What a step adds to what was sent before: a sign, unless it is one of older noise too.
-
-    The signs of a momentum tell of noise that earlier signs told of: they are charged as vectors.
-    """
-    if spec.worker_momentum:
-        return "vector"
-    return get_aggregator(spec.aggregator, spec.byzantine).message
-
-
-def steps_within_budget(spec: RunSpec) -> int:
-    """How many of its steps the run takes: all, or as many as `max_epsilon` allows.
-
-    Known before the run, as the budget depends on public numbers alone.
-
-    Raises:
-        SpecError: as `releases`, or the first step already spends more than `max_epsilon`.
-
-    """
-    steps = spec.steps
-    if spec.max_epsilon is None:
-        return steps
-    release = _most_sampled(releases(spec))
-    if release.not_private_reason:
-        raise SpecError(f"max_epsilon: {spec.max_epsilon:g}: {release.not_private_reason}")
-    if _spend(release, spec.delta, spec.accountant).epsilon <= spec.max_epsilon:
-        return steps
-    return min(steps, _steps_allowed(spec, replace(release, steps=1)))
-
-
-def _steps_allowed(spec: RunSpec, release: Release) -> int:
-    assert spec.max_epsilon is not None
-    try:
-        return _max_steps(release, spec.max_epsilon, spec.delta, spec.accountant)
-    except SpecError as error:
-        raise SpecError(f"max_epsilon: {spec.max_epsilon:g} cannot be kept ({error})") from None
-
-
-def spent_by_worker(spec: RunSpec) -> list[Spent]:
-    """What each honest worker spends in the steps that the run takes.
-
-    Raises:
-        SpecError: as `releases`, or the accountant does not support them.
-
-    """
-    steps = steps_within_budget(spec)
-    return [
-        _spend(replace(release, steps=steps), spec.delta, spec.accountant)
-        for release in releases(spec)
-    ]
-
-
-def warn_of_large_delta(spec: RunSpec) -> None:
-    """Warn where delta is no promise: at 1/n, one unit in n could be published."""
-    held = [release.dataset_size or 1 for release in releases(spec)]
-    units = spec.honest if spec.unit == "worker" else max(held)
-    if spec.delta >= 1 / units:
-        warnings.warn(
-            f"delta: {spec.delta:g} is not below 1 / {units}: giving one {spec.unit} of "
-            f"{units} away would satisfy it",
-            PrivRobustWarning,
-            stacklevel=3,
-        )
-
-
-def spent(spec: RunSpec) -> Spent:
-    """The run's (epsilon, delta) and who vouches for it: the most that any honest worker spends.
-
-    Raises:
-        SpecError: as `releases`, or the accountant does not support them.
-
-    """
-    release = replace(_most_sampled(releases(spec)), steps=steps_within_budget(spec))
-    return _spend(release, spec.delta, spec.accountant)

@@ -9,9 +9,9 @@ import pandas as pd
 from privrobust.accountants import Spent
 from privrobust.data import get_dataset
 from privrobust.spec import RunSpec
-from privrobust.training.privacy import spent_by_worker
+from privrobust.training.bounds import Failure
+from privrobust.training.privacy import PrivacyPlan
 from privrobust.training.shares import codes, shares
-from privrobust.training.workers import Failure
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ class RunResult:
         return float(self.history["kappa"].max())
 
     def ended_by(self, failure: Failure) -> "RunResult":
-        """The same run without a result: what it claimed of its gradients is false."""
+        """Return the run without its result: what it claimed of its gradients is false."""
         spent = replace(self.spent, epsilon=math.inf, reason="the stated gradient bound was broken")
         kept = self.history[self.history["step"] < failure.step]
         correct = np.full_like(self.correct, np.nan)
@@ -102,10 +102,9 @@ class RunResult:
     @property
     def epsilon_by_worker(self) -> pd.Series:
         """What each honest worker spends; those with less data spend more."""
-        spent = [
-            math.inf if self.failure else worker.epsilon for worker in spent_by_worker(self.spec)
-        ]
-        return pd.Series(spent, name="epsilon").rename_axis("worker")
+        spent = PrivacyPlan(self.spec).spent_by_worker
+        each = [math.inf if self.failure else worker.epsilon for worker in spent]
+        return pd.Series(each, name="epsilon").rename_axis("worker")
 
     @property
     def diverged(self) -> bool:
@@ -119,7 +118,7 @@ class RunResult:
 
 
 def _mean_by(codes: np.ndarray, values: np.ndarray, kinds: int) -> np.ndarray:
-    """The mean value of each code from 0 to kinds - 1, NaN of those that do not occur."""
+    """Average the values of each code from 0 to kinds - 1, NaN of those that do not occur."""
     counts = np.bincount(codes, minlength=kinds)
     sums = np.bincount(codes, values, minlength=kinds)
     means: np.ndarray = np.divide(sums, counts, out=np.full(kinds, np.nan), where=counts > 0)

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from privrobust.noise.streams import derived_keys, first_words, happen
 
-# Pads are multiples of this: sums over them then round alike however long the padding is, so that
-# a run gives the same bits beside runs that draw larger batches.
+# Pads are multiples of this: kernels add in blocks, and what is left over in another order. So sums
+# round alike however long the padding is, and a run gives the same bits beside runs that draw
+# larger batches.
 _PAD = 8
 
-# Words that are drawn at a time, for as many steps as they last.
+# Words that are drawn at a time, for as many steps as they last: a call has its own cost.
 _DRAWS = 1 << 20
 
 
@@ -65,7 +66,7 @@ def poisson_batches(
 
 
 def _pack(drawn: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Boolean `(steps, streams, workers, examples)` to padded indices and masks, step by step."""
+    """Turn boolean `(steps, streams, workers, examples)` into padded places and masks, by step."""
     counts = drawn.sum(-1)
     widths = [
         _PAD * math.ceil(most / _PAD) for most in counts.flatten(1).amax(-1).clamp(min=1).tolist()

@@ -1,137 +1,61 @@
-"""What happens to honest vectors on the way to an update: message, attack, aggregate."""
+"""The server's rules: which lanes share one, and the aggregate of what their workers send."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from privrobust.aggregators import get_aggregator
-from privrobust.attacks import Attack, Craft, Setting
+from privrobust.aggregators import Aggregator, get_aggregator
 from privrobust.core.random import stream
-from privrobust.data import Dataset, Split
-from privrobust.models.validation import EXAMPLES
 from privrobust.spec import RunSpec
-from privrobust.training.batches import byzantine_batches
-from privrobust.training.lanes import column
-from privrobust.training.noise import Perturbation, noise_std
-from privrobust.training.workers import Clipping, Momentum
 
 
-class Round(NamedTuple):
-    """One step of the server."""
+class Rule(NamedTuple):
+    """Neighbouring lanes that are attacked and aggregated together."""
 
-    update: Tensor
-    """`(lanes, dim)`"""
-    honest: Tensor
-    """The honest messages, `(lanes, honest, dim)`."""
-
-
-class Server:
-    """The rules of many lanes, neighbours that share one being aggregated together."""
-
-    def __init__(
-        self, lanes: Sequence[RunSpec], model: nn.Module, dataset: Dataset, train: Split, steps: int
-    ) -> None:
-        """For lanes in the order of `rule_key`."""
-        self._rules = [
-            _Rule(lanes[stretch], stretch, model, dataset, train, steps)
-            for stretch in _stretches(lanes)
-        ]
-
-    def __call__(self, vectors: Tensor, parameters: Tensor) -> Round:
-        """From the honest vectors `(lanes, honest, dim)` and parameters `(lanes, dim)`."""
-        rounds = [rule(vectors[rule.lanes], parameters[rule.lanes]) for rule in self._rules]
-        if len(rounds) == 1:
-            return rounds[0]
-        return Round(*(torch.cat(parts) for parts in zip(*rounds, strict=True)))
+    lanes: slice
+    """Which they are."""
+    aggregator: Aggregator
 
 
 def rule_key(spec: RunSpec) -> tuple[str, str, int]:
-    """What neighbouring lanes must share to be aggregated together."""
+    """Return what lanes of one rule have in common: f decides how many messages there are."""
     return spec.aggregator, repr(spec.attack), spec.byzantine
 
 
-def _stretches(lanes: Sequence[RunSpec]) -> Iterator[slice]:
+def rules_of(lanes: Sequence[RunSpec]) -> Iterator[Rule]:
+    """Group lanes that stand in the order of `rule_key`."""
     start = 0
     for _, members in groupby(lanes, key=rule_key):
-        stretch = slice(start, start + len(list(members)))
-        yield stretch
-        start = stretch.stop
+        shared, *others = members
+        end = start + 1 + len(others)
+        yield Rule(slice(start, end), get_aggregator(shared.aggregator, shared.byzantine))
+        start = end
 
 
-class _Rule:
-    """How neighbouring lanes make an update of honest vectors."""
+class Server:
+    """Aggregates the messages of all lanes, each with its own stream for rules that draw."""
 
     def __init__(
-        self,
-        lanes: Sequence[RunSpec],
-        place: slice,
-        model: nn.Module,
-        dataset: Dataset,
-        train: Split,
-        steps: int,
+        self, lanes: Sequence[RunSpec], rules: Sequence[Rule], device: torch.device
     ) -> None:
-        shared, device = lanes[0], train.labels.device
-        self.lanes = place
-        self._aggregator = get_aggregator(shared.aggregator, shared.byzantine)
-        self._sends_signs = self._aggregator.message == "sign"
-        self._is_noisy = column(lanes, lambda spec: spec.noise_scale, device).unsqueeze(-1) > 0
+        self._rules = rules
         self._streams = [stream(spec.seed, "aggregation", device) for spec in lanes]
-        self._byzantine = shared.byzantine
-        self._attack: Attack | None = None
-        if shared.attack is None:
-            return
-        self._attack = shared.attack.build()
-        seen_std = noise_std(lanes, device)
-        if self._sends_signs and self._attack.sees != "own":
-            seen_std = torch.zeros_like(seen_std)
-        setting = Setting(self._aggregator, seen_std)
-        self._craft: Craft = self._attack.started(setting)
-        self._attack_streams = [stream(spec.seed, "attack", device) for spec in lanes]
-        if self._attack.sees == "own":
-            self._own = _own_vectors(lanes, self._attack, model, dataset, train, steps)
 
-    def __call__(self, vectors: Tensor, parameters: Tensor) -> Round:
-        honest = self._message(vectors)
-        if self._sends_signs:  # with noise they are of two values: no third is in the accounts
-            honest.masked_fill_((honest == 0) & self._is_noisy, 1.0)
-        if self._attack is None:
-            return Round(self._aggregator(honest, self._streams), honest)
-        seen = honest
-        if self._attack.sees == "own":
-            seen = self._own(parameters)
-        elif self._attack.sees == "nothing":
-            seen = honest.new_zeros(()).expand_as(honest)
-        sent = self._attack.carry_out(self._craft, seen, self._byzantine, self._attack_streams)
-        messages = torch.cat([honest, self._message(sent)], dim=-2)
-        return Round(self._aggregator(messages, self._streams), honest)
+    def __call__(self, honest: Tensor, byzantine: Sequence[Tensor | None]) -> Tensor:
+        """Aggregate what all workers sent, `(lanes, dim)`.
 
-    def _message(self, vectors: Tensor) -> Tensor:
-        """NaN votes +1, as `MajorityVote` orders it."""
-        return vectors.nan_to_num(nan=1.0).sign_() if self._sends_signs else vectors
+        Args:
+            honest: messages, `(lanes, honest, dim)`.
+            byzantine: those of each rule's lanes, `(its lanes, f, dim)`; None without an attack.
 
-
-def _own_vectors(
-    lanes: Sequence[RunSpec],
-    attack: Attack,
-    model: nn.Module,
-    dataset: Dataset,
-    train: Split,
-    steps: int,
-) -> Callable[[Tensor], Tensor]:
-    """What Byzantine workers compute who follow the protocol on data and noise of their own."""
-    batches = byzantine_batches(lanes, dataset, train, steps)
-    clip = Clipping(lanes, model, train.examples(slice(EXAMPLES)), owner="byzantine ")
-    dim = sum(parameter.numel() for parameter in model.parameters())
-    shape = (lanes[0].byzantine, dim)
-    perturb = Perturbation(lanes, shape, train.labels.device, owner="byzantine ")
-    remember = Momentum(lanes, train.labels.device)
-
-    def vectors(parameters: Tensor) -> Tensor:
-        batch = next(batches)
-        poisoned = batch._replace(labels=attack.poison(batch.labels, dataset.classes))
-        return remember(perturb(clip(0, parameters, poisoned)))
-
-    return vectors
+        """
+        updates = []
+        for rule, crafted in zip(self._rules, byzantine, strict=True):
+            messages = honest[rule.lanes]
+            if crafted is not None:
+                messages = torch.cat([messages, crafted], dim=-2)
+            updates.append(rule.aggregator(messages, self._streams[rule.lanes]))
+        return updates[0] if len(updates) == 1 else torch.cat(updates)

@@ -1,4 +1,4 @@
-"""Who draws which examples: the honest workers' shares, and Byzantine workers' copies of them."""
+"""Who holds which examples: the training data, dealt to the honest workers."""
 
 from functools import lru_cache
 
@@ -11,14 +11,14 @@ from privrobust.spec import RunSpec
 
 
 def shares(spec: RunSpec) -> list[Tensor]:
-    """The training examples of each honest worker, as places in the training split.
+    """Return the training examples of each honest worker, as places in the training split.
 
     Raises:
         SpecError: the partition cannot be made of this dataset.
 
     """
     dataset = get_dataset(spec.dataset, spec.data_dir)
-    return _shares(dataset, spec.dealt_by, spec.honest, spec.seed)
+    return deal(dataset, spec.dealt_by, spec.honest, spec.seed)
 
 
 def sizes(spec: RunSpec) -> tuple[int, ...]:
@@ -27,18 +27,20 @@ def sizes(spec: RunSpec) -> tuple[int, ...]:
     return _sizes(dataset, spec.dealt_by, spec.honest, spec.seed)
 
 
+# Sizes of many deals, for plans of many runs; the deals themselves of few, as they are large.
 @lru_cache(maxsize=4096)
 def _sizes(dataset: Dataset, partition: Partition, workers: int, seed: int) -> tuple[int, ...]:
-    return tuple(len(share) for share in _shares(dataset, partition, workers, seed))
+    return tuple(len(share) for share in deal(dataset, partition, workers, seed))
 
 
 @lru_cache(maxsize=64)
-def _shares(dataset: Dataset, partition: Partition, workers: int, seed: int) -> list[Tensor]:
+def deal(dataset: Dataset, partition: Partition, workers: int, seed: int) -> list[Tensor]:
+    """Deal a dataset; arguments as runs have them, errors as of `shares`."""
     return partition.deal(codes(dataset, dataset.train, partition), workers, seed)
 
 
 def codes(dataset: Dataset, split: Split, partition: Partition) -> Tensor:
-    """What the partition goes by: the label of each example, or its group.
+    """Return what the partition goes by: the label of each example, or its group.
 
     Raises:
         SpecError: the dataset knows no groups.

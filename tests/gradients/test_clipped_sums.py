@@ -94,9 +94,9 @@ def test_sums_are_those_of_one_example_at_a_time(
 ):
     model, examples = mlp(hidden, bias), vectors(20, seed)
     way = (
-        PerSample(model, examples, rule, CROSS_ENTROPY)
+        PerSample(model, Layout(model), examples, rule, CROSS_ENTROPY)
         if slow
-        else gradient_sum(model, examples[:3], rule, CROSS_ENTROPY)
+        else gradient_sum(model, Layout(model), examples[:3], rule, CROSS_ENTROPY)
     )
     parameters, batch = draw(model, examples, shape, seed, present)
     clip_norms = clip_norm * torch.arange(1, shape[0] + 1)
@@ -111,7 +111,7 @@ def ends_in_classes(*layers, example):
 
 
 def assert_fast_and_exact(model, examples, rule, seed=0):
-    way = gradient_sum(model, examples[:3], rule, CROSS_ENTROPY)
+    way = gradient_sum(model, Layout(model), examples[:3], rule, CROSS_ENTROPY)
     assert isinstance(way, LayerWise)
     assert_exact(model, examples, way, rule, seed=seed)
 
@@ -292,7 +292,7 @@ def test_a_module_under_two_names_adds_up_over_its_uses(architecture, rule):
     """Fast, exact by autograd on single examples, and again in a second call."""
     model, examples = architecture(), vectors(8)
     assert_fast_and_exact(model, examples, rule)
-    way = gradient_sum(model, examples, rule, CROSS_ENTROPY)
+    way = gradient_sum(model, Layout(model), examples, rule, CROSS_ENTROPY)
     for seed in (1, 2):
         assert_exact(model, examples, way, rule, seed=seed)
 
@@ -310,7 +310,7 @@ def test_a_model_that_is_sure_of_itself_is_fast(loss, seed):
             parameter.copy_(torch.randn(parameter.shape, generator=generator) / 10)
         model[0].weight[0, 0] = 2.0
         model[2].weight[:, 0] = torch.tensor([-1.0, 1.0]) * (4 + seed / 2)
-    assert isinstance(gradient_sum(model, examples, Flat(), LOSSES[loss]), LayerWise)
+    assert isinstance(gradient_sum(model, Layout(model), examples, Flat(), LOSSES[loss]), LayerWise)
 
 
 def test_what_a_module_under_two_names_was_called_with_stays_behind_in_no_call():
@@ -421,7 +421,7 @@ UNFORESEEN = "is used as no fast rule foresees"
 def test_other_models_take_the_slow_way_and_are_exact(architecture, fault):
     model, examples = architecture(), vectors(8)
     with pytest.warns(PrivRobustWarning, match=f"model: {fault}.*exact and slow"):
-        way = gradient_sum(model, examples, Flat(), CROSS_ENTROPY)
+        way = gradient_sum(model, Layout(model), examples, Flat(), CROSS_ENTROPY)
     assert isinstance(way, PerSample)
     if architecture is not Saturated:  # without gradients plain autograd refuses
         assert_exact(model, examples, way, Flat())
@@ -429,8 +429,8 @@ def test_other_models_take_the_slow_way_and_are_exact(architecture, fault):
 
 def ways(model, examples, rule):
     return [
-        gradient_sum(model, examples[:3], rule, CROSS_ENTROPY),
-        PerSample(model, examples[:3], rule, CROSS_ENTROPY),
+        gradient_sum(model, Layout(model), examples[:3], rule, CROSS_ENTROPY),
+        PerSample(model, Layout(model), examples[:3], rule, CROSS_ENTROPY),
     ]
 
 
@@ -479,7 +479,7 @@ def test_a_gradient_whose_squares_underflow_is_still_clipped():
     parameters[0, 1::FEATURES] = torch.tensor([52.5, 0.0, 0.0, 0.0])  # a confident answer
     batch.inputs[:] = torch.tensor([1e19, 1.0, 0, 0, 0, 0])
     batch.labels[:] = 0
-    way = gradient_sum(model, vectors(3), Flat(), CROSS_ENTROPY)
+    way = gradient_sum(model, Layout(model), vectors(3), Flat(), CROSS_ENTROPY)
     clipped = way(parameters, batch, torch.tensor([1e-6]))
     assert float(clipped.norms) > 1e-6
     assert float(clipped.sums.double().norm()) == pytest.approx(1e-6)
@@ -495,7 +495,7 @@ def test_a_gradient_of_terms_that_cancel_is_still_clipped():
     weight[:, 20:] = -weight[:, :20] * (1 + 1e-4)
     weight *= 1e4
     clip_norms = torch.tensor([1e-2])
-    clipped = gradient_sum(model, examples, Flat(), CROSS_ENTROPY)(
+    clipped = gradient_sum(model, Layout(model), examples, Flat(), CROSS_ENTROPY)(
         parameters, batch, clip_norms
     ).sums
     assert 0.98e-2 < float(clipped.norm()) <= 1e-2 * (1 + 1e-5)
@@ -515,7 +515,7 @@ class ByzFLCNN(nn.Sequential):
 def test_no_step_makes_per_sample_gradients_of_a_supported_model():
     """15 workers of 32: the largest tensor is a layer's activations, a tenth of the gradients."""
     model, images = ByzFLCNN(), torch.rand(480, 1, 28, 28)
-    way = gradient_sum(model, images[:3], Flat(), CROSS_ENTROPY)
+    way = gradient_sum(model, Layout(model), images[:3], Flat(), CROSS_ENTROPY)
     flat = nn.utils.parameters_to_vector(model.parameters()).detach().unsqueeze(0)
     assert flat.numel() == 431_080
     labels = torch.arange(480).view(1, 15, 32) % 10

@@ -20,13 +20,15 @@ from privrobust.gradients.clipped_sums import LayerWise, gradient_sum
 from privrobust.gradients.clipping import Batch, Flat, clip_vectors
 from privrobust.gradients.factors import Formed, Ghost, Matrices, Outer, Rows, Use
 from privrobust.gradients.isolation import own_copy
+from privrobust.gradients.layout import Layout
 from privrobust.gradients.losses import LOSSES
 from privrobust.gradients.per_sample import PerSample
 from privrobust.gradients.row_wise import rows_stay_apart
 from privrobust.models import available_models, build_model
+from privrobust.models.registry import get_factory
 from privrobust.training import loop as training
 from privrobust.training.shares import shares
-from privrobust.training.workers import Clipping
+from privrobust.training.workers import Clipping, clipped_gradients
 
 FEATURES, CLASSES = 64, 10
 CROSS_ENTROPY = LOSSES["cross_entropy"]
@@ -252,7 +254,7 @@ def test_one_example_moves_a_sum_by_at_most_c_whatever_the_model_does(factory):
     model = factory()
     inputs = torch.randn(80, FEATURES)
     before = copy.deepcopy(model.state_dict())
-    way = gradient_sum(model, inputs[:16], Flat(), CROSS_ENTROPY)
+    way = gradient_sum(model, Layout(model), inputs[:16], Flat(), CROSS_ENTROPY)
     parameters, clip_norms = starts(model), torch.tensor([C], dtype=torch.float64)
     untouched = parameters.clone()
     hostile = inputs.clone()
@@ -302,9 +304,7 @@ def test_messages_move_by_twice_c_at_most_or_the_model_is_refused(
 def test_built_in_models_are_proven(name):
     shape = (3, 32, 32) if name in ("resnet18", "lenet", "cnn_byzfl", "cnn_opacus") else (64,)
     examples = torch.randn(2, *shape)
-    from test_models import images  # a dataset of that shape
-
-    assert rows_stay_apart(build_model(name, images(shape), seed=0), examples)
+    assert rows_stay_apart(get_factory(name)(torch.Size(shape), 10), examples)
 
 
 def compiled():
@@ -424,7 +424,7 @@ def test_ones_own_module_is_fast_and_agrees_with_the_proven_one():
     inputs, clip_norms = torch.randn(40, FEATURES), torch.tensor([C])
     found = []
     for model in (own, proven):
-        way = gradient_sum(model, inputs[:16], Flat(), CROSS_ENTROPY)
+        way = gradient_sum(model, Layout(model), inputs[:16], Flat(), CROSS_ENTROPY)
         assert isinstance(way, LayerWise)
         found.append(way(starts(model), batch_of(inputs), clip_norms).sums)
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-6)
@@ -448,9 +448,9 @@ def test_rounding_of_a_large_batch_is_within_c(slow):
     batch = batch_of(inputs)
     batch = batch._replace(labels=torch.zeros_like(batch.labels))
     way = (
-        PerSample(model, inputs[:16], Flat(), CROSS_ENTROPY)
+        PerSample(model, Layout(model), inputs[:16], Flat(), CROSS_ENTROPY)
         if slow
-        else gradient_sum(model, inputs[:16], Flat(), CROSS_ENTROPY)
+        else gradient_sum(model, Layout(model), inputs[:16], Flat(), CROSS_ENTROPY)
     )
     clip_norms = torch.tensor([C], dtype=torch.float64)
     whole = way(starts(model), batch, clip_norms).sums
@@ -517,15 +517,17 @@ def test_a_step_uses_the_c_that_is_accounted_for():
     spec = RunSpec(model="logistic", clip_norm=C, batch_size=1)
     digits = get_dataset("digits")
     model = build_model("logistic", digits, seed=0)
-    clip = Clipping([spec], model, digits.train.examples(slice(16)))
+    layout, examples = Layout(model), digits.train.examples(slice(16))
+    gradients = clipped_gradients(spec, model, layout, examples)
+    clip = Clipping([spec], gradients, layout, examples.device)
     batch = batch_of(1e3 * digits.train.examples(slice(1)))
-    averages = clip(1, starts(model), batch)
+    averages = clip(starts(model), batch).sums
     assert averages.dtype == torch.float64
     assert (1 - 2e-6) * C <= float(averages.norm()) <= C
 
 
 def test_more_examples_than_the_proof_covers_are_refused():
     model = linear(1)
-    way = gradient_sum(model, torch.randn(16, 1), Flat(), CROSS_ENTROPY)
+    way = gradient_sum(model, Layout(model), torch.randn(16, 1), Flat(), CROSS_ENTROPY)
     with pytest.raises(SpecError, match=r"batch_size: 1048577 examples of one worker .*: accepted"):
         way(starts(model), batch_of(torch.randn((1 << 20) + 1, 1)), torch.tensor([C]))

@@ -17,6 +17,7 @@ from privrobust.data import Dataset, Split, get_dataset
 from privrobust.errors import SpecError
 from privrobust.gradients.clipped_sums import LayerWise, gradient_sum
 from privrobust.gradients.clipping import Flat
+from privrobust.gradients.layout import Layout
 from privrobust.gradients.losses import LOSSES
 from privrobust.models import available_models, build_model, initial_parameters
 from privrobust.models import registry as models
@@ -299,7 +300,9 @@ def test_image_models_are_clipped_the_fast_way(name):
     """Held against per-sample gradients, and said to be exact, before it is chosen."""
     data = images((3, 32, 32) if name == "resnet18" else (1, 28, 28))
     model = build_model(name, data, seed=0)
-    way = gradient_sum(model, data.train.examples(slice(2)), Flat(), LOSSES["cross_entropy"])
+    way = gradient_sum(
+        model, Layout(model), data.train.examples(slice(2)), Flat(), LOSSES["cross_entropy"]
+    )
     assert isinstance(way, LayerWise)
 
 

@@ -14,11 +14,13 @@ from privrobust.aggregators import Median
 from privrobust.data import Split, get_dataset
 from privrobust.data.partitions import Similarity
 from privrobust.errors import PrivRobustError, PrivRobustWarning, SpecError
+from privrobust.gradients.layout import Layout
 from privrobust.gradients.losses import LOSSES
 from privrobust.models import build_model
 from privrobust.training import loop as training
 from privrobust.training.evaluation import Evaluator
 from privrobust.training.loop import train_lanes
+from privrobust.training.privacy import PrivacyPlan
 from privrobust.training.shares import shares
 
 SHORT = {"clip_norm": 1.0, "steps": 30, "honest": 5, "evaluate_every": 5}
@@ -239,7 +241,7 @@ def test_epsilon_of_a_run():
         for n in (83, 84)
     ]
     assert each[0] > each[1] > 9.306
-    assert training.spent(spec).epsilon == each[0]
+    assert PrivacyPlan(spec).spent.epsilon == each[0]
 
 
 @pytest.mark.parametrize("settings", [{"delta": 1e-3}, {"accountant": "rdp"}])
@@ -263,10 +265,8 @@ def test_outputs_that_are_not_finite_are_wrong_answers(hostile):
     model = torch.nn.Linear(1, 2, bias=False)
     split = Split(torch.ones(4, 1), torch.tensor([0, 0, 0, 1]))
     parameters = torch.tensor([[1.0, 0.0], [hostile, 0.0]])
-    assert Evaluator(model, split, LOSSES["cross_entropy"])(parameters).means.accuracy.tolist() == [
-        0.75,
-        0.0,
-    ]
+    evaluate = Evaluator(model, Layout(model), split, LOSSES["cross_entropy"])
+    assert evaluate(parameters).means.accuracy.tolist() == [0.75, 0.0]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from privrobust import RunSpec
 from privrobust.errors import SpecError
 from privrobust.noise import derived_keys
 from privrobust.training.noise import Perturbation, device_words, grid_of
+from privrobust.training.privacy import PrivacyPlan
 
 CPU = torch.device("cpu")
 RUN = RunSpec(honest=3, clip_norm=1.0, noise_scale=0.1)
@@ -16,7 +17,7 @@ LAWS = ["gaussian", "laplace"]
 
 
 def perturbation(runs, dim=4001, owner=""):
-    return Perturbation(runs, (3, dim), CPU, owner)
+    return Perturbation([PrivacyPlan(run) for run in runs], (3, dim), CPU, owner)
 
 
 def run(**settings):
@@ -64,7 +65,7 @@ def test_lanes_of_one_seed_share_xi():
     """Common random numbers: what differs is b alone, to half a step of either grid."""
     runs = [run(noise_scale=0.1), run(noise_scale=0.4)]
     sent = perturbation(runs)(torch.zeros(2, 3, 4001, dtype=torch.float64)).double()
-    steps = [grid_of(each, 4001).step for each in runs]
+    steps = [grid_of(PrivacyPlan(each), 4001).step for each in runs]
     assert float((4 * sent[0] - sent[1]).abs().max()) <= 2 * steps[0] + steps[1] / 2 + 1e-6
     assert float(sent[0].std() / 0.1) == pytest.approx(1.0, abs=0.03)
 
@@ -75,7 +76,7 @@ def test_lanes_of_one_seed_share_xi():
 )
 def test_what_is_sent_is_whole_steps_of_a_grid_that_public_numbers_decide(settings):
     spec = run(**settings)
-    grid = grid_of(spec, 4001)
+    grid = grid_of(PrivacyPlan(spec), 4001)
     sent = perturbation([spec])(averages(1)).double() / grid.step
     assert torch.equal(sent, sent.round())
     contribution = spec.clip_norm or spec.grad_norm_bound
@@ -86,7 +87,7 @@ def test_what_is_sent_is_whole_steps_of_a_grid_that_public_numbers_decide(settin
 
 def test_training_sends_what_is_on_the_grid(messages_of):
     spec = RunSpec(honest=4, clip_norm=1.0, noise_scale=0.1, steps=3)
-    sent = messages_of(spec).double() / grid_of(spec, 650).step
+    sent = messages_of(spec).double() / grid_of(PrivacyPlan(spec), 650).step
     assert torch.equal(sent, sent.round())
     assert not torch.equal(sent, (sent / 2).round() * 2)  # of no coarser one
 

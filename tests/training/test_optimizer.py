@@ -13,7 +13,7 @@ from privrobust.models import build_model
 from privrobust.schedules import Schedule, available_schedules, get_schedule, rate
 from privrobust.training.loop import train_lanes
 from privrobust.training.noise import noise_std
-from privrobust.training.privacy import releases, spent
+from privrobust.training.privacy import PrivacyPlan
 
 STEPS = 20
 LIKE_TORCH = {
@@ -177,7 +177,9 @@ def test_epsilon_does_not_depend_on_what_comes_after_the_noise():
     results = train_lanes([RunSpec(**SHORT, **each) for each in settings])
     assert len({result.loss for result in results}) > len(AFTER_THE_NOISE)  # all had an effect
     for message in ("vector", "sign"):
-        alike = [result for result in results if releases(result.spec)[0].message == message]
+        alike = [
+            result for result in results if PrivacyPlan(result.spec).releases[0].message == message
+        ]
         assert len(alike) > 5
         assert {result.epsilon for result in alike} == {alike[0].epsilon}
         assert all(each.epsilon_by_worker.equals(alike[0].epsilon_by_worker) for each in alike)
@@ -189,9 +191,9 @@ def test_epsilon_does_not_depend_on_what_comes_after_the_noise():
 @pytest.mark.parametrize("free", AFTER_THE_NOISE)
 def test_epsilon_depends_on_what_comes_before(free):
     """Beside whatever comes after."""
-    base = spent(RunSpec(**SHORT, **free)).epsilon
+    base = PrivacyPlan(RunSpec(**SHORT, **free)).spent.epsilon
     for settings, where in EPSILON_MOVES:
-        changed = spent(RunSpec(**{**SHORT, **free, **settings})).epsilon
+        changed = PrivacyPlan(RunSpec(**{**SHORT, **free, **settings})).spent.epsilon
         if where == "equal":
             assert changed == pytest.approx(base, rel=1e-9)
         else:

@@ -11,18 +11,14 @@ from privrobust.accountants import epsilon
 from privrobust.data import get_dataset
 from privrobust.errors import PrivRobustError, PrivRobustWarning, SpecError
 from privrobust.sweeps.grid import Sweep
+from privrobust.training import batches as drawing
 from privrobust.training import loop as training
-from privrobust.training import shares as dealing
-from privrobust.training.privacy import (
-    calibrated,
-    releases,
-    spent,
-    spent_by_worker,
-    steps_within_budget,
-)
+from privrobust.training.lanes import lane_shape
+from privrobust.training.privacy import PrivacyPlan
 from privrobust.training.shares import shares
 
 SHORT = {"clip_norm": 0.5, "noise_scale": 0.2, "steps": 30, "honest": 5, "evaluate_every": 10}
+plan = PrivacyPlan
 LAWS = {"gaussian": stats.norm, "laplace": stats.laplace}
 MODES = [
     {"noise": noise, "unit": unit} for noise in ("gaussian", "laplace")
@@ -39,7 +35,7 @@ def noise_of(messages_of, spec):
 def test_noise_is_what_was_accounted(messages_of, mode):
     """97,500 draws over 150 messages; the scale is the release's sigma times its contribution."""
     spec = RunSpec(**SHORT, **mode)
-    (release,) = {(r.noise_multiplier, r.contribution) for r in releases(spec)}
+    (release,) = {(r.noise_multiplier, r.contribution) for r in plan(spec).releases}
     noise = noise_of(messages_of, spec) / math.prod(release)
     law = LAWS[spec.noise]
     assert stats.kstest(noise.flatten(), law.cdf).pvalue > 1e-7
@@ -56,7 +52,7 @@ def test_noise_is_what_was_accounted(messages_of, mode):
 def test_one_unit_moves_a_message_by_at_most_its_contribution(messages_of, monkeypatch, mode):
     """One unit's data is exchanged under the same draws: taken out and put in, twice C."""
     spec = RunSpec(**SHORT, **mode)
-    (contribution,) = {release.contribution for release in releases(spec)}
+    (contribution,) = {release.contribution for release in plan(spec).releases}
     before = messages_of(spec)
     digits = get_dataset("digits")
     (mine, *_) = shares(spec)
@@ -89,20 +85,20 @@ def test_a_worker_that_sits_out_sends_pure_noise(messages_of):
     sent = messages_of(sampled).double()
     sits_out = ((sent - noise).norm(dim=-1) < 1e-4).flatten()
     assert abs(float(sits_out.float().mean()) - 0.7) < 6 * math.sqrt(0.21 / 1000)
-    assert {(release.sampling_rate, release.unit) for release in releases(sampled)} == {
+    assert {(release.sampling_rate, release.unit) for release in plan(sampled).releases} == {
         (0.3, "worker")
     }
-    assert spent(sampled).epsilon < spent(RunSpec(**settings)).epsilon
+    assert plan(sampled).spent.epsilon < plan(RunSpec(**settings)).spent.epsilon
 
 
 def test_a_public_rate_is_what_is_drawn_and_accounted(messages_of):
     """Shares of 1,257 / 5 differ by one: at a public rate that does not tell."""
     settings = {**SHORT, "sampling_rate": 0.1}
     spec = RunSpec(**settings)
-    (release,) = {(r.sampling_rate, r.adjacency, r.contribution) for r in releases(spec)}
+    (release,) = {(r.sampling_rate, r.adjacency, r.contribution) for r in plan(spec).releases}
     assert release == (0.1, "add-or-remove", 0.5 / 32)
-    assert len({worker.epsilon for worker in spent_by_worker(spec)}) == 1
-    assert train(spec).epsilon == spent(spec).epsilon < spent(RunSpec(**SHORT)).epsilon
+    assert len({worker.epsilon for worker in plan(spec).spent_by_worker}) == 1
+    assert train(spec).epsilon == plan(spec).spent.epsilon < plan(RunSpec(**SHORT)).spent.epsilon
     assert not torch.equal(messages_of(spec), messages_of(RunSpec(**SHORT)))
     divided = messages_of(RunSpec(**{**settings, "noise_scale": 0.0, "batch_size": 64}))
     whole = messages_of(RunSpec(**{**settings, "noise_scale": 0.0}))
@@ -111,26 +107,26 @@ def test_a_public_rate_is_what_is_drawn_and_accounted(messages_of):
 
 def test_a_public_rate_takes_any_divisor_and_any_share():
     many = RunSpec(**SHORT, partition="power_law(exponent=3)", sampling_rate=0.2)
-    sizes = [release.dataset_size for release in releases(many)]
+    sizes = [release.dataset_size for release in plan(many).releases]
     assert min(sizes) < 32
-    assert {release.sampling_rate for release in releases(many)} == {0.2}
+    assert {release.sampling_rate for release in plan(many).releases} == {0.2}
     with pytest.raises(SpecError, match=r"batch_size: 32 is more than .* or a sampling_rate"):
-        releases(RunSpec(**SHORT, partition="power_law(exponent=3)"))
-    assert train(many).epsilon == spent(many).epsilon
+        _ = plan(RunSpec(**SHORT, partition="power_law(exponent=3)")).releases
+    assert train(many).epsilon == plan(many).spent.epsilon
 
 
 @pytest.mark.parametrize("byzantine", [0, 2])
 def test_rates_train_apart_and_are_the_byzantine_workers_too(byzantine, monkeypatch):
     attacked = {"byzantine": byzantine, "attack": "label_flip"} if byzantine else {}
     runs = [RunSpec(**SHORT, sampling_rate=rate, **attacked) for rate in (0.1, 1.0)]
-    assert len({training.lane_shape(run) for run in runs}) == 2
-    asked, drawn = [], dealing.poisson_batches
+    assert len({lane_shape(run) for run in runs}) == 2
+    asked, drawn = [], drawing.poisson_batches
 
     def noted(*arguments):
         asked.append(arguments[-1])
         return drawn(*arguments)
 
-    monkeypatch.setattr(dealing, "poisson_batches", noted)
+    monkeypatch.setattr(drawing, "poisson_batches", noted)
     for run in runs:
         train(run)
     assert asked == [0.1] * (1 + (byzantine > 0)) + [1.0] * (1 + (byzantine > 0))
@@ -139,24 +135,24 @@ def test_rates_train_apart_and_are_the_byzantine_workers_too(byzantine, monkeypa
 def test_a_rate_of_examples_grants_whole_workers_nothing():
     settings = {**SHORT, "unit": "worker"}
     rated, plain = RunSpec(**settings, sampling_rate=0.01), RunSpec(**settings)
-    assert spent(rated) == spent(plain)
-    assert {release.sampling_rate for release in releases(rated)} == {1.0}
+    assert plan(rated).spent == plan(plain).spent
+    assert {release.sampling_rate for release in plan(rated).releases} == {1.0}
 
 
 def test_delta_is_held_against_the_units_that_are_protected():
     with pytest.warns(PrivRobustWarning, match="delta: 0.3 is not below 1 / 5: giving one worker"):
-        training.warn_of_large_delta(RunSpec(**SHORT, unit="worker", delta=0.3))
+        plan(RunSpec(**SHORT, unit="worker", delta=0.3)).warn_of_large_delta()
     with pytest.warns(PrivRobustWarning, match="not below 1 / 252: giving one example"):
-        training.warn_of_large_delta(RunSpec(**SHORT, delta=0.3))
+        plan(RunSpec(**SHORT, delta=0.3)).warn_of_large_delta()
 
 
 @pytest.mark.parametrize("settings", [{}, {"sampling_rate": 0.1}, {"unit": "worker"}])
 @pytest.mark.parametrize("accountant", ["auto", "rdp", "basic"])
 def test_a_target_is_never_exceeded(settings, accountant):
     spec = RunSpec(clip_norm=0.7, steps=7, honest=3, target_epsilon=1.3, accountant=accountant)
-    found = calibrated(spec.model_copy(update=settings))
-    assert 0.999 * 1.3 <= spent(found).epsilon <= 1.3
-    assert spent(found.model_copy(update={"seed": 1})).epsilon <= 1.3
+    found = plan(spec.model_copy(update=settings)).spec
+    assert 0.999 * 1.3 <= plan(found).spent.epsilon <= 1.3
+    assert plan(found.model_copy(update={"seed": 1})).spent.epsilon <= 1.3
 
 
 def test_a_bound_on_worker_vectors_is_checked_on_them():
@@ -168,10 +164,10 @@ def test_a_bound_on_worker_vectors_is_checked_on_them():
 
 def test_a_run_spends_what_its_most_exposed_worker_spends():
     spec = RunSpec(**SHORT)
-    each = [worker.epsilon for worker in spent_by_worker(spec)]
-    sizes = [release.dataset_size for release in releases(spec)]
+    each = [worker.epsilon for worker in plan(spec).spent_by_worker]
+    sizes = [release.dataset_size for release in plan(spec).releases]
     assert sizes == [252, 252, 251, 251, 251]
-    assert each == [epsilon(release) for release in releases(spec)]
+    assert each == [epsilon(release) for release in plan(spec).releases]
     assert each[4] > each[0]
     result = train(spec)
     assert result.epsilon == max(each)
@@ -185,9 +181,9 @@ def test_max_epsilon_ends_training_before_the_step_that_would_exceed_it(accounta
     limit = 0.7 * whole.epsilon
     result = train(RunSpec(**settings, max_epsilon=limit))
     assert result.epsilon <= limit
-    assert result.steps == steps_within_budget(result.spec) < 60
+    assert result.steps == plan(result.spec).steps < 60
     assert result.history["step"].iloc[-1] == result.steps
-    assert spent(RunSpec(**{**settings, "steps": result.steps + 1})).epsilon > limit
+    assert plan(RunSpec(**{**settings, "steps": result.steps + 1})).spent.epsilon > limit
     shared = result.history["step"] % 10 == 0
     assert result.history[shared].equals(whole.history.iloc[: int(shared.sum())])
 
@@ -199,7 +195,7 @@ def test_an_ample_budget_ends_nothing():
 
 def test_runs_that_end_at_different_steps_train_apart(tmp_path):
     runs = Sweep.from_settings({**SHORT, "grid": {"max_epsilon": [0.05, 0.1, 1e6]}}).runs()
-    assert len({training.lane_shape(run) for run in runs}) == 3
+    assert len({lane_shape(run) for run in runs}) == 3
 
 
 @pytest.mark.parametrize(
@@ -232,49 +228,49 @@ TARGETS = [
 @pytest.mark.parametrize("settings", TARGETS)
 def test_a_calibrated_run_spends_its_target(settings):
     spec = RunSpec(**TARGET, **settings)
-    found = calibrated(spec)
-    most = max(worker.epsilon for worker in spent_by_worker(found))
+    found = plan(spec).spec
+    most = max(worker.epsilon for worker in plan(found).spent_by_worker)
     assert 0.98 * 2 < most <= 2
-    assert spent(found) == spent(spec)
-    assert spent(spec).epsilon == most
-    assert spent(spec).is_upper_bound == (spec.accountant != "gdp")
-    assert releases(found) == releases(spec)
+    assert plan(found).spent == plan(spec).spent
+    assert plan(spec).spent.epsilon == most
+    assert plan(spec).spent.is_upper_bound == (spec.accountant != "gdp")
+    assert plan(found).releases == plan(spec).releases
     given = {**found.model_dump(), "target_epsilon": None}
-    assert spent(RunSpec(**given)) == spent(found)
+    assert plan(RunSpec(**given)).spent == plan(found).spent
 
 
 def test_a_calibrated_spec_is_the_same_run():
     spec = RunSpec(**TARGET)
-    found = calibrated(spec)
+    found = plan(spec).spec
     assert found.noise_scale > 0 == spec.noise_scale
     assert found.target_epsilon == spec.target_epsilon
     assert found.key == spec.key
-    assert calibrated(found) == found
+    assert plan(found).spec == found
     assert RunSpec.restored(found.model_dump(mode="json")) == found
     assert RunSpec.restored(spec.model_dump(mode="json")) == spec
     assert RunSpec(**{**TARGET, "target_epsilon": 2.1}).key != spec.key
 
 
 def test_a_stale_noise_scale_is_not_trained_with():
-    found = calibrated(RunSpec(**TARGET))
+    found = plan(RunSpec(**TARGET)).spec
     stricter = found.model_copy(update={"target_epsilon": 0.5})
-    assert calibrated(stricter) == calibrated(RunSpec(**{**TARGET, "target_epsilon": 0.5}))
+    assert plan(stricter).spec == plan(RunSpec(**{**TARGET, "target_epsilon": 0.5})).spec
     assert train(stricter).epsilon <= 0.5
 
 
 def test_a_spec_without_a_target_is_left_as_it_is():
     spec = RunSpec(**SHORT)
-    assert calibrated(spec) is spec
+    assert plan(spec).spec is spec
 
 
 def test_training_adds_the_noise_of_its_target():
     spec = RunSpec(**TARGET)
     result = train(spec)
-    noisy = RunSpec(**{**TARGET, "target_epsilon": None}, noise_scale=calibrated(spec).noise_scale)
+    noisy = RunSpec(**{**TARGET, "target_epsilon": None}, noise_scale=plan(spec).spec.noise_scale)
     alone = train(noisy)
     assert result.history.equals(alone.history)
     assert result.spent == alone.spent
-    assert result.spec == calibrated(spec)
+    assert result.spec == plan(spec).spec
 
 
 @pytest.mark.parametrize(
@@ -288,33 +284,33 @@ def test_training_adds_the_noise_of_its_target():
 )
 def test_targets_that_cannot_be_met(settings, message):
     with pytest.raises(SpecError, match=message) as raised:
-        calibrated(RunSpec(**{**TARGET, **settings}))
+        _ = plan(RunSpec(**{**TARGET, **settings})).spec
     assert "\n" not in str(raised.value)
 
 
 def test_votes_are_charged_for_signs_and_other_rules_for_vectors():
     settings = {"clip_norm": 1.0, "noise_scale": 0.1, "steps": 300}
     median, vote = RunSpec(**settings), RunSpec(**settings, aggregator="majority_vote")
-    assert (spent(median).accountant, spent(vote).accountant) == ("pld", "sign")
-    assert spent(vote).epsilon < 0.85 * spent(median).epsilon
-    assert {release.message for release in releases(vote)} == {"sign"}
+    assert (plan(median).spent.accountant, plan(vote).spent.accountant) == ("pld", "sign")
+    assert plan(vote).spent.epsilon < 0.85 * plan(median).spent.epsilon
+    assert {release.message for release in plan(vote).releases} == {"sign"}
 
 
 @pytest.mark.parametrize("settings", [{"worker_momentum": 0.5}, {"noise": "laplace"}])
 def test_votes_whose_signs_tell_more_are_charged_as_vectors(settings):
     settings |= {"clip_norm": 1.0, "noise_scale": 0.1, "steps": 30}
-    vote = spent(RunSpec(**settings, aggregator="majority_vote"))
-    assert vote == spent(RunSpec(**settings))
+    vote = plan(RunSpec(**settings, aggregator="majority_vote")).spent
+    assert vote == plan(RunSpec(**settings)).spent
     assert vote.accountant != "sign"
 
 
 def test_a_vote_meets_a_target_with_less_noise():
     settings = {"clip_norm": 1.0, "target_epsilon": 4.0, "steps": 100}
-    vote = calibrated(RunSpec(**settings, aggregator="majority_vote"))
-    assert vote.noise_scale < calibrated(RunSpec(**settings)).noise_scale
-    assert 3.99 < spent(vote).epsilon <= 4.0
+    vote = plan(RunSpec(**settings, aggregator="majority_vote")).spec
+    assert vote.noise_scale < plan(RunSpec(**settings)).spec.noise_scale
+    assert 3.99 < plan(vote).spent.epsilon <= 4.0
 
 
 def test_a_rule_after_mixing_asks_for_signs_if_its_last_part_does():
     vote = RunSpec(aggregator="bucketing(s=1) + majority_vote", clip_norm=1.0, noise_scale=0.1)
-    assert {release.message for release in releases(vote)} == {"sign"}
+    assert {release.message for release in plan(vote).releases} == {"sign"}

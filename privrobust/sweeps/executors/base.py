@@ -15,7 +15,7 @@ from privrobust.errors import PrivRobustError
 from privrobust.models.registry import Named, register_model, registered_models
 from privrobust.spec import RunSpec
 from privrobust.training.loop import train_lanes
-from privrobust.training.privacy import steps_within_budget
+from privrobust.training.privacy import PrivacyPlan
 from privrobust.training.result import RunResult
 
 
@@ -106,7 +106,7 @@ def train_batch(specs: Sequence[RunSpec], on_progress: OnProgress) -> Iterator[O
             raise
 
     try:
-        share = len(specs) / steps_within_budget(specs[0])
+        share = len(specs) / PrivacyPlan(specs[0]).steps
         results = train_lanes(specs, on_step)
     except Exception as error:  # whatever a user's class raises, or too little memory
         if elsewhere:

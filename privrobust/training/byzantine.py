@@ -1,0 +1,113 @@
+"""The Byzantine workers: what they see of a step, and what they send."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from privrobust.attacks import Attack, Setting
+from privrobust.core.random import stream
+from privrobust.data import Dataset, Split
+from privrobust.gradients.clipping import GradientSum
+from privrobust.gradients.layout import Layout
+from privrobust.training.batches import byzantine_batches
+from privrobust.training.messages import message
+from privrobust.training.noise import Perturbation, noise_std
+from privrobust.training.privacy import PrivacyPlan
+from privrobust.training.server import Rule
+from privrobust.training.workers import Clipping, Momentum
+
+
+class ByzantineWorkers:
+    """Those of all lanes; the f of one lane collude."""
+
+    def __init__(
+        self,
+        plans: Sequence[PrivacyPlan],
+        rules: Sequence[Rule],
+        gradients: GradientSum,
+        layout: Layout,
+        dataset: Dataset,
+        train: Split,
+    ) -> None:
+        self._crews = [
+            _Crew(plans[rule.lanes], attacked.build(), rule, gradients, layout, dataset, train)
+            if (attacked := plans[rule.lanes][0].spec.attack)
+            else None
+            for rule in rules
+        ]
+
+    def __call__(self, honest: Tensor, parameters: Tensor) -> list[Tensor | None]:
+        """Craft the messages of each rule's lanes, `(its lanes, f, dim)`; None without an attack.
+
+        Args:
+            honest: messages of this step, `(lanes, honest, dim)`.
+            parameters: `(lanes, dim)`, which everybody knows.
+
+        """
+        return [crew and crew(honest, parameters) for crew in self._crews]
+
+
+class _Crew:
+    """The colluding workers of lanes that share a rule, and with it the attack and f."""
+
+    def __init__(
+        self,
+        plans: Sequence[PrivacyPlan],
+        attack: Attack,
+        rule: Rule,
+        gradients: GradientSum,
+        layout: Layout,
+        dataset: Dataset,
+        train: Split,
+    ) -> None:
+        lanes, device = [plan.spec for plan in plans], train.labels.device
+        self._rule = rule
+        self._attack = attack
+        self._byzantine = lanes[0].byzantine
+        self._streams = [stream(spec.seed, "attack", device) for spec in lanes]
+        seen_std = noise_std(lanes, device)
+        if rule.aggregator.message == "sign" and attack.sees != "own":
+            seen_std = torch.zeros_like(seen_std)  # they see signs, of which it is not the spread
+        self._craft = attack.started(Setting(rule.aggregator, seen_std))
+        if attack.sees == "own":
+            self._own = _Protocol(plans, attack, gradients, layout, dataset, train)
+
+    def __call__(self, honest: Tensor, parameters: Tensor) -> Tensor:
+        lanes = self._rule.lanes
+        seen = honest[lanes]
+        if self._attack.sees == "own":
+            seen = self._own(parameters[lanes])
+        elif self._attack.sees == "nothing":
+            seen = seen.new_zeros(()).expand_as(seen)
+        sent = self._attack.carry_out(self._craft, seen, self._byzantine, self._streams)
+        return message(sent, self._rule.aggregator)
+
+
+class _Protocol:
+    """The honest protocol, followed on data and noise of their own: steps 1 to 4 of the loop."""
+
+    def __init__(
+        self,
+        plans: Sequence[PrivacyPlan],
+        attack: Attack,
+        gradients: GradientSum,
+        layout: Layout,
+        dataset: Dataset,
+        train: Split,
+    ) -> None:
+        lanes, device = [plan.spec for plan in plans], train.labels.device
+        self._classes = dataset.classes
+        self._poison = attack.poison
+        self._batches = byzantine_batches(lanes, dataset, train, plans[0].steps)
+        self._clip = Clipping(lanes, gradients, layout, device, owner="byzantine ")
+        shape = (lanes[0].byzantine, layout.dim)
+        self._perturb = Perturbation(plans, shape, device, owner="byzantine ")
+        self._remember = Momentum(lanes, device)
+
+    def __call__(self, parameters: Tensor) -> Tensor:
+        """Compute what these workers would send, `(lanes, f, dim)`, from `(lanes, dim)`."""
+        batch = next(self._batches)
+        poisoned = batch._replace(labels=self._poison(batch.labels, self._classes))
+        averages = self._clip(parameters, poisoned).sums
+        return self._remember(self._perturb(averages))
