@@ -12,7 +12,7 @@ from privrobust.sweeps.tuning import candidates, choose, undecided
 
 
 def planned(sweep: Sweep, store: Store | None = None) -> list[RunSpec]:
-    """All runs of a sweep: to tune by, and its own with what the store says is best, so far."""
+    """Return all runs of a sweep: to tune by, and its own with what is best so far in the store."""
     tried = candidates(sweep)
     return [*tried, *choose(sweep, accuracies(tried, store) if store else {})]
 

@@ -19,6 +19,8 @@ from rich.text import Text
 from privrobust.core.escaping import in_terminal
 from privrobust.errors import PrivRobustError
 from privrobust.spec import RunSpec
+from privrobust.spec.fields import named
+from privrobust.spec.meaning import Role
 from privrobust.sweeps.executors import Outcome
 
 log = logging.getLogger("privrobust")
@@ -33,9 +35,8 @@ class _Cells:
     def __init__(self, runs: Sequence[RunSpec]) -> None:
         self._varies = [
             field
-            for field in RunSpec.model_fields
-            if field != "seed"
-            and any(getattr(run, field) != getattr(runs[0], field) for run in runs)
+            for field in named(lambda field: field.role is not Role.SEED)
+            if any(getattr(run, field) != getattr(runs[0], field) for run in runs)
         ]
         self._runs = {run.key: run for run in runs}
         self._found: dict[str, list[float]] = {}

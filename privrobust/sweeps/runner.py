@@ -15,6 +15,7 @@ from privrobust.models.validation import EXAMPLES, initial_parameters
 from privrobust.noise.backend import compiled_loop
 from privrobust.schedules import get_schedule, rates
 from privrobust.spec import RunSpec
+from privrobust.spec.fields import named
 from privrobust.store import Store
 from privrobust.store.leases import heartbeat
 from privrobust.store.schema import DONE, FAILED
@@ -28,11 +29,8 @@ from privrobust.sweeps.tuning import candidates, choose, undecided
 from privrobust.training.noise import grid_of
 from privrobust.training.privacy import calibrated, spent, warn_of_large_delta
 
-# What comes after the noise: runs that differ in nothing else have one budget, checked once.
-_FREE = {
-    "aggregator", "attack", "byzantine", "evaluate_every", "evaluate_on", "final_evaluations",
-    "learning_rate", "momentum", "schedule", "warmup_steps", "weight_decay", "worker_momentum",
-}  # fmt: skip
+# Runs that differ only in what comes after the noise have one budget, checked once.
+_budgeted = attrgetter(*named(lambda field: not field.is_after_noise))
 
 _POLL_SECONDS = 1.0  # between looks at what other processes have finished
 
@@ -57,8 +55,7 @@ def check(runs: Sequence[RunSpec], tell: Callable[[str], object] = lambda text: 
         rates(get_schedule(name), warmup, steps)
     for device in dict.fromkeys(run.device for run in runs):
         resolve_device(device)
-    what_counts = attrgetter(*(field for field in RunSpec.model_fields if field not in _FREE))
-    differing = {what_counts(run): run for run in runs}.values()
+    differing = {_budgeted(run): run for run in runs}.values()
     for place, run in enumerate(differing, start=1):
         tell(f"checking the runs: privacy of {place} of {len(differing)} settings")
         spent(run)
@@ -167,14 +164,14 @@ def _without(groups: list[list[RunSpec]], settled: set[str]) -> list[list[RunSpe
 
 
 def _claimed(groups: list[list[RunSpec]], store: Store) -> Iterator[list[RunSpec]]:
-    """Batches of what is this process's to do, claimed as they are asked for."""
+    """Yield batches of what is this process's to do, claimed as they are asked for."""
     for group in groups:
         if mine := store.claim(group):
             yield mine
 
 
 def _refuse_changed(supplies: Supplies) -> None:
-    """Results of other data than the store knows under that name are not for it."""
+    """Refuse to store results of other data than the store knows under that name."""
     for place, dataset in supplies.datasets.items():
         if get_dataset(*place) is not dataset:
             raise PrivRobustError(
