@@ -18,7 +18,7 @@ def planned(sweep: Sweep, store: Store | None = None) -> list[RunSpec]:
 
 
 def accuracies(runs: Sequence[RunSpec], store: Store) -> dict[str, float]:
-    """Return those of runs that are done, by key."""
+    """Return the accuracies of runs that are done, by key."""
     found = pd.to_numeric(store.runs([run.key for run in runs])["accuracy"], errors="coerce")
     return {str(key): float(accuracy) for key, accuracy in found.dropna().items()}
 

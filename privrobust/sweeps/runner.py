@@ -19,7 +19,7 @@ from privrobust.spec.fields import named
 from privrobust.store import Store
 from privrobust.store.leases import heartbeat
 from privrobust.store.schema import DONE, FAILED
-from privrobust.sweeps.executors import Executor, InProcess, Outcome
+from privrobust.sweeps.executors import Executor, InProcess
 from privrobust.sweeps.executors.base import Supplies
 from privrobust.sweeps.grid import Sweep
 from privrobust.sweeps.packing import batches
@@ -72,6 +72,7 @@ def check(runs: Sequence[RunSpec], tell: Callable[[str], object] = lambda text: 
 
 
 def _task(run: RunSpec) -> tuple[str, str | None, str, str]:
+    """Return what decides the model, its size and its gradients."""
     return run.dataset, run.data_dir, run.model, run.loss
 
 
@@ -147,7 +148,11 @@ def run_sweep(
                 if first := next(mine, None):  # executors do not start for nothing
                     for outcome in executor.run(chain([first], mine), supplies, watch.progress):
                         _refuse_changed(supplies)
-                        _keep(outcome, store)
+                        if outcome.reason is None:
+                            each = outcome.seconds / len(outcome.specs)
+                            store.add(outcome.results, each)
+                        else:
+                            store.fail(outcome.specs, outcome.reason, outcome.details)
                         watch.settled(outcome)
                 groups = _without(groups, store.keys(DONE) | store.keys(FAILED))
                 held = sum(map(len, groups))
@@ -159,6 +164,7 @@ def run_sweep(
 
 
 def _without(groups: list[list[RunSpec]], settled: set[str]) -> list[list[RunSpec]]:
+    """Return what is left of batches without runs that are settled."""
     left = [[run for run in group if run.key not in settled] for group in groups]
     return [group for group in left if group]
 
@@ -177,10 +183,3 @@ def _refuse_changed(supplies: Supplies) -> None:
             raise PrivRobustError(
                 f"dataset: {place[0]} changed while the sweep ran; what was finished before is kept"
             )
-
-
-def _keep(outcome: Outcome, store: Store) -> None:
-    if outcome.reason is None:
-        store.add(outcome.results, outcome.seconds / len(outcome.specs))
-    else:
-        store.fail(outcome.specs, outcome.reason, outcome.details)
