@@ -85,8 +85,13 @@ def _overrides(texts: Sequence[str]) -> Settings:
         if name in target:
             raise SpecError(f"--set: {in_short(name)} is given twice")
         place = f"--set {in_short(text)}"
-        target[Field(name, place)] = parse(value, place, lambda line, here=place: here)
+        target[Field(name, place)] = _read_at(place, value)
     return settings
+
+
+def _read_at(place: str, text: str) -> Any:
+    """Read YAML that stands in one place, whatever its line."""
+    return parse(text, place, lambda line: place)
 
 
 def _extended(base: Settings, own: Any) -> Settings:
