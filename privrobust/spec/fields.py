@@ -41,7 +41,11 @@ def _known_accountant(name: str) -> str:
 
 
 class RunFields(Record):
-    """The settings of a run by themselves; `RunSpec` checks them against each other."""
+    """The fields of a run, each by itself; `RunSpec` checks them against each other.
+
+    Names are the field's own (b, C, B, ... in brackets). Units: norms and b in those of a message,
+    rates and shares from 0 to 1; counts are whole.
+    """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -50,26 +54,24 @@ class RunFields(Record):
     dataset: Annotated[
         Named,
         AfterValidator(canonical_dataset),
-        Meaning(Role.DATA, may_name_module=True, is_released=True),
+        Meaning(Role.DATA, names_module=True, is_released=True),
     ] = "digits"
+    """`mnist`, `table(path='scans.csv', label='finding')`, ..., or `package.module:name`."""
     data_dir: Annotated[str | None, Meaning(Role.PLACE)] = None
     """The folder of files; else that of PRIVROBUST_DATA. Not part of what the run is: `key`."""
     model: Annotated[
-        Named, AfterValidator(canonical_model), Meaning(Role.TASK, may_name_module=True)
+        Named, AfterValidator(canonical_model), Meaning(Role.TASK, names_module=True)
     ] = "logistic"
     """`mlp`, `mlp(hidden=[64, 32])`, `cnn_opacus`, ..., or `package.module:factory`."""
-    loss: Annotated[str, AfterValidator(_known_loss), Meaning(Role.TASK, may_name_module=True)] = (
+    loss: Annotated[str, AfterValidator(_known_loss), Meaning(Role.TASK, names_module=True)] = (
         "cross_entropy"
     )
+    """What a score for each class costs."""
     partition: Annotated[
         Named,
         AfterValidator(canonical_partition),
         Meaning(
-            Role.DATA,
-            rows="never",
-            checked_with="partition",
-            may_differ_in_lanes=True,
-            may_name_module=True,
+            Role.DATA, rows="never", checked_with="partition", per_lane=True, names_module=True
         ),
     ] = "similarity"
     """How the training data is dealt: `dirichlet(alpha=0.1)`, `labels(k=2)`, `groups`, ..."""
@@ -80,7 +82,7 @@ class RunFields(Record):
             heading=("hetero-", "geneity"),
             rows="always",
             checked_with="partition",
-            may_differ_in_lanes=True,
+            per_lane=True,
         ),
     ] = Field(0.0, ge=0, le=1)
     """Of partition `similarity`, the share sorted by label before it is dealt: 0 is iid."""
@@ -90,59 +92,49 @@ class RunFields(Record):
     """h; the training data is dealt to them. A spec may give `workers` = h + f instead."""
     byzantine: Annotated[
         Whole,
-        Meaning(
-            Role.ADVERSARY,
-            symbol="f",
-            rows="never",
-            checked_with="workers",
-            may_differ_in_lanes=True,
-        ),
+        Meaning(Role.ADVERSARY, symbol="f", rows="never", checked_with="workers", per_lane=True),
     ] = Field(0, ge=0, le=_MOST_WORKERS)
-    """f"""
+    """f, beside the honest ones."""
     attack: Annotated[
         AttackSpec | None,
         BeforeValidator(read_attack),
         Meaning(
-            Role.ADVERSARY,
-            rows="never",
-            checked_with="workers",
-            may_differ_in_lanes=True,
-            may_name_module=True,
+            Role.ADVERSARY, rows="never", checked_with="workers", per_lane=True, names_module=True
         ),
     ] = None
+    """What Byzantine workers send: `alie`, `{name: alie, z: 1.5}`, ...; none without any."""
     aggregator: Annotated[
         Named,
         AfterValidator(_known_aggregator),
         Meaning(
             Role.METHOD,
             symbol="method",
-            heading=("method",),
             rows="always",
             checked_with="workers",
-            may_differ_in_lanes=True,
-            may_name_module=True,
+            per_lane=True,
+            names_module=True,
         ),
     ] = "median"
     """A rule, after pre-aggregators if any: `median`, `krum(f=2)`, `arc + nnm + trimmed_mean`."""
     noise: Annotated[Literal["gaussian", "laplace"], Meaning(Role.BUDGET, is_released=True)] = (
         "gaussian"
     )
+    """The law of the noise that honest workers add."""
     noise_scale: Annotated[
         Number,
         Meaning(
             Role.BUDGET,
             symbol="b",
-            heading=("b",),
             rows="always",
             checked_with="budget",
-            may_differ_in_lanes=True,
+            per_lane=True,
             is_float32=True,
             is_released=True,
         ),
     ] = Field(0.0, ge=0)
     """b, per worker, step and coordinate: standard deviation, or Laplace's scale parameter."""
     target_epsilon: Annotated[
-        PerhapsNumber, Meaning(Role.BUDGET, checked_with="budget", may_differ_in_lanes=True)
+        PerhapsNumber, Meaning(Role.BUDGET, checked_with="budget", per_lane=True)
     ] = Field(None, gt=0)
     """In place of b: training takes the least b that spends no more (`privacy.calibrated`)."""
     clip_norm: Annotated[
@@ -151,7 +143,7 @@ class RunFields(Record):
             Role.BUDGET,
             symbol="C",
             checked_with="budget",
-            may_differ_in_lanes=True,
+            per_lane=True,
             is_float32=True,
             is_released=True,
         ),
@@ -164,11 +156,7 @@ class RunFields(Record):
     grad_norm_bound: Annotated[
         PerhapsNumber,
         Meaning(
-            Role.BUDGET,
-            checked_with="budget",
-            may_differ_in_lanes=True,
-            is_float32=True,
-            is_released=True,
+            Role.BUDGET, checked_with="budget", per_lane=True, is_float32=True, is_released=True
         ),
     ] = Field(None, gt=0)
     """G, proven for that norm, instead of clipping; checked at every step."""
@@ -192,52 +180,48 @@ class RunFields(Record):
     steps: Annotated[
         Whole, Meaning(Role.TASK, symbol="T", checked_with="steps", is_released=True)
     ] = Field(300, ge=1, le=MOST_STEPS)
-    """T"""
-    learning_rate: Annotated[Number, Meaning(Role.DESCENT, may_differ_in_lanes=True)] = Field(
-        0.5, gt=0
-    )
+    """T, the messages that each worker sends."""
+    learning_rate: Annotated[Number, Meaning(Role.DESCENT, per_lane=True)] = Field(0.5, gt=0)
+    """How far a step goes along the aggregate, before `schedule`."""
     schedule: Annotated[
         Named,
         AfterValidator(canonical_schedule),
-        Meaning(Role.DESCENT, checked_with="steps", may_differ_in_lanes=True, may_name_module=True),
+        Meaning(Role.DESCENT, checked_with="steps", per_lane=True, names_module=True),
     ] = "constant"
     """What the learning rate is multiplied with: `cosine`, `linear(final=0.1)`, `drops`, ..."""
-    warmup_steps: Annotated[
-        Whole, Meaning(Role.DESCENT, checked_with="steps", may_differ_in_lanes=True)
-    ] = Field(0, ge=0)
+    warmup_steps: Annotated[Whole, Meaning(Role.DESCENT, checked_with="steps", per_lane=True)] = (
+        Field(0, ge=0)
+    )
     """Steps in which the learning rate rises in a straight line, before the schedule."""
-    momentum: Annotated[Number, Meaning(Role.DESCENT, may_differ_in_lanes=True)] = Field(
-        0.0, ge=0, lt=1
-    )
+    momentum: Annotated[Number, Meaning(Role.DESCENT, per_lane=True)] = Field(0.0, ge=0, lt=1)
     """Heavy-ball momentum at the server, on the aggregate."""
-    worker_momentum: Annotated[Number, Meaning(Role.METHOD, may_differ_in_lanes=True)] = Field(
-        0.0, ge=0, lt=1
-    )
+    worker_momentum: Annotated[Number, Meaning(Role.METHOD, per_lane=True)] = Field(0.0, ge=0, lt=1)
     """beta of `m <- beta m + (1 - beta) g`: what workers send of their noisy gradients g."""
-    weight_decay: Annotated[Number, Meaning(Role.DESCENT, may_differ_in_lanes=True)] = Field(
-        0.0, ge=0
-    )
+    weight_decay: Annotated[Number, Meaning(Role.DESCENT, per_lane=True)] = Field(0.0, ge=0)
     """Times the parameters, added to the aggregate."""
-    seed: Annotated[Whole, Meaning(Role.SEED, rows="never", may_differ_in_lanes=True)] = Field(
+    seed: Annotated[Whole, Meaning(Role.SEED, rows="never", per_lane=True)] = Field(
         0, ge=0, lt=2**63
     )
-    delta: Annotated[Number, Meaning(Role.BUDGET, may_differ_in_lanes=True, is_released=True)] = (
-        Field(1e-5, gt=0, lt=1)
+    """Of all that is drawn: starts, shares, batches, noise, attacks."""
+    delta: Annotated[Number, Meaning(Role.BUDGET, per_lane=True, is_released=True)] = Field(
+        1e-5, gt=0, lt=1
     )
+    """Of the guarantee, (epsilon, delta)-differential privacy."""
     accountant: Annotated[
         str,
         AfterValidator(_known_accountant),
-        Meaning(Role.BUDGET, may_differ_in_lanes=True, may_name_module=True),
+        Meaning(Role.BUDGET, per_lane=True, names_module=True),
     ] = "auto"
     """Which accountant turns b into epsilon; `auto` takes the tightest upper bound."""
     max_epsilon: Annotated[
-        PerhapsNumber, Meaning(Role.BUDGET, checked_with="budget", may_differ_in_lanes=True)
+        PerhapsNumber, Meaning(Role.BUDGET, checked_with="budget", per_lane=True)
     ] = Field(None, gt=0)
     """Training ends before the step that would spend more."""
     evaluate_on: Annotated[Literal["test", "validation"], Meaning(Role.SPLIT)] = "test"
+    """The split that results are of; `validation` is for choices, which `test` must not see."""
     evaluate_every: Annotated[Whole, Meaning(Role.EVALUATION)] = Field(10, ge=1, lt=2**63)
     """Steps between evaluations; the last step is always one."""
-    final_evaluations: Annotated[Whole, Meaning(Role.EVALUATION, may_differ_in_lanes=True)] = Field(
+    final_evaluations: Annotated[Whole, Meaning(Role.EVALUATION, per_lane=True)] = Field(
         3, ge=1, lt=2**63
     )
     """The reported accuracy and loss average this many last evaluations."""
@@ -279,8 +263,14 @@ def named(is_one: Callable[[Meaning], bool]) -> list[str]:
 
 
 def heading(name: str) -> tuple[str, ...]:
-    """Return the heading of a field's column in a table, line by line."""
-    return (name in SETTINGS and SETTINGS[name].heading) or (name,)
+    """Return the heading of a field's column in a narrow table, line by line.
+
+    Columns that every table has go by their symbol, the others by the name that a spec gives them.
+    """
+    meaning = SETTINGS.get(name)
+    if meaning is None:
+        return (name,)
+    return meaning.heading or (symbol(name) if meaning.rows == "always" else name,)
 
 
 def symbol(name: str) -> str:

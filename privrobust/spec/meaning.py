@@ -40,21 +40,27 @@ class Meaning:
     """What a field means to those who check, train, tune, account for and print runs.
 
     It stands in the annotation of every field of `privrobust.spec.fields.RunFields`. What is left
-    out is the safe choice: a new field is part of the key, keeps lanes apart and is accounted for.
+    out is the safe choice: runs that differ in a new field are never lanes of one batch.
     """
 
     role: Role
     symbol: str = ""
     """The letter or word that figures and reports write for it, which their texts explain."""
     heading: tuple[str, ...] = ()
-    """Line by line, that of its column in a narrow table; else its name."""
+    """Of its column in a narrow table, line by line, where it is too long for one."""
     rows: Literal["always", "varied", "never"] = "varied"
-    """Whether it tells rows of tables apart, or is averaged over, spread over columns, or told."""
+    """Whether it tells rows of tables apart: always, where it varies, or never.
+
+    What never does is averaged over, spread over columns, or told by another field.
+    """
     checked_with: str = ""
-    """The group of fields that are valid or not together; else it is checked by itself."""
-    may_differ_in_lanes: bool = False
+    """The group of fields that `RunSpec` checks against each other; else it is valid by itself.
+
+    Sweeps of many runs check each combination of a group once: a check across groups is missed.
+    """
+    per_lane: bool = False
     """Whether runs of several values train side by side, each lane with its own."""
-    may_name_module: bool = False
+    names_module: bool = False
     """Whether `package.module:name` may stand in it: an import, which strangers may not cause."""
     is_float32: bool = False
     """Whether training computes with it in float32, beside the accountant in float64."""

@@ -19,12 +19,12 @@ from privrobust.spec.key import in_key, key_of
 from privrobust.spec.values import LARGEST, SMALLEST, Whole
 
 _WHOLE: TypeAdapter[int] = TypeAdapter(Whole)
-_MODULES = frozenset(named(lambda field: field.may_name_module))
+_MODULES = frozenset(named(lambda field: field.names_module))
 _FLOAT32 = named(lambda field: field.is_float32)
 
 
 class RunSpec(RunFields):
-    """Settings of one training run. Field names are the field's own (b, C, B, ... in brackets).
+    """Settings of one training run: those of `RunFields`, or `workers` in place of `honest`.
 
     Raises:
         SpecError: one line that names the field, its value and what is accepted.

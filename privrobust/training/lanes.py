@@ -12,7 +12,7 @@ from privrobust.training.privacy import steps_within_budget
 
 T = TypeVar("T")
 
-_SHARED = named(lambda field: not field.may_differ_in_lanes)
+_SHARED = named(lambda field: not field.per_lane)
 
 
 def lane_shape(spec: RunSpec) -> tuple[object, ...]:

@@ -77,7 +77,7 @@ def test_a_field_keeps_runs_out_of_one_batch_or_each_lane_has_its_own(field):
     assert [name for name in FIELDS if getattr(one, name) != getattr(other, name)] == [field]
     if lane_shape(one) != lane_shape(other):
         return
-    assert FIELDS[field].may_differ_in_lanes
+    assert FIELDS[field].per_lane
     alone = train_lanes([one]) + train_lanes([other])
     assert not is_same(*alone)  # or the rest would show nothing
     together, turned = train_lanes([one, other]), train_lanes([other, one])[::-1]
@@ -86,7 +86,7 @@ def test_a_field_keeps_runs_out_of_one_batch_or_each_lane_has_its_own(field):
 
 
 def test_lanes_share_a_field_that_does_not_say_otherwise():
-    assert not Meaning(Role.TASK).may_differ_in_lanes
+    assert not Meaning(Role.TASK).per_lane
 
 
 def test_a_field_without_a_meaning_cannot_be_defined():
