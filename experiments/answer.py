@@ -19,7 +19,7 @@ from study.verdicts import Verdict, markdown, tally
 from privrobust.errors import PrivRobustError, unknown_name
 from privrobust.reporting.figures import save_figure
 from privrobust.store import Store
-from privrobust.sweeps.grid import load_sweep
+from privrobust.sweeps.loading import load_sweep
 from privrobust.sweeps.progress import watch_on
 from privrobust.sweeps.runner import run_whole
 

@@ -29,7 +29,7 @@ from study.verdicts import FAILS, HOLDS, UNDECIDED, all_of, any_of, judge, markd
 from privrobust import RunSpec
 from privrobust.data import get_dataset
 from privrobust.errors import PrivRobustError
-from privrobust.sweeps.grid import load_sweep
+from privrobust.sweeps.loading import load_sweep
 from privrobust.sweeps.planning import planned
 from privrobust.sweeps.runner import check
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from privrobust.errors import SpecError
 from privrobust.store import Store
-from privrobust.sweeps.grid import load_sweep
+from privrobust.sweeps.loading import load_sweep
 from privrobust.sweeps.planning import planned
 
 

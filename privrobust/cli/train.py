@@ -85,7 +85,7 @@ def run(
         say_at_end(lambda: f"what was finished is kept; {_REST}")
     console = Console(stderr=True)
     with console.status("reading the sweep") as spinner:
-        from privrobust.sweeps.grid import load_sweep
+        from privrobust.sweeps.loading import load_sweep
 
         described = load_sweep(sweep, change or [])
         finished = None if dry_run else _finished(described, store, retry_failed)
@@ -196,7 +196,7 @@ def status(
     if form not in _STATUS:
         raise unknown_name("format", form, _STATUS)
     from privrobust.store import Store
-    from privrobust.sweeps.grid import load_sweep
+    from privrobust.sweeps.loading import load_sweep
     from privrobust.sweeps.planning import planned
 
     described = None if sweep is None else load_sweep(sweep, change or [])

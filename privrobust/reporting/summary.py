@@ -7,14 +7,13 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from privrobust.spec import RunSpec
+from privrobust.spec.fields import FIELDS, named
 
 CONFIDENCE = 0.95
 Row = tuple[Any, ...]
 WORST = "worst"
-# Fields that tell no row from another: averaged over, spread over columns, or told by another.
-_NOT_ROWS = {"seed", "attack", "byzantine", "partition"}
-_ALWAYS_ROWS = ["heterogeneity", "aggregator", "noise_scale"]
+ALWAYS_ROWS = named(lambda field: field.rows == "always")
+_NEVER_ROWS = set(named(lambda field: field.rows == "never"))
 
 
 def row_fields(runs: pd.DataFrame) -> list[str]:
@@ -28,10 +27,10 @@ def row_fields(runs: pd.DataFrame) -> list[str]:
 
 def _telling(runs: pd.DataFrame) -> list[str]:
     """The fields that tell rows apart, of runs without gaps."""
-    rows = list(_ALWAYS_ROWS)
+    rows = list(ALWAYS_ROWS)
     groups = runs.groupby(rows)
-    for field in RunSpec.model_fields:
-        if field in _NOT_ROWS or field in rows or runs[field].nunique() == 1:
+    for field in FIELDS:
+        if field in _NEVER_ROWS or field in rows or runs[field].nunique() == 1:
             continue
         if field == "honest" and fixes_workers(runs):
             field = "workers"
@@ -96,7 +95,7 @@ def without_gaps(runs: pd.DataFrame) -> pd.DataFrame:
     target where one target took several b, as shares that differ in size do.
     """
     similar = runs["partition"] == "similarity"
-    fields = {name: runs[name] for name in RunSpec.model_fields} | {
+    fields = {name: runs[name] for name in FIELDS} | {
         "heterogeneity": _boxed(runs["heterogeneity"]).where(similar, runs["partition"]),
         "noise_scale": _noise(runs),
     }
@@ -120,11 +119,7 @@ def _noise(runs: pd.DataFrame) -> pd.Series:
     b = _boxed(runs["noise_scale"])
     if target.isna().all():
         return b
-    alike = [
-        field
-        for field in RunSpec.model_fields
-        if field not in _NOT_ROWS | {"noise_scale", "honest", "partition"}
-    ]
+    alike = [field for field in FIELDS if field not in _NEVER_ROWS | {"noise_scale", "honest"}]
     several = b.groupby([runs[field] for field in alike], dropna=False).transform("nunique") > 1
     return b.mask(several & target.notna(), target.map(lambda epsilon: f"for {epsilon:g}"))
 

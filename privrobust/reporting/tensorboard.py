@@ -14,7 +14,7 @@ import pandas as pd
 from privrobust.core.escaping import in_terminal
 from privrobust.errors import PrivRobustError, shown
 from privrobust.reporting.neighbours import adjacencies
-from privrobust.spec import RunSpec
+from privrobust.spec.fields import FIELDS
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -77,7 +77,7 @@ def _write(writer: "SummaryWriter", row: pd.Series, history: pd.DataFrame) -> No
                 writer.add_scalar(column, value, step)
     settings = {
         field: value if isinstance(value, bool | int | float) else in_terminal(str(value))
-        for field, value in row[[*RunSpec.model_fields, "adjacency"]].items()
+        for field, value in row[[*FIELDS, "adjacency"]].items()
     }
     results = {f"final/{name}": float(row[name]) for name in _RESULTS if pd.notna(row[name])}
     writer.add_hparams(settings, results, run_name=".")

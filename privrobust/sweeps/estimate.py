@@ -4,7 +4,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ class Estimate(NamedTuple):
 
 
 def estimate(runs: Sequence[RunSpec]) -> Estimate:
-    """Time the largest batch of each kind, and multiply.
+    """Estimate what runs will take: time the largest batch of each kind, and multiply.
 
     Machines slow down and speed up, and gradients cost less once many of them vanish: right within
     a factor of two more often than not.
@@ -45,11 +45,14 @@ def estimate(runs: Sequence[RunSpec]) -> Estimate:
     for group in groups:
         kind = lane_shape(group[0])
         seconds += costs[kind] * len(group) / len(largest[kind])
-    return Estimate(seconds, _memory())
+    if torch.cuda.is_available():
+        return Estimate(seconds, float(torch.cuda.max_memory_allocated()))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Estimate(seconds, float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit))
 
 
 def _cost(group: Sequence[RunSpec]) -> float:
-    """Seconds of a batch, from a short run of it."""
+    """Return the seconds that a batch will take, from a short run of it."""
     short = [
         run.model_copy(update={"steps": _STEPS, "warmup_steps": 0, "evaluate_every": _EVERY})
         for run in group
@@ -59,22 +62,11 @@ def _cost(group: Sequence[RunSpec]) -> float:
     train_lanes(short, on_step=lambda: times.append(time.perf_counter()))
     if len(times) < _STEPS:  # a budget or a broken bound ended it: that is all there is to time
         return time.perf_counter() - started
-    lasted = [later - earlier for earlier, later in pairwise(times)]
-    with_evaluation = lasted[_EVERY - 2 :: _EVERY]
-    step = statistics.median(_others(lasted))
+    lasted = dict(enumerate((b - a for a, b in pairwise(times)), start=2))  # seconds, by step
+    with_evaluation = [seconds for step, seconds in lasted.items() if step % _EVERY == 0]
+    without = [seconds for step, seconds in lasted.items() if step % _EVERY]
+    step = statistics.median(without)
     evaluation = max(0.0, statistics.median(with_evaluation) - step)
     steps = PrivacyPlan(group[0]).steps
     evaluations = -(-steps // group[0].evaluate_every)
     return times[0] - started + steps * step + evaluations * evaluation
-
-
-def _others(lasted: Sequence[float]) -> Iterator[float]:
-    """Steps without an evaluation; the first of `lasted` is step 2."""
-    return (seconds for step, seconds in enumerate(lasted, start=2) if step % _EVERY)
-
-
-def _memory() -> float:
-    if torch.cuda.is_available():
-        return float(torch.cuda.max_memory_allocated())
-    unit = 1 if sys.platform == "darwin" else 1024
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)

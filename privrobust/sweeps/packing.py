@@ -22,7 +22,7 @@ _NUMBERS = 1 << 23  # of a tensor: 32 MiB
 
 
 def batches(runs: Sequence[RunSpec], at_once: int = 1) -> Iterator[list[RunSpec]]:
-    """Runs that can train side by side, seed by seed, so that lanes share batches and noise.
+    """Yield runs that can train side by side, seed by seed: lanes of one seed share their noise.
 
     Args:
         runs: of a sweep.
@@ -30,7 +30,6 @@ def batches(runs: Sequence[RunSpec], at_once: int = 1) -> Iterator[list[RunSpec]
 
     """
     most = -(-len(runs) // at_once)
-
     by_shape: dict[str, list[RunSpec]] = {}
     for run in sorted(runs, key=lambda run: run.seed):
         by_shape.setdefault(repr(lane_shape(run)), []).append(run)
@@ -41,7 +40,7 @@ def batches(runs: Sequence[RunSpec], at_once: int = 1) -> Iterator[list[RunSpec]
 
 
 def lanes_like(run: RunSpec) -> int:
-    """How many lanes like this run train side by side: as many as `_NUMBERS` allows, or one."""
+    """Return how many lanes like this run train side by side: what `_NUMBERS` allows, or one."""
     dataset = get_dataset(run.dataset, run.data_dir)
     model, parameters = initial_parameters(run.model, dataset, seeds=(0,))
     example = dataset.train.examples(slice(1))

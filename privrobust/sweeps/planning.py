@@ -12,13 +12,13 @@ from privrobust.sweeps.tuning import candidates, choose, undecided
 
 
 def planned(sweep: Sweep, store: Store | None = None) -> list[RunSpec]:
-    """All runs of a sweep: to tune by, and its own with what the store says is best, so far."""
+    """Return all runs of a sweep: to tune by, and its own with what is best so far in the store."""
     tried = candidates(sweep)
     return [*tried, *choose(sweep, accuracies(tried, store) if store else {})]
 
 
 def accuracies(runs: Sequence[RunSpec], store: Store) -> dict[str, float]:
-    """Return those of runs that are done, by key."""
+    """Return the accuracies of runs that are done, by key."""
     found = pd.to_numeric(store.runs([run.key for run in runs])["accuracy"], errors="coerce")
     return {str(key): float(accuracy) for key, accuracy in found.dropna().items()}
 

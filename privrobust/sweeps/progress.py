@@ -19,6 +19,8 @@ from rich.text import Text
 from privrobust.core.escaping import in_terminal
 from privrobust.errors import PrivRobustError
 from privrobust.spec import RunSpec
+from privrobust.spec.fields import named
+from privrobust.spec.meaning import Role
 from privrobust.sweeps.executors import Outcome
 
 log = logging.getLogger("privrobust")
@@ -33,21 +35,20 @@ class _Cells:
     def __init__(self, runs: Sequence[RunSpec]) -> None:
         self._varies = [
             field
-            for field in RunSpec.model_fields
-            if field != "seed"
-            and any(getattr(run, field) != getattr(runs[0], field) for run in runs)
+            for field in named(lambda field: field.role is not Role.SEED)
+            if any(getattr(run, field) != getattr(runs[0], field) for run in runs)
         ]
         self._runs = {run.key: run for run in runs}
         self._found: dict[str, list[float]] = {}
 
     def add(self, key: str, accuracy: float) -> None:
-        """Of a run that is done."""
+        """Count the accuracy of a run that is done."""
         if key in self._runs and not math.isnan(accuracy):
             name = ", ".join(self._told(self._runs[key]))
             self._found.setdefault(name, []).append(accuracy)
 
     def extremes(self) -> list[str]:
-        """The best and the worst, a line each, where there are several that differ."""
+        """Name the best and the worst, a line each, where there are several that differ."""
         found = {name: list(values) for name, values in list(self._found.items())}  # of a thread
         means = {name: sum(values) / len(values) for name, values in found.items() if values}
         if len(means) < 2:
@@ -61,7 +62,7 @@ class _Cells:
         ]
 
     def _told(self, run: RunSpec) -> Iterator[str]:
-        """What tells a run from others, in words."""
+        """Say what tells a run from others."""
         for field in self._varies:
             value = getattr(run, field)
             if field == "attack" and value is None:
@@ -76,7 +77,7 @@ class _Cells:
 
 
 class State(NamedTuple):
-    """Of a sweep."""
+    """How far a sweep is."""
 
     total: int
     done: int
@@ -90,7 +91,7 @@ class State(NamedTuple):
     """Runs a second that this process trains, NaN while it is too early to tell."""
 
     def line(self) -> str:
-        """In words."""
+        """Say it in a line."""
         parts = [f"{self.done}/{self.total} runs"]
         if self.rate > 0:
             left = clock((self.total - self.trained) / self.rate)
@@ -103,7 +104,7 @@ class State(NamedTuple):
 
 
 def clock(seconds: float) -> str:
-    """Minutes and seconds, or hours too."""
+    """Write seconds as minutes and seconds, or hours too: `1:02:03`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -113,7 +114,7 @@ class Watch:
     """Watches a sweep and shows nothing; others derive from it and show more."""
 
     def start(self, runs: Sequence[RunSpec], done: int) -> None:
-        """A sweep begins.
+        """Start with a sweep.
 
         Args:
             runs: all of it.
@@ -128,14 +129,14 @@ class Watch:
         self.show()
 
     def progress(self, runs: float) -> None:
-        """So many more runs, or such a part of one, were trained."""
+        """Count so many more runs, or such a part of one, as trained."""
         if not self._trained and runs < 1:  # a first step, most of which is starting up
             self._start_up, self._started = runs, time.monotonic()
         self._trained += runs
         self.show()
 
     def settled(self, outcome: Outcome) -> None:
-        """Runs are done, or failed."""
+        """Count runs that are done, or failed."""
         self._waiting = 0
         self._done += len(outcome.specs)
         reasons = [result.failure for result in outcome.results if result.failure]
@@ -149,12 +150,12 @@ class Watch:
         self.show()
 
     def wait(self, done: int, held: int) -> None:
-        """Nothing is left to do but what others hold; so many are done by now."""
+        """Wait for runs that others hold, as nothing else is left; so many are done by now."""
         self._done, self._waiting = done, held
         self.show()
 
     def state(self) -> State:
-        """Of the sweep."""
+        """Return how far the sweep is."""
         seconds = time.monotonic() - self._started
         timed = self._trained - self._start_up
         rate = timed / seconds if seconds > _LEAST_SECONDS else math.nan
@@ -162,10 +163,10 @@ class Watch:
         return State(self._total, self._done, trained, self._failed, self._waiting, rate)
 
     def show(self) -> None:
-        """Nothing."""
+        """Show the state; here, nothing."""
 
     def stop(self) -> None:
-        """The sweep has ended, one way or the other."""
+        """Stop: the sweep has ended, one way or the other."""
         log.info("ended: %s", self.state().line())
 
 
@@ -177,12 +178,12 @@ class Lines(Watch):
         self._last = -math.inf
 
     def show(self) -> None:
-        """A line, if the last is old."""
+        """Print a line, if the last is old."""
         if time.monotonic() - self._last > _LINE_SECONDS:
             self._print()
 
     def stop(self) -> None:
-        """A last line."""
+        """Print a last line."""
         super().stop()
         self._print()
 
@@ -200,7 +201,7 @@ class Bars(Watch):
         self._console = console
 
     def start(self, runs: Sequence[RunSpec], done: int) -> None:
-        """Draw them."""
+        """Draw the bar."""
         self._bar = Progress(
             TextColumn("training"),
             BarColumn(bar_width=30),
@@ -223,13 +224,13 @@ class Bars(Watch):
 
 
 def watch_on(console: Console) -> Watch:
-    """Bars where they can be drawn, lines elsewhere."""
+    """Return bars where they can be drawn, lines elsewhere."""
     return Bars(console) if console.is_terminal or console.is_jupyter else Lines(console.file)
 
 
 @contextmanager
 def watching(watch: Watch, runs: Sequence[RunSpec], done: int) -> Iterator[None]:
-    """Start and, however the sweep ends, stop."""
+    """Start the watch and, however the sweep ends, stop it."""
     watch.start(runs, done)
     try:
         yield

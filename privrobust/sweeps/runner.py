@@ -16,10 +16,11 @@ from privrobust.models.validation import EXAMPLES, initial_parameters
 from privrobust.noise.backend import compiled_loop
 from privrobust.schedules import get_schedule, rates
 from privrobust.spec import RunSpec
+from privrobust.spec.fields import named
 from privrobust.store import Store
 from privrobust.store.leases import heartbeat
 from privrobust.store.schema import DONE, FAILED
-from privrobust.sweeps.executors import Executor, InProcess, Outcome
+from privrobust.sweeps.executors import Executor, InProcess
 from privrobust.sweeps.executors.base import Supplies
 from privrobust.sweeps.grid import Sweep
 from privrobust.sweeps.packing import batches
@@ -29,11 +30,8 @@ from privrobust.sweeps.tuning import candidates, choose, undecided
 from privrobust.training.noise import grid_of
 from privrobust.training.privacy import PrivacyPlan
 
-# What comes after the noise: runs that differ in nothing else have one budget, checked once.
-_FREE = {
-    "aggregator", "attack", "byzantine", "evaluate_every", "evaluate_on", "final_evaluations",
-    "learning_rate", "momentum", "schedule", "warmup_steps", "weight_decay", "worker_momentum",
-}  # fmt: skip
+# Runs that differ only in what comes after the noise have one budget, checked once.
+_budgeted = attrgetter(*named(lambda field: not field.is_after_noise))
 
 _POLL_SECONDS = 1.0  # between looks at what other processes have finished
 
@@ -58,11 +56,9 @@ def check(runs: Sequence[RunSpec], tell: Callable[[str], object] = lambda text: 
         rates(get_schedule(name), warmup, steps)
     for device in dict.fromkeys(run.device for run in runs):
         resolve_device(device)
-    what_counts = attrgetter(*(field for field in RunSpec.model_fields if field not in _FREE))
-    differing = {what_counts(run): run for run in runs}.values()
-    plans = [PrivacyPlan(run) for run in differing]
-    for place, plan in enumerate(plans, start=1):
-        tell(f"checking the runs: privacy of {place} of {len(plans)} settings")
+    differing = {_budgeted(run): run for run in runs}.values()
+    for place, plan in enumerate(map(PrivacyPlan, differing), start=1):
+        tell(f"checking the runs: privacy of {place} of {len(differing)} settings")
         _ = plan.spent  # found for the first time here, where what cannot be is said
         plan.warn_of_large_delta()
     tasks, dims = dict.fromkeys(map(_task, runs)), {}
@@ -77,6 +73,7 @@ def check(runs: Sequence[RunSpec], tell: Callable[[str], object] = lambda text: 
 
 
 def _task(run: RunSpec) -> tuple[str, str | None, str, str]:
+    """Return what decides the model, its size and its gradients."""
     return run.dataset, run.data_dir, run.model, run.loss
 
 
@@ -153,7 +150,11 @@ def run_sweep(
                 if first := next(mine, None):  # executors do not start for nothing
                     for outcome in executor.run(chain([first], mine), supplies, watch.progress):
                         _refuse_changed(supplies)
-                        _keep(outcome, store)
+                        if outcome.reason is None:
+                            each = outcome.seconds / len(outcome.specs)
+                            store.add(outcome.results, each)
+                        else:
+                            store.fail(outcome.specs, outcome.reason, outcome.details)
                         watch.settled(outcome)
                 groups = _without(groups, store.keys(DONE) | store.keys(FAILED))
                 held = sum(map(len, groups))
@@ -165,28 +166,22 @@ def run_sweep(
 
 
 def _without(groups: list[list[RunSpec]], settled: set[str]) -> list[list[RunSpec]]:
+    """Return what is left of batches without runs that are settled."""
     left = [[run for run in group if run.key not in settled] for group in groups]
     return [group for group in left if group]
 
 
 def _claimed(groups: list[list[RunSpec]], store: Store) -> Iterator[list[RunSpec]]:
-    """Batches of what is this process's to do, claimed as they are asked for."""
+    """Yield batches of what is this process's to do, claimed as they are asked for."""
     for group in groups:
         if mine := store.claim(group):
             yield mine
 
 
 def _refuse_changed(supplies: Supplies) -> None:
-    """Results of other data than the store knows under that name are not for it."""
+    """Refuse to store results of other data than the store knows under that name."""
     for place, dataset in supplies.datasets.items():
         if get_dataset(*place) is not dataset:
             raise PrivRobustError(
                 f"dataset: {place[0]} changed while the sweep ran; what was finished before is kept"
             )
-
-
-def _keep(outcome: Outcome, store: Store) -> None:
-    if outcome.reason is None:
-        store.add(outcome.results, outcome.seconds / len(outcome.specs))
-    else:
-        store.fail(outcome.specs, outcome.reason, outcome.details)

@@ -24,10 +24,11 @@ from statistics import fmean
 from privrobust.core.numbers import Inexact, plain, shown
 from privrobust.errors import SpecError
 from privrobust.spec import RunSpec
-from privrobust.sweeps.grid import RunMaker, Settings, Sweep, Tune, distinct
+from privrobust.spec.fields import named
+from privrobust.sweeps.grid import Sweep, Tune
+from privrobust.sweeps.runs import RunMaker, Settings, distinct
 
-# What a setting is chosen for all of, and where runs are, not what they are.
-_WITHIN = {"seed", "attack", "byzantine", "evaluate_on", "device", "data_dir"}
+_WITHIN = set(named(lambda field: field.is_tuned_over))
 
 
 @dataclass
@@ -41,7 +42,9 @@ class _Setting:
 
 
 def candidates(sweep: Sweep) -> list[RunSpec]:
-    """Every run to train, on the validation split, before `choose`; none if nothing is tuned.
+    """Return every run to train, on the validation split, before `choose`.
+
+    There are none if nothing is tuned.
 
     By `clean` they are all without Byzantine workers, whether or not the sweep has such runs.
 
@@ -62,7 +65,7 @@ def candidates(sweep: Sweep) -> list[RunSpec]:
 
 
 def choose(sweep: Sweep, accuracy: Mapping[str, float]) -> list[RunSpec]:
-    """The runs of the sweep, each with the best candidate of its setting.
+    """Return the runs of the sweep, each with the best candidate of its setting.
 
     By `clean`, that of the highest mean over seeds without Byzantine workers; by `worst`, that of
     the highest minimum, over f and the attack, of the mean over seeds. The first of equals.
@@ -89,7 +92,7 @@ def choose(sweep: Sweep, accuracy: Mapping[str, float]) -> list[RunSpec]:
 
 
 def undecided(sweep: Sweep, accuracy: Mapping[str, float]) -> list[str]:
-    """The settings, in words, of which every candidate failed somewhere; see `choose`."""
+    """Say in words for which settings every candidate failed somewhere; see `choose`."""
     tune = sweep.tune
     if tune is None:
         return []
@@ -104,7 +107,7 @@ def undecided(sweep: Sweep, accuracy: Mapping[str, float]) -> list[str]:
 
 
 def _settings(sweep: Sweep, tune: Tune, make: RunMaker) -> list[_Setting]:
-    """Those of a sweep, in its order."""
+    """Return the settings of a sweep for which something is chosen, in its order."""
     found: dict[str, _Setting] = {}
     for place, settings in enumerate(sweep.combinations()):
         allowed = [each for each in tune.candidates if not sweep.excludes(settings | each)]
@@ -121,7 +124,7 @@ def _settings(sweep: Sweep, tune: Tune, make: RunMaker) -> list[_Setting]:
 
 
 def _name(tune: Tune, settings: Settings, spec: RunSpec) -> str:
-    """What combinations of one setting share. Where the sweep fixes n, h follows from f."""
+    """Write what combinations of one setting share. Where the sweep fixes n, h follows from f."""
     shared = spec.model_dump(mode="json", exclude=_WITHIN | set(tune.fields))
     if "workers" in settings:
         shared["honest"] = f"{spec.workers} less f"
@@ -129,7 +132,7 @@ def _name(tune: Tune, settings: Settings, spec: RunSpec) -> str:
 
 
 def _runs(tune: Tune, setting: _Setting, candidate: Settings, make: RunMaker) -> list[RunSpec]:
-    """Those that show how good a candidate is."""
+    """Return the runs that show how good a candidate is."""
     without = {"byzantine": 0, "attack": None} if tune.by == "clean" else {}
     seeds: list[Settings] = [{"seed": seed} for seed in tune.seeds or ()] or [{}]
     return distinct(
@@ -140,7 +143,7 @@ def _runs(tune: Tune, setting: _Setting, candidate: Settings, make: RunMaker) ->
 
 
 def _score(runs: list[RunSpec], accuracy: Mapping[str, float]) -> float:
-    """The least mean over seeds; -inf where a run failed."""
+    """Return the least mean over seeds; -inf where a run failed."""
     accuracies: dict[tuple[int, str], list[float]] = {}
     for run in runs:
         value = _accuracy(accuracy.get(run.key, math.nan))

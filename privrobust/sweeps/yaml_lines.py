@@ -1,6 +1,6 @@
 """YAML whose field names remember where they are written, so that errors can say it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,24 @@ class Field(str):
     place: str
 
     def __new__(cls, name: str, place: str) -> "Field":
-        """The name, placed."""
+        """Place the name."""
         made = super().__new__(cls, name)
         made.place = place
         return made
 
 
 def at(field: str) -> str:
-    """What an error about the field starts with; nothing if no file has it."""
+    """Return what an error about the field starts with; nothing if no file has it."""
     return f"{field.place}: " if isinstance(field, Field) else ""
 
 
+def as_written(name: str, fields: Iterable[str]) -> str:
+    """Return the name as it is among the fields, which may know its place."""
+    return next(field for field in fields if field == name)
+
+
 def read(path: Path) -> Any:
-    """The content of a YAML file.
+    """Return the content of a YAML file.
 
     Raises:
         SpecError: it cannot be read, or is not YAML.
@@ -54,7 +59,7 @@ def read(path: Path) -> Any:
 
 
 def parse(text: str, source: str, place: Callable[[int], str]) -> Any:
-    """What the text says, its numbers read as YAML 1.2 does.
+    """Return what the text says, its numbers read as YAML 1.2 does.
 
     Args:
         text: YAML.

@@ -7,34 +7,26 @@ import torch
 from torch import Tensor
 
 from privrobust.spec import RunSpec
+from privrobust.spec.fields import named
 from privrobust.training.privacy import PrivacyPlan
 
 T = TypeVar("T")
 
+_SHARED = named(lambda field: not field.per_lane)
+
 
 def lane_shape(spec: RunSpec) -> tuple[object, ...]:
-    """What runs must share to train side by side in `train_lanes`."""
-    return (
-        spec.device,
-        spec.dataset,
-        spec.data_dir,
-        spec.model,
-        spec.loss,
-        spec.honest,
-        spec.batch_size,
-        spec.sampling_rate,
-        PrivacyPlan(spec).steps,
-        spec.noise,
-        spec.clipping,
-        spec.unit,
-        spec.worker_sampling_rate,
-        spec.evaluate_on,
-        spec.evaluate_every,
-    )
+    """Return what runs must share to train side by side in `train_lanes`.
+
+    Those are all fields but the ones whose `Meaning` says that lanes may differ in them; of steps,
+    those that the run will take.
+    """
+    shared = {name: getattr(spec, name) for name in _SHARED} | {"steps": PrivacyPlan(spec).steps}
+    return tuple(shared.values())
 
 
 def distinct(values: Sequence[T], device: torch.device) -> tuple[list[T], Tensor]:
-    """The distinct values, and for every value its place among them."""
+    """Return the distinct values, and for every value its place among them."""
     kept = list(dict.fromkeys(values))
     return kept, torch.tensor([kept.index(value) for value in values], device=device)
 

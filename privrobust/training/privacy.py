@@ -22,7 +22,8 @@ from privrobust.data import get_dataset
 from privrobust.errors import PrivRobustWarning, SpecError
 from privrobust.models.architectures import bound_of_bounded_logistic, bounded_logistic
 from privrobust.models.registry import get_factory
-from privrobust.spec import LARGEST, SMALLEST, RunSpec
+from privrobust.spec import RunSpec
+from privrobust.spec.values import LARGEST, SMALLEST
 from privrobust.training.shares import sizes
 
 # Runs of a sweep differ in much that leaves their releases alike, and accountants take seconds.

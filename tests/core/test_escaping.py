@@ -27,7 +27,7 @@ from privrobust.reporting.tables import FORMATS
 from privrobust.reporting.tables.layout import Column, Entry, Layout
 from privrobust.store import Store
 from privrobust.sweeps.executors import Outcome
-from privrobust.sweeps.grid import load_sweep
+from privrobust.sweeps.loading import load_sweep
 from privrobust.sweeps.progress import Bars, log_to
 from privrobust.training.loop import train_lanes
 

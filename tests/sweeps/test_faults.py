@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from privrobust.store import Store
-from privrobust.sweeps.grid import load_sweep
+from privrobust.sweeps.loading import load_sweep
 
 SWEEP = """
 honest: 5

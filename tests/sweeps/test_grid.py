@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from privrobust import RunSpec
 from privrobust.errors import SpecError
-from privrobust.spec import _RESULTS_VERSION
-from privrobust.sweeps.grid import RunMaker, Sweep, load_sweep
+from privrobust.spec.key import _RESULTS_VERSION
+from privrobust.sweeps.grid import Sweep
+from privrobust.sweeps.loading import load_sweep
+from privrobust.sweeps.runs import RunMaker
 
 
 def expand(**settings):

@@ -135,6 +135,16 @@ def test_every_run_is_checked_before_the_first(settings):
         check([*RUNS, RunSpec(**settings)])
 
 
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("other", [{"aggregator": "median"}, {"worker_momentum": 0.5}])
+def test_an_accountant_is_asked_about_every_kind_of_message(other, first):
+    """That of signs knows no vectors, and no signs of older noise."""
+    vote = RunSpec(aggregator="majority_vote", accountant="sign", noise_scale=0.1, clip_norm=1.0)
+    pair = [vote, vote.model_copy(update=other)]
+    with pytest.raises(SpecError, match="accountant: sign does not support"):
+        check([pair[first], pair[1 - first]])
+
+
 class Halfway(Schedule):
     """Fails in the middle of a run, where a spec alone does not look."""
 

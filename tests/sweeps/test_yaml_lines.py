@@ -12,7 +12,7 @@ from privrobust.reporting.report.recipes import recipe
 from privrobust.reporting.tables import chosen
 from privrobust.spec import RunSpec
 from privrobust.store import Store
-from privrobust.sweeps.grid import load_sweep
+from privrobust.sweeps.loading import load_sweep
 from privrobust.sweeps.runner import run_sweep
 
 PLAIN = {  # https://yaml.org/spec/1.2.2/#1032-tag-resolution

@@ -13,11 +13,8 @@ from privrobust.reporting.legend import DIVERGED, FEW, FEW_SEEDS, who_vouches
 from privrobust.reporting.neighbours import all_in_short
 from privrobust.reporting.summary import WORST, summarise, without_gaps
 from privrobust.reporting.tables import tested
-from privrobust.spec import RunSpec
+from privrobust.spec.fields import SETTINGS, symbol
 
-_SHORT = {
-    "noise_scale": "b", "clip_norm": "C", "batch_size": "B", "sampling_rate": "q", "steps": "T",
-}  # fmt: skip
 _WITHIN = {"byzantine", "attack", "heterogeneity", "aggregator"}
 
 
@@ -107,10 +104,7 @@ def _with_method(cells: pd.DataFrame, fields: Iterable[str]) -> pd.DataFrame:
 
 def _method(naming: Sequence[str], told: tuple[Any, ...]) -> str:
     aggregator, *values = told
-    parts = [
-        f"{_SHORT.get(field, field)}={_text(value)}"
-        for field, value in zip(naming, values, strict=True)
-    ]
+    parts = [f"{symbol(field)}={_text(value)}" for field, value in zip(naming, values, strict=True)]
     return in_figure(", ".join([str(aggregator), *parts]))
 
 
@@ -123,8 +117,7 @@ def runs_of(cells: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Those runs whose setting and f are among the cells, which are as from `measured`."""
     told = without_gaps(runs)
     told = told.assign(heterogeneity=told["heterogeneity"].map(_text))
-    known = [*RunSpec.model_fields, "workers"]
-    fields = [field for field in known if field in cells and field != "attack"]
+    fields = [field for field in SETTINGS if field in cells and field != "attack"]
     places = pd.MultiIndex.from_frame(told[fields])
     return runs[places.isin(pd.MultiIndex.from_frame(cells[fields]))]
 

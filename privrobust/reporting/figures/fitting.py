@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 
 from privrobust.reporting.figures.cells import ordered
-from privrobust.spec import RunSpec
+from privrobust.spec.fields import named
+from privrobust.spec.meaning import Role
 
 _NAMES = {
     "method": "methods",
@@ -23,8 +24,8 @@ _FIELDS = {
 }
 _OF_METHOD = ["aggregator"] + [
     field
-    for field in RunSpec.model_fields
-    if field not in {"aggregator", "seed", "evaluate_on"}.union(*_FIELDS.values())
+    for field in named(lambda field: field.role not in (Role.SEED, Role.SPLIT))
+    if field not in {"aggregator"}.union(*_FIELDS.values())
 ]
 _MOST_VALUES = 4
 _LONGEST = 16  # text of a value that is worth its place

@@ -13,10 +13,10 @@ import pandas as pd
 import yaml
 
 from privrobust.spec import RunSpec
+from privrobust.spec.fields import named
 from privrobust.sweeps.yaml_scalars import NumbersOf12
 
-# Where a run was trained, which is not what it is.
-_NOT_SAID = {"device", "data_dir"}
+_SAID = named(lambda field: field.is_in_key)
 _ALWAYS_SAID = {"dataset", "model", "aggregator", "seed"}
 
 _WIDE = 1_000_000  # lines are not folded
@@ -40,7 +40,7 @@ def recipe(runs: pd.DataFrame) -> str:
         runs: a row a run, as from `Store.runs`.
 
     """
-    settings = [_settings(run) for run in runs[list(RunSpec.model_fields)].to_dict("records")]
+    settings = [_settings(run) for run in runs[_SAID].to_dict("records")]
     if _fixes_workers(settings):
         settings = [_by_workers(each) for each in settings]
     choices = {
@@ -63,10 +63,10 @@ def recipe(runs: pd.DataFrame) -> str:
 
 def _settings(run: Mapping[Any, Any]) -> Settings:
     """One run's, as plain values: None for what was not given."""
-    left_out = set(_NOT_SAID)
-    if _plain(run["target_epsilon"]) is not None:
-        left_out.add("noise_scale")  # it follows from the target
-    return {field: _plain(value) for field, value in run.items() if field not in left_out}
+    settings = {field: _plain(value) for field, value in run.items()}
+    if settings["target_epsilon"] is not None:
+        del settings["noise_scale"]  # it follows from the target
+    return settings
 
 
 def _plain(value: Any) -> Any:

@@ -11,23 +11,19 @@ import pandas as pd
 from privrobust.core.formatting import in_percent
 from privrobust.reporting.legend import FEW_SEEDS, breakdown_text, most_tried
 from privrobust.reporting.robustness import breakdown_point
-from privrobust.reporting.summary import WORST, row_fields, summarise, without_gaps
-
-_HEADERS = {
-    "aggregator": "method",
-    "noise_scale": "b",
-    "clip_norm": "C",
-    "batch_size": "B",
-    "sampling_rate": "q",
-    "steps": "T",
-    "workers": "n",
-}
-_HIDDEN = {"heterogeneity", "aggregator", "noise_scale"}  # said in words of their own
+from privrobust.reporting.summary import (
+    ALWAYS_ROWS,
+    WORST,
+    row_fields,
+    summarise,
+    without_gaps,
+)
+from privrobust.spec.fields import symbol
 
 
 def header(field: str) -> str:
-    """A field as columns call it: symbols where the texts explain them."""
-    return _HEADERS.get(field, field.replace("_", " "))
+    """Return a field as columns call it: symbols where the texts explain them."""
+    return symbol(field).replace("_", " ")
 
 
 def shown(value: object) -> str:
@@ -163,7 +159,7 @@ class Row:
         return [
             f"{header(field)} {shown(value)}"
             for field, value in self.setting.items()
-            if field not in _HIDDEN
+            if field not in ALWAYS_ROWS  # which are said in words of their own
         ]
 
     @property

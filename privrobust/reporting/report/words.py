@@ -10,7 +10,7 @@ from privrobust.core.formatting import rounded_up
 from privrobust.reporting.legend import FEW_SEEDS
 from privrobust.reporting.neighbours import adjacencies
 from privrobust.reporting.report.rows import Rows, shown
-from privrobust.spec import RunSpec
+from privrobust.spec.fields import FIELDS
 
 _MOST = 12  # values that a line lists
 
@@ -132,7 +132,7 @@ def _clipping(runs: pd.DataFrame) -> str:
 def shared(runs: pd.DataFrame) -> list[tuple[str, str]]:
     """The fields of a spec that all runs have in common, and what they are."""
     fields = []
-    for field in RunSpec.model_fields:
+    for field in FIELDS:
         if field == "data_dir":  # a folder of whoever ran it
             continue
         values = _values(runs, field)

@@ -7,7 +7,7 @@ import pandas as pd
 import yaml
 
 from privrobust.errors import SpecError, did_you_mean, in_short, shown, unknown_name
-from privrobust.spec import RunSpec
+from privrobust.spec.fields import FIELDS
 from privrobust.sweeps.yaml_lines import parse
 
 
@@ -28,7 +28,7 @@ def chosen(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
         field = field.strip()
         if not sign or field not in runs:
             if sign:
-                raise unknown_name("where", field, list(RunSpec.model_fields))
+                raise unknown_name("where", field, FIELDS)
             raise SpecError(
                 f"where: {shown(condition)} is not accepted: field=value or field=[value, ...]"
             )

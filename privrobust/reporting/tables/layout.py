@@ -25,22 +25,13 @@ from privrobust.reporting.legend import (
 )
 from privrobust.reporting.robustness import breakdown_point, robustness
 from privrobust.reporting.summary import WORST, Row, setting_levels, summarise
+from privrobust.spec.fields import heading, named
 
 SHOWN = ("epsilon", "clean", "attacks", "worst", "gap", "breakdown")
 """What a table can show of a setting."""
 
-_HEADERS = {
-    "heterogeneity": ("hetero-", "geneity"),
-    "aggregator": ("method",),
-    "noise_scale": ("b",),
-}
-
-# Fields that methods and budgets differ in: rows that agree in all others are compared.
-_COMPARED = {
-    "accountant", "aggregator", "clip_norm", "clipping", "delta", "epsilon", "grad_norm_bound",
-    "learning_rate", "max_epsilon", "momentum", "noise", "noise_scale", "schedule",
-    "target_epsilon", "warmup_steps", "weight_decay", "worker_momentum",
-}  # fmt: skip
+# Rows that agree in all else are compared.
+_COMPARED = {"epsilon", *named(lambda field: field.is_compared)}
 
 
 Attacks = frozenset[tuple[int, str]]
@@ -235,7 +226,7 @@ def _arranged(
         [[*(Entry(number(value)) for value in at), *marked[at]] for at in block]
         for _, block in groupby(ordered, key=lambda at: at[: min(2, len(at) - 1)])
     ]
-    heads = [Column(_HEADERS.get(name, (name,)), is_text=True) for name in told]
+    heads = [Column(heading(name), is_text=True) for name in told]
     heads += [
         Column((*_spread_header(across, spread), *measure.header())) for spread, measure in columns
     ]

@@ -17,6 +17,7 @@ from privrobust.reporting.tables.layout import (
     lay_out,
     number,
 )
+from privrobust.spec.fields import named
 
 Preset = Callable[[pd.DataFrame], Layout]
 
@@ -65,10 +66,8 @@ _CHANGES = ("epsilon", "clean", "worst", "gap", "breakdown")
 
 def budget(runs: pd.DataFrame) -> Layout:
     """What each release spends, whatever is done with it: no accuracies."""
-    private = [
-        "dataset", "honest", "unit", "noise", "noise_scale", "clip_norm", "grad_norm_bound",
-        "batch_size", "sampling_rate", "worker_sampling_rate", "steps_taken", "delta",
-    ]  # fmt: skip
+    released = named(lambda field: field.is_released)
+    private = ["steps_taken" if name == "steps" else name for name in released]
     varied = [name for name in private if runs[name].nunique(dropna=False) > 1]
     told = [name for name in private if name in {*varied, "noise_scale", "clip_norm", "delta"}]
     marks = epsilon_marks(runs)

@@ -30,12 +30,12 @@ class Supplies:
 
     @classmethod
     def of(cls, runs: Iterable[RunSpec]) -> "Supplies":
-        """Everything that these runs need."""
+        """Collect everything that these runs need."""
         places = dict.fromkeys((run.dataset, run.data_dir) for run in runs)
         return cls({place: get_dataset(*place) for place in places}, registered_models())
 
     def install(self) -> None:
-        """Have them at hand in this process."""
+        """Install them in this process."""
         hand_over(self.datasets)
         for name, factory in self.models.items():
             register_model(name, factory)
@@ -83,7 +83,7 @@ class Executor(Protocol):
     def run(
         self, batches: Iterable[list[RunSpec]], supplies: Supplies, on_progress: OnProgress
     ) -> Iterator[Outcome]:
-        """Train batches, as they come; outcomes in any order, one or more a batch.
+        """Train batches, as they come; yield outcomes in any order, one or more a batch.
 
         Batches are taken one by one when there is room for them: the caller claims a batch as it
         is taken.
@@ -126,13 +126,13 @@ def train_batch(specs: Sequence[RunSpec], on_progress: OnProgress) -> Iterator[O
 
 
 def halves(specs: Sequence[RunSpec]) -> Iterator[Sequence[RunSpec]]:
-    """Of at least two runs."""
+    """Split at least two runs into halves."""
     middle = len(specs) // 2
     yield from (specs[:middle], specs[middle:])
 
 
 def _one_line(error: Exception) -> str:
-    """An error of ours as it is; another's with its type."""
+    """Write an error of ours as it is, another's with its type."""
     text = " ".join(str(error).split())
     return (
         text

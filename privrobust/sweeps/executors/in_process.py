@@ -14,6 +14,6 @@ class InProcess:
     def run(
         self, batches: Iterable[list[RunSpec]], supplies: Supplies, on_progress: OnProgress
     ) -> Iterator[Outcome]:
-        """As `Executor.run`; what runs need is here already."""
+        """Train as `Executor.run`; what runs need is here already."""
         for batch in batches:
             yield from train_batch(batch, on_progress)

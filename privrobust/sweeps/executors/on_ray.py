@@ -27,7 +27,7 @@ _AHEAD = 2  # batches waiting in Ray for each that it can run at once
 
 
 def _refuse_unreachable(address: str) -> None:
-    """Ray itself would try for minutes, whoever interrupts it."""
+    """Refuse an address that does not answer: Ray would try for minutes, whoever interrupts it."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
         return
@@ -89,7 +89,12 @@ class OnRay:
     def run(
         self, batches: Iterable[list[RunSpec]], supplies: Supplies, on_progress: OnProgress
     ) -> Iterator[Outcome]:
-        """As `Executor.run`."""
+        """Train as `Executor.run`.
+
+        Raises:
+            PrivRobustError: a model cannot travel.
+
+        """
         ray = self._ray
         supplies.check()
         packed = {place: _packed(dataset) for place, dataset in supplies.datasets.items()}
@@ -135,7 +140,7 @@ class OnRay:
         self._ray.shutdown()
 
     def _slots(self) -> int:
-        """How many tasks the cluster can run at once."""
+        """Return how many tasks the cluster can run at once."""
         nodes = self._nodes()
         slots = sum(self._slots_of(node) for node in nodes)
         if slots < 1:
@@ -159,7 +164,7 @@ _installed: set[str] = set()
 
 
 def _train(specs: list[RunSpec], shipped: tuple[str, Any, Any], threads: int) -> list[Outcome]:
-    """What a task does."""
+    """Train a batch where Ray has sent it: what a task does."""
     torch.set_num_threads(threads)
     name, packed, models = shipped
     if name not in _installed:  # Ray's processes train one batch after the other
@@ -174,7 +179,7 @@ def _train(specs: list[RunSpec], shipped: tuple[str, Any, Any], threads: int) ->
 
 
 def _packed(dataset: Dataset) -> dict[str, Any]:
-    """A dataset as arrays, which Ray's processes share."""
+    """Return a dataset as arrays, which Ray's processes share."""
     of_dataset = {each.name: getattr(dataset, each.name) for each in fields(Dataset)}
     for name in _SPLITS:
         of_split = {each.name: getattr(of_dataset[name], each.name) for each in fields(Split)}

@@ -54,20 +54,20 @@ class _Worker:
         self.is_ready = False
 
     def give(self, task: _Task) -> None:
-        """Let it train."""
+        """Give it a task to train."""
         self.task, self.is_ready = task, False
         with suppress(OSError):  # it has died: reading from it will tell
             self.connection.send(list(task.specs))
 
     def settled(self, specs: Sequence[RunSpec]) -> None:
-        """Some of its runs have an outcome."""
+        """Take runs that have an outcome from its task."""
         assert self.task is not None
         keys = {spec.key for spec in specs}
         left = [spec for spec in self.task.specs if spec.key not in keys]
         self.task = self.task._replace(specs=left)
 
     def how_it_ended(self) -> str:
-        """In words; it has closed its end of the connection."""
+        """Say how it ended; it has closed its end of the connection."""
         self._process.join(timeout=1)
         code = self._process.exitcode
         self.kill()
@@ -78,7 +78,7 @@ class _Worker:
         return f"was killed by {signal.Signals(-code).name}"
 
     def kill(self) -> None:
-        """If it lives."""
+        """Kill it, if it lives."""
         self._process.kill()
         self.connection.close()
 
@@ -106,14 +106,21 @@ class Processes:
     def run(
         self, batches: Iterable[list[RunSpec]], supplies: Supplies, on_progress: OnProgress
     ) -> Iterator[Outcome]:
-        """As `Executor.run`.
+        """Train as `Executor.run`.
 
         Raises:
-            PrivRobustError: processes cannot start.
+            PrivRobustError: processes cannot start, or the data does not fit into shared memory.
 
         """
         supplies.check()
-        _share(supplies)
+        try:
+            for dataset in supplies.datasets.values():
+                dataset.share_memory()
+        except RuntimeError as error:
+            raise PrivRobustError(
+                f"jobs: the data does not fit into shared memory ({in_a_line(error)}); accepted: a "
+                "larger /dev/shm, or --jobs 1"
+            ) from None
         waiting: deque[_Task] = deque()
         fresh = (_Task(batch) for batch in batches)
         workers: list[_Worker] = []
@@ -151,19 +158,8 @@ class Processes:
                 worker.join()
 
 
-def _share(supplies: Supplies) -> None:
-    try:
-        for dataset in supplies.datasets.values():
-            dataset.share_memory()
-    except RuntimeError as error:
-        raise PrivRobustError(
-            f"jobs: the data does not fit into shared memory ({in_a_line(error)}); accepted: a "
-            "larger /dev/shm, or --jobs 1"
-        ) from None
-
-
 def _after_death(worker: _Worker, waiting: deque[_Task]) -> Iterator[Outcome]:
-    """What was under way is done again, by halves if it killed a process before."""
+    """Queue what was under way again, by halves if it killed a process before."""
     how, task = worker.how_it_ended(), worker.task
     if task is None:
         raise PrivRobustError(f"jobs: a process {how} before it could train; see its output")
@@ -179,7 +175,7 @@ def _after_death(worker: _Worker, waiting: deque[_Task]) -> Iterator[Outcome]:
 
 
 def _serve(connection: Connection, supplies: Supplies, path: list[str], threads: int) -> None:
-    """What a process does: trains what it is sent until its parent is gone."""
+    """Train what is sent until the parent is gone: what a process does."""
     sys.path[:] = path
     torch.set_num_threads(threads)
     supplies.install()

@@ -1,0 +1,187 @@
+"""`RunSpec`: the fields of a run, checked against each other."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, model_validator
+
+from privrobust.aggregators import get_aggregator
+from privrobust.attacks import get_attack
+from privrobust.core.naming import refuse_unwanted
+from privrobust.core.numbers import shown
+from privrobust.core.parameters import parse
+from privrobust.data.partitions import Partition, Similarity, get_partition
+from privrobust.errors import SpecError
+from privrobust.schedules import get_schedule, rate
+from privrobust.spec.fields import RunFields, named
+from privrobust.spec.key import in_key, key_of
+from privrobust.spec.values import LARGEST, SMALLEST, Whole
+
+_WHOLE: TypeAdapter[int] = TypeAdapter(Whole)
+_MODULES = frozenset(named(lambda field: field.names_module))
+_FLOAT32 = named(lambda field: field.is_float32)
+
+
+class RunSpec(RunFields):
+    """Settings of one training run: those of `RunFields`, or `workers` in place of `honest`.
+
+    Raises:
+        SpecError: one line that names the field, its value and what is accepted.
+
+    """
+
+    # Sweeps ask for keys again and again. No field holds it, so that no changed copy has it.
+    __slots__ = ("_key",)
+
+    def __init__(self, **settings: Any) -> None:  # of its own: type checkers would make another
+        for field in _MODULES & settings.keys():
+            refuse_unwanted(field, settings[field])
+        super().__init__(**settings)
+
+    @classmethod
+    def restored(cls, settings: Mapping[str, Any]) -> "RunSpec":
+        """Return the spec of a `model_dump`, with the b that was found for a `target_epsilon`."""
+        if settings.get("target_epsilon") is None:
+            return cls(**settings)
+        scale = cls(noise_scale=settings.get("noise_scale", 0.0)).noise_scale
+        target = cls(**{name: settings[name] for name in settings if name != "noise_scale"})
+        return target.with_noise(scale)
+
+    def with_noise(self, noise_scale: float) -> "RunSpec":
+        """Return the spec with the b that was found for its `target_epsilon`."""
+        return BaseModel.model_copy(self, update={"noise_scale": noise_scale})
+
+    def _changed(self, update: Mapping[str, Any]) -> dict[str, Any]:
+        settings = super()._changed(update)
+        if "workers" in update and "honest" not in update:
+            del settings["honest"]
+        if settings["target_epsilon"] is not None and self.target_epsilon is not None:
+            # the b that was found is that of other settings, and no setting itself
+            settings["noise_scale"] = update.get("noise_scale", 0.0)
+        return settings
+
+    @property
+    def workers(self) -> int:
+        """n = h + f."""
+        return self.honest + self.byzantine
+
+    @property
+    def key(self) -> str:
+        """A name for this run's result: equal specs have equal keys, on whatever device."""
+        known: str | None = getattr(self, "_key", None)
+        if known is None:
+            known = key_of(self.target_epsilon, in_key(self.__dict__))
+            object.__setattr__(self, "_key", known)
+        return known
+
+    @model_validator(mode="before")
+    @classmethod
+    def _honest_from_workers(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        if "workers" not in settings:
+            return settings
+        if "honest" in settings:
+            raise SpecError("workers, honest: give one of them (workers = honest + byzantine)")
+        rest = {name: value for name, value in settings.items() if name != "workers"}
+        workers, byzantine = settings["workers"], settings.get("byzantine", 0)
+        try:
+            workers, byzantine = map(_WHOLE.validate_python, (workers, byzantine))
+            if workers < 1:
+                raise SpecError
+        except ValueError:  # pydantic's, or ours
+            raise SpecError(
+                f"workers: {shown(workers)} with byzantine {shown(byzantine)} is not accepted: "
+                "give whole numbers, at least one worker"
+            ) from None
+        if byzantine >= workers:
+            raise SpecError(
+                f"byzantine: {byzantine} of {workers} workers; accepted: 0 to {workers - 1}, "
+                "at least one worker is honest"
+            )
+        return {**rest, "honest": workers - byzantine}
+
+    @property
+    def dealt_by(self) -> Partition:
+        """The partition of the training data."""
+        if self.partition == "similarity":
+            return Similarity(self.heterogeneity)
+        return get_partition(self.partition)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "RunSpec":
+        for field in _FLOAT32:
+            value = getattr(self, field)
+            if value and not SMALLEST <= value <= LARGEST:
+                raise SpecError(
+                    f"{field}: {value:g} is not accepted: {SMALLEST:g} to {LARGEST:g} (float32)"
+                )
+        if self.clip_norm is not None and self.grad_norm_bound is not None:
+            raise SpecError(
+                "clip_norm, grad_norm_bound: give one of them; a bound replaces clipping"
+            )
+        self._check_target()
+        if self.clipping != "flat" and self.clip_norm is None:
+            raise SpecError(f"clipping: {self.clipping} needs a clip_norm")
+        if self.unit == "example" and self.worker_sampling_rate < 1:
+            raise SpecError(
+                f"worker_sampling_rate: {self.worker_sampling_rate:g} needs unit: worker; "
+                "with unit: example every worker takes part in every step"
+            )
+        self._read_heterogeneity()
+        if self.warmup_steps >= self.steps:
+            raise SpecError(
+                f"warmup_steps: {shown(self.warmup_steps)} of {self.steps} steps; accepted: fewer"
+            )
+        for step in (1, self.steps):
+            rate(get_schedule(self.schedule), self.warmup_steps, step, self.steps)
+        if self.byzantine and self.attack is None:
+            raise SpecError(f"attack: needed when byzantine is {self.byzantine}")
+        try:
+            attack = self.attack.canonical() if self.attack else None
+        except SpecError as error:
+            error.field = "attack"
+            raise
+        # equal runs get equal keys, so one without attackers has no attack
+        object.__setattr__(self, "attack", attack if self.byzantine else None)
+        written = str(self.attack) if self.attack else None
+        _meet(self.aggregator, written, self.honest, self.byzantine)
+        return self
+
+    def _check_target(self) -> None:
+        """Refuse a target that leaves more open than b, or less."""
+        if self.target_epsilon is None:
+            return
+        for field in ("noise_scale", "max_epsilon"):
+            if getattr(self, field):
+                raise SpecError(
+                    f"target_epsilon, {field}: {self.target_epsilon:g} and "
+                    f"{getattr(self, field):g}; give one of them"
+                )
+        if self.clip_norm is None and self.grad_norm_bound is None:
+            raise SpecError(
+                f"target_epsilon: {self.target_epsilon:g} needs a clip_norm or a grad_norm_bound"
+            )
+
+    def _read_heterogeneity(self) -> None:
+        """Keep `similarity(heterogeneity=0.5)` as the number, for equal keys."""
+        if self.partition == "similarity":
+            return
+        partition = get_partition(self.partition)
+        if self.heterogeneity:
+            raise SpecError(
+                f"heterogeneity: {self.heterogeneity:g} with partition {self.partition}; "
+                "accepted: one of them (heterogeneity is that of partition: similarity)"
+            )
+        if type(partition) is Similarity:
+            object.__setattr__(self, "heterogeneity", partition.heterogeneity)
+            object.__setattr__(self, "partition", "similarity")
+
+
+@lru_cache(maxsize=1024)
+def _meet(aggregator: str, attack: str | None, honest: int, byzantine: int) -> None:
+    """Refuse a rule or an attack that is not defined for so many workers."""
+    rule = get_aggregator(aggregator, byzantine)
+    rule.fits(honest + byzantine, byzantine)
+    if attack is not None:
+        name, parameters = parse("attack", attack)
+        get_attack(name, **parameters).fits(rule, honest, byzantine)
