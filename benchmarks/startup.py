@@ -59,7 +59,7 @@ def taken(command: str, folder: Path) -> tuple[float, float]:
 
 
 def rows(seeds: int, rounds: int, commands: dict[str, str]) -> list[list[str]]:
-    """What commands take beside a finished sweep of 500 runs a seed."""
+    """Time what commands take beside a finished sweep of 500 runs a seed."""
     with tempfile.TemporaryDirectory() as place:
         folder, sweep = Path(place), described(seeds)
         (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep))

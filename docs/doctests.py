@@ -1,7 +1,7 @@
 """Show the examples of docstrings as code.
 
-griffe, which reads docstrings for mkdocstrings, knows them in sections called `Examples` alone; ours
-stand where the text speaks of them, and Markdown would take `>>>` for a quotation.
+griffe, which reads docstrings for mkdocstrings, knows them in sections called `Examples` alone.
+Ours stand where the text speaks of them, and Markdown would take `>>>` for a quotation.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Build the site of mkdocs.yml from the repository as it lies, and from docstrings.
 
-mkdocs calls what is here (mkdocs.yml names this file under `hooks`). Pages keep the places that they
-have in the repository, so that links between them work on both sides.
+mkdocs calls what is here (mkdocs.yml names this file under `hooks`). Pages keep the places that
+they have in the repository, so that links between them work on both sides.
 """
 
 import shutil
@@ -65,8 +65,8 @@ def on_config(config: MkDocsConfig) -> None:
 
     It imports nothing, and knows nothing of the folders that pyproject.toml maps into the package.
     """
-    setup = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    for package, folder in setup["package-dir"].items():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    for package, folder in project["tool"]["setuptools"]["package-dir"].items():
         target = Path(_LAID_OUT.name, *package.split("."))
         shutil.copytree(ROOT / folder, target, dirs_exist_ok=True)
     config.plugins["mkdocstrings"].config.handlers["python"]["paths"] = [_LAID_OUT.name]

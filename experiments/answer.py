@@ -59,7 +59,7 @@ def answer(
 
 
 def shortened(name: str) -> list[str]:
-    """What a quick answer changes in a sweep."""
+    """Tell what a quick answer changes in a sweep."""
     tunes = load_sweep(HERE / f"{name}.yaml").tune is not None
     return [*_QUICK, _QUICK_TUNE] if tunes else _QUICK
 
