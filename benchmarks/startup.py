@@ -11,7 +11,7 @@ import yaml
 from stores import described, fill
 from timing import median, table
 
-from privrobust.sweeps.grid import Sweep
+from privrobust.sweeps import Sweep
 
 RELEASE = "-C 1 -B 32 -n 95 -T 300"
 COMMANDS = {

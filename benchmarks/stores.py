@@ -14,10 +14,9 @@ from privrobust import RunSpec
 from privrobust.reporting.tables import lay_out
 from privrobust.store import Store
 from privrobust.store.schema import EVALUATIONS, RUNS, cells
+from privrobust.sweeps import Sweep, run_sweep
 from privrobust.sweeps.executors import InProcess, Processes
 from privrobust.sweeps.executors.base import Executor, Outcome
-from privrobust.sweeps.grid import Sweep
-from privrobust.sweeps.runner import run_sweep
 from privrobust.training.loop import train_lanes
 
 DIGITS = [

@@ -35,6 +35,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "privrobust.attacks": (),
     "privrobust.data": (),
     "privrobust.errors": (),
+    "privrobust.gradients": (),
     "privrobust.models": (),
     "privrobust.noise": (),
     "privrobust.reporting.figures": (
@@ -52,6 +53,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "privrobust.spec": (),
     "privrobust.store": (),
     "privrobust.sweeps": (),
+    "privrobust.sweeps.grid": (),
     "privrobust.training.loop": (),
     "privrobust.training.result": (),
 }

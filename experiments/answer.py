@@ -19,9 +19,7 @@ from study.verdicts import Verdict, markdown, tally
 from privrobust.errors import PrivRobustError, unknown_name
 from privrobust.reporting.figures import save_figure
 from privrobust.store import Store
-from privrobust.sweeps.grid import load_sweep
-from privrobust.sweeps.progress import watch_on
-from privrobust.sweeps.runner import run_whole
+from privrobust.sweeps import load_sweep, run_whole, watch_on
 
 HERE = Path(__file__).parent
 NAMES = sorted(

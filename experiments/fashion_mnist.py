@@ -35,8 +35,8 @@ from privrobust.data import get_dataset
 from privrobust.models import build_model
 from privrobust.schedules import get_schedule, rate
 from privrobust.store import Store
-from privrobust.sweeps.progress import watch_on
-from privrobust.sweeps.runner import check, run_sweep
+from privrobust.sweeps import run_sweep, watch_on
+from privrobust.sweeps.runner import check
 
 MODELS = ("logistic", "cnn_opacus")
 EPSILONS = (2.0, 8.0)

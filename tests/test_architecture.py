@@ -1,5 +1,6 @@
 """Rooms: who may import from whom, as docs/architecture.md says, and how long a module may be."""
 
+import re
 import tomllib
 
 import pytest
@@ -21,6 +22,15 @@ def test_a_module_imports_from_rooms_above_it_alone(name):
 
 def test_the_picture_is_of_these_imports():
     assert PICTURE.read_text(encoding="utf-8") == svg(reduced(arrows())), "python docs/rooms.py"
+
+
+def test_what_the_page_names_is_there():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:accountants|attacks|privrobust|tests|training)/[\w/.]+)`", page)
+    places = [f"privrobust/{each}" if each.startswith("training/") else each for each in named]
+    assert len(places) > 30
+    # a room that grows from a module to a folder keeps its name
+    assert [each for each in places if not any(ROOT.glob(f"{each}*"))] == []
 
 
 @pytest.mark.parametrize("name", MODULES)
