@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import dp_accounting as dp
@@ -22,8 +23,8 @@ from privrobust.accountants import Release, budget_table, noise_scale
 
 DELTA = 1e-5
 DIGITS = Release(noise_scale=0.1, clip_norm=1.0, batch_size=32, dataset_size=95, steps=300)
-COMMON = {"clip_norm": 1.0, "batch_size": 32}
 Settings = dict[str, Any]
+COMMON: Settings = {"clip_norm": 1.0, "batch_size": 32}
 
 GRID: Settings = {
     "noise_scale": np.geomspace(0.02, 1, 10).tolist(),
@@ -96,18 +97,14 @@ def report(
     rows = []
     for name, library in libraries.items():
         for title, settings in (("every row its own", own), ("grid", grid)):
-
-            def ours(name: str = name, settings: Settings = settings) -> object:
-                return budget_table(**COMMON, **settings, accountants=[name])
-
-            taken = seconds(ours)
+            taken = seconds(partial(budget_table, **COMMON, **settings, accountants=[name]))
             compared = (
                 [f"{library:.0f} s", f"{library / taken:.0f}"] if settings is own else ["", ""]
             )
             what = f"{size(settings):,} settings, {name}, {title}"
             rows.append([what, f"{taken:.2f} s", *compared])
     for name in ("pld", "rdp"):
-        taken = seconds(lambda name=name: noise_scale(DIGITS, 8.0, DELTA, name))
+        taken = seconds(partial(noise_scale, DIGITS, 8.0, DELTA, name))
         rows.append([f"b for epsilon = 8, {name}", f"{taken:.2f} s", "", ""])
     return table(["work", "ours", "the library", "ratio"], rows)
 

@@ -63,7 +63,7 @@ class Size:
 
 
 def our_step(run: RunSpec) -> Callable[[], float]:
-    """Takes the run; returns the seconds of its median step."""
+    """Return what trains the run and returns the seconds of its median step."""
 
     def steps() -> float:
         ends: list[float] = []

@@ -1,6 +1,6 @@
 """The network that selects medians against other ways: why `_MOST_WIRES` is what it is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -13,14 +13,14 @@ ROUNDS = 9
 
 
 def selections(worker_counts: Sequence[int], dim: int) -> str:
-    """The network against quickselect, as workers grow: where `_MOST_WIRES` comes from."""
+    """Time the network against quickselect, as workers grow: where `_MOST_WIRES` comes from."""
     rows = []
     for workers in worker_counts:
         messages = torch.randn(workers, dim, generator=torch.Generator().manual_seed(0))
-        middle = {"low": (workers - 1) // 2, "high": workers // 2 + 1}
-        network = partial(selection._select, **middle)
-        quickselect = partial(selection._quickselect, **middle)
-        cases = {
+        low, high = (workers - 1) // 2, workers // 2 + 1
+        network = partial(selection._select, low=low, high=high)
+        quickselect = partial(selection._quickselect, low=low, high=high)
+        cases: dict[str, Callable[[], object]] = {
             "network": partial(selection.in_threaded_blocks, network, messages),
             "quickselect": partial(selection.in_threaded_blocks, quickselect, messages),
             "torch.median": partial(messages.median, dim=0),

@@ -4,6 +4,7 @@ Digits, logistic regression, B = 32, C = 1, b = 0.1.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from timing import in_turns, median, table
 
@@ -18,7 +19,7 @@ def spec(honest: int, steps: int, **settings: object) -> RunSpec:
 
 
 def lanes(count: int, steps: int) -> list[RunSpec]:
-    """A slice of a sweep: four attacked settings of each seed."""
+    """Specify a slice of a sweep: four attacked settings of each seed."""
     attacks = ("sign_flip", "large_value", "alie", "sign_flip")
     return [
         spec(10, steps, seed=lane // 4, byzantine=2 + 2 * (lane % 4 == 3), attack=attacks[lane % 4])
@@ -31,7 +32,7 @@ def report(counts: Sequence[int] = COUNTS, steps: int = 300, rounds: int = 5) ->
     alone_run = spec(15, steps)
     cases: dict[str, Callable[[], object]] = {"15 workers, one run": lambda: train(alone_run)}
     for count in counts:
-        cases[f"{count} lanes"] = lambda count=count: train_lanes(lanes(count, steps))
+        cases[f"{count} lanes"] = partial(train_lanes, lanes(count, steps))
     times = in_turns(cases, rounds)
     alone = times.pop("15 workers, one run")
     rows = [["15 workers, alone", f"{median(alone):.2f} s", ""]]

@@ -7,6 +7,7 @@ vectors. An attack makes one message, as theirs return one for all Byzantine wor
 import warnings
 from collections.abc import Callable, Sequence
 from math import comb
+from typing import Any
 
 import byzfl
 import torch
@@ -14,11 +15,12 @@ from byzpy_calls import Call, byzpy_call
 from timing import in_turns, median, ratio, table
 from torch import Tensor
 
-from privrobust.aggregators import Median, get_aggregator
+from privrobust.aggregators import Median, PreAggregator, get_aggregator
 from privrobust.aggregators.mixing import NNM, Bucketing
 from privrobust.aggregators.robust_clipping import ARC, StaticClipping
 from privrobust.attacks import (
     ALIE,
+    Attack,
     Drift,
     Gaussian,
     Infinity,
@@ -47,9 +49,12 @@ NONE = ""
 Peer = Call | str
 """What is timed, or what its cell says instead."""
 
+Rivals = dict[str, tuple[Call, Peer, Peer]]
+"""By name: ours, ByzFL's and ByzPy's."""
 
-def rules(messages: Tensor) -> dict[str, tuple[Call, Peer, Peer]]:
-    """By name: ours, ByzFL's and ByzPy's."""
+
+def rules(messages: Tensor) -> Rivals:
+    """Pair every rule with its peers."""
     rows = list(messages)
     n = len(rows)
 
@@ -57,23 +62,25 @@ def rules(messages: Tensor) -> dict[str, tuple[Call, Peer, Peer]]:
         rule = get_aggregator(name, F)
         return lambda: rule(messages)
 
-    def before(each) -> Call:
+    def before(each: PreAggregator) -> Call:
         return lambda: each(messages)
 
-    def fl(each) -> Call:
+    def fl(each: Callable[[Tensor], object]) -> Call:
         return lambda: each(messages)
 
-    def in_place(each) -> Call:  # ByzFL's clipping writes into what it is given
-        return lambda: each(messages.clone())
+    def in_place(
+        each: Callable[[Tensor], object],
+    ) -> Call:
+        return lambda: each(messages.clone())  # ByzFL's clipping writes into what it is given
 
-    def py(place: str, **settings) -> Peer:
+    def py(place: str, **settings: Any) -> Peer:
         return byzpy_call(lambda rule: rule.aggregate(rows), f"aggregators.{place}", **settings)
 
-    def py_pre(name: str, *arguments, **settings) -> Peer:
+    def py_pre(name: str, *arguments: Any, **settings: Any) -> Peer:
         place = f"pre_aggregators.{name}"
         return byzpy_call(lambda each: each.pre_aggregate(rows), place, *arguments, **settings)
 
-    found = {
+    found: Rivals = {
         "mean": (ours("mean"), fl(byzfl.Average()), NONE),
         "median": (
             ours("median"), fl(byzfl.Median()), py("coordinate_wise.CoordinateWiseMedian"),
@@ -118,18 +125,18 @@ def rules(messages: Tensor) -> dict[str, tuple[Call, Peer, Peer]]:
     return found
 
 
-def attacks(messages: Tensor) -> dict[str, tuple[Call, Peer, Peer]]:
-    """The same of attacks; many have no peer."""
+def attacks(messages: Tensor) -> Rivals:
+    """Pair every attack with its peers; many have no peer."""
     honest = messages[:-F]
     rows, one = list(honest), honest[0]
 
-    def ours(attack) -> Call:
+    def ours(attack: Attack) -> Call:
         return lambda: attack(honest, 1)
 
-    def fl(attack) -> Call:
+    def fl(attack: Callable[[Tensor], object]) -> Call:
         return lambda: attack(honest)
 
-    def py(name: str, *arguments, **settings) -> Peer:
+    def py(name: str, *arguments: Any, **settings: Any) -> Peer:
         return byzpy_call(
             lambda attack: attack.apply(honest_grads=rows, base_grad=one),
             f"attacks.{name}",
@@ -174,11 +181,11 @@ def attacks(messages: Tensor) -> dict[str, tuple[Call, Peer, Peer]]:
 
 
 def compared(
-    find: Callable[[Tensor], dict[str, tuple[Call, Peer, Peer]]],
+    find: Callable[[Tensor], Rivals],
     shapes: Sequence[tuple[int, int]],
     rounds: int,
 ) -> str:
-    """A row a name and shape."""
+    """Make a table, a row a name and shape."""
     lines = []
     for n, d in shapes:
         messages = torch.randn(n, d, generator=torch.Generator().manual_seed(0)) + 0.1
@@ -187,7 +194,7 @@ def compared(
             times = in_turns({key: case for key, case in cases.items() if callable(case)}, rounds)
             ours = times.pop("ours")
             peers = [
-                ratio(times[key], ours) if key in times else cases[key]
+                ratio(times[key], ours) if key in times else str(cases[key])
                 for key in ("ByzFL", "ByzPy")
             ]
             lines.append([name, f"{n} x {d:,}", f"{median(ours) * 1e3:.2f} ms", *peers])

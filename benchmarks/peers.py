@@ -1,6 +1,7 @@
 """The same training step as people build it today, from opacus and ByzFL."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import byzfl
 import torch
@@ -14,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 Attack = Callable[[Tensor], Tensor]
 
 
-def forever(loader: DataLoader) -> Iterator[list[Tensor]]:
+def forever(loader: DataLoader[Any]) -> Iterator[list[Tensor]]:
     while True:
         yield from loader
 
@@ -128,7 +129,10 @@ def byzfl_step(
 
 
 def byzfl_attack(name: str) -> Attack:
-    """ByzFL's attacks of the quickstart; it has no large value but its infinite one."""
-    return {"alie": ALittleIsEnough(1.5), "sign_flip": SignFlipping(), "large_value": byzfl.Inf()}[
-        name
-    ]
+    """Return an attack of the quickstart from ByzFL, which has no large value but infinity."""
+    attacks: dict[str, Attack] = {
+        "alie": ALittleIsEnough(1.5),
+        "sign_flip": SignFlipping(),
+        "large_value": byzfl.Inf(),
+    }
+    return attacks[name]

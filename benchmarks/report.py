@@ -34,7 +34,7 @@ PEERS = ("torch", "numpy", "opacus", "dp-accounting", "numba", "cryptography", "
 
 
 def where() -> str:
-    """The machine and the versions."""
+    """Name the machine and the versions."""
     found = []
     for name in PEERS:
         try:
@@ -56,7 +56,7 @@ def processor() -> str:
 
 
 def replaced(text: str, section: str, measured: str) -> str:
-    """The page with a section's part between its marks measured anew.
+    """Return the page with a section's part between its marks measured anew.
 
     Raises:
         ValueError: it has no such marks.

@@ -66,7 +66,7 @@ def _told(mu: float, sigma: float, q: float, steps: int, added: bool) -> float:
     # 1 - p of both, without cancellation where p is next to 1
     rests = np.exp(log_ndtr([-mu, -mu - 1 / sigma]))
     taking_part = without + q * (ndtr(mu + 1 / sigma) - without)
-    counts = np.arange(steps + 1)
+    counts = np.arange(steps + 1.0)
     with_canary = _log_masses(counts, steps, taking_part, rests[0] + q * (rests[1] - rests[0]))
     pair = with_canary, _log_masses(counts, steps, without, rests[0])
     top, bottom = pair[::-1] if added else pair

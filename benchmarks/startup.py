@@ -11,7 +11,7 @@ import yaml
 from stores import described, fill
 from timing import median, table
 
-from privrobust.sweeps.grid import Sweep
+from privrobust.sweeps import Sweep
 
 RELEASE = "-C 1 -B 32 -n 95 -T 300"
 COMMANDS = {
@@ -59,7 +59,7 @@ def taken(command: str, folder: Path) -> tuple[float, float]:
 
 
 def rows(seeds: int, rounds: int, commands: dict[str, str]) -> list[list[str]]:
-    """What commands take beside a finished sweep of 500 runs a seed."""
+    """Time what commands take beside a finished sweep of 500 runs a seed."""
     with tempfile.TemporaryDirectory() as place:
         folder, sweep = Path(place), described(seeds)
         (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep))

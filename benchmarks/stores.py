@@ -2,8 +2,9 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from sqlalchemy import insert
@@ -13,10 +14,9 @@ from privrobust import RunSpec
 from privrobust.reporting.tables import lay_out
 from privrobust.store import Store
 from privrobust.store.schema import EVALUATIONS, RUNS, cells
+from privrobust.sweeps import Sweep, run_sweep
 from privrobust.sweeps.executors import InProcess, Processes
-from privrobust.sweeps.executors.base import Executor
-from privrobust.sweeps.grid import Sweep
-from privrobust.sweeps.runner import run_sweep
+from privrobust.sweeps.executors.base import Executor, Outcome
 from privrobust.training.loop import train_lanes
 
 DIGITS = [
@@ -42,9 +42,9 @@ def bookkeeping(runs: Sequence[RunSpec]) -> list[list[str]]:
     training = 0.0
 
     class Timed(InProcess):
-        """Adds up the time that batches take."""
+        """An executor that adds up the time that batches take."""
 
-        def run(self, *arguments):
+        def run(self, *arguments: Any) -> Iterator[Outcome]:
             nonlocal training
             for outcome in super().run(*arguments):
                 training += outcome.seconds
@@ -84,7 +84,7 @@ def processes(
 
 
 def described(seeds: int) -> dict[str, object]:
-    """A sweep of 500 runs a seed."""
+    """Describe a sweep of 500 runs a seed."""
     grid = {
         "noise_scale": [0.01, 0.03, 0.1, 0.3, 1.0],
         "byzantine": [1, 2, 3, 4],
@@ -96,17 +96,17 @@ def described(seeds: int) -> dict[str, object]:
 
 
 def fill(path: Path, specs: Sequence[RunSpec]) -> None:
-    """A store in which all runs have the result of the first."""
+    """Make a store in which all runs have the result of the first."""
     result = train_lanes(specs[:1])[0]
     with Store(path) as store:
         store.add([result])
-        row = store.runs().iloc[0].drop(list(RunSpec.model_fields)).to_dict()
-        rows = [{"key": spec.key, **row, **cells(spec)} for spec in specs[1:]]
-        history = store.history(specs[0].key).to_dict("records")
+        row: Any = store.runs().iloc[0].drop(list(RunSpec.model_fields)).to_dict()
+        rows: list[dict[str, Any]] = [{"key": spec.key, **row, **cells(spec)} for spec in specs[1:]]
+        last: Any = store.history(specs[0].key).iloc[-1].to_dict()
         with store._writing.begin() as connection:
             connection.execute(insert(RUNS), rows)
             connection.execute(
-                insert(EVALUATIONS), [{"run": spec.key, **history[-1]} for spec in specs[1:]]
+                insert(EVALUATIONS), [{"run": spec.key, **last} for spec in specs[1:]]
             )
 
 

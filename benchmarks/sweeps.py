@@ -16,9 +16,8 @@ from torch.utils.data import TensorDataset
 from privrobust import RunSpec
 from privrobust.data import get_dataset
 from privrobust.store import Store
-from privrobust.sweeps.loading import load_sweep
+from privrobust.sweeps import load_sweep, run_sweep
 from privrobust.sweeps.packing import LANES
-from privrobust.sweeps.runner import run_sweep
 from privrobust.training.loop import train_lanes
 from privrobust.training.shares import shares
 

@@ -15,7 +15,7 @@ from privrobust.core.formatting import rounded_up
 
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "accountants"))
 
-from lower_bound import delta_below
+from lower_bound import delta_below  # type: ignore[import-not-found]
 
 Setting = tuple[float, float, int, float]
 """sigma, q, T, delta."""

@@ -19,9 +19,7 @@ from study.verdicts import Verdict, markdown, tally
 from privrobust.errors import PrivRobustError, unknown_name
 from privrobust.reporting.figures import save_figure
 from privrobust.store import Store
-from privrobust.sweeps.loading import load_sweep
-from privrobust.sweeps.progress import watch_on
-from privrobust.sweeps.runner import run_whole
+from privrobust.sweeps import load_sweep, run_whole, watch_on
 
 HERE = Path(__file__).parent
 NAMES = sorted(
@@ -59,7 +57,7 @@ def answer(
 
 
 def shortened(name: str) -> list[str]:
-    """What a quick answer changes in a sweep."""
+    """Tell what a quick answer changes in a sweep."""
     tunes = load_sweep(HERE / f"{name}.yaml").tune is not None
     return [*_QUICK, _QUICK_TUNE] if tunes else _QUICK
 

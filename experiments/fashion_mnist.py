@@ -35,8 +35,8 @@ from privrobust.data import get_dataset
 from privrobust.models import build_model
 from privrobust.schedules import get_schedule, rate
 from privrobust.store import Store
-from privrobust.sweeps.progress import watch_on
-from privrobust.sweeps.runner import check, run_sweep
+from privrobust.sweeps import run_sweep, watch_on
+from privrobust.sweeps.runner import check
 
 MODELS = ("logistic", "cnn_opacus")
 EPSILONS = (2.0, 8.0)
@@ -44,7 +44,7 @@ CLIP_NORM = 1.0
 TUNING_SEED, SEEDS = 0, (1, 2, 3, 4, 5)
 CENTRAL = "central"
 METHODS = ("mean", "median", "majority_vote")
-SHARED = {
+SHARED: dict[str, Any] = {
     "dataset": "fashion_mnist",
     "steps": 750,
     "momentum": 0.9,
@@ -75,7 +75,7 @@ class Setting(NamedTuple):
         return SIGN_RATES if self.method == "majority_vote" else RATES
 
     def run(self, learning_rate: float, seed: int, split: str) -> RunSpec:
-        """A run of it. A central trainer is a single worker with all examples and a large batch."""
+        """Specify a run of it; a central trainer is one worker with all examples."""
         examples = len(get_dataset(SHARED["dataset"]).train)
         is_central = self.method == CENTRAL
         honest = 1 if is_central else 15
@@ -119,7 +119,7 @@ def settings() -> Iterator[Setting]:
             yield from (Setting(model, method, epsilon) for method in (CENTRAL, *METHODS))
 
 
-@memory.cache
+@memory.cache  # type: ignore[untyped-decorator]
 def central(**settings: Any) -> float:
     """Accuracy of torch's SGD, or of opacus's DP-SGD, at one place that holds all examples."""
     spec = RunSpec(**settings)
@@ -134,7 +134,7 @@ def central(**settings: Any) -> float:
     )
     examples = TensorDataset(dataset.train.examples(slice(None)), dataset.train.labels)
     loader = DataLoader(examples, batch_size=math.ceil(spec.batch_size), shuffle=True)
-    if spec.noise_scale:
+    if spec.clip_norm is not None:
         model, optimizer, loader = PrivacyEngine().make_private(
             module=model,
             optimizer=optimizer,
@@ -154,7 +154,7 @@ def central(**settings: Any) -> float:
     return float(np.mean(found[-spec.final_evaluations :]))
 
 
-def _batches(loader: DataLoader, steps: int) -> Iterator[list[torch.Tensor]]:
+def _batches(loader: DataLoader[Any], steps: int) -> Iterator[list[torch.Tensor]]:
     while steps > 0:
         for batch in loader:
             if steps > 0:
@@ -183,18 +183,16 @@ def accuracies(trials: list[Trial], store: Store) -> dict[Trial, float]:
 
 
 def measure(store: Store) -> pd.DataFrame:
-    """A row a setting: its learning rate, and the accuracies of all seeds."""
+    """Train all that is missing; return a row a setting: learning rate, accuracies of all seeds."""
     cells = list(settings())
     tuned = accuracies(
         [Trial(cell, each, TUNING_SEED, "validation") for cell in cells for each in cell.rates()],
         store,
     )
-    best = {
-        cell: max(
-            cell.rates(), key=lambda each, cell=cell: tuned[cell, each, TUNING_SEED, "validation"]
-        )
-        for cell in cells
-    }
+    best = {}
+    for cell in cells:
+        found = {each: tuned[Trial(cell, each, TUNING_SEED, "validation")] for each in cell.rates()}
+        best[cell] = max(found, key=found.__getitem__)
     tested = accuracies(
         [Trial(cell, best[cell], seed, "test") for cell in cells for seed in SEEDS], store
     )
@@ -204,7 +202,7 @@ def measure(store: Store) -> pd.DataFrame:
                 **cell._asdict(),
                 "learning_rate": best[cell],
                 "at_edge": best[cell] in (cell.rates()[0], cell.rates()[-1]),
-                **{f"seed_{seed}": tested[cell, best[cell], seed, "test"] for seed in SEEDS},
+                **{f"seed_{seed}": tested[Trial(cell, best[cell], seed, "test")] for seed in SEEDS},
             }
             for cell in cells
         ]
@@ -242,7 +240,7 @@ def comparisons(measured: pd.DataFrame) -> str:
     rows = measured[measured["epsilon"].isna()].set_index(["model", "method"])
     lines = []
     for model in MODELS:
-        mean, alone = (by_seed(rows.loc[(model, method)]) for method in ("mean", CENTRAL))
+        mean, alone = (by_seed(rows.loc[[(model, method)]].iloc[0]) for method in ("mean", CENTRAL))
         low, high = stats.ttest_ind(mean, alone, equal_var=False).confidence_interval(0.90)
         holds = "shown" if low > -MARGIN and high < MARGIN else "not shown"
         lines.append(

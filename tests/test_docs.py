@@ -37,6 +37,13 @@ def test_ci_runs_the_readmes_two_commands():
     assert re.findall(f"(?m){pattern}.*$", README) == [FIRST, SECOND]
 
 
+def test_ci_and_the_hooks_before_a_commit_check_the_same():
+    gate = (ROOT / ".ci" / "run").read_text()
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert len(hooks) == 3
+    assert all(hook["entry"].removesuffix(" --fix") in gate for hook in hooks)
+
+
 def test_the_readme_is_whole():
     fences = re.findall(r"(?m)^```(\w*)$", README)
     assert len(fences) % 2 == 0

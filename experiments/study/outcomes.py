@@ -1,6 +1,7 @@
 """Runs as the claims see them: a number a seed."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,8 +55,14 @@ def broken(accuracy: pd.DataFrame) -> pd.Series:
 
 def clean_of(accuracy: pd.DataFrame) -> pd.DataFrame:
     """For each setting and f that of f = 0, indexed as it is."""
-    clean = accuracy.xs(0, level="byzantine").reindex(accuracy.index.droplevel("byzantine"))
-    return clean.set_axis(accuracy.index)
+    clean = accuracy[accuracy.index.get_level_values("byzantine") == 0].droplevel("byzantine")
+    return clean.reindex(accuracy.droplevel("byzantine").index).set_axis(accuracy.index)
+
+
+def parts(frame: pd.DataFrame, levels: Sequence[Hashable]) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """Yield what stands at each value of two levels or more; its index has the other levels."""
+    for at, part in frame.groupby(level=list(levels), sort=False):
+        yield at, part.droplevel(list(levels))
 
 
 def situation(f: int) -> str:
@@ -64,7 +71,7 @@ def situation(f: int) -> str:
 
 
 def slopes(values: pd.DataFrame, x: Sequence[float]) -> pd.Series:
-    """The slope of each column against x, by least squares."""
+    """Fit the slope of each column against x, by least squares."""
     at = np.asarray(x, dtype=float)
     away = at - at.mean()
     return (

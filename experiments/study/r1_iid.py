@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from privrobust.reporting.tables import FORMATS, PRESETS
 from study.experiment import Experiment
 from study.lines import lines_figure
-from study.outcomes import outcomes, situation
+from study.outcomes import outcomes, parts, situation
 from study.verdicts import Verdict, all_of, judge
 
 _FIELDS = ["aggregator", "noise_scale"]
@@ -20,8 +20,8 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
     """For each method, clean and attacked: small b changes little; the largest b is worse."""
     found = []
     accuracy = outcomes(runs, _FIELDS)
-    for (method, f), part in accuracy.groupby(level=["aggregator", "byzantine"], sort=False):
-        by_b = part.droplevel(["aggregator", "byzantine"]).sort_index()
+    for (method, f), part in parts(accuracy, ["aggregator", "byzantine"]):
+        by_b = part.sort_index()
         where = f"{method}, {situation(f)}"
         small = [b for b in by_b.index if 0 < b <= _SMALL]
         found.append(
@@ -51,7 +51,7 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
 
 
 def table(runs: pd.DataFrame) -> str:
-    """What b does."""
+    """Lay out what b does."""
     return FORMATS["markdown"](PRESETS["noise"](runs))
 
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from study.experiment import Experiment
 from study.lines import lines_figure
-from study.outcomes import ALL_BROKEN, NONE, broken, clean_of, outcomes, slopes
+from study.outcomes import ALL_BROKEN, NONE, broken, clean_of, outcomes, parts, slopes
 from study.verdicts import Verdict, judge, untested
 
 _FIELDS = ["aggregator", "heterogeneity", "noise_scale"]
@@ -22,7 +22,7 @@ def damage(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def breaks(runs: pd.DataFrame) -> pd.DataFrame:
-    """The least b at which under half of clean accuracy is left; infinite where none does it.
+    """Find the least b at which under half of clean accuracy is left; infinite where none does it.
 
     By method, heterogeneity and f; a column a seed, NaN where a run failed.
     """
@@ -42,12 +42,11 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
     lost, breaking = damage(runs), breaks(runs)
     is_broken = broken(outcomes(runs, _FIELDS))
     found = [
-        _grows(at, part.droplevel([0, 1, 3]), is_broken.loc[part.index])
-        for at, part in lost.groupby(level=[0, 1, 3], sort=False)
+        _grows(at, part, is_broken.xs(at, level=(0, 1, 3))) for at, part in parts(lost, [0, 1, 3])
     ]
     found += [
-        _falls(at, part.droplevel([0, 1]), sorted(runs["noise_scale"].unique()))
-        for at, part in breaking.groupby(level=[0, 1], sort=False)
+        _falls(at, part, sorted(runs["noise_scale"].unique()))
+        for at, part in parts(breaking, [0, 1])
     ]
     return found
 
@@ -80,7 +79,7 @@ def _falls(at: tuple[str, float], by_f: pd.DataFrame, tried: list[float]) -> Ver
 
 
 def table(runs: pd.DataFrame) -> str:
-    """The b that breaks each setting, in most seeds and all; then the damage attack by attack."""
+    """Tell the b that breaks each setting, in most seeds and all; then the damage by attack."""
     breaking = breaks(runs)
     fs = sorted(breaking.index.unique("byzantine"))
     rows = [
@@ -90,8 +89,8 @@ def table(runs: pd.DataFrame) -> str:
         "| method | heterogeneity | " + " | ".join(f"f = {f}" for f in fs) + " |",
         "| --- | --- |" + " --- |" * len(fs),
     ]
-    for (method, heterogeneity), part in breaking.groupby(level=[0, 1], sort=False):
-        cells = [_range(part.loc[(method, heterogeneity, f)]) for f in fs]
+    for (method, heterogeneity), by_f in parts(breaking, [0, 1]):
+        cells = [_range(by_f.loc[f]) for f in fs]
         rows.append(f"| {method} | {heterogeneity:g} | " + " | ".join(cells) + " |")
     return "\n".join([*rows, "", *_by_attack(runs)])
 
@@ -122,7 +121,7 @@ def _by_attack(runs: pd.DataFrame) -> list[str]:
 
 
 def _range(values: pd.Series) -> str:
-    low, middle, high = (_b(values.quantile(q, interpolation="lower")) for q in (0, 0.5, 1))
+    low, middle, high = (_b(float(values.quantile(q, interpolation="lower"))) for q in (0, 0.5, 1))
     return middle if low == high else f"{middle} ({low} to {high})"
 
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from study.experiment import Experiment
 from study.lines import lines_figure
-from study.outcomes import ALL_BROKEN, broken, outcomes
+from study.outcomes import ALL_BROKEN, broken, outcomes, parts
 from study.verdicts import HOLDS, Verdict, any_of, judge, untested
 
 _FIELDS = ["aggregator", "heterogeneity", "noise_scale"]
@@ -43,16 +43,13 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
 
 
 def _settings(accuracy: pd.DataFrame) -> list[tuple[tuple[str, float, int], pd.DataFrame]]:
-    """By method, heterogeneity and f: accuracy by b, a column a seed."""
-    levels = ["aggregator", "heterogeneity", "byzantine"]
-    return [
-        (at, part.droplevel(levels).sort_index())
-        for at, part in accuracy.groupby(level=levels, sort=True)
-    ]
+    """Part accuracies by method, heterogeneity and f: what is left is by b, a column a seed."""
+    found = parts(accuracy.sort_index(), ["aggregator", "heterogeneity", "byzantine"])
+    return sorted(found, key=lambda each: each[0])
 
 
 def best_noise(accuracy: pd.DataFrame, seed: int = 0) -> tuple[float, float, float]:
-    """The b of the best mean accuracy, and a 95 % percentile interval: seeds are resampled.
+    """Find the b of the best mean accuracy, and a 95 % percentile interval: seeds are resampled.
 
     Args:
         accuracy: by b, a column a seed; a b where a run failed, or lacks, is no candidate.
@@ -76,7 +73,7 @@ def best_noise(accuracy: pd.DataFrame, seed: int = 0) -> tuple[float, float, flo
 
 
 def table(runs: pd.DataFrame) -> str:
-    """The best b by heterogeneity and f, with intervals; a star where some noise is better."""
+    """Tell the best b by heterogeneity and f, with intervals; a star where some noise is better."""
     accuracy = outcomes(runs, _FIELDS)
     settings, lost = dict(_settings(accuracy)), broken(accuracy)
     held = {

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from privrobust.reporting.tables import FORMATS, PRESETS
 from study.experiment import Experiment
 from study.lines import lines_figure
-from study.outcomes import ALL_BROKEN, NONE, broken, outcomes, situation
+from study.outcomes import ALL_BROKEN, NONE, broken, outcomes, parts, situation
 from study.verdicts import Verdict, any_of, judge, untested
 
 _FIELDS = ["aggregator", "target_epsilon", "clip_norm"]
@@ -18,15 +18,16 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
     """At equal epsilon, clipping below the proven bound is better by over a point."""
     found = []
     accuracy = outcomes(runs, _FIELDS)
+    lost = broken(accuracy)
     levels = ["aggregator", "target_epsilon", "byzantine"]
-    for (method, epsilon, f), part in accuracy.groupby(level=levels, sort=False):
-        by_c = part.droplevel(levels)
+    for at, by_c in parts(accuracy, levels):
+        method, epsilon, f = at
         limits = [c for c in by_c.index if c != NONE]
         claim = (
             f"{method}, epsilon {epsilon:g}, {situation(f)}: clipping below the bound is better "
             "than the bound by over 1 point"
         )
-        if broken(accuracy).loc[part.index].all():
+        if lost.xs(at, level=(0, 1, 3)).all():
             found.append(untested(claim, ALL_BROKEN))
             continue
         found.append(
@@ -43,7 +44,7 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
 
 
 def table(runs: pd.DataFrame) -> str:
-    """The b that each budget allows, then what it leads to."""
+    """Tell the b that each budget allows, then what it leads to."""
     clean = runs[(runs["byzantine"] == 0) & (runs["evaluate_on"] == "test")]
     limit = clean["clip_norm"].where(clean["clip_norm"].notna(), clean["grad_norm_bound"])
     is_bound = clean["grad_norm_bound"].notna()

@@ -76,6 +76,7 @@ def _best_is_that_of_theory(where: str, curves: list[pd.DataFrame]) -> Verdict:
 def _messages(spec: RunSpec) -> np.ndarray:
     """Honest clipped averages at one step, `(workers, dim)`, of the most skewed coordinates."""
     upto = spec.model_copy(update={"steps": min(_STEP, spec.steps)})
+    assert spec.clip_norm is not None
     (*_, taken) = gradients(upto, [spec.clip_norm], every=max(1, upto.steps - 1))
     last = taken.clipped[0].numpy().astype(float)
     skew = abs(((last - last.mean(0)) ** 3).mean(0))
@@ -96,8 +97,9 @@ def _curve(spec: RunSpec) -> pd.DataFrame:
 
 
 def _measured_best(curve: pd.DataFrame) -> float:
-    """The b of least squared error, 0 where no noise is better than none."""
-    return float(_errors(curve).idxmin()) if _gain(curve) > 0 else 0.0
+    """Find the b of least squared error, 0 where no noise is better than none."""
+    errors = _errors(curve)
+    return float(errors.index.to_numpy()[errors.argmin()]) if _gain(curve) > 0 else 0.0
 
 
 def _errors(curve: pd.DataFrame) -> pd.Series:
@@ -109,7 +111,7 @@ def _best_in_theory(curve: pd.DataFrame) -> float:
     b = curve.index.to_numpy()
     squared = float((curve["bias_in_theory"].to_numpy()[-1] * b[-1] ** 2) ** 2)
     variance = float(curve["variance_in_theory"].to_numpy()[-1] / b[-1] ** 2)
-    return (2 * squared / variance) ** (1 / 6)
+    return math.pow(2 * squared / variance, 1 / 6)
 
 
 def _gain(curve: pd.DataFrame) -> float:

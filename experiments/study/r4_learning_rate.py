@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from privrobust.reporting.figures.learning_rate import learning_rate_figure
 from privrobust.reporting.tables import FORMATS, PRESETS
 from study.experiment import Experiment
-from study.outcomes import slopes
+from study.outcomes import parts, slopes
 from study.verdicts import Verdict, judge
 
 _LARGE = 0.03  # the least b of the slope: from there on noise is most of what aggregates vary by
@@ -56,11 +56,10 @@ def _top(accuracy: pd.Series) -> float:
 
 
 def claims(runs: pd.DataFrame) -> list[Verdict]:
-    """The exponent of the best rate in b, for each method and partition."""
+    """Claim the exponent of the best rate in b, for each method and partition."""
     found = []
-    for (method, heterogeneity), part in best_rates(runs).groupby(level=[0, 1], sort=False):
-        by_b = part.droplevel([0, 1]).sort_index()
-        by_b = by_b[by_b.index >= _LARGE]
+    for (method, heterogeneity), part in parts(best_rates(runs), [0, 1]):
+        by_b = part[part.index >= _LARGE].sort_index()
         exponent = slopes(by_b, np.log10(by_b.index.to_numpy(dtype=float)))
         theory = 0.0 if method == "majority_vote" else -1.0
         where = f"{method}, heterogeneity {heterogeneity:g}"
@@ -84,7 +83,7 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
 
 
 def table(runs: pd.DataFrame) -> str:
-    """The best rate of each method and b."""
+    """Tell the best rate of each method and b."""
     return _THEORY + FORMATS["markdown"](PRESETS["tuning"](runs))
 
 

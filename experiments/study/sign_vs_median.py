@@ -1,6 +1,8 @@
 """Which message for the same budget: a vector of numbers, or one bit for each?"""
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
@@ -18,12 +20,13 @@ _BITS = {"median": 32, "majority_vote": 1}  # a coordinate
 
 
 def claims(runs: pd.DataFrame) -> list[Verdict]:
-    """The sign vote is not worse than the median by over a point."""
+    """Claim that the sign vote is not worse than the median by over a point."""
     accuracy = outcomes(runs, _FIELDS)
-    signs, median = (accuracy.xs(name) for name in ("majority_vote", "median"))
+    signs, median = (accuracy.loc[[name]].droplevel(0) for name in ("majority_vote", "median"))
     lost = broken(accuracy)
     found = []
-    for (heterogeneity, epsilon, f), difference in (signs - median).iterrows():
+    differences: Iterable[tuple[Any, pd.Series]] = (signs - median).iterrows()
+    for (heterogeneity, epsilon, f), difference in differences:
         claim = (
             f"heterogeneity {heterogeneity:g}, epsilon {epsilon:g}, {situation(f)}: "
             f"the sign vote is worse than the median by at most {_MARGIN} point"
@@ -36,7 +39,7 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
 
 
 def table(runs: pd.DataFrame) -> str:
-    """What either message takes, and what it leads to."""
+    """Tell what either message takes, and what it leads to."""
     task = runs[["dataset", "model", "steps"]].drop_duplicates()
     assert len(task) == 1
     dataset, model, steps = task.iloc[0]

@@ -1,6 +1,7 @@
 """What one can have of utility, privacy and robustness."""
 
 import math
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -16,7 +17,7 @@ _ROBUST = "nnm + trimmed_mean"
 
 
 def claims(runs: pd.DataFrame) -> list[Verdict]:
-    """What privacy does to the gap, who withstands what, and the median against a stronger rule."""
+    """Claim what privacy does to the gap, who withstands what, and that a rule beats the median."""
     accuracy = outcomes(runs, _FIELDS)
     epsilons = sorted(float(at) for at in accuracy.index.unique(1) if at != NONE)
     fs = [f for f in accuracy.index.unique("byzantine") if f]
@@ -28,8 +29,8 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
 
 
 def _gap_widens(accuracy: pd.DataFrame, method: str, epsilon: float, f: int) -> Verdict:
-    def gap(at: object) -> pd.Series:
-        return accuracy.loc[(method, at, 0)] - accuracy.loc[(method, at, f)]
+    def gap(at: Any) -> pd.Series:
+        return _seeds(accuracy, method, at, 0) - _seeds(accuracy, method, at, f)
 
     claim = (
         f"{method}, f = {f}: the gap is wider by over 1 point at epsilon {epsilon:g} than "
@@ -41,14 +42,14 @@ def _gap_widens(accuracy: pd.DataFrame, method: str, epsilon: float, f: int) -> 
 
 
 def _someone_keeps_half(
-    accuracy: pd.DataFrame, methods: list[str], epsilon: object, f: int
+    accuracy: pd.DataFrame, methods: list[str], epsilon: Any, f: int
 ) -> Verdict:
     return any_of(
         f"{_at(epsilon)}, f = {f}: some method keeps half of its clean accuracy",
         [
             judge(
                 method,
-                accuracy.loc[(method, epsilon, f)] - accuracy.loc[(method, epsilon, 0)] / 2,
+                _seeds(accuracy, method, epsilon, f) - _seeds(accuracy, method, epsilon, 0) / 2,
                 (0, math.inf),
                 comparisons=len(methods),
             )
@@ -57,7 +58,7 @@ def _someone_keeps_half(
     )
 
 
-def _median_is_behind(accuracy: pd.DataFrame, epsilon: object, f: int) -> Verdict:
+def _median_is_behind(accuracy: pd.DataFrame, epsilon: Any, f: int) -> Verdict:
     claim = (
         f"{_at(epsilon)}, f = {f}, worst case: {_ROBUST} is better than the median by over 1 point"
     )
@@ -65,12 +66,18 @@ def _median_is_behind(accuracy: pd.DataFrame, epsilon: object, f: int) -> Verdic
         return untested(claim, ALL_BROKEN)
     return judge(
         claim,
-        accuracy.loc[(_ROBUST, epsilon, f)] - accuracy.loc[("median", epsilon, f)],
+        _seeds(accuracy, _ROBUST, epsilon, f) - _seeds(accuracy, "median", epsilon, f),
         (1, math.inf),
     )
 
 
-def _at(epsilon: object) -> str:
+def _seeds(accuracy: pd.DataFrame, method: str, epsilon: Any, f: int) -> pd.Series:
+    setting: Any = (method, epsilon, f)  # more types than pandas' stubs let a key have
+    seeds: pd.Series = accuracy.loc[setting]
+    return seeds
+
+
+def _at(epsilon: Any) -> str:
     return "without noise" if epsilon == NONE else f"epsilon {epsilon:g}"
 
 
@@ -82,7 +89,7 @@ def table(runs: pd.DataFrame) -> str:
 
 
 def figure(runs: pd.DataFrame) -> Figure:
-    """The settings that none beats."""
+    """Draw the settings that none beats."""
     return pareto_figure(runs)
 
 

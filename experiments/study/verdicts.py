@@ -123,7 +123,7 @@ def tally(verdicts: Sequence[Verdict]) -> str:
 
 
 def markdown(verdicts: Iterable[Verdict]) -> str:
-    """A row a claim."""
+    """Write a table in Markdown, a row a claim."""
     rows = ["| claim | verdict | effect | interval | test |", "| --- | --- | --- | --- | --- |"]
     for verdict in verdicts:
         effect = "" if math.isnan(verdict.effect) else f"{verdict.effect:+.2f} {verdict.unit}"

@@ -56,9 +56,9 @@ def check(runs: Sequence[RunSpec], tell: Callable[[str], object] = lambda text: 
         rates(get_schedule(name), warmup, steps)
     for device in dict.fromkeys(run.device for run in runs):
         resolve_device(device)
-    differing = {_budgeted(run): run for run in runs}.values()
-    for place, plan in enumerate(map(PrivacyPlan, differing), start=1):
-        tell(f"checking the runs: privacy of {place} of {len(differing)} settings")
+    plans = [PrivacyPlan(run) for run in {_budgeted(run): run for run in runs}.values()]
+    for place, plan in enumerate(plans, start=1):
+        tell(f"checking the runs: privacy of {place} of {len(plans)} settings")
         _ = plan.spent  # found for the first time here, where what cannot be is said
         plan.warn_of_large_delta()
     tasks, dims = dict.fromkeys(map(_task, runs)), {}
