@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from scipy import stats
 
 from privrobust.reporting.figures.canvas import (
     WIDE,
@@ -18,6 +17,7 @@ from privrobust.reporting.figures.canvas import (
     styled,
 )
 from privrobust.reporting.figures.scales import Scale
+from privrobust.reporting.intervals import half_width
 
 _ACROSS = (4, 3, 2, 1)  # panels in a row: as many as fill all rows
 
@@ -64,7 +64,6 @@ def lines_figure(
 def _line(panel: Any, values: pd.DataFrame, scale: Scale, look: dict[str, Any]) -> None:
     values = values.sort_index()
     x = [scale(float(at)) for at in values.index]
-    mean, count = values.mean(axis=1), values.shape[1]
-    half = values.sem(axis=1) * (stats.t.ppf(0.975, count - 1) if count > 1 else float("nan"))
+    mean, half = values.mean(axis=1), half_width(values.std(axis=1), values.count(axis=1))
     panel.plot(x, mean, **look)
     panel.fill_between(x, mean - half, mean + half, color=look["color"], alpha=0.18, linewidth=0)

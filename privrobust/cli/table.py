@@ -1,5 +1,8 @@
 """The command that makes tables of a store."""
 
+import shutil
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -144,7 +147,7 @@ def _data(runs: "pd.DataFrame", form: str, output: Path | None) -> bytes:
 
 def _json(runs: "pd.DataFrame", cells: "pd.DataFrame") -> bytes:
     from privrobust.core.json_document import document, records
-    from privrobust.reporting.tables import promise
+    from privrobust.reporting.legend import promise
 
     written = document({"rows": records(cells), "notes": list(promise(runs))})
     return f"{written}\n".encode()
@@ -171,17 +174,12 @@ def _write(content: bytes, output: Path | None) -> None:
 
 
 def print_table(layout: "Layout") -> None:
-    """Print a table at its own width: rich would fold its cells into a narrow screen's."""
-    from rich.console import Console
-    from rich.measure import Measurement
+    """Print a table at its own width, the best of a column bold where that can be seen."""
+    from privrobust.reporting.tables.formats import lines, note_lines
 
-    from privrobust.reporting.tables import folded_notes, rich_table
-
-    console, table = Console(), rich_table(layout)
-    screen = console.width
-    console.width = 10_000
-    console.width = Measurement.get(console, console.options, table).maximum
-    console.print(table)
-    if console.is_terminal and console.width > screen:
-        typer.echo(f"The table is {console.width} columns wide: widen the window, or add | less -S")
-    typer.echo(folded_notes(layout))
+    written = lines(layout)
+    typer.echo("\n".join(lines(layout, partial(typer.style, bold=True))))
+    width = max(map(len, written))
+    if sys.stdout.isatty() and width > shutil.get_terminal_size().columns:
+        typer.echo(f"The table is {width} columns wide: widen the window, or add | less -S")
+    typer.echo("\n".join(note_lines(layout)))

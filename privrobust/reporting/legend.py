@@ -5,8 +5,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from privrobust.core.formatting import number
+from privrobust.reporting.intervals import CONFIDENCE
 from privrobust.reporting.neighbours import all_in_short
-from privrobust.reporting.summary import CONFIDENCE, fixes_workers, setting_levels
+from privrobust.reporting.summary import fixes_workers, setting_levels
 
 DIVERGED = "†"
 FEW = "°"
@@ -78,26 +80,37 @@ def guarantee(runs: pd.DataFrame) -> Iterator[str]:
 def promise(runs: pd.DataFrame) -> Iterator[str]:
     """What a finite epsilon holds for, who vouches for it, and what it leaves out."""
     finite = runs[runs["epsilon"] < math.inf]
-    used = [
-        f"{who} ({'upper bound' if bound else '~ ESTIMATE, may be too small'})"
-        for who, bound in who_vouches(finite)
-    ]
-    if used:
-        deltas = ", ".join(f"{delta:g}" for delta in finite["delta"].unique())
+    if len(finite):
         yield (
-            f"epsilon: at delta = {deltas}, by {', '.join(used)}; {all_in_short(finite)}, "
+            f"epsilon: at delta = {deltas(finite)}, by {vouchers(finite, '~ ESTIMATE')}; "
+            f"{all_in_short(finite)}, "
             "against whoever sees every message of one run; the largest over honest workers."
         )
         yield "Not counted: settings that were tuned on private data."
 
 
-def who_vouches(runs: pd.DataFrame) -> Iterator[tuple[str, bool]]:
-    """Accountants, and of which rules where not of all, and whether each gives a bound."""
+def deltas(runs: pd.DataFrame) -> str:
+    """List the deltas of runs."""
+    return ", ".join(map(number, runs["delta"].unique()))
+
+
+def vouchers(runs: pd.DataFrame, estimate: str = "ESTIMATE") -> str:
+    """List accountants, for which rules where not for all, and whether each gives a bound.
+
+    Args:
+        runs: those of a finite epsilon.
+        estimate: what an epsilon that may be too small is called.
+
+    """
     every = runs["aggregator"].nunique()
+    told = []
     used = runs[["accountant_used", "is_upper_bound"]].drop_duplicates()
-    for name, bound in used.itertuples(index=False):
+    for name, is_bound in used.itertuples(index=False):
         rules = runs["aggregator"][runs["accountant_used"] == name].unique()
-        yield name if len(rules) == every else f"{name} for {', '.join(rules)}", bound
+        who = name if len(rules) == every else f"{name} for {', '.join(rules)}"
+        kind = "upper bound" if is_bound else f"{estimate}, may be too small"
+        told.append(f"{who} ({kind})")
+    return ", ".join(told)
 
 
 def epsilon_marks(runs: pd.DataFrame) -> dict[str, str]:

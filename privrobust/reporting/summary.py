@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
+from privrobust.reporting.intervals import half_width
 from privrobust.spec import RunSpec
 
-CONFIDENCE = 0.95
 Row = tuple[Any, ...]
 WORST = "worst"
 # Fields that tell no row from another: averaged over, spread over columns, or told by another.
@@ -64,12 +63,10 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     runs = without_gaps(runs.assign(attack=runs["attack"].fillna("")))
     groups = runs.groupby([*_telling(runs), "byzantine", "attack"], sort=False)
     accuracy = groups["accuracy"]
-    seeds = accuracy.count()
-    critical = stdtrit((seeds - 1).where(seeds > 1), (1 + CONFIDENCE) / 2)
     summary = pd.DataFrame(
         {
             "accuracy": accuracy.mean(),
-            "interval": critical * accuracy.std() / seeds.pow(0.5),
+            "interval": half_width(accuracy.std(), accuracy.count()),
             "epsilon": groups["epsilon"].max(),
             "is_upper_bound": groups["is_upper_bound"].min().astype(bool),
             "not_private": groups["not_private"].first(),

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from scipy import stats
+from scipy.special import ndtri
 
 from privrobust.aggregators import Median
 from privrobust.core.numbers import as_float, as_whole, shown
@@ -27,6 +27,7 @@ from privrobust.reporting.figures.canvas import (
     new_figure,
     styled,
 )
+from privrobust.reporting.intervals import CONFIDENCE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -154,7 +155,7 @@ def monte_carlo(
     return pd.DataFrame(
         {
             "bias": np.linalg.norm(bias, axis=1),
-            "error": stats.norm.ppf(0.975) * np.sqrt(spread / different),
+            "error": ndtri((1 + CONFIDENCE) / 2) * np.sqrt(spread / different),
             "variance": (square - bias**2).sum(1),
         },
         index=pd.Index(scales, name="noise_scale"),

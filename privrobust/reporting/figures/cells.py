@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 
 from privrobust.core.escaping import in_figure
+from privrobust.core.formatting import number
 from privrobust.errors import SpecError
-from privrobust.reporting.legend import DIVERGED, FEW, FEW_SEEDS, who_vouches
+from privrobust.reporting.legend import DIVERGED, FEW, FEW_SEEDS, deltas, vouchers
 from privrobust.reporting.neighbours import all_in_short
 from privrobust.reporting.summary import WORST, summarise, without_gaps
-from privrobust.reporting.tables import tested
+from privrobust.reporting.tables.choice import tested
 from privrobust.spec import RunSpec
 
 _SHORT = {
@@ -65,7 +66,7 @@ def measured(runs: pd.DataFrame, axes: Collection[str] = ()) -> pd.DataFrame:
     spent = summary["epsilon"].groupby(level=fields, sort=False).transform("max")
     cells = summary.assign(epsilon=spent).reset_index()
     cells["accuracy"] = cells["accuracy"].where(cells["failed"] == 0)
-    cells["heterogeneity"] = cells["heterogeneity"].map(_text)
+    cells["heterogeneity"] = cells["heterogeneity"].map(number)
     bounds = summary["is_upper_bound"].groupby(level=fields, sort=False).transform("min")
     cells["is_estimate"] = ~bounds.to_numpy(bool) & (cells["epsilon"] < math.inf).to_numpy()
     cells["marks"] = [_marks(cell) for cell in records(cells)]
@@ -87,7 +88,7 @@ def named(runs: pd.DataFrame) -> pd.DataFrame:
     fields = [str(field) for field in summarise(runs).index.names if field not in _WITHIN]
     target = pd.to_numeric(runs["target_epsilon"], errors="coerce")
     b = runs["noise_scale"].astype(object).mask(target.notna(), target.map("for ε={:g}".format))
-    share = runs["heterogeneity"].map(_text)
+    share = runs["heterogeneity"].map(number)
     runs = runs.assign(
         noise_scale=b,
         heterogeneity=share.where(runs["partition"] == "similarity", runs["partition"]),
@@ -108,7 +109,7 @@ def _with_method(cells: pd.DataFrame, fields: Iterable[str]) -> pd.DataFrame:
 def _method(naming: Sequence[str], told: tuple[Any, ...]) -> str:
     aggregator, *values = told
     parts = [
-        f"{_SHORT.get(field, field)}={_text(value)}"
+        f"{_SHORT.get(field, field)}={number(value)}"
         for field, value in zip(naming, values, strict=True)
     ]
     return in_figure(", ".join([str(aggregator), *parts]))
@@ -122,7 +123,7 @@ def in_panel(cells: pd.DataFrame, heterogeneity: str, f: int) -> pd.Series:
 def runs_of(cells: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Those runs whose setting and f are among the cells, which are as from `measured`."""
     told = without_gaps(runs)
-    told = told.assign(heterogeneity=told["heterogeneity"].map(_text))
+    told = told.assign(heterogeneity=told["heterogeneity"].map(number))
     known = [*RunSpec.model_fields, "workers"]
     fields = [field for field in known if field in cells and field != "attack"]
     places = pd.MultiIndex.from_frame(told[fields])
@@ -155,15 +156,11 @@ def _is_number(value: Any) -> bool:
     return True
 
 
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def text_of_noise(value: Any) -> str:
     """What a row of panels of one b is called; `summarise` names some by their target."""
     if isinstance(value, str):
         return f"b for ε = {value.removeprefix('for ')}"
-    return f"b = {value:g}"
+    return f"b = {number(value)}"
 
 
 def title_of_data(heterogeneity: str) -> str:
@@ -185,14 +182,9 @@ def guarantee(runs: pd.DataFrame, every: pd.DataFrame) -> Iterator[str]:
 
     """
     finite = runs[runs["epsilon"] < math.inf]
-    used = [
-        f"{who} ({'upper bound' if bound else 'ESTIMATE, may be too small'})"
-        for who, bound in who_vouches(finite)
-    ]
-    if used:
-        deltas = ", ".join(f"{delta:g}" for delta in finite["delta"].unique())
+    if len(finite):
         yield (
-            f"ε: at δ = {deltas}, by {', '.join(used)}; {all_in_short(finite)}, against "
+            f"ε: at δ = {deltas(finite)}, by {vouchers(finite)}; {all_in_short(finite)}, against "
             "whoever sees every message; the largest over honest workers. " + _tuning(every)
         )
     for reason in runs["not_private"].dropna().unique():

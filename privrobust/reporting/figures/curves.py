@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from privrobust.core.escaping import in_figure
 from privrobust.errors import SpecError, unknown_name
@@ -24,7 +23,7 @@ from privrobust.reporting.figures.canvas import (
 )
 from privrobust.reporting.figures.cells import drawable, named, ordered, title_of_data
 from privrobust.reporting.figures.fitting import about_left_out, fitting, within
-from privrobust.reporting.summary import CONFIDENCE
+from privrobust.reporting.intervals import half_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -121,10 +120,9 @@ def averaged(settings: pd.DataFrame, histories: pd.DataFrame, measure: str) -> p
         raise SpecError(f"curves: nothing to draw: no {measure} of these runs was recorded")
     groups = values.groupby([*names, "step"], sort=False)["value"]
     runs = groups.size()
-    spread = groups.std(ddof=1) / runs.pow(0.5)
-    critical = stats.t.ppf((1 + CONFIDENCE) / 2, (runs - 1).where(runs > 1))
     whole = groups.count() == runs  # a mean over the seeds that did not diverge would flatter
-    points = pd.DataFrame({"mean": groups.mean(), "interval": critical * spread}).where(whole)
+    interval = half_width(groups.std(), runs)
+    points = pd.DataFrame({"mean": groups.mean(), "interval": interval}).where(whole)
     return points.assign(seeds=runs).reset_index().sort_values([*names, "step"], kind="stable")
 
 

@@ -101,12 +101,8 @@ def _spent(cells: pd.DataFrame) -> str:
         return ""
     if epsilons == [math.inf]:
         return "not private"
-    shown = " to ".join(dict.fromkeys(map(_rounded, (epsilons[0], epsilons[-1]))))
+    shown = " to ".join(dict.fromkeys(rounded_up(end, 3) for end in (epsilons[0], epsilons[-1])))
     return f"ε = {shown}{' (estimate)' if cells['is_estimate'].any() else ''}"
-
-
-def _rounded(epsilon: float) -> str:
-    return "∞" if math.isinf(epsilon) else rounded_up(epsilon, 3)
 
 
 def _map(

@@ -22,7 +22,7 @@ from privrobust.reporting.figures.cells import drawable, measured, ordered, reco
 from privrobust.reporting.figures.fitting import about_left_out, fitting, within
 from privrobust.reporting.figures.scales import Scale, ticks_beside
 from privrobust.reporting.summary import WORST
-from privrobust.reporting.tables import validated
+from privrobust.reporting.tables.choice import validated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

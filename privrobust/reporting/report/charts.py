@@ -12,9 +12,9 @@ from typing import Any
 
 import altair as alt
 
-from privrobust.core.formatting import in_percent, rounded_up
+from privrobust.core.formatting import in_percent, number
 from privrobust.reporting.report.curves import CURVES
-from privrobust.reporting.report.rows import Cell, Row, Rows, shown
+from privrobust.reporting.report.rows import Cell, Row, Rows
 
 _COLOURS = ["#3b87c8", "#d9602b", "#2a9277", "#a864b4", "#95791a", "#6b7684", "#c2557a", "#4d8f3a"]
 _SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
@@ -161,7 +161,7 @@ def _heatmap(rows: Rows) -> Chart:
         x=alt.X(
             "heterogeneity:O",
             title="heterogeneity of the workers' data",
-            sort=_distinct(shown(row.setting["heterogeneity"]) for row in rows.rows),
+            sort=_distinct(number(row.setting["heterogeneity"]) for row in rows.rows),
             axis=alt.Axis(labelAngle=0, grid=False),
         ),
         y=alt.Y(
@@ -208,7 +208,7 @@ def _square(row: Row, cell: Cell, byzantine: int) -> dict[str, Any]:
         "accuracy": accuracy,
         "f": byzantine,
         "rest": row.rest,
-        "heterogeneity": shown(row.setting["heterogeneity"]),
+        "heterogeneity": number(row.setting["heterogeneity"]),
         "label": label,
     }
 
@@ -276,7 +276,7 @@ def _told(row: Row, cell: Cell) -> dict[str, Any]:
         "accuracy": cell.accuracy if cell.holds else None,  # lines break there
         "shown": f"{cell.text} %" if cell.holds else "failed",
         "runs": ", ".join([f"{cell.finished} of {cell.runs} finished", *cell.marks]),
-        "b": shown(row.setting["noise_scale"]),
+        "b": number(row.setting["noise_scale"]),
         "C": _clip_norm(row),
         "epsilon": _epsilon(row),
     }
@@ -284,14 +284,14 @@ def _told(row: Row, cell: Cell) -> dict[str, Any]:
 
 def _clip_norm(row: Row) -> str:
     values = row.runs["clip_norm"].dropna().unique()
-    return ", ".join(shown(float(value)) for value in values) or "none"
+    return ", ".join(number(float(value)) for value in values) or "none"
 
 
 def _epsilon(row: Row) -> str:
     if math.isinf(row.epsilon):
         return f"∞, not private: {row.why_not_private}"
     estimate = " (estimate)" if row.is_estimate else ""
-    return f"{rounded_up(row.epsilon, 3)}{estimate}"
+    return f"{row.epsilon_text}{estimate}"
 
 
 def _tooltips(*first: str) -> list[alt.Tooltip]:

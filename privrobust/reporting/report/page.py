@@ -20,13 +20,13 @@ from privrobust.aggregators import list_aggregators
 from privrobust.attacks import list_attacks
 from privrobust.core.escaping import in_lines
 from privrobust.core.files import write_whole
-from privrobust.core.formatting import rounded_up
+from privrobust.core.formatting import number, percent, rounded_up
 from privrobust.errors import PrivRobustError
 from privrobust.reporting.legend import FEW_SEEDS
 from privrobust.reporting.report import words
 from privrobust.reporting.report.curves import MOST_RUNS, curves
 from privrobust.reporting.report.recipes import recipe
-from privrobust.reporting.report.rows import Row, Rows, header, rows_of, shown
+from privrobust.reporting.report.rows import Rows, header, rows_of
 from privrobust.store import Store
 
 _MOST_WORST = 12
@@ -162,8 +162,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"header": header, "shown": shown, "percent": _percent}
-    environment.globals |= {"epsilon": _epsilon, "counted": words.counted, "sortable": _sortable}
+    environment.filters |= {"header": header, "number": number, "percent": percent}
+    environment.globals |= {"counted": words.counted, "sortable": _sortable}
     return environment
 
 
@@ -174,14 +174,6 @@ def _seen(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_seen(each) for each in value]
     return {key: _seen(each) for key, each in value.items()} if isinstance(value, dict) else value
-
-
-def _percent(value: float) -> str:
-    return "" if math.isnan(value) else f"{100 * value:.1f}"
-
-
-def _epsilon(row: Row) -> str:
-    return "∞" if math.isinf(row.epsilon) else rounded_up(row.epsilon, 3)
 
 
 def _sortable(value: Any) -> str:

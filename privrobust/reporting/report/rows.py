@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from privrobust.core.formatting import in_percent
+from privrobust.core.formatting import in_percent, number, rounded_up
 from privrobust.reporting.legend import FEW_SEEDS, breakdown_text, most_tried
 from privrobust.reporting.robustness import breakdown_point
 from privrobust.reporting.summary import WORST, row_fields, summarise, without_gaps
@@ -28,11 +28,6 @@ _HIDDEN = {"heterogeneity", "aggregator", "noise_scale"}  # said in words of the
 def header(field: str) -> str:
     """A field as columns call it: symbols where the texts explain them."""
     return _HEADERS.get(field, field.replace("_", " "))
-
-
-def shown(value: object) -> str:
-    """A value of a field."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
@@ -114,6 +109,11 @@ class Row:
         """The largest of its runs; infinite where one says nothing."""
         return float(self.runs["epsilon"].fillna(math.inf).max())
 
+    @property
+    def epsilon_text(self) -> str:
+        """To three digits, rounded up."""
+        return rounded_up(self.epsilon, 3)
+
     @cached_property
     def is_estimate(self) -> bool:
         """Whether epsilon may be more than what is shown."""
@@ -150,18 +150,18 @@ class Row:
     @property
     def others(self) -> str:
         """What but method, b and f tells the setting from others."""
-        parts = [f"heterogeneity {shown(self.setting['heterogeneity'])}"]
+        parts = [f"heterogeneity {number(self.setting['heterogeneity'])}"]
         return ", ".join(parts + self._more)
 
     @property
     def rest(self) -> str:
         """What but method, heterogeneity and f does."""
-        return ", ".join([f"b = {shown(self.setting['noise_scale'])}", *self._more])
+        return ", ".join([f"b = {number(self.setting['noise_scale'])}", *self._more])
 
     @property
     def _more(self) -> list[str]:
         return [
-            f"{header(field)} {shown(value)}"
+            f"{header(field)} {number(value)}"
             for field, value in self.setting.items()
             if field not in _HIDDEN
         ]
@@ -169,7 +169,7 @@ class Row:
     @property
     def name(self) -> str:
         """In words."""
-        setting = f"{self.method}, b = {shown(self.setting['noise_scale'])}, {self.others}"
+        setting = f"{self.method}, b = {number(self.setting['noise_scale'])}, {self.others}"
         return f"{setting}, f = {self.byzantine}"
 
     @property

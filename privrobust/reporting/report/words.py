@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from privrobust.core.formatting import rounded_up
+from privrobust.core.formatting import number, rounded_up
 from privrobust.reporting.legend import FEW_SEEDS
 from privrobust.reporting.neighbours import adjacencies
-from privrobust.reporting.report.rows import Rows, shown
+from privrobust.reporting.report.rows import Rows
 from privrobust.spec import RunSpec
 
 _MOST = 12  # values that a line lists
@@ -29,7 +29,7 @@ def listed(values: Iterable[object], most: int = _MOST) -> str:
     found = list(dict.fromkeys(values))
     if all(isinstance(value, int | float) for value in found):
         found = sorted(found, key=lambda value: float(str(value)))
-    texts = [shown(value) for value in found[:most]]
+    texts = [number(value) for value in found[:most]]
     if len(found) > most:
         texts.append(f"{len(found) - most} more")
     if len(texts) < 2:
@@ -139,7 +139,7 @@ def shared(runs: pd.DataFrame) -> list[tuple[str, str]]:
         if runs[field].isna().all():
             fields.append((field, "none"))
         elif len(set(values)) == 1 and len(values) == len(runs):
-            fields.append((field, shown(values[0])))
+            fields.append((field, number(values[0])))
     return fields
 
 

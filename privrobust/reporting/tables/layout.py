@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from privrobust.core.formatting import in_percent, rounded_up
+from privrobust.core.formatting import in_percent, number, percent, rounded_up
 from privrobust.errors import SpecError, unknown_name
 from privrobust.reporting.legend import (
     BREAKDOWN_NOTE,
@@ -25,6 +25,7 @@ from privrobust.reporting.legend import (
 )
 from privrobust.reporting.robustness import breakdown_point, robustness
 from privrobust.reporting.summary import WORST, Row, setting_levels, summarise
+from privrobust.reporting.tables.table import Attacks, Column, Entry, Layout
 
 SHOWN = ("epsilon", "clean", "attacks", "worst", "gap", "breakdown")
 """What a table can show of a setting."""
@@ -41,42 +42,6 @@ _COMPARED = {
     "learning_rate", "max_epsilon", "momentum", "noise", "noise_scale", "schedule",
     "target_epsilon", "warmup_steps", "weight_decay", "worker_momentum",
 }  # fmt: skip
-
-
-Attacks = frozenset[tuple[int, str]]
-"""f and the attack."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A cell."""
-
-    text: str = ""
-    score: float = math.nan
-    """What makes it better than others of its column, NaN where nothing is compared."""
-    is_best: bool = False
-    attacks: Attacks = frozenset()
-    """Over which it is the worst."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """Of a table."""
-
-    header: tuple[str, ...]
-    """Line by line."""
-    is_text: bool = False
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A table as people read it."""
-
-    columns: Sequence[Column]
-    blocks: Sequence[Sequence[Sequence[Entry]]]
-    """Rows, in blocks that belong together."""
-    notes: Sequence[str]
-    """What the numbers are, and which guarantee epsilon is."""
 
 
 @dataclass(frozen=True)
@@ -323,18 +288,13 @@ def epsilon_text(of_setting: pd.DataFrame, marks: dict[str, str]) -> str:
 def _epsilon_text(epsilon: float, reason: object, is_bound: bool, marks: dict[str, str]) -> str:
     if isinstance(reason, str):
         return f"∞{marks[reason]}"
-    if math.isinf(epsilon):
-        return "∞"
-    estimate = "" if is_bound else "~"
-    return f"{estimate}{rounded_up(epsilon, 3)}" if not math.isnan(epsilon) else ""
+    if math.isnan(epsilon):
+        return ""
+    estimate = "" if is_bound or math.isinf(epsilon) else "~"
+    return f"{estimate}{rounded_up(epsilon, 3)}"
 
 
 def _difference(row: Mapping[Any, Any]) -> Entry:
     if row["failed"]:
         return Entry("failed")
-    return Entry("" if math.isnan(row["gap"]) else f"{100 * row['gap']:.1f}")
-
-
-def number(value: object) -> str:
-    """A field's value as people write it."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return Entry(percent(row["gap"]))

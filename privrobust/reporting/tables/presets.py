@@ -5,18 +5,12 @@ from typing import Any
 
 import pandas as pd
 
+from privrobust.core.formatting import number
 from privrobust.errors import SpecError, unknown_name
 from privrobust.reporting.legend import epsilon_marks, guarantee, legend
 from privrobust.reporting.summary import row_fields, setting_levels, summarise
-from privrobust.reporting.tables.layout import (
-    Column,
-    Entry,
-    Layout,
-    accuracy_entry,
-    epsilon_text,
-    lay_out,
-    number,
-)
+from privrobust.reporting.tables.layout import accuracy_entry, epsilon_text, lay_out
+from privrobust.reporting.tables.table import Column, Entry, Layout
 
 Preset = Callable[[pd.DataFrame], Layout]
 
@@ -107,9 +101,9 @@ def tuning(runs: pd.DataFrame) -> Layout:
             [
                 *(Entry(number(value)) for value in at),
                 Entry(epsilon_text(tried, marks)),
-                Entry(f"{rates[best]:g}{edge}"),
+                Entry(f"{number(rates[best])}{edge}"),
                 accuracy_entry(tried.iloc[best].to_dict()),
-                Entry(f"{min(rates):g} to {max(rates):g} ({len(rates)})"),
+                Entry(f"{number(min(rates))} to {number(max(rates))} ({len(rates)})"),
             ]
         )
     heads = [Column((name,), is_text=True) for name in told]
