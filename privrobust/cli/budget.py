@@ -100,7 +100,7 @@ def budget(
         Path | None, typer.Option(help="Also draw epsilon against b into this file.")
     ] = None,
 ) -> None:
-    """Privacy budgets: epsilon from the noise scale b, or b from a target epsilon.
+    """Compare privacy budgets: epsilon from the noise scale b, or b from a target epsilon.
 
     One line a setting, accountants side by side. An option takes one value
     or several, with commas or repeated; every combination gets a line. Several

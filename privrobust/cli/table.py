@@ -96,7 +96,7 @@ def _laid_out(
 
 
 def _refuse(form: str, options: dict[str, str | None]) -> None:
-    """What lays tables out says nothing of data."""
+    """Refuse what lays tables out for a format of data."""
     for name, value in options.items():
         if value is not None:
             raise SpecError(
@@ -166,7 +166,7 @@ def print_runs(runs: "pd.DataFrame", form: str) -> None:
 
 
 def _write(content: bytes, output: Path | None) -> None:
-    """To the screen, or a file."""
+    """Write to the screen, or to a file."""
     if output is None:
         typer.echo(content.decode(), nl=False)
     else:

@@ -25,20 +25,20 @@ _MOST_FAILURES = 3
 
 
 def breakdown_text(point: float, tried: float) -> str:
-    """A breakdown point; a bound of it where nothing that was `tried` broke the setting."""
+    """Write a breakdown point; as a bound where nothing that was `tried` broke the setting."""
     if math.isnan(point):
         return ""
     return f"{'≥' if point == tried else ''}{point:.2f}"
 
 
 def most_tried(summary: pd.DataFrame) -> pd.Series:
-    """The largest f / n of every setting."""
+    """Return the largest f / n of every setting."""
     shares = summary.index.get_level_values("byzantine") / summary["workers"]
     return shares.groupby(level=setting_levels(summary)).max()
 
 
 def legend(runs: pd.DataFrame, summary: pd.DataFrame) -> Iterator[str]:
-    """What a table of accuracies, from this summary of runs, says: line by line."""
+    """Say line by line what a table of accuracies, from this summary of runs, shows."""
     counts = summary["seeds"]
     yield (
         f"Accuracy in % on {' and '.join(runs['evaluate_on'].unique())} data: mean over "
@@ -71,14 +71,14 @@ def _seeds(counts: pd.Series) -> str:
 
 
 def guarantee(runs: pd.DataFrame) -> Iterator[str]:
-    """What epsilon holds for, who vouches for it, what it leaves out, and why there is none."""
+    """Say what epsilon holds for, who vouches for it, what it leaves out, and why there is none."""
     yield from promise(runs)
     for reason, mark in epsilon_marks(runs).items():
         yield f"{mark} not private: {reason}."
 
 
 def promise(runs: pd.DataFrame) -> Iterator[str]:
-    """What a finite epsilon holds for, who vouches for it, and what it leaves out."""
+    """Say what a finite epsilon holds for, who vouches for it, and what it leaves out."""
     finite = runs[runs["epsilon"] < math.inf]
     if len(finite):
         yield (
@@ -114,6 +114,6 @@ def vouchers(runs: pd.DataFrame, estimate: str = "ESTIMATE") -> str:
 
 
 def epsilon_marks(runs: pd.DataFrame) -> dict[str, str]:
-    """Why runs are not private, and the mark of each reason."""
+    """Return why runs are not private, and the mark of each reason."""
     reasons = runs["not_private"].dropna().unique()
     return {reason: _MARKS[min(place, 2)] for place, reason in enumerate(reasons)}

@@ -17,7 +17,7 @@ _ALWAYS_ROWS = ["heterogeneity", "aggregator", "noise_scale"]
 
 
 def row_fields(runs: pd.DataFrame) -> list[str]:
-    """The fields that tell rows apart: the usual three, and every other that varies by itself.
+    """Name the fields that tell rows apart: the usual three, and each that varies by itself.
 
     A field that those already decide (the learning rate of a method) makes no column. Where a
     sweep fixed `workers`, that stands for `honest`, which only makes room for `byzantine`.
@@ -26,7 +26,7 @@ def row_fields(runs: pd.DataFrame) -> list[str]:
 
 
 def _telling(runs: pd.DataFrame) -> list[str]:
-    """The fields that tell rows apart, of runs without gaps."""
+    """Name the fields that tell rows apart, of runs without gaps."""
     rows = list(_ALWAYS_ROWS)
     groups = runs.groupby(rows)
     for field in RunSpec.model_fields:
@@ -41,12 +41,12 @@ def _telling(runs: pd.DataFrame) -> list[str]:
 
 
 def fixes_workers(runs: pd.DataFrame) -> bool:
-    """Whether n was held while f varied, and not h."""
+    """Tell whether n was held while f varied, and not h."""
     return bool((runs["honest"] + runs["byzantine"]).nunique() < runs["honest"].nunique())
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy over seeds.
+    """Average accuracy over seeds.
 
     Args:
         runs: a row a run, as from `Store.runs`.
@@ -82,12 +82,12 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def setting_levels(summary: pd.DataFrame) -> list[str]:
-    """The levels of a summary's index that tell settings apart."""
+    """Name the levels of a summary's index that tell settings apart."""
     return [str(name) for name in summary.index.names if name not in ("byzantine", "attack")]
 
 
 def without_gaps(runs: pd.DataFrame) -> pd.DataFrame:
-    """With "none" for the fields that a spec left out: pandas groups no missing values.
+    """Write "none" for the fields that a spec left out: pandas groups no missing values.
 
     A partition other than by similarity is named as the heterogeneity that it makes, and b as its
     target where one target took several b, as shares that differ in size do.
@@ -102,7 +102,7 @@ def without_gaps(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _boxed(values: pd.Series) -> pd.Series:
-    """As objects, equal numbers as one, with "none" in the place of gaps."""
+    """Turn into objects, equal numbers into one, with "none" in the place of gaps."""
     if values.dtype == object:
         gaps = values.isna()
         return values.mask(gaps, "none") if gaps.any() else values
@@ -112,7 +112,7 @@ def _boxed(values: pd.Series) -> pd.Series:
 
 
 def _noise(runs: pd.DataFrame) -> pd.Series:
-    """b, or the target that chose several for one setting."""
+    """Return b, or the target that chose several for one setting."""
     target = pd.to_numeric(runs["target_epsilon"], errors="coerce")
     b = _boxed(runs["noise_scale"])
     if target.isna().all():
@@ -127,7 +127,7 @@ def _noise(runs: pd.DataFrame) -> pd.Series:
 
 
 def least_accurate(summary: pd.DataFrame) -> list[Row]:
-    """Where the attack stands that leaves the least mean accuracy, or whose runs failed.
+    """Find the attack that leaves the least mean accuracy, or whose runs failed.
 
     One for every row and f of a summary.
     """

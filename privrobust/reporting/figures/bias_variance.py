@@ -45,7 +45,7 @@ def bias_variance_figure(
     draws: int = 200_000,
     seed: int = 0,
 ) -> "Figure":
-    """Bias and variance of the noisy median against b, measured and by theory.
+    """Draw bias and variance of the noisy median against b, measured and by theory.
 
     Args:
         messages: honest ones before noise, `(workers,)` or `(workers, dim)`. By default those of
@@ -169,7 +169,7 @@ def _draw(generator: np.random.Generator, noise: str, shape: tuple[int, ...]) ->
 
 
 def _sums(messages: Array, xi: Array, b: float) -> Array:
-    """Over draws `(workers, dim, draws)`: of the error, of its square, of its mean's square."""
+    """Sum over draws `(workers, dim, draws)` the error, its square, and its mean's square."""
     away = (messages - messages.mean(0))[:, :, None]
     dealt = [np.roll(sign * b * xi, by, axis=0) for sign in (1, -1) for by in range(len(xi))]
     error, square = np.zeros(xi.shape[1:]), np.zeros(xi.shape[1:])
@@ -181,13 +181,13 @@ def _sums(messages: Array, xi: Array, b: float) -> Array:
 
 
 def _median(values: Array) -> Array:
-    """Along workers, by the rule that runs use."""
+    """Return the median along workers, by the rule that runs use."""
     flat = torch.from_numpy(values.reshape(len(values), -1))
     return Median()(flat).numpy().reshape(values.shape[1:])
 
 
 def theory(messages: Array, scales: Sequence[float], noise: str) -> pd.DataFrame:
-    """What b large against the spread, and many workers, lead to.
+    """Compute what b large against the spread, and many workers, lead to.
 
     Args:
         messages: `(workers, dim)`.
@@ -224,7 +224,7 @@ _GAP: dict[str, Any] = {"color": "#009E73", "ls": ":", "lw": 1.4}
 
 
 def _bars(bias: pd.Series, error: pd.Series) -> Array:
-    """Below and above; a logarithmic axis has no room for what reaches below 0."""
+    """Reach below and above; a logarithmic axis has no room for what reaches below 0."""
     return np.array([np.minimum(error, 0.99 * bias), error])
 
 

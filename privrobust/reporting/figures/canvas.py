@@ -78,7 +78,7 @@ class Look(NamedTuple):
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """One for every name."""
+    """Return a look for every name."""
     styles = zip(cycle(_COLORS), cycle(_MARKERS), cycle(_DASHES), strict=True)
     return {name: Look(*style) for name, style in zip(names, styles, strict=False)}
 
@@ -95,7 +95,7 @@ def styled(draw: Callable[Arguments, "Figure"]) -> Callable[Arguments, "Figure"]
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure of so many inches.
+    """Make an empty figure of so many inches.
 
     Raises:
         SpecError: matplotlib is missing.
@@ -150,7 +150,7 @@ def _matplotlib() -> Any:
 
 
 def add_legend(figure: "Figure", handles: Sequence[Any]) -> None:
-    """One legend for all panels, above them; the figure grows by what it takes."""
+    """Put one legend for all panels above them; the figure grows by what it takes."""
     longest = max(len(handle.get_label()) for handle in handles)
     across = int(figure.get_figwidth() / (0.5 + 0.055 * longest))
     across = max(1, min(across, len(handles)))
@@ -159,7 +159,7 @@ def add_legend(figure: "Figure", handles: Sequence[Any]) -> None:
 
 
 def add_notes(figure: "Figure", notes: Iterable[str]) -> None:
-    """What has to be read with the picture, in small print below it; the figure grows."""
+    """Put what has to be read with the picture in small print below it; the figure grows."""
     characters = int(figure.get_figwidth() * 22)
     text = "\n".join(fill(in_figure(note), characters) for note in notes if note)
     _grow(figure, 0.1 * (1 + text.count("\n")))
@@ -185,5 +185,5 @@ def tell_empty(panel: "Axes", was_run: bool) -> None:
 
 
 def grid(panel: "Axes") -> None:
-    """Faint lines to read values by."""
+    """Draw faint lines to read values by."""
     panel.grid(visible=True, color="0.88", linewidth=0.5)

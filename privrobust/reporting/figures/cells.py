@@ -23,7 +23,7 @@ _WITHIN = {"byzantine", "attack", "heterogeneity", "aggregator"}
 
 
 def drawable(runs: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """The runs that a figure shows: those on test data, or all where there are none.
+    """Return the runs that a figure shows: those on test data, or all where there are none.
 
     A run without any evaluation counts as failed.
 
@@ -48,7 +48,7 @@ def drawable(runs: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 
 def measured(runs: pd.DataFrame, axes: Collection[str] = ()) -> pd.DataFrame:
-    """A row a setting, f and attack, "worst" among the attacks.
+    """Make a row a setting, f and attack, "worst" among the attacks.
 
     Args:
         runs: as from `drawable`.
@@ -75,13 +75,13 @@ def measured(runs: pd.DataFrame, axes: Collection[str] = ()) -> pd.DataFrame:
 
 
 def _marks(cell: Any) -> str:
-    """That a run diverged, and that there are few."""
+    """Mark that a run diverged, and that there are few."""
     few = FEW if cell.seeds - cell.failed < FEW_SEEDS else ""
     return (DIVERGED if cell.diverged else "") + few
 
 
 def named(runs: pd.DataFrame) -> pd.DataFrame:
-    """Runs as a line of training curves shows them: `method` tells b, too.
+    """Name runs as lines of training curves: `method` tells b, too.
 
     `heterogeneity` is text, as in `measured`, and `attack` empty where there is none.
     """
@@ -116,12 +116,12 @@ def _method(naming: Sequence[str], told: tuple[Any, ...]) -> str:
 
 
 def in_panel(cells: pd.DataFrame, heterogeneity: str, f: int) -> pd.Series:
-    """Whether a cell belongs into the panel of this partition and f."""
+    """Tell which cells belong into the panel of this partition and f."""
     return (cells["heterogeneity"] == heterogeneity) & (cells["byzantine"] == f)
 
 
 def runs_of(cells: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Those runs whose setting and f are among the cells, which are as from `measured`."""
+    """Return the runs whose setting and f are among the cells, which are as from `measured`."""
     told = without_gaps(runs)
     told = told.assign(heterogeneity=told["heterogeneity"].map(number))
     known = [*RunSpec.model_fields, "workers"]
@@ -131,18 +131,18 @@ def runs_of(cells: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def records(cells: pd.DataFrame) -> list[Any]:
-    """Rows, with a field a column."""
+    """Return the rows, with a field a column."""
     return list(cells.itertuples(index=False))
 
 
 def at_worst(cells: pd.DataFrame) -> pd.DataFrame:
-    """Of a table of cells: those without attackers, and the worst attack at each f."""
+    """Keep the cells without attackers, and those of the worst attack at each f."""
     is_clean = (cells["attack"] == "") & (cells["byzantine"] == 0)
     return cells[is_clean | (cells["attack"] == WORST)]
 
 
 def ordered(values: Iterable[Any]) -> list[Any]:
-    """Different values: numbers in order and first, then text as it comes."""
+    """List the different values: numbers in order and first, then text as it comes."""
     different = list(dict.fromkeys(values))
     numbers = [value for value in different if _is_number(value)]
     return sorted(numbers, key=float) + [value for value in different if not _is_number(value)]
@@ -157,14 +157,14 @@ def _is_number(value: Any) -> bool:
 
 
 def text_of_noise(value: Any) -> str:
-    """What a row of panels of one b is called; `summarise` names some by their target."""
+    """Name a row of panels of one b; `summarise` names some by their target."""
     if isinstance(value, str):
         return f"b for ε = {value.removeprefix('for ')}"
     return f"b = {number(value)}"
 
 
 def title_of_data(heterogeneity: str) -> str:
-    """What a panel of one partition is called."""
+    """Name a panel of one partition."""
     if not _is_number(heterogeneity):
         return in_figure(heterogeneity)
     return "iid" if float(heterogeneity) == 0 else f"heterogeneity {heterogeneity}"
@@ -174,7 +174,7 @@ def title_of_data(heterogeneity: str) -> str:
 
 
 def guarantee(runs: pd.DataFrame, every: pd.DataFrame) -> Iterator[str]:
-    """Which epsilon it is, and what it leaves out.
+    """Say which epsilon it is, and what it leaves out.
 
     Args:
         runs: that are drawn.
@@ -198,7 +198,7 @@ def _tuning(every: pd.DataFrame) -> str:
 
 
 def about_attacks(cells: pd.DataFrame) -> Iterator[str]:
-    """That some worst cases are over fewer attacks than others, and which over the fewest.
+    """Say that some worst cases are over fewer attacks than others, and which over the fewest.
 
     Args:
         cells: as from `measured`, with every attack.
@@ -221,7 +221,7 @@ def about_attacks(cells: pd.DataFrame) -> Iterator[str]:
 
 
 def about_seeds(runs: pd.DataFrame, cells: pd.DataFrame, shown: str | None) -> Iterator[str]:
-    """How many seeds, and what is not as it seems; `shown` is what shows intervals, if any."""
+    """Say how many seeds, and what is not as it seems; `shown` is what shows intervals, if any."""
     counts = cells["seeds"] - cells["failed"]
     few, most = int(counts[counts > 0].min()), int(counts.max())
     over = f"{few} to {most}" if few < most else f"{few}"

@@ -37,7 +37,7 @@ _RATHER_MARKS = 12  # points of a line that get one
 def curves_figure(
     runs: pd.DataFrame, histories: pd.DataFrame, measure: str = "accuracy"
 ) -> "Figure":
-    """A line a method and b, mean over seeds; a row of panels a partition, a column an attack.
+    """Draw a line a method and b, mean over seeds: a row of panels a partition, a column an attack.
 
     Bands are 95 % Student intervals. Where some seed has no finite value, a line is interrupted.
 
@@ -89,7 +89,7 @@ def curves_figure(
 
 
 def _recorded(settings: pd.DataFrame, histories: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Those with a history, by f and attack, and without an accuracy where no value is finite."""
+    """Keep what has a history, by f and attack; no finite value makes no accuracy."""
     value = pd.to_numeric(histories[measure], errors="coerce").astype(float)
     has_value = settings.index.isin(histories["run"][np.isfinite(value)])
     settings = settings.assign(
@@ -104,7 +104,7 @@ def _recorded(settings: pd.DataFrame, histories: pd.DataFrame, measure: str) -> 
 
 
 def averaged(settings: pd.DataFrame, histories: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Mean over seeds at every step, with the half-width of its interval.
+    """Average over seeds at every step, with the half-width of the interval.
 
     Args:
         settings: by key, the columns `method`, `heterogeneity` and `attacked`, its f and attack.

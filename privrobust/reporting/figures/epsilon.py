@@ -46,7 +46,7 @@ _DODGE = 0.018  # of the axis, between lines where all stand at one place
 
 @styled
 def epsilon_figure(runs: pd.DataFrame) -> "Figure":
-    """Accuracy against epsilon: a row of panels a partition, a column an f, a line a method.
+    """Draw accuracy against epsilon: a row of panels a partition, a column an f, a line a method.
 
     Without attackers it is the clean accuracy, at other f that under the worst attack. Bands are
     95 % Student intervals over seeds. Runs that are not private stand apart at the right edge. A
@@ -99,7 +99,7 @@ def epsilon_figure(runs: pd.DataFrame) -> "Figure":
 
 
 def _line(panel: "Axes", cells: pd.DataFrame, look: Look, scale: Scale, shift: float) -> None:
-    """One method: a line with its band, and what is not private as points with bars."""
+    """Draw one method: a line with its band, and what is not private as points with bars."""
     cells = cells.dropna(subset="accuracy").sort_values("epsilon")
     private = cells[cells["epsilon"] < math.inf]
     x, accuracy, interval = (private[name] for name in ("epsilon", "accuracy", "interval"))
@@ -140,7 +140,7 @@ _ESTIMATE: dict[str, Any] = {
 
 
 def estimate_handle() -> Any:
-    """The cross, for a legend."""
+    """Make the cross of a legend."""
     from matplotlib.lines import Line2D
 
     return Line2D([], [], label="ε is an estimate, may be too small", **_ESTIMATE)
@@ -168,7 +168,7 @@ def _frame(panel: "Axes", cells: pd.DataFrame, scale: Scale, is_top: bool) -> No
 
 
 def _scale_of_noise(cells: pd.DataFrame) -> dict[float, float]:
-    """b by epsilon, empty unless each decides the other."""
+    """Return b by epsilon, nothing unless each decides the other."""
     pairs = cells[["epsilon", "noise_scale"]].drop_duplicates()
     is_number = pairs["noise_scale"].map(lambda b: not isinstance(b, str))
     if not is_number.all() or pairs["epsilon"].duplicated().any():
@@ -179,7 +179,7 @@ def _scale_of_noise(cells: pd.DataFrame) -> dict[float, float]:
 
 
 def _apart(labels: dict[float, str], panel: "Axes") -> dict[float, str]:
-    """Those labels that do not run into the one before."""
+    """Keep the labels that do not run into the one before."""
     low, high = panel.get_xlim()
     length = math.log(high / low)
     kept: dict[float, str] = {}

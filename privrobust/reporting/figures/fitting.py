@@ -88,7 +88,7 @@ def about_left_out(
 
 
 def _choices(runs: pd.DataFrame, fields: Iterable[str]) -> str:
-    """Some of what varies, as --where takes it."""
+    """List some of what varies, as --where takes it."""
     listed: list[str] = []
     for field in fields:
         values = runs[field].drop_duplicates()

@@ -34,7 +34,7 @@ _DODGE = 0.018
 
 @styled
 def learning_rate_figure(runs: pd.DataFrame) -> "Figure":
-    """The best learning rate against b: a panel a partition, a line a method.
+    """Draw the best learning rate against b: a panel a partition, a line a method.
 
     Best is the largest of the least mean accuracy over all f and attacks that were run: the clean
     accuracy, if that is all there is. Bars reach over the rates whose accuracy lies in the 95 %
@@ -75,7 +75,7 @@ def learning_rate_figure(runs: pd.DataFrame) -> "Figure":
 
 
 def best_rates(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row a method, partition and b: the best `rate`, its `accuracy`, `lowest` and `highest`.
+    """Find the best `rate` of each method, partition and b, its `accuracy`, `lowest` and `highest`.
 
     Args:
         runs: as from `drawable`, of several learning rates.
@@ -108,7 +108,7 @@ def best_rates(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _best(cells: pd.DataFrame) -> dict[str, Any]:
-    """Among the rates of one method and b; the smallest of those that tie."""
+    """Choose among the rates of one method and b; the smallest of those that tie."""
     by_rate = cells.groupby("learning_rate")
     counts = by_rate.size()
     compared = counts.index[counts == counts.max()]
@@ -126,7 +126,7 @@ def _best(cells: pd.DataFrame) -> dict[str, Any]:
 
 
 def is_at_edge(best: pd.DataFrame) -> pd.Series:
-    """Whether no smaller, or no larger, rate was tried."""
+    """Tell whether no smaller, or no larger, rate was tried."""
     return pd.Series(
         [row.rate in (row.tried[0], row.tried[-1]) for row in records(best)],
         index=best.index,
@@ -147,7 +147,7 @@ def _line(panel: "Axes", best: pd.DataFrame, look: Look, scale: Scale, shift: fl
 
 
 def _label_rates(panel: "Axes", rates: list[float]) -> None:
-    """Ticks at the rates that were tried, which are few."""
+    """Put ticks at the rates that were tried, which are few."""
     from matplotlib.ticker import NullLocator
 
     panel.yaxis.set_minor_locator(NullLocator())

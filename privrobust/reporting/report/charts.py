@@ -40,7 +40,7 @@ class Chart:
 
 
 def charts(rows: Rows, has_curves: bool) -> Iterator[Chart]:
-    """All figures that these rows allow."""
+    """Make all figures that these rows allow."""
     if any(cell.holds for row in rows.rows for cell in row.cells):
         yield _privacy(rows)
     if any(row.worst is not None for row in rows.rows):
@@ -126,7 +126,7 @@ def _privacy(rows: Rows) -> Chart:
 
 
 def _ticks(finite: Sequence[float]) -> list[float]:
-    """1, 3, 10, ... around these, and the ends if they would be alone."""
+    """Return 1, 3, 10, ... around these, and the ends if they would be alone."""
     if not finite:
         return []
     low, high = math.floor(math.log10(max(min(finite), 1e-6))), math.ceil(math.log10(max(finite)))
@@ -136,7 +136,7 @@ def _ticks(finite: Sequence[float]) -> list[float]:
 
 
 def _within(value: float, cell: Cell) -> float | None:
-    """An end of an interval, in [0, 1]; the mean itself where there is no interval."""
+    """Put an end of an interval into [0, 1]; the mean itself where there is no interval."""
     if not cell.holds:
         return None
     return cell.accuracy if math.isnan(value) else min(1.0, max(0.0, value))
@@ -266,7 +266,7 @@ def _training(rows: Rows) -> Chart:
 
 
 def _told(row: Row, cell: Cell) -> dict[str, Any]:
-    """What hovering tells of a cell."""
+    """Return what hovering tells of a cell."""
     return {
         "number": row.number,
         "method": row.method,
@@ -310,7 +310,7 @@ def _choice(name: str, label: str, values: Sequence[Any], first: int = 0) -> alt
 
 
 def _legend(title: str, names: Sequence[str]) -> alt.Legend:
-    """In as many columns as a phone has room for."""
+    """Spread names over as many columns as a phone has room for."""
     longest = max(map(len, names)) * 7 + 30  # at 12 pixels, with the symbol
     return alt.Legend(title=title, columns=max(1, _PHONE // longest))
 
@@ -332,7 +332,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _finished(chart: alt.LayerChart | alt.FacetChart) -> dict[str, Any]:
-    """As wide as the page allows, in the page's own colours."""
+    """Make a chart as wide as the page allows, in the page's own colours."""
     ink = "currentColor"
     font = "system-ui, sans-serif"
     styled = (

@@ -19,7 +19,7 @@ _SCALE = 10_000  # accuracies are whole multiples of 1 / this
 
 
 def curves(store: Store, rows: Rows) -> dict[str, Any]:
-    """What the page draws of each row's cells.
+    """Return what the page draws of each row's cells.
 
     Returns:
         `rows`, by number the places of its curves; `curves`, each with `attack`, `seeds`, `steps`
@@ -50,7 +50,7 @@ class _Curves:
         self._places: dict[tuple[str, ...], int | None] = {}
 
     def place(self, keys: tuple[str, ...], attack: str) -> int | None:
-        """Where the curve of these runs is; None where they have no history."""
+        """Return where the curve of these runs is; None where they have no history."""
         if keys not in self._places:
             self._places[keys] = self._read(keys, attack)
         return self._places[keys]
@@ -75,7 +75,7 @@ class _Curves:
         return len(self.curves) - 1
 
     def thinned(self) -> list[dict[str, Any]]:
-        """Every so many-th evaluation where all are too many, the last one always among them."""
+        """Keep every so many-th evaluation where all are too many, always the last one."""
         lines = ("mean", "low", "high")
         points = sum(len(curve[line]) for curve in self.curves for line in lines if line in curve)
         every = -(-points // _MOST_POINTS)

@@ -49,7 +49,7 @@ def write_report(store: Store, path: Path) -> None:
 
 
 def page(store: Store) -> str:
-    """The page of a store, as HTML.
+    """Return the page of a store, as HTML.
 
     Raises:
         PrivRobustError: altair or vl-convert-python is missing.
@@ -107,7 +107,7 @@ def page(store: Store) -> str:
 
 
 def _parted(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What the table shows, and runs by which it was tuned: those on the validation split.
+    """Part what the table shows from runs by which it was tuned: those on the validation split.
 
     Where nothing was tested, those are the results themselves.
     """
@@ -130,18 +130,18 @@ def _glossary(runs: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _recipes(rows: Rows, runs: int) -> dict[int, str]:
-    """What reproduces each row; nothing where it would take minutes to write."""
+    """Return what reproduces each row; nothing where it would take minutes to write."""
     return {row.number: recipe(row.runs) for row in rows.rows} if runs <= MOST_RUNS else {}
 
 
 def _reasons(rows: Rows) -> list[str]:
-    """Why rows are not private, as the table's notes count them."""
+    """List why rows are not private, as the table's notes count them."""
     infinite = (row for row in rows.rows if math.isinf(row.epsilon))
     return list(dict.fromkeys(row.why_not_private for row in infinite))
 
 
 def _thresholds(rows: Rows) -> list[tuple[str, str]]:
-    """Epsilons to filter by: the value and how it is shown."""
+    """List epsilons to filter by: the value and how it is shown."""
     finite = sorted({row.epsilon for row in rows.rows if math.isfinite(row.epsilon)})
     apart = list({rounded_up(epsilon, 3): epsilon for epsilon in finite}.items())
     every = -(-len(apart) // _MOST_THRESHOLDS) or 1
@@ -153,7 +153,7 @@ def _thresholds(rows: Rows) -> list[tuple[str, str]]:
 
 
 def _environment() -> Environment:
-    """Everything that a store says is escaped: `autoescape` holds for every template."""
+    """Escape everything that a store says: `autoescape` holds for every template."""
     environment = Environment(
         loader=PackageLoader("privrobust.reporting.report", "."),
         autoescape=True,
@@ -177,7 +177,7 @@ def _seen(value: Any) -> Any:
 
 
 def _sortable(value: Any) -> str:
-    """A number that JavaScript reads, or the text; nothing for what is not known."""
+    """Write a number as JavaScript reads it, or the text; nothing for what is not known."""
     if isinstance(value, float) and not math.isfinite(value):
         return "" if math.isnan(value) else "Infinity"
     return repr(value) if isinstance(value, float) else str(value)
@@ -189,7 +189,7 @@ def _asset(name: str) -> str:
 
 @cache
 def _library() -> str:
-    """Vega, Vega-Lite and Vega-Embed, from the package that carries them."""
+    """Return Vega, Vega-Lite and Vega-Embed, from the package that carries them."""
     try:
         import altair
         import vl_convert
@@ -203,7 +203,7 @@ def _library() -> str:
 
 
 def _policy(scripts: Iterable[str]) -> str:
-    """Nothing is loaded from anywhere, and no script runs but these."""
+    """Forbid to load anything from anywhere, and to run any script but these."""
     hashes = (hashlib.sha256(script.encode()).digest() for script in scripts)
     allowed = " ".join(f"'sha256-{base64.b64encode(each).decode()}'" for each in hashes)
     return (

@@ -32,7 +32,7 @@ class _Dumper(NumbersOf12, _QUICK):  # type: ignore[misc, valid-type]
 
 
 def recipe(runs: pd.DataFrame) -> str:
-    """The YAML of a sweep whose runs are these.
+    """Write the YAML of a sweep whose runs are these.
 
     Fields that have a `RunSpec`'s defaults are left out.
 
@@ -62,7 +62,7 @@ def recipe(runs: pd.DataFrame) -> str:
 
 
 def _settings(run: Mapping[Any, Any]) -> Settings:
-    """One run's, as plain values: None for what was not given."""
+    """Return one run's, as plain values: None for what was not given."""
     left_out = set(_NOT_SAID)
     if _plain(run["target_epsilon"]) is not None:
         left_out.add("noise_scale")  # it follows from the target
@@ -70,14 +70,14 @@ def _settings(run: Mapping[Any, Any]) -> Settings:
 
 
 def _plain(value: Any) -> Any:
-    """Without NumPy, and None for pandas' gaps."""
+    """Strip NumPy's types, and write None for pandas' gaps."""
     if hasattr(value, "item"):
         value = value.item()
     return None if value is pd.NA or (isinstance(value, float) and math.isnan(value)) else value
 
 
 def _fixes_workers(settings: Sequence[Settings]) -> bool:
-    """Whether n was held while f varied."""
+    """Tell whether n was held while f varied."""
     honest = {each["honest"] for each in settings}
     return len(honest) > 1 and len({each["honest"] + each["byzantine"] for each in settings}) == 1
 
@@ -97,13 +97,13 @@ def _is_said(field: str, value: Any) -> bool:
 
 
 def _expanded(fixed: Settings, varying: dict[str, list[Any]]) -> set[tuple[Any, ...]]:
-    """What a grid of all the varying values would run."""
+    """Return what a grid of all the varying values would run."""
     combinations = product(*varying.values())
     return {_known(fixed | dict(zip(varying, values, strict=True))) for values in combinations}
 
 
 def _known(settings: Settings) -> tuple[Any, ...]:
-    """A run without attackers has no attack, whatever a sweep says."""
+    """Tell runs apart; one without attackers has no attack, whatever a sweep says."""
     if not settings["byzantine"]:
         settings = settings | {"attack": None}
     return tuple(sorted((name, value) for name, value in settings.items() if value is not None))

@@ -26,7 +26,7 @@ _HIDDEN = {"heterogeneity", "aggregator", "noise_scale"}  # said in words of the
 
 
 def header(field: str) -> str:
-    """A field as columns call it: symbols where the texts explain them."""
+    """Name a field as columns do: by symbols where the texts explain them."""
     return _HEADERS.get(field, field.replace("_", " "))
 
 
@@ -198,7 +198,7 @@ class Rows:
 
 
 def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
-    """The rows of these runs.
+    """Make the rows of these runs.
 
     Args:
         runs: a row a run, as from `Store.runs`; at least one.
@@ -238,7 +238,7 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
 
 
 def _cells(summary: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Cell]]:
-    """By setting and f, then by attack."""
+    """Return the cells by setting and f, then by attack."""
     cells: dict[tuple[Any, ...], dict[str, Cell]] = {}
     for at, values in zip(summary.index, summary.to_dict("records"), strict=True):
         if at[-1] == WORST:
@@ -255,7 +255,7 @@ def _cells(summary: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Cell]]:
 
 
 def _order(places: Iterable[tuple[Any, ...]]) -> Callable[[tuple[Any, ...]], list[Any]]:
-    """Numbers by size, then words as they first appear."""
+    """Sort numbers by size, then words as they first appear."""
     words: dict[str, int] = {}
     for value in (value for at in places for value in at):
         if isinstance(value, str):
@@ -266,6 +266,6 @@ def _order(places: Iterable[tuple[Any, ...]]) -> Callable[[tuple[Any, ...]], lis
 
 
 def _may_be_tuned(runs: pd.DataFrame, tuning: pd.DataFrame) -> bool:
-    """Whether its method was tried on the validation split of its data."""
+    """Tell whether its method was tried on the validation split of its data."""
     tried = set(zip(tuning["dataset"], tuning["aggregator"], strict=True))
     return not tried.isdisjoint(zip(runs["dataset"], runs["aggregator"], strict=True))

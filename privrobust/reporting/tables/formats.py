@@ -66,7 +66,7 @@ def note_lines(layout: Layout, width: int = READABLE) -> list[str]:
 
 
 def markdown(layout: Layout) -> str:
-    """A table of GitHub's flavour, and the notes as a list; the best is bold."""
+    """Write a table of GitHub's flavour, and the notes as a list; the best is bold."""
 
     def shown(entry: Entry) -> str:
         text = in_markdown(entry.text)
@@ -88,7 +88,7 @@ _LETTERS = (
 
 
 def latex(layout: Layout) -> str:
-    """A `tabular` of booktabs, no wider than the line, and its notes: for any document's body."""
+    """Write a `tabular` of booktabs, no wider than the line, with its notes: for any document."""
 
     def shown(entry: Entry) -> str:
         return rf"\textbf{{{in_tex(entry.text)}}}" if entry.is_best else in_tex(entry.text)
@@ -126,7 +126,7 @@ def _tex_line(cells: Iterable[str]) -> str:
 
 
 def _tex_heads(columns: Sequence[Column]) -> list[str]:
-    """Header lines; what neighbours have as their first line stands once above them all."""
+    """Write header lines; what neighbours have as their first line stands once above them all."""
     groups = [list(group) for _, group in groupby(columns, key=lambda column: column.header[0])]
     titles, rules, below = [], [], []
     start = 1
@@ -146,7 +146,7 @@ def _tex_heads(columns: Sequence[Column]) -> list[str]:
 
 
 def html(layout: Layout) -> str:
-    """A table element with its notes as the caption; the best is strong."""
+    """Write a table element with its notes as the caption; the best is strong."""
 
     def head(column: Column) -> str:
         return f'<th scope="col">{"<br>".join(map(in_html, column.header))}</th>'
@@ -188,7 +188,7 @@ def _rows(layout: Layout) -> list[Sequence[Entry]]:
 
 
 def _title(column: Column) -> str:
-    """In one line: words that were hyphenated are whole again."""
+    """Join a header into one line: words that were hyphenated are whole again."""
     return " ".join(column.header).replace("- ", "")
 
 

@@ -53,7 +53,7 @@ class _Measure:
     attack: str = ""
 
     def header(self) -> tuple[str, ...]:
-        """Line by line."""
+        """Return it line by line."""
         if self.shown in ("epsilon", "clean"):
             return (self.shown,)
         if self.shown == "breakdown":
@@ -62,7 +62,7 @@ class _Measure:
         return (f"f={self.byzantine}", *name.split("_"))
 
     def place(self) -> tuple[int, int, int]:
-        """Epsilon, clean, then f by f what the attacks leave, the worst and the gap."""
+        """Sort epsilon, clean, then f by f what the attacks leave, the worst and the gap."""
         order = SHOWN.index(self.shown)
         last = len(SHOWN) if self.shown == "breakdown" else 0
         return (last, self.byzantine, order)
@@ -77,7 +77,7 @@ def lay_out(
     rows: Sequence[str] = (),
     across: Sequence[str] = (),
 ) -> Layout:
-    """A table of accuracies.
+    """Make a table of accuracies.
 
     Nothing but seeds is averaged over: fields that vary and are named nowhere become rows.
 
@@ -110,7 +110,7 @@ def lay_out(
 
 
 def _row_fields(values: pd.DataFrame, rows: Sequence[str], across: Sequence[str]) -> list[str]:
-    """Those that are asked for, then those that are still needed to tell settings apart."""
+    """Return those that are asked for, then those still needed to tell settings apart."""
     told = list(rows)
     usual = [str(name) for name in values if name not in {*told, *across, "epsilon"}]
     if not rows and not across:
@@ -125,7 +125,7 @@ def _row_fields(values: pd.DataFrame, rows: Sequence[str], across: Sequence[str]
 
 
 def _epsilons(runs: pd.DataFrame, summary: pd.DataFrame) -> dict[Row, str]:
-    """Of every setting, in words."""
+    """Write the epsilon of every setting."""
     marks = epsilon_marks(runs)
     settings = summary.groupby(level=setting_levels(summary), sort=False)
     spent = settings["epsilon"].max()
@@ -138,7 +138,7 @@ def _epsilons(runs: pd.DataFrame, summary: pd.DataFrame) -> dict[Row, str]:
 def _measured(
     runs: pd.DataFrame, summary: pd.DataFrame, shows: set[str], epsilons: dict[Row, str]
 ) -> dict[Row, Measured]:
-    """Every setting, and what there is to show of it."""
+    """Return every setting, and what there is to show of it."""
     found: dict[Row, Measured] = {setting: {} for setting in epsilons}
     faced = _faced(summary)
     at: Any  # pandas knows nothing of what an index holds
@@ -168,7 +168,7 @@ def _measured(
 
 
 def _faced(summary: pd.DataFrame) -> dict[Row, Attacks]:
-    """The attacks that every setting was run under: at each f, and at all of them."""
+    """Return the attacks that every setting was run under: at each f, and at all of them."""
     faced: dict[Row, set[tuple[int, str]]] = defaultdict(set)
     for *setting, byzantine, attack in summary.index:
         if attack not in ("", WORST):
@@ -214,7 +214,7 @@ def _spread_header(across: Sequence[str], spread: Row) -> list[str]:
 
 
 def _shortest(value: object) -> str:
-    """Epsilons come rounded up to so many digits: of 1.00 a title needs 1."""
+    """Shorten epsilons, which come rounded up to so many digits: of 1.00 a title needs 1."""
     text = number(value)
     return text.rstrip("0").rstrip(".") if text.replace(".", "").isdigit() and "." in text else text
 
@@ -222,7 +222,7 @@ def _shortest(value: object) -> str:
 def _marked(
     ordered: list[Row], lines: dict[Row, dict[Any, Entry]], columns: list[Any], told: list[str]
 ) -> dict[Row, list[Entry]]:
-    """Entries row by row, compared in each column with those of rows on the same data."""
+    """Compare entries of each column with those of rows on the same data, row by row."""
 
     def kind(at: Row) -> Row:
         return tuple(value for name, value in zip(told, at, strict=True) if name not in _COMPARED)
@@ -240,7 +240,7 @@ def _marked(
 
 
 def _compared(entries: Sequence[Entry]) -> list[Entry]:
-    """With a mark on the best, if they differ, and on what lacks attacks of others: never best."""
+    """Mark the best, if they differ, and what lacks attacks of others, which never is."""
     every = Attacks().union(*(entry.attacks for entry in entries))
     entries = [
         _lacking(entry) if entry.attacks and entry.attacks != every else entry for entry in entries
@@ -256,7 +256,7 @@ def _lacking(entry: Entry) -> Entry:
 
 
 def _in_order(rows: list[Row]) -> list[Row]:
-    """Sorted field by field, the values of a field in the order of their first appearance."""
+    """Sort field by field, the values of a field in the order of their first appearance."""
     ranks = [
         {value: rank for rank, value in enumerate(dict.fromkeys(field))}
         for field in zip(*rows, strict=True)
@@ -267,7 +267,7 @@ def _in_order(rows: list[Row]) -> list[Row]:
 
 
 def accuracy_entry(row: Mapping[Any, Any]) -> Entry:
-    """Mean and half-width in percent, rounded by that; what is wrong with it is marked."""
+    """Write mean and half-width in percent, rounded by that, and mark what is wrong with it."""
     if row["failed"]:
         return Entry("failed")
     mark = DIVERGED if row["diverged"] else ""
@@ -277,7 +277,7 @@ def accuracy_entry(row: Mapping[Any, Any]) -> Entry:
 
 
 def epsilon_text(of_setting: pd.DataFrame, marks: dict[str, str]) -> str:
-    """The largest epsilon to three digits, rounded up: what is printed is still an upper bound."""
+    """Write the largest epsilon to three digits, rounded up: it still is an upper bound."""
     reasons = of_setting["not_private"].dropna()
     reason = reasons.iloc[0] if len(reasons) else None
     return _epsilon_text(

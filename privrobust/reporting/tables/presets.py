@@ -16,12 +16,12 @@ Preset = Callable[[pd.DataFrame], Layout]
 
 
 def attacks(runs: pd.DataFrame) -> Layout:
-    """Methods by attacks: what each attack leaves at each f."""
+    """Compare methods by attacks: what each attack leaves at each f."""
     return lay_out(runs)
 
 
 def trilemma(runs: pd.DataFrame) -> Layout:
-    """Methods by epsilon by f: clean accuracy, and the worst at each f.
+    """Compare methods by epsilon by f: clean accuracy, and the worst at each f.
 
     Where rules spend differently at one b, as signs tell less than vectors, no column would be of
     two of them: they are put side by side at equal b, each with its epsilon.
@@ -43,13 +43,13 @@ def _spend_differently(runs: pd.DataFrame) -> bool:
 
 
 def noise(runs: pd.DataFrame) -> Layout:
-    """What b does to a method: epsilon, clean and worst accuracy, the gap, the breakdown point."""
+    """Show what b does: epsilon, clean and worst accuracy, the gap, the breakdown point."""
     _need(runs, "noise", "noise_scale")
     return lay_out(runs, _CHANGES, rows=["aggregator", "noise_scale"])
 
 
 def clipping(runs: pd.DataFrame) -> Layout:
-    """What C does to a method: the same."""
+    """Show what C does: the same."""
     _need(runs, "clipping", "clip_norm")
     return lay_out(runs, _CHANGES, rows=["aggregator", "clip_norm"])
 
@@ -58,7 +58,7 @@ _CHANGES = ("epsilon", "clean", "worst", "gap", "breakdown")
 
 
 def budget(runs: pd.DataFrame) -> Layout:
-    """What each release spends, whatever is done with it: no accuracies."""
+    """Show what each release spends, whatever is done with it: no accuracies."""
     private = [
         "dataset", "honest", "unit", "noise", "noise_scale", "clip_norm", "grad_norm_bound",
         "batch_size", "sampling_rate", "worker_sampling_rate", "steps_taken", "delta",
@@ -77,7 +77,7 @@ def budget(runs: pd.DataFrame) -> Layout:
 
 
 def tuning(runs: pd.DataFrame) -> Layout:
-    """The best learning rate of each method and b, by clean accuracy; validation runs if any."""
+    """Find the best learning rate of each method and b, by clean accuracy (validation if any)."""
     _need(runs, "tuning", "learning_rate")
     summary = summarise(runs)
     if "learning_rate" not in summary.index.names:
@@ -133,7 +133,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def preset(name: str) -> Preset:
-    """That of a name.
+    """Return the preset of a name.
 
     Raises:
         SpecError: there is none.
