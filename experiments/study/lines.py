@@ -5,13 +5,14 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from privrobust.reporting.figures.canvas import (
     WIDE,
     add_legend,
     add_notes,
+    draw_band,
     grid,
+    handles,
     looks,
     new_figure,
     styled,
@@ -53,8 +54,7 @@ def lines_figure(
         panel.set_xlabel(xlabel)
     for row in axes:
         row[0].set_ylabel(ylabel)
-    handles = [Line2D([], [], label=name, **look._asdict()) for name, look in styles.items()]
-    add_legend(figure, handles)
+    add_legend(figure, handles(styles))
     add_notes(
         figure, [f"Means over {values.shape[1]} seeds; bands: 95 % Student intervals.", *notes]
     )
@@ -66,4 +66,4 @@ def _line(panel: Any, values: pd.DataFrame, scale: Scale, look: dict[str, Any]) 
     x = [scale(float(at)) for at in values.index]
     mean, half = values.mean(axis=1), half_width(values.std(axis=1), values.count(axis=1))
     panel.plot(x, mean, **look)
-    panel.fill_between(x, mean - half, mean + half, color=look["color"], alpha=0.18, linewidth=0)
+    draw_band(panel, x, mean, half, look["color"])

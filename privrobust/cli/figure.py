@@ -97,16 +97,14 @@ class _Own(NamedTuple):
 def _of_store(
     kind: str, location: str | None, where: Sequence[str], measure: str, own: _Own
 ) -> "Figure":
+    from privrobust.cli.stored import finished
     from privrobust.reporting.tables import chosen
     from privrobust.store import Store
 
     if location is None:
         raise SpecError(f"store: {kind} is drawn of results; give a file or an address")
     with Store(location, create=False) as results:
-        runs = results.runs()
-        if runs.empty:
-            raise SpecError(f"store: {results.location} has no finished run yet")
-        runs = chosen(runs, where)
+        runs = chosen(finished(results), where)
         if "histories" in FIGURES[kind].needs:
             histories = results.histories(list(runs.index))
             return FIGURES[kind].draw(runs, histories, measure)

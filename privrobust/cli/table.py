@@ -10,6 +10,7 @@ import typer
 
 from privrobust.core.escaping import in_csv
 from privrobust.core.files import write_whole
+from privrobust.core.json_document import document, records
 from privrobust.errors import SpecError, unknown_name
 
 if TYPE_CHECKING:
@@ -117,23 +118,23 @@ def check_format(form: str) -> None:
         raise unknown_name("format", form, [*FORMATS, *_DATA])
 
 
-def _in_csv(value: object) -> object:
-    return in_csv(value) if isinstance(value, str) else value
-
-
 def _data(runs: "pd.DataFrame", form: str, output: Path | None) -> bytes:
     from pandas.api.types import is_numeric_dtype
 
+    from privrobust.reporting.legend import promise
     from privrobust.reporting.tables import data
 
     cells = data(runs)
     if form == "csv":
         for name in cells:
             if not is_numeric_dtype(cells[name]):
-                cells[name] = cells[name].map(_in_csv)
+                cells[name] = [
+                    in_csv(each) if isinstance(each, str) else each for each in cells[name]
+                ]
         return cells.to_csv(index=False).encode()
     if form == "json":
-        return _json(runs, cells)
+        written = document({"rows": records(cells), "notes": list(promise(runs))})
+        return f"{written}\n".encode()
     if output is None:
         raise SpecError("format: parquet is no text; accepted: with --output FILE")
     mixed = [name for name in cells if cells[name].map(type).nunique() > 1]
@@ -143,14 +144,6 @@ def _data(runs: "pd.DataFrame", form: str, output: Path | None) -> bytes:
         raise SpecError(
             "format: parquet needs the package pyarrow: pip install 'privrobust[data]'"
         ) from None
-
-
-def _json(runs: "pd.DataFrame", cells: "pd.DataFrame") -> bytes:
-    from privrobust.core.json_document import document, records
-    from privrobust.reporting.legend import promise
-
-    written = document({"rows": records(cells), "notes": list(promise(runs))})
-    return f"{written}\n".encode()
 
 
 def print_runs(runs: "pd.DataFrame", form: str) -> None:

@@ -69,7 +69,9 @@ def bias_variance_figure(
     figure = new_figure(WIDE, 2.5)
     left, right = figure.subplots(1, 2)
     b = measured.index.to_numpy()
-    left.errorbar(b, measured["bias"], yerr=_bars(measured["bias"], measured["error"]), **_POINTS)
+    bias, error = measured["bias"], measured["error"]
+    below = np.minimum(error, 0.99 * bias)  # a logarithmic axis has no room for more
+    left.errorbar(b, bias, yerr=np.array([below, error]), **_POINTS)
     left.plot(b, lines["bias"], **_THEORY)
     left.axhline(lines["gap"].iloc[0], **_GAP)
     left.set_ylabel("|E median − mean of messages|")
@@ -80,8 +82,8 @@ def bias_variance_figure(
     for panel in (left, right):
         panel.set(xscale="log", yscale="log", xlabel="noise scale b")
         grid(panel)
-    least = max(measured["bias"].min(), measured["error"].min(), 1e-12 * spread)
-    left.set_ylim(0.3 * least, 4 * max(lines["gap"].max(), measured["bias"].max()))
+    least = max(bias.min(), error.min(), 1e-12 * spread)
+    left.set_ylim(0.3 * least, 4 * max(lines["gap"].max(), bias.max()))
     add_legend(figure, _handles(noise))
     add_notes(figure, [_note(values, noise, draws)])
     return figure
@@ -221,11 +223,6 @@ _POINTS: dict[str, Any] = {"color": "#0072B2", "marker": "o", "ls": "none", "lw"
 _THEORY: dict[str, Any] = {"color": "#D55E00", "ls": "-"}
 _MEAN: dict[str, Any] = {"color": "#000000", "ls": "--"}
 _GAP: dict[str, Any] = {"color": "#009E73", "ls": ":", "lw": 1.4}
-
-
-def _bars(bias: pd.Series, error: pd.Series) -> Array:
-    """Reach below and above; a logarithmic axis has no room for what reaches below 0."""
-    return np.array([np.minimum(error, 0.99 * bias), error])
 
 
 def _handles(noise: str) -> list[Any]:

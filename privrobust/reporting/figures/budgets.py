@@ -11,6 +11,7 @@ from privrobust.reporting.figures.canvas import (
     add_legend,
     add_notes,
     grid,
+    handles,
     looks,
     new_figure,
     styled,
@@ -31,8 +32,6 @@ def budgets_figure(budgets: Budgets) -> "Figure":
         SpecError: other budgets; matplotlib is missing.
 
     """
-    from matplotlib.lines import Line2D
-
     table = budgets.table
     fixed = [name for name in budgets.settings if name not in ("noise_scale", "noise_multiplier")]
     _refuse(table, fixed)
@@ -44,9 +43,7 @@ def budgets_figure(budgets: Budgets) -> "Figure":
         panel.plot(ordered["noise_scale"], ordered[accountant], **look._asdict())
     panel.set(xscale="log", yscale="log", xlabel="noise scale b", ylabel="privacy budget ε")
     grid(panel)
-    add_legend(
-        figure, [Line2D([], [], label=name, **look._asdict()) for name, look in styles.items()]
-    )
+    add_legend(figure, handles(styles))
     settings = ", ".join(
         f"{HEADINGS[name]} = {in_cell(name, table[name].iloc[0])}" for name in fixed
     )

@@ -15,8 +15,10 @@ from privrobust.reporting.figures.canvas import (
     Look,
     add_legend,
     add_notes,
+    draw_band,
     from_0_to_100,
     grid,
+    handles,
     looks,
     new_figure,
     styled,
@@ -82,7 +84,7 @@ def curves_figure(
         from_0_to_100(axes[0, 0])
     for panel in axes[-1]:
         panel.set_xlabel("step")
-    add_legend(figure, _handles(styles))
+    add_legend(figure, handles(styles))
     failed = len(runs) - len(shown)
     add_notes(figure, [*left_out, *_notes(shown.loc[settings.index], points, failed)])
     return figure
@@ -131,15 +133,7 @@ def _line(panel: "Axes", points: pd.DataFrame, look: Look) -> None:
         return
     x, mean, interval = (points[name] for name in ("step", "mean", "interval"))
     panel.plot(x, mean, **look._asdict(), markevery=-(-len(points) // _RATHER_MARKS))
-    panel.fill_between(
-        x, mean - interval, mean + interval, color=look.color, alpha=0.18, linewidth=0
-    )
-
-
-def _handles(styles: dict[str, Look]) -> list[object]:
-    from matplotlib.lines import Line2D
-
-    return [Line2D([], [], label=name, **look._asdict()) for name, look in styles.items()]
+    draw_band(panel, x, mean, interval, look.color)
 
 
 def _notes(runs: pd.DataFrame, points: pd.DataFrame, failed: int) -> Iterator[str]:

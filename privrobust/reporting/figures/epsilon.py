@@ -13,8 +13,10 @@ from privrobust.reporting.figures.canvas import (
     Look,
     add_legend,
     add_notes,
+    draw_band,
     from_0_to_100,
     grid,
+    handles,
     looks,
     new_figure,
     styled,
@@ -92,7 +94,8 @@ def epsilon_figure(runs: pd.DataFrame) -> "Figure":
         axes[row, 0].set_ylabel("accuracy in %")
     for panel in axes[-1]:
         panel.set_xlabel("privacy budget ε")
-    add_legend(figure, _handles(styles, cells))
+    estimates = [estimate_handle()] if cells["is_estimate"].any() else []
+    add_legend(figure, handles(styles) + estimates)
     about = [*about_seeds(drawn, cells, "band"), *about_attacks(every), *guarantee(drawn, runs)]
     add_notes(figure, [*left_out, *about])
     return figure
@@ -104,9 +107,7 @@ def _line(panel: "Axes", cells: pd.DataFrame, look: Look, scale: Scale, shift: f
     private = cells[cells["epsilon"] < math.inf]
     x, accuracy, interval = (private[name] for name in ("epsilon", "accuracy", "interval"))
     panel.plot(x, accuracy, **look._asdict())
-    panel.fill_between(
-        x, accuracy - interval, accuracy + interval, color=look.color, alpha=0.18, linewidth=0
-    )
+    draw_band(panel, x, accuracy, interval, look.color)
     for cell in records(cells[cells["epsilon"] == math.inf]):
         panel.errorbar(
             scale(math.inf, shift),
@@ -144,13 +145,6 @@ def estimate_handle() -> Any:
     from matplotlib.lines import Line2D
 
     return Line2D([], [], label="ε is an estimate, may be too small", **_ESTIMATE)
-
-
-def _handles(styles: dict[str, Look], cells: pd.DataFrame) -> list[Any]:
-    from matplotlib.lines import Line2D
-
-    handles = [Line2D([], [], label=name, **look._asdict()) for name, look in styles.items()]
-    return handles + ([estimate_handle()] if cells["is_estimate"].any() else [])
 
 
 def _frame(panel: "Axes", cells: pd.DataFrame, scale: Scale, is_top: bool) -> None:

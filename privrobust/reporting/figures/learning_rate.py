@@ -14,6 +14,7 @@ from privrobust.reporting.figures.canvas import (
     add_legend,
     add_notes,
     grid,
+    handles,
     looks,
     new_figure,
     styled,
@@ -159,7 +160,7 @@ def _label_rates(panel: "Axes", rates: list[float]) -> None:
 def _handles(styles: dict[str, Look], best: pd.DataFrame) -> list[Any]:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], label=name, **look._asdict()) for name, look in styles.items()]
+    lines = handles(styles)
     if is_at_edge(best).any():
         open_mark: dict[str, Any] = {
             "color": "0.3",
@@ -167,8 +168,8 @@ def _handles(styles: dict[str, Look], best: pd.DataFrame) -> list[Any]:
             "ls": "none",
             "markerfacecolor": "white",
         }
-        handles.append(Line2D([], [], label="at the edge of the rates tried", **open_mark))
-    return handles
+        lines.append(Line2D([], [], label="at the edge of the rates tried", **open_mark))
+    return lines
 
 
 def _notes(runs: pd.DataFrame, best: pd.DataFrame) -> list[str]:

@@ -130,7 +130,7 @@ def _compared(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def front(points: pd.DataFrame) -> pd.Series:
-    """Tell which points none equals in `epsilon`, `clean` and `accuracy` and beats in one."""
+    """Tell which points no other equals in `epsilon`, `clean`, `accuracy` and beats in one."""
     values = points[["epsilon", "clean", "accuracy"]].to_numpy(float) * [-1, 1, 1]
     as_good = (values[:, None] >= values).all(-1)
     better = (values[:, None] > values).any(-1)

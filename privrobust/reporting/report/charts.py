@@ -324,11 +324,14 @@ def _percent() -> alt.Axis:
 
 
 def _columns(records: Sequence[dict[str, Any]]) -> Columns:
-    return {name: [_rounded(record[name]) for record in records] for name in (records or [{}])[0]}
-
-
-def _rounded(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    """Turn records around; six digits of a float are enough to draw it."""
+    return {
+        name: [
+            float(f"{value:.6g}") if isinstance(value, float) else value
+            for value in (record[name] for record in records)
+        ]
+        for name in (records or [{}])[0]
+    }
 
 
 def _finished(chart: alt.LayerChart | alt.FacetChart) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from privrobust.reporting.report import words
 from privrobust.reporting.report.curves import MOST_RUNS, curves
 from privrobust.reporting.report.recipes import recipe
 from privrobust.reporting.report.rows import Rows, header, rows_of
+from privrobust.reporting.tables.choice import tested
 from privrobust.store import Store
 
 _MOST_WORST = 12
@@ -57,7 +58,8 @@ def page(store: Store) -> str:
     """
     library = _library()
     runs = store.runs()
-    main, tuning = _parted(runs)
+    main = tested(runs)
+    tuning = runs[~runs.index.isin(main.index)]
     rows = rows_of(main, tuning) if len(main) else _NOTHING
     drawn = curves(store, rows)
     from privrobust.reporting.report.charts import charts
@@ -76,7 +78,10 @@ def page(store: Store) -> str:
         counts=_counts(runs, len(store.claims())),
         overview=list(words.overview(main)) if len(main) else [],
         shared=words.shared(main) if len(main) else [],
-        glossary=_glossary(main),
+        glossary=[
+            *words.glossary(main["aggregator"].dropna().unique(), list_aggregators()),
+            *words.glossary(main["attack"].dropna().unique(), list_attacks()),
+        ],
         guarantees=list(words.guarantees(main)),
         odds=list(words.odds(main)),
         protected=words.protected(main),
@@ -88,7 +93,8 @@ def page(store: Store) -> str:
         attacks_lacking=words.attacks_lacking(rows),
         troubles=list(words.troubles(rows)),
         failed_tuning=int(tuning["failure"].notna().sum()),
-        recipes=_recipes(rows, len(main)),
+        # those of more runs would take minutes to write
+        recipes={row.number: recipe(row.runs) for row in rows.rows if len(main) <= MOST_RUNS},
         versions=sorted(runs["versions"].dropna().unique()),
         figures=figures,
         payload=_seen(
@@ -106,15 +112,6 @@ def page(store: Store) -> str:
     )  # fmt: skip
 
 
-def _parted(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Part what the table shows from runs by which it was tuned: those on the validation split.
-
-    Where nothing was tested, those are the results themselves.
-    """
-    tested = runs["evaluate_on"] == "test"
-    return (runs[tested], runs[~tested]) if tested.any() else (runs, runs[:0])
-
-
 def _counts(runs: pd.DataFrame, under_way: int) -> dict[str, int]:
     return {
         "runs": len(runs),
@@ -122,16 +119,6 @@ def _counts(runs: pd.DataFrame, under_way: int) -> dict[str, int]:
         "diverged": int(runs["diverged"].fillna(False).astype(bool).sum()),
         "under_way": under_way,
     }
-
-
-def _glossary(runs: pd.DataFrame) -> list[tuple[str, str]]:
-    methods = words.glossary(runs["aggregator"].dropna().unique(), list_aggregators())
-    return methods + words.glossary(runs["attack"].dropna().unique(), list_attacks())
-
-
-def _recipes(rows: Rows, runs: int) -> dict[int, str]:
-    """Return what reproduces each row; nothing where it would take minutes to write."""
-    return {row.number: recipe(row.runs) for row in rows.rows} if runs <= MOST_RUNS else {}
 
 
 def _reasons(rows: Rows) -> list[str]:

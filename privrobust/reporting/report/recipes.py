@@ -54,7 +54,10 @@ def recipe(runs: pd.DataFrame) -> str:
         if varying:
             sweep["grid"] = {field: sorted(values) for field, values in varying.items()}
     else:
-        sweep["cases"] = [_case(each, varying) for each in settings]
+        sweep["cases"] = [
+            {field: each[field] for field in varying if each[field] is not None}
+            for each in settings
+        ]
     written: str = yaml.dump(
         sweep, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=_WIDE
     )
@@ -107,7 +110,3 @@ def _known(settings: Settings) -> tuple[Any, ...]:
     if not settings["byzantine"]:
         settings = settings | {"attack": None}
     return tuple(sorted((name, value) for name, value in settings.items() if value is not None))
-
-
-def _case(settings: Settings, varying: dict[str, list[Any]]) -> Settings:
-    return {field: settings[field] for field in varying if settings[field] is not None}

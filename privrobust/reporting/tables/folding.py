@@ -34,7 +34,8 @@ def folded(layout: Layout, width: int) -> tuple[str, list[Layout]]:
     for place, column in enumerate(layout.columns):
         if column.is_text:
             continue
-        if parts and _width(_part(layout, [*differ, *parts[-1], place])) <= width:
+        wider = _part(layout, [*differ, *(parts[-1] if parts else []), place])
+        if parts and max(map(len, lines(wider))) <= width:
             parts[-1].append(place)
         else:
             parts.append([place])
@@ -48,7 +49,3 @@ def _part(layout: Layout, places: Sequence[int]) -> Layout:
         columns=[layout.columns[place] for place in places],
         blocks=[[[row[place] for place in places] for row in block] for block in layout.blocks],
     )
-
-
-def _width(layout: Layout) -> int:
-    return max(map(len, lines(layout)))

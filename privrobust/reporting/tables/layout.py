@@ -157,8 +157,8 @@ def _measured(
     if "gap" in shows:
         measured = robustness(runs)
         for at, row in zip(measured.index, measured.to_dict("records"), strict=True):
-            entry = replace(_difference(row), attacks=faced[at])
-            found[at[:-1]][_Measure("gap", int(at[-1]))] = entry
+            text = "failed" if row["failed"] else percent(row["gap"])
+            found[at[:-1]][_Measure("gap", int(at[-1]))] = Entry(text, attacks=faced[at])
     if "breakdown" in shows:
         tried = most_tried(summary)
         for at, point in breakdown_point(runs).items():
@@ -202,15 +202,17 @@ def _arranged(
     ]
     heads = [Column(_HEADERS.get(name, (name,)), is_text=True) for name in told]
     heads += [
-        Column((*_spread_header(across, spread), *measure.header())) for spread, measure in columns
+        Column(
+            (
+                *(f"{name} {_shortest(value)}" for name, value in zip(across, at, strict=True)),
+                *measure.header(),
+            )
+        )
+        for at, measure in columns
     ]
     if any(FEWER_ATTACKS in entry.text for line in marked.values() for entry in line):
         notes = [*notes, FEWER_NOTE]
     return Layout(heads, blocks, notes)
-
-
-def _spread_header(across: Sequence[str], spread: Row) -> list[str]:
-    return [f"{name} {_shortest(value)}" for name, value in zip(across, spread, strict=True)]
 
 
 def _shortest(value: object) -> str:
@@ -292,9 +294,3 @@ def _epsilon_text(epsilon: float, reason: object, is_bound: bool, marks: dict[st
         return ""
     estimate = "" if is_bound or math.isinf(epsilon) else "~"
     return f"{estimate}{rounded_up(epsilon, 3)}"
-
-
-def _difference(row: Mapping[Any, Any]) -> Entry:
-    if row["failed"]:
-        return Entry("failed")
-    return Entry(percent(row["gap"]))
