@@ -8,20 +8,11 @@ import pandas as pd
 
 from privrobust.core.formatting import number, rounded_up
 from privrobust.reporting.legend import FEW_SEEDS
-from privrobust.reporting.neighbours import adjacencies
+from privrobust.reporting.neighbours import adjacencies, at_length
 from privrobust.reporting.report.rows import Rows
 from privrobust.spec import RunSpec
 
 _MOST = 12  # values that a line lists
-
-_ADJACENT = {
-    ("example", "zero-out"): "one example of one honest worker has its contribution set to zero; "
-    "n, the examples that each worker holds, is public and stays",
-    ("example", "add-or-remove"): "one example of one honest worker is there or not; q, the chance "
-    "to join a batch, is public and fixed in advance",
-    ("worker", "zero-out"): "one honest worker has its contribution set to zero, and sends noise "
-    "alone",
-}
 
 
 def listed(values: Iterable[object], most: int = _MOST) -> str:
@@ -161,7 +152,7 @@ def guarantees(runs: pd.DataFrame) -> Iterator[str]:
         yield (
             f"{counted(len(of_kind), 'run')}{of_rules}: epsilon = {span} at delta = {delta:g}, "
             f"{sort}, computed by the accountant {name!r}. Neighbouring data: "
-            f"{_ADJACENT.get((unit, adjacency), unit)} ({adjacency})."
+            f"{at_length(unit, adjacency)}."
         )
 
 
