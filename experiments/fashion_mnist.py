@@ -33,6 +33,7 @@ from privrobust import RunSpec
 from privrobust.accountants import Release, noise_scale
 from privrobust.data import get_dataset
 from privrobust.models import build_model
+from privrobust.reporting.intervals import half_width
 from privrobust.schedules import get_schedule, rate
 from privrobust.store import Store
 from privrobust.sweeps import run_sweep, watch_on
@@ -217,7 +218,7 @@ def by_seed(row: pd.Series) -> np.ndarray:
 def shown(row: pd.Series) -> str:
     """Mean over seeds in percent, and half of the 95 % Student interval."""
     values = by_seed(row)
-    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    half = half_width(values.std(ddof=1), len(values))
     edge = "*" if row["at_edge"] else ""
     return f"{values.mean():.1f} ± {half:.1f} ({row['learning_rate']:g}{edge})"
 

@@ -5,19 +5,20 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from scipy import stats
 
 from privrobust.reporting.figures.canvas import (
     WIDE,
     add_legend,
     add_notes,
+    draw_band,
     grid,
+    handles,
     looks,
     new_figure,
     styled,
 )
 from privrobust.reporting.figures.scales import Scale
+from privrobust.reporting.intervals import half_width
 
 _ACROSS = (4, 3, 2, 1)  # panels in a row: as many as fill all rows
 
@@ -53,8 +54,7 @@ def lines_figure(
         panel.set_xlabel(xlabel)
     for row in axes:
         row[0].set_ylabel(ylabel)
-    handles = [Line2D([], [], label=name, **look._asdict()) for name, look in styles.items()]
-    add_legend(figure, handles)
+    add_legend(figure, handles(styles))
     add_notes(
         figure, [f"Means over {values.shape[1]} seeds; bands: 95 % Student intervals.", *notes]
     )
@@ -64,7 +64,6 @@ def lines_figure(
 def _line(panel: Any, values: pd.DataFrame, scale: Scale, look: dict[str, Any]) -> None:
     values = values.sort_index()
     x = [scale(float(at)) for at in values.index]
-    mean, count = values.mean(axis=1), values.shape[1]
-    half = values.sem(axis=1) * (stats.t.ppf(0.975, count - 1) if count > 1 else float("nan"))
+    mean, half = values.mean(axis=1), half_width(values.std(axis=1), values.count(axis=1))
     panel.plot(x, mean, **look)
-    panel.fill_between(x, mean - half, mean + half, color=look["color"], alpha=0.18, linewidth=0)
+    draw_band(panel, x, mean, half, look["color"])

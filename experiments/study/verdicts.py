@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+
+from privrobust.reporting.intervals import half_width
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 
@@ -61,8 +62,7 @@ def judge(
     mean = float(values.mean()) if values.size else math.nan
     if values.size < 2 or not np.isfinite(values).all():
         return Verdict(claim, UNDECIDED, mean, math.nan, math.nan, unit, test)
-    tail = (1 - level) / (2 * comparisons)
-    half = float(stats.t.ppf(1 - tail, values.size - 1) * stats.sem(values))
+    half = float(half_width(values.std(ddof=1), values.size, 1 - (1 - level) / comparisons))
     low, high = mean - half, mean + half
     return Verdict(claim, _outcome(low, high, accepted), mean, low, high, unit, test)
 

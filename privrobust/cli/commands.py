@@ -60,7 +60,7 @@ def _privrobust(
         ),
     ] = False,
 ) -> None:
-    """Privacy, robustness and utility of noisy median and sign SGD, measured together."""
+    """Measure privacy, robustness and utility of noisy median and sign SGD together."""
 
 
 app.command(context_settings={"allow_extra_args": True})(budget)

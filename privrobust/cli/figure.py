@@ -2,25 +2,19 @@
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from privrobust.errors import SpecError, shown, unknown_name
+from privrobust.reporting.figures import FIGURES, check_ending, save_figure
+from privrobust.reporting.figures.registry import listed
 from privrobust.store.address import without_secrets
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-    from privrobust.store import Store
-
-KINDS = (
-    "epsilon", "heatmap", "pareto", "curves", "learning_rate", "partitions", "bias_variance",
-)  # fmt: skip
-_WITHOUT_STORE = "bias_variance"
 
 
 def figure(
@@ -53,13 +47,7 @@ def figure(
     """Draw a figure of the runs in a store, in the size and format of a paper.
 
     \b
-    epsilon        accuracy against epsilon, clean and worst case
-    heatmap        worst-case accuracy, f by heterogeneity, by method and b
-    pareto         what nobody beats in utility, privacy and robustness
-    curves         accuracy (or --measure) against the step
-    learning_rate  the best one against b, of a sweep that tunes or varies it
-    partitions     how many examples of each label these runs' workers hold
-    bias_variance  of the noisy median against b, with theory; needs no store
+    FIGURES
 
     A figure shows every field that varies. Where that is too much, it says which: choose with
     --where. Most figures want runs without attackers, too: attack=[none, alie].
@@ -74,27 +62,28 @@ def figure(
       $ privrobust figure curves results.db -o curves.png --measure loss \\
           --where noise_scale=0.1 --where 'attack=[none, alie]'
     """
-    if kind not in KINDS:
-        raise unknown_name("figure", kind, KINDS)
-    for name, value, of in (
-        ("measure", measure, "curves"),
-        ("noise", noise, _WITHOUT_STORE),
-        ("dataset", dataset, "partitions"),
-        ("data_dir", data_dir, "partitions"),
-        ("partition", partition, "partitions"),
-    ):
-        if value is not None and kind != of:
+    if kind not in FIGURES:
+        raise unknown_name("figure", kind, FIGURES)
+    given = {
+        "measure": measure, "noise": noise, "dataset": dataset, "data_dir": data_dir,
+        "partition": partition,
+    }  # fmt: skip
+    for name, value in given.items():
+        if value is not None and name not in FIGURES[kind].options:
+            of = next(other for other, each in FIGURES.items() if name in each.options)
             raise SpecError(f"{name}: {value!r} says nothing of {kind}; accepted: with {of}")
-    own = _Own(dataset, data_dir, partition or [])
-    from privrobust.reporting.figures.canvas import check_ending, save_figure
-
     check_ending(output)
-    if kind == _WITHOUT_STORE:
-        drawn = _bias_variance(store, where, noise or "gaussian")
-    else:
+    if FIGURES[kind].needs:
+        own = _Own(dataset, data_dir, partition or [])
         drawn = _of_store(kind, store, where or [], measure or "accuracy", own)
+    else:
+        _refuse_results(kind, store, where)
+        drawn = FIGURES[kind].draw(noise=noise or "gaussian")
     save_figure(drawn, output)
     typer.echo(f"{kind} is drawn in {output}")
+
+
+figure.__doc__ = str(figure.__doc__).replace("FIGURES", listed().replace("\n", "\n    "))
 
 
 class _Own(NamedTuple):
@@ -108,37 +97,27 @@ class _Own(NamedTuple):
 def _of_store(
     kind: str, location: str | None, where: Sequence[str], measure: str, own: _Own
 ) -> "Figure":
+    from privrobust.cli.stored import finished
     from privrobust.reporting.tables import chosen
     from privrobust.store import Store
 
     if location is None:
         raise SpecError(f"store: {kind} is drawn of results; give a file or an address")
     with Store(location, create=False) as results:
-        runs = results.runs()
-        if runs.empty:
-            raise SpecError(f"store: {results.location} has no finished run yet")
-        runs = chosen(runs, where)
-        if kind == "curves":
-            return _curves(runs, results, measure)
-    if kind == "partitions":
+        runs = chosen(finished(results), where)
+        if "histories" in FIGURES[kind].needs:
+            histories = results.histories(list(runs.index))
+            return FIGURES[kind].draw(runs, histories, measure)
+    if "dataset" in FIGURES[kind].needs:
         return _partitions(runs, own)
-    module = import_module(f"privrobust.reporting.figures.{kind}")
-    drawn: Figure = getattr(module, f"{kind}_figure")(runs)
-    return drawn
-
-
-def _curves(runs: "pd.DataFrame", store: "Store", measure: str) -> "Figure":
-    from privrobust.reporting.figures.curves import curves_figure
-
-    return curves_figure(runs, store.histories(list(runs.index)), measure)
+    return FIGURES[kind].draw(runs)
 
 
 def _partitions(runs: "pd.DataFrame", own: _Own) -> "Figure":
-    """Those of the runs, which must agree on what is dealt to how many."""
+    """Draw the partitions of runs, which must agree on what is dealt to how many."""
     from privrobust.data import get_dataset
     from privrobust.data.partitions import is_known_partition
     from privrobust.data.registry import built_in_source
-    from privrobust.reporting.figures.partitions import partition_figure
 
     runs = runs.sort_values("seed")
     for field in ("dataset", "data_dir", "honest"):
@@ -162,7 +141,7 @@ def _partitions(runs: "pd.DataFrame", own: _Own) -> "Figure":
             _vouch("partition", each, own.partitions)
     sys.path.insert(0, "")  # what is named may be beside the person who names it
     data = get_dataset(name, own.data_dir)
-    return partition_figure(data, partitions, int(first["honest"]), int(first["seed"]))
+    return FIGURES["partitions"].draw(data, partitions, int(first["honest"]), int(first["seed"]))
 
 
 def _vouch(field: str, named: str, own: Sequence[str]) -> None:
@@ -174,12 +153,10 @@ def _vouch(field: str, named: str, own: Sequence[str]) -> None:
         )
 
 
-def _bias_variance(store: str | None, where: Sequence[str] | None, noise: str) -> "Figure":
-    from privrobust.reporting.figures.bias_variance import bias_variance_figure
-
+def _refuse_results(kind: str, store: str | None, where: Sequence[str] | None) -> None:
+    """Refuse a store, or a choice of its runs, for a figure that shows none."""
     if store is not None or where:
         given = f"where: {shown((where or [''])[0])}"
         if store is not None:
             given = f"store: {without_secrets(repr(store), store)}"
-        raise SpecError(f"{given} says nothing of bias_variance; accepted: neither")
-    return bias_variance_figure(noise=noise)
+        raise SpecError(f"{given} says nothing of {kind}; accepted: neither")

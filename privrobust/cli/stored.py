@@ -11,7 +11,7 @@ from privrobust.sweeps.planning import planned
 
 
 def finished(store: Store, sweep: Path | None = None) -> pd.DataFrame:
-    """Those of a store that are done or failed, as from `Store.runs`.
+    """Return the runs of a store that are done or failed, as from `Store.runs`.
 
     Args:
         store: where they are.

@@ -1,5 +1,8 @@
 """The command that makes tables of a store."""
 
+import shutil
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,6 +10,7 @@ import typer
 
 from privrobust.core.escaping import in_csv
 from privrobust.core.files import write_whole
+from privrobust.core.json_document import document, records
 from privrobust.errors import SpecError, unknown_name
 
 if TYPE_CHECKING:
@@ -93,7 +97,7 @@ def _laid_out(
 
 
 def _refuse(form: str, options: dict[str, str | None]) -> None:
-    """What lays tables out says nothing of data."""
+    """Refuse what lays tables out for a format of data."""
     for name, value in options.items():
         if value is not None:
             raise SpecError(
@@ -114,23 +118,23 @@ def check_format(form: str) -> None:
         raise unknown_name("format", form, [*FORMATS, *_DATA])
 
 
-def _in_csv(value: object) -> object:
-    return in_csv(value) if isinstance(value, str) else value
-
-
 def _data(runs: "pd.DataFrame", form: str, output: Path | None) -> bytes:
     from pandas.api.types import is_numeric_dtype
 
+    from privrobust.reporting.legend import promise
     from privrobust.reporting.tables import data
 
     cells = data(runs)
     if form == "csv":
         for name in cells:
             if not is_numeric_dtype(cells[name]):
-                cells[name] = cells[name].map(_in_csv)
+                cells[name] = [
+                    in_csv(each) if isinstance(each, str) else each for each in cells[name]
+                ]
         return cells.to_csv(index=False).encode()
     if form == "json":
-        return _json(runs, cells)
+        written = document({"rows": records(cells), "notes": list(promise(runs))})
+        return f"{written}\n".encode()
     if output is None:
         raise SpecError("format: parquet is no text; accepted: with --output FILE")
     mixed = [name for name in cells if cells[name].map(type).nunique() > 1]
@@ -140,14 +144,6 @@ def _data(runs: "pd.DataFrame", form: str, output: Path | None) -> bytes:
         raise SpecError(
             "format: parquet needs the package pyarrow: pip install 'privrobust[data]'"
         ) from None
-
-
-def _json(runs: "pd.DataFrame", cells: "pd.DataFrame") -> bytes:
-    from privrobust.core.json_document import document, records
-    from privrobust.reporting.tables import promise
-
-    written = document({"rows": records(cells), "notes": list(promise(runs))})
-    return f"{written}\n".encode()
 
 
 def print_runs(runs: "pd.DataFrame", form: str) -> None:
@@ -163,7 +159,7 @@ def print_runs(runs: "pd.DataFrame", form: str) -> None:
 
 
 def _write(content: bytes, output: Path | None) -> None:
-    """To the screen, or a file."""
+    """Write to the screen, or to a file."""
     if output is None:
         typer.echo(content.decode(), nl=False)
     else:
@@ -171,17 +167,12 @@ def _write(content: bytes, output: Path | None) -> None:
 
 
 def print_table(layout: "Layout") -> None:
-    """Print a table at its own width: rich would fold its cells into a narrow screen's."""
-    from rich.console import Console
-    from rich.measure import Measurement
+    """Print a table at its own width, the best of a column bold where that can be seen."""
+    from privrobust.reporting.tables.formats import lines, note_lines
 
-    from privrobust.reporting.tables import folded_notes, rich_table
-
-    console, table = Console(), rich_table(layout)
-    screen = console.width
-    console.width = 10_000
-    console.width = Measurement.get(console, console.options, table).maximum
-    console.print(table)
-    if console.is_terminal and console.width > screen:
-        typer.echo(f"The table is {console.width} columns wide: widen the window, or add | less -S")
-    typer.echo(folded_notes(layout))
+    written = lines(layout)
+    typer.echo("\n".join(lines(layout, partial(typer.style, bold=True))))
+    width = max(map(len, written))
+    if sys.stdout.isatty() and width > shutil.get_terminal_size().columns:
+        typer.echo(f"The table is {width} columns wide: widen the window, or add | less -S")
+    typer.echo("\n".join(note_lines(layout)))

@@ -124,7 +124,7 @@ def run(
 def _finished(
     sweep: "Sweep", location: str, retry_failed: bool
 ) -> "tuple[pd.DataFrame, str] | None":
-    """The runs of a sweep of which nothing is left to do, and where they are; None otherwise."""
+    """Return the runs of a sweep of which none is left to do, and where they are; else None."""
     from privrobust.store import Store
     from privrobust.sweeps.planning import settled
 
@@ -139,7 +139,7 @@ def _finished(
 
 
 def _kept(sweep: "Sweep", plan: Sequence["RunSpec"], location: str) -> str:
-    """What the store has of a sweep; of one that is tuned, more of the plan is known by now."""
+    """Say what the store has of a sweep; of one that is tuned, more of the plan is known by now."""
     from privrobust.store import Store
     from privrobust.sweeps.planning import planned
 
@@ -169,7 +169,7 @@ def _check_format(form: str, dry_run: bool) -> None:
 
 
 def _show(runs: "pd.DataFrame", location: str, form: str) -> None:
-    """The table, and the exit code of failures."""
+    """Print the table, and end with the exit code of failures where there are any."""
     print_runs(runs, form)
     failed = int((runs["status"] == "failed").sum())
     if failed:
@@ -249,7 +249,7 @@ def _executor(jobs: int, ray: str | None, cpus: int, gpus: float) -> "Executor":
 def _foretold(
     plan: Sequence["RunSpec"], store: str, jobs: int, ray: str | None, cpus: int, gpus: float
 ) -> str:
-    """How many runs, their time and their memory."""
+    """Say how many runs there are, and their time and memory."""
     import torch
 
     from privrobust.store import Store
@@ -279,7 +279,7 @@ def _foretold(
 
 
 def _foretold_on_ray(missing: Sequence["RunSpec"], ray: str, cpus: int, gpus: float) -> str:
-    """What the cluster has, and the time that its cores would take were they like those here.
+    """Say what the cluster has, and the time its cores would take were they like those here.
 
     Steps are timed here: no task is started, as whoever asks may share the cluster with others.
     """

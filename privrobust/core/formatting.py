@@ -1,23 +1,57 @@
-"""Printing numbers that must not be printed too small, or more exact than they are."""
+"""Write numbers so that no epsilon looks smaller, and no mean more exact, than it is."""
 
 import math
+from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 
+def number(value: object) -> str:
+    """Write a setting in short: a float with six significant digits, anything else as it is."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def in_full(value: float) -> str:
+    """Write a number with every digit that it has: 0.1234567, and 32 for 32.0."""
+    return repr(float(value)).removesuffix(".0")
+
+
 def rounded_up(value: float, digits: int) -> str:
-    """Write a finite number with so many significant digits, never below its value."""
-    up = Context(prec=digits, rounding=ROUND_CEILING).create_decimal_from_float(value)
-    return f"{up:.{digits}g}"
+    """Write so many significant digits that are never below the value; ∞ for infinity."""
+    return _rounded(value, digits, ROUND_CEILING)
 
 
 def rounded_down(value: float, digits: int) -> str:
-    """Write a finite number with so many significant digits, never above its value."""
-    down = Context(prec=digits, rounding=ROUND_FLOOR).create_decimal_from_float(value)
-    return f"{down:.{digits}g}"
+    """Write so many significant digits that are never above the value; ∞ for infinity."""
+    return _rounded(value, digits, ROUND_FLOOR)
+
+
+def _rounded(value: float, digits: int, rounding: str) -> str:
+    if math.isinf(value):
+        return "∞"
+    exact = Context(prec=digits, rounding=rounding).create_decimal_from_float(value)
+    return f"{exact:.{digits}g}"
+
+
+def quotient(value: float, digits: int, rounded: Callable[[float, int], str]) -> str:
+    """Write what was divided: its own rounding error makes no 3.199 of 3.2.
+
+    Args:
+        value: the quotient, as a double.
+        digits: significant ones.
+        rounded: `rounded_up` or `rounded_down`, for what is not that close to a short decimal.
+
+    """
+    short = f"{value:.{digits}g}"
+    return short if math.isclose(float(short), value, rel_tol=1e-12) else rounded(value, digits)
+
+
+def percent(share: float) -> str:
+    """Write a share in percent with one decimal; nothing for NaN."""
+    return "" if math.isnan(share) else f"{100 * share:.1f}"
 
 
 def in_percent(mean: float, half: float) -> tuple[str, str]:
-    """A share and its uncertainty, in percent, with as many digits as that leaves.
+    """Write a share and its uncertainty in percent, with as many digits as that leaves.
 
     Args:
         mean: the share.
@@ -31,7 +65,7 @@ def in_percent(mean: float, half: float) -> tuple[str, str]:
 
 
 def decimals(half: float) -> int:
-    """How many decimals a value with this uncertainty deserves, at most 2.
+    """Return how many decimals a value with this uncertainty deserves, at most 2.
 
     The uncertainty keeps one digit, two if the first is 1: 0.62 is 0.6, 0.14 stays, 14.4 is 14.
     """

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from privrobust.core.formatting import number
+from privrobust.reporting.intervals import CONFIDENCE
 from privrobust.reporting.neighbours import all_in_short
-from privrobust.reporting.summary import CONFIDENCE, fixes_workers, setting_levels
+from privrobust.reporting.summary import fixes_workers, setting_levels
 
 DIVERGED = "†"
 FEW = "°"
@@ -23,20 +25,20 @@ _MOST_FAILURES = 3
 
 
 def breakdown_text(point: float, tried: float) -> str:
-    """A breakdown point; a bound of it where nothing that was `tried` broke the setting."""
+    """Write a breakdown point; as a bound where nothing that was `tried` broke the setting."""
     if math.isnan(point):
         return ""
     return f"{'≥' if point == tried else ''}{point:.2f}"
 
 
 def most_tried(summary: pd.DataFrame) -> pd.Series:
-    """The largest f / n of every setting."""
+    """Return the largest f / n of every setting."""
     shares = summary.index.get_level_values("byzantine") / summary["workers"]
     return shares.groupby(level=setting_levels(summary)).max()
 
 
 def legend(runs: pd.DataFrame, summary: pd.DataFrame) -> Iterator[str]:
-    """What a table of accuracies, from this summary of runs, says: line by line."""
+    """Say line by line what a table of accuracies, from this summary of runs, shows."""
     counts = summary["seeds"]
     yield (
         f"Accuracy in % on {' and '.join(runs['evaluate_on'].unique())} data: mean over "
@@ -69,38 +71,49 @@ def _seeds(counts: pd.Series) -> str:
 
 
 def guarantee(runs: pd.DataFrame) -> Iterator[str]:
-    """What epsilon holds for, who vouches for it, what it leaves out, and why there is none."""
+    """Say what epsilon holds for, who vouches for it, what it leaves out, and why there is none."""
     yield from promise(runs)
     for reason, mark in epsilon_marks(runs).items():
         yield f"{mark} not private: {reason}."
 
 
 def promise(runs: pd.DataFrame) -> Iterator[str]:
-    """What a finite epsilon holds for, who vouches for it, and what it leaves out."""
+    """Say what a finite epsilon holds for, who vouches for it, and what it leaves out."""
     finite = runs[runs["epsilon"] < math.inf]
-    used = [
-        f"{who} ({'upper bound' if bound else '~ ESTIMATE, may be too small'})"
-        for who, bound in who_vouches(finite)
-    ]
-    if used:
-        deltas = ", ".join(f"{delta:g}" for delta in finite["delta"].unique())
+    if len(finite):
         yield (
-            f"epsilon: at delta = {deltas}, by {', '.join(used)}; {all_in_short(finite)}, "
+            f"epsilon: at delta = {deltas(finite)}, by {vouchers(finite, '~ ESTIMATE')}; "
+            f"{all_in_short(finite)}, "
             "against whoever sees every message of one run; the largest over honest workers."
         )
         yield "Not counted: settings that were tuned on private data."
 
 
-def who_vouches(runs: pd.DataFrame) -> Iterator[tuple[str, bool]]:
-    """Accountants, and of which rules where not of all, and whether each gives a bound."""
+def deltas(runs: pd.DataFrame) -> str:
+    """List the deltas of runs."""
+    return ", ".join(map(number, runs["delta"].unique()))
+
+
+def vouchers(runs: pd.DataFrame, estimate: str = "ESTIMATE") -> str:
+    """List accountants, for which rules where not for all, and whether each gives a bound.
+
+    Args:
+        runs: those of a finite epsilon.
+        estimate: what an epsilon that may be too small is called.
+
+    """
     every = runs["aggregator"].nunique()
+    told = []
     used = runs[["accountant_used", "is_upper_bound"]].drop_duplicates()
-    for name, bound in used.itertuples(index=False):
+    for name, is_bound in used.itertuples(index=False):
         rules = runs["aggregator"][runs["accountant_used"] == name].unique()
-        yield name if len(rules) == every else f"{name} for {', '.join(rules)}", bound
+        who = name if len(rules) == every else f"{name} for {', '.join(rules)}"
+        kind = "upper bound" if is_bound else f"{estimate}, may be too small"
+        told.append(f"{who} ({kind})")
+    return ", ".join(told)
 
 
 def epsilon_marks(runs: pd.DataFrame) -> dict[str, str]:
-    """Why runs are not private, and the mark of each reason."""
+    """Return why runs are not private, and the mark of each reason."""
     reasons = runs["not_private"].dropna().unique()
     return {reason: _MARKS[min(place, 2)] for place, reason in enumerate(reasons)}

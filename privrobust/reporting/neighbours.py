@@ -21,6 +21,14 @@ _IN_SHORT = {
     ("example", "add-or-remove"): "one example there or not, q public and fixed in advance",
     ("worker", "zero-out"): "one worker's contribution set to zero",
 }
+_AT_LENGTH = {
+    ("example", "zero-out"): "one example of one honest worker has its contribution set to zero; "
+    "n, the examples that each worker holds, is public and stays",
+    ("example", "add-or-remove"): "one example of one honest worker is there or not; q, the chance "
+    "to join a batch, is public and fixed in advance",
+    ("worker", "zero-out"): "one honest worker has its contribution set to zero, and sends noise "
+    "alone",
+}
 _DIFFER = {
     "zero-out": "one {}'s contribution is set to zero",
     "add-or-remove": "one {} is there or not",
@@ -53,6 +61,11 @@ def _stays(release: "Release") -> str:
 def in_short(unit: str, adjacency: str) -> str:
     """Say in half a line how the neighbours of a run's epsilon differ, and what is public."""
     return f"{_IN_SHORT.get((unit, adjacency), unit)} ({adjacency})"
+
+
+def at_length(unit: str, adjacency: str) -> str:
+    """Say the same for who reads no symbols."""
+    return f"{_AT_LENGTH.get((unit, adjacency), unit)} ({adjacency})"
 
 
 def all_in_short(runs: "pd.DataFrame") -> str:

@@ -8,7 +8,7 @@ from privrobust.reporting.summary import WORST, setting_levels, summarise
 
 
 def robustness(runs: pd.DataFrame) -> pd.DataFrame:
-    """Every setting under its worst attack, at every number of Byzantine workers.
+    """Put every setting under its worst attack, at every number of Byzantine workers.
 
     Args:
         runs: a row a run, as from `Store.runs`.
@@ -47,7 +47,7 @@ def robustness(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def breakdown_point(runs: pd.DataFrame, fraction: float = 0.5) -> pd.Series:
-    """The largest f / n up to which every attack leaves this fraction of the clean accuracy.
+    """Return the largest f / n up to which every attack leaves this share of the clean accuracy.
 
     Args:
         runs: a row a run, as from `Store.runs`, clean ones among them.

@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
+from privrobust.reporting.intervals import half_width
 from privrobust.spec.fields import FIELDS, named
 
-CONFIDENCE = 0.95
 Row = tuple[Any, ...]
 WORST = "worst"
 ALWAYS_ROWS = named(lambda field: field.rows == "always")
@@ -17,7 +16,7 @@ _NEVER_ROWS = set(named(lambda field: field.rows == "never"))
 
 
 def row_fields(runs: pd.DataFrame) -> list[str]:
-    """The fields that tell rows apart: the usual three, and every other that varies by itself.
+    """Name the fields that tell rows apart: the usual three, and each that varies by itself.
 
     A field that those already decide (the learning rate of a method) makes no column. Where a
     sweep fixed `workers`, that stands for `honest`, which only makes room for `byzantine`.
@@ -26,7 +25,7 @@ def row_fields(runs: pd.DataFrame) -> list[str]:
 
 
 def _telling(runs: pd.DataFrame) -> list[str]:
-    """The fields that tell rows apart, of runs without gaps."""
+    """Name the fields that tell rows apart, of runs without gaps."""
     rows = list(ALWAYS_ROWS)
     groups = runs.groupby(rows)
     for field in FIELDS:
@@ -41,12 +40,12 @@ def _telling(runs: pd.DataFrame) -> list[str]:
 
 
 def fixes_workers(runs: pd.DataFrame) -> bool:
-    """Whether n was held while f varied, and not h."""
+    """Tell whether n was held while f varied, and not h."""
     return bool((runs["honest"] + runs["byzantine"]).nunique() < runs["honest"].nunique())
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy over seeds.
+    """Average accuracy over seeds.
 
     Args:
         runs: a row a run, as from `Store.runs`.
@@ -63,12 +62,10 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     runs = without_gaps(runs.assign(attack=runs["attack"].fillna("")))
     groups = runs.groupby([*_telling(runs), "byzantine", "attack"], sort=False)
     accuracy = groups["accuracy"]
-    seeds = accuracy.count()
-    critical = stdtrit((seeds - 1).where(seeds > 1), (1 + CONFIDENCE) / 2)
     summary = pd.DataFrame(
         {
             "accuracy": accuracy.mean(),
-            "interval": critical * accuracy.std() / seeds.pow(0.5),
+            "interval": half_width(accuracy.std(), accuracy.count()),
             "epsilon": groups["epsilon"].max(),
             "is_upper_bound": groups["is_upper_bound"].min().astype(bool),
             "not_private": groups["not_private"].first(),
@@ -84,12 +81,12 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def setting_levels(summary: pd.DataFrame) -> list[str]:
-    """The levels of a summary's index that tell settings apart."""
+    """Name the levels of a summary's index that tell settings apart."""
     return [str(name) for name in summary.index.names if name not in ("byzantine", "attack")]
 
 
 def without_gaps(runs: pd.DataFrame) -> pd.DataFrame:
-    """With "none" for the fields that a spec left out: pandas groups no missing values.
+    """Write "none" for the fields that a spec left out: pandas groups no missing values.
 
     A partition other than by similarity is named as the heterogeneity that it makes, and b as its
     target where one target took several b, as shares that differ in size do.
@@ -104,7 +101,7 @@ def without_gaps(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _boxed(values: pd.Series) -> pd.Series:
-    """As objects, equal numbers as one, with "none" in the place of gaps."""
+    """Turn into objects, equal numbers into one, with "none" in the place of gaps."""
     if values.dtype == object:
         gaps = values.isna()
         return values.mask(gaps, "none") if gaps.any() else values
@@ -114,7 +111,7 @@ def _boxed(values: pd.Series) -> pd.Series:
 
 
 def _noise(runs: pd.DataFrame) -> pd.Series:
-    """b, or the target that chose several for one setting."""
+    """Return b, or the target that chose several for one setting."""
     target = pd.to_numeric(runs["target_epsilon"], errors="coerce")
     b = _boxed(runs["noise_scale"])
     if target.isna().all():
@@ -125,7 +122,7 @@ def _noise(runs: pd.DataFrame) -> pd.Series:
 
 
 def least_accurate(summary: pd.DataFrame) -> list[Row]:
-    """Where the attack stands that leaves the least mean accuracy, or whose runs failed.
+    """Find the attack that leaves the least mean accuracy, or whose runs failed.
 
     One for every row and f of a summary.
     """

@@ -70,7 +70,7 @@ def to_tensorboard(store: "Store", folder: Path) -> int:
 
 
 def _write(writer: "SummaryWriter", row: pd.Series, history: pd.DataFrame) -> None:
-    """One run."""
+    """Write one run."""
     for column in history.columns.drop("step"):
         for step, value in zip(history["step"], history[column], strict=True):
             if pd.notna(value):

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from privrobust.core.escaping import in_terminal
+from privrobust.core.formatting import number, percent
 from privrobust.errors import PrivRobustError
 from privrobust.spec import RunSpec
 from privrobust.spec.fields import named
@@ -55,9 +56,9 @@ class _Cells:
             return []
         best, worst = max(means, key=means.__getitem__), min(means, key=means.__getitem__)
         if means[best] == means[worst]:
-            return [f"accuracy so far {100 * means[best]:.1f} % in all {len(means)} settings"]
+            return [f"accuracy so far {percent(means[best])} % in all {len(means)} settings"]
         return [
-            f"{word} accuracy so far {100 * means[name]:.1f} %: {name}"
+            f"{word} accuracy so far {percent(means[name])} %: {name}"
             for word, name in (("best", best), ("worst", worst))
         ]
 
@@ -72,8 +73,7 @@ class _Cells:
             elif value is None:
                 yield f"no {field}"
             else:
-                written = f"{value:g}" if isinstance(value, float) else str(value)
-                yield f"{field} {in_terminal(written)}"
+                yield f"{field} {in_terminal(number(value))}"
 
 
 class State(NamedTuple):

@@ -24,7 +24,7 @@ from privrobust.reporting.figures.canvas import save_figure
 from privrobust.reporting.figures.cells import title_of_data
 from privrobust.reporting.figures.partitions import partition_figure
 from privrobust.reporting.tables import FORMATS
-from privrobust.reporting.tables.layout import Column, Entry, Layout
+from privrobust.reporting.tables.table import Column, Entry, Layout
 from privrobust.store import Store
 from privrobust.sweeps.executors import Outcome
 from privrobust.sweeps.loading import load_sweep

@@ -8,7 +8,7 @@ from privrobust.reporting.figures.cells import guarantee as small_print
 from privrobust.reporting.legend import guarantee as legend
 from privrobust.reporting.neighbours import adjacencies, all_in_short
 from privrobust.reporting.report.words import guarantees
-from privrobust.reporting.tables.data import data
+from privrobust.reporting.tables.cells import data
 from privrobust.store import Store
 
 ZEROED = "one example's contribution set to zero, n public (zero-out)"

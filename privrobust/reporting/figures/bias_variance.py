@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from scipy import stats
+from scipy.special import ndtri
 
 from privrobust.aggregators import Median
 from privrobust.core.numbers import as_float, as_whole, shown
@@ -27,6 +27,7 @@ from privrobust.reporting.figures.canvas import (
     new_figure,
     styled,
 )
+from privrobust.reporting.intervals import CONFIDENCE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +45,7 @@ def bias_variance_figure(
     draws: int = 200_000,
     seed: int = 0,
 ) -> "Figure":
-    """Bias and variance of the noisy median against b, measured and by theory.
+    """Draw bias and variance of the noisy median against b, measured and by theory.
 
     Args:
         messages: honest ones before noise, `(workers,)` or `(workers, dim)`. By default those of
@@ -68,7 +69,9 @@ def bias_variance_figure(
     figure = new_figure(WIDE, 2.5)
     left, right = figure.subplots(1, 2)
     b = measured.index.to_numpy()
-    left.errorbar(b, measured["bias"], yerr=_bars(measured["bias"], measured["error"]), **_POINTS)
+    bias, error = measured["bias"], measured["error"]
+    below = np.minimum(error, 0.99 * bias)  # a logarithmic axis has no room for more
+    left.errorbar(b, bias, yerr=np.array([below, error]), **_POINTS)
     left.plot(b, lines["bias"], **_THEORY)
     left.axhline(lines["gap"].iloc[0], **_GAP)
     left.set_ylabel("|E median − mean of messages|")
@@ -79,8 +82,8 @@ def bias_variance_figure(
     for panel in (left, right):
         panel.set(xscale="log", yscale="log", xlabel="noise scale b")
         grid(panel)
-    least = max(measured["bias"].min(), measured["error"].min(), 1e-12 * spread)
-    left.set_ylim(0.3 * least, 4 * max(lines["gap"].max(), measured["bias"].max()))
+    least = max(bias.min(), error.min(), 1e-12 * spread)
+    left.set_ylim(0.3 * least, 4 * max(lines["gap"].max(), bias.max()))
     add_legend(figure, _handles(noise))
     add_notes(figure, [_note(values, noise, draws)])
     return figure
@@ -154,7 +157,7 @@ def monte_carlo(
     return pd.DataFrame(
         {
             "bias": np.linalg.norm(bias, axis=1),
-            "error": stats.norm.ppf(0.975) * np.sqrt(spread / different),
+            "error": ndtri((1 + CONFIDENCE) / 2) * np.sqrt(spread / different),
             "variance": (square - bias**2).sum(1),
         },
         index=pd.Index(scales, name="noise_scale"),
@@ -168,7 +171,7 @@ def _draw(generator: np.random.Generator, noise: str, shape: tuple[int, ...]) ->
 
 
 def _sums(messages: Array, xi: Array, b: float) -> Array:
-    """Over draws `(workers, dim, draws)`: of the error, of its square, of its mean's square."""
+    """Sum over draws `(workers, dim, draws)` the error, its square, and its mean's square."""
     away = (messages - messages.mean(0))[:, :, None]
     dealt = [np.roll(sign * b * xi, by, axis=0) for sign in (1, -1) for by in range(len(xi))]
     error, square = np.zeros(xi.shape[1:]), np.zeros(xi.shape[1:])
@@ -180,13 +183,13 @@ def _sums(messages: Array, xi: Array, b: float) -> Array:
 
 
 def _median(values: Array) -> Array:
-    """Along workers, by the rule that runs use."""
+    """Return the median along workers, by the rule that runs use."""
     flat = torch.from_numpy(values.reshape(len(values), -1))
     return Median()(flat).numpy().reshape(values.shape[1:])
 
 
 def theory(messages: Array, scales: Sequence[float], noise: str) -> pd.DataFrame:
-    """What b large against the spread, and many workers, lead to.
+    """Compute what b large against the spread, and many workers, lead to.
 
     Args:
         messages: `(workers, dim)`.
@@ -220,11 +223,6 @@ _POINTS: dict[str, Any] = {"color": "#0072B2", "marker": "o", "ls": "none", "lw"
 _THEORY: dict[str, Any] = {"color": "#D55E00", "ls": "-"}
 _MEAN: dict[str, Any] = {"color": "#000000", "ls": "--"}
 _GAP: dict[str, Any] = {"color": "#009E73", "ls": ":", "lw": 1.4}
-
-
-def _bars(bias: pd.Series, error: pd.Series) -> Array:
-    """Below and above; a logarithmic axis has no room for what reaches below 0."""
-    return np.array([np.minimum(error, 0.99 * bias), error])
 
 
 def _handles(noise: str) -> list[Any]:

@@ -1,6 +1,6 @@
 """What all figures share: their size, their style, and how they become files."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from io import BytesIO
 from itertools import cycle
@@ -78,7 +78,7 @@ class Look(NamedTuple):
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """One for every name."""
+    """Return a look for every name."""
     styles = zip(cycle(_COLORS), cycle(_MARKERS), cycle(_DASHES), strict=True)
     return {name: Look(*style) for name, style in zip(names, styles, strict=False)}
 
@@ -95,7 +95,7 @@ def styled(draw: Callable[Arguments, "Figure"]) -> Callable[Arguments, "Figure"]
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure of so many inches.
+    """Make an empty figure of so many inches.
 
     Raises:
         SpecError: matplotlib is missing.
@@ -149,17 +149,29 @@ def _matplotlib() -> Any:
     return matplotlib
 
 
-def add_legend(figure: "Figure", handles: Sequence[Any]) -> None:
-    """One legend for all panels, above them; the figure grows by what it takes."""
-    longest = max(len(handle.get_label()) for handle in handles)
+def draw_band(panel: "Axes", x: Any, mean: Any, half: Any, color: str) -> None:
+    """Shade what lies within half of an interval of a mean."""
+    panel.fill_between(x, mean - half, mean + half, color=color, alpha=0.18, linewidth=0)
+
+
+def handles(styles: Mapping[str, Look]) -> list[Any]:
+    """Make the lines of a legend, one a name."""
+    from matplotlib.lines import Line2D
+
+    return [Line2D([], [], label=name, **look._asdict()) for name, look in styles.items()]
+
+
+def add_legend(figure: "Figure", lines: Sequence[Any]) -> None:
+    """Put one legend for all panels above them; the figure grows by what it takes."""
+    longest = max(len(line.get_label()) for line in lines)
     across = int(figure.get_figwidth() / (0.5 + 0.055 * longest))
-    across = max(1, min(across, len(handles)))
-    _grow(figure, 0.14 * -(-len(handles) // across))
-    figure.legend(handles=handles, loc="outside upper center", ncols=across)
+    across = max(1, min(across, len(lines)))
+    _grow(figure, 0.14 * -(-len(lines) // across))
+    figure.legend(handles=lines, loc="outside upper center", ncols=across)
 
 
 def add_notes(figure: "Figure", notes: Iterable[str]) -> None:
-    """What has to be read with the picture, in small print below it; the figure grows."""
+    """Put what has to be read with the picture in small print below it; the figure grows."""
     characters = int(figure.get_figwidth() * 22)
     text = "\n".join(fill(in_figure(note), characters) for note in notes if note)
     _grow(figure, 0.1 * (1 + text.count("\n")))
@@ -185,5 +197,5 @@ def tell_empty(panel: "Axes", was_run: bool) -> None:
 
 
 def grid(panel: "Axes") -> None:
-    """Faint lines to read values by."""
+    """Draw faint lines to read values by."""
     panel.grid(visible=True, color="0.88", linewidth=0.5)

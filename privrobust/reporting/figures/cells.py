@@ -8,18 +8,19 @@ from typing import Any
 import pandas as pd
 
 from privrobust.core.escaping import in_figure
+from privrobust.core.formatting import number
 from privrobust.errors import SpecError
-from privrobust.reporting.legend import DIVERGED, FEW, FEW_SEEDS, who_vouches
+from privrobust.reporting.legend import DIVERGED, FEW, FEW_SEEDS, deltas, vouchers
 from privrobust.reporting.neighbours import all_in_short
 from privrobust.reporting.summary import WORST, summarise, without_gaps
-from privrobust.reporting.tables import tested
+from privrobust.reporting.tables.choice import tested
 from privrobust.spec.fields import SETTINGS, symbol
 
 _WITHIN = {"byzantine", "attack", "heterogeneity", "aggregator"}
 
 
 def drawable(runs: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """The runs that a figure shows: those on test data, or all where there are none.
+    """Return the runs that a figure shows: those on test data, or all where there are none.
 
     A run without any evaluation counts as failed.
 
@@ -44,7 +45,7 @@ def drawable(runs: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 
 def measured(runs: pd.DataFrame, axes: Collection[str] = ()) -> pd.DataFrame:
-    """A row a setting, f and attack, "worst" among the attacks.
+    """Make a row a setting, f and attack, "worst" among the attacks.
 
     Args:
         runs: as from `drawable`.
@@ -62,7 +63,7 @@ def measured(runs: pd.DataFrame, axes: Collection[str] = ()) -> pd.DataFrame:
     spent = summary["epsilon"].groupby(level=fields, sort=False).transform("max")
     cells = summary.assign(epsilon=spent).reset_index()
     cells["accuracy"] = cells["accuracy"].where(cells["failed"] == 0)
-    cells["heterogeneity"] = cells["heterogeneity"].map(_text)
+    cells["heterogeneity"] = cells["heterogeneity"].map(number)
     bounds = summary["is_upper_bound"].groupby(level=fields, sort=False).transform("min")
     cells["is_estimate"] = ~bounds.to_numpy(bool) & (cells["epsilon"] < math.inf).to_numpy()
     cells["marks"] = [_marks(cell) for cell in records(cells)]
@@ -71,20 +72,20 @@ def measured(runs: pd.DataFrame, axes: Collection[str] = ()) -> pd.DataFrame:
 
 
 def _marks(cell: Any) -> str:
-    """That a run diverged, and that there are few."""
+    """Mark that a run diverged, and that there are few."""
     few = FEW if cell.seeds - cell.failed < FEW_SEEDS else ""
     return (DIVERGED if cell.diverged else "") + few
 
 
 def named(runs: pd.DataFrame) -> pd.DataFrame:
-    """Runs as a line of training curves shows them: `method` tells b, too.
+    """Name runs as lines of training curves: `method` tells b, too.
 
     `heterogeneity` is text, as in `measured`, and `attack` empty where there is none.
     """
     fields = [str(field) for field in summarise(runs).index.names if field not in _WITHIN]
     target = pd.to_numeric(runs["target_epsilon"], errors="coerce")
     b = runs["noise_scale"].astype(object).mask(target.notna(), target.map("for ε={:g}".format))
-    share = runs["heterogeneity"].map(_text)
+    share = runs["heterogeneity"].map(number)
     runs = runs.assign(
         noise_scale=b,
         heterogeneity=share.where(runs["partition"] == "similarity", runs["partition"]),
@@ -104,37 +105,39 @@ def _with_method(cells: pd.DataFrame, fields: Iterable[str]) -> pd.DataFrame:
 
 def _method(naming: Sequence[str], told: tuple[Any, ...]) -> str:
     aggregator, *values = told
-    parts = [f"{symbol(field)}={_text(value)}" for field, value in zip(naming, values, strict=True)]
+    parts = [
+        f"{symbol(field)}={number(value)}" for field, value in zip(naming, values, strict=True)
+    ]
     return in_figure(", ".join([str(aggregator), *parts]))
 
 
 def in_panel(cells: pd.DataFrame, heterogeneity: str, f: int) -> pd.Series:
-    """Whether a cell belongs into the panel of this partition and f."""
+    """Tell which cells belong into the panel of this partition and f."""
     return (cells["heterogeneity"] == heterogeneity) & (cells["byzantine"] == f)
 
 
 def runs_of(cells: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Those runs whose setting and f are among the cells, which are as from `measured`."""
+    """Return the runs whose setting and f are among the cells, which are as from `measured`."""
     told = without_gaps(runs)
-    told = told.assign(heterogeneity=told["heterogeneity"].map(_text))
+    told = told.assign(heterogeneity=told["heterogeneity"].map(number))
     fields = [field for field in SETTINGS if field in cells and field != "attack"]
     places = pd.MultiIndex.from_frame(told[fields])
     return runs[places.isin(pd.MultiIndex.from_frame(cells[fields]))]
 
 
 def records(cells: pd.DataFrame) -> list[Any]:
-    """Rows, with a field a column."""
+    """Return the rows, with a field a column."""
     return list(cells.itertuples(index=False))
 
 
 def at_worst(cells: pd.DataFrame) -> pd.DataFrame:
-    """Of a table of cells: those without attackers, and the worst attack at each f."""
+    """Keep the cells without attackers, and those of the worst attack at each f."""
     is_clean = (cells["attack"] == "") & (cells["byzantine"] == 0)
     return cells[is_clean | (cells["attack"] == WORST)]
 
 
 def ordered(values: Iterable[Any]) -> list[Any]:
-    """Different values: numbers in order and first, then text as it comes."""
+    """List the different values: numbers in order and first, then text as it comes."""
     different = list(dict.fromkeys(values))
     numbers = [value for value in different if _is_number(value)]
     return sorted(numbers, key=float) + [value for value in different if not _is_number(value)]
@@ -148,19 +151,15 @@ def _is_number(value: Any) -> bool:
     return True
 
 
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def text_of_noise(value: Any) -> str:
-    """What a row of panels of one b is called; `summarise` names some by their target."""
+    """Name a row of panels of one b; `summarise` names some by their target."""
     if isinstance(value, str):
         return f"b for ε = {value.removeprefix('for ')}"
-    return f"b = {value:g}"
+    return f"b = {number(value)}"
 
 
 def title_of_data(heterogeneity: str) -> str:
-    """What a panel of one partition is called."""
+    """Name a panel of one partition."""
     if not _is_number(heterogeneity):
         return in_figure(heterogeneity)
     return "iid" if float(heterogeneity) == 0 else f"heterogeneity {heterogeneity}"
@@ -170,7 +169,7 @@ def title_of_data(heterogeneity: str) -> str:
 
 
 def guarantee(runs: pd.DataFrame, every: pd.DataFrame) -> Iterator[str]:
-    """Which epsilon it is, and what it leaves out.
+    """Say which epsilon it is, and what it leaves out.
 
     Args:
         runs: that are drawn.
@@ -178,14 +177,9 @@ def guarantee(runs: pd.DataFrame, every: pd.DataFrame) -> Iterator[str]:
 
     """
     finite = runs[runs["epsilon"] < math.inf]
-    used = [
-        f"{who} ({'upper bound' if bound else 'ESTIMATE, may be too small'})"
-        for who, bound in who_vouches(finite)
-    ]
-    if used:
-        deltas = ", ".join(f"{delta:g}" for delta in finite["delta"].unique())
+    if len(finite):
         yield (
-            f"ε: at δ = {deltas}, by {', '.join(used)}; {all_in_short(finite)}, against "
+            f"ε: at δ = {deltas(finite)}, by {vouchers(finite)}; {all_in_short(finite)}, against "
             "whoever sees every message; the largest over honest workers. " + _tuning(every)
         )
     for reason in runs["not_private"].dropna().unique():
@@ -199,7 +193,7 @@ def _tuning(every: pd.DataFrame) -> str:
 
 
 def about_attacks(cells: pd.DataFrame) -> Iterator[str]:
-    """That some worst cases are over fewer attacks than others, and which over the fewest.
+    """Say that some worst cases are over fewer attacks than others, and which over the fewest.
 
     Args:
         cells: as from `measured`, with every attack.
@@ -222,7 +216,7 @@ def about_attacks(cells: pd.DataFrame) -> Iterator[str]:
 
 
 def about_seeds(runs: pd.DataFrame, cells: pd.DataFrame, shown: str | None) -> Iterator[str]:
-    """How many seeds, and what is not as it seems; `shown` is what shows intervals, if any."""
+    """Say how many seeds, and what is not as it seems; `shown` is what shows intervals, if any."""
     counts = cells["seeds"] - cells["failed"]
     few, most = int(counts[counts > 0].min()), int(counts.max())
     over = f"{few} to {most}" if few < most else f"{few}"

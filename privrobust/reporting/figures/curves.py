@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from privrobust.core.escaping import in_figure
 from privrobust.errors import SpecError, unknown_name
@@ -16,15 +15,17 @@ from privrobust.reporting.figures.canvas import (
     Look,
     add_legend,
     add_notes,
+    draw_band,
     from_0_to_100,
     grid,
+    handles,
     looks,
     new_figure,
     styled,
 )
 from privrobust.reporting.figures.cells import drawable, named, ordered, title_of_data
 from privrobust.reporting.figures.fitting import about_left_out, fitting, within
-from privrobust.reporting.summary import CONFIDENCE
+from privrobust.reporting.intervals import half_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +39,7 @@ _RATHER_MARKS = 12  # points of a line that get one
 def curves_figure(
     runs: pd.DataFrame, histories: pd.DataFrame, measure: str = "accuracy"
 ) -> "Figure":
-    """A line a method and b, mean over seeds; a row of panels a partition, a column an attack.
+    """Draw a line a method and b, mean over seeds: a row of panels a partition, a column an attack.
 
     Bands are 95 % Student intervals. Where some seed has no finite value, a line is interrupted.
 
@@ -83,14 +84,14 @@ def curves_figure(
         from_0_to_100(axes[0, 0])
     for panel in axes[-1]:
         panel.set_xlabel("step")
-    add_legend(figure, _handles(styles))
+    add_legend(figure, handles(styles))
     failed = len(runs) - len(shown)
     add_notes(figure, [*left_out, *_notes(shown.loc[settings.index], points, failed)])
     return figure
 
 
 def _recorded(settings: pd.DataFrame, histories: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Those with a history, by f and attack, and without an accuracy where no value is finite."""
+    """Keep what has a history, by f and attack; no finite value makes no accuracy."""
     value = pd.to_numeric(histories[measure], errors="coerce").astype(float)
     has_value = settings.index.isin(histories["run"][np.isfinite(value)])
     settings = settings.assign(
@@ -105,7 +106,7 @@ def _recorded(settings: pd.DataFrame, histories: pd.DataFrame, measure: str) -> 
 
 
 def averaged(settings: pd.DataFrame, histories: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Mean over seeds at every step, with the half-width of its interval.
+    """Average over seeds at every step, with the half-width of the interval.
 
     Args:
         settings: by key, the columns `method`, `heterogeneity` and `attacked`, its f and attack.
@@ -121,10 +122,9 @@ def averaged(settings: pd.DataFrame, histories: pd.DataFrame, measure: str) -> p
         raise SpecError(f"curves: nothing to draw: no {measure} of these runs was recorded")
     groups = values.groupby([*names, "step"], sort=False)["value"]
     runs = groups.size()
-    spread = groups.std(ddof=1) / runs.pow(0.5)
-    critical = stats.t.ppf((1 + CONFIDENCE) / 2, (runs - 1).where(runs > 1))
     whole = groups.count() == runs  # a mean over the seeds that did not diverge would flatter
-    points = pd.DataFrame({"mean": groups.mean(), "interval": critical * spread}).where(whole)
+    interval = half_width(groups.std(), runs)
+    points = pd.DataFrame({"mean": groups.mean(), "interval": interval}).where(whole)
     return points.assign(seeds=runs).reset_index().sort_values([*names, "step"], kind="stable")
 
 
@@ -133,15 +133,7 @@ def _line(panel: "Axes", points: pd.DataFrame, look: Look) -> None:
         return
     x, mean, interval = (points[name] for name in ("step", "mean", "interval"))
     panel.plot(x, mean, **look._asdict(), markevery=-(-len(points) // _RATHER_MARKS))
-    panel.fill_between(
-        x, mean - interval, mean + interval, color=look.color, alpha=0.18, linewidth=0
-    )
-
-
-def _handles(styles: dict[str, Look]) -> list[object]:
-    from matplotlib.lines import Line2D
-
-    return [Line2D([], [], label=name, **look._asdict()) for name, look in styles.items()]
+    draw_band(panel, x, mean, interval, look.color)
 
 
 def _notes(runs: pd.DataFrame, points: pd.DataFrame, failed: int) -> Iterator[str]:

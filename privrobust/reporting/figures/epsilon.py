@@ -13,8 +13,10 @@ from privrobust.reporting.figures.canvas import (
     Look,
     add_legend,
     add_notes,
+    draw_band,
     from_0_to_100,
     grid,
+    handles,
     looks,
     new_figure,
     styled,
@@ -46,7 +48,7 @@ _DODGE = 0.018  # of the axis, between lines where all stand at one place
 
 @styled
 def epsilon_figure(runs: pd.DataFrame) -> "Figure":
-    """Accuracy against epsilon: a row of panels a partition, a column an f, a line a method.
+    """Draw accuracy against epsilon: a row of panels a partition, a column an f, a line a method.
 
     Without attackers it is the clean accuracy, at other f that under the worst attack. Bands are
     95 % Student intervals over seeds. Runs that are not private stand apart at the right edge. A
@@ -92,21 +94,20 @@ def epsilon_figure(runs: pd.DataFrame) -> "Figure":
         axes[row, 0].set_ylabel("accuracy in %")
     for panel in axes[-1]:
         panel.set_xlabel("privacy budget ε")
-    add_legend(figure, _handles(styles, cells))
+    estimates = [estimate_handle()] if cells["is_estimate"].any() else []
+    add_legend(figure, handles(styles) + estimates)
     about = [*about_seeds(drawn, cells, "band"), *about_attacks(every), *guarantee(drawn, runs)]
     add_notes(figure, [*left_out, *about])
     return figure
 
 
 def _line(panel: "Axes", cells: pd.DataFrame, look: Look, scale: Scale, shift: float) -> None:
-    """One method: a line with its band, and what is not private as points with bars."""
+    """Draw one method: a line with its band, and what is not private as points with bars."""
     cells = cells.dropna(subset="accuracy").sort_values("epsilon")
     private = cells[cells["epsilon"] < math.inf]
     x, accuracy, interval = (private[name] for name in ("epsilon", "accuracy", "interval"))
     panel.plot(x, accuracy, **look._asdict())
-    panel.fill_between(
-        x, accuracy - interval, accuracy + interval, color=look.color, alpha=0.18, linewidth=0
-    )
+    draw_band(panel, x, accuracy, interval, look.color)
     for cell in records(cells[cells["epsilon"] == math.inf]):
         panel.errorbar(
             scale(math.inf, shift),
@@ -140,17 +141,10 @@ _ESTIMATE: dict[str, Any] = {
 
 
 def estimate_handle() -> Any:
-    """The cross, for a legend."""
+    """Make the cross of a legend."""
     from matplotlib.lines import Line2D
 
     return Line2D([], [], label="ε is an estimate, may be too small", **_ESTIMATE)
-
-
-def _handles(styles: dict[str, Look], cells: pd.DataFrame) -> list[Any]:
-    from matplotlib.lines import Line2D
-
-    handles = [Line2D([], [], label=name, **look._asdict()) for name, look in styles.items()]
-    return handles + ([estimate_handle()] if cells["is_estimate"].any() else [])
 
 
 def _frame(panel: "Axes", cells: pd.DataFrame, scale: Scale, is_top: bool) -> None:
@@ -168,7 +162,7 @@ def _frame(panel: "Axes", cells: pd.DataFrame, scale: Scale, is_top: bool) -> No
 
 
 def _scale_of_noise(cells: pd.DataFrame) -> dict[float, float]:
-    """b by epsilon, empty unless each decides the other."""
+    """Return b by epsilon, nothing unless each decides the other."""
     pairs = cells[["epsilon", "noise_scale"]].drop_duplicates()
     is_number = pairs["noise_scale"].map(lambda b: not isinstance(b, str))
     if not is_number.all() or pairs["epsilon"].duplicated().any():
@@ -179,7 +173,7 @@ def _scale_of_noise(cells: pd.DataFrame) -> dict[float, float]:
 
 
 def _apart(labels: dict[float, str], panel: "Axes") -> dict[float, str]:
-    """Those labels that do not run into the one before."""
+    """Keep the labels that do not run into the one before."""
     low, high = panel.get_xlim()
     length = math.log(high / low)
     kept: dict[float, str] = {}

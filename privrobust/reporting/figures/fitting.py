@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from privrobust.core.formatting import in_full
 from privrobust.reporting.figures.cells import ordered
 from privrobust.spec.fields import named
 from privrobust.spec.meaning import Role
@@ -88,12 +89,12 @@ def about_left_out(
 
 
 def _choices(runs: pd.DataFrame, fields: Iterable[str]) -> str:
-    """Some of what varies, as --where takes it."""
+    """List some of what varies, as --where takes it."""
     listed: list[str] = []
     for field in fields:
         values = runs[field].drop_duplicates()
         texts = [
-            _condition(value)
+            in_full(value) if isinstance(value, float) else str(value)
             for value in ordered(values.astype(object).where(values.notna(), "none"))
         ]
         if len(texts) > 1:
@@ -106,9 +107,3 @@ def _choices(runs: pd.DataFrame, fields: Iterable[str]) -> str:
     while len(", ".join(listed)) > _ROOM:
         listed.pop()
     return f", such as {', '.join(listed)}" if listed else ""
-
-
-def _condition(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    return str(value)

@@ -34,7 +34,7 @@ _COLORS = "cividis"  # its lightness rises with the value, for grey and for ever
 
 @styled
 def heatmap_figure(runs: pd.DataFrame, noise_scale: float | None = None) -> "Figure":
-    """Worst-case accuracy in percent, f by heterogeneity: a column of panels a method, a row a b.
+    """Draw worst-case accuracy in percent, f by heterogeneity: a column a method, a row a b.
 
     At f = 0 it is the clean accuracy. ± is half of the 95 % Student interval over seeds, and is
     missing where there is a single seed. Hatched cells were not run, or say that they failed.
@@ -90,7 +90,7 @@ def heatmap_figure(runs: pd.DataFrame, noise_scale: float | None = None) -> "Fig
 
 
 def _spent_by_all(cells: pd.DataFrame) -> str:
-    """What every method spends at one b; nothing where they differ, as those that send signs."""
+    """Say what every method spends at one b; nothing where they differ, as signs do."""
     texts = {_spent(of_method) for _, of_method in cells.groupby("method")}
     return texts.pop() if len(texts) == 1 else ""
 
@@ -101,18 +101,14 @@ def _spent(cells: pd.DataFrame) -> str:
         return ""
     if epsilons == [math.inf]:
         return "not private"
-    shown = " to ".join(dict.fromkeys(map(_rounded, (epsilons[0], epsilons[-1]))))
+    shown = " to ".join(dict.fromkeys(rounded_up(end, 3) for end in (epsilons[0], epsilons[-1])))
     return f"ε = {shown}{' (estimate)' if cells['is_estimate'].any() else ''}"
-
-
-def _rounded(epsilon: float) -> str:
-    return "∞" if math.isinf(epsilon) else rounded_up(epsilon, 3)
 
 
 def _map(
     panel: "Axes", cells: pd.DataFrame, fs: list[int], columns: list[str], colors: Any
 ) -> None:
-    """One method at one b; rows of f from below."""
+    """Draw one method at one b; rows of f from below."""
     from matplotlib.patches import Rectangle
 
     panel.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-0.5, len(fs) - 0.5))
@@ -139,7 +135,7 @@ def _words(cell: Any) -> str:
 
 
 def _ink(color: tuple[float, ...]) -> str:
-    """Black or white, whichever stands out more (relative luminance of WCAG 2)."""
+    """Return black or white, whichever stands out more (relative luminance of WCAG 2)."""
     linear = [((part + 0.055) / 1.055) ** 2.4 if part > 0.04 else part / 12.92 for part in color]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     return "black" if (luminance + 0.05) ** 2 > 0.05 * 1.05 else "white"

@@ -14,6 +14,7 @@ from privrobust.reporting.figures.canvas import (
     add_legend,
     add_notes,
     grid,
+    handles,
     looks,
     new_figure,
     styled,
@@ -22,7 +23,7 @@ from privrobust.reporting.figures.cells import drawable, measured, ordered, reco
 from privrobust.reporting.figures.fitting import about_left_out, fitting, within
 from privrobust.reporting.figures.scales import Scale, ticks_beside
 from privrobust.reporting.summary import WORST
-from privrobust.reporting.tables import validated
+from privrobust.reporting.tables.choice import validated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +35,7 @@ _DODGE = 0.018
 
 @styled
 def learning_rate_figure(runs: pd.DataFrame) -> "Figure":
-    """The best learning rate against b: a panel a partition, a line a method.
+    """Draw the best learning rate against b: a panel a partition, a line a method.
 
     Best is the largest of the least mean accuracy over all f and attacks that were run: the clean
     accuracy, if that is all there is. Bars reach over the rates whose accuracy lies in the 95 %
@@ -75,7 +76,7 @@ def learning_rate_figure(runs: pd.DataFrame) -> "Figure":
 
 
 def best_rates(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row a method, partition and b: the best `rate`, its `accuracy`, `lowest` and `highest`.
+    """Find the best `rate` of each method, partition and b, its `accuracy`, `lowest` and `highest`.
 
     Args:
         runs: as from `drawable`, of several learning rates.
@@ -108,7 +109,7 @@ def best_rates(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _best(cells: pd.DataFrame) -> dict[str, Any]:
-    """Among the rates of one method and b; the smallest of those that tie."""
+    """Choose among the rates of one method and b; the smallest of those that tie."""
     by_rate = cells.groupby("learning_rate")
     counts = by_rate.size()
     compared = counts.index[counts == counts.max()]
@@ -126,7 +127,7 @@ def _best(cells: pd.DataFrame) -> dict[str, Any]:
 
 
 def is_at_edge(best: pd.DataFrame) -> pd.Series:
-    """Whether no smaller, or no larger, rate was tried."""
+    """Tell whether no smaller, or no larger, rate was tried."""
     return pd.Series(
         [row.rate in (row.tried[0], row.tried[-1]) for row in records(best)],
         index=best.index,
@@ -147,7 +148,7 @@ def _line(panel: "Axes", best: pd.DataFrame, look: Look, scale: Scale, shift: fl
 
 
 def _label_rates(panel: "Axes", rates: list[float]) -> None:
-    """Ticks at the rates that were tried, which are few."""
+    """Put ticks at the rates that were tried, which are few."""
     from matplotlib.ticker import NullLocator
 
     panel.yaxis.set_minor_locator(NullLocator())
@@ -159,7 +160,7 @@ def _label_rates(panel: "Axes", rates: list[float]) -> None:
 def _handles(styles: dict[str, Look], best: pd.DataFrame) -> list[Any]:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], label=name, **look._asdict()) for name, look in styles.items()]
+    lines = handles(styles)
     if is_at_edge(best).any():
         open_mark: dict[str, Any] = {
             "color": "0.3",
@@ -167,8 +168,8 @@ def _handles(styles: dict[str, Look], best: pd.DataFrame) -> list[Any]:
             "ls": "none",
             "markerfacecolor": "white",
         }
-        handles.append(Line2D([], [], label="at the edge of the rates tried", **open_mark))
-    return handles
+        lines.append(Line2D([], [], label="at the edge of the rates tried", **open_mark))
+    return lines
 
 
 def _notes(runs: pd.DataFrame, best: pd.DataFrame) -> list[str]:

@@ -48,7 +48,7 @@ _FADED = 0.22
 
 @styled
 def pareto_figure(runs: pd.DataFrame) -> "Figure":
-    """Clean and worst-case accuracy of every setting at its epsilon: a column an f.
+    """Draw clean and worst-case accuracy of every setting at its epsilon: a column an f.
 
     A setting is a bar from its worst-case accuracy (full mark) to its clean accuracy (open mark).
     It is faded where another one of the panel is at least as good in all three and better in one.
@@ -110,7 +110,7 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
 
 
 def _points(cells: pd.DataFrame) -> pd.DataFrame:
-    """Attacked cells with `clean`, the accuracy of their setting without."""
+    """Return attacked cells with `clean`, the accuracy of their setting without."""
     setting = ["heterogeneity", "method", "noise_scale"]
     clean = cells[cells["byzantine"] == 0].set_index(setting)["accuracy"].rename("clean")
     points = cells[cells["byzantine"] > 0].join(clean, on=setting)
@@ -124,13 +124,13 @@ def _points(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _compared(points: pd.DataFrame) -> pd.DataFrame:
-    """With `is_best`, whether no other of the panel beats a point."""
+    """Add `is_best`: whether no other of the panel beats a point."""
     best = points.groupby(["heterogeneity", "byzantine"], sort=False)
     return points.assign(is_best=pd.concat([front(part) for _, part in best]))
 
 
 def front(points: pd.DataFrame) -> pd.Series:
-    """Whether no other point is as good in `epsilon`, `clean` and `accuracy`, and better in one."""
+    """Tell which points no other equals in `epsilon`, `clean`, `accuracy` and beats in one."""
     values = points[["epsilon", "clean", "accuracy"]].to_numpy(float) * [-1, 1, 1]
     as_good = (values[:, None] >= values).all(-1)
     better = (values[:, None] > values).any(-1)
@@ -154,7 +154,7 @@ _STEPS = {"accuracy": ("-", "best worst case within ε"), "clean": (":", "best c
 
 
 def _front(panel: "Axes", best: pd.DataFrame, scale: Scale) -> None:
-    """What a budget buys at best: steps that rise with epsilon."""
+    """Draw what a budget buys at best: steps that rise with epsilon."""
     best = best.groupby("epsilon")[list(_STEPS)].max().cummax()
     x = [*map(scale, best.index), panel.get_xlim()[1]]
     for column, (linestyle, _) in _STEPS.items():

@@ -25,7 +25,7 @@ _MOST_TICKS = 20
 def partition_figure(
     dataset: "Dataset", partitions: Sequence[str], honest: int, seed: int = 0
 ) -> "Figure":
-    """What each worker holds under these partitions: a dot a worker and label, its area the count.
+    """Draw what workers hold under partitions: a dot a worker and label, its area the count.
 
     Args:
         dataset: whose training split is dealt.
@@ -59,7 +59,7 @@ def partition_figure(
 
 
 def _title(text: str, partition: "Partition") -> str:
-    """As other figures call it."""
+    """Name a partition as other figures do."""
     from privrobust.data.partitions import Similarity
 
     if isinstance(partition, Similarity):
@@ -68,7 +68,7 @@ def _title(text: str, partition: "Partition") -> str:
 
 
 def _dots(panel: "Axes", counts: Sequence["Tensor"]) -> None:
-    """One column a worker."""
+    """Draw one column a worker."""
     from matplotlib.collections import EllipseCollection
 
     largest = max(int(of_worker.max()) for of_worker in counts)
@@ -96,5 +96,5 @@ def _dots(panel: "Axes", counts: Sequence["Tensor"]) -> None:
 
 
 def _some(count: int) -> range:
-    """Those of so many places that have room for a tick."""
+    """Return those of so many places that have room for a tick."""
     return range(0, count, -(-count // _MOST_TICKS))

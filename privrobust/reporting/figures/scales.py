@@ -14,7 +14,7 @@ _ALL_BUT = 0.005  # what a target epsilon leaves unspent is less
 
 
 def ticks_beside(columns: int) -> int:
-    """As many as have room in a panel, of so many beside each other."""
+    """Return how many ticks have room in a panel, of so many beside each other."""
     return min(6, 12 // columns)
 
 
@@ -44,7 +44,7 @@ class Scale:
         self._margin = step**0.5
 
     def __call__(self, value: float, shift: float = 0.0) -> float:
-        """Where a value stands, shifted by a share of the axis."""
+        """Return where a value stands, shifted by a share of the axis."""
         place = self.place if value == self.apart else value
         low, high = self._ends()
         return float(place * (high / low) ** shift)
@@ -80,7 +80,7 @@ def _label(tick: float) -> str:
 
 
 def _ticks(values: Iterable[float], most: int) -> list[float]:
-    """The values, if few, all but round and apart; else round numbers among them, or the ends."""
+    """Return the values, if few, all but round and apart; else round ones among them, or ends."""
     there = sorted(set(values))
     low, high = there[0], there[-1]
     rounded = [float(f"{value:.1g}") for value in there]

@@ -12,9 +12,9 @@ from typing import Any
 
 import altair as alt
 
-from privrobust.core.formatting import in_percent, rounded_up
+from privrobust.core.formatting import in_percent, number
 from privrobust.reporting.report.curves import CURVES
-from privrobust.reporting.report.rows import Cell, Row, Rows, shown
+from privrobust.reporting.report.rows import Cell, Row, Rows
 
 _COLOURS = ["#3b87c8", "#d9602b", "#2a9277", "#a864b4", "#95791a", "#6b7684", "#c2557a", "#4d8f3a"]
 _SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
@@ -40,7 +40,7 @@ class Chart:
 
 
 def charts(rows: Rows, has_curves: bool) -> Iterator[Chart]:
-    """All figures that these rows allow."""
+    """Make all figures that these rows allow."""
     if any(cell.holds for row in rows.rows for cell in row.cells):
         yield _privacy(rows)
     if any(row.worst is not None for row in rows.rows):
@@ -126,7 +126,7 @@ def _privacy(rows: Rows) -> Chart:
 
 
 def _ticks(finite: Sequence[float]) -> list[float]:
-    """1, 3, 10, ... around these, and the ends if they would be alone."""
+    """Return 1, 3, 10, ... around these, and the ends if they would be alone."""
     if not finite:
         return []
     low, high = math.floor(math.log10(max(min(finite), 1e-6))), math.ceil(math.log10(max(finite)))
@@ -136,7 +136,7 @@ def _ticks(finite: Sequence[float]) -> list[float]:
 
 
 def _within(value: float, cell: Cell) -> float | None:
-    """An end of an interval, in [0, 1]; the mean itself where there is no interval."""
+    """Put an end of an interval into [0, 1]; the mean itself where there is no interval."""
     if not cell.holds:
         return None
     return cell.accuracy if math.isnan(value) else min(1.0, max(0.0, value))
@@ -161,7 +161,7 @@ def _heatmap(rows: Rows) -> Chart:
         x=alt.X(
             "heterogeneity:O",
             title="heterogeneity of the workers' data",
-            sort=_distinct(shown(row.setting["heterogeneity"]) for row in rows.rows),
+            sort=_distinct(number(row.setting["heterogeneity"]) for row in rows.rows),
             axis=alt.Axis(labelAngle=0, grid=False),
         ),
         y=alt.Y(
@@ -208,7 +208,7 @@ def _square(row: Row, cell: Cell, byzantine: int) -> dict[str, Any]:
         "accuracy": accuracy,
         "f": byzantine,
         "rest": row.rest,
-        "heterogeneity": shown(row.setting["heterogeneity"]),
+        "heterogeneity": number(row.setting["heterogeneity"]),
         "label": label,
     }
 
@@ -266,7 +266,7 @@ def _training(rows: Rows) -> Chart:
 
 
 def _told(row: Row, cell: Cell) -> dict[str, Any]:
-    """What hovering tells of a cell."""
+    """Return what hovering tells of a cell."""
     return {
         "number": row.number,
         "method": row.method,
@@ -276,7 +276,7 @@ def _told(row: Row, cell: Cell) -> dict[str, Any]:
         "accuracy": cell.accuracy if cell.holds else None,  # lines break there
         "shown": f"{cell.text} %" if cell.holds else "failed",
         "runs": ", ".join([f"{cell.finished} of {cell.runs} finished", *cell.marks]),
-        "b": shown(row.setting["noise_scale"]),
+        "b": number(row.setting["noise_scale"]),
         "C": _clip_norm(row),
         "epsilon": _epsilon(row),
     }
@@ -284,14 +284,14 @@ def _told(row: Row, cell: Cell) -> dict[str, Any]:
 
 def _clip_norm(row: Row) -> str:
     values = row.runs["clip_norm"].dropna().unique()
-    return ", ".join(shown(float(value)) for value in values) or "none"
+    return ", ".join(number(float(value)) for value in values) or "none"
 
 
 def _epsilon(row: Row) -> str:
     if math.isinf(row.epsilon):
         return f"∞, not private: {row.why_not_private}"
     estimate = " (estimate)" if row.is_estimate else ""
-    return f"{rounded_up(row.epsilon, 3)}{estimate}"
+    return f"{row.epsilon_text}{estimate}"
 
 
 def _tooltips(*first: str) -> list[alt.Tooltip]:
@@ -310,7 +310,7 @@ def _choice(name: str, label: str, values: Sequence[Any], first: int = 0) -> alt
 
 
 def _legend(title: str, names: Sequence[str]) -> alt.Legend:
-    """In as many columns as a phone has room for."""
+    """Spread names over as many columns as a phone has room for."""
     longest = max(map(len, names)) * 7 + 30  # at 12 pixels, with the symbol
     return alt.Legend(title=title, columns=max(1, _PHONE // longest))
 
@@ -324,15 +324,18 @@ def _percent() -> alt.Axis:
 
 
 def _columns(records: Sequence[dict[str, Any]]) -> Columns:
-    return {name: [_rounded(record[name]) for record in records] for name in (records or [{}])[0]}
-
-
-def _rounded(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    """Turn records around; six digits of a float are enough to draw it."""
+    return {
+        name: [
+            float(f"{value:.6g}") if isinstance(value, float) else value
+            for value in (record[name] for record in records)
+        ]
+        for name in (records or [{}])[0]
+    }
 
 
 def _finished(chart: alt.LayerChart | alt.FacetChart) -> dict[str, Any]:
-    """As wide as the page allows, in the page's own colours."""
+    """Make a chart as wide as the page allows, in the page's own colours."""
     ink = "currentColor"
     font = "system-ui, sans-serif"
     styled = (

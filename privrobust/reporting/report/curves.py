@@ -1,15 +1,13 @@
 """Training curves for the page: means over seeds, step by step, as small as can be."""
 
-import math
 from collections.abc import Sequence
-from functools import cache
-from statistics import fmean
 from typing import Any
 
-from scipy import stats
+import numpy as np
+import pandas as pd
 
+from privrobust.reporting.intervals import half_width
 from privrobust.reporting.report.rows import Rows
-from privrobust.reporting.summary import CONFIDENCE
 from privrobust.store import Store
 
 CURVES = "curves"
@@ -21,7 +19,7 @@ _SCALE = 10_000  # accuracies are whole multiples of 1 / this
 
 
 def curves(store: Store, rows: Rows) -> dict[str, Any]:
-    """What the page draws of each row's cells.
+    """Return what the page draws of each row's cells.
 
     Returns:
         `rows`, by number the places of its curves; `curves`, each with `attack`, `seeds`, `steps`
@@ -42,21 +40,6 @@ def curves(store: Store, rows: Rows) -> dict[str, Any]:
     return {"scale": _SCALE, "rows": by_row, "curves": made.thinned(), "steps": made.steps}
 
 
-def _interval(values: Sequence[float]) -> tuple[float, float]:
-    """Student's, of the mean; the mean itself where a single seed got so far."""
-    mean, count = fmean(values), len(values)
-    if count == 1:
-        return mean, mean
-    spread = math.sqrt(sum((value - mean) ** 2 for value in values) / (count - 1) / count)
-    half = _critical(count) * spread
-    return mean - half, mean + half
-
-
-@cache
-def _critical(count: int) -> float:
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
-
-
 class _Curves:
     """Curves as they are read, those that rows share once."""
 
@@ -67,36 +50,32 @@ class _Curves:
         self._places: dict[tuple[str, ...], int | None] = {}
 
     def place(self, keys: tuple[str, ...], attack: str) -> int | None:
-        """Where the curve of these runs is; None where they have no history."""
+        """Return where the curve of these runs is; None where they have no history."""
         if keys not in self._places:
             self._places[keys] = self._read(keys, attack)
         return self._places[keys]
 
     def _read(self, keys: Sequence[str], attack: str) -> int | None:
-        by_step: dict[int, list[float]] = {}
-        for key in keys:
-            history = self._store.history(key)
-            for step, accuracy in zip(history["step"], history["accuracy"], strict=True):
-                if 0 <= accuracy <= 1:
-                    by_step.setdefault(int(step), []).append(accuracy)
-        if not by_step:
+        history = self._store.histories(keys)
+        accuracy = history["accuracy"].astype(float)
+        by_step = accuracy[accuracy.between(0, 1)].groupby(history["step"])
+        mean, counts = by_step.mean(), by_step.count()
+        if mean.empty:
             return None
-        steps = sorted(by_step)
         curve: dict[str, Any] = {
             "attack": attack or "none",
-            "seeds": max(map(len, by_step.values())),
-            "steps": steps,
-            "mean": [round(_SCALE * fmean(by_step[step])) for step in steps],
+            "seeds": int(counts.max()),
+            "steps": mean.index.tolist(),
+            "mean": _scaled(mean),
         }
         if curve["seeds"] > 1:
-            ends = [_interval(by_step[step]) for step in steps]
-            curve["low"] = [round(_SCALE * max(0.0, low)) for low, _ in ends]
-            curve["high"] = [round(_SCALE * min(1.0, high)) for _, high in ends]
+            half = np.nan_to_num(half_width(by_step.std(), counts))  # of a single seed the mean
+            curve["low"], curve["high"] = _scaled(mean - half), _scaled(mean + half)
         self.curves.append(curve)
         return len(self.curves) - 1
 
     def thinned(self) -> list[dict[str, Any]]:
-        """Every so many-th evaluation where all are too many, the last one always among them."""
+        """Keep every so many-th evaluation where all are too many, always the last one."""
         lines = ("mean", "low", "high")
         points = sum(len(curve[line]) for curve in self.curves for line in lines if line in curve)
         every = -(-points // _MOST_POINTS)
@@ -111,3 +90,7 @@ class _Curves:
                 self.steps.append(list(steps))
             curve["steps"] = known[steps]
         return self.curves
+
+
+def _scaled(accuracies: pd.Series) -> list[int]:
+    return [round(_SCALE * accuracy) for accuracy in accuracies.clip(0, 1)]

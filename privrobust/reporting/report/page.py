@@ -20,13 +20,14 @@ from privrobust.aggregators import list_aggregators
 from privrobust.attacks import list_attacks
 from privrobust.core.escaping import in_lines
 from privrobust.core.files import write_whole
-from privrobust.core.formatting import rounded_up
+from privrobust.core.formatting import number, percent, rounded_up
 from privrobust.errors import PrivRobustError
 from privrobust.reporting.legend import FEW_SEEDS
 from privrobust.reporting.report import words
 from privrobust.reporting.report.curves import MOST_RUNS, curves
 from privrobust.reporting.report.recipes import recipe
-from privrobust.reporting.report.rows import Row, Rows, header, rows_of, shown
+from privrobust.reporting.report.rows import Rows, header, rows_of
+from privrobust.reporting.tables.choice import tested
 from privrobust.store import Store
 
 _MOST_WORST = 12
@@ -49,7 +50,7 @@ def write_report(store: Store, path: Path) -> None:
 
 
 def page(store: Store) -> str:
-    """The page of a store, as HTML.
+    """Return the page of a store, as HTML.
 
     Raises:
         PrivRobustError: altair or vl-convert-python is missing.
@@ -57,7 +58,8 @@ def page(store: Store) -> str:
     """
     library = _library()
     runs = store.runs()
-    main, tuning = _parted(runs)
+    main = tested(runs)
+    tuning = runs[~runs.index.isin(main.index)]
     rows = rows_of(main, tuning) if len(main) else _NOTHING
     drawn = curves(store, rows)
     from privrobust.reporting.report.charts import charts
@@ -76,7 +78,10 @@ def page(store: Store) -> str:
         counts=_counts(runs, len(store.claims())),
         overview=list(words.overview(main)) if len(main) else [],
         shared=words.shared(main) if len(main) else [],
-        glossary=_glossary(main),
+        glossary=[
+            *words.glossary(main["aggregator"].dropna().unique(), list_aggregators()),
+            *words.glossary(main["attack"].dropna().unique(), list_attacks()),
+        ],
         guarantees=list(words.guarantees(main)),
         odds=list(words.odds(main)),
         protected=words.protected(main),
@@ -88,7 +93,8 @@ def page(store: Store) -> str:
         attacks_lacking=words.attacks_lacking(rows),
         troubles=list(words.troubles(rows)),
         failed_tuning=int(tuning["failure"].notna().sum()),
-        recipes=_recipes(rows, len(main)),
+        # those of more runs would take minutes to write
+        recipes={row.number: recipe(row.runs) for row in rows.rows if len(main) <= MOST_RUNS},
         versions=sorted(runs["versions"].dropna().unique()),
         figures=figures,
         payload=_seen(
@@ -106,15 +112,6 @@ def page(store: Store) -> str:
     )  # fmt: skip
 
 
-def _parted(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What the table shows, and runs by which it was tuned: those on the validation split.
-
-    Where nothing was tested, those are the results themselves.
-    """
-    tested = runs["evaluate_on"] == "test"
-    return (runs[tested], runs[~tested]) if tested.any() else (runs, runs[:0])
-
-
 def _counts(runs: pd.DataFrame, under_way: int) -> dict[str, int]:
     return {
         "runs": len(runs),
@@ -124,24 +121,14 @@ def _counts(runs: pd.DataFrame, under_way: int) -> dict[str, int]:
     }
 
 
-def _glossary(runs: pd.DataFrame) -> list[tuple[str, str]]:
-    methods = words.glossary(runs["aggregator"].dropna().unique(), list_aggregators())
-    return methods + words.glossary(runs["attack"].dropna().unique(), list_attacks())
-
-
-def _recipes(rows: Rows, runs: int) -> dict[int, str]:
-    """What reproduces each row; nothing where it would take minutes to write."""
-    return {row.number: recipe(row.runs) for row in rows.rows} if runs <= MOST_RUNS else {}
-
-
 def _reasons(rows: Rows) -> list[str]:
-    """Why rows are not private, as the table's notes count them."""
+    """List why rows are not private, as the table's notes count them."""
     infinite = (row for row in rows.rows if math.isinf(row.epsilon))
     return list(dict.fromkeys(row.why_not_private for row in infinite))
 
 
 def _thresholds(rows: Rows) -> list[tuple[str, str]]:
-    """Epsilons to filter by: the value and how it is shown."""
+    """List epsilons to filter by: the value and how it is shown."""
     finite = sorted({row.epsilon for row in rows.rows if math.isfinite(row.epsilon)})
     apart = list({rounded_up(epsilon, 3): epsilon for epsilon in finite}.items())
     every = -(-len(apart) // _MOST_THRESHOLDS) or 1
@@ -153,7 +140,7 @@ def _thresholds(rows: Rows) -> list[tuple[str, str]]:
 
 
 def _environment() -> Environment:
-    """Everything that a store says is escaped: `autoescape` holds for every template."""
+    """Escape everything that a store says: `autoescape` holds for every template."""
     environment = Environment(
         loader=PackageLoader("privrobust.reporting.report", "."),
         autoescape=True,
@@ -162,8 +149,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"header": header, "shown": shown, "percent": _percent}
-    environment.globals |= {"epsilon": _epsilon, "counted": words.counted, "sortable": _sortable}
+    environment.filters |= {"header": header, "number": number, "percent": percent}
+    environment.globals |= {"counted": words.counted, "sortable": _sortable}
     return environment
 
 
@@ -176,16 +163,8 @@ def _seen(value: Any) -> Any:
     return {key: _seen(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
-def _percent(value: float) -> str:
-    return "" if math.isnan(value) else f"{100 * value:.1f}"
-
-
-def _epsilon(row: Row) -> str:
-    return "∞" if math.isinf(row.epsilon) else rounded_up(row.epsilon, 3)
-
-
 def _sortable(value: Any) -> str:
-    """A number that JavaScript reads, or the text; nothing for what is not known."""
+    """Write a number as JavaScript reads it, or the text; nothing for what is not known."""
     if isinstance(value, float) and not math.isfinite(value):
         return "" if math.isnan(value) else "Infinity"
     return repr(value) if isinstance(value, float) else str(value)
@@ -197,7 +176,7 @@ def _asset(name: str) -> str:
 
 @cache
 def _library() -> str:
-    """Vega, Vega-Lite and Vega-Embed, from the package that carries them."""
+    """Return Vega, Vega-Lite and Vega-Embed, from the package that carries them."""
     try:
         import altair
         import vl_convert
@@ -211,7 +190,7 @@ def _library() -> str:
 
 
 def _policy(scripts: Iterable[str]) -> str:
-    """Nothing is loaded from anywhere, and no script runs but these."""
+    """Forbid to load anything from anywhere, and to run any script but these."""
     hashes = (hashlib.sha256(script.encode()).digest() for script in scripts)
     allowed = " ".join(f"'sha256-{base64.b64encode(each).decode()}'" for each in hashes)
     return (

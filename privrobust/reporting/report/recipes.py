@@ -32,7 +32,7 @@ class _Dumper(NumbersOf12, _QUICK):  # type: ignore[misc, valid-type]
 
 
 def recipe(runs: pd.DataFrame) -> str:
-    """The YAML of a sweep whose runs are these.
+    """Write the YAML of a sweep whose runs are these.
 
     Fields that have a `RunSpec`'s defaults are left out.
 
@@ -54,7 +54,10 @@ def recipe(runs: pd.DataFrame) -> str:
         if varying:
             sweep["grid"] = {field: sorted(values) for field, values in varying.items()}
     else:
-        sweep["cases"] = [_case(each, varying) for each in settings]
+        sweep["cases"] = [
+            {field: each[field] for field in varying if each[field] is not None}
+            for each in settings
+        ]
     written: str = yaml.dump(
         sweep, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=_WIDE
     )
@@ -62,7 +65,7 @@ def recipe(runs: pd.DataFrame) -> str:
 
 
 def _settings(run: Mapping[Any, Any]) -> Settings:
-    """One run's, as plain values: None for what was not given."""
+    """Return one run's, as plain values: None for what was not given."""
     settings = {field: _plain(value) for field, value in run.items()}
     if settings["target_epsilon"] is not None:
         del settings["noise_scale"]  # it follows from the target
@@ -70,14 +73,14 @@ def _settings(run: Mapping[Any, Any]) -> Settings:
 
 
 def _plain(value: Any) -> Any:
-    """Without NumPy, and None for pandas' gaps."""
+    """Strip NumPy's types, and write None for pandas' gaps."""
     if hasattr(value, "item"):
         value = value.item()
     return None if value is pd.NA or (isinstance(value, float) and math.isnan(value)) else value
 
 
 def _fixes_workers(settings: Sequence[Settings]) -> bool:
-    """Whether n was held while f varied."""
+    """Tell whether n was held while f varied."""
     honest = {each["honest"] for each in settings}
     return len(honest) > 1 and len({each["honest"] + each["byzantine"] for each in settings}) == 1
 
@@ -97,17 +100,13 @@ def _is_said(field: str, value: Any) -> bool:
 
 
 def _expanded(fixed: Settings, varying: dict[str, list[Any]]) -> set[tuple[Any, ...]]:
-    """What a grid of all the varying values would run."""
+    """Return what a grid of all the varying values would run."""
     combinations = product(*varying.values())
     return {_known(fixed | dict(zip(varying, values, strict=True))) for values in combinations}
 
 
 def _known(settings: Settings) -> tuple[Any, ...]:
-    """A run without attackers has no attack, whatever a sweep says."""
+    """Tell runs apart; one without attackers has no attack, whatever a sweep says."""
     if not settings["byzantine"]:
         settings = settings | {"attack": None}
     return tuple(sorted((name, value) for name, value in settings.items() if value is not None))
-
-
-def _case(settings: Settings, varying: dict[str, list[Any]]) -> Settings:
-    return {field: settings[field] for field in varying if settings[field] is not None}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from privrobust.core.formatting import in_percent
+from privrobust.core.formatting import in_percent, number, rounded_up
 from privrobust.reporting.legend import FEW_SEEDS, breakdown_text, most_tried
 from privrobust.reporting.robustness import breakdown_point
 from privrobust.reporting.summary import (
@@ -22,13 +22,8 @@ from privrobust.spec.fields import symbol
 
 
 def header(field: str) -> str:
-    """Return a field as columns call it: symbols where the texts explain them."""
+    """Name a field as columns do: by symbols where the texts explain them."""
     return symbol(field).replace("_", " ")
-
-
-def shown(value: object) -> str:
-    """A value of a field."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
@@ -110,6 +105,11 @@ class Row:
         """The largest of its runs; infinite where one says nothing."""
         return float(self.runs["epsilon"].fillna(math.inf).max())
 
+    @property
+    def epsilon_text(self) -> str:
+        """To three digits, rounded up."""
+        return rounded_up(self.epsilon, 3)
+
     @cached_property
     def is_estimate(self) -> bool:
         """Whether epsilon may be more than what is shown."""
@@ -146,18 +146,18 @@ class Row:
     @property
     def others(self) -> str:
         """What but method, b and f tells the setting from others."""
-        parts = [f"heterogeneity {shown(self.setting['heterogeneity'])}"]
+        parts = [f"heterogeneity {number(self.setting['heterogeneity'])}"]
         return ", ".join(parts + self._more)
 
     @property
     def rest(self) -> str:
         """What but method, heterogeneity and f does."""
-        return ", ".join([f"b = {shown(self.setting['noise_scale'])}", *self._more])
+        return ", ".join([f"b = {number(self.setting['noise_scale'])}", *self._more])
 
     @property
     def _more(self) -> list[str]:
         return [
-            f"{header(field)} {shown(value)}"
+            f"{header(field)} {number(value)}"
             for field, value in self.setting.items()
             if field not in ALWAYS_ROWS  # which are said in words of their own
         ]
@@ -165,7 +165,7 @@ class Row:
     @property
     def name(self) -> str:
         """In words."""
-        setting = f"{self.method}, b = {shown(self.setting['noise_scale'])}, {self.others}"
+        setting = f"{self.method}, b = {number(self.setting['noise_scale'])}, {self.others}"
         return f"{setting}, f = {self.byzantine}"
 
     @property
@@ -194,7 +194,7 @@ class Rows:
 
 
 def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
-    """The rows of these runs.
+    """Make the rows of these runs.
 
     Args:
         runs: a row a run, as from `Store.runs`; at least one.
@@ -234,7 +234,7 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
 
 
 def _cells(summary: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Cell]]:
-    """By setting and f, then by attack."""
+    """Return the cells by setting and f, then by attack."""
     cells: dict[tuple[Any, ...], dict[str, Cell]] = {}
     for at, values in zip(summary.index, summary.to_dict("records"), strict=True):
         if at[-1] == WORST:
@@ -251,7 +251,7 @@ def _cells(summary: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Cell]]:
 
 
 def _order(places: Iterable[tuple[Any, ...]]) -> Callable[[tuple[Any, ...]], list[Any]]:
-    """Numbers by size, then words as they first appear."""
+    """Sort numbers by size, then words as they first appear."""
     words: dict[str, int] = {}
     for value in (value for at in places for value in at):
         if isinstance(value, str):
@@ -262,6 +262,6 @@ def _order(places: Iterable[tuple[Any, ...]]) -> Callable[[tuple[Any, ...]], lis
 
 
 def _may_be_tuned(runs: pd.DataFrame, tuning: pd.DataFrame) -> bool:
-    """Whether its method was tried on the validation split of its data."""
+    """Tell whether its method was tried on the validation split of its data."""
     tried = set(zip(tuning["dataset"], tuning["aggregator"], strict=True))
     return not tried.isdisjoint(zip(runs["dataset"], runs["aggregator"], strict=True))

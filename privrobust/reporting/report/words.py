@@ -6,30 +6,21 @@ from typing import Any
 
 import pandas as pd
 
-from privrobust.core.formatting import rounded_up
+from privrobust.core.formatting import number, rounded_up
 from privrobust.reporting.legend import FEW_SEEDS
-from privrobust.reporting.neighbours import adjacencies
-from privrobust.reporting.report.rows import Rows, shown
+from privrobust.reporting.neighbours import adjacencies, at_length
+from privrobust.reporting.report.rows import Rows
 from privrobust.spec.fields import FIELDS
 
 _MOST = 12  # values that a line lists
 
-_ADJACENT = {
-    ("example", "zero-out"): "one example of one honest worker has its contribution set to zero; "
-    "n, the examples that each worker holds, is public and stays",
-    ("example", "add-or-remove"): "one example of one honest worker is there or not; q, the chance "
-    "to join a batch, is public and fixed in advance",
-    ("worker", "zero-out"): "one honest worker has its contribution set to zero, and sends noise "
-    "alone",
-}
-
 
 def listed(values: Iterable[object], most: int = _MOST) -> str:
-    """Distinct values, in order of size or of appearance: `0, 2 and 4`."""
+    """List distinct values, in order of size or of appearance: `0, 2 and 4`."""
     found = list(dict.fromkeys(values))
     if all(isinstance(value, int | float) for value in found):
         found = sorted(found, key=lambda value: float(str(value)))
-    texts = [shown(value) for value in found[:most]]
+    texts = [number(value) for value in found[:most]]
     if len(found) > most:
         texts.append(f"{len(found) - most} more")
     if len(texts) < 2:
@@ -38,18 +29,18 @@ def listed(values: Iterable[object], most: int = _MOST) -> str:
 
 
 def _values(runs: pd.DataFrame, field: str) -> list[Any]:
-    """Those of one field, as Python has them, gaps left out."""
+    """Return those of one field, as Python has them, gaps left out."""
     column: list[Any] = runs[field].dropna().tolist()
     return column
 
 
 def counted(number: int, what: str) -> str:
-    """`1 run`, `2 runs`."""
+    """Write `1 run`, `2 runs`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def overview(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """What was run, line by line: a name and its sentence."""
+    """Say what was run, line by line: a name and its sentence."""
 
     def each(field: str) -> str:
         return listed(_values(runs, field))
@@ -130,7 +121,7 @@ def _clipping(runs: pd.DataFrame) -> str:
 
 
 def shared(runs: pd.DataFrame) -> list[tuple[str, str]]:
-    """The fields of a spec that all runs have in common, and what they are."""
+    """Return the fields of a spec that all runs have in common, and what they are."""
     fields = []
     for field in FIELDS:
         if field == "data_dir":  # a folder of whoever ran it
@@ -139,12 +130,12 @@ def shared(runs: pd.DataFrame) -> list[tuple[str, str]]:
         if runs[field].isna().all():
             fields.append((field, "none"))
         elif len(set(values)) == 1 and len(values) == len(runs):
-            fields.append((field, shown(values[0])))
+            fields.append((field, number(values[0])))
     return fields
 
 
 def guarantees(runs: pd.DataFrame) -> Iterator[str]:
-    """What the finite epsilons promise, a sentence a kind."""
+    """Say what the finite epsilons promise, a sentence a kind."""
     named = runs.assign(adjacency=adjacencies(runs))
     private = named[named["epsilon"] < math.inf]
     kinds = ["accountant_used", "is_upper_bound", "delta", "unit", "adjacency"]
@@ -161,12 +152,12 @@ def guarantees(runs: pd.DataFrame) -> Iterator[str]:
         yield (
             f"{counted(len(of_kind), 'run')}{of_rules}: epsilon = {span} at delta = {delta:g}, "
             f"{sort}, computed by the accountant {name!r}. Neighbouring data: "
-            f"{_ADJACENT.get((unit, adjacency), unit)} ({adjacency})."
+            f"{at_length(unit, adjacency)}."
         )
 
 
 def odds(runs: pd.DataFrame) -> Iterator[str]:
-    """How much the least and the largest epsilon allow."""
+    """Say how much the least and the largest epsilon allow."""
     epsilons = runs["epsilon"][runs["epsilon"] < math.inf]
     if epsilons.empty:
         return
@@ -182,14 +173,14 @@ def _factor(epsilon: float) -> str:
 
 
 def protected(runs: pd.DataFrame) -> str:
-    """Whom the guarantee is for."""
+    """Say whom the guarantee is for."""
     names = {"example": "one example of an honest worker", "worker": "one honest worker"}
     units = list(dict.fromkeys(_values(runs, "unit"))) or ["example"]
     return " or ".join(names.get(unit, str(unit)) for unit in units)
 
 
 def unprotected(runs: pd.DataFrame) -> Iterator[str]:
-    """Why runs are not private, a line a reason."""
+    """Say why runs are not private, a line a reason."""
     infinite = runs[~(runs["epsilon"] < math.inf)]
     reasons = infinite["not_private"].fillna("they ended without a guarantee")
     for reason, count in reasons.value_counts().items():
@@ -197,14 +188,14 @@ def unprotected(runs: pd.DataFrame) -> Iterator[str]:
 
 
 def attacks_lacking(rows: Rows) -> str:
-    """How many worst cases are over fewer attacks than others; empty if none."""
+    """Say how many worst cases are over fewer attacks than others; nothing if none."""
     attacked = [row for row in rows.rows if row.attacked]
     fewer = sum(len(row.attacked) < len(rows.attacks) for row in attacked)
     return f"{fewer} of {counted(len(attacked), 'worst case')}" if fewer else ""
 
 
 def troubles(rows: Rows) -> Iterator[tuple[str, str, str, str]]:
-    """Failed runs, then diverged ones: setting, attack, seeds, and what happened."""
+    """Tell failed runs, then diverged ones: setting, attack, seeds, and what happened."""
     yield from _troubles(rows, lambda runs: runs["failure"].map("failed: {}".format, "ignore"))
     yield from _troubles(rows, lambda runs: runs["diverged"].map({True: _DIVERGED}).astype(object))
 
@@ -212,7 +203,7 @@ def troubles(rows: Rows) -> Iterator[tuple[str, str, str, str]]:
 def _troubles(
     rows: Rows, told: Callable[[pd.DataFrame], pd.Series]
 ) -> Iterator[tuple[str, str, str, str]]:
-    """Of one kind; a run that several rows count, as clean ones are, is told once."""
+    """Tell those of one kind; a run that several rows count, as clean ones are, once."""
     seen: set[str] = set()
     for row in rows.rows:
         if not any(cell.failed or cell.diverged for cell in row.cells):
@@ -230,7 +221,7 @@ _DIVERGED = "diverged: the model's outputs stopped being finite"
 
 
 def glossary(names: Iterable[str], described: Iterable[str]) -> list[tuple[str, str]]:
-    """What the suite says of methods or attacks that it knows.
+    """Return what the suite says of methods or attacks that it knows.
 
     Args:
         names: as specs write them, with parameters and pre-aggregators.

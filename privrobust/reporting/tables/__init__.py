@@ -4,12 +4,17 @@
 with 95 % Student intervals; nothing else is averaged over.
 """
 
-from privrobust.reporting.legend import legend, promise
-from privrobust.reporting.tables.choice import chosen, tested, validated
-from privrobust.reporting.tables.data import data
-from privrobust.reporting.tables.formats import FORMATS, folded_notes, rich_table
-from privrobust.reporting.tables.layout import SHOWN, Layout, lay_out
-from privrobust.reporting.tables.presets import PRESETS, preset
+from typing import TYPE_CHECKING
+
+from privrobust.core.late import attributes
+
+if TYPE_CHECKING:
+    from privrobust.reporting.tables.cells import data
+    from privrobust.reporting.tables.choice import chosen, tested, validated
+    from privrobust.reporting.tables.formats import FORMATS
+    from privrobust.reporting.tables.layout import SHOWN, lay_out
+    from privrobust.reporting.tables.presets import PRESETS, preset
+    from privrobust.reporting.tables.table import Layout
 
 __all__ = [
     "FORMATS",
@@ -18,12 +23,24 @@ __all__ = [
     "Layout",
     "chosen",
     "data",
-    "folded_notes",
     "lay_out",
-    "legend",
     "preset",
-    "promise",
-    "rich_table",
     "tested",
     "validated",
 ]
+
+__getattr__ = attributes(
+    __name__,
+    {
+        "FORMATS": "formats",
+        "PRESETS": "presets",
+        "SHOWN": "layout",
+        "Layout": "table",
+        "chosen": "choice",
+        "data": "cells",
+        "lay_out": "layout",
+        "preset": "presets",
+        "tested": "choice",
+        "validated": "choice",
+    },
+)

@@ -12,7 +12,7 @@ from privrobust.sweeps.yaml_lines import parse
 
 
 def chosen(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
-    """The runs that meet all conditions.
+    """Return the runs that meet all conditions.
 
     Args:
         runs: a row a run, as from `Store.runs`.
@@ -62,12 +62,12 @@ def _is_any(found: Any, values: Sequence[Any]) -> bool:
 
 
 def tested(runs: pd.DataFrame) -> pd.DataFrame:
-    """Those on test data, where there are such: the others were to tune by."""
+    """Keep the runs on test data, where there are such: the others were to tune by."""
     on_test = runs["evaluate_on"] == "test"
     return runs[on_test] if on_test.any() else runs
 
 
 def validated(runs: pd.DataFrame) -> pd.DataFrame:
-    """Those on validation data, where there are such."""
+    """Keep the runs on validation data, where there are such."""
     on_validation = runs["evaluate_on"] == "validation"
     return runs[on_validation] if on_validation.any() else runs

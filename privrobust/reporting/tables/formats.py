@@ -2,60 +2,71 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, groupby
-from textwrap import fill
+from textwrap import wrap
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
+from rich.cells import cell_len
 
 from privrobust.core.escaping import in_html, in_markdown, in_terminal, in_tex
-from privrobust.reporting.tables.layout import Column, Entry, Layout
+from privrobust.reporting.tables.table import Column, Entry, Layout
 
-_WIDEST = 10_000
-_READABLE = 100  # characters
+READABLE = 100  # characters of a line of prose
 
 
 def terminal(layout: Layout) -> str:
-    """Lines of text, as wide as they need."""
-    console = Console(width=_WIDEST, color_system=None, force_terminal=False)
-    table = rich_table(layout)
-    console.width = Measurement.get(console, console.options, table).maximum
-    with console.capture() as capture:
-        console.print(table)
-    return f"{capture.get()}{folded_notes(layout)}\n"
+    """Write lines of text, as wide as they need; the best of a column has a star."""
+    return "\n".join([*lines(layout), *note_lines(layout), ""])
 
 
-def folded_notes(layout: Layout) -> str:
-    """The notes below a table, in lines that are easy to read; paths and names stay whole."""
-    return "\n".join(
-        fill(in_terminal(note), _READABLE, break_long_words=False, break_on_hyphens=False)
+def lines(layout: Layout, best: Callable[[str], str] = str) -> list[str]:
+    """Lay a table out in columns of a fixed pitch.
+
+    Args:
+        layout: the table, whose notes are left out.
+        best: what is done to the best of a column, beside its star: printed bold, say.
+
+    """
+    depth = max(len(column.header) for column in layout.columns)
+    tops = (_bottom(column.header, depth) for column in layout.columns)
+    heads = [list(map(Entry, texts)) for texts in zip(*tops, strict=True)]
+    widths = [
+        max(cell_len(_starred(entry)) for entry in entries)
+        for entries in zip(*heads, *_rows(layout), strict=True)
+    ]
+
+    def line(row: Sequence[Entry]) -> str:
+        places = []
+        for column, width, entry in zip(layout.columns, widths, row, strict=True):
+            text = _starred(entry)
+            space = " " * (width - cell_len(text))
+            text = best(text) if entry.is_best else text
+            places.append(text + space if column.is_text else space + text)
+        return f"  {'  '.join(places)}".rstrip()
+
+    rule = " " + "─" * (sum(widths) + 2 * len(widths) - 1)
+    blocks = (["", *map(line, block)] for block in layout.blocks)
+    return [*map(line, heads), rule, *list(chain.from_iterable(blocks))[1:], ""]
+
+
+def _starred(entry: Entry) -> str:
+    return f"{'*' * entry.is_best}{in_terminal(entry.text)}"
+
+
+def note_lines(layout: Layout, width: int = READABLE) -> list[str]:
+    """Fold the notes below a table into lines; paths and names stay whole."""
+    return [
+        line
         for note in layout.notes
-    )
-
-
-def rich_table(layout: Layout) -> Table:
-    """For a console; the best of a column is bold and has a star."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
-    for column in layout.columns:
-        # text: of a str, rich reads [what] as markup
-        title = Text("\n".join(map(in_terminal, column.header)))
-        table.add_column(title, justify="left" if column.is_text else "right", vertical="bottom")
-    for block in layout.blocks:
-        for row in block:
-            table.add_row(*map(_text, row))
-        table.add_section()
-    return table
-
-
-def _text(entry: Entry) -> Text:
-    text = in_terminal(entry.text)
-    return Text(f"*{text}", "bold") if entry.is_best else Text(text)
+        for line in wrap(
+            in_terminal(note),
+            min(width, READABLE),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    ]
 
 
 def markdown(layout: Layout) -> str:
-    """A table of GitHub's flavour, and the notes as a list; the best is bold."""
+    """Write a table of GitHub's flavour, and the notes as a list; the best is bold."""
 
     def shown(entry: Entry) -> str:
         text = in_markdown(entry.text)
@@ -77,7 +88,7 @@ _LETTERS = (
 
 
 def latex(layout: Layout) -> str:
-    """A `tabular` of booktabs, no wider than the line, and its notes: for any document's body."""
+    """Write a `tabular` of booktabs, no wider than the line, with its notes: for any document."""
 
     def shown(entry: Entry) -> str:
         return rf"\textbf{{{in_tex(entry.text)}}}" if entry.is_best else in_tex(entry.text)
@@ -115,7 +126,7 @@ def _tex_line(cells: Iterable[str]) -> str:
 
 
 def _tex_heads(columns: Sequence[Column]) -> list[str]:
-    """Header lines; what neighbours have as their first line stands once above them all."""
+    """Write header lines; what neighbours have as their first line stands once above them all."""
     groups = [list(group) for _, group in groupby(columns, key=lambda column: column.header[0])]
     titles, rules, below = [], [], []
     start = 1
@@ -135,7 +146,7 @@ def _tex_heads(columns: Sequence[Column]) -> list[str]:
 
 
 def html(layout: Layout) -> str:
-    """A table element with its notes as the caption; the best is strong."""
+    """Write a table element with its notes as the caption; the best is strong."""
 
     def head(column: Column) -> str:
         return f'<th scope="col">{"<br>".join(map(in_html, column.header))}</th>'
@@ -177,7 +188,7 @@ def _rows(layout: Layout) -> list[Sequence[Entry]]:
 
 
 def _title(column: Column) -> str:
-    """In one line: words that were hyphenated are whole again."""
+    """Join a header into one line: words that were hyphenated are whole again."""
     return " ".join(column.header).replace("- ", "")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from privrobust.core.formatting import in_percent, rounded_up
+from privrobust.core.formatting import in_percent, number, percent, rounded_up
 from privrobust.errors import SpecError, unknown_name
 from privrobust.reporting.legend import (
     BREAKDOWN_NOTE,
@@ -25,6 +25,7 @@ from privrobust.reporting.legend import (
 )
 from privrobust.reporting.robustness import breakdown_point, robustness
 from privrobust.reporting.summary import WORST, Row, setting_levels, summarise
+from privrobust.reporting.tables.table import Attacks, Column, Entry, Layout
 from privrobust.spec.fields import heading, named
 
 SHOWN = ("epsilon", "clean", "attacks", "worst", "gap", "breakdown")
@@ -32,42 +33,6 @@ SHOWN = ("epsilon", "clean", "attacks", "worst", "gap", "breakdown")
 
 # Rows that agree in all else are compared.
 _COMPARED = {"epsilon", *named(lambda field: field.is_compared)}
-
-
-Attacks = frozenset[tuple[int, str]]
-"""f and the attack."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A cell."""
-
-    text: str = ""
-    score: float = math.nan
-    """What makes it better than others of its column, NaN where nothing is compared."""
-    is_best: bool = False
-    attacks: Attacks = frozenset()
-    """Over which it is the worst."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """Of a table."""
-
-    header: tuple[str, ...]
-    """Line by line."""
-    is_text: bool = False
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A table as people read it."""
-
-    columns: Sequence[Column]
-    blocks: Sequence[Sequence[Sequence[Entry]]]
-    """Rows, in blocks that belong together."""
-    notes: Sequence[str]
-    """What the numbers are, and which guarantee epsilon is."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +44,7 @@ class _Measure:
     attack: str = ""
 
     def header(self) -> tuple[str, ...]:
-        """Line by line."""
+        """Return it line by line."""
         if self.shown in ("epsilon", "clean"):
             return (self.shown,)
         if self.shown == "breakdown":
@@ -88,7 +53,7 @@ class _Measure:
         return (f"f={self.byzantine}", *name.split("_"))
 
     def place(self) -> tuple[int, int, int]:
-        """Epsilon, clean, then f by f what the attacks leave, the worst and the gap."""
+        """Sort epsilon, clean, then f by f what the attacks leave, the worst and the gap."""
         order = SHOWN.index(self.shown)
         last = len(SHOWN) if self.shown == "breakdown" else 0
         return (last, self.byzantine, order)
@@ -103,7 +68,7 @@ def lay_out(
     rows: Sequence[str] = (),
     across: Sequence[str] = (),
 ) -> Layout:
-    """A table of accuracies.
+    """Make a table of accuracies.
 
     Nothing but seeds is averaged over: fields that vary and are named nowhere become rows.
 
@@ -136,7 +101,7 @@ def lay_out(
 
 
 def _row_fields(values: pd.DataFrame, rows: Sequence[str], across: Sequence[str]) -> list[str]:
-    """Those that are asked for, then those that are still needed to tell settings apart."""
+    """Return those that are asked for, then those still needed to tell settings apart."""
     told = list(rows)
     usual = [str(name) for name in values if name not in {*told, *across, "epsilon"}]
     if not rows and not across:
@@ -151,7 +116,7 @@ def _row_fields(values: pd.DataFrame, rows: Sequence[str], across: Sequence[str]
 
 
 def _epsilons(runs: pd.DataFrame, summary: pd.DataFrame) -> dict[Row, str]:
-    """Of every setting, in words."""
+    """Write the epsilon of every setting."""
     marks = epsilon_marks(runs)
     settings = summary.groupby(level=setting_levels(summary), sort=False)
     spent = settings["epsilon"].max()
@@ -164,7 +129,7 @@ def _epsilons(runs: pd.DataFrame, summary: pd.DataFrame) -> dict[Row, str]:
 def _measured(
     runs: pd.DataFrame, summary: pd.DataFrame, shows: set[str], epsilons: dict[Row, str]
 ) -> dict[Row, Measured]:
-    """Every setting, and what there is to show of it."""
+    """Return every setting, and what there is to show of it."""
     found: dict[Row, Measured] = {setting: {} for setting in epsilons}
     faced = _faced(summary)
     at: Any  # pandas knows nothing of what an index holds
@@ -183,8 +148,8 @@ def _measured(
     if "gap" in shows:
         measured = robustness(runs)
         for at, row in zip(measured.index, measured.to_dict("records"), strict=True):
-            entry = replace(_difference(row), attacks=faced[at])
-            found[at[:-1]][_Measure("gap", int(at[-1]))] = entry
+            text = "failed" if row["failed"] else percent(row["gap"])
+            found[at[:-1]][_Measure("gap", int(at[-1]))] = Entry(text, attacks=faced[at])
     if "breakdown" in shows:
         tried = most_tried(summary)
         for at, point in breakdown_point(runs).items():
@@ -194,7 +159,7 @@ def _measured(
 
 
 def _faced(summary: pd.DataFrame) -> dict[Row, Attacks]:
-    """The attacks that every setting was run under: at each f, and at all of them."""
+    """Return the attacks that every setting was run under: at each f, and at all of them."""
     faced: dict[Row, set[tuple[int, str]]] = defaultdict(set)
     for *setting, byzantine, attack in summary.index:
         if attack not in ("", WORST):
@@ -228,19 +193,21 @@ def _arranged(
     ]
     heads = [Column(heading(name), is_text=True) for name in told]
     heads += [
-        Column((*_spread_header(across, spread), *measure.header())) for spread, measure in columns
+        Column(
+            (
+                *(f"{name} {_shortest(value)}" for name, value in zip(across, at, strict=True)),
+                *measure.header(),
+            )
+        )
+        for at, measure in columns
     ]
     if any(FEWER_ATTACKS in entry.text for line in marked.values() for entry in line):
         notes = [*notes, FEWER_NOTE]
     return Layout(heads, blocks, notes)
 
 
-def _spread_header(across: Sequence[str], spread: Row) -> list[str]:
-    return [f"{name} {_shortest(value)}" for name, value in zip(across, spread, strict=True)]
-
-
 def _shortest(value: object) -> str:
-    """Epsilons come rounded up to so many digits: of 1.00 a title needs 1."""
+    """Shorten epsilons, which come rounded up to so many digits: of 1.00 a title needs 1."""
     text = number(value)
     return text.rstrip("0").rstrip(".") if text.replace(".", "").isdigit() and "." in text else text
 
@@ -248,7 +215,7 @@ def _shortest(value: object) -> str:
 def _marked(
     ordered: list[Row], lines: dict[Row, dict[Any, Entry]], columns: list[Any], told: list[str]
 ) -> dict[Row, list[Entry]]:
-    """Entries row by row, compared in each column with those of rows on the same data."""
+    """Compare entries of each column with those of rows on the same data, row by row."""
 
     def kind(at: Row) -> Row:
         return tuple(value for name, value in zip(told, at, strict=True) if name not in _COMPARED)
@@ -266,7 +233,7 @@ def _marked(
 
 
 def _compared(entries: Sequence[Entry]) -> list[Entry]:
-    """With a mark on the best, if they differ, and on what lacks attacks of others: never best."""
+    """Mark the best, if they differ, and what lacks attacks of others, which never is."""
     every = Attacks().union(*(entry.attacks for entry in entries))
     entries = [
         _lacking(entry) if entry.attacks and entry.attacks != every else entry for entry in entries
@@ -282,7 +249,7 @@ def _lacking(entry: Entry) -> Entry:
 
 
 def _in_order(rows: list[Row]) -> list[Row]:
-    """Sorted field by field, the values of a field in the order of their first appearance."""
+    """Sort field by field, the values of a field in the order of their first appearance."""
     ranks = [
         {value: rank for rank, value in enumerate(dict.fromkeys(field))}
         for field in zip(*rows, strict=True)
@@ -293,7 +260,7 @@ def _in_order(rows: list[Row]) -> list[Row]:
 
 
 def accuracy_entry(row: Mapping[Any, Any]) -> Entry:
-    """Mean and half-width in percent, rounded by that; what is wrong with it is marked."""
+    """Write mean and half-width in percent, rounded by that, and mark what is wrong with it."""
     if row["failed"]:
         return Entry("failed")
     mark = DIVERGED if row["diverged"] else ""
@@ -303,7 +270,7 @@ def accuracy_entry(row: Mapping[Any, Any]) -> Entry:
 
 
 def epsilon_text(of_setting: pd.DataFrame, marks: dict[str, str]) -> str:
-    """The largest epsilon to three digits, rounded up: what is printed is still an upper bound."""
+    """Write the largest epsilon to three digits, rounded up: it still is an upper bound."""
     reasons = of_setting["not_private"].dropna()
     reason = reasons.iloc[0] if len(reasons) else None
     return _epsilon_text(
@@ -314,18 +281,7 @@ def epsilon_text(of_setting: pd.DataFrame, marks: dict[str, str]) -> str:
 def _epsilon_text(epsilon: float, reason: object, is_bound: bool, marks: dict[str, str]) -> str:
     if isinstance(reason, str):
         return f"∞{marks[reason]}"
-    if math.isinf(epsilon):
-        return "∞"
-    estimate = "" if is_bound else "~"
-    return f"{estimate}{rounded_up(epsilon, 3)}" if not math.isnan(epsilon) else ""
-
-
-def _difference(row: Mapping[Any, Any]) -> Entry:
-    if row["failed"]:
-        return Entry("failed")
-    return Entry("" if math.isnan(row["gap"]) else f"{100 * row['gap']:.1f}")
-
-
-def number(value: object) -> str:
-    """A field's value as people write it."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if math.isnan(epsilon):
+        return ""
+    estimate = "" if is_bound or math.isinf(epsilon) else "~"
+    return f"{estimate}{rounded_up(epsilon, 3)}"

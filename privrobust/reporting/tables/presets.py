@@ -5,30 +5,24 @@ from typing import Any
 
 import pandas as pd
 
+from privrobust.core.formatting import number
 from privrobust.errors import SpecError, unknown_name
 from privrobust.reporting.legend import epsilon_marks, guarantee, legend
 from privrobust.reporting.summary import row_fields, setting_levels, summarise
-from privrobust.reporting.tables.layout import (
-    Column,
-    Entry,
-    Layout,
-    accuracy_entry,
-    epsilon_text,
-    lay_out,
-    number,
-)
+from privrobust.reporting.tables.layout import accuracy_entry, epsilon_text, lay_out
+from privrobust.reporting.tables.table import Column, Entry, Layout
 from privrobust.spec.fields import named
 
 Preset = Callable[[pd.DataFrame], Layout]
 
 
 def attacks(runs: pd.DataFrame) -> Layout:
-    """Methods by attacks: what each attack leaves at each f."""
+    """Compare methods by attacks: what each attack leaves at each f."""
     return lay_out(runs)
 
 
 def trilemma(runs: pd.DataFrame) -> Layout:
-    """Methods by epsilon by f: clean accuracy, and the worst at each f.
+    """Compare methods by epsilon by f: clean accuracy, and the worst at each f.
 
     Where rules spend differently at one b, as signs tell less than vectors, no column would be of
     two of them: they are put side by side at equal b, each with its epsilon.
@@ -50,13 +44,13 @@ def _spend_differently(runs: pd.DataFrame) -> bool:
 
 
 def noise(runs: pd.DataFrame) -> Layout:
-    """What b does to a method: epsilon, clean and worst accuracy, the gap, the breakdown point."""
+    """Show what b does: epsilon, clean and worst accuracy, the gap, the breakdown point."""
     _need(runs, "noise", "noise_scale")
     return lay_out(runs, _CHANGES, rows=["aggregator", "noise_scale"])
 
 
 def clipping(runs: pd.DataFrame) -> Layout:
-    """What C does to a method: the same."""
+    """Show what C does: the same."""
     _need(runs, "clipping", "clip_norm")
     return lay_out(runs, _CHANGES, rows=["aggregator", "clip_norm"])
 
@@ -65,7 +59,7 @@ _CHANGES = ("epsilon", "clean", "worst", "gap", "breakdown")
 
 
 def budget(runs: pd.DataFrame) -> Layout:
-    """What each release spends, whatever is done with it: no accuracies."""
+    """Show what each release spends, whatever is done with it: no accuracies."""
     released = named(lambda field: field.is_released)
     private = ["steps_taken" if name == "steps" else name for name in released]
     varied = [name for name in private if runs[name].nunique(dropna=False) > 1]
@@ -82,7 +76,7 @@ def budget(runs: pd.DataFrame) -> Layout:
 
 
 def tuning(runs: pd.DataFrame) -> Layout:
-    """The best learning rate of each method and b, by clean accuracy; validation runs if any."""
+    """Find the best learning rate of each method and b, by clean accuracy (validation if any)."""
     _need(runs, "tuning", "learning_rate")
     summary = summarise(runs)
     if "learning_rate" not in summary.index.names:
@@ -106,9 +100,9 @@ def tuning(runs: pd.DataFrame) -> Layout:
             [
                 *(Entry(number(value)) for value in at),
                 Entry(epsilon_text(tried, marks)),
-                Entry(f"{rates[best]:g}{edge}"),
+                Entry(f"{number(rates[best])}{edge}"),
                 accuracy_entry(tried.iloc[best].to_dict()),
-                Entry(f"{min(rates):g} to {max(rates):g} ({len(rates)})"),
+                Entry(f"{number(min(rates))} to {number(max(rates))} ({len(rates)})"),
             ]
         )
     heads = [Column((name,), is_text=True) for name in told]
@@ -138,7 +132,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def preset(name: str) -> Preset:
-    """That of a name.
+    """Return the preset of a name.
 
     Raises:
         SpecError: there is none.

@@ -8,7 +8,7 @@ from privrobust.reporting.summary import setting_levels, summarise, without_gaps
 
 
 def data(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row a cell, with all digits.
+    """Make a row a cell, with all digits.
 
     Args:
         runs: a row a run, as from `Store.runs`.

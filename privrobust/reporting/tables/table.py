@@ -1,0 +1,40 @@
+"""A table as people read it, whatever it is of and whatever it is then written as."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Attacks = frozenset[tuple[int, str]]
+"""f and the attack."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell."""
+
+    text: str = ""
+    score: float = math.nan
+    """What makes it better than others of its column, NaN where nothing is compared."""
+    is_best: bool = False
+    attacks: Attacks = frozenset()
+    """Over which it is the worst."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """Of a table."""
+
+    header: tuple[str, ...]
+    """Line by line."""
+    is_text: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table as people read it."""
+
+    columns: Sequence[Column]
+    blocks: Sequence[Sequence[Sequence[Entry]]]
+    """Rows, in blocks that belong together."""
+    notes: Sequence[str]
+    """What the numbers are, and which guarantee epsilon is."""
