@@ -33,7 +33,7 @@ from privrobust.core.parameters import parse, settings, written
 from privrobust.data import canonical_dataset
 from privrobust.data.partitions import Partition, Similarity, canonical_partition, get_partition
 from privrobust.errors import SpecError, unknown_name
-from privrobust.gradients.losses import LOSSES
+from privrobust.gradients.losses import canonical_loss
 from privrobust.models import canonical_model
 from privrobust.schedules import canonical_schedule, get_schedule, rate
 
@@ -222,7 +222,7 @@ class RunSpec(_Spec):
     """The folder of files; else that of PRIVROBUST_DATA. Not part of what the run is: `key`."""
     model: Annotated[str, BeforeValidator(_read_named)] = "logistic"
     """`mlp`, `mlp(hidden=[64, 32])`, `cnn_opacus`, ..., or `package.module:factory`."""
-    loss: str = "cross_entropy"
+    loss: Annotated[str, BeforeValidator(_read_named)] = "cross_entropy"
     partition: Annotated[str, BeforeValidator(_read_named)] = "similarity"
     """How the training data is dealt: `dirichlet(alpha=0.1)`, `labels(k=2)`, `groups`, ..."""
     heterogeneity: Number = Field(0.0, ge=0, le=1)
@@ -369,9 +369,7 @@ class RunSpec(_Spec):
     @field_validator("loss")
     @classmethod
     def _known_loss(cls, name: str) -> str:
-        if name not in LOSSES:
-            raise unknown_name("loss", name, LOSSES)
-        return name
+        return canonical_loss(name)
 
     @field_validator("partition")
     @classmethod

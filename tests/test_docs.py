@@ -15,11 +15,11 @@ from privrobust import RunSpec, train
 from privrobust.attacks import available_attacks, get_attack
 from privrobust.cli.figure import KINDS
 from privrobust.cli.main import app
-from privrobust.data import Dataset, Split, available_datasets, get_dataset, registry
+from privrobust.data import Dataset, Split, get_dataset
 from privrobust.data.partitions import available_partitions, get_partition
+from privrobust.data.registry import DATASETS
 from privrobust.errors import SpecError
 from privrobust.models import available_models, build_model
-from privrobust.models import registry as models
 from privrobust.reporting.tables import PRESETS
 from privrobust.store import Store
 from privrobust.sweeps.grid import Sweep
@@ -93,7 +93,7 @@ def first_cells(section):
 
 def test_the_data_page_names_all_that_there_is():
     datasets = re.findall(r"`(\w+)", DATA.split("## Datasets\n")[1].split("**Where")[0])
-    assert set(available_datasets()) - set(registry._REGISTERED) <= set(datasets)
+    assert set(DATASETS.built_in) <= set(datasets)
     named = {text.partition("(")[0] for text in first_cells("Partitions")}
     assert named == set(available_partitions())
     assert all(get_partition(text) for text in first_cells("Partitions"))
@@ -169,6 +169,8 @@ def test_the_page_on_signs_has_what_its_command_and_its_code_give():
         "privrobust.aggregators",
         "privrobust.attacks",
         "privrobust.gradients.clipping",
+        "privrobust.core.parameters",
+        "privrobust.core.registry",
         "privrobust.data",
         "privrobust.gradients.losses",
         "privrobust.reporting.neighbours",
@@ -186,9 +188,7 @@ def test_docstring_examples(name):
     assert outcome.failed == 0
 
 
-def test_the_page_on_own_data_and_models_runs(monkeypatch):
-    monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
-    monkeypatch.setattr(models, "_MODELS", dict(models._MODELS))
+def test_the_page_on_own_data_and_models_runs(own_registries):
     page = (ROOT / "docs" / "bring_your_own.md").read_text(encoding="utf-8")
     names = {}
     for example in re.findall(r"```python\n(.*?)```", page, re.DOTALL):

@@ -10,7 +10,7 @@ from privrobust.data import get_dataset
 from privrobust.errors import PrivRobustError
 from privrobust.gradients.clipped_sums import gradient_sum
 from privrobust.gradients.clipping import Flat
-from privrobust.gradients.losses import LOSSES
+from privrobust.gradients.losses import get_loss
 from privrobust.models.validation import EXAMPLES, initial_parameters
 from privrobust.noise.backend import compiled_loop
 from privrobust.schedules import get_schedule, rates
@@ -82,7 +82,7 @@ def _checked_dim(name: str, data_dir: str | None, model: str, loss: str) -> int:
     """Return how many parameters a model has that is sound on this data."""
     dataset = get_dataset(name, data_dir)
     module, starts = initial_parameters(model, dataset, seeds=(0, 1))
-    gradient_sum(module, dataset.train.examples(slice(EXAMPLES)), Flat(), LOSSES[loss])
+    gradient_sum(module, dataset.train.examples(slice(EXAMPLES)), Flat(), get_loss(loss))
     return starts.shape[-1]
 
 

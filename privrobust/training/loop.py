@@ -17,7 +17,7 @@ from privrobust.core.allocator import keep_freed_memory
 from privrobust.core.devices import in_full_precision, resolve_device
 from privrobust.data import get_dataset
 from privrobust.errors import PrivRobustError
-from privrobust.gradients.losses import LOSSES
+from privrobust.gradients.losses import get_loss
 from privrobust.models.validation import EXAMPLES, initial_parameters
 from privrobust.spec import RunSpec
 from privrobust.training.batches import honest_batches
@@ -81,7 +81,7 @@ def train_lanes(
     seeds, seed_of = distinct([spec.seed for spec in lanes], device)
     model, starts = initial_parameters(shared.model, dataset, seeds)
     model, parameters = deepcopy(model).to(device), starts.to(device)[seed_of]
-    evaluate = Evaluator(model, held_out, LOSSES[shared.loss])
+    evaluate = Evaluator(model, held_out, get_loss(shared.loss))
     clip = Clipping(lanes, model, train.examples(slice(EXAMPLES)))
     perturb = Perturbation(lanes, (shared.honest, parameters.shape[-1]), device)
     remember = Momentum(lanes, device)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from privrobust.gradients.clipped_sums import gradient_sum
 from privrobust.gradients.clipping import CLIPPING_RULES, Batch, Flat, clip_vectors
 from privrobust.gradients.layout import Layout
-from privrobust.gradients.losses import LOSSES
+from privrobust.gradients.losses import get_loss
 from privrobust.noise import NOISE_LAWS, derived_keys
 from privrobust.noise.streams import first_words, happen
 from privrobust.spec import RunSpec
@@ -37,7 +37,7 @@ class Clipping:
         self._rule = CLIPPING_RULES[shared.clipping](order)
         self._of_workers = shared.unit == "worker"
         of_examples = Flat(order) if self._of_workers else self._rule
-        self._gradients = gradient_sum(model, examples, of_examples, LOSSES[shared.loss])
+        self._gradients = gradient_sum(model, examples, of_examples, get_loss(shared.loss))
         self._layers = Layout(model).layer_sizes
         self._batch_size = shared.batch_size
         # a bound clips too, by what rounding has added to a gradient that keeps it
