@@ -47,7 +47,7 @@ def check_text(kind: str, text: object) -> str:
 
 
 def is_built_in(made: object) -> bool:
-    """Whether a thing's class is this package's: a user's own may fail in ways we cannot know."""
+    """Tell whether a thing's class is ours: a user's own may fail in ways we cannot know."""
     return _package(type(made).__module__) == _package(__name__)
 
 
@@ -162,7 +162,7 @@ def _function(called: object) -> object:
 
 
 def _may_return(function: object, made: type) -> bool:
-    """Whether the function's annotation, if it has one that can be read, leaves that open."""
+    """Tell whether the function's annotation, if it has one that can be read, leaves that open."""
     try:
         hint = get_type_hints(function).get("return", made)
     except Exception:  # of names that only type checkers import

@@ -107,7 +107,7 @@ def _parameters(made: Configured) -> "tuple[Field[Any], ...]":
 
 
 def _kinds(hint: Any) -> list[Any]:
-    """`float | None` to `[float, NoneType]`."""
+    """Split `float | None` into `[float, NoneType]`."""
     return list(get_args(hint)) if get_origin(hint) in (UnionType, Union) else [hint]
 
 
@@ -159,7 +159,7 @@ def _within(each: "Field[Any]", value: float) -> bool:
 
 
 def _literal(value: Any) -> str:
-    """Python does not write out whole numbers of 4,300 digits, and nobody reads a hundred."""
+    """Write a value; Python writes no whole number of 4,300 digits, and nobody reads a hundred."""
     return hex(value) if type(value) is int and value.bit_length() > 64 else repr(value)
 
 
@@ -203,7 +203,7 @@ _CALL = re.compile(r"\s*([\w.]+(?::\w+)?)\s*(?:\((.*)\))?\s*", re.DOTALL)
 
 
 def parse(kind: str, text: str) -> tuple[str, dict[str, Any]]:
-    """`krum(f=2)` to `("krum", {"f": 2})`.
+    """Read `krum(f=2)` as `("krum", {"f": 2})`.
 
     Raises:
         SpecError: it reads otherwise.
@@ -245,7 +245,7 @@ def _read(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def settings(made: Configured, kept: Set[str] = frozenset()) -> dict[str, Any]:
-    """Its parameters that are not the defaults, and those to be kept."""
+    """Return the parameters that are not the defaults, and those to be kept."""
     values = {each.name: (getattr(made, each.name), each.default) for each in _parameters(made)}
     return {
         name: value for name, (value, default) in values.items() if name in kept or value != default

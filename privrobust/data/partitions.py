@@ -313,7 +313,7 @@ def list_partitions() -> list[Entry]:
 
 
 def is_known_partition(text: str) -> bool:
-    """Whether it is one of these, and no module's."""
+    """Tell whether it is one of these, and no module's."""
     return parse("partition", text)[0] in PARTITIONS
 
 

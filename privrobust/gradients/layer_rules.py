@@ -27,7 +27,6 @@ from privrobust.gradients.factors import (
     sum_of_outer,
 )
 
-
 LayerRule: TypeAlias = Callable[[Any, list[Use]], Sequence[Tensor]]
 """A layer, and its calls, to a gradient `(examples, *parameter)` for each parameter it owns."""
 
@@ -102,7 +101,7 @@ def layer_gradients(layer: nn.Module, uses: list[Use], size: int) -> Gradients:
 
 
 def has_rule(layer: nn.Module) -> bool:
-    """Whether `layer_gradients` knows this layer."""
+    """Tell whether `layer_gradients` knows this layer."""
     if type(layer) in _REGISTERED:
         return True
     if isinstance(layer, nn.Embedding) and (layer.max_norm or layer.scale_grad_by_freq):
