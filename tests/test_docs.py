@@ -172,6 +172,7 @@ def test_the_page_on_signs_has_what_its_command_and_its_code_give():
         "privrobust.core.parameters",
         "privrobust.core.registry",
         "privrobust.data",
+        "privrobust.gradients.layer_rules",
         "privrobust.gradients.losses",
         "privrobust.reporting.neighbours",
         "privrobust.noise.vectors",
@@ -199,6 +200,10 @@ def test_the_page_on_own_data_and_models_runs(own_registries):
     held = shares(names["by_clinic"].spec)
     groups = get_dataset("scans").train.groups
     assert [len(groups[share].unique()) for share in held] == [1] * 6
+    assert names["with_gain"].accuracy > 0.9
+    assert names["with_own"].spec.loss == "hinge(margin=2.0)"
+    assert names["with_own"].accuracy > 0.9
+    assert 0 < names["with_own"].epsilon < 100
     assert names["sent"].shape == (650,)
     assert float((names["sent"] - names["average"]).std()) == pytest.approx(0.1, rel=0.2)
 
