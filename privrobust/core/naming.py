@@ -130,8 +130,8 @@ def find(kind: str, name: str, known: Iterable[str], wanted: Own) -> Callable[..
         if module in sys.modules:  # it is there, and lacks the attribute
             problem += did_you_mean(attribute, vars(sys.modules[module]))
         raise SpecError(f"{kind}: cannot import {shown(name, _LONGEST)} ({problem})") from error
-    if problem := objection(found, wanted):
-        raise _not_wanted(kind, name, problem, wanted)
+    if complaint := objection(found, wanted):
+        raise _not_wanted(kind, name, complaint, wanted)
     result: Callable[..., Any] = found
     return result
 
