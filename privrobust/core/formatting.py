@@ -17,7 +17,7 @@ def rounded_down(value: float, digits: int) -> str:
 
 
 def in_percent(mean: float, half: float) -> tuple[str, str]:
-    """Write a share and its uncertainty in percent, with as many digits as that leaves.
+    """A share and its uncertainty, in percent, with as many digits as that leaves.
 
     Args:
         mean: the share.
@@ -31,7 +31,7 @@ def in_percent(mean: float, half: float) -> tuple[str, str]:
 
 
 def decimals(half: float) -> int:
-    """Count the decimals that a value with this uncertainty deserves, at most 2.
+    """How many decimals a value with this uncertainty deserves, at most 2.
 
     The uncertainty keeps one digit, two if the first is 1: 0.62 is 0.6, 0.14 stays, 14.4 is 14.
     """

@@ -211,7 +211,9 @@ class Registry(Generic[T]):
 
         """
         name, given = parse(self.kind, text)
-        return written(name, settings(self.make(name, given), kept & given.keys()))
+        made = self.make(name, given)
+        has_parameters = isinstance(made, Configured)
+        return written(name, settings(made, kept & given.keys()) if has_parameters else {})
 
     def entry(self, name: str, note: str = "") -> Entry:
         """Describe what a name stands for, as `privrobust list` shows it.

@@ -6,7 +6,7 @@ from typing import Any
 
 from privrobust.core.naming import Own, check_text
 from privrobust.core.numbers import own
-from privrobust.core.parameters import parse, settings, written
+from privrobust.core.parameters import parse, written
 from privrobust.core.registry import Entry, Registry
 from privrobust.data.dataset import Dataset
 from privrobust.data.images import CIFAR10, CIFAR100, EMNIST, MNIST, FashionMNIST
@@ -88,8 +88,7 @@ def canonical_dataset(text: str) -> str:
         return text
     name, given = parse("dataset", text)
     if name in DATASETS:
-        made = DATASETS.make(name, given)
-        return written(name, settings(made) if isinstance(made, Source) else {})
+        return DATASETS.canonical(text)
     if ":" not in name:
         raise unknown_name("dataset", name, DATASETS)
     return written(name, given)

@@ -71,6 +71,11 @@ def made():
     return Model(torch.Size([64]), 3), torch.randn(6, 64)
 
 
+def chosen(model, examples, rule=None):
+    """The way that training takes."""
+    return gradient_sum(model, examples, rule or Flat(), CROSS_ENTROPY)
+
+
 def batch(lanes=2, workers=3, size=4):
     generator = torch.Generator().manual_seed(1)
     inputs = torch.randn(lanes, workers, size, 64, generator=generator)
@@ -82,7 +87,7 @@ def batch(lanes=2, workers=3, size=4):
 def test_a_taught_layer_gives_what_per_sample_gradients_give(rule):
     register_layer_rule(Mixing)(right)
     model, examples = made()
-    fast = gradient_sum(model, examples, rule, CROSS_ENTROPY)
+    fast = chosen(model, examples, rule)
     assert isinstance(fast, LayerWise)
     slow = PerSample(model, examples, rule, CROSS_ENTROPY)
     start = nn.utils.parameters_to_vector(model.parameters()).detach()
@@ -96,7 +101,7 @@ def test_a_taught_layer_gives_what_per_sample_gradients_give(rule):
 
 def test_the_same_layer_untaught_takes_the_slow_way():
     with pytest.warns(PrivRobustWarning, match=r"layer 'mixing' \(Mixing\) has no fast clipping"):
-        assert isinstance(gradient_sum(*made(), Flat(), CROSS_ENTROPY), PerSample)
+        assert isinstance(chosen(*made()), PerSample)
 
 
 def doubled(layer, uses):
@@ -168,7 +173,7 @@ WRONG = [
 def test_a_wrong_rule_is_found_out_and_never_trains(rule, reason):
     register_layer_rule(Mixing)(rule)
     with pytest.warns(PrivRobustWarning, match=f"^model: .*{reason}.*exact and slow$") as warned:
-        way = gradient_sum(*made(), Flat(), CROSS_ENTROPY)
+        way = chosen(*made())
     assert isinstance(way, PerSample)
     assert all("\n" not in str(each.message) for each in warned)
 
@@ -197,7 +202,7 @@ def meddling(layer, uses):
 def test_no_example_of_a_batch_sees_another_through_a_rule():
     """So clipping bounds what each adds, whatever a rule does: it is never given two."""
     register_layer_rule(Mixing)(meddling)
-    fast = gradient_sum(*made(), Flat(), CROSS_ENTROPY)
+    fast = chosen(*made())
     assert isinstance(fast, LayerWise)
     start = nn.utils.parameters_to_vector(made()[0].parameters()).detach().unsqueeze(0)
     before = batch(lanes=1, workers=1)
@@ -220,14 +225,14 @@ def test_only_parameters_of_its_own_are_a_rules_business():
 
     model = nn.Sequential(nn.Flatten(), LowRank(64, 3))
     with pytest.warns(PrivRobustWarning, match="the fast way fails here"):
-        gradient_sum(model, torch.randn(4, 64), Flat(), CROSS_ENTROPY)
+        chosen(model, torch.randn(4, 64))
 
 
 def test_a_decorated_rule_is_itself_and_a_later_one_holds():
     decorate = register_layer_rule(Mixing)
     assert decorate(doubled) is doubled
     assert register_layer_rule(Mixing)(right) is right
-    assert isinstance(gradient_sum(*made(), Flat(), CROSS_ENTROPY), LayerWise)
+    assert isinstance(chosen(*made()), LayerWise)
 
 
 def test_a_rule_is_that_of_a_class_and_not_of_those_that_derive_from_it():
