@@ -9,29 +9,39 @@ from privrobust.accountants.prv import PRV
 from privrobust.accountants.rdp import RDP
 from privrobust.accountants.sign import Sign
 from privrobust.accountants.strong import Strong
+from privrobust.core.naming import Own
 from privrobust.core.numbers import own, shown
+from privrobust.core.registry import Registry
 from privrobust.errors import SpecError, unknown_name
 
-_ACCOUNTANTS: dict[str, Accountant] = {
-    accountant.name: accountant
-    for accountant in (Sign(), PLD(), PRV(), RDP(), Moments(), GDP(), Strong(), Basic())
-}
+_BUILT_IN = (Sign(), PLD(), PRV(), RDP(), Moments(), GDP(), Strong(), Basic())
+ACCOUNTANTS: Registry[Accountant] = Registry(
+    "accountant",
+    {accountant.name: accountant for accountant in _BUILT_IN},
+    Own((), "one of a class that derives from privrobust.accountants.Accountant", Accountant),
+    reserved=("all", "auto"),
+)
 
 
 def available_accountants() -> list[str]:
-    """Names that a spec may use, besides "auto"; roughly from the tightest to the loosest."""
-    return list(_ACCOUNTANTS)
+    """Return the names that a spec may use, besides "auto".
+
+    They come roughly from the tightest to the loosest, then those of your own.
+    """
+    return list(ACCOUNTANTS)
 
 
 def accountants_of(message: str) -> list[str]:
-    """Names of those that have something to say about such messages: of vectors, not "sign"."""
+    """Return the names of those that know such messages; "sign" has nothing to say of vectors."""
     return [
-        name for name, each in _ACCOUNTANTS.items() if message == "sign" or not each.knows_signs
+        name
+        for name in available_accountants()
+        if message == "sign" or not ACCOUNTANTS[name].knows_signs
     ]
 
 
 def get_accountant(name: str) -> Accountant:
-    """The accountant of that name.
+    """Return the accountant of that name.
 
     Raises:
         SpecError: no accountant has that name.
@@ -40,18 +50,16 @@ def get_accountant(name: str) -> Accountant:
     name = own("accountant", name)
     if not isinstance(name, str):
         raise SpecError(f"accountant: {shown(name)} is not a name")
-    if name not in _ACCOUNTANTS:
-        raise unknown_name("accountant", name, _ACCOUNTANTS)
-    return _ACCOUNTANTS[name]
+    if name not in ACCOUNTANTS:
+        raise unknown_name("accountant", name, ACCOUNTANTS)
+    return ACCOUNTANTS[name]
 
 
 def register_accountant(accountant: Accountant) -> None:
-    """Make an accountant of one's own available by its name.
+    """Make an accountant available by its name; an earlier one of your own is replaced.
 
     Raises:
-        SpecError: the name is taken.
+        SpecError: the name is one of ours, "all" or "auto", or it is no accountant.
 
     """
-    if accountant.name in ("all", "auto", *_ACCOUNTANTS):
-        raise SpecError(f"accountant: the name {accountant.name!r} is taken")
-    _ACCOUNTANTS[accountant.name] = accountant
+    ACCOUNTANTS.register(accountant.name, accountant)

@@ -29,6 +29,7 @@ from privrobust.attacks.registry import (
 )
 from privrobust.attacks.replay import Replay
 from privrobust.attacks.sign_flip import OwnSignFlip, SignFlip
+from privrobust.core.parameters import parameter
 
 __all__ = [
     "ALIE",
@@ -58,5 +59,6 @@ __all__ = [
     "collude",
     "get_attack",
     "list_attacks",
+    "parameter",
     "register_attack",
 ]

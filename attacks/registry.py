@@ -15,13 +15,11 @@ from privrobust.attacks.mimic import Mimic
 from privrobust.attacks.min_max import MinMax, MinSum
 from privrobust.attacks.replay import Replay
 from privrobust.attacks.sign_flip import OwnSignFlip, SignFlip
-from privrobust.core.entries import Entry
 from privrobust.core.naming import Own
-from privrobust.core.parameters import build, check_registered, described
+from privrobust.core.registry import Entry, Registry
 from privrobust.errors import SpecError
 
-_OWN = Own((Attack,), "a class that derives from privrobust.attacks.Attack")
-_ATTACKS: dict[str, type[Attack]] = {
+_BUILT_IN: dict[str, type[Attack]] = {
     "alie": ALIE,
     "drift": Drift,
     "gaussian": Gaussian,
@@ -43,28 +41,31 @@ _ATTACKS: dict[str, type[Attack]] = {
     "vote_extreme": VoteExtreme,
     "zero": Zero,
 }
+ATTACKS = Registry(
+    "attack", _BUILT_IN, Own((Attack,), "a class that derives from privrobust.attacks.Attack")
+)
 
 
 def available_attacks() -> list[str]:
-    """Names that a spec may use."""
-    return sorted(_ATTACKS)
+    """Return the names that a spec may use."""
+    return ATTACKS.available()
 
 
 def register_attack(name: str, attack: type[Attack]) -> None:
-    """Let specs name an attack; an earlier one of that name is replaced.
+    """Let specs name an attack; an earlier one of your own of that name is replaced.
 
     Results are kept by name: give changed code a new one.
 
     Raises:
-        SpecError: it is no name that a spec can write, or no attack's class.
+        SpecError: the name is one of ours, or none that a spec can write; or it is no attack's
+            class.
 
     """
-    name = check_registered("attack", name, attack, Attack)
-    _ATTACKS[name] = attack
+    ATTACKS.register(name, attack)
 
 
 def get_attack(name: str, **parameters: Any) -> Attack:
-    """The attack of that name, with the given constructor parameters.
+    """Make the attack of that name, with the given constructor parameters.
 
     Args:
         name: a registered name, or `package.module:Class`, a class that derives from `Attack`.
@@ -74,19 +75,17 @@ def get_attack(name: str, **parameters: Any) -> Attack:
         SpecError: no attack has that name, or it has no such parameter, or refuses its value.
 
     """
-    made = build("attack", _ATTACKS, name, parameters, _OWN)
+    made: Attack = ATTACKS.make(name, parameters)
     if made.sees not in ("honest", "own", "nothing"):
         raise SpecError(f"attack: {name} sees {made.sees!r}; accepted: 'honest', 'own', 'nothing'")
     return made
 
 
 def list_attacks() -> list[Entry]:
-    """What `privrobust list attacks` shows, an entry an attack."""
+    """Describe every attack, as `privrobust list attacks` shows them."""
     knowledge = {
         "honest": "sees every honest message",
         "own": "sees its own data",
         "nothing": "sees nothing",
     }
-    return [
-        described(name, attack, knowledge[attack.sees]) for name, attack in sorted(_ATTACKS.items())
-    ]
+    return [ATTACKS.entry(name, knowledge[ATTACKS[name].sees]) for name in available_attacks()]

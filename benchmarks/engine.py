@@ -28,7 +28,7 @@ from privrobust.data import get_dataset
 from privrobust.gradients.clipped_sums import gradient_sum
 from privrobust.gradients.clipping import Batch, Flat
 from privrobust.gradients.layout import Layout
-from privrobust.gradients.losses import LOSSES
+from privrobust.gradients.losses import get_loss
 from privrobust.training.loop import train_lanes
 
 
@@ -131,7 +131,7 @@ def clipped_gradients(model: str, size: Size) -> list[str]:
     plan = PLANS[model]
     workers, batch_size = size.task.workers, size.task.batch
     module, split = MODELS[model](), images(workers * batch_size)
-    way = gradient_sum(module, Layout(module), split.inputs[:3], Flat(), LOSSES["cross_entropy"])
+    way = gradient_sum(module, Layout(module), split.inputs[:3], Flat(), get_loss("cross_entropy"))
     start = nn.utils.parameters_to_vector(module.parameters()).detach().unsqueeze(0)
     shape = (1, workers, batch_size)
     labels = split.labels.view(shape)

@@ -11,28 +11,39 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from privrobust.core.entries import Entry
 from privrobust.core.naming import Own
 from privrobust.core.numbers import as_float, shown
-from privrobust.core.parameters import (
-    Configured,
-    build,
-    described,
-    parameter,
-    parse,
-    settings,
-    written,
-)
+from privrobust.core.parameters import Configured
+from privrobust.core.parameters import parameter as parameter
+from privrobust.core.registry import Entry, Registry
 from privrobust.errors import SpecError, failure
 
 
 @dataclass(frozen=True)
 class Schedule(Configured, ABC):
-    """A factor of the learning rate; a user's own derives from it."""
+    """A factor of the learning rate; a user's own derives from it.
+
+    >>> @dataclass(frozen=True)
+    ... class Root(Schedule):
+    ...     "Falls as a power of the share that is left."
+    ...     power: float = parameter(0.5, above=0)
+    ...     def factor(self, done):
+    ...         return (1 - done) ** self.power
+    >>> Root(power=2).factor(0.5)
+    0.25
+    """
 
     @abstractmethod
     def factor(self, done: float) -> float:
-        """At a share of the run, from 0 before the first step to nearly 1 before the last."""
+        """Return the factor at a share of the run that is done.
+
+        Args:
+            done: from 0 before the first step to nearly 1 before the last.
+
+        Returns:
+            A finite number, 0 or more.
+
+        """
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,7 @@ class Constant(Schedule):
     """Always 1."""
 
     def factor(self, done: float) -> float:
-        """Always 1."""
+        """Return 1."""
         return 1.0
 
 
@@ -56,7 +67,7 @@ class Linear(Schedule):
     final: float = parameter(0.0, least=0)
 
     def factor(self, done: float) -> float:
-        """Between 1 and `final`."""
+        """Return `1 + (final - 1) done`."""
         return 1 + (self.final - 1) * done
 
 
@@ -74,7 +85,7 @@ class Cosine(Schedule):
     final: float = parameter(0.0, least=0)
 
     def factor(self, done: float) -> float:
-        """`final + (1 - final) (1 + cos(pi done)) / 2`"""
+        """Return `final + (1 - final) (1 + cos(pi done)) / 2`."""
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * done)) / 2
 
 
@@ -92,48 +103,59 @@ class Drops(Schedule):
     by: float = parameter(0.1, above=0)
 
     def factor(self, done: float) -> float:
-        """`by ** floor(parts * done)`"""
+        """Return `by ** floor(parts * done)`."""
         begun = math.floor(self.parts * done + 1e-9)  # a third of a run is no exact number
         return float(self.by ** min(self.parts - 1, begun))
 
 
-_OWN = Own((Schedule,), "a class that derives from privrobust.schedules.Schedule")
-_SCHEDULES: dict[str, type[Schedule]] = {
-    "constant": Constant,
-    "cosine": Cosine,
-    "drops": Drops,
-    "linear": Linear,
-}
+SCHEDULES: Registry[type[Schedule]] = Registry(
+    "schedule",
+    {"constant": Constant, "cosine": Cosine, "drops": Drops, "linear": Linear},
+    Own((Schedule,), "a class that derives from privrobust.schedules.Schedule"),
+)
 
 
 def available_schedules() -> list[str]:
-    """Names that a spec may use."""
-    return sorted(_SCHEDULES)
+    """Return the names that a spec may use."""
+    return SCHEDULES.available()
+
+
+def register_schedule(name: str, schedule: type[Schedule]) -> None:
+    """Let specs name a schedule; an earlier one of your own of that name is replaced.
+
+    Results are kept by name: give changed code a new one.
+
+    Raises:
+        SpecError: the name is one of ours, or none that a spec can write; or it is no schedule's
+            class.
+
+    """
+    SCHEDULES.register(name, schedule)
 
 
 def list_schedules() -> list[Entry]:
-    """What `privrobust list schedules` shows, an entry a schedule."""
-    return [described(name, schedule) for name, schedule in sorted(_SCHEDULES.items())]
+    """Describe every schedule, as `privrobust list schedules` shows them."""
+    return SCHEDULES.entries()
 
 
 def get_schedule(text: str) -> Schedule:
-    """The schedule that a spec names: `cosine(final=0.1)`, or `package.module:Class`.
+    """Make the schedule that a spec names: `cosine(final=0.1)`, or `package.module:Class`.
 
     Raises:
         SpecError: no such schedule or parameter, or a value that it does not accept.
 
     """
-    name, given = parse("schedule", text)
-    return build("schedule", _SCHEDULES, name, given, _OWN)
+    made: Schedule = SCHEDULES.get(text)
+    return made
 
 
 def canonical_schedule(text: str) -> str:
-    """The same schedule in one way of writing."""
-    return written(parse("schedule", text)[0], settings(get_schedule(text)))
+    """Write the same schedule in one way."""
+    return SCHEDULES.canonical(text)
 
 
 def rate(schedule: Schedule, warmup_steps: int, step: int, steps: int) -> float:
-    """The factor at a step, 1 to steps: a linear warm-up to 1, then the schedule.
+    """Return the factor at a step, 1 to steps: a linear warm-up to 1, then the schedule.
 
     The schedule's run is what follows the warm-up.
 
@@ -158,5 +180,5 @@ def rate(schedule: Schedule, warmup_steps: int, step: int, steps: int) -> float:
 
 
 def rates(schedule: Schedule, warmup_steps: int, steps: int) -> list[float]:
-    """The factor at every step; raises what `rate` raises."""
+    """Return the factor at every step; raises what `rate` raises."""
     return [rate(schedule, warmup_steps, step, steps) for step in range(1, steps + 1)]

@@ -15,6 +15,14 @@ from gate import (
 )
 from hypothesis import settings
 
+from privrobust.accountants.registry import ACCOUNTANTS
+from privrobust.aggregators.registry import AGGREGATORS
+from privrobust.attacks.registry import ATTACKS
+from privrobust.data.partitions import PARTITIONS
+from privrobust.data.registry import DATASETS
+from privrobust.gradients.losses import LOSSES
+from privrobust.models.registry import MODELS
+from privrobust.schedules import SCHEDULES
 from privrobust.training import loop as training
 from privrobust.training import server as byzantine
 
@@ -32,6 +40,18 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # The same examples at every run: a failure is always the code's doing.
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 settings.load_profile("fixed")
+
+
+REGISTRIES = (
+    ACCOUNTANTS, AGGREGATORS, ATTACKS, DATASETS, LOSSES, MODELS, PARTITIONS, SCHEDULES,
+)  # fmt: skip
+
+
+@pytest.fixture
+def own_registries(monkeypatch):
+    """What a test registers is gone after it."""
+    for registry in REGISTRIES:
+        monkeypatch.setattr(registry, "registered", dict(registry.registered))
 
 
 class Recorder:

@@ -36,21 +36,16 @@ from torch.utils.data import TensorDataset
 
 from privrobust import RunSpec
 from privrobust.attacks import ALIE
-from privrobust.data import get_dataset, registry
-from privrobust.models import registry as models
+from privrobust.data import get_dataset
 from privrobust.sweeps.executors import InProcess
 from privrobust.sweeps.executors.base import Outcome
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:opacus", "ignore:Full backward hook")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning:opacus", "ignore:Full backward hook"),
+    pytest.mark.usefixtures("own_registries"),
+]
 
 TOY = Task(honest=4, byzantine=1, batch=2, examples=8)
-
-
-@pytest.fixture(autouse=True)
-def own_registries(monkeypatch):
-    """What benchmarks register is gone afterwards."""
-    monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
-    monkeypatch.setattr(models, "_MODELS", dict(models._MODELS))
 
 
 class Here:

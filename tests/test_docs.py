@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 from privrobust import RunSpec, train
 from privrobust.attacks import available_attacks, get_attack
 from privrobust.cli.main import app
-from privrobust.data import Dataset, Split, available_datasets, get_dataset, registry
+from privrobust.data import Dataset, Split, get_dataset
 from privrobust.data.partitions import available_partitions, get_partition
+from privrobust.data.registry import DATASETS
 from privrobust.errors import SpecError
 from privrobust.models import available_models, build_model
-from privrobust.models import registry as models
 from privrobust.reporting.figures import FIGURES
 from privrobust.reporting.tables import PRESETS
 from privrobust.store import Store
@@ -100,7 +100,7 @@ def first_cells(section):
 
 def test_the_data_page_names_all_that_there_is():
     datasets = re.findall(r"`(\w+)", DATA.split("## Datasets\n")[1].split("**Where")[0])
-    assert set(available_datasets()) - set(registry._REGISTERED) <= set(datasets)
+    assert set(DATASETS.built_in) <= set(datasets)
     named = {text.partition("(")[0] for text in first_cells("Partitions")}
     assert named == set(available_partitions())
     assert all(get_partition(text) for text in first_cells("Partitions"))
@@ -184,7 +184,10 @@ def test_the_page_on_signs_has_what_its_command_and_its_code_give():
         "privrobust.attacks.base",
         "privrobust.attacks.extremes",
         "privrobust.gradients.clipping",
+        "privrobust.core.parameters",
+        "privrobust.core.registry",
         "privrobust.data",
+        "privrobust.gradients.layer_rules",
         "privrobust.gradients.losses",
         "privrobust.reporting.neighbours",
         "privrobust.noise.vectors",
@@ -204,9 +207,7 @@ def test_docstring_examples(name):
     assert outcome.failed == 0
 
 
-def test_the_page_on_own_data_and_models_runs(monkeypatch):
-    monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
-    monkeypatch.setattr(models, "_MODELS", dict(models._MODELS))
+def test_the_page_on_own_data_and_models_runs(own_registries):
     page = (ROOT / "docs" / "bring_your_own.md").read_text(encoding="utf-8")
     names = {}
     for example in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
@@ -217,6 +218,10 @@ def test_the_page_on_own_data_and_models_runs(monkeypatch):
     held = shares(names["by_clinic"].spec)
     groups = get_dataset("scans").train.groups
     assert [len(groups[share].unique()) for share in held] == [1] * 6
+    assert names["with_gain"].accuracy > 0.9
+    assert names["with_own"].spec.loss == "hinge(margin=2.0)"
+    assert names["with_own"].accuracy > 0.9
+    assert 0 < names["with_own"].epsilon < 100
     assert names["sent"].shape == (650,)
     assert float((names["sent"] - names["average"]).std()) == pytest.approx(0.1, rel=0.2)
 

@@ -11,7 +11,6 @@ from privrobust.core.devices import resolve_device
 from privrobust.data import Dataset, Split, get_dataset, register_dataset, registry
 from privrobust.errors import SpecError
 from privrobust.models import register_model
-from privrobust.models import registry as models
 from privrobust.sweeps.runner import check
 from privrobust.training.loop import train_lanes
 
@@ -19,11 +18,9 @@ SHORT = {"clip_norm": 1.0, "honest": 3, "batch_size": 16, "steps": 20, "evaluate
 
 
 @pytest.fixture(autouse=True)
-def forget(monkeypatch):
-    """What a test registers is gone after it."""
-    monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
+def forget(own_registries, monkeypatch):
+    """What a test registers or loads is gone after it."""
     monkeypatch.setattr(registry, "_loaded", dict(registry._loaded))
-    monkeypatch.setattr(models, "_MODELS", dict(models._MODELS))
 
 
 def sentences(name="sentences"):

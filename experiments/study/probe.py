@@ -13,7 +13,7 @@ from privrobust.data import get_dataset
 from privrobust.gradients.clipped_sums import gradient_sum
 from privrobust.gradients.clipping import Flat
 from privrobust.gradients.layout import Layout
-from privrobust.gradients.losses import LOSSES
+from privrobust.gradients.losses import get_loss
 from privrobust.models.validation import EXAMPLES, initial_parameters
 from privrobust.training.batches import honest_batches
 
@@ -54,7 +54,7 @@ def gradients(spec: RunSpec, limits: Sequence[float], every: int) -> Iterator[Gr
     dataset = get_dataset(spec.dataset, spec.data_dir)
     model, parameters = initial_parameters(spec.model, dataset, (spec.seed,))
     examples = dataset.train.examples(slice(EXAMPLES))
-    clipped_sums = gradient_sum(model, Layout(model), examples, Flat(), LOSSES[spec.loss])
+    clipped_sums = gradient_sum(model, Layout(model), examples, Flat(), get_loss(spec.loss))
     for step, batch in enumerate(honest_batches([spec], dataset, dataset.train, spec.steps), 1):
         looks = [clipped_sums(parameters, batch, torch.tensor([c])) for c in (*limits, torch.inf)]
         averages = (torch.cat([look.sums for look in looks]) / spec.batch_size).float()

@@ -26,6 +26,7 @@ from privrobust.aggregators.registry import (
 )
 from privrobust.aggregators.robust_clipping import ARC, StaticClipping
 from privrobust.aggregators.spectral import CAF, SMEA
+from privrobust.core.parameters import parameter
 
 __all__ = [
     "ARC",
@@ -53,5 +54,6 @@ __all__ = [
     "canonical",
     "get_aggregator",
     "list_aggregators",
+    "parameter",
     "register_aggregator",
 ]

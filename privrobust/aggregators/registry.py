@@ -1,6 +1,6 @@
 """Aggregation rules by name."""
 
-from typing import Any
+from typing import TypeAlias
 
 from privrobust.aggregators.base import Aggregator, Chain, PreAggregator
 from privrobust.aggregators.centred_clipping import CentredClipping
@@ -10,25 +10,18 @@ from privrobust.aggregators.mixing import NNM, Bucketing
 from privrobust.aggregators.nearest import MDA, Krum, MoNNA, MultiKrum
 from privrobust.aggregators.robust_clipping import ARC, StaticClipping
 from privrobust.aggregators.spectral import CAF, SMEA
-from privrobust.core.entries import Entry
 from privrobust.core.naming import Own
 from privrobust.core.numbers import as_whole
-from privrobust.core.parameters import (
-    build,
-    check_registered,
-    described,
-    parse,
-    parts,
-    settings,
-    written,
-)
+from privrobust.core.parameters import parse, parts
+from privrobust.core.registry import Entry, Registry
 from privrobust.errors import SpecError, shown
 
-_OWN = Own(
-    (Aggregator, PreAggregator),
-    "a class that derives from privrobust.aggregators.Aggregator or PreAggregator",
-)
-_RULES: dict[str, type[Aggregator]] = {
+Part: TypeAlias = Aggregator | PreAggregator
+"""What a spec may name between the `+` of a chain."""
+
+_BUILT_IN: dict[str, type[Part]] = {
+    "arc": ARC,
+    "bucketing": Bucketing,
     "caf": CAF,
     "centred_clipping": CentredClipping,
     "geometric_median": GeometricMedian,
@@ -40,45 +33,51 @@ _RULES: dict[str, type[Aggregator]] = {
     "median": Median,
     "monna": MoNNA,
     "multi_krum": MultiKrum,
+    "nnm": NNM,
     "smea": SMEA,
+    "static_clipping": StaticClipping,
     "trimmed_mean": TrimmedMean,
 }
-_BEFORE: dict[str, type[PreAggregator]] = {
-    "arc": ARC,
-    "bucketing": Bucketing,
-    "nnm": NNM,
-    "static_clipping": StaticClipping,
-}
+AGGREGATORS = Registry(
+    "aggregator",
+    _BUILT_IN,
+    Own(
+        (Aggregator, PreAggregator),
+        "a class that derives from privrobust.aggregators.Aggregator or PreAggregator",
+    ),
+)
 
 
 def available_aggregators() -> list[str]:
-    """Names of rules that a spec may use."""
-    return sorted(_RULES)
+    """Return the names of rules that a spec may use."""
+    return _available(Aggregator)
 
 
 def available_pre_aggregators() -> list[str]:
-    """Names of what a spec may put before a rule, as in `nnm + median`."""
-    return sorted(_BEFORE)
+    """Return the names of what a spec may put before a rule, as in `nnm + median`."""
+    return _available(PreAggregator)
 
 
-def register_aggregator(name: str, rule: type[Aggregator] | type[PreAggregator]) -> None:
-    """Let specs name a rule, or what comes before one; an earlier one of that name is replaced.
+def _available(base: type[Part]) -> list[str]:
+    return [name for name in AGGREGATORS.available() if issubclass(AGGREGATORS[name], base)]
 
-    Results are kept by name: give changed code a new one.
+
+def register_aggregator(name: str, rule: type[Part]) -> None:
+    """Let specs name a rule, or what comes before one.
+
+    An earlier one of your own of that name is replaced. Results are kept by name: give changed code
+    a new one.
 
     Raises:
-        SpecError: it is no name that a spec can write, or no class of these.
+        SpecError: the name is one of ours, or none that a spec can write; or it is no class of
+            these.
 
     """
-    name = check_registered("aggregator", name, rule, Aggregator, PreAggregator)
-    if issubclass(rule, Aggregator):
-        _RULES[name] = rule
-    else:
-        _BEFORE[name] = rule
+    AGGREGATORS.register(name, rule)
 
 
 def get_aggregator(text: str, byzantine: int = 0) -> Aggregator:
-    """The rule that a spec names, made to withstand so many Byzantine workers.
+    """Make the rule that a spec names, to withstand so many Byzantine workers.
 
     Args:
         text: `median`, `krum(f=2)`, `arc + nnm + trimmed_mean`, or `package.module:Rule`.
@@ -105,34 +104,27 @@ def get_aggregator(text: str, byzantine: int = 0) -> Aggregator:
 
 
 def canonical(text: str) -> str:
-    """The same rule in one way of writing."""
-    return " + ".join(_canonical(part) for part in parts("aggregator", text))
-
-
-def _canonical(part: str) -> str:
-    name, given = parse("aggregator", part)
-    made = _part(part, byzantine=0)
+    """Write the same rule in one way."""
     # f is kept where it is given: without it, a rule takes the run's
-    return written(name, settings(made, kept={"f"} & set(given)))
+    return " + ".join(AGGREGATORS.canonical(part, {"f"}) for part in parts("aggregator", text))
 
 
 def list_aggregators() -> list[Entry]:
-    """What `privrobust list aggregators` shows, an entry a rule."""
-    before = "comes before a rule, as in {0} + median"
-    return [described(name, rule) for name, rule in sorted(_RULES.items())] + [
-        described(name, rule, before.format(name)) for name, rule in sorted(_BEFORE.items())
+    """Describe every rule, then what comes before one, for `privrobust list aggregators`."""
+    rules = [AGGREGATORS.entry(name) for name in available_aggregators()]
+    return rules + [
+        AGGREGATORS.entry(name, f"comes before a rule, as in {name} + median")
+        for name in available_pre_aggregators()
     ]
 
 
-def _part(text: str, byzantine: int) -> Aggregator | PreAggregator:
+def _part(text: str, byzantine: int) -> Part:
     name, given = parse("aggregator", text)
-    known: dict[str, Any] = _RULES | _BEFORE
-    made: Any = build("aggregator", known, name, given, _OWN)
+    made: Part = AGGREGATORS.make(name, given)
     if isinstance(made, Aggregator) and made.message not in ("vector", "sign"):
         raise SpecError(
             f"aggregator: {name} asks for message {made.message!r}; accepted: 'vector', 'sign'"
         )
     if made.knows_f() and "f" not in given:
-        made = build("aggregator", known, name, {"f": byzantine, **given}, _OWN)
-    part: Aggregator | PreAggregator = made
-    return part
+        made = AGGREGATORS.make(name, {"f": byzantine, **given})
+    return made

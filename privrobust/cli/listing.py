@@ -12,7 +12,7 @@ from privrobust.core.json_document import document
 from privrobust.errors import PrivRobustWarning, SpecError, unknown_name
 
 if TYPE_CHECKING:
-    from privrobust.core.entries import Entry
+    from privrobust.core.registry import Entry
     from privrobust.data import Dataset
 
 

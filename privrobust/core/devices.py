@@ -9,7 +9,7 @@ from privrobust.errors import SpecError
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of that name; `auto` is the GPU if there is one.
+    """Return the device of that name; `auto` is the GPU if there is one.
 
     Raises:
         SpecError: a GPU that this machine lacks.

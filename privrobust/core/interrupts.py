@@ -87,7 +87,7 @@ class _Command:
                 signal.signal(number, self.interrupt)
 
     def is_ending(self) -> bool:
-        """Whether a signal came."""
+        """Tell whether a signal came."""
         return self._is_raised or self._came.is_set()
 
     def interrupt(self, number: int, frame: FrameType | None) -> None:
@@ -126,7 +126,7 @@ class _Command:
         os._exit(128 + self._first)
 
     def _say(self, words: str) -> None:
-        """Once; where nobody listens, or stderr is closed, not at all."""
+        """Say it once; where nobody listens, or stderr is closed, not at all."""
         if not self._saying.acquire(blocking=False) or sys.stderr is None:
             return
         word = _WORDS[self._first]
@@ -153,7 +153,7 @@ def say_at_end(words: Callable[[], str]) -> None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """What interrupts the main thread meanwhile does so at the end; a second time, at once.
+    """Defer what interrupts the main thread meanwhile to the end; a second time, it does at once.
 
     A database transaction that is torn by an exception between any two lines may stay open and
     lock the database until the process ends. A command, which ends in a second anyway, waits for

@@ -7,17 +7,15 @@ wanted, a function; nothing that is built into Python or comes with it.
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from types import FunctionType, MethodType, UnionType
-from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from privrobust.core.numbers import own
 from privrobust.errors import SpecError, did_you_mean, in_a_line, in_short, shown, unknown_name
-
-T = TypeVar("T")
 
 _LONGEST = 200  # of a path to a module, which people need whole
 _OF_PYTHON = sys.stdlib_module_names | set(sys.builtin_module_names)
@@ -49,7 +47,7 @@ def check_text(kind: str, text: object) -> str:
 
 
 def is_built_in(made: object) -> bool:
-    """Whether a thing's class is this package's: a user's own may fail in ways we cannot know."""
+    """Tell whether a thing's class is ours: a user's own may fail in ways we cannot know."""
     return _package(type(made).__module__) == _package(__name__)
 
 
@@ -105,16 +103,19 @@ def _unwanted(kind: str, name: str) -> SpecError:
     )
 
 
-def find(kind: str, name: str, known: Mapping[str, T], wanted: Own) -> T | Callable[..., Any]:
-    """What has that name: an entry of `known`, or what is wanted, from a user's module.
+def find(kind: str, name: str, known: Iterable[str], wanted: Own) -> Callable[..., Any]:
+    """Import what a spec names of a user's own, as `package.module:attribute`.
+
+    Args:
+        kind: what it is to be, for errors: "attack", "aggregator".
+        name: as the spec has it.
+        known: names that it might have meant.
+        wanted: what it has to be.
 
     Raises:
         SpecError: unknown name, a module that cannot be imported, or something else than wanted.
 
     """
-    name = check_text(kind, name)
-    if name in known:
-        return known[name]
     module, _, attribute = name.partition(":")
     if not module or not attribute:
         raise SpecError(f"{unknown_name(kind, name, known)}; one of your own: module:name")
@@ -129,8 +130,8 @@ def find(kind: str, name: str, known: Mapping[str, T], wanted: Own) -> T | Calla
         if module in sys.modules:  # it is there, and lacks the attribute
             problem += did_you_mean(attribute, vars(sys.modules[module]))
         raise SpecError(f"{kind}: cannot import {shown(name, _LONGEST)} ({problem})") from error
-    if objection := _objection(found, wanted):
-        raise _not_wanted(kind, name, objection, wanted)
+    if complaint := objection(found, wanted):
+        raise _not_wanted(kind, name, complaint, wanted)
     result: Callable[..., Any] = found
     return result
 
@@ -139,8 +140,8 @@ def _not_wanted(kind: str, name: str, problem: str, wanted: Own) -> SpecError:
     return SpecError(f"{kind}: {shown(name, _LONGEST)} {problem}; accepted: {wanted.accepted}")
 
 
-def _objection(found: object, wanted: Own) -> str | None:
-    """Say why an object is not called, by looks alone."""
+def objection(found: object, wanted: Own) -> str | None:
+    """Say why an object is not what is wanted, by looks alone: nothing is called."""
     if isinstance(found, type):
         return None if issubclass(found, wanted.bases) else "is another class"
     if not callable(found):
@@ -154,14 +155,14 @@ def _objection(found: object, wanted: Own) -> str | None:
 
 
 def _function(called: object) -> object:
-    """What runs in the end; of an object with a `__call__` its class."""
+    """Return what runs in the end; of an object with a `__call__` its class."""
     while isinstance(called, partial | MethodType):
         called = called.func if isinstance(called, partial) else called.__func__
     return called if isinstance(called, FunctionType | type) else type(called)
 
 
 def _may_return(function: object, made: type) -> bool:
-    """Whether the function's annotation, if it has one that can be read, leaves that open."""
+    """Tell whether the function's annotation, if it has one that can be read, leaves that open."""
     try:
         hint = get_type_hints(function).get("return", made)
     except Exception:  # of names that only type checkers import

@@ -185,7 +185,7 @@ def _of_ratio(numerator: int, denominator: int) -> int | float:
 
 
 def _of_array(value: Any) -> int | float:
-    """Of a scalar or an array without axes, numpy's, torch's or one that reads like them."""
+    """Read a scalar or an array without axes, numpy's, torch's or one that reads like them."""
     kind = getattr(getattr(value, "dtype", None), "kind", "f")  # torch's types have no kind
     try:
         if value.ndim != 0 or kind not in "iufO":  # times would turn into whole numbers

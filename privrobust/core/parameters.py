@@ -1,4 +1,4 @@
-"""Named things with parameters, as specs write them: attacks and aggregation rules.
+"""Things with parameters, as specs write them: attacks, aggregation rules, schedules.
 
 Each is a frozen dataclass whose fields say what they accept, so that specs, Python and
 `privrobust list` agree, and whose repr makes it again.
@@ -6,12 +6,13 @@ Each is a frozen dataclass whose fields say what they accept, so that specs, Pyt
 >>> @dataclass(frozen=True)
 ... class Push(Configured):
 ...     scale: float = parameter(1.0, above=0)
->>> build("attack", {"push": Push}, "push", {"scale": 2}, Own((Push,), "a Push"))
+>>> Push(scale=2)
 Push(scale=2.0)
+>>> parse("attack", "push(scale=2)")
+('push', {'scale': 2})
 """
 
 import ast
-import inspect
 import math
 import re
 import sys
@@ -24,7 +25,6 @@ from typing import (
     Any,
     ClassVar,
     Literal,
-    TypeVar,
     Union,
     cast,
     get_args,
@@ -34,10 +34,9 @@ from typing import (
 
 import numpy as np
 
-from privrobust.core.entries import Entry
-from privrobust.core.naming import Own, check_text, find
+from privrobust.core.naming import check_text
 from privrobust.core.numbers import as_float, own
-from privrobust.errors import PrivRobustError, SpecError, in_a_line, in_short, shown
+from privrobust.errors import SpecError, shown
 
 
 def parameter(
@@ -48,7 +47,20 @@ def parameter(
     below: float | None = None,
     most: float | None = None,
 ) -> Any:
-    """A dataclass field, and the numbers that it accepts."""
+    """Make a dataclass field that accepts numbers between these bounds.
+
+    >>> @dataclass(frozen=True)
+    ... class Push(Configured):
+    ...     scale: float = parameter(1.0, above=0, most=10)
+
+    Args:
+        default: its value where none is given.
+        above: what a number has to exceed.
+        least: the least number.
+        below: what a number has to stay below.
+        most: the largest number.
+
+    """
     bounds = {"above": above, "least": least, "below": below, "most": most}
     return field(default=default, metadata={k: v for k, v in bounds.items() if v is not None})
 
@@ -81,7 +93,7 @@ class Configured:
 # Specs are made by the thousand, of a few classes; Python reads these from their source each time.
 @lru_cache(maxsize=256)
 def _hints(of_class: Hashable) -> dict[str, Any]:
-    """The types of a class's fields."""
+    """Read the types of a class's fields."""
     return get_type_hints(cast(type, of_class))
 
 
@@ -94,14 +106,8 @@ def _parameters(made: Configured) -> "tuple[Field[Any], ...]":
     return _fields(cast(Hashable, type(made)))
 
 
-@lru_cache(maxsize=256)
-def _accepted_by(of_class: Hashable) -> list[str]:
-    """The parameters of a class's constructor."""
-    return list(inspect.signature(cast(type, of_class)).parameters)
-
-
 def _kinds(hint: Any) -> list[Any]:
-    """`float | None` to `[float, NoneType]`."""
+    """Split `float | None` into `[float, NoneType]`."""
     return list(get_args(hint)) if get_origin(hint) in (UnionType, Union) else [hint]
 
 
@@ -153,12 +159,12 @@ def _within(each: "Field[Any]", value: float) -> bool:
 
 
 def _literal(value: Any) -> str:
-    """Python does not write out whole numbers of 4,300 digits, and nobody reads a hundred."""
+    """Write a value; Python writes no whole number of 4,300 digits, and nobody reads a hundred."""
     return hex(value) if type(value) is int and value.bit_length() > 64 else repr(value)
 
 
 def _accepted(each: "Field[Any]", hint: Any) -> str:
-    """In words."""
+    """Say in words what a field accepts."""
     if choices := _choices(hint):
         return f"one of {', '.join(map(repr, choices))}"
     kinds = _kinds(hint)
@@ -172,66 +178,7 @@ def _accepted(each: "Field[Any]", hint: Any) -> str:
     )
 
 
-T = TypeVar("T", bound=Configured)
-
-
-def build(
-    kind: str, known: Mapping[str, type[T]], name: str, parameters: Mapping[str, Any], wanted: Own
-) -> T:
-    """The thing of that name, with these parameters.
-
-    Args:
-        kind: what it is, for errors: "attack", "aggregator".
-        known: registered classes.
-        name: a registered name, or `package.module:Class` for a user's own.
-        parameters: of its constructor.
-        wanted: what such a class derives from.
-
-    Raises:
-        SpecError: unknown name, unknown parameter, a value that is not accepted, or another base.
-
-    """
-    made_by = find(kind, name, known, wanted)
-    try:
-        accepted = _accepted_by(cast(Hashable, made_by))
-    except (TypeError, ValueError) as error:  # of some that are written in C
-        raise SpecError(f"{kind}: {name} cannot be made ({error})") from error
-    for given in parameters:
-        if given not in accepted:
-            takes = f"it takes: {', '.join(accepted)}" if accepted else "it takes none"
-            raise SpecError(f"{kind}: {in_short(name)} has no parameter {shown(given)} ({takes})")
-    try:
-        made: T = made_by(**parameters)
-    except PrivRobustError:
-        raise
-    except (Exception, SystemExit) as error:  # whatever a user's class raises, or was not given
-        raise SpecError(f"{kind}: {name} cannot be made ({in_a_line(error)})") from error
-    if isinstance(made_by, type) and not isinstance(made, made_by):
-        raise SpecError(f"{kind}: {name} made a {type(made).__name__}; accepted: {wanted.accepted}")
-    if isinstance(made, Configured):
-        _refuse_indistinct(kind, name, made, parameters)
-    return made
-
-
-def check_registered(kind: str, name: str, cls: object, *bases: type) -> str:
-    """Return the name; refuse what a spec could not name, or could not make.
-
-    Raises:
-        SpecError: the name does not read as one, or the class derives from none of the bases.
-
-    """
-    name = own(kind, name)
-    if not isinstance(name, str) or not re.fullmatch(r"[\w.]+", name):
-        raise SpecError(f"{kind}: {name!r} is not accepted as a name: letters, digits, _ and .")
-    if not isinstance(cls, type) or not issubclass(cls, bases):
-        accepted = " or ".join(base.__name__ for base in bases)
-        raise SpecError(
-            f"{kind}: {name} is {cls!r}; accepted: a class that derives from {accepted}"
-        )
-    return name
-
-
-def _refuse_indistinct(
+def refuse_indistinct(
     kind: str, name: str, made: Configured, parameters: Mapping[str, Any]
 ) -> None:
     """Refuse parameters that equality, and so keys and caches, would not see."""
@@ -256,7 +203,7 @@ _CALL = re.compile(r"\s*([\w.]+(?::\w+)?)\s*(?:\((.*)\))?\s*", re.DOTALL)
 
 
 def parse(kind: str, text: str) -> tuple[str, dict[str, Any]]:
-    """`krum(f=2)` to `("krum", {"f": 2})`.
+    """Read `krum(f=2)` as `("krum", {"f": 2})`.
 
     Raises:
         SpecError: it reads otherwise.
@@ -298,7 +245,7 @@ def _read(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def settings(made: Configured, kept: Set[str] = frozenset()) -> dict[str, Any]:
-    """Its parameters that are not the defaults, and those to be kept."""
+    """Return the parameters that are not the defaults, and those to be kept."""
     values = {each.name: (getattr(made, each.name), each.default) for each in _parameters(made)}
     return {
         name: value for name, (value, default) in values.items() if name in kept or value != default
@@ -306,7 +253,7 @@ def settings(made: Configured, kept: Set[str] = frozenset()) -> dict[str, Any]:
 
 
 def parts(kind: str, text: str) -> list[str]:
-    """What stands between the `+` of `arc + nnm + median`.
+    """Split `arc + nnm + median` at each `+`.
 
     Raises:
         SpecError: it is no text.
@@ -316,16 +263,6 @@ def parts(kind: str, text: str) -> list[str]:
 
 
 def written(name: str, parameters: Mapping[str, Any]) -> str:
-    """What `parse` reads."""
+    """Write a name and its parameters as `parse` reads them."""
     inside = ", ".join(f"{key}={_literal(value)}" for key, value in parameters.items())
     return f"{name}({inside})" if inside else name
-
-
-def described(name: str, cls: type[Configured], note: str = "") -> Entry:
-    """An entry of `privrobust list`: name, parameters with their defaults, one line, and paper."""
-    return Entry(
-        name,
-        about=(inspect.getdoc(cls) or "").split("\n")[0],
-        remarks="; ".join(filter(None, [note, cls.paper])),
-        parameters={each.name: each.default for each in fields(cls)},
-    )

@@ -21,7 +21,7 @@ class _Kind:
             raise pickle.UnpicklingError(f"an array of {code!r}, not of bytes")
 
     def __setstate__(self, state: object) -> None:
-        """Bytes have an order of one kind only."""
+        """Set nothing: bytes have an order of one kind only."""
 
 
 class _Array:

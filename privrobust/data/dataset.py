@@ -75,7 +75,7 @@ class Scaling:
             raise SpecError(f"scaling: std {self.std} is not accepted: one above 0 for each mean")
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Pixels `(..., channels, height, width)` from 0 to 255, in float32."""
+        """Scale pixels `(..., channels, height, width)` from 0 to 255, in float32."""
         mean, std = (
             torch.tensor(values, device=pixels.device).view(-1, 1, 1)
             for values in (self.mean, self.std)
@@ -157,20 +157,20 @@ class Split:
         return repr((shapes, [tuple(map(float, each)) for each in constants]))
 
     def examples(self, which: Tensor | slice) -> Tensor:
-        """Examples as a model takes them, `(*indices, *features)`: pixels scaled to float32."""
+        """Return examples as a model takes them, `(*indices, *features)`: pixels as float32."""
         chosen = self.inputs[which]
         if chosen.dtype != torch.uint8:
             return chosen
         return self.scaling(chosen) if self.scaling else chosen.float().div_(255)
 
     def only(self, chosen: np.ndarray | Tensor) -> Split:
-        """Some of the examples."""
+        """Return a split of these examples alone."""
         index = torch.as_tensor(chosen)
         groups = None if self.groups is None else self.groups[index]
         return Split(self.inputs[index], self.labels[index], self.scaling, groups)
 
     def to(self, device: torch.device) -> Split:
-        """The same on that device."""
+        """Move it to that device."""
         groups = None if self.groups is None else self.groups.to(device)
         return Split(self.inputs.to(device), self.labels.to(device), self.scaling, groups)
 
@@ -248,7 +248,7 @@ class Dataset:
     def from_split(
         cls, name: str, whole: Split, classes: int, group_names: Sequence[str] = ()
     ) -> Dataset:
-        """The same from one split that has everything."""
+        """Make a dataset from one split that has everything, as `from_tensors` does."""
         classes = as_whole("classes", classes, "a whole number")
         _refuse_foreign(repr(name), "labels", whole.labels, classes)
         train, validation, test = map(whole.only, three_ways(name, whole.labels.cpu().numpy()))
@@ -256,7 +256,7 @@ class Dataset:
 
     @classmethod
     def from_official(cls, name: str, training: Split, test: Split, classes: int) -> Dataset:
-        """With an official test split: a tenth of the training split becomes `validation`.
+        """Make one with an official test split: a tenth of the training split is for validation.
 
         That tenth is stratified by label and the same for every run.
         """
@@ -280,7 +280,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Tells whether two datasets hold the same data, whatever their names: 32 hex digits.
+        """Hash the data, whatever its name: 32 hex digits.
 
         Taken once, when it is first asked for.
         """
@@ -294,7 +294,7 @@ class Dataset:
         return digest.hexdigest()
 
     def held_out(self, name: str) -> Split:
-        """The split that a run is evaluated on."""
+        """Return the split that a run is evaluated on."""
         return {"validation": self.validation, "test": self.test}[name]
 
 
@@ -323,7 +323,7 @@ def as_tensor(field: str, values: object) -> Tensor:
 
 
 def _whole(codes: Tensor) -> bool:
-    """Whether torch.int64 holds whatever codes of this type may be."""
+    """Tell whether torch.int64 holds whatever codes of this type may be."""
     return codes.dtype in (
         torch.int8, torch.int16, torch.int32, torch.int64,
         torch.uint8, torch.uint16, torch.uint32,

@@ -14,7 +14,7 @@ _UNSIGNED_BYTES = b"\x00\x00\x08"
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """The array that a file holds, gzipped or not.
+    """Read the array that a file holds, gzipped or not.
 
     Two zero bytes, a byte for the type, one for the number of axes, their lengths as big-endian
     32-bit integers, then the values (LeCun, Cortes, Burges, The MNIST database).

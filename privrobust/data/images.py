@@ -39,7 +39,7 @@ _DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
 @contextmanager
 def _by_torchvision(place: Path) -> Iterator[None]:
-    """Its progress unseen, and no empty folders left where a download into that place failed."""
+    """Hide its progress, and leave no empty folders where a download into that place failed."""
     missing = [folder for folder in (place, *place.parents) if not folder.exists()]
     try:
         with redirect_stdout(StringIO()):
@@ -70,7 +70,7 @@ class _IDXImages(Source):
     """Other folders where they may be."""
 
     def load(self, name: str, folder: Path) -> Dataset:
-        """From files, downloaded by torchvision if there are none."""
+        """Load it from files, downloaded by torchvision if there are none."""
         paths = self._find(folder) or self._download(name, folder)
         training, test = (self._split(*paths[start : start + 2]) for start in (0, 2))
         for owner, known in _FIRST_LABELS.items():
@@ -84,11 +84,11 @@ class _IDXImages(Source):
         return Dataset.from_official(name, training, test, self._classes())
 
     def files(self, folder: Path) -> list[Path]:
-        """All four, or none."""
+        """List all four, or none."""
         return self._find(folder)
 
     def _files(self) -> list[str]:
-        """Training images, training labels, test images, test labels."""
+        """List training images, training labels, test images, test labels."""
         return [
             f"{part}-{kind}-ubyte"
             for part in ("train", "t10k")
@@ -99,7 +99,7 @@ class _IDXImages(Source):
         return 10
 
     def _find(self, folder: Path) -> list[Path]:
-        """The four files, from one folder; empty where none has all of them."""
+        """Find the four files in one folder; empty where none has all of them."""
         for place in (self._raw(folder), folder, *self.also):
             found = [
                 path
@@ -114,7 +114,7 @@ class _IDXImages(Source):
         return []
 
     def _raw(self, folder: Path) -> Path:
-        """Where torchvision keeps files."""
+        """Return where torchvision keeps files."""
         return folder / self.torchvision / "raw"
 
     def _download(self, name: str, folder: Path) -> list[Path]:
@@ -137,7 +137,7 @@ class _IDXImages(Source):
         )
 
     def _of_torchvision(self) -> dict[str, str]:
-        """What its class takes beside the folder."""
+        """Return what torchvision's class takes beside the folder."""
         return {}
 
     def _split(self, images: Path, labels: Path) -> Split:
@@ -214,11 +214,11 @@ class EMNIST(_IDXImages):
         return {"split": self.split}
 
     def _upright(self, pixels: np.ndarray) -> np.ndarray:
-        """The files hold columns where MNIST's hold rows."""
+        """Turn images: the files hold columns where MNIST's hold rows."""
         return pixels.transpose(0, 2, 1)
 
     def _from_zero(self, codes: np.ndarray) -> np.ndarray:
-        """Letters are numbered from 1."""
+        """Count labels from 0: those of letters start at 1."""
         return codes - 1 if self.split == "letters" else codes
 
 
@@ -230,7 +230,7 @@ class _CIFAR(Source):
     classes: ClassVar[int]
 
     def load(self, name: str, folder: Path) -> Dataset:
-        """From torchvision's folder, downloaded by it if that is missing."""
+        """Load it from torchvision's folder, downloaded by it if that is missing."""
         of_class = self._torchvision()
         place = folder / of_class.base_folder
         if problem := self._broken(folder) if place.is_dir() else self._download(folder):
@@ -246,11 +246,11 @@ class _CIFAR(Source):
         return Dataset.from_official(name, training, test, self.classes)
 
     def files(self, folder: Path) -> list[Path]:
-        """Batches, and the names of classes."""
+        """List batches, and the names of classes."""
         return [path for path, _ in self._expected(folder)]
 
     def _expected(self, folder: Path) -> list[tuple[Path, str]]:
-        """Files, and the checksums that torchvision knows."""
+        """List files, and the checksums that torchvision knows."""
         of_class = self._torchvision()
         meta = (of_class.meta["filename"], of_class.meta["md5"])
         listed = [*of_class.train_list, *of_class.test_list, meta]
@@ -271,7 +271,7 @@ class _CIFAR(Source):
         return self._broken(folder)
 
     def _broken(self, folder: Path) -> str | None:
-        """What is wrong with the first file that is not as torchvision knows it."""
+        """Say what is wrong with the first file that is not as torchvision knows it."""
         from torchvision.datasets.utils import check_integrity
 
         for path, checksum in self._expected(folder):
@@ -283,7 +283,7 @@ class _CIFAR(Source):
 
     @abstractmethod
     def _torchvision(self) -> type[CIFAR]:
-        """Its class."""
+        """Return torchvision's class of it."""
 
 
 @dataclass(frozen=True)

@@ -19,19 +19,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.random import Generator, default_rng
 
-from privrobust.core.entries import Entry
 from privrobust.core.late import torch
 from privrobust.core.naming import Own
 from privrobust.core.numbers import as_whole, shown
-from privrobust.core.parameters import (
-    Configured,
-    build,
-    described,
-    parameter,
-    parse,
-    settings,
-    written,
-)
+from privrobust.core.parameters import Configured, parameter, parse
+from privrobust.core.registry import Entry, Registry
 from privrobust.data.dataset import as_tensor
 from privrobust.errors import SpecError, failure
 
@@ -100,7 +92,17 @@ class Partition(Configured, ABC):
 
     @abstractmethod
     def split(self, codes: np.ndarray, workers: int, random: Generator) -> Shares:
-        """The partition itself."""
+        """Deal every example to one worker.
+
+        Args:
+            codes: the label, or group, of each example, `(examples,)`.
+            workers: how many share them, at most as many as there are examples.
+            random: the stream to draw from; another would make runs that nobody can repeat.
+
+        Returns:
+            An array of places in `codes` a worker. All places together are each there once.
+
+        """
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class Similarity(Partition):
     heterogeneity: float = parameter(0.0, least=0, most=1)
 
     def split(self, codes: np.ndarray, workers: int, random: Generator) -> Shares:
-        """Sizes differ by one at most, and depend on counts alone."""
+        """Deal shares whose sizes differ by one at most, and depend on counts alone."""
         order = random.permutation(len(codes))
         count = round(self.heterogeneity * len(codes))
         by_label, at_random = order[:count], order[count:]
@@ -150,7 +152,7 @@ class Dirichlet(Partition):
     least: int = parameter(10, least=1)
 
     def split(self, codes: np.ndarray, workers: int, random: Generator) -> Shares:
-        """Drawn until it fits."""
+        """Draw until every worker holds enough."""
         of_label = [np.flatnonzero(codes == label) for label in np.unique(codes)]
         alphas = np.full(workers, min(self.alpha, _EQUAL))
         for _ in range(_TRIES):
@@ -168,7 +170,7 @@ class Dirichlet(Partition):
 
 
 def _counts(proportions: np.ndarray, of_label: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """How many of each label each worker holds, from its share of that label."""
+    """Count what each worker holds of each label, from its share of that label."""
     return [
         np.diff(np.round(np.cumsum(row) * len(places)).astype(int), prepend=0)
         for row, places in zip(proportions, of_label, strict=True)
@@ -176,7 +178,7 @@ def _counts(proportions: np.ndarray, of_label: Sequence[np.ndarray]) -> list[np.
 
 
 def _by_label(of_label: Sequence[np.ndarray], counts: Any, random: Generator) -> Shares:
-    """So many of each label to each worker, at random."""
+    """Deal so many of each label to each worker, at random."""
     pieces = [
         np.split(random.permutation(places), np.cumsum(row)[:-1])
         for places, row in zip(of_label, counts, strict=True)
@@ -200,7 +202,7 @@ class Labels(Partition):
     k: int = parameter(2, least=1)
 
     def split(self, codes: np.ndarray, workers: int, random: Generator) -> Shares:
-        """Workers take the labels in turns, in a random order."""
+        """Let workers take the labels in turns, in a random order."""
         labels = random.permutation(np.unique(codes))
         if self.k > len(labels) or self.k * workers < len(labels):
             least = -(-len(labels) // workers)
@@ -236,7 +238,7 @@ class PowerLaw(Partition):
     exponent: float = parameter(1.0, least=0)
 
     def split(self, codes: np.ndarray, workers: int, random: Generator) -> Shares:
-        """Sizes depend on counts alone."""
+        """Deal shares whose sizes depend on counts alone."""
         weights = np.arange(1.0, workers + 1) ** -self.exponent
         ends = np.round(np.cumsum(weights) / weights.sum() * len(codes)).astype(int)
         return np.split(random.permutation(len(codes)), ends[:-1])
@@ -254,7 +256,7 @@ class Groups(Partition):
     by: ClassVar[str] = "groups"
 
     def split(self, codes: np.ndarray, workers: int, random: Generator) -> Shares:
-        """Whole groups."""
+        """Deal whole groups."""
         groups, sizes = np.unique(codes, return_counts=True)
         if workers > len(groups):
             raise SpecError(
@@ -269,56 +271,76 @@ class Groups(Partition):
         return [np.flatnonzero(of_example == worker) for worker in range(workers)]
 
 
-_OWN = Own((Partition,), "a class that derives from privrobust.data.partitions.Partition")
-_PARTITIONS: dict[str, type[Partition]] = {
-    "dirichlet": Dirichlet,
-    "groups": Groups,
-    "iid": Similarity,
-    "labels": Labels,
-    "power_law": PowerLaw,
-    "similarity": Similarity,
-}
+_IID = "similarity(heterogeneity=0.0)"
+PARTITIONS: Registry[type[Partition]] = Registry(
+    "partition",
+    {
+        "dirichlet": Dirichlet,
+        "groups": Groups,
+        "iid": Similarity,
+        "labels": Labels,
+        "power_law": PowerLaw,
+        "similarity": Similarity,
+    },
+    Own((Partition,), "a class that derives from privrobust.data.partitions.Partition"),
+)
 
 
 def available_partitions() -> list[str]:
-    """Names that a spec may use."""
-    return sorted(_PARTITIONS)
+    """Return the names that a spec may use."""
+    return PARTITIONS.available()
+
+
+def register_partition(name: str, partition: type[Partition]) -> None:
+    """Let specs name a partition; an earlier one of your own of that name is replaced.
+
+    Results are kept by name: give changed code a new one.
+
+    Raises:
+        SpecError: the name is one of ours, or none that a spec can write; or it is no partition's
+            class.
+
+    """
+    PARTITIONS.register(name, partition)
 
 
 def list_partitions() -> list[Entry]:
-    """What `privrobust list partitions` shows, an entry a partition."""
+    """Describe every partition, as `privrobust list partitions` shows them."""
     return [
-        Entry(name, "similarity(heterogeneity=0.0)")
-        if name == "iid"
-        else described(name, partition)
-        for name, partition in sorted(_PARTITIONS.items())
+        Entry(name, _IID) if name == "iid" else PARTITIONS.entry(name)
+        for name in available_partitions()
     ]
 
 
 def is_known_partition(text: str) -> bool:
-    """Whether it is one of these, and no module's."""
-    return parse("partition", text)[0] in _PARTITIONS
+    """Tell whether it is one of these, and no module's."""
+    return parse("partition", text)[0] in PARTITIONS
 
 
 def get_partition(text: str) -> Partition:
-    """The partition that a spec names: `dirichlet(alpha=0.1)`, or `package.module:Class`.
+    """Make the partition that a spec names: `dirichlet(alpha=0.1)`, or `package.module:Class`.
 
     Raises:
         SpecError: no such partition or parameter, or a value that it does not accept.
 
     """
-    name, given = parse("partition", text)
-    if name == "iid" and given:
-        raise SpecError(f"partition: iid takes no parameters, not {shown(given)}")
-    return build("partition", _PARTITIONS, name, given, _OWN)
+    made: Partition = PARTITIONS.get(_in_full(text))
+    return made
 
 
 def canonical_partition(text: str) -> str:
-    """The same partition in one way of writing; iid is a similarity.
+    """Write the same partition in one way; iid is a similarity.
 
     A heterogeneity that is given stays, for `RunSpec` to hold against its own.
     """
+    return PARTITIONS.canonical(_in_full(text), {"heterogeneity"})
+
+
+def _in_full(text: str) -> str:
+    """Return iid as the similarity that it is, and any other text as it is."""
     name, given = parse("partition", text)
-    made = get_partition(text)
-    kept = {"heterogeneity"} if name == "iid" else {"heterogeneity"} & set(given)
-    return written("similarity" if name == "iid" else name, settings(made, kept))
+    if name != "iid":
+        return text
+    if given:
+        raise SpecError(f"partition: iid takes no parameters, not {shown(given)}")
+    return _IID

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from privrobust.core.entries import Entry
 from privrobust.core.naming import Own, check_text
 from privrobust.core.numbers import own
-from privrobust.core.parameters import build, described, parse, settings, written
+from privrobust.core.parameters import parse, written
+from privrobust.core.registry import Entry, Registry
 from privrobust.data.dataset import Dataset
 from privrobust.data.images import CIFAR10, CIFAR100, EMNIST, MNIST, FashionMNIST
 from privrobust.data.small import MNIST1D, Digits, MNIST5k
@@ -15,8 +15,7 @@ from privrobust.data.source import Source, data_folder
 from privrobust.data.table import Table
 from privrobust.errors import PrivRobustError, SpecError, in_a_line, unknown_name
 
-_OWN = Own((Dataset, Source), "a function that takes nothing and returns a Dataset", made=Dataset)
-_SOURCES: dict[str, type[Source]] = {
+_BUILT_IN: dict[str, type[Source] | Dataset] = {
     "cifar10": CIFAR10,
     "cifar100": CIFAR100,
     "digits": Digits,
@@ -27,7 +26,11 @@ _SOURCES: dict[str, type[Source]] = {
     "mnist5k": MNIST5k,
     "table": Table,
 }
-_REGISTERED: dict[str, Dataset] = {}
+DATASETS = Registry(
+    "dataset",
+    _BUILT_IN,
+    Own((Dataset, Source), "a function that takes nothing and returns a Dataset", made=Dataset),
+)
 _handed_over: dict[tuple[str, str | None], Dataset] = {}
 
 Versions = tuple[tuple[Path, int, int], ...]
@@ -38,11 +41,15 @@ _loaded: dict[tuple[str, Path | None], tuple[Versions, Dataset]] = {}
 
 
 def register_dataset(dataset: Dataset) -> None:
-    """Let specs name a dataset; an earlier one of that name is replaced.
+    """Let specs name a dataset; an earlier one of your own of that name is replaced.
 
     Results are kept by name: give changed data a new one.
+
+    Raises:
+        SpecError: the name is one of ours.
+
     """
-    _REGISTERED[dataset.name] = dataset
+    DATASETS.register(dataset.name, dataset)
 
 
 def hand_over(datasets: Mapping[tuple[str, str | None], Dataset]) -> None:
@@ -51,17 +58,25 @@ def hand_over(datasets: Mapping[tuple[str, str | None], Dataset]) -> None:
 
 
 def available_datasets() -> list[str]:
-    """Names that a spec may use."""
-    return sorted([*_SOURCES, *_REGISTERED])
+    """Return the names that a spec may use."""
+    return DATASETS.available()
 
 
 def list_datasets() -> list[Entry]:
-    """What `privrobust list datasets` shows, an entry a dataset."""
-    return [described(name, source) for name, source in sorted(_SOURCES.items())]
+    """Describe every dataset, as `privrobust list datasets` shows them."""
+    return [_entry(name) for name in available_datasets()]
+
+
+def _entry(name: str) -> Entry:
+    data = DATASETS[name]
+    if not isinstance(data, Dataset):
+        return DATASETS.entry(name)
+    shape = tuple(data.shape)
+    return Entry(name, f"{len(data.train)} examples {shape} to train on, {data.classes} classes")
 
 
 def canonical_dataset(text: str) -> str:
-    """The same dataset in one way of writing, without loading it or importing anything.
+    """Write the same dataset in one way, without loading it or importing anything.
 
     Raises:
         SpecError: it is neither registered nor of the form `package.module:factory`, or a
@@ -69,13 +84,13 @@ def canonical_dataset(text: str) -> str:
 
     """
     text = check_text("dataset", text)
-    if text in _REGISTERED or any(text == name for name, _ in _handed_over):
+    if text in DATASETS.registered or any(text == name for name, _ in _handed_over):
         return text
-    if source := built_in_source(text):
-        return written(parse("dataset", text)[0], settings(source))
     name, given = parse("dataset", text)
+    if name in DATASETS:
+        return DATASETS.canonical(text)
     if ":" not in name:
-        raise unknown_name("dataset", name, available_datasets())
+        raise unknown_name("dataset", name, DATASETS)
     return written(name, given)
 
 
@@ -87,11 +102,12 @@ def built_in_source(text: str) -> Source | None:
 
     """
     name, given = parse("dataset", text)
-    return build("dataset", _SOURCES, name, given, _OWN) if name in _SOURCES else None
+    source: Source | None = DATASETS.make(name, given) if name in DATASETS.built_in else None
+    return source
 
 
 def get_dataset(text: str, data_dir: str | None = None) -> Dataset:
-    """The dataset that a spec names, loaded once a process, and again if its files have changed.
+    """Return the dataset that a spec names, loaded once, and again if its files have changed.
 
     Args:
         text: a registered name, perhaps with parameters, `emnist(split='letters')`, or
@@ -106,8 +122,8 @@ def get_dataset(text: str, data_dir: str | None = None) -> Dataset:
     text, data_dir = check_text("dataset", text), own("data_dir", data_dir)
     if (text, data_dir) in _handed_over:
         return _handed_over[text, data_dir]
-    if text in _REGISTERED:
-        return _REGISTERED[text]
+    if isinstance(known := DATASETS.registered.get(text), Dataset):
+        return known
     if (text, None) not in _loaded:
         text = canonical_dataset(text)
     if (text, None) in _loaded:
@@ -125,16 +141,16 @@ def get_dataset(text: str, data_dir: str | None = None) -> Dataset:
 
 
 def _versions(source: Source, folder: Path) -> Versions:
-    """Of the files that are there."""
+    """Note of the files that are there which state they are in."""
     there = [path.resolve() for path in source.files(folder) if path.is_file()]
     return tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in there)
 
 
 def _made(text: str) -> Source | Dataset:
-    """What a name stands for: a source of data, or what a user's factory returns."""
+    """Make what a name stands for: a source of data, or what a user's factory returns."""
     name, given = parse("dataset", text)
     try:
-        made: Any = build("dataset", _SOURCES, name, given, _OWN)
+        made: Any = DATASETS.make(name, given)
     except Exception as error:  # whatever a user's factory raises
         raise _failure(text, error) from error
     if isinstance(made, Source):

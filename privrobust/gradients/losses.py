@@ -6,47 +6,92 @@ digits however small they are.
 
 >>> import torch
 >>> scores, labels = torch.tensor([[1.0, 0.0]]), torch.tensor([1])
->>> LOSSES["squared"].values(scores, labels)
+>>> get_loss("squared").values(scores, labels)
 tensor([1.], dtype=torch.float64)
->>> LOSSES["squared"].errors(scores, labels)
+>>> get_loss("squared").errors(scores, labels)
 tensor([[ 1., -1.]])
 """
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
+from dataclasses import MISSING, dataclass, fields
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from privrobust.core.late import torch
+from privrobust.core.naming import Own, is_built_in
+from privrobust.core.parameters import Configured
+from privrobust.core.registry import Entry, Registry
+from privrobust.errors import SpecError, failure, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-from privrobust.core.entries import Entry
 
+@dataclass(frozen=True)
+class Loss(Configured, ABC):
+    """What the scores of an example cost; a user's own derives from it.
 
-class Loss(ABC):
-    """Of scores `(..., classes)` and labels `(...)`."""
+    Its methods take one example or many: each has its loss, whatever stands beside it. They are
+    made of tensor operations that `torch.func.vmap` knows.
+
+    >>> class Perceptron(Loss):
+    ...     "`max_k s_k - s_y`: by how much another class is ahead of the label."
+    ...     def values(self, scores, labels):
+    ...         of_label = scores.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    ...         return (scores.amax(-1) - of_label).double()
+    ...     def errors(self, scores, labels):
+    ...         classes = scores.shape[-1]
+    ...         ahead = torch.nn.functional.one_hot(scores.argmax(-1), classes)
+    ...         return (ahead - torch.nn.functional.one_hot(labels, classes)).to(scores.dtype)
+    ...     def confidences(self, scores):
+    ...         return scores.softmax(-1).amax(-1)
+    >>> Perceptron().values(torch.tensor([1.0, 3.0]), torch.tensor(0))
+    tensor(2., dtype=torch.float64)
+    """
 
     @abstractmethod
     def values(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """The loss of each example, `(...)`, float64, differentiable."""
+        """Return the loss of each example, `(...)`, float64, differentiable.
+
+        Args:
+            scores: `(..., classes)`, of any floating-point type.
+            labels: `(...)`, int64.
+
+        """
 
     @abstractmethod
     def errors(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """Gradient of each example's loss with respect to its scores, of their shape and type."""
+        """Return the gradient of each loss with respect to its scores, of their shape and type."""
 
     @abstractmethod
     def confidences(self, scores: Tensor) -> Tensor:
-        """Probability that the loss reads from the largest score, `(...)`."""
+        """Return the probability that the loss reads from the largest score, `(...)`."""
+
+    def gradients(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Return `errors`, those of each example from its own scores alone.
+
+        Clipping bounds what one example adds only if it moves no other's gradient. Ours never do; a
+        user's own is given one example a call, side by side.
+
+        Args:
+            scores: `(..., classes)`.
+            labels: `(...)`.
+
+        """
+        if is_built_in(self):
+            return self.errors(scores, labels)
+        of_each = torch.func.vmap(self.errors)(scores.flatten(0, -2), labels.flatten())
+        return of_each.view(scores.shape)
 
 
+@dataclass(frozen=True)
 class CrossEntropy(Loss):
     """`-log softmax(s)_y`, in nats."""
 
     def values(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """`log(1 + sum_k exp(s_k - s_y))` over the other classes k."""
+        """Return `log(1 + sum_k exp(s_k - s_y))` over the other classes k."""
         scores, places = scores.double(), labels.unsqueeze(-1)
         of_label = scores.gather(-1, places).squeeze(-1)
         others = scores.scatter(-1, places, -torch.inf).logsumexp(-1)
@@ -56,7 +101,7 @@ class CrossEntropy(Loss):
         )
 
     def errors(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """`softmax(s) - e_y`"""
+        """Return `softmax(s) - e_y`."""
         # torch's softmax takes three times as long over few classes, or rounds by batch length
         sizes = (scores.double() - scores.amax(-1, keepdim=True)).exp_()
         places = labels.unsqueeze(-1)
@@ -67,41 +112,43 @@ class CrossEntropy(Loss):
         return (torch.where(is_label, of_label, others) / total).to(scores.dtype)
 
     def confidences(self, scores: Tensor) -> Tensor:
-        """The largest softmax."""
+        """Return the largest softmax."""
         return scores.softmax(-1).amax(-1)
 
 
+@dataclass(frozen=True)
 class Squared(Loss):
     """`|s - e_y|^2 / 2`: scores are regressed on the indicator of the label."""
 
     def values(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """Half the squared distance."""
+        """Return half the squared distance."""
         return self.errors(scores.double(), labels).square().sum(-1) / 2
 
     def errors(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """`s - e_y`"""
+        """Return `s - e_y`."""
         return _less_one_hot(scores.clone(), labels)
 
     def confidences(self, scores: Tensor) -> Tensor:
-        """The largest score, as a probability: the regression estimates that of each class."""
+        """Return the largest score as a probability, which the regression estimates for each."""
         return scores.amax(-1).clamp(0.0, 1.0)
 
 
+@dataclass(frozen=True)
 class Logistic(Loss):
     """`sum_k log(1 + exp(-t_k s_k))`, t_k = 1 for the label and -1 for others: one against all."""
 
     def values(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """`softplus(-t_k s_k)` over classes."""
+        """Return the sum of `softplus(-t_k s_k)` over classes."""
         margins = _against(scores.double(), labels) * scores.double()
         return torch.nn.functional.softplus(margins, threshold=_SURE).sum(-1)
 
     def errors(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """`-t_k sigmoid(-t_k s_k)`, which is `sigmoid(s) - e_y`."""
+        """Return `-t_k sigmoid(-t_k s_k)`, which is `sigmoid(s) - e_y`."""
         signs = _against(scores.double(), labels)
         return (signs * (signs * scores).sigmoid_()).to(scores.dtype)
 
     def confidences(self, scores: Tensor) -> Tensor:
-        """The largest sigmoid."""
+        """Return the largest sigmoid."""
         return scores.amax(-1).sigmoid()
 
 
@@ -120,13 +167,102 @@ def _less_one_hot(values: Tensor, labels: Tensor) -> Tensor:
     return values.scatter_add_(-1, places, values.new_full((), -1.0).expand(places.shape))
 
 
+LOSSES: Registry[type[Loss]] = Registry(
+    "loss",
+    {"cross_entropy": CrossEntropy, "logistic": Logistic, "squared": Squared},
+    Own((Loss,), "a class that derives from privrobust.gradients.Loss"),
+)
+
+
+def available_losses() -> list[str]:
+    """Return the names that a spec may use."""
+    return LOSSES.available()
+
+
 def list_losses() -> list[Entry]:
-    """What `privrobust list losses` shows, an entry a loss."""
-    return [Entry(name, inspect.getdoc(loss) or "") for name, loss in LOSSES.items()]
+    """Describe every loss, as `privrobust list losses` shows them."""
+    return LOSSES.entries()
 
 
-LOSSES: dict[str, Loss] = {
-    "cross_entropy": CrossEntropy(),
-    "logistic": Logistic(),
-    "squared": Squared(),
-}
+def register_loss(name: str, loss: type[Loss]) -> None:
+    """Let specs name a loss; an earlier one of your own of that name is replaced.
+
+    Results are kept by name: give changed code a new one.
+
+    Raises:
+        SpecError: the name is one of ours, or none that a spec can write; it is no loss's class;
+            or, as `get_loss`, the loss with its default parameters is not what it should be.
+
+    """
+    LOSSES.register(name, loss)
+    if any(each.default is MISSING for each in fields(loss)):
+        return  # checked once a spec says which parameters
+    try:
+        get_loss(name)
+    except SpecError:
+        del LOSSES.registered[name]
+        raise
+
+
+def get_loss(text: str) -> Loss:
+    """Make the loss that a spec names: `cross_entropy`, or `package.module:Class(parameter=1)`.
+
+    One of a user's own is tried out first: its errors have to be the gradient of its values.
+
+    Raises:
+        SpecError: no such loss or parameter, a value that it does not accept, or a loss that is
+            not what it should be.
+
+    """
+    made: Loss = LOSSES.get(text)
+    if not is_built_in(made):
+        _try_out(made)
+    return made
+
+
+def canonical_loss(text: str) -> str:
+    """Write the same loss in one way; raises as `get_loss`."""
+    get_loss(text)
+    return LOSSES.canonical(text)
+
+
+# Examples that a user's loss is tried on, and their classes.
+_EXAMPLES, _CLASSES = 64, 3
+
+
+@lru_cache(maxsize=64)
+def _try_out(loss: Loss) -> None:
+    """Refuse a loss whose errors are not the gradient of its values, or that is none otherwise."""
+    try:
+        problem = _problem(loss)
+    except Exception as error:  # whatever a user's loss raises
+        raise failure(loss, error, "values and errors of (self, scores, labels)") from error
+    if problem:
+        raise SpecError(f"loss: {shown(loss)}: {problem}")
+
+
+def _problem(loss: Loss) -> str | None:
+    """Say what is wrong at random scores, in float64 and of each example alone."""
+    generator = torch.Generator().manual_seed(0)
+    scores = 2 * torch.randn(_EXAMPLES, _CLASSES, generator=generator, dtype=torch.float64)
+    labels = torch.arange(_EXAMPLES) % _CLASSES
+    values = loss.values(scores, labels)
+    if values.dtype != torch.float64 or values.shape != labels.shape:
+        given = f"{values.dtype} {tuple(values.shape)}"
+        return f"values of {given}; accepted: torch.float64 {tuple(labels.shape)}"
+    of_each = scores.clone().requires_grad_()
+    alone = torch.func.vmap(loss.values)(of_each, labels)
+    if not torch.allclose(values, alone):
+        return "the loss of an example depends on those beside it; accepted: each has its own"
+    (gradient,) = torch.autograd.grad(alone.sum(), of_each)
+    errors = loss.gradients(scores, labels)
+    if not torch.allclose(errors, gradient, rtol=1e-5, atol=1e-6):
+        most = float((errors - gradient).abs().max())
+        return f"its errors are not the gradient of its values: they are off by up to {most:.3g}"
+    narrow = loss.gradients(scores.float(), labels)
+    if narrow.dtype != torch.float32:
+        return f"errors of {narrow.dtype} for scores of torch.float32; accepted: the same type"
+    confidences = loss.confidences(scores)
+    if confidences.shape != labels.shape or not ((confidences >= 0) & (confidences <= 1)).all():
+        return "its confidences are no probabilities; accepted: one from 0 to 1 an example"
+    return None

@@ -7,6 +7,7 @@
 from typing import TYPE_CHECKING
 
 from privrobust.core.late import attributes
+from privrobust.core.parameters import parameter
 from privrobust.models.architectures import Architecture
 from privrobust.models.registry import (
     available_models,
@@ -27,6 +28,7 @@ __all__ = [
     "get_factory",
     "initial_parameters",
     "list_models",
+    "parameter",
     "register_model",
 ]
 

@@ -43,7 +43,7 @@ class Logistic(Architecture):
 
 
 def bounded_logistic(shape: torch.Size, classes: int) -> nn.Module:
-    r"""Logistic regression on examples scaled to norm 1: no gradient is longer than 2.
+    r"""Make logistic regression on examples scaled to norm 1: no gradient is longer than 2.
 
     Proof. For an example a of norm at most 1 and label y, with p = softmax(W a + c), the
     cross-entropy has the gradient (p - e_y) a^T in W and p - e_y in c. So its squared L2 norm is
@@ -61,7 +61,7 @@ def bounded_logistic(shape: torch.Size, classes: int) -> nn.Module:
 
 
 def bound_of_bounded_logistic(shape: torch.Size, order: int) -> float:
-    """What is proven of its gradients' L2 (order 2) or L1 (order 1) norm under cross-entropy."""
+    """Bound the L2 (order 2) or L1 (order 1) norm of its gradients under cross-entropy."""
     return 2.0 if order == 2 else 2 * (math.sqrt(shape.numel()) + 1)
 
 
@@ -96,7 +96,7 @@ class MLP(Architecture):
 
 
 def cnn_byzfl(shape: torch.Size, classes: int) -> nn.Module:
-    """ByzFL's `cnn_mnist` without its softmax: 431,080 parameters on 28 x 28 grey."""
+    """Make ByzFL's `cnn_mnist` without its softmax: 431,080 parameters on 28 x 28 grey."""
     return _with_head(
         shape,
         [
@@ -109,7 +109,7 @@ def cnn_byzfl(shape: torch.Size, classes: int) -> nn.Module:
 
 
 def cnn_opacus(shape: torch.Size, classes: int) -> nn.Module:
-    """The model of opacus's MNIST example: 26,010 parameters on 28 x 28 grey."""
+    """Make the model of opacus's MNIST example: 26,010 parameters on 28 x 28 grey."""
     return _with_head(
         shape,
         [
@@ -123,7 +123,7 @@ def cnn_opacus(shape: torch.Size, classes: int) -> nn.Module:
 
 
 def lenet(shape: torch.Size, classes: int) -> nn.Module:
-    """LeNet-5 with rectified units and maximum pooling: 62,006 parameters on 32 x 32 colour.
+    """Make LeNet-5 with rectified units and maximum pooling: 62,006 parameters on 32 x 32 colour.
 
     (LeCun et al. 1998, figure 2.) Images of 28 x 28 are padded to 32 x 32, as there.
     """
@@ -140,7 +140,7 @@ def lenet(shape: torch.Size, classes: int) -> nn.Module:
 
 
 def resnet18(shape: torch.Size, classes: int) -> nn.Module:
-    """ResNet-18 for small images, GroupNorm of 32 groups for BatchNorm: 11.2 million parameters.
+    """Make ResNet-18 for small images, GroupNorm of 32 groups for BatchNorm: 11.2 million numbers.
 
     torchvision's (He et al. 2016), with a first convolution of 3 x 3 and stride 1 and no first
     pooling, as is usual for CIFAR.
@@ -167,7 +167,7 @@ def _channels(shape: torch.Size) -> int:
 def _with_head(
     shape: torch.Size, convolutions: list[nn.Module], hidden: list[int], classes: int
 ) -> nn.Module:
-    """Convolutions, then linear layers of these widths, rectified between."""
+    """Make convolutions, then linear layers of these widths, rectified between."""
     features = nn.Sequential(*convolutions, nn.Flatten())
     try:
         with torch.no_grad():

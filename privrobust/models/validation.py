@@ -22,7 +22,7 @@ EXAMPLES = 16  # to look at what a module does with a batch
 
 
 def build_model(name: str, dataset: Dataset, seed: int) -> nn.Module:
-    """The model of that name, its parameters drawn from the seed's own stream.
+    """Make the model of that name, its parameters drawn from the seed's own stream.
 
     Args:
         name: a known name, perhaps with parameters, `mlp(hidden=32)`, or
@@ -59,7 +59,7 @@ def build_model(name: str, dataset: Dataset, seed: int) -> nn.Module:
 def initial_parameters(
     name: str, dataset: Dataset, seeds: Sequence[int]
 ) -> tuple[nn.Module, Tensor]:
-    """The model, and the parameters `(seeds, dim)` that each seed starts it from.
+    """Make the model, and the parameters `(seeds, dim)` that each seed starts it from.
 
     Parameters are flat, in the order of `named_parameters`. Buffers are the module's own.
 
@@ -109,7 +109,7 @@ def _refuse_unsound(name: str, model: nn.Module) -> None:
 
 
 def _compiler(layer: nn.Module) -> str | None:
-    """What made a module that is no plain Python any more, or a function that it holds."""
+    """Name what made a module that is no plain Python any more, or a function that it holds."""
     if isinstance(layer, torch.jit.ScriptModule):
         return "torch.jit"
     if any(isinstance(value, torch.jit.ScriptFunction) for value in vars(layer).values()):
@@ -128,7 +128,7 @@ _REMEDIES = {
 
 
 def _objection(layer: nn.Module) -> str | None:
-    """Why opacus's ModuleValidator would not have this layer trained privately, and what to do."""
+    """Say why opacus's ModuleValidator would not train this layer privately, and what to do."""
     if has_rule(layer) or isinstance(layer, _SEEN_INTO):
         return None
     held = [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]

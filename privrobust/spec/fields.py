@@ -11,8 +11,7 @@ from privrobust.accountants.release import MOST_STEPS
 from privrobust.aggregators import canonical, get_aggregator
 from privrobust.data import canonical_dataset
 from privrobust.data.partitions import canonical_partition
-from privrobust.errors import unknown_name
-from privrobust.gradients.losses import LOSSES
+from privrobust.gradients.losses import canonical_loss
 from privrobust.models import canonical_model
 from privrobust.schedules import canonical_schedule
 from privrobust.spec.attack import AttackSpec, read_attack
@@ -21,12 +20,6 @@ from privrobust.spec.record import Record
 from privrobust.spec.values import Named, Number, PerhapsNumber, Whole
 
 _MOST_WORKERS = 10_000
-
-
-def _known_loss(name: str) -> str:
-    if name not in LOSSES:
-        raise unknown_name("loss", name, LOSSES)
-    return name
 
 
 def _known_aggregator(name: str) -> str:
@@ -63,9 +56,9 @@ class RunFields(Record):
         Named, AfterValidator(canonical_model), Meaning(Role.TASK, names_module=True)
     ] = "logistic"
     """`mlp`, `mlp(hidden=[64, 32])`, `cnn_opacus`, ..., or `package.module:factory`."""
-    loss: Annotated[str, AfterValidator(_known_loss), Meaning(Role.TASK, names_module=True)] = (
-        "cross_entropy"
-    )
+    loss: Annotated[
+        Named, AfterValidator(canonical_loss), Meaning(Role.TASK, names_module=True)
+    ] = "cross_entropy"
     """What a score for each class costs."""
     partition: Annotated[
         Named,

@@ -11,7 +11,7 @@ from privrobust.errors import PrivRobustError
 from privrobust.gradients.clipped_sums import gradient_sum
 from privrobust.gradients.clipping import Flat
 from privrobust.gradients.layout import Layout
-from privrobust.gradients.losses import LOSSES
+from privrobust.gradients.losses import get_loss
 from privrobust.models.validation import EXAMPLES, initial_parameters
 from privrobust.noise.backend import compiled_loop
 from privrobust.schedules import get_schedule, rates
@@ -82,7 +82,7 @@ def _checked_dim(name: str, data_dir: str | None, model: str, loss: str) -> int:
     dataset = get_dataset(name, data_dir)
     module, _ = initial_parameters(model, dataset, seeds=(0, 1))
     layout, examples = Layout(module), dataset.train.examples(slice(EXAMPLES))
-    gradient_sum(module, layout, examples, Flat(), LOSSES[loss])
+    gradient_sum(module, layout, examples, Flat(), get_loss(loss))
     return layout.dim
 
 

@@ -18,7 +18,7 @@ from privrobust.core.devices import in_full_precision, resolve_device
 from privrobust.data import get_dataset
 from privrobust.errors import PrivRobustError
 from privrobust.gradients.layout import Layout
-from privrobust.gradients.losses import LOSSES
+from privrobust.gradients.losses import get_loss
 from privrobust.models.validation import EXAMPLES, initial_parameters
 from privrobust.spec import RunSpec
 from privrobust.training.batches import honest_batches
@@ -85,7 +85,7 @@ def train_lanes(
     model, parameters = deepcopy(model).to(device), starts.to(device)[seed_of]
     layout, rules = Layout(model), list(rules_of(lanes))
 
-    evaluate = Evaluator(model, layout, held_out, LOSSES[shared.loss])
+    evaluate = Evaluator(model, layout, held_out, get_loss(shared.loss))
     gradients = clipped_gradients(shared, model, layout, train.examples(slice(EXAMPLES)))
     clip_and_average = Clipping(lanes, gradients, layout, device)
     bounds = GradientBounds(lanes)

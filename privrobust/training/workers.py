@@ -21,7 +21,7 @@ from privrobust.gradients.clipping import (
     clip_vectors,
 )
 from privrobust.gradients.layout import Layout
-from privrobust.gradients.losses import LOSSES
+from privrobust.gradients.losses import get_loss
 from privrobust.noise import NOISE_LAWS, derived_keys
 from privrobust.noise.streams import first_words, happen
 from privrobust.spec import RunSpec
@@ -41,7 +41,7 @@ def clipped_gradients(
     """
     # where workers are the unit, their examples' gradients are summed as they are
     rule = Flat(_rule(spec).order) if spec.unit == "worker" else _rule(spec)
-    return gradient_sum(model, layout, examples, rule, LOSSES[spec.loss])
+    return gradient_sum(model, layout, examples, rule, get_loss(spec.loss))
 
 
 class Clipping:

@@ -16,12 +16,11 @@ from privrobust.accountants import (
     max_clip_norm,
     max_steps,
     noise_scale,
-    registry,
     spend,
 )
 from privrobust.accountants.calibration import CLOSENESS
 from privrobust.accountants.mechanism import Composition
-from privrobust.accountants.registry import accountants_of
+from privrobust.accountants.registry import ACCOUNTANTS, accountants_of
 from privrobust.errors import SpecError
 
 DIGITS = Release(noise_scale=0.1, clip_norm=1.0, batch_size=32, dataset_size=95, steps=300)
@@ -78,7 +77,7 @@ class Limited(Accountant):
 
 
 def test_a_search_goes_past_settings_without_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._ACCOUNTANTS, "limited", Limited())
+    monkeypatch.setitem(ACCOUNTANTS.registered, "limited", Limited())
     once = replace(DIGITS, steps=1)
     b = noise_scale(once, 2.5, accountant="limited")  # sigma 0.4: 1, 0.5 and 0.25 are tried
     assert CLOSENESS * 2.5 <= epsilon(replace(once, noise_scale=b), accountant="limited") <= 2.5

@@ -37,7 +37,6 @@ from privrobust.aggregators import (
     canonical,
     get_aggregator,
     register_aggregator,
-    registry,
 )
 from privrobust.core.parameters import parse, written
 from privrobust.errors import SpecError
@@ -562,7 +561,7 @@ class Shouts(Aggregator):
             lambda: register_aggregator("zz", Median()),
             r"zz is Median\(\); accepted: a class that de",
         ),
-        (lambda: register_aggregator("zz", NotARule), "derives from Aggregator or PreAggregator$"),
+        (lambda: register_aggregator("zz", NotARule), "aggregators.Aggregator or PreAggregator$"),
         (lambda: register_aggregator("z + z", Median), r"'z \+ z' is not accepted as a name"),
     ],
 )
@@ -723,8 +722,7 @@ class First(Aggregator):
         return messages[..., 0, :]
 
 
-def test_a_users_own_rule(monkeypatch):
-    monkeypatch.setattr(registry, "_RULES", dict(registry._RULES))
+def test_a_users_own_rule(own_registries):
     messages = draw(3, 4)
     assert torch.equal(get_aggregator(f"{__name__}:First")(messages), messages[0])
     register_aggregator("first", First)

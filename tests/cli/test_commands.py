@@ -497,7 +497,7 @@ def test_list_shows_parameters_a_line_and_the_paper(kind, entry, inside):
     assert (code, err) == (0, "")
     assert entry in out
     known = import_module(f"privrobust.{'data' if kind == 'datasets' else kind}")
-    names = known.LOSSES if kind == "losses" else getattr(known, f"available_{kind}")()
+    names = getattr(known, f"available_{kind}")()
     entries = [line.partition("(")[0] for line in out.splitlines() if not line.startswith(" ")]
     assert set(names) <= set(entries)
     assert entries == sorted(entries) or kind == "aggregators"  # pre-aggregators are a second list

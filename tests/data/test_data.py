@@ -21,7 +21,15 @@ from torch import Tensor
 from torchvision import transforms
 
 from privrobust import RunSpec, train
-from privrobust.data import Dataset, Scaling, Split, available_datasets, get_dataset, registry
+from privrobust.data import (
+    Dataset,
+    Scaling,
+    Split,
+    available_datasets,
+    get_dataset,
+    register_dataset,
+    registry,
+)
 from privrobust.data.cifar import read_batch
 from privrobust.data.dataset import three_ways
 from privrobust.data.idx import read_idx
@@ -918,8 +926,7 @@ def test_a_run_on_pixels_is_the_run_on_scaled_floats():
     parts = {"bytes": Split(pixels, labels, floats), "floats": Split(floats(pixels), labels)}
     accuracies = []
     for name, split in parts.items():
-        registry._REGISTERED[name] = Dataset.from_split(name, split, classes=3)
+        register_dataset(Dataset.from_split(name, split, classes=3))
         spec = RunSpec(dataset=name, honest=3, batch_size=16, steps=10, clip_norm=1.0)
         accuracies.append(train(spec).history["loss"].tolist())
-        del registry._REGISTERED[name]
     assert accuracies[0] == accuracies[1]

@@ -12,7 +12,7 @@ from scipy import stats
 
 from privrobust import RunSpec, train
 from privrobust.accountants import Release, epsilon
-from privrobust.data import Dataset, Split, get_dataset, registry
+from privrobust.data import Dataset, Split, get_dataset
 from privrobust.data.partitions import (
     Dirichlet,
     Groups,
@@ -22,6 +22,7 @@ from privrobust.data.partitions import (
     Similarity,
     get_partition,
 )
+from privrobust.data.registry import DATASETS
 from privrobust.errors import SpecError
 from privrobust.reporting.figures.partitions import partition_figure
 from privrobust.training.batches import byzantine_batches
@@ -309,7 +310,7 @@ def grouped(monkeypatch):
     inputs[:, 0] += labels * 2.0 - 1
     labels = torch.where(groups == 1, torch.randint(2, (count,), generator=generator), labels)
     data = Dataset.from_split("grouped", Split(inputs, labels, groups=groups), 2, list("abcd"))
-    monkeypatch.setitem(registry._REGISTERED, "grouped", data)
+    monkeypatch.setitem(DATASETS.registered, "grouped", data)
     return data
 
 

@@ -13,10 +13,10 @@ from privrobust.gradients.clipped_sums import LayerWise, gradient_sum
 from privrobust.gradients.clipping import CLIPPING_RULES, Automatic, Batch, Flat, PerLayer
 from privrobust.gradients.isolation import called
 from privrobust.gradients.layout import Layout
-from privrobust.gradients.losses import LOSSES
+from privrobust.gradients.losses import get_loss
 from privrobust.gradients.per_sample import PerSample
 
-CROSS_ENTROPY = LOSSES["cross_entropy"]
+CROSS_ENTROPY = get_loss("cross_entropy")
 
 FEATURES, CLASSES = 6, 4
 NEVER = torch.tensor([torch.inf])
@@ -310,7 +310,9 @@ def test_a_model_that_is_sure_of_itself_is_fast(loss, seed):
             parameter.copy_(torch.randn(parameter.shape, generator=generator) / 10)
         model[0].weight[0, 0] = 2.0
         model[2].weight[:, 0] = torch.tensor([-1.0, 1.0]) * (4 + seed / 2)
-    assert isinstance(gradient_sum(model, Layout(model), examples, Flat(), LOSSES[loss]), LayerWise)
+    assert isinstance(
+        gradient_sum(model, Layout(model), examples, Flat(), get_loss(loss)), LayerWise
+    )
 
 
 def test_what_a_module_under_two_names_was_called_with_stays_behind_in_no_call():

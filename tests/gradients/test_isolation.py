@@ -21,7 +21,7 @@ from privrobust.gradients.clipping import Batch, Flat, clip_vectors
 from privrobust.gradients.factors import Formed, Ghost, Matrices, Outer, Rows, Use
 from privrobust.gradients.isolation import own_copy
 from privrobust.gradients.layout import Layout
-from privrobust.gradients.losses import LOSSES
+from privrobust.gradients.losses import get_loss
 from privrobust.gradients.per_sample import PerSample
 from privrobust.gradients.row_wise import rows_stay_apart
 from privrobust.models import available_models, build_model
@@ -31,7 +31,7 @@ from privrobust.training.shares import shares
 from privrobust.training.workers import Clipping, clipped_gradients
 
 FEATURES, CLASSES = 64, 10
-CROSS_ENTROPY = LOSSES["cross_entropy"]
+CROSS_ENTROPY = get_loss("cross_entropy")
 C = 0.1  # a float32 of it is larger
 
 

@@ -18,7 +18,7 @@ from privrobust.errors import SpecError
 from privrobust.gradients.clipped_sums import LayerWise, gradient_sum
 from privrobust.gradients.clipping import Flat
 from privrobust.gradients.layout import Layout
-from privrobust.gradients.losses import LOSSES
+from privrobust.gradients.losses import get_loss
 from privrobust.models import available_models, build_model, initial_parameters
 from privrobust.models import registry as models
 from privrobust.models.architectures import Architecture, bounded_logistic
@@ -27,14 +27,13 @@ from privrobust.models.architectures import Architecture, bounded_logistic
 @contextmanager
 def registered(**classes):
     """Models by name, until the end of the block."""
-    kept = dict(models._MODELS)
+    kept = dict(models.MODELS.registered)
     try:
         for name, made in classes.items():
             models.register_model(name, made)
         yield
     finally:
-        models._MODELS.clear()
-        models._MODELS.update(kept)
+        models.MODELS.registered = kept
 
 
 SMALL = Dataset.from_tensors(
@@ -301,7 +300,7 @@ def test_image_models_are_clipped_the_fast_way(name):
     data = images((3, 32, 32) if name == "resnet18" else (1, 28, 28))
     model = build_model(name, data, seed=0)
     way = gradient_sum(
-        model, Layout(model), data.train.examples(slice(2)), Flat(), LOSSES["cross_entropy"]
+        model, Layout(model), data.train.examples(slice(2)), Flat(), get_loss("cross_entropy")
     )
     assert isinstance(way, LayerWise)
 

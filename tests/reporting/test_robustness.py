@@ -394,7 +394,7 @@ def test_byzantine_workers_sit_out_by_streams_of_their_own(messages_of):
 
 
 @pytest.mark.parametrize("direction", ["constant", "random"])
-def test_a_large_value_that_needs_no_honest_messages_sees_none(direction):
+def test_a_large_value_that_needs_no_honest_messages_sees_none(direction, own_registries):
     seen = []
 
     class Watched(type(get_attack("large_value"))):
@@ -405,10 +405,6 @@ def test_a_large_value_that_needs_no_honest_messages_sees_none(direction):
     assert get_attack("large_value").sees == "honest"
     assert get_attack("large_value", direction=direction).sees == "nothing"
     attacks.register_attack("watched", Watched)
-    try:
-        attack = f"watched(direction={direction!r})"
-        train(RunSpec(**SHORT, byzantine=2, attack=attack))
-    finally:
-        attacks.registry._ATTACKS.pop("watched")
+    train(RunSpec(**SHORT, byzantine=2, attack=f"watched(direction={direction!r})"))
     assert seen
     assert max(seen) == 0

@@ -15,10 +15,9 @@ from torch import nn
 
 from privrobust import RunSpec, train
 from privrobust.attacks import Attack
-from privrobust.data import Dataset, get_dataset, register_dataset, registry
+from privrobust.data import Dataset, get_dataset, register_dataset
 from privrobust.errors import PrivRobustError
 from privrobust.models import register_model
-from privrobust.models import registry as models
 from privrobust.store import Store
 from privrobust.sweeps import packing as batches
 from privrobust.sweeps.executors import InProcess, OnRay, Processes, base
@@ -38,11 +37,7 @@ RUNS = Sweep.from_settings(
 OF_A_PROCESS = ["seconds", "finished", "owner", "lease_until"]
 
 
-@pytest.fixture(autouse=True)
-def registries(monkeypatch):
-    """What tests register is gone after them."""
-    monkeypatch.setattr(models, "_MODELS", dict(models._MODELS))
-    monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
+pytestmark = pytest.mark.usefixtures("own_registries")
 
 
 @pytest.fixture(autouse=True)

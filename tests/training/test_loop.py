@@ -15,7 +15,7 @@ from privrobust.data import Split, get_dataset
 from privrobust.data.partitions import Similarity
 from privrobust.errors import PrivRobustError, PrivRobustWarning, SpecError
 from privrobust.gradients.layout import Layout
-from privrobust.gradients.losses import LOSSES
+from privrobust.gradients.losses import get_loss
 from privrobust.models import build_model
 from privrobust.training import loop as training
 from privrobust.training.evaluation import Evaluator
@@ -265,7 +265,7 @@ def test_outputs_that_are_not_finite_are_wrong_answers(hostile):
     model = torch.nn.Linear(1, 2, bias=False)
     split = Split(torch.ones(4, 1), torch.tensor([0, 0, 0, 1]))
     parameters = torch.tensor([[1.0, 0.0], [hostile, 0.0]])
-    evaluate = Evaluator(model, Layout(model), split, LOSSES["cross_entropy"])
+    evaluate = Evaluator(model, Layout(model), split, get_loss("cross_entropy"))
     assert evaluate(parameters).means.accuracy.tolist() == [0.75, 0.0]
 
 
