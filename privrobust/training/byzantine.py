@@ -45,7 +45,7 @@ class ByzantineWorkers:
             parameters: `(lanes, dim)`, which everybody knows.
 
         """
-        return [crew and crew(honest, parameters) for crew in self._crews]
+        return [None if crew is None else crew(honest, parameters) for crew in self._crews]
 
 
 class _Crew:

@@ -73,7 +73,8 @@ def train_lanes(
     # lanes that share a rule stand side by side, so that the server aggregates them as one
     order = sorted(range(len(specs)), key=lambda place: rule_key(specs[place]))
     plans = [PrivacyPlan(specs[place]) for place in order]
-    lanes, budgets = [plan.spec for plan in plans], [plan.spent for plan in plans]
+    lanes = [plan.spec for plan in plans]
+    budgets = [plan.spent for plan in plans]  # refuses, before a step, what cannot be accounted for
 
     shared, steps = lanes[0], plans[0].steps
     device = resolve_device(shared.device)
@@ -98,24 +99,27 @@ def train_lanes(
     update = torch.full_like(parameters, torch.nan)
     records = Records(lanes, len(held_out))
 
-    # 1. every honest worker i draws a batch S_i
+    # Each honest worker
+    # 1. draws a batch S of its examples;
     for step, batch in enumerate(honest_batches(lanes, dataset, train, steps), start=1):
-        # 2. clips the gradient g_z of each example, and averages: v = 1/B sum_z min(1, C/|g_z|) g_z
+        # 2. clips the gradient of each and averages, v = 1/B sum_{z in S} min(1, C / |g_z|) g_z;
         vectors, norms = clip_and_average(parameters, batch)
-        bounds.check(step, norms)
-        # 3. adds noise: v <- v + b xi  (one name for all: no vector outlives the next one)
+        bounds.check(step, norms)  # of runs that state a bound on |g_z| in place of C
+        # 3. adds noise, v <- v + b xi (under one name: in float64 v is not to outlive its noise);
         vectors = perturb(vectors)
-        # 4. may keep a momentum: v <- m <- beta m + (1 - beta) v
+        # 4. may keep a momentum, v <- m <- beta m + (1 - beta) v;
         vectors = remember(vectors)
-        # 5. and sends v to a median, its sign to a vote
+        # 5. sends v, or its sign to a server that counts votes.
         honest = send(vectors)
-        # 6. the Byzantine workers, who may see all of that, send what they like
+        # The Byzantine workers
+        # 6. see all of that, or less, and send what their attack crafts.
         byzantine = attack(honest, parameters)
-        # 7. the server aggregates: u = median(messages), or sign(sum of signs), or another rule
+        # The server
+        # 7. aggregates, u = median(messages), or sign(sum of signs), or by another rule;
         previous, update = update, aggregate(honest, byzantine)
-        # 8. and steps: x <- x - lr u, with momentum and weight decay if any
+        # 8. steps, x <- x - lr u, with momentum and weight decay if any.
         parameters = descend(step, parameters, update)
-        # 9. now and then, the model is evaluated on held-out examples
+        # 9. Now and then x is evaluated on held-out examples, and u held against what was sent.
         if step % shared.evaluate_every == 0 or step == steps:
             records.add(step, evaluate(parameters), measure(honest, update, previous))
         on_step()
@@ -124,8 +128,13 @@ def train_lanes(
 
     results: dict[int, RunResult] = {}
     for lane, place in enumerate(order):
-        found = records.history(lane), records.correct(lane)
-        result = RunResult(lanes[lane], budgets[lane], *found, steps)
+        result = RunResult(
+            spec=lanes[lane],
+            spent=budgets[lane],
+            history=records.history(lane),
+            correct=records.correct(lane),
+            steps=steps,
+        )
         failure = bounds.failures.get(lane)
         results[place] = result.ended_by(failure) if failure else result
     return [results[place] for place in range(len(specs))]

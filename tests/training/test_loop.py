@@ -1,6 +1,9 @@
+import inspect
 import itertools
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,6 +27,18 @@ from privrobust.training.privacy import PrivacyPlan
 from privrobust.training.shares import shares
 
 SHORT = {"clip_norm": 1.0, "steps": 30, "honest": 5, "evaluate_every": 5}
+
+
+def test_the_page_of_the_algorithm_shows_lines_of_the_loop():
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "training_step.md").read_text()
+    loop = inspect.getsource(train_lanes.__wrapped__)
+    rows = re.findall(r"(?m)^\| \d \| .* \| `(.*)` \| (.*) \|$", page)
+    places = [loop.index(line) for line, _ in rows]
+    assert places == sorted(places)
+    assert len(rows) == len(re.findall(r"(?m)^ *# \d\. ", loop))
+    for name in re.findall(r"`(.+?)`", " ".join(files for _, files in rows)):
+        assert (root / name if "/" in name else root / "privrobust" / "training" / name).exists()
 
 
 def test_noise_has_scale_b_and_is_independent(messages_of):
