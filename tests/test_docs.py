@@ -189,6 +189,7 @@ def test_the_page_on_signs_has_what_its_command_and_its_code_give():
         "privrobust.data",
         "privrobust.gradients.layer_rules",
         "privrobust.gradients.losses",
+        "privrobust.reporting.figures",
         "privrobust.reporting.neighbours",
         "privrobust.noise.vectors",
         "privrobust.data.partitions",

@@ -1,9 +1,8 @@
-"""The report: what its page says of a store, and what it does in a browser."""
+"""The report: what its page says of a store."""
 
 import json
 import math
 import re
-import shutil
 import sqlite3
 import statistics
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from made_runs import HOSTILE
 from scipy import stats
 from typer.testing import CliRunner
 
@@ -23,46 +23,6 @@ from privrobust.store import Store
 from privrobust.store.schema import RUNS
 from privrobust.sweeps.grid import Sweep
 from privrobust.sweeps.runner import run_sweep
-
-SWEEP = {
-    "honest": 5,
-    "steps": 6,
-    "evaluate_every": 2,
-    "clip_norm": 1.0,
-    "grid": {
-        "aggregator": ["mean", "median"],
-        "heterogeneity": [0, 1],
-        "noise_scale": [0, 0.1],
-        "byzantine": [0, 1, 2],
-        "attack": ["sign_flip", "alie(z=1.5)"],
-        "seed": [0, 1, 2],
-    },
-}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A store of 120 runs; copy it to change it."""
-    path = tmp_path_factory.mktemp("report") / "results.db"
-    with Store(path) as store:
-        run_sweep(Sweep.from_settings(SWEEP).runs(), store)
-    return path
-
-
-@pytest.fixture
-def changed(made, tmp_path):
-    """The same store after some SQL."""
-
-    def change(*statements):
-        path = tmp_path / "changed.db"
-        shutil.copy(made, path)
-        with sqlite3.connect(path) as connection:
-            for statement, *values in statements:
-                connection.execute(statement, values)
-        connection.close()
-        return path
-
-    return change
 
 
 def text_of(path):
@@ -126,9 +86,6 @@ def recipes(text):
     parser = Recipes()
     parser.feed(text)
     return parser.found
-
-
-# --- numbers ---------------------------------------------------------------------------------
 
 
 def test_numbers_are_those_of_the_store(made):
@@ -242,9 +199,6 @@ def test_a_store_too_large_for_curves_says_so(made, monkeypatch):
     assert "Training curves are left out: 120 runs are more than the 119" in text
 
 
-# --- reproduction ----------------------------------------------------------------------------
-
-
 def test_recipes_expand_to_exactly_the_runs_of_their_rows(made):
     text = text_of(made)
     every = set()
@@ -287,9 +241,6 @@ def test_recipes_of_other_sweeps(tmp_path, settings):
         found = recipes(page(store)).values()
         written = [Sweep.from_settings(yaml.safe_load(text)).runs() for text in found]
         assert {run.key for runs in written for run in runs} == store.keys()
-
-
-# --- what it says ----------------------------------------------------------------------------
 
 
 def test_the_guarantee_is_told(made):
@@ -392,28 +343,6 @@ def test_no_runs(tmp_path):
         assert "still under way" in page(store)
 
 
-HOSTILE = (
-    "</script><script>document.title='hit'</script><img src=x onerror=\"document.title='hit'\">"
-)
-
-
-@pytest.fixture
-def hostile(changed):
-    """All that a store may say is markup, YAML or a module."""
-    words = [column.name for column in RUNS.c if column.name in _WORDS]
-    return changed(
-        *((f"update runs set {name} = ?", HOSTILE) for name in words),
-        ("update runs set aggregator = 'os:system', attack = ? where byzantine > 0", HOSTILE),
-        ("update runs set failure = ?, diverged = 1 where seed = 1", f"a\n---\n- !!x {HOSTILE}"),
-    )
-
-
-_WORDS = {
-    "dataset", "data_dir", "model", "loss", "schedule", "accountant", "accountant_used",
-    "not_private", "versions", "aggregator", "partition", "device",
-}  # fmt: skip
-
-
 def test_what_stores_say_is_escaped(hostile, monkeypatch):
     """Nor is anything imported that they name."""
     monkeypatch.setattr("privrobust.core.naming.import_module", pytest.fail)
@@ -451,9 +380,6 @@ def test_2000_runs_stay_below_5_mb(changed):
         assert connection.execute("select count(*) from runs").fetchone()[0] >= 2000
     connection.close()
     assert len(text_of(path).encode()) < 5_000_000
-
-
-# --- the command -----------------------------------------------------------------------------
 
 
 def refused(monkeypatch, capsys, *arguments):
@@ -498,171 +424,3 @@ def test_missing_packages_are_told(made, monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     line = refused(monkeypatch, capsys, made, "-o", tmp_path / "page.html")
     assert "pip install 'privrobust[report]'" in line
-
-
-# --- in a browser ----------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    with sync_api.sync_playwright() as playwright:
-        if path is None and not Path(playwright.chromium.executable_path).exists():
-            pytest.skip("no Chromium: neither on the path nor playwright's own")
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def opened(chromium, tmp_path):
-    """A store's page in the browser, drawn; any problem or request fails the test."""
-    troubles = []
-    contexts = []
-
-    def open_page(path, **options):
-        file = tmp_path / "page.html"
-        with Store(path) as store:
-            write_report(store, file)
-        contexts.append(chromium.new_context(offline=True, **options))
-        tab = contexts[-1].new_page()
-        tab.on("console", lambda message: troubles.append(message.text))
-        tab.on("pageerror", lambda error: troubles.append(str(error)))
-        tab.on(
-            "request",
-            lambda request: (
-                request.url.startswith(("file:", "data:")) or troubles.append(request.url)
-            ),
-        )
-        tab.goto(file.as_uri())
-        tab.locator("html[data-drawn=yes]").wait_for(state="attached")
-        return tab
-
-    yield open_page
-    assert troubles == []
-    for context in contexts:
-        context.close()
-
-
-def column(tab, name):
-    """What the visible rows show, top to bottom."""
-    return tab.evaluate(
-        """(name) => {
-          const heads = [...document.querySelectorAll("#results thead th")];
-          const at = heads.findIndex((head) => head.dataset.head === name);
-          return [...document.querySelectorAll("#results tbody tr")]
-            .filter((row) => row.offsetParent !== null || row.getClientRects().length)
-            .map((row) => row.cells[at].dataset.v);
-        }""",
-        name,
-    )
-
-
-def test_sorting_by_mouse_and_keyboard(opened, made):
-    tab = opened(made)
-    worst = [float(value) for value in column(tab, "worst")]
-    head = tab.locator("th[data-head=worst]")
-    head.get_by_role("button").click()
-    assert head.get_attribute("aria-sort") == "ascending"
-    assert [float(value) for value in column(tab, "worst")] == sorted(worst)
-    tab.keyboard.press("Enter")
-    assert head.get_attribute("aria-sort") == "descending"
-    assert [float(value) for value in column(tab, "worst")] == sorted(worst, reverse=True)
-    tab.keyboard.press("Shift+Tab")  # to `clean`
-    tab.keyboard.press("Space")
-    assert tab.locator("[aria-sort]").get_attribute("data-head") == "clean"
-    assert "sorted by clean, ascending" in tab.get_by_role("status").text_content()
-    tab.locator("th[data-head=epsilon] button").click()
-    assert column(tab, "epsilon")[-1] == "Infinity"
-    tab.locator("th[data-head=method] button").click()
-    assert column(tab, "method") == sorted(column(tab, "method"))
-
-
-def test_filtering(opened, made):
-    tab = opened(made)
-    every = len(column(tab, "f"))
-    tab.get_by_label("Search").focus()
-    tab.keyboard.type("median 0.1")
-    assert set(column(tab, "method")) == {"median"}
-    assert set(column(tab, "b")) == {"0.1"}
-    assert "4 of 16 rows" in tab.get_by_role("status").text_content()
-    tab.get_by_role("button", name="Show all").click()
-    tab.locator("#results tbody tr[hidden]").first.wait_for(state="detached")
-    tab.locator("#by-f").select_option("2")
-    assert set(column(tab, "f")) == {"2"}
-    tab.locator("#by-method").focus()
-    tab.keyboard.type("mean")  # as selects are used by keyboard
-    assert set(column(tab, "method")) == {"mean"}
-    tab.locator("#by-epsilon").select_option("Infinity")
-    assert set(column(tab, "epsilon")) == {"Infinity"}
-    tab.locator("#by-epsilon").select_option(index=1)
-    assert "Infinity" not in column(tab, "epsilon")
-    assert 0 < len(column(tab, "f")) < every
-
-
-def test_figures_draw_and_tell(opened, made):
-    tab = opened(made, color_scheme="dark")
-    assert tab.locator("figure svg[role=img][aria-label]").count() == 3
-    points = tab.locator("#chart-privacy .mark-symbol.role-mark path")
-    assert points.count() == 2 * 2 * 2  # methods, b, clean and worst
-    attacks = ["none", "alie(z=1.5)", "sign_flip"]
-    assert tab.locator("#chart-curves .role-legend-label text").all_text_contents() == attacks
-    dashes = tab.locator("#chart-curves .mark-line path").evaluate_all(
-        "(lines) => lines.map((line) => line.getAttribute('stroke-dasharray'))"
-    )
-    assert len(set(dashes)) == len(dashes) == 3
-    squares = tab.locator("#chart-heatmap .mark-rect.role-mark path")
-    assert squares.count() == 3 * 2  # f, heterogeneity
-    line = tab.locator("#chart-curves .mark-line path").first
-    before = line.get_attribute("d")
-    tab.locator("#curve-of").select_option("9")
-    expect = pytest.importorskip("playwright.sync_api").expect
-    expect(line).not_to_have_attribute("d", before)
-    tab.locator("#chart-heatmap .mark-text text").first.hover()
-    tip = tab.locator("#vg-tooltip-element.visible")
-    for told in ("3 of 3 finished", "±", "epsilon", "C", "b"):
-        assert told in tip.text_content()
-    ink = tab.evaluate("getComputedStyle(document.body).color")
-    label = tab.locator("#chart-privacy text").first
-    assert label.evaluate("(text) => getComputedStyle(text).fill") == ink
-
-
-def test_a_row_leads_to_its_recipe(opened, made):
-    tab = opened(made)
-    tab.get_by_role("link", name="row 3: its spec and command").focus()
-    tab.keyboard.press("Enter")
-    recipe = tab.locator("#setting-3 pre")
-    recipe.wait_for(state="visible")
-    assert "aggregator:" in recipe.text_content()
-    tab.locator("#setting-3").get_by_role("button", name="Copy the YAML").wait_for(state="visible")
-
-
-def test_a_phone_scrolls_tables_and_not_the_page(opened, made):
-    tab = opened(made, viewport={"width": 390, "height": 844})
-    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
-    assert tab.evaluate("document.querySelector('.scroll').scrollWidth > 390")
-
-
-def test_paper_cuts_no_table(opened, made):
-    tab = opened(made, viewport={"width": 1030, "height": 700})  # A4 landscape at 96 dpi
-    tab.emulate_media(media="print")
-    assert tab.evaluate("document.documentElement.scrollWidth") <= 1030
-    assert tab.evaluate("document.querySelector('#results').getBoundingClientRect().right") <= 1030
-
-
-def test_hostile_stores_run_nothing(opened, hostile):
-    tab = opened(hostile)
-    assert tab.title() == "privrobust: changed.db"
-    assert tab.locator("img").count() == 0
-
-
-def test_what_lacks_runs_opens_too(opened, changed, tmp_path):
-    with Store(tmp_path / "empty.db"):
-        pass
-    assert "no finished runs" in opened(tmp_path / "empty.db").locator("main").text_content()
-    failed = changed(
-        ("update runs set status = 'failed', accuracy = null, failure = 'no'",),
-        ("delete from evaluations",),
-    )
-    assert opened(failed).locator("figure").count() == 1  # the heatmap, of failures

@@ -1,0 +1,121 @@
+"""Made-up sweeps, as a store gives them, and what is read off figures of them."""
+
+import io
+import math
+import re
+from itertools import product
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from privrobust import RunSpec
+from privrobust.reporting.figures.epsilon import epsilon_figure
+from privrobust.reporting.figures.heatmap import heatmap_figure
+from privrobust.reporting.figures.learning_rate import learning_rate_figure
+from privrobust.reporting.figures.pareto import pareto_figure
+from privrobust.store.schema import cells
+
+EPSILON = {0.0: math.inf, 0.03: 15.3, 0.1: 2.74, 0.3: 0.77}
+OF_RUNS = [epsilon_figure, heatmap_figure, pareto_figure, learning_rate_figure]
+
+
+def row(accuracy, **settings):
+    """One as `Store.runs` gives it."""
+    spec = RunSpec(**{"honest": 10, "clip_norm": 1.0, **settings})
+    failed = accuracy is None
+    return {
+        **cells(spec),
+        "status": "failed" if failed else "done",
+        "accuracy": accuracy,
+        "steps_taken": spec.steps,
+        "kappa": None if failed else 0.5,
+        "diverged": False,
+        "failure": "no memory" if failed else None,
+        "epsilon": EPSILON[spec.noise_scale],
+        "accountant_used": "pld",
+        "is_upper_bound": True,
+        "not_private": None if spec.noise_scale else "no noise (b = 0)",
+        "key": spec.key,
+    }
+
+
+def stored(rows):
+    """Rows as `Store.runs` gives them."""
+    return (
+        pd.DataFrame(rows).set_index("key").replace({None: np.nan}).astype(object).infer_objects()
+    )
+
+
+def grid(**replaced):
+    """A sweep of made-up accuracies, no two alike."""
+    axes = {
+        "aggregator": ["median", "mean"],
+        "heterogeneity": [0.0, 1.0],
+        "noise_scale": [0.0, 0.03, 0.3],
+        "byzantine": [0, 2, 4],
+        "attack": ["sign_flip", "alie"],
+        "seed": [0, 1, 2],
+        **replaced,
+    }
+    draw = np.random.default_rng(3)
+    specs = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+    rows = {entry["key"]: entry for entry in (row(draw.uniform(), **spec) for spec in specs)}
+    return stored(rows.values())
+
+
+RUNS = grid()
+
+
+CLIPS = [1, 2, 3, 4, 5]
+
+
+def with_failure(runs, key):
+    is_it = runs.index == key
+    return runs.assign(
+        accuracy=runs["accuracy"].mask(is_it), failure=runs["failure"].mask(is_it, "no memory")
+    )
+
+
+def expected(runs, byzantine, **fields):
+    """Mean and interval over seeds, of the worst attack, by pandas and SciPy alone."""
+    here = runs[(runs["byzantine"] == byzantine)]
+    for field, value in fields.items():
+        here = here[here[field] == value]
+    by_attack = [part["accuracy"].astype(float) for _, part in here.groupby("attack", dropna=False)]
+    worst = min(by_attack, key=lambda values: values.mean())
+    low, high = stats.t.interval(0.95, len(worst) - 1, worst.mean(), stats.sem(worst))
+    return worst.mean(), (high - low) / 2
+
+
+def panel_of(figure, title):
+    return next(axes for axes in figure.axes if axes.get_title().replace("\n", ", ") == title)
+
+
+def words(figure):
+    """All that is written in a figure, lines joined."""
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        file = io.StringIO()
+        figure.savefig(file, format="svg")
+    return " ".join(re.findall(r">([^<>]+)</t", file.getvalue()))
+
+
+def tuned():
+    """Of validation runs: at b = 0 the largest rate is best, at 0.1 the middle one."""
+    best_at = {0.0: 1.0, 0.1: 0.3}
+    rows = []
+    for b, rate, seed in product(best_at, [0.1, 0.3, 1.0], range(3)):
+        away = abs(math.log(rate / best_at[b]))
+        spec = {"noise_scale": b, "learning_rate": rate, "seed": seed, "evaluate_on": "validation"}
+        rows.append(row(0.9 - 0.2 * away + 0.001 * seed, **spec))
+        rows.append(row(0.8 - 0.2 * away, **spec, byzantine=2, attack="alie"))
+        rows.append(row(0.7 - 0.2 * away, **spec, byzantine=2, attack="sign_flip"))
+    rows.append(row(0.99, noise_scale=0.1, learning_rate=0.1))  # on test data: no say in it
+    return stored(rows)
+
+
+HOSTILE = (
+    "</script><script>document.title='hit'</script><img src=x onerror=\"document.title='hit'\">"
+)
+"""Of a store that came from anybody."""
