@@ -35,6 +35,7 @@ from privrobust.data.partitions import Partition, Similarity, canonical_partitio
 from privrobust.errors import SpecError, unknown_name
 from privrobust.gradients.losses import canonical_loss
 from privrobust.models import canonical_model
+from privrobust.noise.laws import canonical_noise_law
 from privrobust.schedules import canonical_schedule, get_schedule, rate
 
 # Training computes in float32 and accounting in float64: what is accounted must exist in both.
@@ -51,6 +52,7 @@ _NAMING = {
     "dataset",
     "loss",
     "model",
+    "noise",
     "partition",
     "schedule",
 }
@@ -234,7 +236,7 @@ class RunSpec(_Spec):
     attack: Annotated[AttackSpec | None, BeforeValidator(_read_attack)] = None
     aggregator: Annotated[str, BeforeValidator(_read_named)] = "median"
     """A rule, after pre-aggregators if any: `median`, `krum(f=2)`, `arc + nnm + trimmed_mean`."""
-    noise: Literal["gaussian", "laplace"] = "gaussian"
+    noise: Annotated[str, BeforeValidator(_read_named)] = "gaussian"
     noise_scale: Number = Field(0.0, ge=0)
     """b, per worker, step and coordinate: standard deviation, or Laplace's scale parameter."""
     target_epsilon: PerhapsNumber = Field(None, gt=0)
@@ -370,6 +372,11 @@ class RunSpec(_Spec):
     @classmethod
     def _known_loss(cls, name: str) -> str:
         return canonical_loss(name)
+
+    @field_validator("noise")
+    @classmethod
+    def _known_noise(cls, name: str) -> str:
+        return canonical_noise_law(name)
 
     @field_validator("partition")
     @classmethod

@@ -15,7 +15,7 @@ from privrobust.gradients.clipped_sums import gradient_sum
 from privrobust.gradients.clipping import CLIPPING_RULES, Batch, Flat, clip_vectors
 from privrobust.gradients.layout import Layout
 from privrobust.gradients.losses import get_loss
-from privrobust.noise import NOISE_LAWS, derived_keys
+from privrobust.noise import derived_keys, get_noise_law
 from privrobust.noise.streams import first_words, happen
 from privrobust.spec import RunSpec
 from privrobust.training.lanes import column, distinct
@@ -33,7 +33,7 @@ class Clipping:
         """Another owner than the honest workers takes part by streams of its own."""
         shared = lanes[0]
         device = examples.device
-        order = NOISE_LAWS[shared.noise].order
+        order = get_noise_law(shared.noise).order
         self._rule = CLIPPING_RULES[shared.clipping](order)
         self._of_workers = shared.unit == "worker"
         of_examples = Flat(order) if self._of_workers else self._rule
