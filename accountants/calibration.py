@@ -40,9 +40,10 @@ def noise_scale(
     0.113
     """
     several = as_sequence(releases)
+    for release in several:
+        if reason := replace(release, noise_scale=1.0).not_private_reason:
+            raise SpecError(f"noise_scale: no b meets a target with {reason}")
     largest = max(release.contribution for release in several)
-    if math.isinf(largest):
-        raise SpecError("noise_scale: no b meets a target with no clipping and no gradient bound")
 
     def spent(b: float) -> float:
         return _spent([replace(each, noise_scale=b) for each in several], delta, accountant)
@@ -59,9 +60,10 @@ def max_clip_norm(
     the rest as in `noise_scale`.
     """
     several = as_sequence(releases)
-    if any(release.noise_scale == 0 for release in several):
-        raise SpecError("clip_norm: no C meets a target with no noise (b = 0)")
     clipped = [replace(each, clip_norm=1.0, grad_norm_bound=None) for each in several]
+    for release in clipped:
+        if release.not_private_reason:
+            raise SpecError(f"clip_norm: no C meets a target with {release.not_private_reason}")
     least = min(release.noise_multiplier for release in clipped)
 
     def spent(c: float) -> float:

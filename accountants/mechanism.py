@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from privrobust.accountants.release import Message, Noise, Release
+from privrobust.accountants.release import Message, Release
+from privrobust.errors import SpecError
+from privrobust.noise.laws import NOISE_LAWS
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Mechanism:
 
     """
 
-    noise: Noise
+    noise: str
     noise_multiplier: float
     sampling_rate: float
     replace: bool
@@ -34,6 +36,8 @@ class Mechanism:
         Zero-out has the distributions of add-or-remove: a zero adds to a sum what an absent unit
         does, and q and the divisor are the same for both neighbours under either.
         """
+        if release.noise not in NOISE_LAWS:  # it would be charged for as if it were Gaussian
+            raise SpecError(f"noise: no accountant knows {release.noise}")
         sampled = release.sampling_rate < 1
         replace = release.adjacency == "replace-one"
         sigma = release.noise_multiplier / (2 if replace and not sampled else 1)

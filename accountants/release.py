@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from privrobust.core.numbers import as_float, as_whole, own, shown
 from privrobust.errors import SpecError
+from privrobust.noise.laws import NOISE_LAWS, canonical_noise_law, get_noise_law
 
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
 
-Noise = Literal["gaussian", "laplace"]
 Norm = Literal["l2", "l1"]
 Sampling = Literal["poisson", "full"]
 Unit = Literal["example", "worker"]
@@ -39,7 +39,6 @@ LEAST = 1e-150
 """Contributions and noise multipliers, and their inverses, are above it: squares stay finite."""
 
 _CHOICES = {
-    "noise": get_args(Noise),
     "sampling": get_args(Sampling),
     "unit": get_args(Unit),
     "adjacency": get_args(Adjacency),
@@ -83,7 +82,8 @@ class Release:
         worker_sampling_rate: the probability that a worker takes part in a step, for the unit
             "worker"; None: every worker does. Sampled workers are hidden only if a worker that
             sits out still sends pure noise.
-        noise: the law of the noise.
+        noise: the law of the noise: "gaussian" or "laplace", or one of a user's own, which no
+            accountant knows, so that nothing is private.
         norm: the norm of the bound; by default the one that the noise needs (L2 for Gaussian,
             L1 for Laplace).
         sampling: "poisson" (each unit joins a step independently, with probability q) or "full"
@@ -113,7 +113,7 @@ class Release:
     # Typed as it is read; None, the default, is settled at once.
     sampling_rate: float = None  # type: ignore[assignment]
     worker_sampling_rate: float | None = None
-    noise: Noise = "gaussian"
+    noise: str = "gaussian"
     norm: Norm | None = None
     sampling: Sampling = "poisson"
     unit: Unit = "example"
@@ -133,6 +133,7 @@ class Release:
             settled_later = isinstance(value, _Default) or (name == "adjacency" and value is None)
             if not settled_later:
                 self._set(name, _one_of(name, value, accepted))
+        self._set("noise", canonical_noise_law(self.noise))
         self._normalise()
         if self.clip_norm is not None and self.grad_norm_bound is not None:
             raise SpecError("grad_norm_bound: give either clip_norm or grad_norm_bound, not both")
@@ -162,7 +163,7 @@ class Release:
         self._set("worker_sampling_rate", _rate("worker_sampling_rate", self.worker_sampling_rate))
 
     def _settle_norm(self) -> None:
-        needed: Norm = "l1" if self.noise == "laplace" else "l2"
+        needed: Norm = "l1" if get_noise_law(self.noise).order == 1 else "l2"
         norm = needed if self.norm is None else _one_of("norm", self.norm, get_args(Norm))
         self._set("norm", norm)
         if (self.noise, self.norm) == ("laplace", "l2"):
@@ -303,6 +304,8 @@ class Release:
         """Why epsilon is infinite whatever the accountant, or None."""
         if self.noise_scale == 0:
             return "no noise (b = 0)"
+        if self.noise not in NOISE_LAWS:
+            return f"noise that no accountant knows ({self.noise})"
         if math.isinf(self.contribution):
             return "no clipping and no gradient bound"
         return None

@@ -30,7 +30,7 @@ class PrivRobustWarning(UserWarning):
 
 
 def failure(of: object, error: Exception, method: str) -> PrivRobustError:
-    """The error for a class, a user's own perhaps, in which another was raised: one line.
+    """Make the error for a class, a user's own perhaps, in which another was raised: one line.
 
     Args:
         of: the object.
@@ -56,7 +56,7 @@ def in_a_line(error: BaseException) -> str:
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> SpecError:
-    """The error for a name that no registry has: what exists, and the closest match."""
+    """Make the error for a name that no registry has: what exists, and the closest match."""
     names = sorted(known)
     likely = in_short(name) if isinstance(name, str) else shown(name)
     hint = did_you_mean(likely, names)

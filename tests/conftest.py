@@ -22,6 +22,7 @@ from privrobust.data.partitions import PARTITIONS
 from privrobust.data.registry import DATASETS
 from privrobust.gradients.losses import LOSSES
 from privrobust.models.registry import MODELS
+from privrobust.noise.laws import REGISTRY as NOISE_LAWS
 from privrobust.schedules import SCHEDULES
 from privrobust.training import loop as training
 from privrobust.training import server as byzantine
@@ -43,7 +44,7 @@ settings.load_profile("fixed")
 
 
 REGISTRIES = (
-    ACCOUNTANTS, AGGREGATORS, ATTACKS, DATASETS, LOSSES, MODELS, PARTITIONS, SCHEDULES,
+    ACCOUNTANTS, AGGREGATORS, ATTACKS, DATASETS, LOSSES, MODELS, NOISE_LAWS, PARTITIONS, SCHEDULES,
 )  # fmt: skip
 
 

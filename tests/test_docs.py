@@ -191,6 +191,7 @@ def test_the_page_on_signs_has_what_its_command_and_its_code_give():
         "privrobust.gradients.losses",
         "privrobust.reporting.figures",
         "privrobust.reporting.neighbours",
+        "privrobust.noise.laws",
         "privrobust.noise.vectors",
         "privrobust.data.partitions",
         "privrobust.schedules",
@@ -223,6 +224,9 @@ def test_the_page_on_own_data_and_models_runs(own_registries):
     assert names["with_own"].spec.loss == "hinge(margin=2.0)"
     assert names["with_own"].accuracy > 0.9
     assert 0 < names["with_own"].epsilon < 100
+    assert names["with_noise"].accuracy > 0.9
+    assert names["with_noise"].epsilon == float("inf")
+    assert "no accountant knows (logistic)" in names["with_noise"].spent.reason
     assert names["sent"].shape == (650,)
     assert float((names["sent"] - names["average"]).std()) == pytest.approx(0.1, rel=0.2)
 

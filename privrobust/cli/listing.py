@@ -24,6 +24,7 @@ class Kind(StrEnum):
     datasets = "privrobust.data"
     losses = "privrobust.gradients.losses"
     models = "privrobust.models"
+    noise_laws = "privrobust.noise"
     partitions = "privrobust.data.partitions"
     schedules = "privrobust.schedules"
 

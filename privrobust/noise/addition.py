@@ -4,9 +4,6 @@ All ways give the same numbers for the same words, on any processor: `exact` set
 cannot.
 """
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from itertools import pairwise
@@ -19,33 +16,14 @@ import torch
 from torch import Tensor
 
 from privrobust.core.threads import in_threads
-from privrobust.noise import exact, tensors
+from privrobust.noise import exact
 from privrobust.noise.backend import compiled_loop
 from privrobust.noise.grid import MOST_STEPS, Grid, Grids
+from privrobust.noise.laws import NOISE_LAWS
 from privrobust.noise.streams import Keys, first_words, keystream
 
 Floats = npt.NDArray[np.floating[Any]]
 
-
-@dataclass(frozen=True)
-class NoiseLaw:
-    """Symmetric, unimodal, i.i.d. noise of unit scale: the xi of the paper."""
-
-    std: float
-    """Of xi."""
-    order: int
-    """Of the norm whose bound it hides."""
-    exactly: Callable[[int, float, exact.More], int]
-    """Draws one coordinate of a block."""
-    in_tensors: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-    """Draws many at a time, and says which are doubtful."""
-
-
-NOISE_LAWS = {
-    "gaussian": NoiseLaw(1.0, 2, exact.gaussian, tensors.gaussian),
-    "laplace": NoiseLaw(math.sqrt(2), 1, exact.laplace, tensors.laplace),
-}
-"""Gaussian noise of variance 1, and Laplace noise of scale parameter 1 (variance 2)."""
 
 # Coordinates from which threads are worth waking.
 _LEAST = 1 << 16

@@ -4,10 +4,15 @@ The same law as `exact` in float64, for whole tensors of words at a time, and wh
 close to a half for it.
 """
 
-import math
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+import math
+from typing import TYPE_CHECKING
+
+from privrobust.core.late import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The most that these functions are off by, as a share of the radius (or size) and of the scale:
 # logarithm, root, sine and cosine to 4 units in the last place each, and the words' finite length.

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from privrobust.core.numbers import as_float, own, shown
 from privrobust.errors import SpecError, unknown_name
-from privrobust.noise.addition import NOISE_LAWS, add_to_rows
+from privrobust.noise.addition import add_to_rows
 from privrobust.noise.grid import Grids, grid
+from privrobust.noise.laws import NOISE_LAWS
 from privrobust.noise.streams import KEY_BYTES, as_keys, fresh_key
 
 _SMALLEST, _LARGEST = 1e-100, 1e100  # squares and grids of them are doubles

@@ -13,6 +13,7 @@ from privrobust.data import canonical_dataset
 from privrobust.data.partitions import canonical_partition
 from privrobust.gradients.losses import canonical_loss
 from privrobust.models import canonical_model
+from privrobust.noise.laws import canonical_noise_law
 from privrobust.schedules import canonical_schedule
 from privrobust.spec.attack import AttackSpec, read_attack
 from privrobust.spec.meaning import Meaning, Role
@@ -109,10 +110,12 @@ class RunFields(Record):
         ),
     ] = "median"
     """A rule, after pre-aggregators if any: `median`, `krum(f=2)`, `arc + nnm + trimmed_mean`."""
-    noise: Annotated[Literal["gaussian", "laplace"], Meaning(Role.BUDGET, is_released=True)] = (
-        "gaussian"
-    )
-    """The law of the noise that honest workers add."""
+    noise: Annotated[
+        Named,
+        AfterValidator(canonical_noise_law),
+        Meaning(Role.BUDGET, names_module=True, is_released=True),
+    ] = "gaussian"
+    """The law of the noise that honest workers add: `gaussian`, `laplace`, or one of your own."""
     noise_scale: Annotated[
         Number,
         Meaning(

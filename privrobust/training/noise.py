@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privrobust.noise import NOISE_LAWS, derived_keys
+from privrobust.noise import NoiseLaw, derived_keys, get_noise_law
 from privrobust.noise.addition import add_on_device, add_to_rows
 from privrobust.noise.grid import Grid, Grids, grid
-from privrobust.noise.streams import Keys
+from privrobust.noise.laws import drawn
+from privrobust.noise.streams import Keys, first_words
 from privrobust.spec import RunSpec
 from privrobust.training.lanes import column
 from privrobust.training.privacy import PrivacyPlan
@@ -40,6 +41,11 @@ class Perturbation:
         self._noise, self._purpose, self._device = plans[0].spec.noise, f"{owner}noise", device
         lanes = [plan.spec for plan in plans]
         noisy = [lane for lane, spec in enumerate(lanes) if spec.noise_scale]
+        law = get_noise_law(self._noise)
+        self._own_law = law if isinstance(law, NoiseLaw) else None
+        if self._own_law is not None:  # which nothing vouches for: no grid would make it private
+            self._in_floats = [(lane, lanes[lane]) for lane in noisy]
+            noisy = []
         bounded = [lane for lane in noisy if lanes[lane].clip_norm or lanes[lane].grad_norm_bound]
         self._private = self._among(bounded, plans)
         self._others = self._among([lane for lane in noisy if lane not in bounded], plans)
@@ -59,6 +65,8 @@ class Perturbation:
 
         """
         step = next(self._steps)
+        if self._own_law is not None:
+            return self._with_own_noise(self._own_law, step, averages)
         private, others = self._private, self._others
         if len(private.places) == len(averages):
             return self._with_noise(step, averages, private)
@@ -70,6 +78,25 @@ class Perturbation:
             noise = self._with_noise(step, torch.zeros_like(values), others)
             sent[others.places] = values.add_(noise).float()
         return sent
+
+    def _with_own_noise(self, law: NoiseLaw, step: int, averages: Tensor) -> Tensor:
+        sent, noise = averages.float(), {}
+        for lane, spec in self._in_floats:
+            if spec.seed not in noise:
+                uniform = self._uniform(spec.seed, step)
+                noise[spec.seed] = drawn(law, uniform)
+            sent[lane] = (averages[lane] + spec.noise_scale * noise[spec.seed]).float()
+        return sent
+
+    def _uniform(self, seed: int, step: int) -> Tensor:
+        """Draw numbers between 0 and 1, both excluded, `(workers, dim)`, float64."""
+        keys = derived_keys(seed, self._purpose, step, self._workers)
+        if self._device.type == "cpu":
+            words = torch.from_numpy(first_words(keys, self._dim + self._dim % 2).view(np.int64))
+        else:
+            words = device_words(keys, self._dim, self._device)
+        # 52 bits and a half: with 53 the largest would be 1
+        return ((words[:, : self._dim] >> 12 & (1 << 52) - 1).double() + 0.5) * 2.0**-52
 
     def _with_noise(self, step: int, averages: Tensor, lanes: "_Noisy") -> Tensor:
         rows = averages.reshape(-1, self._dim)
@@ -107,7 +134,8 @@ def grid_of(plan: PrivacyPlan, dim: int) -> Grid:
 
     """
     release = plan.releases[0]  # a unit moves every worker's message as far
-    return grid(release.noise_scale, release.contribution, dim, NOISE_LAWS[release.noise].order)
+    order = get_noise_law(release.noise).order
+    return grid(release.noise_scale, release.contribution, dim, order)
 
 
 def device_words(keys: Keys, dim: int, device: torch.device) -> Tensor:
@@ -131,6 +159,6 @@ def noise_std(lanes: Sequence[RunSpec], device: torch.device) -> Tensor:
 
     def of_lane(spec: RunSpec) -> float:
         kept = (1 - spec.worker_momentum) / (1 + spec.worker_momentum)
-        return spec.noise_scale * NOISE_LAWS[spec.noise].std * math.sqrt(kept)
+        return spec.noise_scale * get_noise_law(spec.noise).std * math.sqrt(kept)
 
     return column(lanes, of_lane, device).unsqueeze(-1)

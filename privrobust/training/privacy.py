@@ -22,6 +22,7 @@ from privrobust.data import get_dataset
 from privrobust.errors import PrivRobustWarning, SpecError
 from privrobust.models.architectures import bound_of_bounded_logistic, bounded_logistic
 from privrobust.models.registry import get_factory
+from privrobust.noise.laws import get_noise_law
 from privrobust.spec import RunSpec
 from privrobust.spec.values import LARGEST, SMALLEST
 from privrobust.training.shares import sizes
@@ -182,7 +183,7 @@ def _refuse_unproven(spec: RunSpec) -> None:
             "clip_norm"
         )
     shape = get_dataset(spec.dataset, spec.data_dir).shape
-    proven = bound_of_bounded_logistic(shape, order=1 if spec.noise == "laplace" else 2)
+    proven = bound_of_bounded_logistic(shape, order=get_noise_law(spec.noise).order)
     if spec.grad_norm_bound < proven:
         raise SpecError(
             f"grad_norm_bound: {spec.grad_norm_bound:g} is below what is proven of "

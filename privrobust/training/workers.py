@@ -22,14 +22,14 @@ from privrobust.gradients.clipping import (
 )
 from privrobust.gradients.layout import Layout
 from privrobust.gradients.losses import get_loss
-from privrobust.noise import NOISE_LAWS, derived_keys
+from privrobust.noise import derived_keys
 from privrobust.noise.streams import first_words, happen
 from privrobust.spec import RunSpec
 from privrobust.training.lanes import column, distinct
 
 
 def _rule(spec: RunSpec) -> ClippingRule:
-    return CLIPPING_RULES[spec.clipping](NOISE_LAWS[spec.noise].order)
+    return CLIPPING_RULES[spec.clipping](get_noise_law(spec.noise).order)
 
 
 def clipped_gradients(

@@ -143,7 +143,7 @@ def test_a_large_delta_is_pointed_out() -> None:
         (["-b", "1", "--target-epsilon", "1"], f"noise_scale: give {EITHER}; both are given"),
         (["-b", "1", "--format", "tex"], "format: unknown name 'tex'"),
         (["-b", "1", "--accountant", "pdl"], "accountant: unknown name 'pdl'; did you mean 'pld'?"),
-        (["-b", "1", "--noise", "laplac"], "noise: 'laplac' is not one of gaussian, laplace"),
+        (["-b", "1", "--noise", "laplac"], "noise: unknown name 'laplac'; did you mean 'laplace'?"),
         (["-b", "1", "-E", "3"], "steps: give either --steps or --epochs; both are given"),
         (["-b", "1", "--worker-sampling-rate", "0.1"], "worker_sampling_rate: 0.1 needs the unit"),
         (["-b", "1", "--unit", "worker", "-q", "0.1"], "sampling_rate: 0.1 is that of examples"),

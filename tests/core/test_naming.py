@@ -13,7 +13,9 @@ from privrobust.core.naming import without_plugins
 from privrobust.data import get_dataset
 from privrobust.data.partitions import get_partition
 from privrobust.errors import SpecError
+from privrobust.gradients import get_loss
 from privrobust.models import get_factory
+from privrobust.noise import get_noise_law
 from privrobust.schedules import get_schedule
 from privrobust.store import Store
 from privrobust.training.loop import train
@@ -22,7 +24,9 @@ READERS = {
     "aggregator": get_aggregator,
     "attack": get_attack,
     "dataset": get_dataset,
+    "loss": get_loss,
     "model": get_factory,
+    "noise": get_noise_law,
     "partition": get_partition,
     "schedule": get_schedule,
 }
@@ -130,6 +134,8 @@ def test_functions_that_make_data_take_nothing(mine):
         {"dataset": ".mine:data"},
         {"partition": "mine:Alike"},
         {"schedule": "mine:Class"},
+        {"loss": "mine:Class"},
+        {"noise": {"name": "mine:Class", "df": 3}},
     ],
 )
 def test_without_plugins_no_name_of_a_module_is_taken(settings, mine, command):
@@ -178,7 +184,7 @@ HOSTILE = ["os:system(command='touch PWNED')", "mine:touches", "mine:Class(comma
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_commands_that_read_import_nothing(text, store, mine, command):
-    names = (*READERS, "accountant", "loss", "device", "data_dir")
+    names = (*READERS, "accountant", "device", "data_dir")
     store(**dict.fromkeys(set(names) - {"device"}, text))
     for words in (
         "table results.db", "table results.db --format csv", "status results.db",

@@ -12,7 +12,17 @@ import torch
 from conftest import REGISTRIES
 from torch import nn
 
-from privrobust import RunSpec, accountants, aggregators, attacks, data, gradients, models, train
+from privrobust import (
+    RunSpec,
+    accountants,
+    aggregators,
+    attacks,
+    data,
+    gradients,
+    models,
+    noise,
+    train,
+)
 from privrobust import schedules as of_rates
 from privrobust.accountants import get_accountant
 from privrobust.aggregators import Median, PreAggregator, get_aggregator
@@ -31,11 +41,22 @@ from privrobust.schedules import Schedule, get_schedule, parameter
 
 pytestmark = pytest.mark.usefixtures("own_registries")
 
+
+class Normal(noise.NoiseLaw):
+    """What accountants do not know to be Gaussian."""
+
+    std = 1.0
+
+    def draw(self, uniform):
+        return torch.special.ndtri(uniform)
+
+
 OWN = {
     "accountant": type(get_accountant("basic")),
     "aggregator": Median,
     "attack": SignFlip,
     "loss": Squared,
+    "noise": Normal,
     "partition": Similarity,
     "schedule": of_rates.Cosine,
 }
@@ -66,6 +87,7 @@ KINDS = {
     "dataset": (dataset, data.register_dataset, get_dataset),
     "loss": (None, gradients.register_loss, get_loss),
     "model": (factory, models.register_model, get_factory),
+    "noise": (None, noise.register_noise_law, noise.get_noise_law),
     "partition": (None, data.register_partition, get_partition),
     "schedule": (None, of_rates.register_schedule, get_schedule),
 }
@@ -138,7 +160,7 @@ def test_a_spec_and_a_list_know_what_is_registered(kind):
     assert named == "mine"
     assert spec.key != RunSpec(**common, attack="zero").key
     assert not train(spec).diverged
-    kinds = "losses" if kind == "loss" else f"{kind}s"
+    kinds = {"loss": "losses", "noise": "noise_laws"}.get(kind, f"{kind}s")
     entries = getattr(import_module(Kind[kinds]), f"list_{kinds}")()
     assert "mine" in [entry.facts["name"] for entry in entries]
 
@@ -284,6 +306,7 @@ def test_iid_is_a_similarity_and_no_parameter_makes_another_of_it():
         ("data", "Partition parameter register_partition register_dataset"),
         ("gradients", "Loss Use parameter register_loss register_layer_rule"),
         ("models", "Architecture parameter register_model"),
+        ("noise", "NoiseLaw parameter register_noise_law"),
         ("schedules", "Schedule parameter register_schedule"),
     ],
 )
