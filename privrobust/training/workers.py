@@ -22,7 +22,7 @@ from privrobust.gradients.clipping import (
 )
 from privrobust.gradients.layout import Layout
 from privrobust.gradients.losses import get_loss
-from privrobust.noise import derived_keys
+from privrobust.noise import derived_keys, get_noise_law
 from privrobust.noise.streams import first_words, happen
 from privrobust.spec import RunSpec
 from privrobust.training.lanes import column, distinct
