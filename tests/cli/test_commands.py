@@ -485,6 +485,7 @@ def test_help_imports_neither_torch_nor_opacus(arguments):
             "labels(k=2)\n    Each worker holds examples of k labels only, those of a label shared "
             "equally.\n    McMahan et al. 2017, section 3; Li et al. 2022\n",
         ),
+        ("noise_laws", "laplace\n    Laplace's, of scale parameter 1 (variance 2).\n"),
         (
             "schedules",
             "cosine(final=0.0)\n    Falls along half a cosine.\n"
@@ -496,7 +497,7 @@ def test_list_shows_parameters_a_line_and_the_paper(kind, entry, inside):
     code, out, err = inside("list", kind)
     assert (code, err) == (0, "")
     assert entry in out
-    known = import_module(f"privrobust.{'data' if kind == 'datasets' else kind}")
+    known = import_module(Kind[kind])
     names = getattr(known, f"available_{kind}")()
     entries = [line.partition("(")[0] for line in out.splitlines() if not line.startswith(" ")]
     assert set(names) <= set(entries)
