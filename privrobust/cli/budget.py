@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
@@ -158,7 +159,8 @@ def budget(
 
     found = compute(settings, goals)
     if not accountant and (unasked := _slow()):
-        found.remarks.append(_UNASKED.format(", ".join(unasked)))
+        left_out = _UNASKED.format(", ".join(unasked))
+        found = replace(found, remarks=[*found.remarks, left_out])
     if plot is not None:
         from privrobust.reporting.figures.budgets import budgets_figure
 
@@ -222,33 +224,28 @@ def _whole(text: str) -> int:
 
 
 def _written(budgets: "Budgets", form: str) -> str:
+    from privrobust.reporting.budgets import ROUNDING, laid_out
+    from privrobust.reporting.tables import FORMATS
+
     if form == "csv":
         return budgets.table.to_csv(index=False).rstrip()
     if form == "json":
-        return _json(budgets)
-    from privrobust.reporting.budgets import laid_out
-    from privrobust.reporting.tables import FORMATS
-
+        federation = [] if budgets.federation is None else records(budgets.federation)
+        notes = [remark for remark in budgets.remarks if remark != ROUNDING]
+        return document({"rows": records(budgets.table), "federation": federation, "notes": notes})
     layout = laid_out(budgets)
-    return _in_terminal(layout) if form == "table" else FORMATS[form](layout).rstrip()
+    if form == "table" and sys.stdout.isatty():
+        return _on_screen(layout, shutil.get_terminal_size().columns)
+    return FORMATS["terminal" if form == "table" else form](layout).rstrip()
 
 
-def _in_terminal(layout: "Layout") -> str:
+def _on_screen(layout: "Layout", width: int) -> str:
     """Write a table, in parts where a screen is too narrow for it."""
     from privrobust.reporting.tables.folding import folded
-    from privrobust.reporting.tables.formats import READABLE, lines, note_lines
+    from privrobust.reporting.tables.formats import lines, note_lines
 
-    whole = lines(layout)
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else READABLE
-    if sys.stdout.isatty() and max(map(len, whole)) > width:
+    table = lines(layout)
+    if max(map(len, table)) > width:
         common, parts = folded(layout, width)
-        whole = [fill(common, width), "", *(line for part in parts for line in lines(part))]
-    return "\n".join([*whole, *note_lines(layout, width)])
-
-
-def _json(budgets: "Budgets") -> str:
-    from privrobust.reporting.budgets import ROUNDING
-
-    federation = [] if budgets.federation is None else records(budgets.federation)
-    notes = [remark for remark in budgets.remarks if remark != ROUNDING]
-    return document({"rows": records(budgets.table), "federation": federation, "notes": notes})
+        table = [fill(common, width), "", *(line for part in parts for line in lines(part))]
+    return "\n".join([*table, *note_lines(layout, width)])

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from html import unescape
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -15,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from privrobust.accountants import Release, epsilon
-from privrobust.cli.budget import _in_terminal, budget
+from privrobust.cli.budget import _on_screen, budget
 from privrobust.errors import SpecError
 from privrobust.reporting.budgets import Budgets, laid_out, largest
 
@@ -348,7 +347,7 @@ def test_what_was_given_is_printed_as_it_was_given() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_tables_fit_into_terminals(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_fit_into_terminals(width: int) -> None:
     table = pd.DataFrame(
         {
             "noise_scale": [0.1, 0.3], "clip_norm": 1.0, "batch_size": 32.0, "dataset_size": 95,
@@ -357,11 +356,8 @@ def test_tables_fit_into_terminals(width: int, monkeypatch: pytest.MonkeyPatch) 
             "note": "",
         }
     )  # fmt: skip
-    with monkeypatch.context() as terminal:  # pytest itself writes to one
-        terminal.setenv("COLUMNS", str(width))
-        terminal.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True))
-        layout = laid_out(Budgets(table, None, "", ["A remark " * 30]))
-        lines = _in_terminal(layout).splitlines()
+    layout = laid_out(Budgets(table, None, "", ["A remark " * 30]))
+    lines = _on_screen(layout, width).splitlines()
     assert max(map(len, lines)) <= width
     assert sum("strong (estimate)" in line for line in lines) == 1
     assert "\n".join(lines).count("0.3") >= (1 if width == 120 else 2)

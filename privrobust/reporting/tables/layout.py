@@ -44,7 +44,7 @@ class _Measure:
     attack: str = ""
 
     def header(self) -> tuple[str, ...]:
-        """Return it line by line."""
+        """Return the lines above the column."""
         if self.shown in ("epsilon", "clean"):
             return (self.shown,)
         if self.shown == "breakdown":
@@ -53,7 +53,7 @@ class _Measure:
         return (f"f={self.byzantine}", *name.split("_"))
 
     def place(self) -> tuple[int, int, int]:
-        """Sort epsilon, clean, then f by f what the attacks leave, the worst and the gap."""
+        """Return a key: epsilon, clean, then f by f what the attacks leave, the worst, the gap."""
         order = SHOWN.index(self.shown)
         last = len(SHOWN) if self.shown == "breakdown" else 0
         return (last, self.byzantine, order)

@@ -10,7 +10,7 @@ Attacks = frozenset[tuple[int, str]]
 
 @dataclass(frozen=True)
 class Entry:
-    """A cell."""
+    """A cell of a table."""
 
     text: str = ""
     score: float = math.nan
@@ -22,11 +22,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Column:
-    """Of a table."""
+    """A column of a table."""
 
     header: tuple[str, ...]
     """Line by line."""
     is_text: bool = False
+    """Whether it tells rows apart: it stands to the left, in HTML as the heading of its row."""
 
 
 @dataclass(frozen=True)
