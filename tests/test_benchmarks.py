@@ -74,7 +74,7 @@ def tables(markdown):
 
 
 def number(cell):
-    """The first of a cell, 1,000 being one thousand."""
+    """Read the first of a cell, 1,000 being one thousand."""
     return float(re.match(r"-?[\d,]+(\.\d+)?", cell)[0].replace(",", ""))
 
 

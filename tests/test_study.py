@@ -38,7 +38,7 @@ SEEDS = range(5)
 
 
 def made_up(accuracy, **axes):
-    """Runs of every combination; `accuracy` of their settings, with a little of each seed's own."""
+    """Make runs of every combination, of `accuracy` and a little of each seed's own."""
     settings = [{}]
     for field, values in axes.items():
         settings = [each | {field: value} for each in settings for value in values]
@@ -56,7 +56,7 @@ def made_up(accuracy, **axes):
 
 
 def of(verdicts, *words):
-    """The outcome of the one verdict whose claim has all these words."""
+    """Return the outcome of the one verdict whose claim has all these words."""
     (found,) = [verdict for verdict in verdicts if all(word in verdict.claim for word in words)]
     return found.outcome
 
@@ -377,7 +377,7 @@ def test_every_sweep_is_one_that_runs(name):
 
 
 def quickly(name, folder):
-    """The page of an answer from few runs, and its cells."""
+    """Return the page of an answer from few runs, and its cells."""
     command = [sys.executable, str(EXPERIMENTS / "answer.py"), name, "--quick", "-o", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
