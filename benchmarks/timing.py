@@ -33,7 +33,9 @@ def step_time(ends: list[float]) -> float:
 def ratio(slower: list[float], faster: list[float]) -> str:
     """Of the medians, and the middle half of the ratios round by round; of one round, that one."""
     rounds = [a / b for a, b in zip(slower, faster, strict=True)]
-    low, _, high = statistics.quantiles(rounds, n=4) if len(rounds) > 1 else rounds * 3
+    # inclusive: the other method extrapolates from few rounds, below zero if one was slow
+    several = len(rounds) > 1
+    low, _, high = statistics.quantiles(rounds, n=4, method="inclusive") if several else rounds * 3
     return f"{median(slower) / median(faster):.2f} ({low:.2f} to {high:.2f})"
 
 
