@@ -218,7 +218,7 @@ def test_data_that_changes_while_a_sweep_runs_ends_it(tmp_path, monkeypatch):
 
 def test_a_budget_that_runs_share_is_computed_once(monkeypatch):
     asked = []
-    monkeypatch.setattr(sweep, "spent", asked.append)
+    monkeypatch.setattr(sweep.PrivacyPlan, "spent", property(asked.append))
     check(RUNS)
     assert len(asked) == 4  # two b, two seeds
 
