@@ -5,8 +5,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from privrobust.accountants.losses import PANEL_NODES, Losses, Resolution, Side, log_sum, losses
 from privrobust.accountants.mechanism import Composition, Mechanism
+from privrobust.accountants.privacy_losses import (
+    PANEL_NODES,
+    Losses,
+    Resolution,
+    Side,
+    log_sum,
+    losses,
+)
 
 PAID = 1e-6
 """Share of delta that each thing left out may cost, where that is affordable."""

@@ -31,15 +31,15 @@ import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from privrobust.accountants import grid
+from privrobust.accountants import privacy_loss_grid as grid
 from privrobust.accountants.gaussian import amplified, sampled_epsilon
 from privrobust.accountants.gaussian import epsilon as gaussian_epsilon
-from privrobust.accountants.inversion import Inversion
-from privrobust.accountants.losses import Side
 from privrobust.accountants.mechanism import Composition, Mechanism
 from privrobust.accountants.one_sided import OneSided, Tiny, unsampled_mu
+from privrobust.accountants.privacy_losses import Side
 from privrobust.accountants.protocol import Accountant, no_sampled_replacement
 from privrobust.accountants.release import Release
+from privrobust.accountants.transform_inversion import Inversion
 
 _FEW, _MANY = 1 << 9, 1 << 17
 """Frequencies: the few find about where the many are needed."""

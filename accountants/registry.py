@@ -9,8 +9,8 @@ from privrobust.accountants.prv import PRV
 from privrobust.accountants.rdp import RDP
 from privrobust.accountants.sign import Sign
 from privrobust.accountants.strong import Strong
-from privrobust.core.naming import Own
 from privrobust.core.numbers import own, shown
+from privrobust.core.plugins import Own
 from privrobust.core.registry import Registry
 from privrobust.errors import SpecError, unknown_name
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from privrobust.accountants.losses import Losses, log_sum
+from privrobust.accountants.privacy_losses import Losses, log_sum
 
 _NEGLIGIBLE = 1e-22
 """Tilted probability of a node that is left out."""

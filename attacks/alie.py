@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from privrobust.aggregators.moments import mean_and_std
 from privrobust.aggregators.scaling import lengths
 from privrobust.attacks.base import Attack, Craft, Generators, Setting, collude
-from privrobust.core.late import torch
+from privrobust.core.lazy_imports import torch
 from privrobust.core.numbers import as_whole
 from privrobust.core.parameters import parameter
 from privrobust.errors import SpecError

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 from privrobust.aggregators import Aggregator
 from privrobust.aggregators.base import Generators as Generators
 from privrobust.aggregators.base import described, on_zeros
-from privrobust.core.late import torch
-from privrobust.core.naming import is_built_in
+from privrobust.core.lazy_imports import torch
 from privrobust.core.numbers import as_whole, shown
 from privrobust.core.parameters import Configured
+from privrobust.core.plugins import is_built_in
 from privrobust.errors import SpecError, failure
 
 if TYPE_CHECKING:

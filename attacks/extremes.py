@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from privrobust.aggregators.moments import mean
 from privrobust.aggregators.order_statistics import in_blocks, mean_of_ranks
 from privrobust.attacks.base import Attack, Generators, collude
-from privrobust.core.late import torch
+from privrobust.core.lazy_imports import torch
 from privrobust.errors import SpecError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from privrobust.aggregators import Aggregator, get_aggregator
 from privrobust.aggregators.moments import mean_and_std
 from privrobust.aggregators.scaling import lengths
 from privrobust.attacks.base import Attack, Craft, Generators, Setting, collude
-from privrobust.core.late import torch
+from privrobust.core.lazy_imports import torch
 from privrobust.core.parameters import parameter
 from privrobust.errors import SpecError
 

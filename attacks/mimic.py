@@ -9,7 +9,7 @@ from privrobust.aggregators.distances import combined, dots, row
 from privrobust.aggregators.moments import deviations_from, mean
 from privrobust.aggregators.scaling import scaled, unit
 from privrobust.attacks.base import Attack, Craft, Generators, Setting, collude
-from privrobust.core.late import torch
+from privrobust.core.lazy_imports import torch
 from privrobust.core.parameters import parameter
 from privrobust.errors import SpecError
 

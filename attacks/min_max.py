@@ -15,7 +15,7 @@ from privrobust.aggregators.distances import Geometry, dots
 from privrobust.aggregators.moments import mean, mean_and_std
 from privrobust.aggregators.scaling import of_unit_size, scaled, unit
 from privrobust.attacks.base import Attack, Generators, collude
-from privrobust.core.late import torch
+from privrobust.core.lazy_imports import torch
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,7 +15,7 @@ from privrobust.attacks.mimic import Mimic
 from privrobust.attacks.min_max import MinMax, MinSum
 from privrobust.attacks.replay import Replay
 from privrobust.attacks.sign_flip import OwnSignFlip, SignFlip
-from privrobust.core.naming import Own
+from privrobust.core.plugins import Own
 from privrobust.core.registry import Entry, Registry
 from privrobust.errors import SpecError
 

@@ -8,7 +8,7 @@
 
 from typing import TYPE_CHECKING
 
-from privrobust.core.late import attributes
+from privrobust.core.lazy_imports import attributes
 
 if TYPE_CHECKING:
     from privrobust.spec import RunSpec

@@ -11,10 +11,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from privrobust.core.naming import Own
 from privrobust.core.numbers import as_float, shown
 from privrobust.core.parameters import Configured
 from privrobust.core.parameters import parameter as parameter
+from privrobust.core.plugins import Own
 from privrobust.core.registry import Entry, Registry
 from privrobust.errors import SpecError, failure
 

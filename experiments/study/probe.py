@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from privrobust import RunSpec
-from privrobust.core.naming import without_plugins
+from privrobust.core.plugins import without_plugins
 from privrobust.data import get_dataset
 from privrobust.gradients.clipped_sums import gradient_sum
 from privrobust.gradients.clipping import Flat

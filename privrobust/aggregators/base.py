@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
-from privrobust.core.late import torch
-from privrobust.core.naming import is_built_in
+from privrobust.core.lazy_imports import torch
 from privrobust.core.numbers import as_whole
 from privrobust.core.parameters import Configured, parameter
+from privrobust.core.plugins import is_built_in
 from privrobust.errors import SpecError, failure
 
 if TYPE_CHECKING:

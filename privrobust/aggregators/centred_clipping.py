@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from privrobust.aggregators.base import Aggregator
 from privrobust.aggregators.distances import Geometry
 from privrobust.aggregators.scaling import scaled
-from privrobust.core.late import torch
+from privrobust.core.lazy_imports import torch
 from privrobust.core.parameters import parameter
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from privrobust.aggregators.order_statistics import (
     mean_of_ranks,
     sorted_rows,
 )
-from privrobust.core.late import torch
+from privrobust.core.lazy_imports import torch
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from privrobust.aggregators.scaling import all_are_safe, are_safe, exponents, lengths, scaled
-from privrobust.core.late import torch
+from privrobust.core.lazy_imports import torch
 
 if TYPE_CHECKING:
     from torch import Tensor

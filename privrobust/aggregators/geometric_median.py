@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.aggregators.base import Aggregator
 from privrobust.aggregators.distances import Geometry, row, times
-from privrobust.core.late import torch
+from privrobust.core.lazy_imports import torch
 from privrobust.core.parameters import parameter
 
 if TYPE_CHECKING:

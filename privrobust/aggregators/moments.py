@@ -12,7 +12,7 @@ from privrobust.aggregators.scaling import (
     scaled,
     sums_of_squares,
 )
-from privrobust.core.late import torch
+from privrobust.core.lazy_imports import torch
 
 if TYPE_CHECKING:
     from torch import Tensor

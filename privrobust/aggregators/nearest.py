@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from privrobust.aggregators.base import Aggregator, Minority
 from privrobust.aggregators.distances import Geometry, bounded, mean_of
 from privrobust.aggregators.scaling import are_safe, lengths
-from privrobust.core.late import torch
+from privrobust.core.lazy_imports import torch
 from privrobust.core.parameters import parameter
 from privrobust.errors import SpecError
 

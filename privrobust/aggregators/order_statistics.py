@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from privrobust.core.late import torch
+from privrobust.core.lazy_imports import torch
 from privrobust.core.threads import in_threads
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from privrobust.aggregators.mixing import NNM, Bucketing
 from privrobust.aggregators.nearest import MDA, Krum, MoNNA, MultiKrum
 from privrobust.aggregators.robust_clipping import ARC, StaticClipping
 from privrobust.aggregators.spectral import CAF, SMEA
-from privrobust.core.naming import Own
 from privrobust.core.numbers import as_whole
 from privrobust.core.parameters import parse, parts
+from privrobust.core.plugins import Own
 from privrobust.core.registry import Entry, Registry
 from privrobust.errors import SpecError, shown
 

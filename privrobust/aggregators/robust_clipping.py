@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from privrobust.aggregators.base import Generators, Minority, PreAggregator
 from privrobust.aggregators.distances import bounded
 from privrobust.aggregators.scaling import scaled
-from privrobust.core.late import torch
+from privrobust.core.lazy_imports import torch
 from privrobust.core.parameters import parameter
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from privrobust.core.late import torch
+from privrobust.core.lazy_imports import torch
 
 if TYPE_CHECKING:
     from torch import Tensor

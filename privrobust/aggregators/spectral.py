@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from privrobust.aggregators.base import Aggregator, Minority
 from privrobust.aggregators.distances import Geometry, mean_of, times
 from privrobust.aggregators.nearest import OfSubsets, subsets
-from privrobust.core.late import torch
+from privrobust.core.lazy_imports import torch
 
 if TYPE_CHECKING:
     from torch import Tensor

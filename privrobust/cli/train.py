@@ -76,7 +76,7 @@ def run(
         raise SpecError(f"jobs, ray: {jobs} and {shown(ray)}; accepted: one of them")
     _check_format(form, dry_run)
     if no_plugins:
-        from privrobust.core.naming import without_plugins
+        from privrobust.core.plugins import without_plugins
 
         context.with_resource(without_plugins())
     else:

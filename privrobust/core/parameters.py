@@ -34,8 +34,8 @@ from typing import (
 
 import numpy as np
 
-from privrobust.core.naming import check_text
 from privrobust.core.numbers import as_float, own
+from privrobust.core.plugins import check_text
 from privrobust.errors import SpecError, shown
 
 

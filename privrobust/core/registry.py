@@ -24,8 +24,8 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, Generic, TypeVar, cast
 
-from privrobust.core.naming import Own, check_text, find, objection
 from privrobust.core.parameters import Configured, parse, refuse_indistinct, settings, written
+from privrobust.core.plugins import Own, check_text, find, objection
 from privrobust.errors import PrivRobustError, SpecError, in_a_line, in_short, shown
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-from privrobust.core.late import torch
+from privrobust.core.lazy_imports import torch
 
 
 def in_threads(tasks: Sequence[Callable[[], object]], are_small: bool = False) -> None:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from privrobust.core.late import torch
-from privrobust.core.naming import check_text
+from privrobust.core.lazy_imports import torch
 from privrobust.core.numbers import as_float, as_whole, own, shown
+from privrobust.core.plugins import check_text
 from privrobust.errors import SpecError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from privrobust.core.late import torch
+from privrobust.core.lazy_imports import torch
 from privrobust.data.cifar import read_batch
 from privrobust.data.dataset import Dataset, Scaling, Split
 from privrobust.data.idx import read_idx

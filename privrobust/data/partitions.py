@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.random import Generator, default_rng
 
-from privrobust.core.late import torch
-from privrobust.core.naming import Own
+from privrobust.core.lazy_imports import torch
 from privrobust.core.numbers import as_whole, shown
 from privrobust.core.parameters import Configured, parameter, parse
+from privrobust.core.plugins import Own
 from privrobust.core.registry import Entry, Registry
 from privrobust.data.dataset import as_tensor
 from privrobust.errors import SpecError, failure

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from privrobust.core.naming import Own, check_text
 from privrobust.core.numbers import own
 from privrobust.core.parameters import parse, written
+from privrobust.core.plugins import Own, check_text
 from privrobust.core.registry import Entry, Registry
 from privrobust.data.dataset import Dataset
 from privrobust.data.images import CIFAR10, CIFAR100, EMNIST, MNIST, FashionMNIST

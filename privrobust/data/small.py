@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from privrobust.core.late import torch
+from privrobust.core.lazy_imports import torch
 from privrobust.data.dataset import Dataset, Split
 from privrobust.data.images import MNIST
 from privrobust.data.source import Source

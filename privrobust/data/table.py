@@ -12,8 +12,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from privrobust.core.late import pandas as pd
-from privrobust.core.late import torch
+from privrobust.core.lazy_imports import pandas as pd
+from privrobust.core.lazy_imports import torch
 from privrobust.data.dataset import Dataset, Split, three_ways
 from privrobust.data.source import Source
 from privrobust.errors import PrivRobustWarning, SpecError, did_you_mean, in_short

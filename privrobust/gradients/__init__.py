@@ -6,7 +6,7 @@ What users may add: a loss (`register_loss`), and a layer whose per-sample gradi
 
 from typing import TYPE_CHECKING
 
-from privrobust.core.late import attributes
+from privrobust.core.lazy_imports import attributes
 from privrobust.core.parameters import parameter
 from privrobust.gradients.losses import (
     Loss,

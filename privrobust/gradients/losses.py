@@ -19,9 +19,9 @@ from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from privrobust.core.late import torch
-from privrobust.core.naming import Own, is_built_in
+from privrobust.core.lazy_imports import torch
 from privrobust.core.parameters import Configured
+from privrobust.core.plugins import Own, is_built_in
 from privrobust.core.registry import Entry, Registry
 from privrobust.errors import SpecError, failure, shown
 

@@ -6,7 +6,7 @@
 
 from typing import TYPE_CHECKING
 
-from privrobust.core.late import attributes
+from privrobust.core.lazy_imports import attributes
 from privrobust.core.parameters import parameter
 from privrobust.models.architectures import Architecture
 from privrobust.models.registry import (

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from privrobust.core.late import nn, torch
+from privrobust.core.lazy_imports import nn, torch
 from privrobust.core.numbers import as_whole
 from privrobust.core.parameters import Configured
 from privrobust.errors import SpecError

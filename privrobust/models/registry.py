@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from privrobust.core.late import nn
-from privrobust.core.naming import Own, check_text
+from privrobust.core.lazy_imports import nn
 from privrobust.core.parameters import parse, settings, written
+from privrobust.core.plugins import Own, check_text
 from privrobust.core.registry import Entry, Registry
 from privrobust.errors import SpecError
 from privrobust.models import architectures

@@ -9,7 +9,7 @@
 
 from typing import TYPE_CHECKING
 
-from privrobust.core.late import attributes
+from privrobust.core.lazy_imports import attributes
 from privrobust.core.parameters import parameter
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from privrobust.core.late import torch
-from privrobust.core.naming import Own
+from privrobust.core.lazy_imports import torch
 from privrobust.core.parameters import Configured
+from privrobust.core.plugins import Own
 from privrobust.core.registry import Entry, Registry
 from privrobust.errors import SpecError, failure
 from privrobust.noise import exact, tensors

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from privrobust.reporting.intervals import half_width
-from privrobust.spec.fields import FIELDS, named
+from privrobust.spec.run_fields import FIELDS, named
 
 Row = tuple[Any, ...]
 WORST = "worst"

@@ -14,7 +14,7 @@ import pandas as pd
 from privrobust.core.escaping import in_terminal
 from privrobust.errors import PrivRobustError, shown
 from privrobust.reporting.neighbours import adjacencies
-from privrobust.spec.fields import FIELDS
+from privrobust.spec.run_fields import FIELDS
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -7,7 +7,7 @@
 """
 
 from privrobust.spec.attack import AttackSpec
-from privrobust.spec.fields import RunFields
-from privrobust.spec.run import RunSpec
+from privrobust.spec.run_fields import RunFields
+from privrobust.spec.run_spec import RunSpec
 
 __all__ = ["AttackSpec", "RunFields", "RunSpec"]

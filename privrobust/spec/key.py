@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from privrobust.spec.attack import AttackSpec
-from privrobust.spec.fields import named
+from privrobust.spec.run_fields import named
 
 # Part of every key: raise it when a change makes the same spec give other numbers.
 _RESULTS_VERSION = 8

@@ -7,7 +7,7 @@
 
 from typing import TYPE_CHECKING
 
-from privrobust.core.late import attributes
+from privrobust.core.lazy_imports import attributes
 
 if TYPE_CHECKING:
     from privrobust.store.store import Store

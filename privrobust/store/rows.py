@@ -44,7 +44,7 @@ def row_of_failure(spec: RunSpec, reason: str) -> dict[str, Any]:
 
     That may have been spent before it failed, so it is what a budget has to count.
     """
-    from privrobust.training.privacy import PrivacyPlan  # which trains, and so loads torch
+    from privrobust.training.privacy_plan import PrivacyPlan  # which trains, and so loads torch
 
     plan = PrivacyPlan(spec)
     budget = plan.spent

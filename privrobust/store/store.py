@@ -10,7 +10,7 @@ from privrobust.errors import PrivRobustError
 from privrobust.spec import RunSpec
 from privrobust.store.claims import Claims
 from privrobust.store.database import parts
-from privrobust.store.results import Results
+from privrobust.store.reading import Results
 from privrobust.store.rows import row_of, row_of_failure, rows_of_history, today, versions
 from privrobust.store.schema import DATASETS, EVALUATIONS, FAILURES, RUNNING, RUNS
 

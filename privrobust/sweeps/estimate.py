@@ -15,7 +15,7 @@ from privrobust.spec import RunSpec
 from privrobust.sweeps.packing import batches
 from privrobust.training.lanes import lane_shape
 from privrobust.training.loop import train_lanes
-from privrobust.training.privacy import PrivacyPlan
+from privrobust.training.privacy_plan import PrivacyPlan
 
 _EVERY, _STEPS = 4, 12  # of a timed run: evaluations come at steps 4, 8 and 12
 

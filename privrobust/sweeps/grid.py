@@ -54,8 +54,8 @@ from typing import Any
 from privrobust.core.numbers import own
 from privrobust.errors import SpecError, shown, unknown_name
 from privrobust.spec import AttackSpec, RunSpec
-from privrobust.spec.fields import SETTINGS, named
-from privrobust.sweeps.runs import RunMaker, Settings, distinct
+from privrobust.spec.run_fields import SETTINGS, named
+from privrobust.sweeps.run_maker import RunMaker, Settings, distinct
 from privrobust.sweeps.yaml_lines import as_written, at
 
 _FIELDS = list(SETTINGS)

@@ -8,7 +8,7 @@ from typing import Any
 
 from privrobust.errors import SpecError, in_short, shown, unknown_name
 from privrobust.sweeps.grid import KNOWN, Sweep, parsed
-from privrobust.sweeps.runs import Settings
+from privrobust.sweeps.run_maker import Settings
 from privrobust.sweeps.yaml_lines import Field, as_written, at, parse, read
 
 _COUNTS = {"honest", "workers"}  # each says the other

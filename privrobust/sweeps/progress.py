@@ -20,8 +20,8 @@ from privrobust.core.escaping import in_terminal
 from privrobust.core.formatting import number, percent
 from privrobust.errors import PrivRobustError
 from privrobust.spec import RunSpec
-from privrobust.spec.fields import named
-from privrobust.spec.meaning import Role
+from privrobust.spec.field_meaning import Role
+from privrobust.spec.run_fields import named
 from privrobust.sweeps.executors import Outcome
 
 log = logging.getLogger("privrobust")

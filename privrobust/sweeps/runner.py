@@ -16,7 +16,7 @@ from privrobust.models.validation import EXAMPLES, initial_parameters
 from privrobust.noise.backend import compiled_loop
 from privrobust.schedules import get_schedule, rates
 from privrobust.spec import RunSpec
-from privrobust.spec.fields import named
+from privrobust.spec.run_fields import named
 from privrobust.store import Store
 from privrobust.store.leases import heartbeat
 from privrobust.store.schema import DONE, FAILED
@@ -28,7 +28,7 @@ from privrobust.sweeps.planning import accuracies
 from privrobust.sweeps.progress import Watch, watching
 from privrobust.sweeps.tuning import candidates, choose, undecided
 from privrobust.training.noise import grid_of
-from privrobust.training.privacy import PrivacyPlan
+from privrobust.training.privacy_plan import PrivacyPlan
 
 # Runs that differ only in what comes after the noise have one budget, checked once.
 _budgeted = attrgetter(*named(lambda field: not field.is_after_noise))

@@ -24,9 +24,9 @@ from statistics import fmean
 from privrobust.core.numbers import Inexact, plain, shown
 from privrobust.errors import SpecError
 from privrobust.spec import RunSpec
-from privrobust.spec.fields import named
+from privrobust.spec.run_fields import named
 from privrobust.sweeps.grid import Sweep, Tune
-from privrobust.sweeps.runs import RunMaker, Settings, distinct
+from privrobust.sweeps.run_maker import RunMaker, Settings, distinct
 
 _WITHIN = set(named(lambda field: field.is_tuned_over))
 

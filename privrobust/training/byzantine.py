@@ -13,7 +13,7 @@ from privrobust.gradients.layout import Layout
 from privrobust.training.batches import byzantine_batches
 from privrobust.training.messages import message
 from privrobust.training.noise import Perturbation, noise_std
-from privrobust.training.privacy import PrivacyPlan
+from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.server import Rule
 from privrobust.training.workers import Clipping, Momentum
 

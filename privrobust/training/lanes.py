@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from privrobust.spec import RunSpec
-from privrobust.spec.fields import named
-from privrobust.training.privacy import PrivacyPlan
+from privrobust.spec.run_fields import named
+from privrobust.training.privacy_plan import PrivacyPlan
 
 T = TypeVar("T")
 

@@ -22,15 +22,15 @@ from privrobust.gradients.losses import get_loss
 from privrobust.models.validation import EXAMPLES, initial_parameters
 from privrobust.spec import RunSpec
 from privrobust.training.batches import honest_batches
-from privrobust.training.bounds import GradientBounds
 from privrobust.training.byzantine import ByzantineWorkers
 from privrobust.training.evaluation import Evaluator
+from privrobust.training.gradient_bounds import GradientBounds
 from privrobust.training.lanes import distinct
 from privrobust.training.measures import measure
 from privrobust.training.messages import HonestMessages
 from privrobust.training.noise import Perturbation
 from privrobust.training.optimizer import Descent
-from privrobust.training.privacy import PrivacyPlan
+from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.records import Records
 from privrobust.training.result import RunResult
 from privrobust.training.server import Server, rule_key, rules_of

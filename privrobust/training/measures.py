@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from privrobust.aggregators import Median
 from privrobust.aggregators.moments import mean_and_std
-from privrobust.core.late import torch
+from privrobust.core.lazy_imports import torch
 
 if TYPE_CHECKING:
     from torch import Tensor

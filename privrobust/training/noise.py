@@ -16,7 +16,7 @@ from privrobust.noise.laws import drawn
 from privrobust.noise.streams import Keys, first_words
 from privrobust.spec import RunSpec
 from privrobust.training.lanes import column
-from privrobust.training.privacy import PrivacyPlan
+from privrobust.training.privacy_plan import PrivacyPlan
 
 
 class Perturbation:

@@ -9,8 +9,8 @@ import pandas as pd
 from privrobust.accountants import Spent
 from privrobust.data import get_dataset
 from privrobust.spec import RunSpec
-from privrobust.training.bounds import Failure
-from privrobust.training.privacy import PrivacyPlan
+from privrobust.training.gradient_bounds import Failure
+from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.shares import codes, shares
 
 

@@ -29,7 +29,7 @@ from privrobust.aggregators import Median, PreAggregator, get_aggregator
 from privrobust.aggregators.robust_clipping import StaticClipping
 from privrobust.attacks import SignFlip, get_attack
 from privrobust.cli.listing import Kind
-from privrobust.core.naming import Own
+from privrobust.core.plugins import Own
 from privrobust.core.registry import Registry
 from privrobust.data import Dataset, get_dataset, get_partition
 from privrobust.data.partitions import PARTITIONS, Similarity

@@ -345,7 +345,7 @@ def test_no_runs(tmp_path):
 
 def test_what_stores_say_is_escaped(hostile, monkeypatch):
     """Nor is anything imported that they name."""
-    monkeypatch.setattr("privrobust.core.naming.import_module", pytest.fail)
+    monkeypatch.setattr("privrobust.core.plugins.import_module", pytest.fail)
     text = text_of(hostile)
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text).group(1)
     assert "default-src &#39;none&#39;" in policy

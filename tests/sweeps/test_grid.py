@@ -11,7 +11,7 @@ from privrobust.errors import SpecError
 from privrobust.spec.key import _RESULTS_VERSION
 from privrobust.sweeps.grid import Sweep
 from privrobust.sweeps.loading import load_sweep
-from privrobust.sweeps.runs import RunMaker
+from privrobust.sweeps.run_maker import RunMaker
 
 
 def expand(**settings):

@@ -23,7 +23,7 @@ from privrobust.models import build_model
 from privrobust.training import loop as training
 from privrobust.training.evaluation import Evaluator
 from privrobust.training.loop import train_lanes
-from privrobust.training.privacy import PrivacyPlan
+from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.shares import shares
 
 SHORT = {"clip_norm": 1.0, "steps": 30, "honest": 5, "evaluate_every": 5}

@@ -9,7 +9,7 @@ from privrobust import RunSpec
 from privrobust.errors import SpecError
 from privrobust.noise import derived_keys
 from privrobust.training.noise import Perturbation, device_words, grid_of
-from privrobust.training.privacy import PrivacyPlan
+from privrobust.training.privacy_plan import PrivacyPlan
 
 CPU = torch.device("cpu")
 RUN = RunSpec(honest=3, clip_norm=1.0, noise_scale=0.1)

@@ -13,7 +13,7 @@ from privrobust.models import build_model
 from privrobust.schedules import Schedule, available_schedules, get_schedule, rate
 from privrobust.training.loop import train_lanes
 from privrobust.training.noise import noise_std
-from privrobust.training.privacy import PrivacyPlan
+from privrobust.training.privacy_plan import PrivacyPlan
 
 STEPS = 20
 LIKE_TORCH = {

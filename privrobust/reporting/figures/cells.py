@@ -14,7 +14,7 @@ from privrobust.reporting.legend import DIVERGED, FEW, FEW_SEEDS, deltas, vouche
 from privrobust.reporting.neighbours import all_in_short
 from privrobust.reporting.summary import WORST, summarise, without_gaps
 from privrobust.reporting.tables.choice import tested
-from privrobust.spec.fields import SETTINGS, symbol
+from privrobust.spec.run_fields import SETTINGS, symbol
 
 _WITHIN = {"byzantine", "attack", "heterogeneity", "aggregator"}
 

@@ -7,8 +7,8 @@ import pandas as pd
 
 from privrobust.core.formatting import in_full
 from privrobust.reporting.figures.cells import ordered
-from privrobust.spec.fields import named
-from privrobust.spec.meaning import Role
+from privrobust.spec.field_meaning import Role
+from privrobust.spec.run_fields import named
 
 _NAMES = {
     "method": "methods",

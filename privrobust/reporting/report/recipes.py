@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from privrobust.spec import RunSpec
-from privrobust.spec.fields import named
+from privrobust.spec.run_fields import named
 from privrobust.sweeps.yaml_scalars import NumbersOf12
 
 _SAID = named(lambda field: field.is_in_key)

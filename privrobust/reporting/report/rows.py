@@ -18,7 +18,7 @@ from privrobust.reporting.summary import (
     summarise,
     without_gaps,
 )
-from privrobust.spec.fields import symbol
+from privrobust.spec.run_fields import symbol
 
 
 def header(field: str) -> str:

@@ -10,7 +10,7 @@ from privrobust.core.formatting import number, rounded_up
 from privrobust.reporting.legend import FEW_SEEDS
 from privrobust.reporting.neighbours import adjacencies, at_length
 from privrobust.reporting.report.rows import Rows
-from privrobust.spec.fields import FIELDS
+from privrobust.spec.run_fields import FIELDS
 
 _MOST = 12  # values that a line lists
 

@@ -6,7 +6,7 @@ with 95 % Student intervals; nothing else is averaged over.
 
 from typing import TYPE_CHECKING
 
-from privrobust.core.late import attributes
+from privrobust.core.lazy_imports import attributes
 
 if TYPE_CHECKING:
     from privrobust.reporting.tables.cells import data

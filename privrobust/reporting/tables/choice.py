@@ -7,7 +7,7 @@ import pandas as pd
 import yaml
 
 from privrobust.errors import SpecError, did_you_mean, in_short, shown, unknown_name
-from privrobust.spec.fields import FIELDS
+from privrobust.spec.run_fields import FIELDS
 from privrobust.sweeps.yaml_lines import parse
 
 

@@ -26,7 +26,7 @@ from privrobust.reporting.legend import (
 from privrobust.reporting.robustness import breakdown_point, robustness
 from privrobust.reporting.summary import WORST, Row, setting_levels, summarise
 from privrobust.reporting.tables.table import Attacks, Column, Entry, Layout
-from privrobust.spec.fields import heading, named
+from privrobust.spec.run_fields import heading, named
 
 SHOWN = ("epsilon", "clean", "attacks", "worst", "gap", "breakdown")
 """What a table can show of a setting."""

@@ -15,7 +15,7 @@ from privrobust.errors import PrivRobustError
 from privrobust.models.registry import Named, register_model, registered_models
 from privrobust.spec import RunSpec
 from privrobust.training.loop import train_lanes
-from privrobust.training.privacy import PrivacyPlan
+from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.result import RunResult
 
 

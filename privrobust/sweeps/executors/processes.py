@@ -23,7 +23,7 @@ from privrobust.core.numbers import as_whole
 from privrobust.errors import PrivRobustError, in_a_line
 from privrobust.spec import RunSpec
 from privrobust.sweeps.executors.base import OnProgress, Outcome, Supplies, halves, train_batch
-from privrobust.sweeps.executors.leash import Leashed, signals_blocked
+from privrobust.sweeps.executors.children import Leashed, signals_blocked
 
 log = logging.getLogger(__name__)
 

@@ -8,14 +8,14 @@ from pydantic import BaseModel, TypeAdapter, model_validator
 
 from privrobust.aggregators import get_aggregator
 from privrobust.attacks import get_attack
-from privrobust.core.naming import refuse_unwanted
 from privrobust.core.numbers import shown
 from privrobust.core.parameters import parse
+from privrobust.core.plugins import refuse_unwanted
 from privrobust.data.partitions import Partition, Similarity, get_partition
 from privrobust.errors import SpecError
 from privrobust.schedules import get_schedule, rate
-from privrobust.spec.fields import RunFields, named
 from privrobust.spec.key import in_key, key_of
+from privrobust.spec.run_fields import RunFields, named
 from privrobust.spec.values import LARGEST, SMALLEST, Whole
 
 _WHOLE: TypeAdapter[int] = TypeAdapter(Whole)

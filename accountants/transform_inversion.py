@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from privrobust.accountants.losses import Resolution, log_sum
 from privrobust.accountants.one_sided import PAID, OneSided, Tiny
+from privrobust.accountants.privacy_losses import Resolution, log_sum
 from privrobust.accountants.tilting import Decay, Tilted
 
 _MOST_PRODUCTS = 1 << 28

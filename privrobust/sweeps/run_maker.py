@@ -5,8 +5,8 @@ from typing import Any
 
 from privrobust.errors import SpecError, shown
 from privrobust.spec import RunSpec
-from privrobust.spec.fields import FIELDS, SETTINGS
 from privrobust.spec.key import in_key, key_of
+from privrobust.spec.run_fields import FIELDS, SETTINGS
 from privrobust.sweeps.yaml_lines import at
 
 Settings = dict[str, Any]

@@ -9,7 +9,7 @@ from privrobust import RunSpec
 from privrobust.aggregators import get_aggregator
 from privrobust.attacks import get_attack
 from privrobust.cli.main import main
-from privrobust.core.naming import without_plugins
+from privrobust.core.plugins import without_plugins
 from privrobust.data import get_dataset
 from privrobust.data.partitions import get_partition
 from privrobust.errors import SpecError

@@ -16,7 +16,7 @@ from privrobust.models import canonical_model
 from privrobust.noise.laws import canonical_noise_law
 from privrobust.schedules import canonical_schedule
 from privrobust.spec.attack import AttackSpec, read_attack
-from privrobust.spec.meaning import Meaning, Role
+from privrobust.spec.field_meaning import Meaning, Role
 from privrobust.spec.record import Record
 from privrobust.spec.values import Named, Number, PerhapsNumber, Whole
 

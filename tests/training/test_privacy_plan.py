@@ -14,7 +14,7 @@ from privrobust.sweeps.grid import Sweep
 from privrobust.training import batches as drawing
 from privrobust.training import loop as training
 from privrobust.training.lanes import lane_shape
-from privrobust.training.privacy import PrivacyPlan
+from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.shares import shares
 
 SHORT = {"clip_norm": 0.5, "noise_scale": 0.2, "steps": 30, "honest": 5, "evaluate_every": 10}

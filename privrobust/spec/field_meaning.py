@@ -39,8 +39,8 @@ _UNDECIDED = {Role.PLACE, Role.ADVERSARY, Role.SPLIT, Role.SEED}
 class Meaning:
     """What a field means to those who check, train, tune, account for and print runs.
 
-    It stands in the annotation of every field of `privrobust.spec.fields.RunFields`. What is left
-    out is the safe choice: runs that differ in a new field are never lanes of one batch.
+    It stands in the annotation of every field of `privrobust.spec.run_fields.RunFields`. What is
+    left out is the safe choice: runs that differ in a new field are never lanes of one batch.
     """
 
     role: Role

@@ -3,7 +3,7 @@
 torch takes a second and 200 MB, and looking names up takes none of it. What describes a run (rules,
 attacks, data, losses) therefore has, in place of `import torch`,
 
->>> from privrobust.core.late import torch
+>>> from privrobust.core.lazy_imports import torch
 >>> torch.zeros(2).tolist()
 [0.0, 0.0]
 
