@@ -12,8 +12,9 @@ Chain(before=(NNM(f=1),), rule=Krum(f=1, neighbours=None))
 
 from privrobust.aggregators.base import Aggregator, Chain, PreAggregator
 from privrobust.aggregators.centred_clipping import CentredClipping
-from privrobust.aggregators.coordinate_wise import MajorityVote, MeaMed, Mean, Median, TrimmedMean
+from privrobust.aggregators.coordinate_wise import MeaMed, Mean, Median, TrimmedMean
 from privrobust.aggregators.geometric_median import GeometricMedian
+from privrobust.aggregators.majority_vote import MajorityVote
 from privrobust.aggregators.mixing import NNM, Bucketing
 from privrobust.aggregators.nearest import MDA, Krum, MoNNA, MultiKrum
 from privrobust.aggregators.registry import (

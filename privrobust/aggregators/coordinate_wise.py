@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.aggregators.base import Aggregator, Minority
 from privrobust.aggregators.moments import mean
 from privrobust.aggregators.order_statistics import (
-    in_blocks,
     in_threaded_blocks,
     mean_of_ranks,
     sorted_rows,
@@ -127,31 +126,3 @@ def _first_of_window(rows: Sequence[Tensor], median: Tensor, f: int) -> Tensor:
     for low in range(f):  # the window moves on while what it gains is nearer than its loss
         start += median - rows[low] > rows[low + len(rows) - f] - median
     return start
-
-
-@dataclass(frozen=True)
-class MajorityVote(Aggregator):
-    """Coordinate-wise majority vote of signs: noisy signSGD.
-
-    Every message counts by its sign alone: one worker has one vote, however large its values.
-    A zero abstains, a tie gives 0, NaN votes +1 (it is ordered as +infinity).
-
-    References:
-        Distributed Training with Heterogeneous Data: Bridging Median- and Mean-Based Algorithms
-        (https://arxiv.org/abs/1906.01736).
-
-    """
-
-    paper: ClassVar[str] = "Chen et al. 2020, Algorithm 1"
-    robust: ClassVar[bool] = True
-    message: ClassVar[Literal["vector", "sign"]] = "sign"
-
-    def aggregate(self, messages: Tensor) -> Tensor:
-        """Return the sign of the sum of signs over workers, in {-1, 0, 1}."""
-        return in_blocks(_vote, messages)
-
-
-def _vote(messages: Tensor) -> Tensor:
-    if bool(messages.sum().isnan()):  # or infinities of both signs; torch's sign of NaN is 0
-        messages = messages.nan_to_num(nan=1.0)
-    return messages.sign().sum(dim=-2).sign_()

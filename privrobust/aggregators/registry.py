@@ -4,8 +4,9 @@ from typing import TypeAlias
 
 from privrobust.aggregators.base import Aggregator, Chain, PreAggregator
 from privrobust.aggregators.centred_clipping import CentredClipping
-from privrobust.aggregators.coordinate_wise import MajorityVote, MeaMed, Mean, Median, TrimmedMean
+from privrobust.aggregators.coordinate_wise import MeaMed, Mean, Median, TrimmedMean
 from privrobust.aggregators.geometric_median import GeometricMedian
+from privrobust.aggregators.majority_vote import MajorityVote
 from privrobust.aggregators.mixing import NNM, Bucketing
 from privrobust.aggregators.nearest import MDA, Krum, MoNNA, MultiKrum
 from privrobust.aggregators.robust_clipping import ARC, StaticClipping

@@ -1,4 +1,4 @@
-"""Results as frames: what was stored, without what cannot have been."""
+"""Reading results as frames: what was stored, without what cannot have been."""
 
 import logging
 from collections import Counter
@@ -23,7 +23,7 @@ _ROWS = 10_000  # that are read at a time: their cells are held twice, as Python
 _HEAVY = ("accuracy_by_class", "accuracy_by_worker")
 
 
-class Results(Database):
+class Reading(Database):
     """Runs that are done or failed, to be read; reading changes nothing."""
 
     def keys(self, status: str = DONE) -> set[str]:

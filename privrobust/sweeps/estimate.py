@@ -12,8 +12,7 @@ import torch
 
 from privrobust.noise.backend import compiled_loop
 from privrobust.spec import RunSpec
-from privrobust.sweeps.packing import batches
-from privrobust.training.lanes import lane_shape
+from privrobust.sweeps.packing import batches, lane_shape
 from privrobust.training.loop import train_lanes
 from privrobust.training.privacy_plan import PrivacyPlan
 

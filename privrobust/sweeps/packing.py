@@ -1,4 +1,4 @@
-"""Which runs train side by side.
+"""Which runs share lanes: what they must have in common to train side by side, and how many do.
 
 Batches depend on the runs of a sweep, and on how many are to train at once only where there would
 be too few. They are kept whole, so that a sweep that was interrupted, or spread, does the same
@@ -13,7 +13,21 @@ from privrobust.gradients.calls import activations, side_by_side
 from privrobust.gradients.layout import Layout
 from privrobust.models.validation import initial_parameters
 from privrobust.spec import RunSpec
-from privrobust.training.lanes import lane_shape
+from privrobust.spec.run_fields import named
+from privrobust.training.privacy_plan import PrivacyPlan
+
+_SHARED = named(lambda field: not field.per_lane)
+
+
+def lane_shape(spec: RunSpec) -> tuple[object, ...]:
+    """Return what runs must share to train side by side in `train_lanes`.
+
+    Those are all fields but the ones whose `Meaning` says that lanes may differ in them; of steps,
+    those that the run will take.
+    """
+    shared = {name: getattr(spec, name) for name in _SHARED} | {"steps": PrivacyPlan(spec).steps}
+    return tuple(shared.values())
+
 
 # Runs trained side by side: enough that the tensors outweigh Python, and few enough that a step
 # makes do with memory that the process already has (benchmarks/lanes.py measures both).

@@ -1,4 +1,7 @@
-"""Lanes: runs that train side by side as one tensor program, and what they must share for it."""
+"""Lanes: runs that train side by side as one tensor program, each with settings of its own.
+
+Which runs may is in `privrobust.sweeps.packing`.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -7,22 +10,8 @@ import torch
 from torch import Tensor
 
 from privrobust.spec import RunSpec
-from privrobust.spec.run_fields import named
-from privrobust.training.privacy_plan import PrivacyPlan
 
 T = TypeVar("T")
-
-_SHARED = named(lambda field: not field.per_lane)
-
-
-def lane_shape(spec: RunSpec) -> tuple[object, ...]:
-    """Return what runs must share to train side by side in `train_lanes`.
-
-    Those are all fields but the ones whose `Meaning` says that lanes may differ in them; of steps,
-    those that the run will take.
-    """
-    shared = {name: getattr(spec, name) for name in _SHARED} | {"steps": PrivacyPlan(spec).steps}
-    return tuple(shared.values())
 
 
 def distinct(values: Sequence[T], device: torch.device) -> tuple[list[T], Tensor]:

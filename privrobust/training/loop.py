@@ -56,9 +56,10 @@ def train(spec: RunSpec) -> RunResult:
 def train_lanes(
     specs: Sequence[RunSpec], on_step: Callable[[], object] = lambda: None
 ) -> list[RunResult]:
-    """Train runs of equal `lane_shape` side by side; each gets the result it would get alone.
+    """Train runs side by side; each gets the result it would get alone.
 
-    It draws the same numbers; sums may round otherwise, in the last bits of float32.
+    They are of equal `lane_shape` (`privrobust.sweeps.packing`). Each draws the numbers that it
+    would draw alone; sums may round otherwise, in the last bits of float32.
 
     Args:
         specs: the runs.

@@ -11,9 +11,9 @@ from privrobust.accountants import epsilon
 from privrobust.data import get_dataset
 from privrobust.errors import PrivRobustError, PrivRobustWarning, SpecError
 from privrobust.sweeps.grid import Sweep
+from privrobust.sweeps.packing import lane_shape
 from privrobust.training import batches as drawing
 from privrobust.training import loop as training
-from privrobust.training.lanes import lane_shape
 from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.shares import shares
 

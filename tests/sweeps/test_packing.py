@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from privrobust import RunSpec
 from privrobust.spec.field_meaning import Meaning, Role
 from privrobust.spec.run_fields import FIELDS, meanings
-from privrobust.training.lanes import lane_shape
+from privrobust.sweeps.packing import lane_shape
 from privrobust.training.loop import train_lanes
 
 BASE = {
