@@ -80,11 +80,12 @@ class Perturbation:
         return sent
 
     def _with_own_noise(self, law: NoiseLaw, step: int, averages: Tensor) -> Tensor:
-        sent, noise = averages.float(), {}
+        """Add noise of a user's own law, in floating point, one xi for lanes of equal seed."""
+        sent = averages.float()
+        noise: dict[int, Tensor] = {}
         for lane, spec in self._in_floats:
             if spec.seed not in noise:
-                uniform = self._uniform(spec.seed, step)
-                noise[spec.seed] = drawn(law, uniform)
+                noise[spec.seed] = drawn(law, self._uniform(spec.seed, step))
             sent[lane] = (averages[lane] + spec.noise_scale * noise[spec.seed]).float()
         return sent
 
