@@ -69,11 +69,6 @@ def register_model(name: str, factory: Named) -> None:
     MODELS.register(name, factory)
 
 
-def registered_models() -> dict[str, Named]:
-    """Return those of `register_model`, by name."""
-    return dict(MODELS.registered)
-
-
 def get_factory(text: str) -> Factory:
     """Return what makes the model that a spec names: `mlp(hidden=32)`, or `package.module:factory`.
 

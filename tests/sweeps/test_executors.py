@@ -14,10 +14,12 @@ import torch
 from torch import nn
 
 from privrobust import RunSpec, train
-from privrobust.attacks import Attack
+from privrobust.attacks import Attack, register_attack
 from privrobust.data import Dataset, get_dataset, register_dataset
 from privrobust.errors import PrivRobustError
+from privrobust.gradients.losses import CrossEntropy, register_loss
 from privrobust.models import register_model
+from privrobust.schedules import Schedule, register_schedule
 from privrobust.store import Store
 from privrobust.sweeps import packing as batches
 from privrobust.sweeps.executors import InProcess, OnRay, Processes, base
@@ -185,6 +187,57 @@ def test_what_this_process_registered_goes_along(tmp_path):
 
 def plain(shape, classes):
     return nn.Linear(shape.numel(), classes)
+
+
+@dataclass(frozen=True)
+class Still(Attack):
+    """Sends zeros."""
+
+    def craft(self, honest, byzantine, generators):
+        return torch.zeros_like(honest[..., :1, :]).expand(*honest.shape[:-2], byzantine, -1)
+
+
+@dataclass(frozen=True)
+class Halved(Schedule):
+    """Half the rate."""
+
+    def factor(self, done):
+        return 0.5
+
+
+@dataclass(frozen=True)
+class Twice(CrossEntropy):
+    """Twice the cross-entropy."""
+
+    def values(self, scores, labels):
+        return 2 * super().values(scores, labels)
+
+    def errors(self, scores, labels):
+        return 2 * super().errors(scores, labels)
+
+
+def test_what_is_registered_here_goes_along(tmp_path):
+    register_attack("still", Still)
+    register_schedule("halved", Halved)
+    register_loss("twice", Twice)
+    names = {"attack": "still", "byzantine": 1, "schedule": "halved", "loss": "twice"}
+    run = RunSpec(**SHORT, **names)
+    here = stored(tmp_path, "here", [run], InProcess())
+    pd.testing.assert_frame_equal(stored(tmp_path, "there", [run], Processes(1)), here)
+
+
+def test_what_no_run_names_need_not_go_along(tmp_path):
+    class OfThisProcess(Attack):
+        """Cannot be pickled."""
+
+        craft = Still.craft
+
+    register_attack("of_this_process", OfThisProcess)
+    runs = stored(tmp_path, "there", [RunSpec(honest=2, steps=3)], Processes(1))
+    assert runs["failure"].isna().all()
+    named = RunSpec(honest=2, steps=3, byzantine=1, attack="of_this_process")
+    with pytest.raises(PrivRobustError, match="attack: 'of_this_process' is known to this process"):
+        stored(tmp_path, "named", [named], Processes(1))
 
 
 def test_a_model_that_cannot_go_along_is_refused(tmp_path):

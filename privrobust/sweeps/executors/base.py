@@ -6,17 +6,35 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from operator import attrgetter
+from typing import Any, Protocol
 
 import torch
 
+from privrobust.accountants.registry import ACCOUNTANTS
+from privrobust.aggregators.registry import AGGREGATORS
+from privrobust.attacks.registry import ATTACKS
+from privrobust.core.registry import Registry
 from privrobust.data import Dataset, get_dataset, hand_over
+from privrobust.data.partitions import PARTITIONS
 from privrobust.errors import PrivRobustError
-from privrobust.models.registry import Named, register_model, registered_models
+from privrobust.gradients.losses import LOSSES
+from privrobust.models.registry import MODELS
+from privrobust.noise.laws import REGISTRY as NOISE_REGISTRY
+from privrobust.schedules import SCHEDULES
 from privrobust.spec import RunSpec
+from privrobust.spec.run_fields import named
 from privrobust.training.loop import train_lanes
 from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.result import RunResult
+
+_REGISTRIES: dict[str, Registry[Any]] = {
+    registry.kind: registry
+    for registry in (
+        ACCOUNTANTS, AGGREGATORS, ATTACKS, LOSSES, MODELS, NOISE_REGISTRY, PARTITIONS, SCHEDULES,
+    )
+}  # fmt: skip
+_names = attrgetter(*named(lambda field: field.names_module))
 
 
 @dataclass(frozen=True)
@@ -25,36 +43,51 @@ class Supplies:
 
     datasets: Mapping[tuple[str, str | None], Dataset]
     """By name and `data_dir`, as specs have them."""
-    models: Mapping[str, Named]
-    """Those that were registered here."""
+    registered: Mapping[str, Mapping[str, Any]]
+    """What was registered here and these runs name, by kind and name."""
 
     @classmethod
-    def of(cls, runs: Iterable[RunSpec]) -> "Supplies":
+    def of(cls, runs: Sequence[RunSpec]) -> "Supplies":
         """Collect everything that these runs need."""
         places = dict.fromkeys((run.dataset, run.data_dir) for run in runs)
-        return cls({place: get_dataset(*place) for place in places}, registered_models())
+        datasets = {place: get_dataset(*place) for place in places}
+        own = {kind: registry.registered for kind, registry in _REGISTRIES.items()}
+        if not any(own.values()):
+            return cls(datasets, {})
+        said = {str(text) for run in runs for text in _names(run)}
+        is_named = {
+            name: any(name in text for text in said) for each in own.values() for name in each
+        }
+        return cls(
+            datasets,
+            {
+                kind: {name: thing for name, thing in things.items() if is_named[name]}
+                for kind, things in own.items()
+            },
+        )
 
     def install(self) -> None:
         """Install them in this process."""
         hand_over(self.datasets)
-        for name, factory in self.models.items():
-            register_model(name, factory)
+        for kind, things in self.registered.items():
+            _REGISTRIES[kind].registered.update(things)
 
     def check(self) -> None:
         """Refuse what cannot travel.
 
         Raises:
-            PrivRobustError: a model's factory is known to this process alone.
+            PrivRobustError: something registered is known to this process alone.
 
         """
-        for name, factory in self.models.items():
-            try:
-                pickle.dumps(factory)
-            except Exception as error:  # whatever pickling meets
-                raise PrivRobustError(
-                    f"model: {name!r} is known to this process alone ({error}); accepted for "
-                    "other processes: 'package.module:factory', or a function of a module"
-                ) from None
+        for kind, things in self.registered.items():
+            for name, thing in things.items():
+                try:
+                    pickle.dumps(thing)
+                except Exception as error:  # whatever pickling meets
+                    raise PrivRobustError(
+                        f"{kind}: {name!r} is known to this process alone ({error}); accepted for "
+                        "other processes: what a module defines, or its 'package.module:name'"
+                    ) from None
 
 
 OnProgress = Callable[[float], object]

@@ -92,13 +92,13 @@ class OnRay:
         """Train as `Executor.run`.
 
         Raises:
-            PrivRobustError: a model cannot travel.
+            PrivRobustError: something that was registered cannot travel.
 
         """
         ray = self._ray
         supplies.check()
         packed = {place: _packed(dataset) for place, dataset in supplies.datasets.items()}
-        shipped = ray.put((uuid4().hex, packed, supplies.models))
+        shipped = ray.put((uuid4().hex, packed, supplies.registered))
         task = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=_RETRIES)(_train)
         room = _AHEAD * self.at_once
         under_way: dict[Any, Sequence[RunSpec]] = {}
@@ -166,14 +166,14 @@ _installed: set[str] = set()
 def _train(specs: list[RunSpec], shipped: tuple[str, Any, Any], threads: int) -> list[Outcome]:
     """Train a batch where Ray has sent it: what a task does."""
     torch.set_num_threads(threads)
-    name, packed, models = shipped
+    name, packed, registered = shipped
     if name not in _installed:  # Ray's processes train one batch after the other
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", UserWarning
             )  # such memory is read-only, as it should be
             unpacked = {place: _unpacked(arrays) for place, arrays in packed.items()}
-        Supplies(unpacked, models).install()
+        Supplies(unpacked, registered).install()
         _installed.add(name)
     return list(train_batch(specs, lambda runs: None))
 
