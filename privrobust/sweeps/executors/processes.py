@@ -18,12 +18,12 @@ from typing import NamedTuple
 import torch
 import torch.multiprocessing
 
+from privrobust.core.child_processes import Leashed, signals_blocked
 from privrobust.core.interrupts import deferred
 from privrobust.core.numbers import as_whole
 from privrobust.errors import PrivRobustError, in_a_line
 from privrobust.spec import RunSpec
 from privrobust.sweeps.executors.base import OnProgress, Outcome, Supplies, halves, train_batch
-from privrobust.sweeps.executors.children import Leashed, signals_blocked
 
 log = logging.getLogger(__name__)
 
