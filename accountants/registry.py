@@ -62,4 +62,4 @@ def register_accountant(accountant: Accountant) -> None:
         SpecError: the name is one of ours, "all" or "auto", or it is no accountant.
 
     """
-    ACCOUNTANTS.register(accountant.name, accountant)
+    ACCOUNTANTS.register(getattr(accountant, "name", "?"), accountant)

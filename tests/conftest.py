@@ -15,15 +15,7 @@ from gate import (
 )
 from hypothesis import settings
 
-from privrobust.accountants.registry import ACCOUNTANTS
-from privrobust.aggregators.registry import AGGREGATORS
-from privrobust.attacks.registry import ATTACKS
-from privrobust.data.partitions import PARTITIONS
-from privrobust.data.registry import DATASETS
-from privrobust.gradients.losses import LOSSES
-from privrobust.models.registry import MODELS
-from privrobust.noise.laws import REGISTRY as NOISE_LAWS
-from privrobust.schedules import SCHEDULES
+from privrobust.spec.registries import REGISTRIES
 from privrobust.training import loop as training
 from privrobust.training import server as byzantine
 
@@ -43,15 +35,10 @@ settings.register_profile("fixed", derandomize=True, deadline=None, database=Non
 settings.load_profile("fixed")
 
 
-REGISTRIES = (
-    ACCOUNTANTS, AGGREGATORS, ATTACKS, DATASETS, LOSSES, MODELS, NOISE_LAWS, PARTITIONS, SCHEDULES,
-)  # fmt: skip
-
-
 @pytest.fixture
 def own_registries(monkeypatch):
     """What a test registers is gone after it."""
-    for registry in REGISTRIES:
+    for registry in REGISTRIES.values():
         monkeypatch.setattr(registry, "registered", dict(registry.registered))
 
 

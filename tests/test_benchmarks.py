@@ -97,7 +97,7 @@ def test_cases_are_timed_in_turns_after_a_round_to_warm_up():
 
 
 def test_times_are_put_into_words():
-    assert timing.ratio([2.0, 4.0, 6.0], [1.0, 1.0, 2.0]) == "4.00 (2.00 to 4.00)"
+    assert timing.ratio([2.0, 4.0, 6.0], [1.0, 1.0, 2.0]) == "4.00 (2.50 to 3.50)"
     assert timing.ratio([3.0], [2.0]) == "1.50 (1.50 to 1.50)"
     assert timing.step_time([0.0, 1.0, 3.0, 4.0, 99.0]) == 1.0
     assert timing.table(["a", "b"], [["1", ""]]) == "| a | b |\n| --- | --- |\n| 1 |  |"

@@ -96,6 +96,8 @@ class Registry(Generic[T]):
         self.built_in = dict(built_in)
         self.registered: dict[str, T] = {}
         """Users' own, by name."""
+        self.changes = 0
+        """How often something was registered: what is remembered by name holds until the next."""
         self._own = own
         self._reserved = reserved
 
@@ -134,6 +136,8 @@ class Registry(Generic[T]):
             raise SpecError(
                 f"{self.kind}: {name!r} is not accepted as a name: letters, digits, _ and ."
             )
+        if not name.strip():
+            raise SpecError(f"{self.kind}: {name!r} is not accepted as a name: a text")
         if name in self.built_in or name in self._reserved:
             raise SpecError(
                 f"{self.kind}: the name {name!r} is taken by what is built in; accepted: another"
@@ -145,6 +149,7 @@ class Registry(Generic[T]):
                 f"{self.kind}: {name} is {shown(thing, _LONGEST)}; accepted: {own.accepted}"
             )
         self.registered[name] = thing
+        self.changes += 1
 
     def find(self, name: str) -> T | Callable[..., Any]:
         """Return what a name stands for, here or, as `package.module:attribute`, in a module.

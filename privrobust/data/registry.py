@@ -46,10 +46,10 @@ def register_dataset(dataset: Dataset) -> None:
     Results are kept by name: give changed data a new one.
 
     Raises:
-        SpecError: the name is one of ours.
+        SpecError: the name is one of ours, or it is no dataset.
 
     """
-    DATASETS.register(dataset.name, dataset)
+    DATASETS.register(getattr(dataset, "name", "?"), dataset)
 
 
 def hand_over(datasets: Mapping[tuple[str, str | None], Dataset]) -> None:

@@ -80,7 +80,7 @@ def register_layer_rule(layer: type[nn.Module]) -> Callable[[R], R]:
         )
 
     def register(rule: R) -> R:
-        _REGISTERED[layer] = rule
+        OWN_RULES[layer] = rule
         return rule
 
     return register
@@ -95,14 +95,14 @@ def layer_gradients(layer: nn.Module, uses: list[Use], size: int) -> Gradients:
         size: examples of a group.
 
     """
-    if (rule := _REGISTERED.get(type(layer))) is not None:
+    if (rule := OWN_RULES.get(type(layer))) is not None:
         return _formed(rule, layer, uses)
     return _RULES[type(layer)](layer, uses, size)
 
 
 def has_rule(layer: nn.Module) -> bool:
     """Tell whether `layer_gradients` knows this layer."""
-    if type(layer) in _REGISTERED:
+    if type(layer) in OWN_RULES:
         return True
     if isinstance(layer, nn.Embedding) and (layer.max_norm or layer.scale_grad_by_freq):
         return False
@@ -219,7 +219,8 @@ def _layer_norm(layer: nn.LayerNorm, uses: list[Use], size: int) -> Gradients:
     return _affine(layer, Formed(_total(weights)), [over_positions(use.errors) for use in uses])
 
 
-_REGISTERED: dict[type[nn.Module], LayerRule] = {}
+OWN_RULES: dict[type[nn.Module], LayerRule] = {}
+"""Of layers of users' own, by `register_layer_rule`."""
 _RULES: dict[type[nn.Module], Callable[..., Gradients]] = {
     nn.Linear: _linear,
     nn.Conv1d: _convolution,

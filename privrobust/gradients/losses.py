@@ -194,13 +194,14 @@ def register_loss(name: str, loss: type[Loss]) -> None:
             or, as `get_loss`, the loss with its default parameters is not what it should be.
 
     """
+    before = dict(LOSSES.registered)
     LOSSES.register(name, loss)
     if any(each.default is MISSING for each in fields(loss)):
         return  # checked once a spec says which parameters
     try:
         get_loss(name)
     except SpecError:
-        del LOSSES.registered[name]
+        LOSSES.registered = before
         raise
 
 

@@ -7,7 +7,9 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, model_validator
 
 from privrobust.aggregators import get_aggregator
+from privrobust.aggregators.registry import AGGREGATORS
 from privrobust.attacks import get_attack
+from privrobust.attacks.registry import ATTACKS
 from privrobust.core.numbers import shown
 from privrobust.core.parameters import parse
 from privrobust.core.plugins import refuse_unwanted
@@ -144,7 +146,8 @@ class RunSpec(RunFields):
         # equal runs get equal keys, so one without attackers has no attack
         object.__setattr__(self, "attack", attack if self.byzantine else None)
         written = str(self.attack) if self.attack else None
-        _meet(self.aggregator, written, self.honest, self.byzantine)
+        changes = AGGREGATORS.changes, ATTACKS.changes  # one of a user's own may be replaced
+        _meet(changes, self.aggregator, written, self.honest, self.byzantine)
         return self
 
     def _check_target(self) -> None:
@@ -178,7 +181,9 @@ class RunSpec(RunFields):
 
 
 @lru_cache(maxsize=1024)
-def _meet(aggregator: str, attack: str | None, honest: int, byzantine: int) -> None:
+def _meet(
+    changes: tuple[int, int], aggregator: str, attack: str | None, honest: int, byzantine: int
+) -> None:
     """Refuse a rule or an attack that is not defined for so many workers."""
     rule = get_aggregator(aggregator, byzantine)
     rule.fits(honest + byzantine, byzantine)

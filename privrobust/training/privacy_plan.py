@@ -10,11 +10,13 @@ charged for what they tell, which is less than the vectors do.
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from privrobust.accountants import Release, Spent, max_steps, noise_scale, spend
+from privrobust.accountants.registry import ACCOUNTANTS
 from privrobust.accountants.release import Message
 from privrobust.aggregators import get_aggregator
 from privrobust.core.formatting import rounded_up
@@ -27,10 +29,26 @@ from privrobust.spec import RunSpec
 from privrobust.spec.values import LARGEST, SMALLEST
 from privrobust.training.shares import sizes
 
-# Runs of a sweep differ in much that leaves their releases alike, and accountants take seconds.
-_spend = lru_cache(maxsize=4096)(spend)
-_max_steps = lru_cache(maxsize=4096)(max_steps)
-_noise_scale = lru_cache(maxsize=4096)(noise_scale)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _remembered(function: Callable[P, T]) -> Callable[P, T]:
+    """Remember what was found: runs of a sweep often release alike, and accountants take seconds.
+
+    Accountants go by name, and one of a user's own may be replaced.
+    """
+
+    @lru_cache(maxsize=4096)
+    def of(changes: int, *given: P.args, **named: P.kwargs) -> T:
+        return function(*given, **named)
+
+    return lambda *given, **named: of(ACCOUNTANTS.changes, *given, **named)
+
+
+_spend = _remembered(spend)
+_max_steps = _remembered(max_steps)
+_noise_scale = _remembered(noise_scale)
 
 
 @dataclass(frozen=True)

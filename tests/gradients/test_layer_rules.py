@@ -12,6 +12,7 @@ from privrobust.errors import PrivRobustWarning, SpecError
 from privrobust.gradients import get_loss, layer_rules, register_layer_rule
 from privrobust.gradients.clipped_sums import LayerWise, gradient_sum
 from privrobust.gradients.clipping import Automatic, Batch, Flat, PerLayer
+from privrobust.gradients.layout import Layout
 from privrobust.gradients.per_sample import PerSample
 from privrobust.models import register_model
 
@@ -21,7 +22,7 @@ CROSS_ENTROPY = get_loss("cross_entropy")
 @pytest.fixture(autouse=True)
 def forget(own_registries, monkeypatch):
     """What a test registers is gone after it."""
-    monkeypatch.setattr(layer_rules, "_REGISTERED", {})
+    monkeypatch.setattr(layer_rules, "OWN_RULES", {})
 
 
 class LowRank(nn.Module):
@@ -73,7 +74,7 @@ def made():
 
 def chosen(model, examples, rule=None):
     """The way that training takes."""
-    return gradient_sum(model, examples, rule or Flat(), CROSS_ENTROPY)
+    return gradient_sum(model, Layout(model), examples, rule or Flat(), CROSS_ENTROPY)
 
 
 def batch(lanes=2, workers=3, size=4):
@@ -89,7 +90,7 @@ def test_a_taught_layer_gives_what_per_sample_gradients_give(rule):
     model, examples = made()
     fast = chosen(model, examples, rule)
     assert isinstance(fast, LayerWise)
-    slow = PerSample(model, examples, rule, CROSS_ENTROPY)
+    slow = PerSample(model, Layout(model), examples, rule, CROSS_ENTROPY)
     start = nn.utils.parameters_to_vector(model.parameters()).detach()
     parameters = torch.stack([start, start * 1.1])
     for some, lanes in ((parameters, 2), (parameters[:1], 1)):

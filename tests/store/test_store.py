@@ -13,7 +13,7 @@ from privrobust import RunSpec, train
 from privrobust.data import Dataset
 from privrobust.errors import PrivRobustError
 from privrobust.store import Store
-from privrobust.training import loop as training
+from privrobust.training.records import Records
 
 SPECS = [RunSpec(honest=3, steps=2, clip_norm=1.0, noise_scale=0.1, seed=seed) for seed in range(6)]
 
@@ -34,7 +34,7 @@ def test_columns_of_numbers_are_floats_also_where_all_of_them_are_missing(locati
             store.history(early.spec.key),
         ]
         runs = store.runs([spec.key])
-    for history in (*histories, result.history, early.history, training._history({}, 0)):
+    for history in (*histories, result.history, early.history, Records(SPECS[:1], 10).history(0)):
         kinds = history.drop(columns=["step", "run"], errors="ignore").dtypes
         assert all(pd.api.types.is_float_dtype(kind) for kind in kinds), kinds
     for column in ("accuracy", "final_loss", "kappa", "target_epsilon"):

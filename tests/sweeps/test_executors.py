@@ -1,6 +1,7 @@
 """The same results in one process, in many and on Ray, whatever dies on the way."""
 
 import os
+import pickle
 import re
 import signal
 import sys
@@ -224,6 +225,23 @@ def test_what_is_registered_here_goes_along(tmp_path):
     run = RunSpec(**SHORT, **names)
     here = stored(tmp_path, "here", [run], InProcess())
     pd.testing.assert_frame_equal(stored(tmp_path, "there", [run], Processes(1)), here)
+
+
+class Scaled(nn.Linear):
+    """Linear, whose type is another."""
+
+
+def scaled(layer, uses):
+    (use,) = uses
+    return {"weight": use.errors.unsqueeze(2) * use.inputs.unsqueeze(1), "bias": use.errors}
+
+
+def test_a_layers_rule_goes_along(monkeypatch):
+    monkeypatch.setattr(base, "OWN_RULES", {Scaled: scaled, nn.Bilinear: lambda layer, uses: {}})
+    supplies = pickle.loads(pickle.dumps(Supplies.of(RUNS[:1])))
+    monkeypatch.setattr(base, "OWN_RULES", {})
+    supplies.install()
+    assert {Scaled: scaled} == base.OWN_RULES
 
 
 def test_what_no_run_names_need_not_go_along(tmp_path):

@@ -10,30 +10,19 @@ from operator import attrgetter
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 
-from privrobust.accountants.registry import ACCOUNTANTS
-from privrobust.aggregators.registry import AGGREGATORS
-from privrobust.attacks.registry import ATTACKS
-from privrobust.core.registry import Registry
 from privrobust.data import Dataset, get_dataset, hand_over
-from privrobust.data.partitions import PARTITIONS
+from privrobust.data.registry import DATASETS
 from privrobust.errors import PrivRobustError
-from privrobust.gradients.losses import LOSSES
-from privrobust.models.registry import MODELS
-from privrobust.noise.laws import REGISTRY as NOISE_REGISTRY
-from privrobust.schedules import SCHEDULES
+from privrobust.gradients.layer_rules import OWN_RULES, LayerRule
 from privrobust.spec import RunSpec
+from privrobust.spec.registries import REGISTRIES
 from privrobust.spec.run_fields import named
 from privrobust.training.loop import train_lanes
 from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.result import RunResult
 
-_REGISTRIES: dict[str, Registry[Any]] = {
-    registry.kind: registry
-    for registry in (
-        ACCOUNTANTS, AGGREGATORS, ATTACKS, LOSSES, MODELS, NOISE_REGISTRY, PARTITIONS, SCHEDULES,
-    )
-}  # fmt: skip
 _names = attrgetter(*named(lambda field: field.names_module))
 
 
@@ -45,32 +34,39 @@ class Supplies:
     """By name and `data_dir`, as specs have them."""
     registered: Mapping[str, Mapping[str, Any]]
     """What was registered here and these runs name, by kind and name."""
+    layer_rules: Mapping[type[nn.Module], LayerRule]
+    """Those of users' own that can travel; another's layer is in no model that can."""
 
     @classmethod
     def of(cls, runs: Sequence[RunSpec]) -> "Supplies":
         """Collect everything that these runs need."""
         places = dict.fromkeys((run.dataset, run.data_dir) for run in runs)
-        datasets = {place: get_dataset(*place) for place in places}
-        own = {kind: registry.registered for kind, registry in _REGISTRIES.items()}
-        if not any(own.values()):
-            return cls(datasets, {})
-        said = {str(text) for run in runs for text in _names(run)}
-        is_named = {
-            name: any(name in text for text in said) for each in own.values() for name in each
+        own = {
+            kind: registry.registered
+            for kind, registry in REGISTRIES.items()
+            if registry.registered and registry is not DATASETS  # which go as they are loaded
         }
+        said = {str(text) for run in runs for text in _names(run)} if own else set()
         return cls(
-            datasets,
+            {place: get_dataset(*place) for place in places},
             {
-                kind: {name: thing for name, thing in things.items() if is_named[name]}
+                kind: {
+                    name: thing
+                    for name, thing in things.items()
+                    if any(name in text for text in said)
+                }
                 for kind, things in own.items()
             },
+            {layer: rule for layer, rule in OWN_RULES.items() if not _objection((layer, rule))},
         )
 
     def install(self) -> None:
         """Install them in this process."""
         hand_over(self.datasets)
         for kind, things in self.registered.items():
-            _REGISTRIES[kind].registered.update(things)
+            for name, thing in things.items():
+                REGISTRIES[kind].register(name, thing)
+        OWN_RULES.update(self.layer_rules)
 
     def check(self) -> None:
         """Refuse what cannot travel.
@@ -81,13 +77,20 @@ class Supplies:
         """
         for kind, things in self.registered.items():
             for name, thing in things.items():
-                try:
-                    pickle.dumps(thing)
-                except Exception as error:  # whatever pickling meets
+                if objection := _objection(thing):
                     raise PrivRobustError(
-                        f"{kind}: {name!r} is known to this process alone ({error}); accepted for "
-                        "other processes: what a module defines, or its 'package.module:name'"
-                    ) from None
+                        f"{kind}: {name!r} is known to this process alone ({objection}); accepted "
+                        "for other processes: what a module defines, or its 'package.module:name'"
+                    )
+
+
+def _objection(thing: object) -> Exception | None:
+    """Return why a thing cannot travel."""
+    try:
+        pickle.dumps(thing)
+    except Exception as error:  # whatever pickling meets
+        return error
+    return None
 
 
 OnProgress = Callable[[float], object]

@@ -98,7 +98,7 @@ class OnRay:
         ray = self._ray
         supplies.check()
         packed = {place: _packed(dataset) for place, dataset in supplies.datasets.items()}
-        shipped = ray.put((uuid4().hex, packed, supplies.registered))
+        shipped = ray.put((uuid4().hex, packed, supplies.registered, supplies.layer_rules))
         task = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=_RETRIES)(_train)
         room = _AHEAD * self.at_once
         under_way: dict[Any, Sequence[RunSpec]] = {}
@@ -163,17 +163,17 @@ class OnRay:
 _installed: set[str] = set()
 
 
-def _train(specs: list[RunSpec], shipped: tuple[str, Any, Any], threads: int) -> list[Outcome]:
+def _train(specs: list[RunSpec], shipped: tuple[str, Any, Any, Any], threads: int) -> list[Outcome]:
     """Train a batch where Ray has sent it: what a task does."""
     torch.set_num_threads(threads)
-    name, packed, registered = shipped
+    name, packed, registered, layer_rules = shipped
     if name not in _installed:  # Ray's processes train one batch after the other
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", UserWarning
             )  # such memory is read-only, as it should be
             unpacked = {place: _unpacked(arrays) for place, arrays in packed.items()}
-        Supplies(unpacked, registered).install()
+        Supplies(unpacked, registered, layer_rules).install()
         _installed.add(name)
     return list(train_batch(specs, lambda runs: None))
 
