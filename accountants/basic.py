@@ -1,6 +1,7 @@
 """Basic composition with amplification by sampling: an upper bound, the loosest."""
 
 import math
+from typing import assert_never
 
 from privrobust.accountants import gaussian
 from privrobust.accountants.mechanism import Composition, Mechanism
@@ -43,4 +44,6 @@ def _amplified(step: Mechanism, delta: float) -> float:
     """Return the epsilon of one step at that delta."""
     if step.noise == "laplace":
         return gaussian.amplified((1 + 1e-15) / step.noise_multiplier, step.sampling_rate)
-    return gaussian.sampled_epsilon(step.noise_multiplier, step.sampling_rate, delta)
+    if step.noise == "gaussian":
+        return gaussian.sampled_epsilon(step.noise_multiplier, step.sampling_rate, delta)
+    assert_never(step.noise)

@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
-from privrobust.accountants.release import Message, Release
+from privrobust.accountants.release import ACCOUNTED_LAWS, AccountedLaw, Message, Release
 from privrobust.errors import SpecError
-from privrobust.noise.laws import NOISE_LAWS
 
 
 @dataclass(frozen=True)
@@ -14,20 +14,27 @@ class Mechanism:
     """One step of Poisson-subsampled noise.
 
     Attributes:
-        noise: the law.
+        noise: the law, one that accountants know.
         noise_multiplier: sigma, the noise scale over the contribution of one unit.
         sampling_rate: q, in (0, 1].
         replace: neighbours replace a unit, where that differs from add-or-remove: without
             sampling, replacing is adding with a doubled contribution, which sigma then includes.
         message: what is sent of it, to those accountants that know what a sign hides.
 
+    Raises:
+        SpecError: it is of another law.
+
     """
 
-    noise: str
+    noise: AccountedLaw
     noise_multiplier: float
     sampling_rate: float
     replace: bool
     message: Message = "vector"
+
+    def __post_init__(self) -> None:
+        if self.noise not in ACCOUNTED_LAWS:  # formulas of the known laws say nothing of it
+            raise SpecError(f"noise: no accountant knows {self.noise}")
 
     @classmethod
     def of(cls, release: Release, *, knows_signs: bool = False) -> "Mechanism":
@@ -36,13 +43,12 @@ class Mechanism:
         Zero-out has the distributions of add-or-remove: a zero adds to a sum what an absent unit
         does, and q and the divisor are the same for both neighbours under either.
         """
-        if release.noise not in NOISE_LAWS:  # it would be charged for as if it were Gaussian
-            raise SpecError(f"noise: no accountant knows {release.noise}")
+        noise = cast(AccountedLaw, release.noise)  # or the constructor refuses it
         sampled = release.sampling_rate < 1
         replace = release.adjacency == "replace-one"
         sigma = release.noise_multiplier / (2 if replace and not sampled else 1)
         message = release.message if knows_signs else "vector"
-        return cls(release.noise, sigma, float(release.sampling_rate), replace and sampled, message)
+        return cls(noise, sigma, float(release.sampling_rate), replace and sampled, message)
 
     def __str__(self) -> str:
         return f"sigma = {self.noise_multiplier:.4g}, q = {self.sampling_rate:.4g}"

@@ -79,7 +79,7 @@ class OneSided:
         That is, runs of them alone have a share `PAID` of delta at most, by Chernoff's bound. None
         where a loss has atoms (Laplace noise), whose transform does not fall.
         """
-        if any(step.noise == "laplace" for step, _ in self._sampled):
+        if any(step.noise != "gaussian" for step, _ in self._sampled):
             return None
         frequency = 512 / epsilon  # panels of an eighth of epsilon, which bear thetas of this size
         try:

@@ -108,6 +108,7 @@ def _largest_loss(steps: Composition, side: Side) -> float:
         q, sigma = step.sampling_rate, step.noise_multiplier
         if step.noise == "laplace":
             return amplified((1 + 1e-15) / sigma, q)  # the larger side's
+        # of any law: (1 - q) Q + q P is at least (1 - q) Q
         return -math.log1p(-q) if side == "added" and q < 1 else math.inf
 
     return math.fsum(count * of_one(step) for step, count in steps) * (1 + 1e-15)

@@ -11,7 +11,7 @@ Manurangsi 2022 (arXiv:2207.04380). Adding and removing are composed apart, the 
 
 import math
 from functools import lru_cache
-from typing import Any
+from typing import Any, assert_never
 
 from privrobust.accountants.mechanism import Composition, Mechanism
 
@@ -35,7 +35,7 @@ def is_sound(steps: Composition, delta: float) -> bool:
     """
     count = sum(count for _, count in steps)
     sampled = sum(
-        count for step, count in steps if step.sampling_rate < 1 or step.noise == "laplace"
+        count for step, count in steps if step.sampling_rate < 1 or step.noise != "gaussian"
     )
     if delta < 1e3 * (1e-12 + 1e-15 * count) or sampled > _MOST_STEPS:
         return False
@@ -86,6 +86,8 @@ def _self_composed(step: Mechanism, count: int, interval: float) -> Any:
     if step.noise == "laplace":
         laplace = pld.from_laplace_mechanism(step.noise_multiplier, **settings)
         return laplace.self_compose(count)
+    if step.noise != "gaussian":
+        assert_never(step.noise)
     settings["neighboring_relation"] = (
         Neighbors.REPLACE_ONE if step.replace else Neighbors.ADD_OR_REMOVE_ONE
     )
@@ -110,6 +112,8 @@ def _loss_range(step: Mechanism, count: int) -> float:
     """Return roughly the range of the loss on the grid: Gaussian tails end at 10 sigma."""
     if step.noise == "laplace":
         return 2 / step.noise_multiplier
+    if step.noise != "gaussian":
+        assert_never(step.noise)
     sigma = _one_gaussian(step, count) if step.sampling_rate == 1 else step.noise_multiplier
     return (1 + 20 * sigma) / sigma**2
 

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import numpy as np
 
@@ -84,7 +84,9 @@ def losses(step: Mechanism, side: Side, resolution: Resolution, tail: float, cut
     """
     if step.noise == "laplace":
         return _laplace(step, side, resolution)
-    return _gaussian(step, side, resolution, tail, cut)
+    if step.noise == "gaussian":
+        return _gaussian(step, side, resolution, tail, cut)
+    assert_never(step.noise)
 
 
 @cache

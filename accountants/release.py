@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from privrobust.core.numbers import as_float, as_whole, own, shown
 from privrobust.errors import SpecError
-from privrobust.noise.laws import NOISE_LAWS, canonical_noise_law, get_noise_law
+from privrobust.noise.laws import canonical_noise_law, get_noise_law
 
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
@@ -32,6 +32,10 @@ Sampling = Literal["poisson", "full"]
 Unit = Literal["example", "worker"]
 Adjacency = Literal["add-or-remove", "replace-one", "zero-out"]
 Message = Literal["vector", "sign"]
+AccountedLaw = Literal["gaussian", "laplace"]
+
+ACCOUNTED_LAWS: tuple[AccountedLaw, ...] = get_args(AccountedLaw)
+"""Noise laws that accountants know; of any other nothing is private, built in or not."""
 
 MOST_STEPS = 10**9
 """T beyond which the rounding errors of single steps would add up to something."""
@@ -166,10 +170,11 @@ class Release:
         needed: Norm = "l1" if get_noise_law(self.noise).order == 1 else "l2"
         norm = needed if self.norm is None else _one_of("norm", self.norm, get_args(Norm))
         self._set("norm", norm)
-        if (self.noise, self.norm) == ("laplace", "l2"):
+        if (needed, norm) == ("l1", "l2") and self.noise in ACCOUNTED_LAWS:
+            law = self.noise.capitalize()
             raise SpecError(
-                "norm: Laplace noise needs a bound in the L1 norm, not 'l2' (an L2 bound does not "
-                "limit the L1 distance that Laplace noise has to hide)"
+                f"norm: {law} noise needs a bound in the L1 norm, not 'l2' (an L2 bound does not "
+                f"limit the L1 distance that {law} noise has to hide)"
             )
 
     def _settle_workers(self, of_examples: float | None) -> None:
@@ -304,7 +309,7 @@ class Release:
         """Why epsilon is infinite whatever the accountant, or None."""
         if self.noise_scale == 0:
             return "no noise (b = 0)"
-        if self.noise not in NOISE_LAWS:
+        if self.noise not in ACCOUNTED_LAWS:
             return f"noise that no accountant knows ({self.noise})"
         if math.isinf(self.contribution):
             return "no clipping and no gradient bound"
@@ -322,8 +327,8 @@ class Release:
 
         if self.not_private_reason:
             return dp.NonPrivateDpEvent()
-        law = dp.LaplaceDpEvent if self.noise == "laplace" else dp.GaussianDpEvent
-        step = law(self.noise_multiplier)
+        laws = {"gaussian": dp.GaussianDpEvent, "laplace": dp.LaplaceDpEvent}
+        step = laws[self.noise](self.noise_multiplier)
         if self.sampling_rate < 1:
             step = dp.PoissonSampledDpEvent(float(self.sampling_rate), step)
         return dp.SelfComposedDpEvent(step, self.steps)

@@ -155,8 +155,11 @@ def budget(
         goals["target_epsilon"] = targets
     if plot is not None:
         check_ending(plot)
+    from privrobust.accountants.release import ACCOUNTED_LAWS
     from privrobust.reporting.budgets import compute
 
+    if noise not in ACCOUNTED_LAWS:  # a module of one's own would be imported for no epsilon
+        raise unknown_name("noise", noise, ACCOUNTED_LAWS)
     found = compute(settings, goals)
     if not accountant and (unasked := _slow()):
         left_out = _UNASKED.format(", ".join(unasked))

@@ -41,7 +41,7 @@ def add_to_rows(values: Floats, keys: Keys, grids: Grids, noise: str, out: Float
 
     """
     loop = compiled_loop()
-    if loop is not None:
+    if loop is not None and noise in loop.IS_LAPLACE:
         doubtful = _compiled_rows(loop, values, keys, grids, noise, out)
     else:
         words = torch.from_numpy(first_words(keys, _words(values.shape[1])).view(np.int64))
@@ -84,7 +84,7 @@ def _compiled_rows(
         given = first_words(keys, loop.UNIT * marks.shape[1]).view(np.int64)
     add = partial(
         loop.add_rows,
-        noise == "laplace",
+        loop.IS_LAPLACE[noise],
         keys,
         given,
         values,

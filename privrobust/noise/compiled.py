@@ -8,6 +8,7 @@ by `streams` and handed in.
 """
 
 import math
+from types import MappingProxyType
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from privrobust.noise.intrinsics import (
     unsigned,
     widest_vectors,
 )
+
+IS_LAPLACE = MappingProxyType({"gaussian": False, "laplace": True})
+"""The laws that the loop draws, and what its argument `laplace` is for each."""
 
 # Coordinates at a time: values, words and sums of a unit stay in the first-level cache.
 UNIT = 1024

@@ -1,19 +1,29 @@
 """How functions of noise are compiled, and what LLVM knows about words that numba cannot say."""
 
+import hashlib
 from collections.abc import Callable
+from importlib.resources import files
 from typing import Any
 
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+_ROOM = sorted(
+    (each.name, each.read_bytes())
+    for each in files(__package__).iterdir()
+    if each.name.endswith(".py")
+)
+_SOURCES = hashlib.sha256(repr(_ROOM).encode()).hexdigest()[:16]
+
 
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile when first called, without the GIL; machine code is kept where a folder allows it.
 
-    What is kept is told to be old by the function's own file alone: who edits this module or `aes`
-    touches `compiled` as well.
+    Of what is kept, numba looks at the function's own file alone, though code of others is in it.
+    It is filed by the function's qualified name, which therefore tells all of the sources.
     """
+    function.__qualname__ += f"-{_SOURCES}"
     options: dict[str, Any] = {
         "nogil": True,
         "error_model": "numpy",  # Python's checks every division, which stops vectorisation

@@ -1,8 +1,8 @@
 """Noise laws by name: what workers add to every coordinate of what they send.
 
-Ours meet the gradient on a grid (`privrobust.noise.grid`), so that bits keep what theory promises,
-and accountants know what they hide. One of a user's own is drawn in floating point, and nobody
-knows what it hides: its epsilon is infinite.
+Ours meet the gradient on a grid (`privrobust.noise.grid`), so that bits keep what theory promises;
+what they hide is known to accountants (`ACCOUNTED_LAWS` in `accountants/release.py`). One of a
+user's own is drawn in floating point, and nobody knows what it hides: its epsilon is infinite.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.core.lazy_imports import torch
+from privrobust.core.numbers import Inexact, plain
 from privrobust.core.parameters import Configured
 from privrobust.core.plugins import Own
 from privrobust.core.registry import Entry, Registry
-from privrobust.errors import SpecError, failure
+from privrobust.errors import SpecError, failure, shown
 from privrobust.noise import exact, tensors
 
 if TYPE_CHECKING:
@@ -77,13 +80,13 @@ class NoiseLaw(Configured, ABC):
         """
 
 
-NOISE_LAWS = {
+NOISE_LAWS = MappingProxyType({
     "gaussian": GridLaw("Normal, of variance 1.", 1.0, 2, exact.gaussian, tensors.gaussian),
     "laplace": GridLaw(
         "Laplace's, of scale parameter 1 (variance 2).", math.sqrt(2), 1, exact.laplace,
         tensors.laplace,
     ),
-}  # fmt: skip
+})  # fmt: skip
 """Ours, which are drawn on a grid."""
 
 REGISTRY: Registry[GridLaw | type[NoiseLaw]] = Registry(
@@ -132,13 +135,27 @@ def get_noise_law(text: str) -> GridLaw | NoiseLaw:
         return NOISE_LAWS[text]
     law: GridLaw | NoiseLaw = REGISTRY.get(text)
     if isinstance(law, NoiseLaw):
-        drawn(law, torch.arange(1, 64, dtype=torch.float64) / 64)
-        if law.order not in (1, 2) or not law.std > 0:
-            raise SpecError(
-                f"noise: {text} has order {law.order} and std {law.std}; accepted: order 1 or 2, "
-                "std above 0"
-            )
+        _try_out(law)
     return law
+
+
+@lru_cache(maxsize=64)
+def _try_out(law: NoiseLaw) -> None:
+    """Refuse a user's law that is not what it should be."""
+    drawn(law, torch.arange(1, 64, dtype=torch.float64) / 64)
+    try:
+        order, std = law.order, law.std
+    except Exception as error:  # whatever a user's property raises
+        raise failure(law, error, "std") from error
+    try:
+        accepted = plain(order) in (1, 2) and plain(std) > 0
+    except (TypeError, Inexact):
+        accepted = False
+    if not accepted:
+        raise SpecError(
+            f"noise: {type(law).__name__} has order {shown(order)} and std {shown(std)}; "
+            "accepted: order 1 or 2, std above 0"
+        )
 
 
 def canonical_noise_law(text: str) -> str:

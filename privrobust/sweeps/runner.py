@@ -13,6 +13,7 @@ from privrobust.gradients.clipping import Flat
 from privrobust.gradients.layout import Layout
 from privrobust.gradients.losses import get_loss
 from privrobust.models.validation import EXAMPLES, initial_parameters
+from privrobust.noise import NoiseLaw, get_noise_law
 from privrobust.noise.backend import compiled_loop
 from privrobust.schedules import get_schedule, rates
 from privrobust.spec import RunSpec
@@ -66,7 +67,8 @@ def check(runs: Sequence[RunSpec], tell: Callable[[str], object] = lambda text: 
         tell(f"checking the runs: {place} of {len(tasks)} models on their data")
         dims[task] = _checked_dim(*task)
     for plan in plans:
-        if plan.spec.noise_scale:
+        on_grid = not isinstance(get_noise_law(plan.spec.noise), NoiseLaw)
+        if plan.spec.noise_scale and on_grid:
             grid_of(plan, dims[_task(plan.spec)])
     tell("loading the loop that draws noise, which is compiled once per machine")
     compiled_loop()

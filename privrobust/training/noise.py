@@ -160,6 +160,6 @@ def noise_std(lanes: Sequence[RunSpec], device: torch.device) -> Tensor:
 
     def of_lane(spec: RunSpec) -> float:
         kept = (1 - spec.worker_momentum) / (1 + spec.worker_momentum)
-        return spec.noise_scale * get_noise_law(spec.noise).std * math.sqrt(kept)
+        return spec.noise_scale * float(get_noise_law(spec.noise).std) * math.sqrt(kept)
 
     return column(lanes, of_lane, device).unsqueeze(-1)

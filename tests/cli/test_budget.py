@@ -143,6 +143,7 @@ def test_a_large_delta_is_pointed_out() -> None:
         (["-b", "1", "--format", "tex"], "format: unknown name 'tex'"),
         (["-b", "1", "--accountant", "pdl"], "accountant: unknown name 'pdl'; did you mean 'pld'?"),
         (["-b", "1", "--noise", "laplac"], "noise: unknown name 'laplac'; did you mean 'laplace'?"),
+        (["-b", "1", "--noise", "mine:Law"], "noise: unknown name 'mine:Law' (known: gaussian, l"),
         (["-b", "1", "-E", "3"], "steps: give either --steps or --epochs; both are given"),
         (["-b", "1", "--worker-sampling-rate", "0.1"], "worker_sampling_rate: 0.1 needs the unit"),
         (["-b", "1", "--unit", "worker", "-q", "0.1"], "sampling_rate: 0.1 is that of examples"),
@@ -155,6 +156,16 @@ def test_bad_input_is_one_clear_line(arguments: list[str], message: str) -> None
         run(*DIGITS, *arguments)
     assert str(caught.value).startswith(message)
     assert len(str(caught.value)) < 200
+
+
+def test_no_module_of_ones_own_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither for its noise: nobody knows what that hides."""
+    (tmp_path / "law_of_mine.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("law_of_mine:Law", "law_of_mine:Law(std=2)"):
+        with pytest.raises(SpecError, match=r"^noise: unknown name 'law_of_mine:Law.*' \(known: "):
+            run(*DIGITS, "-b", "1", "--noise", name)
+    assert "law_of_mine" not in sys.modules
 
 
 def table_of(*arguments: str) -> list[dict[str, str]]:

@@ -2,7 +2,10 @@
 
 import math
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -175,8 +178,26 @@ class Nothing(Normal):
     std = 0.0
 
 
+class Wordy(Normal):
+    std = "wide"
+
+
+class Unknown(Normal):
+    std = math.nan
+
+
+class Failing(Normal):
+    @property
+    def std(self):
+        raise TypeError("of no\nnumber")
+
+
 class Third(Normal):
     order = 3
+
+
+class Both(Normal):
+    order = "12"
 
 
 @pytest.mark.parametrize(
@@ -186,7 +207,11 @@ class Third(Normal):
         (Narrow, "noise: Narrow draws a Tensor; accepted: a float64 tensor"),
         (Broken, "Broken: it failed .*no_such_method"),
         (Nothing, r"order 2 and std 0.0; accepted: order 1 or 2, std above 0"),
+        (Wordy, r"Wordy has order 2 and std 'wide'; accepted: order 1 or 2, std above 0"),
+        (Unknown, r"order 2 and std nan; accepted: order 1 or 2, std above 0"),
+        (Failing, r"Failing: it failed \(TypeError: of no, test_own_laws.py:\d+\)"),
         (Third, r"order 3 and std 1.0; accepted: order 1 or 2, std above 0"),
+        (Both, r"order '12' and std 1.0; accepted: order 1 or 2, std above 0"),
     ],
 )
 def test_what_is_no_law_is_refused_when_it_is_named(law, message):
@@ -195,3 +220,36 @@ def test_what_is_no_law_is_refused_when_it_is_named(law, message):
         with pytest.raises(SpecError, match=message) as raised:
             refused()
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "std", [Fraction(1, 2), Decimal("0.5"), np.float32(0.5), torch.tensor(0.5)]
+)
+def test_a_deviation_may_be_a_number_of_any_type(std):
+    register_noise_law("normal", type("Of", (Normal,), {"std": std}))
+    spec = RunSpec(noise="normal", noise_scale=0.1, **SHORT)
+    assert float(noise_std([spec], torch.device("cpu"))) == pytest.approx(0.05)
+
+
+def test_a_law_is_tried_out_once():
+    tried = []
+
+    class Counting(Normal):
+        def draw(self, uniform):
+            tried.append(len(uniform))
+            return super().draw(uniform)
+
+    register_noise_law("counting", Counting)
+    for _ in range(3):
+        RunSpec(noise="counting", noise_scale=0.1, **SHORT)
+        replace(DIGITS, noise="counting")
+    assert len(tried) == 1
+
+
+def test_a_sweep_accepts_what_no_grid_has_to_hold():
+    settings = {**SHORT, "noise_scale": 1e10, "clip_norm": 1e-10}
+    own = RunSpec(**settings, noise="normal")
+    check([own])
+    assert train(own).epsilon == math.inf
+    with pytest.raises(SpecError, match=r"^noise_scale: 10000000000.0 is too large for a gr"):
+        check([RunSpec(**settings)])
