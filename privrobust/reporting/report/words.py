@@ -34,9 +34,9 @@ def _values(runs: pd.DataFrame, field: str) -> list[Any]:
     return column
 
 
-def counted(number: int, what: str) -> str:
+def counted(count: int, what: str) -> str:
     """Write `1 run`, `2 runs`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def overview(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
