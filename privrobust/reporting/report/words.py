@@ -150,8 +150,8 @@ def guarantees(runs: pd.DataFrame) -> Iterator[str]:
         is_all = len(rules) == private["aggregator"].nunique()
         of_rules = "" if is_all else f" of {', '.join(rules)}"
         yield (
-            f"{counted(len(of_kind), 'run')}{of_rules}: epsilon = {span} at delta = {delta:g}, "
-            f"{sort}, computed by the accountant {name!r}. Neighbouring data: "
+            f"{counted(len(of_kind), 'run')}{of_rules}: epsilon = {span} at delta = "
+            f"{number(delta)}, {sort}, computed by the accountant {name!r}. Neighbouring data: "
             f"{at_length(unit, adjacency)}."
         )
 

@@ -34,7 +34,7 @@ _REGISTRIES: dict[str, Registry[Any]] = {
         ACCOUNTANTS, AGGREGATORS, ATTACKS, LOSSES, MODELS, NOISE_REGISTRY, PARTITIONS, SCHEDULES,
     )
 }  # fmt: skip
-_names = attrgetter(*named(lambda field: field.names_module))
+_names = attrgetter(*named(lambda field: field.names_own))
 
 
 @dataclass(frozen=True)
