@@ -10,6 +10,7 @@ from privrobust.accountants.protocol import Accountant
 from privrobust.accountants.registry import (
     available_accountants,
     get_accountant,
+    list_accountants,
     register_accountant,
 )
 from privrobust.accountants.release import Release
@@ -25,6 +26,7 @@ __all__ = [
     "delta",
     "epsilon",
     "get_accountant",
+    "list_accountants",
     "max_clip_norm",
     "max_steps",
     "noise_scale",

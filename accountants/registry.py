@@ -11,7 +11,7 @@ from privrobust.accountants.sign import Sign
 from privrobust.accountants.strong import Strong
 from privrobust.core.numbers import own, shown
 from privrobust.core.plugins import Own
-from privrobust.core.registry import Registry
+from privrobust.core.registry import Entry, Registry
 from privrobust.errors import SpecError, unknown_name
 
 _BUILT_IN = (Sign(), PLD(), PRV(), RDP(), Moments(), GDP(), Strong(), Basic())
@@ -29,6 +29,19 @@ def available_accountants() -> list[str]:
     They come roughly from the tightest to the loosest, then those of your own.
     """
     return list(ACCOUNTANTS)
+
+
+def list_accountants() -> list[Entry]:
+    """Describe every accountant, as `privrobust list accountants` shows them."""
+    return [
+        ACCOUNTANTS.entry(
+            name,
+            "an upper bound"
+            if ACCOUNTANTS[name].is_upper_bound
+            else "an estimate, which may be smaller than the truth",
+        )
+        for name in available_accountants()
+    ]
 
 
 def accountants_of(message: str) -> list[str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class Kind(StrEnum):
     """What `list` lists, and the module that knows."""
 
+    accountants = "privrobust.accountants"
     aggregators = "privrobust.aggregators"
     attacks = "privrobust.attacks"
     datasets = "privrobust.data"

@@ -7,8 +7,8 @@ attacks, data, losses) therefore has, in place of `import torch`,
 >>> torch.zeros(2).tolist()
 [0.0, 0.0]
 
-and imports `Tensor` for type checkers alone. Packages whose modules need
-torch offer what is in them by `attributes`.
+and imports `Tensor` for type checkers alone. Packages whose modules need torch offer what is in
+them by `attributes`.
 """
 
 from collections.abc import Callable, Mapping

@@ -14,8 +14,8 @@ that it comes from, `T (p + d)`, but take them in float64, at half the speed. So
 where it is at most twice as large, and memory does not grow with examples x parameters.
 
 Norms and sums come from the same factors, and both are taken in float64: what is added is what was
-measured, whether or not it is the gradient (`privrobust.gradients.summation`
-bounds what rounding may add).
+measured, whether or not it is the gradient (`privrobust.gradients.summation` bounds what rounding
+may add).
 
 Shapes: `examples = groups * size`; a group is the batch of one worker of one lane.
 """

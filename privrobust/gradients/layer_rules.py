@@ -48,7 +48,7 @@ def register_layer_rule(layer: type[nn.Module]) -> Callable[[R], R]:
         ... def shift(layer, uses):
         ...     return [sum(use.errors for use in uses)]
 
-    Formal guarantees:
+    Formal guarantee:
         The rule is called on one example at a time (under `torch.func.vmap`), and what it gives is
         clipped: whatever it does, no example moves a sum by more than C. That it gives the gradient
         is checked for every model before it is trained; where it does not, the model trains by

@@ -37,7 +37,7 @@ def add_noise(
         >>> sent.shape, sent.dtype
         (torch.Size([650]), torch.float32)
 
-    Formal guarantees:
+    Formal guarantee:
         If one unit (an example, or a whole worker) moves the vector by at most `sensitivity`, what
         is returned reveals no more than the vector plus real-valued noise of this scale: the
         epsilon of `Release` holds, of its bits. The vector is rounded to a public grid, the noise

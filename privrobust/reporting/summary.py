@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from privrobust.core.formatting import number
 from privrobust.reporting.intervals import half_width
 from privrobust.spec.run_fields import FIELDS, named
 
@@ -118,7 +119,7 @@ def _noise(runs: pd.DataFrame) -> pd.Series:
         return b
     alike = [field for field in FIELDS if field not in _NEVER_ROWS | {"noise_scale", "honest"}]
     several = b.groupby([runs[field] for field in alike], dropna=False).transform("nunique") > 1
-    return b.mask(several & target.notna(), target.map(lambda epsilon: f"for {epsilon:g}"))
+    return b.mask(several & target.notna(), target.map(lambda epsilon: f"for {number(epsilon)}"))
 
 
 def least_accurate(summary: pd.DataFrame) -> list[Row]:

@@ -60,8 +60,11 @@ class Meaning:
     """
     per_lane: bool = False
     """Whether runs of several values train side by side, each lane with its own."""
-    names_module: bool = False
-    """Whether `package.module:name` may stand in it: an import, which strangers may not cause."""
+    names_own: bool = False
+    """Whether it may name a user's own: what is registered, or `package.module:name`.
+
+    The one has to reach other processes, the other is an import, which strangers may not cause.
+    """
     is_float32: bool = False
     """Whether training computes with it in float32, beside the accountant in float64."""
     is_released: bool = False

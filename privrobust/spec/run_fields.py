@@ -48,25 +48,23 @@ class RunFields(Record):
     dataset: Annotated[
         Named,
         AfterValidator(canonical_dataset),
-        Meaning(Role.DATA, names_module=True, is_released=True),
+        Meaning(Role.DATA, names_own=True, is_released=True),
     ] = "digits"
     """`mnist`, `table(path='scans.csv', label='finding')`, ..., or `package.module:name`."""
     data_dir: Annotated[str | None, Meaning(Role.PLACE)] = None
     """The folder of files; else that of PRIVROBUST_DATA. Not part of what the run is: `key`."""
-    model: Annotated[
-        Named, AfterValidator(canonical_model), Meaning(Role.TASK, names_module=True)
-    ] = "logistic"
+    model: Annotated[Named, AfterValidator(canonical_model), Meaning(Role.TASK, names_own=True)] = (
+        "logistic"
+    )
     """`mlp`, `mlp(hidden=[64, 32])`, `cnn_opacus`, ..., or `package.module:factory`."""
-    loss: Annotated[
-        Named, AfterValidator(canonical_loss), Meaning(Role.TASK, names_module=True)
-    ] = "cross_entropy"
+    loss: Annotated[Named, AfterValidator(canonical_loss), Meaning(Role.TASK, names_own=True)] = (
+        "cross_entropy"
+    )
     """What a score for each class costs."""
     partition: Annotated[
         Named,
         AfterValidator(canonical_partition),
-        Meaning(
-            Role.DATA, rows="never", checked_with="partition", per_lane=True, names_module=True
-        ),
+        Meaning(Role.DATA, rows="never", checked_with="partition", per_lane=True, names_own=True),
     ] = "similarity"
     """How the training data is dealt: `dirichlet(alpha=0.1)`, `labels(k=2)`, `groups`, ..."""
     heterogeneity: Annotated[
@@ -93,7 +91,7 @@ class RunFields(Record):
         AttackSpec | None,
         BeforeValidator(read_attack),
         Meaning(
-            Role.ADVERSARY, rows="never", checked_with="workers", per_lane=True, names_module=True
+            Role.ADVERSARY, rows="never", checked_with="workers", per_lane=True, names_own=True
         ),
     ] = None
     """What Byzantine workers send: `alie`, `{name: alie, z: 1.5}`, ...; none without any."""
@@ -106,14 +104,14 @@ class RunFields(Record):
             rows="always",
             checked_with="workers",
             per_lane=True,
-            names_module=True,
+            names_own=True,
         ),
     ] = "median"
     """A rule, after pre-aggregators if any: `median`, `krum(f=2)`, `arc + nnm + trimmed_mean`."""
     noise: Annotated[
         Named,
         AfterValidator(canonical_noise_law),
-        Meaning(Role.BUDGET, names_module=True, is_released=True),
+        Meaning(Role.BUDGET, names_own=True, is_released=True),
     ] = "gaussian"
     """The law of the noise that honest workers add: `gaussian`, `laplace`, or one of your own."""
     noise_scale: Annotated[
@@ -182,7 +180,7 @@ class RunFields(Record):
     schedule: Annotated[
         Named,
         AfterValidator(canonical_schedule),
-        Meaning(Role.DESCENT, checked_with="steps", per_lane=True, names_module=True),
+        Meaning(Role.DESCENT, checked_with="steps", per_lane=True, names_own=True),
     ] = "constant"
     """What the learning rate is multiplied with: `cosine`, `linear(final=0.1)`, `drops`, ..."""
     warmup_steps: Annotated[Whole, Meaning(Role.DESCENT, checked_with="steps", per_lane=True)] = (
@@ -206,7 +204,7 @@ class RunFields(Record):
     accountant: Annotated[
         str,
         AfterValidator(_known_accountant),
-        Meaning(Role.BUDGET, per_lane=True, names_module=True),
+        Meaning(Role.BUDGET, per_lane=True, names_own=True),
     ] = "auto"
     """Which accountant turns b into epsilon; `auto` takes the tightest upper bound."""
     max_epsilon: Annotated[

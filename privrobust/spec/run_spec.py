@@ -21,7 +21,7 @@ from privrobust.spec.run_fields import RunFields, named
 from privrobust.spec.values import LARGEST, SMALLEST, Whole
 
 _WHOLE: TypeAdapter[int] = TypeAdapter(Whole)
-_MODULES = frozenset(named(lambda field: field.names_module))
+_MODULES = frozenset(named(lambda field: field.names_own))
 _FLOAT32 = named(lambda field: field.is_float32)
 
 

@@ -28,7 +28,7 @@ def frame_of(
 
     Args:
         parts: rows, as the database's driver returns them, some at a time.
-        columns: what they hold; `info` says what a column accepts, see `schema.accepts`.
+        columns: what they hold; `info` says what a column accepts, see `schema._accepts`.
 
     """
     read = [_converter(column) for column in columns]

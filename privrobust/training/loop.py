@@ -80,7 +80,7 @@ def train_lanes(
     shared, steps = lanes[0], plans[0].steps
     device = resolve_device(shared.device)
     dataset = get_dataset(shared.dataset, shared.data_dir)
-    train = dataset.train.to(device)
+    train_split = dataset.train.to(device)
     held_out = dataset.held_out(shared.evaluate_on).to(device)
     seeds, seed_of = distinct([spec.seed for spec in lanes], device)
     model, starts = initial_parameters(shared.model, dataset, seeds)
@@ -88,13 +88,13 @@ def train_lanes(
     layout, rules = Layout(model), list(rules_of(lanes))
 
     evaluate = Evaluator(model, layout, held_out, get_loss(shared.loss))
-    gradients = clipped_gradients(shared, model, layout, train.examples(slice(EXAMPLES)))
+    gradients = clipped_gradients(shared, model, layout, train_split.examples(slice(EXAMPLES)))
     clip_and_average = Clipping(lanes, gradients, layout, device)
     bounds = GradientBounds(lanes)
     perturb = Perturbation(plans, (shared.honest, layout.dim), device)
     remember = Momentum(lanes, device)
     send = HonestMessages(lanes, rules, device)
-    attack = ByzantineWorkers(plans, rules, gradients, layout, dataset, train)
+    attack = ByzantineWorkers(plans, rules, gradients, layout, dataset, train_split)
     aggregate = Server(lanes, rules, device)
     descend = Descent(lanes, parameters, steps)
     update = torch.full_like(parameters, torch.nan)
@@ -102,7 +102,7 @@ def train_lanes(
 
     # Each honest worker
     # 1. draws a batch S of its examples;
-    for step, batch in enumerate(honest_batches(lanes, dataset, train, steps), start=1):
+    for step, batch in enumerate(honest_batches(lanes, dataset, train_split, steps), start=1):
         # 2. clips the gradient of each and averages, v = 1/B sum_{z in S} min(1, C / |g_z|) g_z;
         vectors, norms = clip_and_average(parameters, batch)
         bounds.check(step, norms)  # of runs that state a bound on |g_z| in place of C

@@ -84,7 +84,8 @@ def named(runs: pd.DataFrame) -> pd.DataFrame:
     """
     fields = [str(field) for field in summarise(runs).index.names if field not in _WITHIN]
     target = pd.to_numeric(runs["target_epsilon"], errors="coerce")
-    b = runs["noise_scale"].astype(object).mask(target.notna(), target.map("for ε={:g}".format))
+    told = target.map(lambda epsilon: f"for ε={number(epsilon)}")
+    b = runs["noise_scale"].astype(object).mask(target.notna(), told)
     share = runs["heterogeneity"].map(number)
     runs = runs.assign(
         noise_scale=b,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from privrobust.core.formatting import number
 from privrobust.errors import SpecError
 from privrobust.reporting.figures.canvas import (
     MOST_LINES,
@@ -153,7 +154,7 @@ def _label_rates(panel: "Axes", rates: list[float]) -> None:
 
     panel.yaxis.set_minor_locator(NullLocator())
     step = -(-len(rates) // 8)
-    panel.set_yticks(rates[::step], [f"{rate:g}" for rate in rates[::step]])
+    panel.set_yticks(rates[::step], [number(rate) for rate in rates[::step]])
     panel.set_ylim(rates[0] / 1.4, rates[-1] * 1.4)
 
 

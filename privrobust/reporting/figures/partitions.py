@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from privrobust.core.escaping import in_figure
+from privrobust.core.formatting import number
 from privrobust.reporting.figures.canvas import NARROW, WIDE, new_figure, styled
 from privrobust.reporting.figures.cells import title_of_data
 
@@ -63,7 +64,7 @@ def _title(text: str, partition: "Partition") -> str:
     from privrobust.data.partitions import Similarity
 
     if isinstance(partition, Similarity):
-        text = f"{partition.heterogeneity:g}"
+        text = number(partition.heterogeneity)
     return title_of_data(text)
 
 

@@ -6,6 +6,8 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from privrobust.core.formatting import number
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -75,7 +77,7 @@ class Scale:
 def _label(tick: float) -> str:
     power = round(math.log10(tick))
     if -3 <= power <= 3 or not math.isclose(tick, 10.0**power):
-        return f"{tick:g}"
+        return number(tick)
     return f"$10^{{{power}}}$"
 
 

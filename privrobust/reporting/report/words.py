@@ -34,9 +34,9 @@ def _values(runs: pd.DataFrame, field: str) -> list[Any]:
     return column
 
 
-def counted(number: int, what: str) -> str:
+def counted(count: int, what: str) -> str:
     """Write `1 run`, `2 runs`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def overview(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
@@ -150,8 +150,8 @@ def guarantees(runs: pd.DataFrame) -> Iterator[str]:
         is_all = len(rules) == private["aggregator"].nunique()
         of_rules = "" if is_all else f" of {', '.join(rules)}"
         yield (
-            f"{counted(len(of_kind), 'run')}{of_rules}: epsilon = {span} at delta = {delta:g}, "
-            f"{sort}, computed by the accountant {name!r}. Neighbouring data: "
+            f"{counted(len(of_kind), 'run')}{of_rules}: epsilon = {span} at delta = "
+            f"{number(delta)}, {sort}, computed by the accountant {name!r}. Neighbouring data: "
             f"{at_length(unit, adjacency)}."
         )
 

@@ -23,7 +23,7 @@ from privrobust.training.loop import train_lanes
 from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.result import RunResult
 
-_names = attrgetter(*named(lambda field: field.names_module))
+_names = attrgetter(*named(lambda field: field.names_own))
 
 
 @dataclass(frozen=True)
