@@ -200,7 +200,12 @@ def theory(messages: Array, scales: Sequence[float], noise: str) -> pd.DataFrame
         By b: `bias`, a norm over coordinates; `variance` and `variance_of_mean`, sums over them;
         `gap`, the bias without noise.
 
+    Raises:
+        SpecError: another noise.
+
     """
+    if noise not in _LAWS:
+        raise unknown_name("noise", noise, _LAWS)
     scales = _positive(scales)
     b = np.array(scales)
     workers, dim = messages.shape
