@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 
 from privrobust import RunSpec
 from privrobust.cli.listing import Kind
@@ -79,6 +80,10 @@ def test_run_prints_the_table_and_keeps_the_store(tmp_path, sweep):
     assert (tmp_path / "results.db").exists()
 
 
+def batch_norm(shape, classes):
+    return nn.Sequential(nn.Linear(*shape, 8), nn.BatchNorm1d(8), nn.Linear(8, classes))
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
@@ -87,7 +92,7 @@ def test_run_prints_the_table_and_keeps_the_store(tmp_path, sweep):
         ({"clip_norm": "clip_norm: 0"}, "clip_norm: 0 is not accepted"),
         ({"clip_norm": "aggregator: medain"}, "did you mean 'median'?"),
         ({"noise_scale": "noise_scale: []"}, "grid.noise_scale: [] is not accepted"),
-        ({"clip_norm": "model: 'test_models:batch_norm'"}, "use torch.nn.GroupNorm instead"),
+        ({"clip_norm": f"model: '{__name__}:batch_norm'"}, "use torch.nn.GroupNorm instead"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(
