@@ -7,6 +7,7 @@ arithmetic; where a batch has runs of an earlier sweep it is smaller, which may 
 
 import math
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 
 from privrobust.data import get_dataset
 from privrobust.gradients.calls import activations, side_by_side
@@ -16,7 +17,7 @@ from privrobust.spec import RunSpec
 from privrobust.spec.run_fields import named
 from privrobust.training.privacy_plan import PrivacyPlan
 
-_SHARED = named(lambda field: not field.per_lane)
+_shared = attrgetter(*(name for name in named(lambda field: not field.per_lane) if name != "steps"))
 
 
 def lane_shape(spec: RunSpec) -> tuple[object, ...]:
@@ -25,8 +26,7 @@ def lane_shape(spec: RunSpec) -> tuple[object, ...]:
     Those are all fields but the ones whose `Meaning` says that lanes may differ in them; of steps,
     those that the run will take.
     """
-    shared = {name: getattr(spec, name) for name in _SHARED} | {"steps": PrivacyPlan(spec).steps}
-    return tuple(shared.values())
+    return *_shared(spec), PrivacyPlan(spec).steps
 
 
 # Runs trained side by side: enough that the tensors outweigh Python, and few enough that a step
@@ -44,10 +44,11 @@ def batches(runs: Sequence[RunSpec], at_once: int = 1) -> Iterator[list[RunSpec]
 
     """
     most = -(-len(runs) // at_once)
-    by_shape: dict[str, list[RunSpec]] = {}
+    by_shape: dict[tuple[object, ...], list[RunSpec]] = {}
     for run in sorted(runs, key=lambda run: run.seed):
-        by_shape.setdefault(repr(lane_shape(run)), []).append(run)
-    for _, alike in sorted(by_shape.items()):
+        by_shape.setdefault(lane_shape(run), []).append(run)
+    for shape in sorted(by_shape, key=repr):
+        alike = by_shape[shape]
         lanes = min(most, lanes_like(max(alike, key=lambda run: run.workers)))
         for start in range(0, len(alike), lanes):
             yield alike[start : start + lanes]
