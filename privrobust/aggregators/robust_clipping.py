@@ -69,6 +69,9 @@ class ARC(Minority, PreAggregator):
 def _shortened(messages: Tensor, norms: Tensor, most: Tensor) -> Tensor:
     factors = (most / norms).clamp(max=1.0).nan_to_num(nan=1.0).unsqueeze(-1)  # 0 stays
     shares, powers = torch.frexp(factors)
-    if bool((powers < -_TINY).any()):  # no factor of the messages' type, perhaps
-        return scaled(messages * shares.to(messages.dtype), powers)
-    return messages * factors.to(messages.dtype)
+    shortened = messages * factors.to(messages.dtype)
+    tiny = powers < -_TINY  # no factor of the messages' type, perhaps
+    if bool(tiny.any()):  # for these alone: halves of others may be no numbers
+        rescaled = scaled(messages * shares.to(messages.dtype), powers)
+        return torch.where(tiny, rescaled, shortened)
+    return shortened

@@ -214,6 +214,10 @@ def export(
     Example: privrobust export results.db --tensorboard runs && tensorboard --logdir runs
     """
     from privrobust.reporting.tensorboard import to_tensorboard
+    from privrobust.store.address import is_address
+
+    if is_address(str(tensorboard)):
+        raise SpecError("--tensorboard: the address of a database; accepted: a folder")
     from privrobust.store import Store
 
     with Store(store, create=False) as results:

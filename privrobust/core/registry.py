@@ -173,6 +173,8 @@ class Registry(Generic[T]):
             accepted = _accepted_by(cast(Hashable, made_by)) if callable(made_by) else []
         except (TypeError, ValueError) as error:  # of some that are written in C
             raise SpecError(f"{self.kind}: {name} cannot be made ({error})") from error
+        if not isinstance(made_by, type):  # a function of anybody's may do anything with them
+            accepted = []
         for given in parameters:
             if given not in accepted:
                 takes = f"it takes: {', '.join(accepted)}" if accepted else "it takes none"

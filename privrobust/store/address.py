@@ -18,17 +18,17 @@ _DATABASES = r"(?:postgres\w*|sqlite|mysql|mariadb|oracle|mssql)(?:\+\w+)?"
 _ADDRESS = re.compile(
     rf"(?P<scheme>{_SCHEME})://"
     r"(?:(?P<user>[^/?#@:\s]*)(?::(?P<password>[^/?#@\s]*))?@)?"
-    r"(?P<host>[\w.-]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]*))?"
-    r"(?:/(?P<database>[^?#@:]*))?"
+    r"(?P<host>[\w.-]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{0,5}))?"
+    r"(?:/(?P<database>[^?#@:&;,=\s]*))?"
     r"(?:\?(?P<query>.*))?",
     re.DOTALL,
 )
-_FILE = re.compile(r"(?P<scheme>sqlite(?:\+\w+)?):///(?P<database>[^?]*)(?:\?(?P<query>.*))?")
+_FILE = re.compile(r"(?P<scheme>sqlite(?:\+\w+)?):///(?P<database>[^?;&]*)(?:\?(?P<query>.*))?")
 
 # What is meant as an address, also where a sign of it is missing. `./` makes any text a path.
 _MEANT = re.compile(
     rf"{_SCHEME}://|{_DATABASES}(?::|//)|"
-    r"(?!/[^/]|\.{1,2}/|~|[A-Za-z]:[\\/])(?:.*:[^@]*@|.*\bpass(?:word|wd|file)?\s*=)",
+    r"(?!/[^/]|\.{1,2}/|~|[A-Za-z]:[\\/])(?:.*:[^@]*@|.*(?:pass\w*|pwd|secret|token)\s*=)",
     re.IGNORECASE | re.DOTALL,
 )
 _IN_TEXT = re.compile(

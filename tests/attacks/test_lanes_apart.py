@@ -124,6 +124,14 @@ def test_attacks_treat_lanes_apart(name, parameters, first, f):
             assert torch.equal(bits(sent[lane]), bits(craft(seen[lane], f, stream)))
 
 
+def test_clipping_a_long_message_leaves_the_bits_of_tiny_ones():
+    rule = get_aggregator("static_clipping + mean", byzantine=0)
+    generator = torch.Generator().manual_seed(0)
+    tiny = torch.randn(3, 5, generator=generator) * 1e-40
+    huge = torch.randn(3, 5, generator=generator) * 1e38
+    assert torch.equal(rule(torch.stack([tiny, huge]))[0], rule(tiny))
+
+
 def test_a_lane_that_has_lost_all_weight_leaves_its_neighbours_alone():
     """Two against two: along the only direction there is, all four deviate alike."""
     tie = torch.tensor([[1.0], [1.0], [-1.0], [-1.0]])

@@ -421,6 +421,7 @@ def test_export_for_tensorboard(tmp_path, sweep, inside):
         (["run", "sweep.yaml", "--log", "no/folder/log"], "log: 'no/folder/log' cannot be written"),
         (["status", "missing.db"], "store: 'missing.db' does not exist"),
         (["export", "missing.db", "--tensorboard", "e"], "store: 'missing.db' does not exist"),
+        (["export", "r.db", "--tensorboard", "postgresql://me:secret@h/x"], "accepted: a folder"),
         (["table", "missing.db"], "store: 'missing.db' does not exist"),
         (["list", "attacks", "--format", "csv"], "format: unknown name 'csv' (known: json, term"),
         (["status", "missing.db", "--format", "csv"], "format: unknown name 'csv'"),

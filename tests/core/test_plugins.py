@@ -223,3 +223,19 @@ def test_a_figure_draws_the_modules_that_a_person_names(store, command, mine):
     code, _, err = command("figure", "partitions", "results.db", "--dataset", "digits", *named[2:])
     assert code == 2
     assert "partitions: dataset is 'mine:data' in the store" in err
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("dataset", "numpy:load(file='data.npy', allow_pickle=True)"),
+        ("dataset", "pandas:read_pickle(filepath_or_buffer='data.pkl')"),
+        ("model", "numpy:load(file='data.npy', allow_pickle=True)"),
+    ],
+)
+def test_a_function_of_anybodys_is_given_nothing(kind, text, tmp_path, monkeypatch):
+    """What it would do with arguments of a spec, nobody has promised."""
+    monkeypatch.chdir(tmp_path)
+    get = {"dataset": get_dataset, "model": get_factory}[kind]
+    with pytest.raises(SpecError, match=f"^{kind}: .* has no parameter .*it takes none"):
+        get(text)

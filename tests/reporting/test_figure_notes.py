@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from made_runs import CLIPS, OF_RUNS, RUNS, grid, panel_of, with_failure, words
 
+from privrobust.errors import SpecError
 from privrobust.reporting.figures.curves import curves_figure
 from privrobust.reporting.figures.epsilon import epsilon_figure
 from privrobust.reporting.figures.heatmap import heatmap_figure
@@ -128,3 +129,9 @@ def test_what_to_choose_from_is_what_where_takes(trained):
     for field, values in listed:
         for value in set(values.split(", ")) - {"..."}:
             assert len(chosen(settings, [f"{field}={value}"]))
+
+
+@pytest.mark.parametrize("figure", [epsilon_figure, heatmap_figure])
+def test_a_failed_run_has_no_accuracy_whatever_its_cell_says(figure):
+    with pytest.raises(SpecError, match="all 180 runs failed .no memory."):
+        figure(RUNS.assign(failure="no memory"))

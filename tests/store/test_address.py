@@ -38,6 +38,14 @@ SECRET = [
     "sqlite://me:hunter2@h/x.db",
     "sqlite:///x.db?password=hunter2",
     "sqlite:///x.db?hunter2=1",
+    "postgresql://127.0.0.1/db&password=hunter2",
+    "postgresql://127.0.0.1/db;password=hunter2",
+    "postgresql://127.0.0.1/db,password=hunter2",
+    "postgresql://127.0.0.1/db password=hunter2",
+    "postgresql://127.0.0.1/db%3Fpassword=hunter2",
+    "sqlite:///x.db;key=hunter2",
+    "host=h sslpassword=hunter2 dbname=x",
+    "pwd=hunter2;server=h",
 ]
 PARTS = ("hunt", "er2", "hun:", "ter@", "secret")
 

@@ -30,8 +30,8 @@ def drawable(runs: pd.DataFrame, kind: str) -> pd.DataFrame:
     """
     if runs.empty:
         raise SpecError(f"{kind}: no runs to draw")
-    accuracy = pd.to_numeric(runs["accuracy"], errors="coerce").astype(float)
     failure = runs["failure"].astype(object)
+    accuracy = pd.to_numeric(runs["accuracy"], errors="coerce").astype(float).mask(failure.notna())
     failure = failure.mask(failure.isna() & accuracy.isna(), "it ended before an evaluation")
     runs = runs.assign(
         accuracy=accuracy,
