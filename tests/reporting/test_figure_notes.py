@@ -133,5 +133,5 @@ def test_what_to_choose_from_is_what_where_takes(trained):
 
 @pytest.mark.parametrize("figure", [epsilon_figure, heatmap_figure])
 def test_a_failed_run_has_no_accuracy_whatever_its_cell_says(figure):
-    with pytest.raises(SpecError, match="all 180 runs failed .no memory."):
+    with pytest.raises(SpecError, match="all 180 runs failed"):
         figure(RUNS.assign(failure="no memory"))
