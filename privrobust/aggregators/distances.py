@@ -89,8 +89,8 @@ class Geometry(NamedTuple):
         return (self.squares() - 2 * means + of_mean).clamp_(min=0.0)
 
     def weighted(self, weights: Tensor) -> Tensor:
-        """Return the sum of `weight * message`, `(..., n)` to `(..., d)`."""
-        return combined(weights.unsqueeze(-2), self.messages).squeeze(-2)
+        """Return the mean by weights that sum to 1, `(..., n)` to `(..., d)`."""
+        return _weighted(weights, self.messages)
 
 
 def bounded(messages: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,7 +134,13 @@ def mean_of(messages: Tensor, rows: Tensor) -> Tensor:
     if rows.shape[-1] == 1:
         return row(messages, rows[..., 0])
     weights = messages.new_zeros(messages.shape[:-1]).scatter_(-1, rows, 1 / rows.shape[-1])
-    return combined(weights.unsqueeze(-2), messages).squeeze(-2)
+    return _weighted(weights, messages)
+
+
+def _weighted(weights: Tensor, messages: Tensor) -> Tensor:
+    """Return the mean by weights that sum to 1; rounding takes none beyond the largest number."""
+    most = torch.finfo(messages.dtype).max
+    return combined(weights.unsqueeze(-2), messages).squeeze(-2).clamp_(-most, most)
 
 
 def row(messages: Tensor, index: Tensor) -> Tensor:

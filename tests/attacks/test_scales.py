@@ -173,3 +173,19 @@ def test_neighbours_are_found_where_differences_overflow():
     values = torch.tensor([[3e38], [-3e38], [2.9e38], [-2.9e38]])
     mixed = NNM(1)(values[[0, 0, 2, 1]])
     torch.testing.assert_close(mixed[:3], torch.full((3, 1), (3e38 + 3e38 + 2.9e38) / 3))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "arc + caf", "arc + nnm + trimmed_mean", "caf", "geometric_median", "mda", "mean", "monna",
+        "multi_krum", "nnm + centred_clipping", "nnm + geometric_median", "smea",
+    ],
+)  # fmt: skip
+def test_the_largest_messages_have_a_finite_mean(rule):
+    """Rounding may not take a mean beyond the largest number that there is."""
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        signs = torch.randn(11, 3, generator=generator).sign()
+        found = get_aggregator(rule, byzantine=2)(signs * torch.finfo(torch.float32).max)
+        assert found.isfinite().all()
