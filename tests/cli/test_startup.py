@@ -66,6 +66,12 @@ def test_a_command_imports_no_more_than_it_needs(command, allowed, folder):
     assert imported(code, folder) <= set(allowed.split())
 
 
+def test_training_imports_no_sympy(folder):
+    """torch does for a second, where gradients are differentiated through something else."""
+    code = f"from privrobust import RunSpec, train\ntrain(RunSpec(**{SPEC!r}))"
+    assert "sympy" not in imported(code, folder)
+
+
 def test_naming_a_run_imports_no_torch(folder):
     code = f"from privrobust import RunSpec\nRunSpec(**{SPEC!r})"
     assert imported(code, folder) <= {"numpy"}
