@@ -16,6 +16,7 @@ from privrobust.reporting.figures.canvas import (
     new_figure,
     styled,
 )
+from privrobust.reporting.figures.scales import Scale
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +42,8 @@ def budgets_figure(budgets: Budgets) -> "Figure":
     styles = looks(budgets.results)
     for accountant, look in styles.items():
         panel.plot(ordered["noise_scale"], ordered[accountant], **look._asdict())
-    panel.set(xscale="log", yscale="log", xlabel="noise scale b", ylabel="privacy budget ε")
+    Scale(ordered["noise_scale"], 0.0, "0").show(panel)
+    panel.set(yscale="log", xlabel="noise scale b", ylabel="privacy budget ε")
     grid(panel)
     add_legend(figure, handles(styles))
     settings = ", ".join(
