@@ -1,24 +1,63 @@
-"""Threads for work that neither torch nor NumPy spreads over cores, and that frees the GIL."""
+"""One layer of threads: either torch's own share an operation, or ours share a step's work.
+
+Both at once are twice as many threads as cores, and torch's wait for each other by spinning: a
+training step takes longer on two of them than on one. So while a run trains, torch keeps to the
+thread that calls it, and whatever is large is cut into tasks, which as many threads take as torch
+would have used. How it is cut depends on the work alone, so results do not depend on how many.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import cache
 
 from privrobust.core.lazy_imports import torch
 
+_taken_from_torch: list[int] = []
+"""How many threads torch had at the start of each `one_layer_of_threads` that is in force."""
+
+
+@contextmanager
+def one_layer_of_threads() -> Iterator[None]:
+    """Keep torch to one thread, so that `in_threads` has the others."""
+    before = torch.get_num_threads()
+    _taken_from_torch.append(threads())
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        _taken_from_torch.pop()
+        torch.set_num_threads(before)
+
+
+def threads() -> int:
+    """Return how many threads work on tasks: as many as torch uses, or would use."""
+    return _taken_from_torch[-1] if _taken_from_torch else torch.get_num_threads()
+
 
 def in_threads(tasks: Sequence[Callable[[], object]], are_small: bool = False) -> None:
-    """Run tasks, as many at a time as torch uses threads; results must not depend on how many.
+    """Run tasks, as many at a time as there are `threads`; results must not depend on how many.
 
-    Small ones run one after the other, as they take less time than a thread takes to wake.
+    Small ones run one after the other, as they take less time than a thread takes to wake. More
+    tasks than threads share the work evenly where another process takes some of a core.
+
+    Raises:
+        Exception: what a task raises; those that have not begun are left, the others have ended.
+
     """
     waiting = iter(tasks)
-    helpers = 0 if are_small else min(len(tasks), torch.get_num_threads()) - 1
-    helping = [_pool().submit(_run, waiting) for _ in range(helpers)]
-    _run(waiting)
+    helpers = 0 if are_small else min(len(tasks), threads()) - 1
+    pool = _pool(threads(), bool(_taken_from_torch)) if helpers > 0 else None
+    helping = [pool.submit(_run, waiting) for _ in range(helpers)] if pool else []
+    try:
+        _run(waiting)
+    finally:
+        for _ in waiting:  # where one has failed
+            pass
+        wait(helping)
     for helper in helping:
         helper.result()
 
@@ -29,9 +68,10 @@ def _run(tasks: Iterable[Callable[[], object]]) -> None:
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="privrobust")
+def _pool(size: int, within_one_layer: bool) -> ThreadPoolExecutor:
+    """Keep pools apart: a thread goes on with as many of torch's as there were when it began."""
+    return ThreadPoolExecutor(size, f"privrobust {within_one_layer}")
 
 
-if hasattr(os, "register_at_fork"):  # a child has the pool's record but none of its threads
+if hasattr(os, "register_at_fork"):  # a child has the pools' record but none of their threads
     os.register_at_fork(after_in_child=_pool.cache_clear)

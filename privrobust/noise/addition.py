@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from privrobust.core.threads import in_threads
+from privrobust.core.threads import in_threads, threads
 from privrobust.noise import exact
 from privrobust.noise.backend import compiled_loop
 from privrobust.noise.grid import MOST_STEPS, Grid, Grids
@@ -93,7 +93,7 @@ def _compiled_rows(
         out,
         marks,
     )
-    pieces = min(marks.size, torch.get_num_threads()) if values.size >= _LEAST else 1
+    pieces = min(marks.size, 2 * threads()) if values.size >= _LEAST else 1
     ends = [marks.size * piece // pieces for piece in range(pieces + 1)]
     in_threads([partial(add, *ends_of_piece) for ends_of_piece in pairwise(ends)])
     return [

@@ -15,6 +15,7 @@ import torch
 
 from privrobust.core.allocator import keep_freed_memory
 from privrobust.core.devices import in_full_precision, resolve_device
+from privrobust.core.threads import one_layer_of_threads
 from privrobust.data import get_dataset
 from privrobust.errors import PrivRobustError
 from privrobust.gradients.layout import Layout
@@ -53,6 +54,7 @@ def train(spec: RunSpec) -> RunResult:
 
 
 @in_full_precision()
+@one_layer_of_threads()
 def train_lanes(
     specs: Sequence[RunSpec], on_step: Callable[[], object] = lambda: None
 ) -> list[RunResult]:
