@@ -158,7 +158,10 @@ class Split:
 
     def examples(self, which: Tensor | slice) -> Tensor:
         """Return examples as a model takes them, `(*indices, *features)`: pixels as float32."""
-        chosen = self.inputs[which]
+        if isinstance(which, slice):
+            chosen = self.inputs[which]
+        else:
+            chosen = self.inputs.index_select(0, which.flatten()).view(*which.shape, *self.inputs.shape[1:])
         if chosen.dtype != torch.uint8:
             return chosen
         return self.scaling(chosen) if self.scaling else chosen.float().div_(255)

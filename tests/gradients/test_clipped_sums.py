@@ -9,6 +9,7 @@ from torch import nn, vmap
 from torch.nn import functional as F
 
 from privrobust.errors import PrivRobustWarning
+from privrobust.gradients.batch import Batch
 from privrobust.gradients.clipped_sums import LayerWise, gradient_sum
 from privrobust.gradients.clipping import CLIPPING_RULES, Automatic, Batch, Flat, PerLayer
 from privrobust.gradients.isolation import called
@@ -36,7 +37,7 @@ def draw(model, examples, shape, seed=0, present=0.6):
     """Parameters and a batch from `examples`, for `shape` (lanes, workers, pad)."""
     generator = torch.Generator().manual_seed(seed)
     dim = sum(parameter.numel() for parameter in model.parameters())
-    batch = Batch(
+    batch = Batch.of(
         examples[torch.randint(len(examples), shape, generator=generator)].clone(),
         torch.randint(CLASSES, shape, generator=generator),
         torch.rand(shape, generator=generator) < present,
@@ -440,7 +441,8 @@ def ways(model, examples, rule):
 def test_norms_are_of_whole_gradients_and_zero_where_padded(order):
     model, examples = mlp(), vectors(8)
     parameters, batch = draw(model, examples, (1, 2, 3), seed=1)
-    single = Batch(*(part.view(1, 6, 1, *part.shape[3:]) for part in batch))
+    flat = batch.inputs, batch.labels, batch.present
+    single = Batch.of(*(part.view(1, 6, 1, *part.shape[3:]) for part in flat))
     for way in ways(model, examples, Flat(order)):
         norms = way(parameters, batch, NEVER).norms
         expected = way(parameters, single, NEVER).sums.norm(order, dim=-1).flatten().double()
@@ -521,7 +523,7 @@ def test_no_step_makes_per_sample_gradients_of_a_supported_model():
     flat = nn.utils.parameters_to_vector(model.parameters()).detach().unsqueeze(0)
     assert flat.numel() == 431_080
     labels = torch.arange(480).view(1, 15, 32) % 10
-    batch = Batch(images.view(1, 15, 32, 1, 28, 28), labels, torch.ones_like(labels).bool())
+    batch = Batch.of(images.view(1, 15, 32, 1, 28, 28), labels, torch.ones_like(labels).bool())
     with LargestTensor() as largest:
         way(flat, batch, torch.ones(1))
     activations = 480 * 20 * 24 * 24

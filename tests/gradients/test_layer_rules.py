@@ -9,6 +9,7 @@ from torch import nn
 
 from privrobust import RunSpec, train
 from privrobust.errors import PrivRobustWarning, SpecError
+from privrobust.gradients.batch import Batch
 from privrobust.gradients import get_loss, layer_rules, register_layer_rule
 from privrobust.gradients.clipped_sums import LayerWise, gradient_sum
 from privrobust.gradients.clipping import Automatic, Batch, Flat, PerLayer
@@ -81,7 +82,7 @@ def batch(lanes=2, workers=3, size=4):
     generator = torch.Generator().manual_seed(1)
     inputs = torch.randn(lanes, workers, size, 64, generator=generator)
     labels = torch.randint(3, (lanes, workers, size), generator=generator)
-    return Batch(inputs, labels, torch.rand(labels.shape, generator=generator) < 0.8)
+    return Batch.of(inputs, labels, torch.rand(labels.shape, generator=generator) < 0.8)
 
 
 @pytest.mark.parametrize("rule", [Flat(2), Flat(1), PerLayer(2), Automatic(2)], ids=repr)
