@@ -25,8 +25,8 @@ from privrobust import RunSpec
 from privrobust.aggregators import Median
 from privrobust.core.allocator import keep_freed_memory
 from privrobust.data import get_dataset
-from privrobust.gradients.clipped_sums import gradient_sum
 from privrobust.gradients.batch import Batch
+from privrobust.gradients.clipped_sums import gradient_sum
 from privrobust.gradients.clipping import Flat
 from privrobust.gradients.layout import Layout
 from privrobust.gradients.losses import get_loss

@@ -10,9 +10,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Batch:
-    """Batches of all workers of all lanes, padded to one length; inputs are gathered when asked for.
+    """Batches of all workers of all lanes, padded to one length; inputs are gathered on demand.
 
-    >>> batch = Batch.of(torch.rand(1, 2, 3, 28), torch.ones(1, 2, 3).long(), torch.ones(1, 2, 3) > 0)
+    >>> labels = torch.ones(1, 2, 3, dtype=torch.long)
+    >>> batch = Batch.of(torch.rand(1, 2, 3, 28), labels, present=labels > 0)
     >>> batch[..., :1].inputs.shape
     torch.Size([1, 2, 1, 28])
     """

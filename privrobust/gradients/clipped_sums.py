@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 
 from privrobust.errors import PrivRobustWarning, SpecError
-from privrobust.gradients.batch import Batch
 from privrobust.gradients.backward import (
     Apart,
     Backward,
@@ -29,6 +28,7 @@ from privrobust.gradients.backward import (
     Probed,
     Traces,
 )
+from privrobust.gradients.batch import Batch
 from privrobust.gradients.calls import activations, side_by_side
 from privrobust.gradients.chain import Chain
 from privrobust.gradients.clipping import ClippedSums, ClippingRule, GradientSum

@@ -383,7 +383,7 @@ def _sum_rows(factors: Tensor, rows: Tensor, piece: Piece, out: Tensor) -> None:
 
 def _sum_outer_products(left: Tensor, right: Tensor, piece: Piece, out: Tensor) -> None:
     """Sum as `row_sums` does, cut into pieces where rounding would be too large."""
-    at_once = longest(piece.most)
+    at_once = longest(max(1, piece.most))
     if piece.most <= at_once:
         row_sums.sum_outer_products(left, right, piece.starts, out)
         return

@@ -1,4 +1,4 @@
-"""What convolutions and pooling do besides matrix products, on images whose channels are neighbours.
+"""What convolutions and pooling do besides matrix products, on images with channels last.
 
 Images are `(images, height, width, channels)`: what a kernel covers of a row is then one piece of
 memory, which is copied whole, and the channels of a pixel are pooled side by side.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llvmlite import ir
@@ -127,9 +127,9 @@ class _Loops:
         (high, wide), (down, right) = is_.places, is_.window.stride
         build = write.builder
         with (
-            write.loop(WHOLE(0), self._count) as image,
-            write.loop(WHOLE(0), WHOLE(high)) as y,
-            write.loop(WHOLE(0), WHOLE(wide)) as x,
+            write.loop(WHOLE(0), self._count) as (image, *_),
+            write.loop(WHOLE(0), WHOLE(high)) as (y, *_),
+            write.loop(WHOLE(0), WHOLE(wide)) as (x, *_),
         ):
             row = build.add(build.mul(image, WHOLE(high)), y)
             number = build.add(build.mul(row, WHOLE(wide)), x)
@@ -170,18 +170,17 @@ def _patches(kind: torch.dtype, geometry: _Geometry, adds: bool) -> Any:
             pixel = write.at(corner, loops.under(*divmod(run, runs)))
             part = write.at(patch, WHOLE(run * length))
 
-            def copy(start: Value, width: int, inside: Value = pixel, outside: Value = part) -> None:
-                inside, outside = write.at(inside, start), write.at(outside, start)
-                if adds:
-                    total = write.builder.fadd(
-                        write.load(inside, width), write.load(outside, width)
-                    )
-                    write.store(total, inside)
-                else:
-                    write.store(write.load(inside, width), outside)
-
-            write.spans(length, _WIDTH, copy)
+            write.spans(length, _WIDTH, partial(_copy, write, pixel, part, adds))
     return loops.compiled()
+
+
+def _copy(write: Writer, pixel: Value, part: Value, adds: bool, start: Value, width: int) -> None:
+    inside, outside = write.at(pixel, start), write.at(part, start)
+    if adds:
+        total = write.builder.fadd(write.load(inside, width), write.load(outside, width))
+        write.store(total, inside)
+    else:
+        write.store(write.load(inside, width), outside)
 
 
 @cache
