@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterator
 from functools import partial
 from itertools import accumulate, pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -90,15 +91,16 @@ class Chain:
         """Clip and sum, piece by piece."""
         lanes, workers, _ = batch.labels.shape
         sizes = batch.present.sum(-1).flatten().tolist()
-        places, labels = batch.places[batch.present], batch.labels[batch.present]
         ends = [0, *accumulate(sizes)]
-        sums = parameters.new_empty(lanes, workers, parameters.shape[-1], dtype=torch.float64)
-        all_sums = sums.flatten(0, 1)
-        norms = torch.empty(len(places), dtype=torch.float64)
+        there = batch.present.flatten().nonzero().squeeze(1)
+        places, labels = (part.flatten()[there] for part in (batch.places, batch.labels))
         named: dict[str, dict[str, Tensor]] = {name: {} for name in self._passes}
         for name, value in self._layout.unflatten(parameters).items():
             layer, _, own = name.rpartition(".")
             named[layer][own] = value
+        sums = parameters.new_empty(lanes, workers, parameters.shape[-1], dtype=torch.float64)
+        out = self._layout.unflatten(sums.flatten(0, 1))
+        norms = torch.empty(len(there), dtype=torch.float64)
 
         def clip(groups: range) -> None:
             first, last = ends[groups.start], ends[groups.stop]
@@ -110,23 +112,20 @@ class Chain:
             piece = Piece(of_lanes, torch.tensor(starts), max(sizes[groups.start : groups.stop]))
             limits = clip_norms[of_lanes[0][0]].view(1)
             if len(of_lanes) > 1:
-                limits = torch.cat(
-                    [clip_norms[lane].expand(rows.stop - rows.start) for lane, rows in of_lanes]
-                )
-            inputs = batch.examples(places[first:last])
-            norms[first:last] = self._clip(
-                inputs,
-                labels[first:last],
-                named,
-                piece,
-                limits,
-                divisor,
-                all_sums[groups.start : groups.stop],
-            )
+                counts = torch.tensor([rows.stop - rows.start for _, rows in of_lanes])
+                lowest = of_lanes[0][0]
+                limits = clip_norms[lowest : lowest + len(of_lanes)].repeat_interleave(counts)
+            examples = batch.examples(places[first:last])
+            gradients = self._gradients(examples, labels[first:last], named, piece)
+            norms[first:last], scales = self._scales(gradients, limits)
+            scales.div_(divisor)
+            for (layer, names), factors in zip(self._layout.layers.items(), scales, strict=True):
+                written = [out[name][groups.start : groups.stop] for name in names]
+                gradients[layer].sums(factors, piece, written)
 
         in_threads([partial(clip, groups) for groups in self._cut(sizes, workers)])
         of_all = torch.zeros(batch.labels.shape, dtype=torch.float64)
-        of_all[batch.present] = norms
+        of_all.view(-1)[there] = norms
         return ClippedSums(sums, of_all)
 
     def _cut(self, sizes: list[int], workers: int) -> list[range]:
@@ -147,43 +146,40 @@ class Chain:
             pieces[-1] = range(last.start, start + workers)
         return pieces
 
-    def _clip(
-        self,
-        inputs: Tensor,
-        labels: Tensor,
-        named: dict[str, dict[str, Tensor]],
-        piece: Piece,
-        limits: Tensor,
-        divisor: float,
-        out: Tensor,
-    ) -> Tensor:
-        """Write the clipped sums of a piece to out, and return norms of whole gradients."""
-        kept = {}
-        scores = inputs
+    def _gradients(
+        self, examples: Tensor, labels: Tensor, named: dict[str, dict[str, Tensor]], piece: Piece
+    ) -> dict[str, Parts]:
+        """Find the gradients of a piece's examples, by layer."""
+        kept: dict[str, Any] = {}
+        scores = examples
         for name, layer in self._passes.items():
             scores, kept[name] = layer.forward(scores, named[name], piece)
         errors: Tensor | None = self._loss.gradients(scores, labels)
-        parts: dict[str, Parts] = {}
+        found: dict[str, Parts] = {}
         for name, layer in reversed(self._passes.items()):
             if errors is None:
                 break
             goes_on = name != self._first
-            errors, found = layer.backward(kept.pop(name), errors, named[name], piece, goes_on)
-            if found is not None:
-                parts[name] = found
-        norms = torch.stack(
-            [parts[layer].norms(self._rule.order) for layer in self._layout.layers], dim=-1
-        )
-        scales = self._rule.factors(norms, limits).div_(divisor)
-        is_finite = math.isfinite(norms.sum())
-        written = self._layout.unflatten(out)
-        for (layer, names), factors in zip(
-            self._layout.layers.items(), scales.unbind(-1), strict=True
-        ):
-            # 0 times NaN is NaN
-            some = parts[layer] if is_finite else parts[layer].without(factors == 0)
-            some.sums(factors.contiguous(), piece, [written[name] for name in names])
-        return self._rule.whole(norms)
+            errors, parts = layer.backward(kept.pop(name), errors, named[name], piece, goes_on)
+            if parts is not None:
+                found[name] = parts
+        return found
+
+    def _scales(self, gradients: dict[str, Parts], limits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return norms of whole gradients `(examples,)`, and what to multiply each layer's with.
+
+        Args:
+            gradients: by layer; of those whose factor is 0, zeros take the place.
+            limits: C of each example, or of all.
+
+        """
+        layers = self._layout.layers
+        norms = torch.stack([gradients[layer].norms(self._rule.order) for layer in layers], dim=-1)
+        scales = self._rule.factors(norms, limits).T.contiguous()
+        if not math.isfinite(norms.sum()):  # 0 times NaN is NaN
+            for layer, factors in zip(layers, scales, strict=True):
+                gradients[layer] = gradients[layer].without(factors == 0)
+        return self._rule.whole(norms), scales
 
 
 def _leaves(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
