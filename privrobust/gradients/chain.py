@@ -100,6 +100,7 @@ class Chain:
             named[layer][own] = value
         sums = parameters.new_empty(lanes, workers, parameters.shape[-1], dtype=torch.float64)
         out = self._layout.unflatten(sums.flatten(0, 1))
+        limits = clip_norms.repeat_interleave(batch.present.flatten(1).sum(1))
         norms = torch.empty(len(there), dtype=torch.float64)
 
         def clip(groups: range) -> None:
@@ -110,14 +111,9 @@ class Chain:
                 start = max(ends[lane * workers], first) - first
                 of_lanes.append((lane, slice(start, min(ends[(lane + 1) * workers], last) - first)))
             piece = Piece(of_lanes, torch.tensor(starts), max(sizes[groups.start : groups.stop]))
-            limits = clip_norms[of_lanes[0][0]].view(1)
-            if len(of_lanes) > 1:
-                counts = torch.tensor([rows.stop - rows.start for _, rows in of_lanes])
-                lowest = of_lanes[0][0]
-                limits = clip_norms[lowest : lowest + len(of_lanes)].repeat_interleave(counts)
             examples = batch.examples(places[first:last])
             gradients = self._gradients(examples, labels[first:last], named, piece)
-            norms[first:last], scales = self._scales(gradients, limits)
+            norms[first:last], scales = self._scales(gradients, limits[first:last])
             scales.div_(divisor)
             for (layer, names), factors in zip(self._layout.layers.items(), scales, strict=True):
                 written = [out[name][groups.start : groups.stop] for name in names]
@@ -170,7 +166,7 @@ class Chain:
 
         Args:
             gradients: by layer; of those whose factor is 0, zeros take the place.
-            limits: C of each example, or of all.
+            limits: C of each example.
 
         """
         layers = self._layout.layers
