@@ -68,8 +68,11 @@ class Chain:
         cls, model: nn.Module, layout: Layout, examples: Tensor, rule: ClippingRule, loss: Loss
     ) -> Chain | None:
         """Return the chain of a model, or None where it is none or has a layer without a pass."""
+        if not rows_stay_apart(model, examples):
+            return None
         chain = dict(_leaves(own_copy(model)))
-        if not rows_stay_apart(model, examples) or not {*layout.layers} <= {*chain}:
+        owners = {name for name, layer in chain.items() if list(layer.parameters())}
+        if owners != {*layout.layers}:  # or one comes twice
             return None
         passes: dict[str, Pass] = {}
         held = examples[0].numel()
@@ -183,7 +186,8 @@ def _leaves(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module
     if type(model) is not nn.Sequential:
         yield prefix, model
         return
-    for name, child in model.named_children():
+    for name, child in model._modules.items():  # one that comes twice is called twice
+        assert child is not None
         yield from _leaves(child, f"{prefix}.{name}" if prefix else name)
 
 

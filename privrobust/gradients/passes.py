@@ -139,7 +139,7 @@ class _OuterParts(Parts):
 
     def sums(self, factors: Tensor, piece: Piece, out: Sequence[Tensor]) -> None:
         """Sum outer products."""
-        errors = self._errors.double().mul_(factors.unsqueeze(1))
+        errors = self._errors * factors.unsqueeze(1)  # in float64
         _sum_outer_products(errors, self._inputs, piece, out[0])
         if self._has_bias:
             _sum_rows(factors, self._errors, piece, out[1])
