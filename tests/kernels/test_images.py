@@ -33,7 +33,7 @@ def numbers(shape, kind, seed=0):
 
 def torchs_patches(images, window):
     """In the order of ours."""
-    count, *_, channels = images.shape
+    channels = images.shape[-1]
     found = F.unfold(images.permute(0, 3, 1, 2), window.size, window.dilation, 0, window.stride)
     return found.unflatten(1, (channels, -1)).permute(0, 3, 2, 1).flatten(2)
 

@@ -1,5 +1,7 @@
 """Norms and sums over rows, against the same in NumPy."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -26,7 +28,7 @@ def test_each_group_gets_the_products_of_its_own_rows(kind, sizes, p, d):
     left, right = numbers(sum(sizes), p), numbers(sum(sizes), d, kind=kind, seed=1)
     held = torch.full((len(sizes), p * d + 3), 7.0, dtype=torch.float64)
     sum_outer_products(left, right, starts, held[:, : p * d].view(-1, p, d))
-    for group, (first, last) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+    for group, (first, last) in enumerate(pairwise(starts.tolist())):
         expected = left[first:last].numpy().T @ right[first:last].double().numpy()
         np.testing.assert_allclose(held[group, :-3].view(p, d), expected, rtol=1e-12, atol=1e-12)
     assert (held[:, -3:] == 7).all()  # what lies between groups is another's
