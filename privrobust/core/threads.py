@@ -9,6 +9,7 @@ would have used. How it is cut depends on the work alone, so results do not depe
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from functools import cache
 
 from privrobust.core.lazy_imports import torch
 
+_here = threading.local()
 _taken_from_torch: list[int] = []
 """How many threads torch had at the start of each `one_layer_of_threads` that is in force."""
 
@@ -41,19 +43,25 @@ def threads() -> int:
 def in_threads(tasks: Sequence[Callable[[], object]], are_small: bool = False) -> None:
     """Run tasks, as many at a time as there are `threads`; results must not depend on how many.
 
-    Small ones run one after the other, as they take less time than a thread takes to wake. More
-    tasks than threads share the work evenly where another process takes some of a core.
+    Small ones run one after the other, as they take less time than a thread takes to wake, and so
+    do tasks of a task. More tasks than threads share the work evenly where another process takes
+    some of a core. Only one thread runs Python at a time: tasks are to spend their time outside it.
 
     Raises:
         Exception: what a task raises; those that have not begun are left, the others have ended.
 
     """
     waiting = iter(tasks)
-    helpers = 0 if are_small else min(len(tasks), threads()) - 1
+    is_alone = are_small or _is_within_task()
+    helpers = 0 if is_alone else min(len(tasks), threads()) - 1
     pool = _pool(threads(), bool(_taken_from_torch)) if helpers > 0 else None
     helping = [pool.submit(_run, waiting) for _ in range(helpers)] if pool else []
     try:
-        _run(waiting)
+        if helpers > 0:
+            _run(waiting)
+        else:
+            for task in waiting:
+                task()
     finally:
         for _ in waiting:  # where one has failed
             pass
@@ -63,8 +71,16 @@ def in_threads(tasks: Sequence[Callable[[], object]], are_small: bool = False) -
 
 
 def _run(tasks: Iterable[Callable[[], object]]) -> None:
-    for task in tasks:
-        task()
+    _here.is_within_task = True
+    try:
+        for task in tasks:
+            task()
+    finally:
+        _here.is_within_task = False
+
+
+def _is_within_task() -> bool:
+    return getattr(_here, "is_within_task", False)
 
 
 @cache

@@ -39,8 +39,10 @@ from privrobust.gradients.passes import (
 )
 from privrobust.gradients.row_wise import rows_stay_apart
 
-# Numbers that are handled together.
-_HELD = 1 << 19
+# Numbers of a piece; and those of a piece which is worth a thread of its own, as most of its time
+# goes outside of Python. In smaller ones only large operations are.
+_HELD = 1 << 20
+_LARGE = 1 << 20
 
 
 class Chain:
@@ -122,7 +124,9 @@ class Chain:
                 written = [out[name][groups.start : groups.stop] for name in names]
                 gradients[layer].sums(factors, piece, written)
 
-        in_threads([partial(clip, groups) for groups in self._cut(sizes, workers)])
+        pieces = self._cut(sizes, workers)
+        are_small = len(there) * self._width < len(pieces) * _LARGE
+        in_threads([partial(clip, groups) for groups in pieces], are_small)
         of_all = torch.zeros(batch.labels.shape, dtype=torch.float64)
         of_all.view(-1)[there] = norms
         return ClippedSums(sums, of_all)
