@@ -5,15 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from privrobust.aggregators import Aggregator
 from privrobust.spec import RunSpec
 from privrobust.training.lanes import column
 from privrobust.training.server import Rule
 
 
-def message(vectors: Tensor, aggregator: Aggregator) -> Tensor:
-    """Return what this rule is sent; NaN votes +1, as `MajorityVote` orders it."""
-    return vectors.nan_to_num(nan=1.0).sign_() if aggregator.message == "sign" else vectors
+def signs_(vectors: Tensor) -> Tensor:
+    """Turn vectors into what a vote is sent of them; NaN votes +1, as `MajorityVote` orders it."""
+    return vectors.nan_to_num_(nan=1.0).sign_()
 
 
 class HonestMessages:
@@ -26,13 +25,11 @@ class HonestMessages:
         self._is_noisy = column(lanes, lambda spec: spec.noise_scale, device).unsqueeze(-1) > 0
 
     def __call__(self, vectors: Tensor) -> Tensor:
-        """Send noisy vectors, or their signs; both `(lanes, honest, dim)`."""
-        sent = [self._of_rule(rule, vectors[rule.lanes]) for rule in self._rules]
-        return sent[0] if len(sent) == 1 else torch.cat(sent)
-
-    def _of_rule(self, rule: Rule, vectors: Tensor) -> Tensor:
-        sent = message(vectors, rule.aggregator)
-        if rule.aggregator.message == "sign":
-            # the accounts know two values of a noisy sign: a third would tell more than is charged
-            sent.masked_fill_((sent == 0) & self._is_noisy[rule.lanes], 1.0)
-        return sent
+        """Send noisy vectors, or their signs, which take their place; `(lanes, honest, dim)`."""
+        for rule in self._rules:
+            if rule.aggregator.message == "sign":
+                sent = signs_(vectors[rule.lanes])
+                # the accounts know two values of a noisy sign: a third would tell more than is
+                # charged
+                sent.masked_fill_((sent == 0) & self._is_noisy[rule.lanes], 1.0)
+        return vectors
