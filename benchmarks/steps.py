@@ -1,5 +1,11 @@
-"""Where a training step's time goes, and how time and memory grow with workers, size and lanes."""
+"""Where a training step's time goes, and how time and memory grow with workers, size and lanes.
 
+python benchmarks/steps.py [mlp|cnn ...] [--threads N ...] [--busy]
+
+prints the stages of a step alone.
+"""
+
+import argparse
 import multiprocessing
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -12,36 +18,54 @@ from time import perf_counter
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from tasks import FULL, Task, mlp, register, spec
+from conditions import ALL, Condition, under_each
+from tasks import FULL, MODELS, Task, mlp, register, spec
 from timing import median, step_time, table
 
-from privrobust.aggregators import Median
-from privrobust.attacks import ALIE
 from privrobust.gradients import backward
 from privrobust.models import register_model
-from privrobust.training import loop as training
+from privrobust.training import loop
+from privrobust.training.byzantine import ByzantineWorkers
 from privrobust.training.loop import train_lanes
 from privrobust.training.noise import Perturbation
+from privrobust.training.server import Server
 from privrobust.training.workers import Clipping
 
-PLACES = {
-    "forward and backward": (backward.Direct, "__call__"),
-    "clip": (Clipping, "__call__"),
-    "noise": (Perturbation, "__call__"),
-    "attack": (ALIE, "carry_out"),
-    "aggregate": (Median, "__call__"),
-}
-"""Methods that do a part of every step."""
-LIMITS = {
-    "sample": "memory: it copies the batches' inputs",
-    "forward and backward": "the plain pass to the layers' outputs",
-    "clip and sum": "memory and matrix products: it writes a vector a worker",
-    "noise": "arithmetic in vectors of float64, and AES",
-    "attack": "memory: two passes over the honest messages",
-    "aggregate": "the processor's minimum and maximum on cached blocks",
-    "update and the rest": "Python, and joining Byzantine messages to the honest",
-    "measures": "memory: a median of the honest messages, every 10th step, beside the step",
-}
+
+class Stage(NamedTuple):
+    """A part of every step: the time between a call of a function and its return."""
+
+    name: str
+    owner: object
+    function: str
+    limit: str
+    """What it is near the limit of."""
+    within: str | None = None
+    """The stage that calls it, of which the time is then that without it."""
+
+
+STAGES = (
+    Stage("sample", loop, "honest_batches", "memory: it copies the batches' inputs"),
+    Stage(
+        "clip and sum",
+        Clipping,
+        "__call__",
+        "memory and matrix products: it writes a vector a worker",
+    ),
+    Stage(
+        "forward and backward",
+        backward.Direct,
+        "__call__",
+        "the plain pass to the layers' outputs",
+        within="clip and sum",
+    ),
+    Stage("noise", Perturbation, "__call__", "arithmetic in vectors of float64, and AES"),
+    Stage("attack", ByzantineWorkers, "__call__", "memory: it reads the honest messages"),
+    Stage("aggregate", Server, "__call__", "memory: it reads all messages"),
+)
+"""In the order of a step; a stage is named here, and nowhere else."""
+REST = "update and the rest", "Python, and writing the Byzantine messages"
+MEASURES = "measures", "memory: a median of the honest messages, every 10th step, beside the step"
 
 
 class Case(NamedTuple):
@@ -84,24 +108,22 @@ class Clock:
         self._spent: dict[str, list[float]] = {}
 
     def around(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Time every call, or, of one that makes an iterator, every item that it yields."""
+
         def timed(*arguments: Any, **named: Any) -> Any:
             start = perf_counter()
             found = call(*arguments, **named)
+            if isinstance(found, Iterator):
+                return self._along(self.around(name, partial(next, found)))
             self._spent.setdefault(name, []).append(perf_counter() - start)
             return found
 
         return timed
 
-    def along(self, name: str, make: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-        """Of every item that the iterators made yield."""
-
-        def timed(*arguments: Any) -> Iterator[Any]:
-            advance = self.around(name, partial(next, make(*arguments)))
-            with suppress(StopIteration):
-                while True:
-                    yield advance()
-
-        return timed
+    def _along(self, advance: Callable[[], Any]) -> Iterator[Any]:
+        with suppress(StopIteration):
+            while True:
+                yield advance()
 
     def typical(self, name: str, calls: int) -> float:
         """Median seconds of the last so many calls; those before them are of the run's start.
@@ -124,25 +146,28 @@ def breakdown(model: str, size: Size) -> str:
     clock = Clock()
     ends: list[float] = []
     with ExitStack() as patches:
-        for name, (owner, method) in PLACES.items():
-            timed = clock.around(name, getattr(owner, method))
-            patches.enter_context(patch.object(owner, method, timed))
-        batches = clock.along("sample", vars(training)["honest_batches"])
-        patches.enter_context(patch.object(training, "honest_batches", batches))
-        measure = clock.around("measures", vars(training)["measure"])
-        patches.enter_context(patch.object(training, "measure", measure))
+        places = [(each.name, each.owner, each.function) for each in STAGES]
+        for name, owner, function in (*places, ("measures", loop, "measure")):
+            timed = clock.around(name, getattr(owner, function))
+            patches.enter_context(patch.object(owner, function, timed))
         train_lanes(
             [spec(model, size.task, steps=size.steps, evaluate_every=size.every)],
             on_step=lambda: ends.append(perf_counter()),
         )
     whole = step_time(ends)
-    parts = {name: clock.typical(name, size.steps - 1) for name in ("sample", *PLACES)}
-    parts["clip and sum"] = parts.pop("clip") - parts["forward and backward"]
-    parts["update and the rest"] = whole - sum(parts.values())
-    parts["measures"] = clock.typical("measures", size.steps // size.every) / size.every
+    parts = {each.name: clock.typical(each.name, size.steps - 1) for each in STAGES}
+    for each in STAGES:
+        if each.within:
+            parts[each.within] -= parts[each.name]
+    limits = {each.name: each.limit for each in STAGES}
+    for (name, limit), seconds in {
+        REST: whole - sum(parts.values()),
+        MEASURES: clock.typical("measures", size.steps // size.every) / size.every,
+    }.items():
+        parts[name], limits[name] = seconds, limit
     rows = [
         [name, f"{parts[name] * 1e3:.2f} ms", f"{parts[name] / whole:.0%}", limit]
-        for name, limit in LIMITS.items()
+        for name, limit in limits.items()
     ]
     header = ["part", f"of {whole * 1e3:.1f} ms", "share", "near the limit of"]
     return table(header, rows)
@@ -191,12 +216,33 @@ def growth(cases: Sequence[Case]) -> str:
     return table(header, rows)
 
 
-def report(size: Size = Size()) -> str:
+def stages(size: Size, conditions: Sequence[Condition]) -> str:
+    """Break a step of every model down under every condition."""
     warnings.filterwarnings("ignore")
     register(size.task)
-    parts = [f"{model.upper()}:\n\n{breakdown(model, size)}" for model in size.models]
-    return "\n\n".join([*parts, growth(size.cases)])
+    return "\n\n".join(
+        f"{model.upper()}. {under_each(conditions, partial(breakdown, model, size))}"
+        for model in size.models
+    )
+
+
+def report(size: Size = Size(), conditions: Sequence[Condition] = ALL) -> str:
+    return f"{stages(size, conditions)}\n\n{growth(size.cases)}"
+
+
+def main(arguments: Sequence[str] | None = None, task: Task = FULL) -> None:
+    parser = argparse.ArgumentParser(description="Print where a training step's time goes.")
+    parser.add_argument("models", nargs="*", metavar="model", help=", ".join(MODELS))
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--busy", action="store_true", help="beside a busy process on each core")
+    parser.add_argument("--steps", type=int, default=Size.steps)
+    asked = parser.parse_args(arguments)
+    for model in asked.models:
+        if model not in MODELS:
+            parser.error(f"{model!r} is no model; accepted: {', '.join(MODELS)}")
+    size = Size(tuple(asked.models or MODELS), task, steps=asked.steps)
+    print(stages(size, [Condition(threads, asked.busy) for threads in asked.threads]))
 
 
 if __name__ == "__main__":
-    print(report())
+    main()

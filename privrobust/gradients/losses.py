@@ -112,8 +112,9 @@ class CrossEntropy(Loss):
         return (torch.where(is_label, of_label, others) / total).to(scores.dtype)
 
     def confidences(self, scores: Tensor) -> Tensor:
-        """Return the largest softmax."""
-        return scores.softmax(-1).amax(-1)
+        """Return the largest softmax, whose numerator is 1."""
+        largest = scores.amax(-1, keepdim=True)
+        return (scores - largest).exp_().sum(-1).reciprocal_()
 
 
 @dataclass(frozen=True)
