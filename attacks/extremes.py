@@ -6,11 +6,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from privrobust.aggregators.moments import mean
-from privrobust.aggregators.order_statistics import in_blocks, mean_of_ranks
+from privrobust.aggregators.majority_vote import majority
+from privrobust.aggregators.order_statistics import (
+    MOST_COMPARED,
+    in_blocks,
+    mean_of_ranks,
+    ordered,
+    sum_of_shares,
+)
 from privrobust.attacks.base import Attack, Generators, collude
 from privrobust.core.lazy_imports import torch
 from privrobust.errors import SpecError
+from privrobust.kernels.backend import takes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,14 +59,24 @@ class MedianExtreme(Attack):
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
         """Return in each coordinate the largest or smallest honest value, from every worker."""
         self.check(honest.shape[-2], byzantine)
-        return collude(in_blocks(partial(self._end, byzantine=byzantine), honest), byzantine)
+        return collude(self._end(honest, byzantine), byzantine)
 
     def _end(self, honest: Tensor, byzantine: int) -> Tensor:
+        h = honest.shape[-2]
+        if h <= MOST_COMPARED and takes(honest):
+            from privrobust.kernels import order
+
+            return order.furthest_end(h, honest.dtype, byzantine, self.goal)(honest)[0]
+        return in_blocks(partial(self._end_of_block, byzantine=byzantine), honest)
+
+    def _end_of_block(self, honest: Tensor, byzantine: int) -> Tensor:
+        honest = ordered(honest)
+        h = honest.shape[-2]
         least, most = honest.amin(dim=-2), honest.amax(dim=-2)
-        middle = mean(honest)
+        middle = sum_of_shares(honest.double().unbind(-2), 1 / h)
         if self.goal == "descent":
             return torch.where(middle > 0, least, most)
-        n = honest.shape[-2] + byzantine
+        n = h + byzantine
         low, high = (n - 1) // 2, n // 2 + 1  # the median's ranks, those of honest values first
         above = mean_of_ranks(honest, low, high)
         below = mean_of_ranks(honest, low - byzantine, high - byzantine)
@@ -82,9 +99,4 @@ class VoteExtreme(Attack):
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
         """Return `-sign(sum of signs)`, from every Byzantine worker."""
-        return collude(in_blocks(_against, honest), byzantine)
-
-
-def _against(honest: Tensor) -> Tensor:
-    lead = honest.sign().sum(dim=-2)
-    return lead.gt_(0).mul_(-2).add_(1)
+        return collude(majority(honest).gt_(0).mul_(-2).add_(1), byzantine)

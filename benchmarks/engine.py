@@ -27,8 +27,9 @@ from privrobust.aggregators import Median
 from privrobust.core.allocator import keep_freed_memory
 from privrobust.core.threads import one_layer_of_threads
 from privrobust.data import get_dataset
+from privrobust.gradients.batch import Batch
 from privrobust.gradients.clipped_sums import gradient_sum
-from privrobust.gradients.clipping import Batch, Flat
+from privrobust.gradients.clipping import Flat
 from privrobust.gradients.layout import Layout
 from privrobust.gradients.losses import get_loss
 from privrobust.training.loop import train_lanes
@@ -137,7 +138,7 @@ def clipped_gradients(model: str, size: Size) -> list[str]:
     start = nn.utils.parameters_to_vector(module.parameters()).detach().unsqueeze(0)
     shape = (1, workers, batch_size)
     labels = split.labels.view(shape)
-    batch = Batch(split.inputs.view(*shape, 1, 28, 28), labels, torch.ones_like(labels).bool())
+    batch = Batch.of(split.inputs.view(*shape, 1, 28, 28), labels, torch.ones_like(labels).bool())
 
     def plain() -> None:
         module.zero_grad()

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 from privrobust.aggregators.base import Aggregator, Minority
 from privrobust.aggregators.moments import mean
 from privrobust.aggregators.order_statistics import (
-    in_threaded_blocks,
+    MOST_COMPARED,
+    in_blocks,
     mean_of_ranks,
     sorted_rows,
+    sum_of_shares,
 )
 from privrobust.core.lazy_imports import torch
+from privrobust.kernels.backend import takes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,7 +98,12 @@ class MeaMed(Minority, Aggregator):
 
     def aggregate(self, messages: Tensor) -> Tensor:
         """Return the mean around the median, over workers."""
-        return in_threaded_blocks(self._of_block, messages)
+        n = messages.shape[-2]
+        if n <= MOST_COMPARED and takes(messages):
+            from privrobust.kernels import order
+
+            return order.mean_around_median(n, messages.dtype, self.f)(messages)[0]
+        return in_blocks(self._of_block, messages)
 
     def _of_block(self, messages: Tensor) -> Tensor:
         """Average a window: those nearest to the median are neighbours in order."""
@@ -105,15 +113,11 @@ class MeaMed(Minority, Aggregator):
         # within the honest, and so finite: their sum may not be
         median = rows[(n - 1) // 2] / 2 + rows[n // 2] / 2
         start = _first_of_window(rows, median, self.f)
-        share = 1 / width
-        average = torch.zeros_like(median)
-        for rank, row in enumerate(rows):
-            if self.f <= rank < width:
-                average.add_(row, alpha=share)
-                continue
-            outside = (start > rank) | (start + width <= rank)
-            average.add_(row.masked_fill(outside, 0.0), alpha=share)
-        return average
+        within = [
+            row.masked_fill((start > rank) | (start + width <= rank), 0.0)
+            for rank, row in enumerate(rows)
+        ]
+        return sum_of_shares(within, 1 / width)
 
 
 def _first_of_window(rows: Sequence[Tensor], median: Tensor, f: int) -> Tensor:

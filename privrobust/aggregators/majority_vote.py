@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from privrobust.aggregators.base import Aggregator
 from privrobust.aggregators.order_statistics import in_blocks
+from privrobust.core.lazy_imports import torch
+from privrobust.kernels.backend import takes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,10 +33,18 @@ class MajorityVote(Aggregator):
 
     def aggregate(self, messages: Tensor) -> Tensor:
         """Return the sign of the sum of signs over workers, in {-1, 0, 1}."""
-        return in_blocks(_vote, messages)
+        return majority(messages)
 
 
-def _vote(messages: Tensor) -> Tensor:
-    if bool(messages.sum().isnan()):  # or infinities of both signs; torch's sign of NaN is 0
-        messages = messages.nan_to_num(nan=1.0)
-    return messages.sign().sum(dim=-2).sign_()
+def majority(messages: Tensor) -> Tensor:
+    """Return which sign most have, `(..., n, d)` to `(..., d)` of -1, 0 and 1."""
+    if takes(messages):
+        from privrobust.kernels import moments
+
+        return moments.votes(messages.dtype)(messages)[0]
+    return in_blocks(_signs, messages)
+
+
+def _signs(messages: Tensor) -> Tensor:
+    signs = torch.where(messages.isnan(), 1.0, messages.sign())  # torch's sign of NaN is 0
+    return signs.sum(dim=-2).sign_()

@@ -13,6 +13,7 @@ from privrobust.aggregators.scaling import (
     sums_of_squares,
 )
 from privrobust.core.lazy_imports import torch
+from privrobust.kernels.backend import takes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +26,16 @@ _STRIDE = 1 << 8
 
 
 def mean(messages: Tensor) -> Tensor:
-    """Average over workers, `(..., n, d)` to `(..., d)`: finite where the messages are."""
+    """Average over workers, `(..., n, d)` to `(..., d)`: finite where the messages are.
+
+    A float32 is added in double precision, whose range no sum of them leaves.
+    """
+    if messages.dtype == torch.float32:
+        if takes(messages):
+            from privrobust.kernels import moments
+
+            return moments.mean()(messages)[0]
+        return messages.mean(dim=-2, dtype=torch.float64).float()
     found = messages.mean(dim=-2)
     if bool(found.sum().isfinite()):  # and so are all
         return found
@@ -38,7 +48,19 @@ def mean(messages: Tensor) -> Tensor:
 
 
 def mean_and_std(honest: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both over workers, `(..., h, d)` to `(..., d)` each; the variance divides by h."""
+    """Return both over workers, `(..., h, d)` to `(..., d)` each; the variance divides by h.
+
+    They are not finite where a message is not. Of float32 they are computed in double precision.
+    """
+    if honest.dtype == torch.float32:
+        if takes(honest):
+            from privrobust.kernels import moments
+
+            mean, std = moments.mean_and_std()(honest)
+            return mean, std
+        first = honest[..., :1, :].double()
+        mean, variance = _mean_and_variance(honest.double() - first)
+        return mean.add_(first.squeeze(-2)).float(), variance.sqrt_().float()
     mean, variance = _mean_and_variance(honest)
     if all_are_safe(variance):
         return mean, variance.sqrt_()

@@ -158,7 +158,11 @@ class Split:
 
     def examples(self, which: Tensor | slice) -> Tensor:
         """Return examples as a model takes them, `(*indices, *features)`: pixels as float32."""
-        chosen = self.inputs[which]
+        if isinstance(which, slice):
+            chosen = self.inputs[which]
+        else:  # a copy of rows, which takes torch a quarter of what indexing takes
+            rows = self.inputs.index_select(0, which.flatten())
+            chosen = rows.view(*which.shape, *rows.shape[1:])
         if chosen.dtype != torch.uint8:
             return chosen
         return self.scaling(chosen) if self.scaling else chosen.float().div_(255)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import vjp, vmap
 
+from privrobust.gradients.batch import Batch
 from privrobust.gradients.calls import Call, Calls, Given, only_input, output_shapes, watched
-from privrobust.gradients.clipping import Batch
 from privrobust.gradients.factors import Use
 from privrobust.gradients.isolation import called, own_copy
 from privrobust.gradients.layout import Layout

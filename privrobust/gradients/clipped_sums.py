@@ -28,8 +28,10 @@ from privrobust.gradients.backward import (
     Probed,
     Traces,
 )
+from privrobust.gradients.batch import Batch
 from privrobust.gradients.calls import activations, side_by_side
-from privrobust.gradients.clipping import Batch, ClippedSums, ClippingRule, GradientSum
+from privrobust.gradients.chain import Chain
+from privrobust.gradients.clipping import ClippedSums, ClippingRule, GradientSum
 from privrobust.gradients.factors import Formed, Gradients, Joined, Use, Zero
 from privrobust.gradients.layer_rules import has_rule, layer_gradients
 from privrobust.gradients.layout import Layout
@@ -37,6 +39,7 @@ from privrobust.gradients.losses import Loss
 from privrobust.gradients.per_sample import PerSample
 from privrobust.gradients.row_wise import rows_stay_apart
 from privrobust.gradients.verification import Agreement, described
+from privrobust.kernels.backend import are_compiled
 
 
 def gradient_sum(
@@ -104,11 +107,10 @@ class LayerWise:
         if way is not None:
             norms = self._sum(way, parameters, batch, clip_norms, divisor, sums)
             return ClippedSums(sums, norms)
+        each = [slice(lane, lane + 1) for lane in range(lanes)]
         of_lanes = [
-            self._sum(self._one, parameter, Batch(*of_lane), clip_norm, divisor, out)
-            for parameter, *of_lane, clip_norm, out in zip(
-                *(each.split(1) for each in (parameters, *batch, clip_norms, sums)), strict=True
-            )
+            self._sum(self._one, parameters[i], batch[i], clip_norms[i], divisor, sums[i])
+            for i in each
         ]
         return ClippedSums(sums, torch.cat(of_lanes))
 
@@ -156,8 +158,12 @@ class LayerWise:
 
 def _fast_ways(
     model: nn.Module, layout: Layout, examples: Tensor, rule: ClippingRule, loss: Loss
-) -> Iterator[LayerWise]:
+) -> Iterator[GradientSum]:
     """Yield the fastest first; those after it also bear layer outputs that are changed in place."""
+    if examples.device.type == "cpu" and are_compiled():
+        chain = Chain.of(model, layout, examples, rule, loss)
+        if chain is not None:
+            yield chain
     owned = layout.layers
     ruled = [layer for layer in owned if has_rule(model.get_submodule(layer))]
     others = [name for layer, names in owned.items() for name in names if layer not in ruled]

@@ -19,19 +19,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from privrobust.gradients.batch import Batch
 from privrobust.gradients.factors import vector_norms
 from privrobust.gradients.summation import ROOM
-
-
-class Batch(NamedTuple):
-    """What the workers drew: padded examples, and which of them are present."""
-
-    inputs: Tensor
-    """`(lanes, workers, pad, *features)`"""
-    labels: Tensor
-    """`(lanes, workers, pad)`"""
-    present: Tensor
-    """`(lanes, workers, pad)`, boolean"""
 
 
 class ClippedSums(NamedTuple):

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, vmap
 
-from privrobust.gradients.clipping import Batch, ClippedSums, ClippingRule
+from privrobust.gradients.batch import Batch
+from privrobust.gradients.clipping import ClippedSums, ClippingRule
 from privrobust.gradients.factors import vector_norms
 from privrobust.gradients.isolation import own_copy, scores_of_one
 from privrobust.gradients.layout import Layout
@@ -49,9 +50,8 @@ class PerSample:
         def parts(lane: int, worker: int) -> Iterator[Tensor]:
             for start in range(0, pad, at_once):
                 at = (lane, worker, slice(start, start + at_once))
-                some = Batch(*(tensor[at] for tensor in batch))
                 limit = clip_norms[lane : lane + 1]
-                total, norms[at] = self._clipped(parameters[lane], some, limit, divisor)
+                total, norms[at] = self._clipped(parameters[lane], batch[at], limit, divisor)
                 yield total
 
         for lane in range(lanes):

@@ -8,8 +8,9 @@ example, where the model starts and at parameters around that.
 import torch
 from torch import Tensor, nn
 
+from privrobust.gradients.batch import Batch
 from privrobust.gradients.calls import output_shapes
-from privrobust.gradients.clipping import Batch, ClippedSums, GradientSum
+from privrobust.gradients.clipping import ClippedSums, GradientSum
 from privrobust.gradients.layer_rules import has_rule
 from privrobust.gradients.per_sample import PerSample
 
@@ -59,9 +60,10 @@ class Agreement:
 
     def _agrees_in_float64(self, way: GradientSum) -> bool:
         """Compare at the same points and examples."""
-        inputs = self._batch.inputs
-        wide = inputs.double() if inputs.is_floating_point() else inputs
-        points, batch = self._points.double(), self._batch._replace(inputs=wide)
+        given = self._batch.inputs
+        wide = given.double() if given.is_floating_point() else given
+        points = self._points.double()
+        batch = Batch.of(wide, self._batch.labels, self._batch.present)
         try:
             expected = [self._exact(points, batch, limit) for limit in self._limits]
             return self._difference(way, points, batch, expected, _OF_LAYER) is None
@@ -80,9 +82,8 @@ class Agreement:
         each = range(len(points))
         for lanes in (*[slice(point, point + 1) for point in each], slice(None)):
             for limit, (sums, norms) in zip(self._limits, expected, strict=True):
-                batch = Batch(*(part[lanes] for part in whole))
                 try:
-                    ours = way(points[lanes], batch, limit[lanes])
+                    ours = way(points[lanes], whole[lanes], limit[lanes])
                 except Exception as error:  # a layer called as no rule foresees
                     reason = str(error).split("\n")[0]
                     return f"the fast way fails here ({type(error).__name__}: {reason})"
@@ -140,4 +141,4 @@ def _each_a_worker(examples: Tensor) -> Batch:
     shape = (2, len(examples), 1)
     inputs = examples.expand(2, *examples.shape).unsqueeze(2)
     labels = (torch.arange(len(examples), device=examples.device) % 2).view(1, -1, 1).expand(shape)
-    return Batch(inputs, labels, torch.ones_like(labels, dtype=torch.bool))
+    return Batch.of(inputs, labels, torch.ones_like(labels, dtype=torch.bool))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from privrobust.data import Dataset, Split
-from privrobust.gradients.clipping import Batch
+from privrobust.gradients.batch import Batch
 from privrobust.spec import RunSpec
 from privrobust.training.lanes import distinct
 from privrobust.training.sampling import poisson_batches
@@ -78,7 +78,8 @@ def _batches(
     for slots, present in drawn:
         slots, present = slots.to(device), present.to(device)
         examples = table.gather(-1, slots[drawn_by])[deal_of]
-        yield Batch(train.examples(examples), train.labels[examples], present[drawn_by[deal_of]])
+        joins = present[drawn_by[deal_of]]
+        yield Batch(train.examples, examples, train.labels[examples], joins)
 
 
 def _padded(held: list[list[Tensor]]) -> Tensor:

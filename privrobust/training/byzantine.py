@@ -1,6 +1,7 @@
 """The Byzantine workers: what they see of a step, and what they send."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -112,6 +113,6 @@ class _Protocol:
     def __call__(self, parameters: Tensor) -> Tensor:
         """Compute what these workers would send, `(lanes, f, dim)`, from `(lanes, dim)`."""
         batch = next(self._batches)
-        poisoned = batch._replace(labels=self._poison(batch.labels, self._classes))
+        poisoned = replace(batch, labels=self._poison(batch.labels, self._classes))
         averages = self._clip(parameters, poisoned).sums
         return self._remember(self._perturb(averages))

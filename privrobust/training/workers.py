@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from privrobust.gradients.batch import Batch
 from privrobust.gradients.clipped_sums import gradient_sum
 from privrobust.gradients.clipping import (
     CLIPPING_RULES,
-    Batch,
     ClippedSums,
     ClippingRule,
     Flat,

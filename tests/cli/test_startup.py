@@ -10,7 +10,7 @@ from privrobust.cli.listing import Kind
 from privrobust.store import Store
 
 HEAVY = {
-    "dp_accounting", "jinja2", "matplotlib", "numba", "numpy", "opacus", "pandas",
+    "dp_accounting", "jinja2", "llvmlite", "matplotlib", "numba", "numpy", "opacus", "pandas",
     "scipy", "scipy.signal", "scipy.stats", "sklearn", "sqlalchemy", "sympy", "torch",
     "torchvision",
 }  # fmt: skip

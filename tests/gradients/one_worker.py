@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from privrobust.gradients.clipping import Batch
+from privrobust.gradients.batch import Batch
 
 CLASSES = 10
 
@@ -12,7 +12,7 @@ def batch_of(inputs, present=None):
     """One worker's."""
     labels = (torch.arange(len(inputs)) % CLASSES).view(1, 1, -1)
     present = torch.ones(len(inputs), dtype=torch.bool) if present is None else present
-    return Batch(inputs[None, None], labels, present[None, None])
+    return Batch.of(inputs[None, None], labels, present[None, None])
 
 
 def starts(model):

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,8 +11,9 @@ from torch import nn
 from privrobust import RunSpec, train
 from privrobust.errors import PrivRobustWarning, SpecError
 from privrobust.gradients import get_loss, layer_rules, register_layer_rule
+from privrobust.gradients.batch import Batch
 from privrobust.gradients.clipped_sums import LayerWise, gradient_sum
-from privrobust.gradients.clipping import Automatic, Batch, Flat, PerLayer
+from privrobust.gradients.clipping import Automatic, Flat, PerLayer
 from privrobust.gradients.layout import Layout
 from privrobust.gradients.per_sample import PerSample
 from privrobust.models import register_model
@@ -81,7 +83,7 @@ def batch(lanes=2, workers=3, size=4):
     generator = torch.Generator().manual_seed(1)
     inputs = torch.randn(lanes, workers, size, 64, generator=generator)
     labels = torch.randint(3, (lanes, workers, size), generator=generator)
-    return Batch(inputs, labels, torch.rand(labels.shape, generator=generator) < 0.8)
+    return Batch.of(inputs, labels, torch.rand(labels.shape, generator=generator) < 0.8)
 
 
 @pytest.mark.parametrize("rule", [Flat(2), Flat(1), PerLayer(2), Automatic(2)], ids=repr)
@@ -207,11 +209,12 @@ def test_no_example_of_a_batch_sees_another_through_a_rule():
     assert isinstance(fast, LayerWise)
     start = nn.utils.parameters_to_vector(made()[0].parameters()).detach().unsqueeze(0)
     before = batch(lanes=1, workers=1)
-    after = before._replace(inputs=before.inputs.clone())
-    after.inputs[0, 0, 0] *= 1e6
+    inputs = before.inputs
+    inputs[0, 0, 0] *= 1e6
+    after = Batch.of(inputs, before.labels, before.present)
     there = torch.ones_like(before.present)
     norms = [
-        fast(start, each._replace(present=there), torch.ones(1)).norms[0, 0, 1:]
+        fast(start, replace(each, present=there), torch.ones(1)).norms[0, 0, 1:]
         for each in (before, after)
     ]
     assert torch.equal(*norms)

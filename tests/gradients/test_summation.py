@@ -1,5 +1,6 @@
 """Rounding: of sums with and without an example, the exact difference is at most C."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -35,7 +36,7 @@ def test_rounding_of_a_large_batch_is_within_c(slow):
     model = linear(4)
     inputs = torch.full((MANY, 4), 3.0) + torch.randn(MANY, 4) / 100
     batch = batch_of(inputs)
-    batch = batch._replace(labels=torch.zeros_like(batch.labels))
+    batch = replace(batch, labels=torch.zeros_like(batch.labels))
     way = (
         PerSample(model, Layout(model), inputs[:16], Flat(), CROSS_ENTROPY)
         if slow
@@ -47,7 +48,7 @@ def test_rounding_of_a_large_batch_is_within_c(slow):
     for place in (0, 12_345, MANY - 1):
         present = batch.present.clone()
         present[..., place] = False
-        less = way(starts(model), batch._replace(present=present), clip_norms).sums
+        less = way(starts(model), replace(batch, present=present), clip_norms).sums
         moved = float((whole - less).norm())
         assert (1 - 2e-6) * C <= moved <= C
 

@@ -15,10 +15,11 @@ from privrobust.core import parameters as configured
 from privrobust.core.random import stream
 from privrobust.data import Dataset, Split, get_dataset
 from privrobust.errors import SpecError
-from privrobust.gradients.clipped_sums import LayerWise, gradient_sum
+from privrobust.gradients.clipped_sums import gradient_sum
 from privrobust.gradients.clipping import Flat
 from privrobust.gradients.layout import Layout
 from privrobust.gradients.losses import get_loss
+from privrobust.gradients.per_sample import PerSample
 from privrobust.models import available_models, build_model, initial_parameters
 from privrobust.models import registry as models
 from privrobust.models.architectures import Architecture, bounded_logistic
@@ -302,7 +303,7 @@ def test_image_models_are_clipped_the_fast_way(name):
     way = gradient_sum(
         model, Layout(model), data.train.examples(slice(2)), Flat(), get_loss("cross_entropy")
     )
-    assert isinstance(way, LayerWise)
+    assert not isinstance(way, PerSample)
 
 
 @given(

@@ -1,0 +1,222 @@
+"""Clipped sums of chains of layers, by passes of our own over the examples that are there.
+
+Most models are chains: what one layer puts out is all that the next one takes. Of those that are
+proven to keep the rows of a batch apart (`privrobust.gradients.row_wise`), each layer's passes
+forward and backward (`privrobust.gradients.passes`) are called one after the other, on packed
+batches: nothing is padded, so a worker's sum does not depend on what others drew. The work is cut
+into pieces, of whole workers of a lane, that stay in a core's cache and that threads take in turns.
+How it is cut depends on each lane's examples alone: a lane has the same bits beside others and on
+any number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import partial
+from itertools import accumulate, pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from privrobust.core.threads import in_threads
+from privrobust.gradients.batch import Batch
+from privrobust.gradients.clipping import ClippedSums, ClippingRule
+from privrobust.gradients.isolation import own_copy
+from privrobust.gradients.layout import Layout
+from privrobust.gradients.losses import Loss
+from privrobust.gradients.passes import (
+    Affine,
+    Convolution,
+    Flattening,
+    MaxPooling,
+    Parts,
+    Pass,
+    Piece,
+    Plain,
+    Rectifier,
+)
+from privrobust.gradients.row_wise import rows_stay_apart
+
+# Numbers that are handled together.
+_HELD = 1 << 19
+
+
+class Chain:
+    """For one lane or many, on a processor."""
+
+    def __init__(
+        self,
+        passes: dict[str, Pass],
+        layout: Layout,
+        rule: ClippingRule,
+        loss: Loss,
+        width: int,
+    ) -> None:
+        """Call these passes in order; an example holds `width` numbers on its way."""
+        self._passes = passes
+        self._layout = layout
+        self._rule = rule
+        self._loss = loss
+        self._width = width
+        owners = [name for name in passes if name in layout.layers]
+        self._first = owners[0]
+
+    @classmethod
+    def of(
+        cls, model: nn.Module, layout: Layout, examples: Tensor, rule: ClippingRule, loss: Loss
+    ) -> Chain | None:
+        """Return the chain of a model, or None where it is none or has a layer without a pass."""
+        chain = dict(_leaves(own_copy(model)))
+        if not rows_stay_apart(model, examples) or not {*layout.layers} <= {*chain}:
+            return None
+        passes: dict[str, Pass] = {}
+        held = examples[0].numel()
+        inputs = examples[:1]
+        with torch.no_grad():
+            for name, layer in chain.items():
+                made = _pass(layer, inputs.shape[1:])
+                if made is None:
+                    return None
+                passes[name] = made
+                outputs = layer(inputs)
+                held += max(made.width(inputs.shape[1:]), outputs[0].numel())
+                inputs = outputs
+        return cls(_pooled_before_rectified(passes), layout, rule, loss, held)
+
+    def __call__(
+        self, parameters: Tensor, batch: Batch, clip_norms: Tensor, divisor: float = 1.0
+    ) -> ClippedSums:
+        """Clip and sum, piece by piece."""
+        lanes, workers, _ = batch.labels.shape
+        sizes = batch.present.sum(-1).flatten().tolist()
+        ends = [0, *accumulate(sizes)]
+        there = batch.present.flatten().nonzero().squeeze(1)
+        places, labels = (part.flatten()[there] for part in (batch.places, batch.labels))
+        named: dict[str, dict[str, Tensor]] = {name: {} for name in self._passes}
+        for name, value in self._layout.unflatten(parameters).items():
+            layer, _, own = name.rpartition(".")
+            named[layer][own] = value
+        sums = parameters.new_empty(lanes, workers, parameters.shape[-1], dtype=torch.float64)
+        out = self._layout.unflatten(sums.flatten(0, 1))
+        norms = torch.empty(len(there), dtype=torch.float64)
+
+        def clip(groups: range) -> None:
+            first, last = ends[groups.start], ends[groups.stop]
+            starts = [end - first for end in ends[groups.start : groups.stop + 1]]
+            of_lanes = []
+            for lane in range(groups.start // workers, -(-groups.stop // workers)):
+                start = max(ends[lane * workers], first) - first
+                of_lanes.append((lane, slice(start, min(ends[(lane + 1) * workers], last) - first)))
+            piece = Piece(of_lanes, torch.tensor(starts), max(sizes[groups.start : groups.stop]))
+            limits = clip_norms[of_lanes[0][0]].view(1)
+            if len(of_lanes) > 1:
+                counts = torch.tensor([rows.stop - rows.start for _, rows in of_lanes])
+                lowest = of_lanes[0][0]
+                limits = clip_norms[lowest : lowest + len(of_lanes)].repeat_interleave(counts)
+            examples = batch.examples(places[first:last])
+            gradients = self._gradients(examples, labels[first:last], named, piece)
+            norms[first:last], scales = self._scales(gradients, limits)
+            scales.div_(divisor)
+            for (layer, names), factors in zip(self._layout.layers.items(), scales, strict=True):
+                written = [out[name][groups.start : groups.stop] for name in names]
+                gradients[layer].sums(factors, piece, written)
+
+        in_threads([partial(clip, groups) for groups in self._cut(sizes, workers)])
+        of_all = torch.zeros(batch.labels.shape, dtype=torch.float64)
+        of_all.view(-1)[there] = norms
+        return ClippedSums(sums, of_all)
+
+    def _cut(self, sizes: list[int], workers: int) -> list[range]:
+        """Return which workers, of all lanes in a row, make a piece each."""
+        pieces: list[range] = []
+        held = 0
+        for lane, start in enumerate(range(0, len(sizes), workers)):
+            work = sum(sizes[start : start + workers]) * self._width
+            # a power of two: as many pieces as threads, or some for each
+            parts = min(workers, 1 << max(0, math.ceil(math.log2(max(1, work) / _HELD))))
+            if parts > 1 or held + work > _HELD or not lane:
+                held = 0 if parts > 1 else work
+                cuts = [start + workers * part // parts for part in range(parts + 1)]
+                pieces += [range(*ends) for ends in pairwise(cuts)]
+                continue
+            held += work
+            last = pieces[-1]
+            pieces[-1] = range(last.start, start + workers)
+        return pieces
+
+    def _gradients(
+        self, examples: Tensor, labels: Tensor, named: dict[str, dict[str, Tensor]], piece: Piece
+    ) -> dict[str, Parts]:
+        """Find the gradients of a piece's examples, by layer."""
+        kept: dict[str, Any] = {}
+        scores = examples
+        for name, layer in self._passes.items():
+            scores, kept[name] = layer.forward(scores, named[name], piece)
+        errors: Tensor | None = self._loss.gradients(scores, labels)
+        found: dict[str, Parts] = {}
+        for name, layer in reversed(self._passes.items()):
+            if errors is None:
+                break
+            goes_on = name != self._first
+            errors, parts = layer.backward(kept.pop(name), errors, named[name], piece, goes_on)
+            if parts is not None:
+                found[name] = parts
+        return found
+
+    def _scales(self, gradients: dict[str, Parts], limits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return norms of whole gradients `(examples,)`, and what to multiply each layer's with.
+
+        Args:
+            gradients: by layer; of those whose factor is 0, zeros take the place.
+            limits: C of each example, or of all.
+
+        """
+        layers = self._layout.layers
+        norms = torch.stack([gradients[layer].norms(self._rule.order) for layer in layers], dim=-1)
+        scales = self._rule.factors(norms, limits).T.contiguous()
+        if not math.isfinite(norms.sum()):  # 0 times NaN is NaN
+            for layer, factors in zip(layers, scales, strict=True):
+                gradients[layer] = gradients[layer].without(factors == 0)
+        return self._rule.whole(norms), scales
+
+
+def _leaves(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Yield the layers of nested `Sequential` in order, by name."""
+    if type(model) is not nn.Sequential:
+        yield prefix, model
+        return
+    for name, child in model.named_children():
+        yield from _leaves(child, f"{prefix}.{name}" if prefix else name)
+
+
+def _pass(layer: nn.Module, shape: torch.Size) -> Pass | None:
+    """Return the pass of a layer on examples of that shape, or None."""
+    kind = type(layer)
+    if kind is nn.Linear:
+        return Affine(layer) if len(shape) == 1 else None
+    if kind is nn.Conv2d and len(shape) == 3 and Convolution.takes(layer, shape):
+        return Convolution(layer)
+    if list(layer.parameters()):
+        return None
+    if kind is nn.Flatten and (layer.start_dim, layer.end_dim) == (1, -1):
+        return Flattening()
+    if kind is nn.ReLU:
+        return Rectifier()
+    if kind is nn.MaxPool2d and len(shape) == 3 and MaxPooling.takes(layer):
+        return MaxPooling(layer)
+    return Plain(layer)
+
+
+def _pooled_before_rectified(passes: dict[str, Pass]) -> dict[str, Pass]:
+    """Swap the two where they follow each other: what is pooled is less to rectify.
+
+    The largest number rectified is the largest of the rectified, and where it is not positive no
+    gradient comes through, whichever of them it was.
+    """
+    named = list(passes.items())
+    for place, ((_, first), (_, second)) in enumerate(pairwise(named)):
+        if isinstance(first, Rectifier) and isinstance(second, MaxPooling):
+            named[place], named[place + 1] = named[place + 1], named[place]
+    return dict(named)

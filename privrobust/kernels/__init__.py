@@ -1,0 +1,1 @@
+"""Machine code for what torch would do in many passes."""
