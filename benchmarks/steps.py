@@ -22,7 +22,8 @@ from conditions import ALL, Condition, under_each
 from tasks import FULL, MODELS, Task, mlp, register, spec
 from timing import median, step_time, table
 
-from privrobust.gradients import backward
+from privrobust.data import Split
+from privrobust.gradients.chain import Chain
 from privrobust.models import register_model
 from privrobust.training import loop
 from privrobust.training.byzantine import ByzantineWorkers
@@ -33,39 +34,30 @@ from privrobust.training.workers import Clipping
 
 
 class Stage(NamedTuple):
-    """A part of every step: the time between a call of a function and its return."""
+    """What a step does in calls of a function, between each call and its return."""
 
     name: str
     owner: object
     function: str
     limit: str
     """What it is near the limit of."""
-    within: str | None = None
-    """The stage that calls it, of which the time is then that without it."""
+    is_part: bool = False
+    """Whether it is a part of the stage above it, of all threads together if they share that."""
 
 
 STAGES = (
-    Stage("sample", loop, "honest_batches", "memory: it copies the batches' inputs"),
-    Stage(
-        "clip and sum",
-        Clipping,
-        "__call__",
-        "memory and matrix products: it writes a vector a worker",
-    ),
-    Stage(
-        "forward and backward",
-        backward.Direct,
-        "__call__",
-        "the plain pass to the layers' outputs",
-        within="clip and sum",
-    ),
+    Stage("sample", loop, "honest_batches", "arithmetic: a word an example, by AES"),
+    Stage("clip", Clipping, "__call__", "matrix products, and memory: it writes a vector a worker"),
+    Stage("gather", Split, "examples", "memory: it copies the batches' inputs", is_part=True),
+    Stage("forward and backward", Chain, "_gradients", "matrix products", is_part=True),
+    Stage("norms", Chain, "_scales", "memory", is_part=True),
     Stage("noise", Perturbation, "__call__", "arithmetic in vectors of float64, and AES"),
     Stage("attack", ByzantineWorkers, "__call__", "memory: it reads the honest messages"),
     Stage("aggregate", Server, "__call__", "memory: it reads all messages"),
 )
 """In the order of a step; a stage is named here, and nowhere else."""
-REST = "update and the rest", "Python, and writing the Byzantine messages"
-MEASURES = "measures", "memory: a median of the honest messages, every 10th step, beside the step"
+REST, OF_IT = "update and the rest", "of it, "
+MEASURES = Stage("measures", loop, "measure", "memory: it reads the honest messages")
 
 
 class Case(NamedTuple):
@@ -102,10 +94,12 @@ class Size:
 
 
 class Clock:
-    """Seconds spent inside calls, a list of them by name."""
+    """Seconds spent inside calls, by name, step by step."""
 
     def __init__(self) -> None:
-        self._spent: dict[str, list[float]] = {}
+        self.ends: list[float] = []
+        self._calls: list[tuple[str, float]] = []
+        self._steps: list[dict[str, float]] = []
 
     def around(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         """Time every call, or, of one that makes an iterator, every item that it yields."""
@@ -115,7 +109,7 @@ class Clock:
             found = call(*arguments, **named)
             if isinstance(found, Iterator):
                 return self._along(self.around(name, partial(next, found)))
-            self._spent.setdefault(name, []).append(perf_counter() - start)
+            self._calls.append((name, perf_counter() - start))
             return found
 
         return timed
@@ -125,52 +119,54 @@ class Clock:
             while True:
                 yield advance()
 
-    def typical(self, name: str, calls: int) -> float:
-        """Median seconds of the last so many calls; those before them are of the run's start.
+    def end_step(self) -> None:
+        """Note what was called since the last step ended."""
+        self.ends.append(perf_counter())
+        spent: dict[str, float] = {}
+        for name, seconds in self._calls:
+            spent[name] = spent.get(name, 0.0) + seconds
+        self._calls.clear()
+        self._steps.append(spent)
+
+    def typical(self, name: str) -> float:
+        """Median seconds of the steps that do it, but the first, which has the run's start.
 
         Raises:
-            RuntimeError: there were fewer.
+            RuntimeError: none does.
 
         """
-        spent = self._spent.get(name, [])
-        if len(spent) < calls:
+        spent = [step[name] for step in self._steps[1:] if name in step]
+        if not spent:
             raise RuntimeError(
-                f"{name}: called {len(spent)} times instead of {calls}; "
-                "a step does this elsewhere than benchmarks/steps.py looks for it"
+                f"{name}: no step calls it; it is done elsewhere than benchmarks/steps.py looks "
+                "for it"
             )
-        return median(spent[-calls:])
+        return median(spent)
 
 
 def breakdown(model: str, size: Size) -> str:
     """Median milliseconds and share of each part of a step of one run."""
     clock = Clock()
-    ends: list[float] = []
     with ExitStack() as patches:
-        places = [(each.name, each.owner, each.function) for each in STAGES]
-        for name, owner, function in (*places, ("measures", loop, "measure")):
-            timed = clock.around(name, getattr(owner, function))
-            patches.enter_context(patch.object(owner, function, timed))
-        train_lanes(
-            [spec(model, size.task, steps=size.steps, evaluate_every=size.every)],
-            on_step=lambda: ends.append(perf_counter()),
-        )
-    whole = step_time(ends)
-    parts = {each.name: clock.typical(each.name, size.steps - 1) for each in STAGES}
-    for each in STAGES:
-        if each.within:
-            parts[each.within] -= parts[each.name]
-    limits = {each.name: each.limit for each in STAGES}
-    for (name, limit), seconds in {
-        REST: whole - sum(parts.values()),
-        MEASURES: clock.typical("measures", size.steps // size.every) / size.every,
-    }.items():
-        parts[name], limits[name] = seconds, limit
+        for each in (*STAGES, MEASURES):
+            timed = clock.around(each.name, getattr(each.owner, each.function))
+            patches.enter_context(patch.object(each.owner, each.function, timed))
+        run = spec(model, size.task, steps=size.steps, evaluate_every=size.every)
+        train_lanes([run], on_step=clock.end_step)
+    whole = step_time(clock.ends)
+    spent = {each.name: clock.typical(each.name) for each in STAGES}
+    rest = whole - sum(spent[each.name] for each in STAGES if not each.is_part)
+
+    def row(name: str, seconds: float, limit: str) -> list[str]:
+        return [name, f"{seconds * 1e3:.2f} ms", f"{seconds / whole:.0%}", limit]
+
     rows = [
-        [name, f"{parts[name] * 1e3:.2f} ms", f"{parts[name] / whole:.0%}", limit]
-        for name, limit in limits.items()
-    ]
-    header = ["part", f"of {whole * 1e3:.1f} ms", "share", "near the limit of"]
-    return table(header, rows)
+        *(row(OF_IT * each.is_part + each.name, spent[each.name], each.limit) for each in STAGES),
+        row(REST, rest, "Python, and writing the Byzantine messages"),
+        row(f"beside it, every {size.every} steps: {MEASURES.name}",
+            clock.typical(MEASURES.name), MEASURES.limit),
+    ]  # fmt: skip
+    return table(["part", f"of {whole * 1e3:.1f} ms", "share", "near the limit of"], rows)
 
 
 def cost(case: Case) -> tuple[float, float]:

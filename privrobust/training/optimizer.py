@@ -35,6 +35,7 @@ class Descent:
         ]
         self._rates = torch.tensor(of_lanes, device=device).T.unsqueeze(-1)
         self._momentum = column(lanes, lambda spec: spec.momentum, device)
+        self._has_momentum = bool(self._momentum.any())
         self._weight_decay = column(lanes, lambda spec: spec.weight_decay, device)
         self._decays = bool(self._weight_decay.any())
         self._velocity = torch.zeros_like(parameters)
@@ -44,5 +45,7 @@ class Descent:
         if self._decays:
             decayed = torch.addcmul(update, parameters, self._weight_decay)
             update = torch.where(self._weight_decay > 0, decayed, update)  # 0 times infinity is NaN
-        self._velocity.mul_(self._momentum).masked_fill_(self._momentum == 0, 0.0).add_(update)
-        return parameters - self._rates[step - 1] * self._velocity
+        if self._has_momentum:
+            self._velocity.mul_(self._momentum).masked_fill_(self._momentum == 0, 0.0).add_(update)
+            update = self._velocity
+        return parameters - self._rates[step - 1] * update
