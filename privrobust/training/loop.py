@@ -96,7 +96,7 @@ def train_lanes(
     messages = Messages(rules, (len(lanes), shared.honest, layout.dim), device)
     perturb = Perturbation(plans, (shared.honest, layout.dim), device)
     remember = Momentum(lanes, device)
-    send = HonestMessages(lanes, rules, device)
+    send = HonestMessages(lanes, rules)
     attack = ByzantineWorkers(plans, rules, gradients, layout, dataset, train_split)
     aggregate = Server(lanes, rules, device)
     descend = Descent(lanes, parameters, steps)
