@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from privrobust.aggregators import Aggregator
 from privrobust.aggregators.base import Generators as Generators
-from privrobust.aggregators.base import described, on_zeros
+from privrobust.aggregators.base import described, on_zeros, writes_to
 from privrobust.core.lazy_imports import torch
 from privrobust.core.numbers import as_whole, shown
 from privrobust.core.parameters import Configured
@@ -101,12 +101,12 @@ class Attack(Configured, ABC):
             SpecError: it fails, or sends anything but `(..., f, d)` of the type that it sees.
 
         """
-        name, version = type(self).__name__, _version(seen)
+        name, version = type(self).__name__, writes_to(seen)
         try:
             sent = craft(seen, byzantine, generator)
         except Exception as error:  # whatever a user's attack raises
             raise failure(self, error, "craft(self, seen, byzantine, generator)") from error
-        if _version(seen) != version:
+        if writes_to(seen) != version:
             raise SpecError(f"{name}: it writes to the messages that it sees; accepted: copies")
         expected = (*seen.shape[:-2], byzantine, seen.shape[-1])
         if not isinstance(sent, torch.Tensor) or sent.shape != expected or sent.dtype != seen.dtype:
@@ -160,11 +160,6 @@ class Attack(Configured, ABC):
     def poison(self, labels: Tensor, classes: int) -> Tensor:
         """Return the labels that Byzantine workers train on, where they see their own data."""
         return labels
-
-
-def _version(seen: Tensor) -> int:
-    """Return a count of what is written to it; under `torch.inference_mode` none is kept."""
-    return 0 if seen.is_inference() else seen._version
 
 
 def collude(message: Tensor, byzantine: int) -> Tensor:

@@ -1,4 +1,7 @@
-"""A process of its own for a peer, which nothing that we set reaches; idle between calls."""
+"""A process of its own for a peer, which nothing that we set reaches but the number of threads.
+
+It is idle between calls.
+"""
 
 import multiprocessing
 import statistics
@@ -8,6 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self
+
+import torch
 
 Step = Callable[[], None]
 
@@ -24,10 +29,15 @@ Opens = Callable[[], AbstractContextManager[Place]]
 
 
 class Elsewhere:
-    """A process that is started with the first call."""
+    """A process that is started with the first call, on as many threads as torch has here."""
 
     def __init__(self) -> None:
-        self._process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        self._process = ProcessPoolExecutor(
+            1,
+            multiprocessing.get_context("spawn"),
+            initializer=torch.set_num_threads,
+            initargs=(torch.get_num_threads(),),
+        )
 
     def __enter__(self) -> Self:
         return self

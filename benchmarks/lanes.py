@@ -6,6 +6,7 @@ Digits, logistic regression, B = 32, C = 1, b = 0.1.
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from conditions import ALL, Condition, under_each
 from timing import in_turns, median, table
 
 from privrobust import RunSpec, train
@@ -27,8 +28,17 @@ def lanes(count: int, steps: int) -> list[RunSpec]:
     ]
 
 
-def report(counts: Sequence[int] = COUNTS, steps: int = 300, rounds: int = 5) -> str:
+def report(
+    counts: Sequence[int] = COUNTS,
+    steps: int = 300,
+    rounds: int = 5,
+    conditions: Sequence[Condition] = ALL,
+) -> str:
     """Of so many lanes, 1 of which comes first."""
+    return under_each(conditions, partial(side_by_side, counts, steps, rounds))
+
+
+def side_by_side(counts: Sequence[int], steps: int, rounds: int) -> str:
     alone_run = spec(15, steps)
     cases: dict[str, Callable[[], object]] = {"15 workers, one run": lambda: train(alone_run)}
     for count in counts:

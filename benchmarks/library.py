@@ -12,6 +12,7 @@ from typing import Any
 import byzfl
 import torch
 from byzpy_calls import Call, byzpy_call
+from conditions import QUIET, Condition, under_each
 from timing import in_turns, median, ratio, table
 from torch import Tensor
 
@@ -201,9 +202,17 @@ def compared(
     return table(["", "n x d", "ours", "ByzFL takes so many times as long", "ByzPy"], lines)
 
 
-def report(shapes: Sequence[tuple[int, int]] = SHAPES, rounds: int = 3) -> str:
+def report(
+    shapes: Sequence[tuple[int, int]] = SHAPES,
+    rounds: int = 3,
+    conditions: Sequence[Condition] = QUIET,
+) -> str:
     keep_freed_memory()
+
+    def measured() -> str:
+        of_rules, of_attacks = (compared(find, shapes, rounds) for find in (rules, attacks))
+        return f"Rules, f = {F}:\n\n{of_rules}\n\nAttacks:\n\n{of_attacks}"
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the peers
-        of_rules, of_attacks = (compared(find, shapes, rounds) for find in (rules, attacks))
-    return f"Rules, f = {F}:\n\n{of_rules}\n\nAttacks:\n\n{of_attacks}"
+        return under_each(conditions, measured)

@@ -41,7 +41,7 @@ def where() -> str:
             found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    threads = f"{torch.get_num_threads()} threads on {os.cpu_count()} cores"
+    threads = f"{torch.get_num_threads()} threads on {os.cpu_count()} cores if nothing else is said"
     return f"{date.today()}, {platform.machine()} ({processor()}), {threads}; {', '.join(found)}."
 
 

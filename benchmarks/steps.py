@@ -1,5 +1,11 @@
-"""Where a training step's time goes, and how time and memory grow with workers, size and lanes."""
+"""Where a training step's time goes, and how time and memory grow with workers, size and lanes.
 
+python benchmarks/steps.py [mlp|cnn ...] [--threads N ...] [--busy]
+
+prints the stages of a step alone.
+"""
+
+import argparse
 import multiprocessing
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -12,36 +18,46 @@ from time import perf_counter
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from tasks import FULL, Task, mlp, register, spec
+from conditions import ALL, Condition, under_each
+from tasks import FULL, MODELS, Task, mlp, register, spec
 from timing import median, step_time, table
 
-from privrobust.aggregators import Median
-from privrobust.attacks import ALIE
-from privrobust.gradients import backward
+from privrobust.data import Split
+from privrobust.gradients.chain import Chain
 from privrobust.models import register_model
-from privrobust.training import loop as training
+from privrobust.training import loop
+from privrobust.training.byzantine import ByzantineWorkers
 from privrobust.training.loop import train_lanes
 from privrobust.training.noise import Perturbation
+from privrobust.training.server import Server
 from privrobust.training.workers import Clipping
 
-PLACES = {
-    "forward and backward": (backward.Direct, "__call__"),
-    "clip": (Clipping, "__call__"),
-    "noise": (Perturbation, "__call__"),
-    "attack": (ALIE, "carry_out"),
-    "aggregate": (Median, "__call__"),
-}
-"""Methods that do a part of every step."""
-LIMITS = {
-    "sample": "memory: it copies the batches' inputs",
-    "forward and backward": "the plain pass to the layers' outputs",
-    "clip and sum": "memory and matrix products: it writes a vector a worker",
-    "noise": "arithmetic in vectors of float64, and AES",
-    "attack": "memory: two passes over the honest messages",
-    "aggregate": "the processor's minimum and maximum on cached blocks",
-    "update and the rest": "Python, and joining Byzantine messages to the honest",
-    "measures": "memory: a median of the honest messages, every 10th step, beside the step",
-}
+
+class Stage(NamedTuple):
+    """What a step does in calls of a function, between each call and its return."""
+
+    name: str
+    owner: object
+    function: str
+    limit: str
+    """What it is near the limit of."""
+    is_part: bool = False
+    """Whether it is a part of the stage above it, of all threads together if they share that."""
+
+
+STAGES = (
+    Stage("sample", loop, "honest_batches", "arithmetic: a word an example, by AES"),
+    Stage("clip", Clipping, "__call__", "matrix products, and memory: it writes a vector a worker"),
+    Stage("gather", Split, "examples", "memory: it copies the batches' inputs", is_part=True),
+    Stage("forward and backward", Chain, "_gradients", "matrix products", is_part=True),
+    Stage("norms", Chain, "_scales", "memory", is_part=True),
+    Stage("noise", Perturbation, "__call__", "arithmetic in vectors of float64, and AES"),
+    Stage("attack", ByzantineWorkers, "__call__", "memory: it reads the honest messages"),
+    Stage("aggregate", Server, "__call__", "memory: it reads all messages"),
+)
+"""In the order of a step; a stage is named here, and nowhere else."""
+REST, OF_IT = "update and the rest", "of it, "
+MEASURES = Stage("measures", loop, "measure", "memory: it reads the honest messages")
 
 
 class Case(NamedTuple):
@@ -78,74 +94,79 @@ class Size:
 
 
 class Clock:
-    """Seconds spent inside calls, a list of them by name."""
+    """Seconds spent inside calls, by name, step by step."""
 
     def __init__(self) -> None:
-        self._spent: dict[str, list[float]] = {}
+        self.ends: list[float] = []
+        self._calls: list[tuple[str, float]] = []
+        self._steps: list[dict[str, float]] = []
 
     def around(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Time every call, or, of one that makes an iterator, every item that it yields."""
+
         def timed(*arguments: Any, **named: Any) -> Any:
             start = perf_counter()
             found = call(*arguments, **named)
-            self._spent.setdefault(name, []).append(perf_counter() - start)
+            if isinstance(found, Iterator):
+                return self._along(self.around(name, partial(next, found)))
+            self._calls.append((name, perf_counter() - start))
             return found
 
         return timed
 
-    def along(self, name: str, make: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-        """Of every item that the iterators made yield."""
+    def _along(self, advance: Callable[[], Any]) -> Iterator[Any]:
+        with suppress(StopIteration):
+            while True:
+                yield advance()
 
-        def timed(*arguments: Any) -> Iterator[Any]:
-            advance = self.around(name, partial(next, make(*arguments)))
-            with suppress(StopIteration):
-                while True:
-                    yield advance()
+    def end_step(self) -> None:
+        """Note what was called since the last step ended."""
+        self.ends.append(perf_counter())
+        spent: dict[str, float] = {}
+        for name, seconds in self._calls:
+            spent[name] = spent.get(name, 0.0) + seconds
+        self._calls.clear()
+        self._steps.append(spent)
 
-        return timed
-
-    def typical(self, name: str, calls: int) -> float:
-        """Median seconds of the last so many calls; those before them are of the run's start.
+    def typical(self, name: str) -> float:
+        """Median seconds of the steps that do it, but the first, which has the run's start.
 
         Raises:
-            RuntimeError: there were fewer.
+            RuntimeError: none does.
 
         """
-        spent = self._spent.get(name, [])
-        if len(spent) < calls:
+        spent = [step[name] for step in self._steps[1:] if name in step]
+        if not spent:
             raise RuntimeError(
-                f"{name}: called {len(spent)} times instead of {calls}; "
-                "a step does this elsewhere than benchmarks/steps.py looks for it"
+                f"{name}: no step calls it; it is done elsewhere than benchmarks/steps.py looks "
+                "for it"
             )
-        return median(spent[-calls:])
+        return median(spent)
 
 
 def breakdown(model: str, size: Size) -> str:
     """Median milliseconds and share of each part of a step of one run."""
     clock = Clock()
-    ends: list[float] = []
     with ExitStack() as patches:
-        for name, (owner, method) in PLACES.items():
-            timed = clock.around(name, getattr(owner, method))
-            patches.enter_context(patch.object(owner, method, timed))
-        batches = clock.along("sample", vars(training)["honest_batches"])
-        patches.enter_context(patch.object(training, "honest_batches", batches))
-        measure = clock.around("measures", vars(training)["measure"])
-        patches.enter_context(patch.object(training, "measure", measure))
-        train_lanes(
-            [spec(model, size.task, steps=size.steps, evaluate_every=size.every)],
-            on_step=lambda: ends.append(perf_counter()),
-        )
-    whole = step_time(ends)
-    parts = {name: clock.typical(name, size.steps - 1) for name in ("sample", *PLACES)}
-    parts["clip and sum"] = parts.pop("clip") - parts["forward and backward"]
-    parts["update and the rest"] = whole - sum(parts.values())
-    parts["measures"] = clock.typical("measures", size.steps // size.every) / size.every
+        for each in (*STAGES, MEASURES):
+            timed = clock.around(each.name, getattr(each.owner, each.function))
+            patches.enter_context(patch.object(each.owner, each.function, timed))
+        run = spec(model, size.task, steps=size.steps, evaluate_every=size.every)
+        train_lanes([run], on_step=clock.end_step)
+    whole = step_time(clock.ends)
+    spent = {each.name: clock.typical(each.name) for each in STAGES}
+    rest = whole - sum(spent[each.name] for each in STAGES if not each.is_part)
+
+    def row(name: str, seconds: float, limit: str) -> list[str]:
+        return [name, f"{seconds * 1e3:.2f} ms", f"{seconds / whole:.0%}", limit]
+
     rows = [
-        [name, f"{parts[name] * 1e3:.2f} ms", f"{parts[name] / whole:.0%}", limit]
-        for name, limit in LIMITS.items()
-    ]
-    header = ["part", f"of {whole * 1e3:.1f} ms", "share", "near the limit of"]
-    return table(header, rows)
+        *(row(OF_IT * each.is_part + each.name, spent[each.name], each.limit) for each in STAGES),
+        row(REST, rest, "Python, and writing the Byzantine messages"),
+        row(f"beside it, every {size.every} steps: {MEASURES.name}",
+            clock.typical(MEASURES.name), MEASURES.limit),
+    ]  # fmt: skip
+    return table(["part", f"of {whole * 1e3:.1f} ms", "share", "near the limit of"], rows)
 
 
 def cost(case: Case) -> tuple[float, float]:
@@ -191,12 +212,33 @@ def growth(cases: Sequence[Case]) -> str:
     return table(header, rows)
 
 
-def report(size: Size = Size()) -> str:
+def stages(size: Size, conditions: Sequence[Condition]) -> str:
+    """Break a step of every model down under every condition."""
     warnings.filterwarnings("ignore")
     register(size.task)
-    parts = [f"{model.upper()}:\n\n{breakdown(model, size)}" for model in size.models]
-    return "\n\n".join([*parts, growth(size.cases)])
+    return "\n\n".join(
+        f"{model.upper()}. {under_each(conditions, partial(breakdown, model, size))}"
+        for model in size.models
+    )
+
+
+def report(size: Size = Size(), conditions: Sequence[Condition] = ALL) -> str:
+    return f"{stages(size, conditions)}\n\n{growth(size.cases)}"
+
+
+def main(arguments: Sequence[str] | None = None, task: Task = FULL) -> None:
+    parser = argparse.ArgumentParser(description="Print where a training step's time goes.")
+    parser.add_argument("models", nargs="*", metavar="model", help=", ".join(MODELS))
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--busy", action="store_true", help="beside a busy process on each core")
+    parser.add_argument("--steps", type=int, default=Size.steps)
+    asked = parser.parse_args(arguments)
+    for model in asked.models:
+        if model not in MODELS:
+            parser.error(f"{model!r} is no model; accepted: {', '.join(MODELS)}")
+    size = Size(tuple(asked.models or MODELS), task, steps=asked.steps)
+    print(stages(size, [Condition(threads, asked.busy) for threads in asked.threads]))
 
 
 if __name__ == "__main__":
-    print(report())
+    main()

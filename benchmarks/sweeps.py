@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import byzfl
+from conditions import ALL, Condition, under_each
 from elsewhere import Elsewhere, Opens
 from peers import OpacusWorker, byzfl_attack, flat, pipeline
 from timing import in_turns, median, ratio, table
@@ -107,11 +108,16 @@ def report(
     file: Path = QUICKSTART,
     peer_steps: int = 10,
     elsewhere: Opens = Elsewhere,
+    conditions: Sequence[Condition] = ALL,
 ) -> str:
     warnings.filterwarnings("ignore")
-    header = ["work", "against", "ours", "theirs", "ratio", "aim"]
-    rows = [sweep_of_digits(digits, alone, rounds), quickstart(file, peer_steps, elsewhere)]
-    return table(header, rows)
+
+    def compared() -> str:
+        header = ["work", "against", "ours", "theirs", "ratio", "aim"]
+        rows = [sweep_of_digits(digits, alone, rounds), quickstart(file, peer_steps, elsewhere)]
+        return table(header, rows)
+
+    return under_each(conditions, compared)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import accounting
 import byzpy_calls
+import conditions
 import elsewhere
 import engine
 import kernels
@@ -46,6 +47,7 @@ pytestmark = [
 ]
 
 TOY = Task(honest=4, byzantine=1, batch=2, examples=8)
+HERE = [conditions.Condition(1)]
 
 
 class Here:
@@ -136,14 +138,35 @@ def test_the_pipeline_of_peers_trains_as_ours_is_asked_to():
     torch.testing.assert_close(sent, -honest.mean(0).expand(2, -1))
 
 
-def test_peers_have_a_process_of_their_own(tmp_path):
-    step = f"import os; open({str(tmp_path / 'steps')!r}, 'a').write(f'{{os.getpid()}} ')"
+def test_peers_have_a_process_of_their_own_with_as_many_threads(tmp_path, threads):
+    threads(2)
+    told = "import os, torch; print(os.getpid(), torch.get_num_threads(), end=';', file=file)"
+    step = f"with open({str(tmp_path / 'steps')!r}, 'a') as file: exec({told!r})"
     with elsewhere.Elsewhere() as process:
         assert process.seconds(2, partial, exec, step) >= 0
         assert process.seconds(1, partial, exec, step) >= 0
-    first, *others = (tmp_path / "steps").read_text().split()
-    assert first != str(os.getpid())
+    first, *others = (tmp_path / "steps").read_text().strip(";").split(";")
+    assert first.split()[0] != str(os.getpid())
+    assert first.split()[1] == "2"
     assert others == [first, first]
+
+
+def test_everything_is_measured_under_each_condition(threads):
+    threads(3)
+    found = []
+
+    def measure():
+        computing = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+        found.append((torch.get_num_threads(), len(computing)))
+        return "| measured |"
+
+    alone, beside = conditions.Condition(2), conditions.Condition(1, busy=True)
+    measured = conditions.under_each([alone, beside, alone], measure)
+    before = found[0][1]  # of other tests
+    assert found == [(2, before), (1, before + conditions.CORES), (2, before)]
+    assert torch.get_num_threads() == 3
+    assert re.findall("(?m)^On (.*):$", measured) == list(map(str, (alone, beside, alone)))
+    assert str(beside) == "1 thread, beside a busy process on each core"
 
 
 def test_accounting():
@@ -166,7 +189,7 @@ def test_accounting():
 
 def test_engine():
     size = engine.Size(["mlp"], TOY, steps=3, peer_steps=1, coordinates=100, most_rounds=1)
-    ((_, rows),) = tables(engine.report(size, here))
+    ((_, rows),) = tables(engine.report(size, here, HERE))
     assert [row[:2] for row in rows] == [
         [what, against]
         for what, peers in {
@@ -227,14 +250,14 @@ def test_ways_that_are_compared_add_noise_of_the_same_scale():
 
 
 def test_lanes():
-    ((_, rows),) = tables(lanes.report(counts=[1], steps=2, rounds=1))
+    ((_, rows),) = tables(lanes.report(counts=[1], steps=2, rounds=1, conditions=HERE))
     assert [row[0] for row in rows] == ["15 workers, alone", "1 lanes"]
     assert all(number(row[1]) >= 0 for row in rows)
     assert number(rows[1][2]) == 1
 
 
 def test_library():
-    rules, attacks = tables(library.report(shapes=[(9, 10)], rounds=1))
+    rules, attacks = tables(library.report(shapes=[(9, 10)], rounds=1, conditions=HERE))
     assert len(rules[1]) == 16
     assert len(attacks[1]) == 17
     for name, shape, ours, byzfl, byzpy in rules[1] + attacks[1]:
@@ -273,10 +296,24 @@ def test_signs(tmp_path):
     assert "at least" in (tmp_path / "signs.svg").read_text()
 
 
+PARTS = [
+    "sample",
+    "clip",
+    "of it, gather",
+    "of it, forward and backward",
+    "of it, norms",
+    "noise",
+    "attack",
+    "aggregate",
+    "update and the rest",
+]
+
+
 def test_steps():
     case = steps.Case("workers", workers=5, hidden=2)
-    parts, growth = tables(steps.report(steps.Size(["mlp"], TOY, steps=4, every=2, cases=[case])))
-    assert [row[0] for row in parts[1]] == list(steps.LIMITS)
+    size = steps.Size(["mlp"], TOY, steps=4, every=2, cases=[case])
+    parts, growth = tables(steps.report(size, HERE))
+    assert [row[0] for row in parts[1]] == [*PARTS, "beside it, every 2 steps: measures"]
     measured = {row[0]: number(row[1]) for row in parts[1]}
     del measured["update and the rest"]  # a difference of medians
     assert min(measured.values()) >= 0
@@ -299,22 +336,45 @@ def test_the_attack_is_charged_with_all_that_it_does(monkeypatch):
     monkeypatch.setattr(steps, "perf_counter", lambda: seconds)
     register(TOY)
     ((_, rows),) = tables(steps.breakdown("mlp", steps.Size(task=TOY, steps=4, every=2)))
-    assert {row[0]: row[1:3] for row in rows} == {
-        name: ["1000.00 ms", "100%"] if name == "attack" else ["0.00 ms", "0%"]
-        for name in steps.LIMITS
-    }
+    assert [row[:3] for row in rows[:-1]] == [
+        [name, *(["1000.00 ms", "100%"] if name == "attack" else ["0.00 ms", "0%"])]
+        for name in PARTS
+    ]
 
 
-def test_a_part_that_a_step_no_longer_calls_is_named():
+def test_the_profile_command_prints_the_stages_of_a_model(capsys):
+    steps.main(["mlp", "--threads", "1", "2", "--steps", "20"], TOY)
+    printed = capsys.readouterr().out
+    assert re.findall("On (.*):", printed) == ["1 thread", "2 threads"]
+    assert [[row[0] for row in rows[:-1]] for _, rows in tables(printed)] == [PARTS, PARTS]
+    with pytest.raises(SystemExit):
+        steps.main(["resnet"], TOY)
+    assert "'resnet' is no model; accepted: mlp, cnn" in capsys.readouterr().err
+
+
+def test_calls_are_added_up_step_by_step(monkeypatch):
+    """On a clock that only calls move; a step may not call everything, nor call it once."""
+    seconds = 0
+
+    def call(taken):
+        nonlocal seconds
+        seconds += taken
+
+    monkeypatch.setattr(steps, "perf_counter", lambda: seconds)
     clock = steps.Clock()
-    call = clock.around("attack", lambda: None)
-    call()
-    call()
-    assert clock.typical("attack", calls=2) >= 0
-    with pytest.raises(RuntimeError, match="attack: called 2 times instead of 3"):
-        clock.typical("attack", calls=3)
-    with pytest.raises(RuntimeError, match="noise: called 0 times instead of 1"):
-        clock.typical("noise", calls=1)
+    items = clock.around("sample", lambda: iter("abcd"))()
+    noise = clock.around("noise", call)
+    for taken in ([100], [1, 2], [], [4, 5]):
+        assert next(items)
+        for each in taken:
+            noise(each)
+        clock.end_step()
+    assert clock.typical("noise") == 6
+    assert clock.typical("sample") == 0
+    assert list(items) == []
+    assert clock.ends == [100, 103, 103, 112]
+    with pytest.raises(RuntimeError, match="attack: no step calls it"):
+        clock.typical("attack")
 
 
 class Idle(InProcess):
@@ -363,7 +423,7 @@ def test_sweeps(tmp_path):
         "aggregator: [mean, median, majority_vote], byzantine: [0, 1], attack: [sign_flip, alie]}}"
     )
     digits = [run.model_copy(update={"steps": 2}) for run in sweeps.DIGITS[:4]]
-    report = sweeps.report(digits, 1, rounds=1, file=file, peer_steps=1, elsewhere=here)
+    report = sweeps.report(digits, 1, 1, file, peer_steps=1, elsewhere=here, conditions=HERE)
     ((_, rows),) = tables(report)
     assert rows[0][:2] == ["4 digits runs, lanes on", "the same one by one (1 of them, scaled)"]
     assert is_ratio(rows[0][4])

@@ -65,6 +65,19 @@ class _Rule(Configured, ABC):
         self.check(messages.shape[-2])
         return messages
 
+    def _refuse_changed(self, messages: Tensor, writes_before: int) -> None:
+        """Refuse a user's own that writes to what it is given: others read it after it.
+
+        Raises:
+            SpecError: it has.
+
+        """
+        if writes_to(messages) != writes_before:
+            raise SpecError(
+                f"{type(self).__name__}: it writes to the messages that it is given; "
+                "accepted: copies"
+            )
+
     def made(
         self, returned: object, messages: Tensor, shape: tuple[int, ...], accepted: str
     ) -> Tensor:
@@ -145,11 +158,12 @@ class Aggregator(_Rule):
             SpecError: other shapes or types, or too few workers for the rule's f.
 
         """
-        self.checked(messages)
+        before = writes_to(self.checked(messages))
         try:
             update = self.aggregate(messages)
         except Exception as error:  # whatever a user's rule raises
             raise failure(self, error, "aggregate(self, messages)") from error
+        self._refuse_changed(messages, before)
         expected = (*messages.shape[:-2], messages.shape[-1])
         return self.made(update, messages, expected, str(expected))
 
@@ -200,11 +214,12 @@ class PreAggregator(_Rule):
 
     def __call__(self, messages: Tensor, generator: Generators = None) -> Tensor:
         """Transform the messages; arguments and errors as of `Aggregator`."""
-        self.checked(messages)
+        before = writes_to(self.checked(messages))
         try:
             made = self.transform(messages, generator)
         except Exception as error:  # whatever a user's rule raises
             raise failure(self, error, "transform(self, messages, generator)") from error
+        self._refuse_changed(messages, before)
         many = made.shape[-2] if isinstance(made, torch.Tensor) and made.dim() > 1 else 0
         *lead, _, dim = messages.shape
         return self.made(made, messages, (*lead, many, dim), f"{(*lead, 'm', dim)}")
@@ -278,3 +293,8 @@ def described(made: object) -> str:
         if isinstance(made, torch.Tensor)
         else type(made).__name__
     )
+
+
+def writes_to(messages: Tensor) -> int:
+    """Count what has been written to a tensor; under `torch.inference_mode` that is not known."""
+    return 0 if messages.is_inference() else messages._version

@@ -111,8 +111,9 @@ class CrossEntropy(Loss):
         return others.scatter(-1, places, of_label).div_(total).to(scores.dtype)
 
     def confidences(self, scores: Tensor) -> Tensor:
-        """Return the largest softmax."""
-        return scores.softmax(-1).amax(-1)
+        """Return the largest softmax, whose numerator is 1."""
+        largest = scores.amax(-1, keepdim=True)
+        return (scores - largest).exp_().sum(-1).reciprocal_()
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,13 @@ def build_model(name: str, dataset: Dataset, seed: int) -> nn.Module:
         SpecError: unknown name, or a module that has no per-sample gradients.
 
     """
+    model = _made(name, dataset, seed)
+    _refuse_mixing(name, model, dataset)
+    return model
+
+
+def _made(name: str, dataset: Dataset, seed: int) -> nn.Module:
+    """Make what `build_model` does, its layers looked at but not what they do with a batch."""
     factory = get_factory(name)
     seed = as_whole("seed", seed, "a whole number, 0 or more", least=0)
     shape, classes = dataset.shape, dataset.classes
@@ -52,7 +59,6 @@ def build_model(name: str, dataset: Dataset, seed: int) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise SpecError(f"model: {name!r} made a {type(model).__name__}, not a torch.nn.Module")
     _refuse_unsound(name, model)
-    _refuse_mixing(name, model, dataset)
     return model
 
 
@@ -67,7 +73,9 @@ def initial_parameters(
         SpecError: as `build_model`, or the seeds' buffers differ, which lanes would share.
 
     """
-    models = [build_model(name, dataset, seed) for seed in seeds]
+    # what a module does is looked at once: the others give it their parameters
+    models = [build_model(name, dataset, seed) for seed in seeds[:1]]
+    models += [_made(name, dataset, seed) for seed in seeds[1:]]
     for buffer, value in models[0].named_buffers():
         if any(not torch.equal(value, model.get_buffer(buffer)) for model in models):
             raise SpecError(f"model: buffer {buffer!r} of {name!r} depends on the seed")

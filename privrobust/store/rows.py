@@ -64,9 +64,11 @@ def row_of_failure(spec: RunSpec, reason: str) -> dict[str, Any]:
 
 def rows_of_history(key: str, history: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a row an evaluation of the run of that key."""
+    names = ["run", *map(str, history.columns)]
+    columns = [history[name].tolist() for name in history.columns]
     return [
-        {"run": key, **{str(name): _number(value) for name, value in row.items()}}
-        for row in history.to_dict("records")
+        dict(zip(names, (key, *map(_number, row)), strict=True))
+        for row in zip(*columns, strict=True)
     ]
 
 

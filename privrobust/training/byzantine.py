@@ -12,7 +12,7 @@ from privrobust.data import Dataset, Split
 from privrobust.gradients.clipping import GradientSum
 from privrobust.gradients.layout import Layout
 from privrobust.training.batches import byzantine_batches
-from privrobust.training.messages import message
+from privrobust.training.messages import signs_
 from privrobust.training.noise import Perturbation, noise_std
 from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.server import Rule
@@ -31,6 +31,7 @@ class ByzantineWorkers:
         dataset: Dataset,
         train: Split,
     ) -> None:
+        self._rules = rules
         self._crews = [
             _Crew(plans[rule.lanes], attacked.build(), rule, gradients, layout, dataset, train)
             if (attacked := plans[rule.lanes][0].spec.attack)
@@ -38,15 +39,19 @@ class ByzantineWorkers:
             for rule in rules
         ]
 
-    def __call__(self, honest: Tensor, parameters: Tensor) -> list[Tensor | None]:
-        """Craft the messages of each rule's lanes, `(its lanes, f, dim)`; None without an attack.
+    def __call__(self, honest: Tensor, parameters: Tensor) -> list[Tensor]:
+        """Craft the messages of each rule's lanes, `(its lanes, f, dim)`.
 
         Args:
             honest: messages of this step, `(lanes, honest, dim)`.
             parameters: `(lanes, dim)`, which everybody knows.
 
         """
-        return [None if crew is None else crew(honest, parameters) for crew in self._crews]
+        none = honest[:, :0]
+        return [
+            none[rule.lanes] if crew is None else crew(honest, parameters)
+            for rule, crew in zip(self._rules, self._crews, strict=True)
+        ]
 
 
 class _Crew:
@@ -65,7 +70,6 @@ class _Crew:
         lanes, device = [plan.spec for plan in plans], train.labels.device
         self._rule = rule
         self._attack = attack
-        self._byzantine = lanes[0].byzantine
         self._streams = [stream(spec.seed, "attack", device) for spec in lanes]
         seen_std = noise_std(lanes, device)
         if rule.aggregator.message == "sign" and attack.sees != "own":
@@ -75,14 +79,14 @@ class _Crew:
             self._own = _Protocol(plans, attack, gradients, layout, dataset, train)
 
     def __call__(self, honest: Tensor, parameters: Tensor) -> Tensor:
-        lanes = self._rule.lanes
-        seen = honest[lanes]
+        rule = self._rule
+        seen = honest[rule.lanes]
         if self._attack.sees == "own":
-            seen = self._own(parameters[lanes])
+            seen = self._own(parameters[rule.lanes])
         elif self._attack.sees == "nothing":
             seen = seen.new_zeros(()).expand_as(seen)
-        sent = self._attack.carry_out(self._craft, seen, self._byzantine, self._streams)
-        return message(sent, self._rule.aggregator)
+        sent = self._attack.carry_out(self._craft, seen, rule.byzantine, self._streams)
+        return signs_(sent.clone()) if rule.aggregator.message == "sign" else sent
 
 
 class _Protocol:

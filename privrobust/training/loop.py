@@ -34,7 +34,7 @@ from privrobust.training.optimizer import Descent
 from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.records import Records
 from privrobust.training.result import RunResult
-from privrobust.training.server import Server, rule_key, rules_of
+from privrobust.training.server import Messages, Server, rule_key, rules_of
 from privrobust.training.workers import Clipping, Momentum, clipped_gradients
 
 
@@ -93,9 +93,10 @@ def train_lanes(
     gradients = clipped_gradients(shared, model, layout, train_split.examples(slice(EXAMPLES)))
     clip_and_average = Clipping(lanes, gradients, layout, device)
     bounds = GradientBounds(lanes)
+    messages = Messages(rules, (len(lanes), shared.honest, layout.dim), device)
     perturb = Perturbation(plans, (shared.honest, layout.dim), device)
     remember = Momentum(lanes, device)
-    send = HonestMessages(lanes, rules, device)
+    send = HonestMessages(lanes, rules)
     attack = ByzantineWorkers(plans, rules, gradients, layout, dataset, train_split)
     aggregate = Server(lanes, rules, device)
     descend = Descent(lanes, parameters, steps)
@@ -109,22 +110,23 @@ def train_lanes(
         vectors, norms = clip_and_average(parameters, batch)
         bounds.check(step, norms)  # of runs that state a bound on |g_z| in place of C
         # 3. adds noise, v <- v + b xi (under one name: in float64 v is not to outlive its noise);
-        vectors = perturb(vectors)
+        vectors = perturb(vectors, messages.new())
         # 4. may keep a momentum, v <- m <- beta m + (1 - beta) v;
         vectors = remember(vectors)
         # 5. sends v, or its sign to a server that counts votes.
-        honest = send(vectors)
+        messages.honest = send(vectors)
         # The Byzantine workers
         # 6. see all of that, or less, and send what their attack crafts.
-        byzantine = attack(honest, parameters)
+        messages.byzantine = attack(messages.honest, parameters)
         # The server
         # 7. aggregates, u = median(messages), or sign(sum of signs), or by another rule;
-        previous, update = update, aggregate(honest, byzantine)
+        previous, update = update, aggregate(messages)
         # 8. steps, x <- x - lr u, with momentum and weight decay if any.
         parameters = descend(step, parameters, update)
         # 9. Now and then x is evaluated on held-out examples, and u held against what was sent.
         if step % shared.evaluate_every == 0 or step == steps:
-            records.add(step, evaluate(parameters), measure(honest, update, previous))
+            measures = measure(messages.honest, update, previous)
+            records.add(step, evaluate(parameters), measures)
         on_step()
         if bounds.broken_by_all():
             break

@@ -54,39 +54,45 @@ class Perturbation:
     def _among(self, places: list[int], plans: Sequence[PrivacyPlan]) -> "_Noisy":
         grids = [grid_of(plans[place], self._dim) for place in places]
         rows = Grids.of(each for each in grids for _ in range(self._workers))
-        return _Noisy(places, [plans[place].spec.seed for place in places], rows)
+        seeds = [plans[place].spec.seed for place in places]
+        return _Noisy(torch.tensor(places, dtype=torch.long, device=self._device), seeds, rows)
 
-    def __call__(self, averages: Tensor) -> Tensor:
+    def __call__(self, averages: Tensor, into: Tensor | None = None) -> Tensor:
         """Return `averages + b xi` in float32, one xi for lanes of equal seed.
 
         Args:
             averages: `(lanes, workers, dim)`, float64: float32 would round them before there is
                 noise to hide what that tells.
+            into: where the sums go; to a tensor of their own if it is not given.
 
         """
         step = next(self._steps)
+        sent = torch.empty_like(averages, dtype=torch.float32) if into is None else into
         if self._own_law is not None:
-            return self._with_own_noise(self._own_law, step, averages)
+            return self._with_own_noise(self._own_law, step, averages, sent)
         private, others = self._private, self._others
         if len(private.places) == len(averages):
-            return self._with_noise(step, averages, private)
-        sent = averages.float()
-        if private.places:
-            sent[private.places] = self._with_noise(step, averages[private.places], private)
-        if others.places:  # of any size, NaN and infinities too: no grid holds them
-            values = averages[others.places]
-            noise = self._with_noise(step, torch.zeros_like(values), others)
-            sent[others.places] = values.add_(noise).float()
+            return self._with_noise(step, averages, private, sent)
+        sent.copy_(averages)
+        if len(private.places):
+            values = averages.index_select(0, private.places)
+            noisy = sent.new_empty(values.shape)
+            sent.index_copy_(0, private.places, self._with_noise(step, values, private, noisy))
+        if len(others.places):  # of any size, NaN and infinities too: no grid holds them
+            values = averages.index_select(0, others.places)
+            noise = sent.new_empty(values.shape)
+            values.add_(self._with_noise(step, torch.zeros_like(values), others, noise))
+            sent.index_copy_(0, others.places, values.float())
         return sent
 
-    def _with_own_noise(self, law: NoiseLaw, step: int, averages: Tensor) -> Tensor:
+    def _with_own_noise(self, law: NoiseLaw, step: int, averages: Tensor, sent: Tensor) -> Tensor:
         """Add noise of a user's own law, in floating point, one xi for lanes of equal seed."""
-        sent = averages.float()
+        sent.copy_(averages)
         noise: dict[int, Tensor] = {}
         for lane, spec in self._in_floats:
             if spec.seed not in noise:
                 noise[spec.seed] = drawn(law, self._uniform(spec.seed, step))
-            sent[lane] = (averages[lane] + spec.noise_scale * noise[spec.seed]).float()
+            sent[lane] = averages[lane] + spec.noise_scale * noise[spec.seed]
         return sent
 
     def _uniform(self, seed: int, step: int) -> Tensor:
@@ -99,7 +105,7 @@ class Perturbation:
         # 52 bits and a half: with 53 the largest would be 1
         return ((words[:, : self._dim] >> 12 & (1 << 52) - 1).double() + 0.5) * 2.0**-52
 
-    def _with_noise(self, step: int, averages: Tensor, lanes: "_Noisy") -> Tensor:
+    def _with_noise(self, step: int, averages: Tensor, lanes: "_Noisy", sent: Tensor) -> Tensor:
         rows = averages.reshape(-1, self._dim)
         keys_of = {
             seed: derived_keys(seed, self._purpose, step, self._workers)
@@ -107,21 +113,20 @@ class Perturbation:
         }
         keys = np.concatenate([keys_of[seed] for seed in lanes.seeds])
         if self._device.type == "cpu":
-            sent = torch.empty(rows.shape)
-            add_to_rows(rows.numpy(), keys, lanes.grids, self._noise, sent.numpy())
-        else:
-            words_of = {
-                seed: device_words(of, self._dim, self._device) for seed, of in keys_of.items()
-            }
-            words = torch.cat([words_of[seed] for seed in lanes.seeds])
-            sent = add_on_device(rows, words, keys, lanes.grids, self._noise)
-        return sent.view_as(averages)
+            is_whole = len(sent) == 1 or sent.is_contiguous()  # its rows follow each other
+            to_rows = sent.view_as(rows) if is_whole else sent.new_empty(rows.shape)
+            add_to_rows(rows.numpy(), keys, lanes.grids, self._noise, to_rows.numpy())
+            return sent if is_whole else sent.copy_(to_rows.view_as(sent))
+        words_of = {seed: device_words(of, self._dim, self._device) for seed, of in keys_of.items()}
+        words = torch.cat([words_of[seed] for seed in lanes.seeds])
+        sums = add_on_device(rows, words, keys, lanes.grids, self._noise)
+        return sent.copy_(sums.view_as(sent))
 
 
 class _Noisy(NamedTuple):
     """Lanes that noise is added to."""
 
-    places: list[int]
+    places: Tensor
     seeds: list[int]
     grids: Grids
     """Of every worker of every lane, in their order."""

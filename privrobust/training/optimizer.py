@@ -21,15 +21,21 @@ class Descent:
         """Prepare for so many steps from parameters `(lanes, dim)`."""
         device = parameters.device
         # as the runs were planned: a budget may end them before their schedules do
-        rates = [
-            [
-                spec.learning_rate * rate(schedule, spec.warmup_steps, step, spec.steps)
-                for step in range(1, steps + 1)
+        planned = [(spec.schedule, spec.warmup_steps, spec.steps) for spec in lanes]
+        factors = {
+            (name, warmup, whole): [
+                rate(schedule, warmup, step, whole) for step in range(1, steps + 1)
             ]
-            for spec, schedule in ((spec, get_schedule(spec.schedule)) for spec in lanes)
+            for name, warmup, whole in dict.fromkeys(planned)
+            for schedule in [get_schedule(name)]
+        }
+        of_lanes = [
+            [spec.learning_rate * factor for factor in factors[plan]]
+            for spec, plan in zip(lanes, planned, strict=True)
         ]
-        self._rates = torch.tensor(rates, device=device).T.unsqueeze(-1)
+        self._rates = torch.tensor(of_lanes, device=device).T.unsqueeze(-1)
         self._momentum = column(lanes, lambda spec: spec.momentum, device)
+        self._has_momentum = bool(self._momentum.any())
         self._weight_decay = column(lanes, lambda spec: spec.weight_decay, device)
         self._decays = bool(self._weight_decay.any())
         self._velocity = torch.zeros_like(parameters)
@@ -39,5 +45,7 @@ class Descent:
         if self._decays:
             decayed = torch.addcmul(update, parameters, self._weight_decay)
             update = torch.where(self._weight_decay > 0, decayed, update)  # 0 times infinity is NaN
-        self._velocity.mul_(self._momentum).masked_fill_(self._momentum == 0, 0.0).add_(update)
-        return parameters - self._rates[step - 1] * self._velocity
+        if self._has_momentum:
+            self._velocity.mul_(self._momentum).masked_fill_(self._momentum == 0, 0.0).add_(update)
+            update = self._velocity
+        return parameters - self._rates[step - 1] * update

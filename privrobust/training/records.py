@@ -19,24 +19,23 @@ class Records:
         """Keep those of so many held-out examples."""
         self._evaluations = [spec.final_evaluations for spec in lanes]
         self._examples = examples
-        self._steps: dict[int, tuple[Evaluation, Measures]] = {}
+        self._steps: list[int] = []
+        self._found: list[np.ndarray] = []  # of every step, (columns, lanes)
         self._correct: deque[Tensor] = deque(maxlen=max(self._evaluations))
 
     def add(self, step: int, evaluated: Evaluated, measures: Measures) -> None:
         """Keep what was found at a step."""
-        self._steps[step] = evaluated.means, measures
+        columns = [column.double() for column in (*evaluated.means, *measures)]
+        self._steps.append(step)
+        self._found.append(np.stack([column.cpu().numpy() for column in columns]))
         self._correct.append(evaluated.correct)
 
     def history(self, lane: int) -> pd.DataFrame:
         """Make a lane's table, a row a step."""
-        columns = ["step", *Evaluation._fields, *Measures._fields]
-        rows = [
-            (step, *(float(column[lane]) for part in parts for column in part))
-            for step, parts in self._steps.items()
-        ]
-        # types also where there are no rows to tell them by
-        kinds = {name: float if name != "step" else int for name in columns}
-        return pd.DataFrame(rows, columns=columns).astype(kinds)
+        names = (*Evaluation._fields, *Measures._fields)
+        of_lane = np.array([found[:, lane] for found in self._found]).reshape(-1, len(names))
+        steps = np.array(self._steps, dtype=int)
+        return pd.DataFrame({"step": steps, **dict(zip(names, of_lane.T, strict=True))})
 
     def correct(self, lane: int) -> np.ndarray:
         """Average a lane's last evaluations: the share that got each example right, `(examples,)`.

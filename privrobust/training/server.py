@@ -1,6 +1,7 @@
-"""The server's rules: which lanes share one, and the aggregate of what their workers send."""
+"""The server: the messages that reach it, which lanes share a rule, and what it makes of them."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ class Rule(NamedTuple):
     lanes: slice
     """Which they are."""
     aggregator: Aggregator
+    byzantine: int
+    """How many messages the attack sends to each of them."""
 
 
 def rule_key(spec: RunSpec) -> tuple[str, str, int]:
@@ -31,8 +34,56 @@ def rules_of(lanes: Sequence[RunSpec]) -> Iterator[Rule]:
     for _, members in groupby(lanes, key=rule_key):
         shared, *others = members
         end = start + 1 + len(others)
-        yield Rule(slice(start, end), get_aggregator(shared.aggregator, shared.byzantine))
+        aggregator = get_aggregator(shared.aggregator, shared.byzantine)
+        yield Rule(slice(start, end), aggregator, shared.byzantine)
         start = end
+
+
+class Messages:
+    """What all workers of all lanes send in a step: one tensor, honest workers first.
+
+    They are read where they are written. What is assigned is copied, unless it is there already.
+    Every step has a tensor of its own, so that an attack or a rule may keep what it was shown.
+    """
+
+    def __init__(
+        self, rules: Sequence[Rule], shape: tuple[int, int, int], device: torch.device
+    ) -> None:
+        """Prepare for honest messages of this shape, `(lanes, honest, dim)`."""
+        lanes, self._honest, dim = shape
+        self._rules = rules
+        workers = self._honest + max(rule.byzantine for rule in rules)
+        self._renewed = partial(torch.empty, lanes, workers, dim, device=device)
+        self._sent = self._renewed()
+
+    def new(self) -> Tensor:
+        """Begin a step; returns where its honest messages go, `(lanes, honest, dim)`."""
+        self._sent = self._renewed()
+        return self.honest
+
+    @property
+    def honest(self) -> Tensor:
+        """Those of honest workers, `(lanes, honest, dim)`."""
+        return self._sent[:, : self._honest]
+
+    @honest.setter
+    def honest(self, sent: Tensor) -> None:
+        if sent.data_ptr() != self._sent.data_ptr():
+            self.honest.copy_(sent)
+
+    @property
+    def byzantine(self) -> Sequence[Tensor]:
+        """Those of Byzantine workers, of each rule's lanes, `(its lanes, f, dim)`."""
+        return [self.of(rule)[:, self._honest :] for rule in self._rules]
+
+    @byzantine.setter
+    def byzantine(self, sent: Sequence[Tensor]) -> None:
+        for place, crafted in zip(self.byzantine, sent, strict=True):
+            place.copy_(crafted)
+
+    def of(self, rule: Rule) -> Tensor:
+        """Return what a rule aggregates, `(its lanes, workers, dim)`."""
+        return self._sent[rule.lanes, : self._honest + rule.byzantine]
 
 
 class Server:
@@ -44,18 +95,9 @@ class Server:
         self._rules = rules
         self._streams = [stream(spec.seed, "aggregation", device) for spec in lanes]
 
-    def __call__(self, honest: Tensor, byzantine: Sequence[Tensor | None]) -> Tensor:
-        """Aggregate what all workers sent, `(lanes, dim)`.
-
-        Args:
-            honest: messages, `(lanes, honest, dim)`.
-            byzantine: those of each rule's lanes, `(its lanes, f, dim)`; None without an attack.
-
-        """
-        updates = []
-        for rule, crafted in zip(self._rules, byzantine, strict=True):
-            messages = honest[rule.lanes]
-            if crafted is not None:
-                messages = torch.cat([messages, crafted], dim=-2)
-            updates.append(rule.aggregator(messages, self._streams[rule.lanes]))
+    def __call__(self, messages: Messages) -> Tensor:
+        """Aggregate what all workers sent, `(lanes, dim)`."""
+        updates = [
+            rule.aggregator(messages.of(rule), self._streams[rule.lanes]) for rule in self._rules
+        ]
         return updates[0] if len(updates) == 1 else torch.cat(updates)

@@ -127,12 +127,15 @@ class Momentum:
 
     def __init__(self, lanes: Sequence[RunSpec], device: torch.device) -> None:
         self._beta = column(lanes, lambda spec: spec.worker_momentum, device).unsqueeze(-1)
-        self._kept = self._beta.new_zeros(())
+        self._is_kept = bool(self._beta.any())
+        self._kept: Tensor | None = None
 
     def __call__(self, noisy: Tensor) -> Tensor:
-        """Return the means with these vectors; both `(lanes, workers, dim)`."""
-        if not bool(self._beta.any()):
+        """Return the means with these vectors, which they replace; both `(lanes, workers, dim)`."""
+        if not self._is_kept:
             return noisy
-        kept = torch.lerp(noisy, self._kept.expand_as(noisy), self._beta)
-        self._kept = torch.where(self._beta > 0, kept, noisy)  # 0 times infinity is NaN
-        return self._kept
+        if self._kept is None:
+            self._kept = torch.zeros_like(noisy)
+        torch.lerp(noisy, self._kept, self._beta, out=self._kept)
+        # where there is none, 0 times infinity is NaN
+        return torch.where(self._beta > 0, self._kept, noisy, out=noisy)

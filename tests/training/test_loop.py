@@ -191,7 +191,7 @@ def test_sign_rules_get_signs(messages_of):
 
 def test_noisy_signs_have_two_values_and_signs_without_noise_three(messages_of, monkeypatch):
     """Whatever is added; as in a lane of its own, so beside others."""
-    monkeypatch.setattr(training.Perturbation, "__call__", lambda self, means: means.float())
+    monkeypatch.setattr(training.Perturbation, "__call__", lambda self, means, into: means.float())
     quiet, noisy = RunSpec(**SHORT), RunSpec(**SHORT, noise_scale=0.1)
     vectors = messages_of(quiet)  # with pixels that are always 0
     signs = messages_of(quiet, noisy, message="sign")
