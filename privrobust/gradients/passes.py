@@ -106,7 +106,7 @@ class Affine(Pass):
         blocks = []
         for lane, rows in piece.lanes:
             count = rows.stop - rows.start
-            parts = -(-count * self._products // _LARGE)
+            parts = max(1, -(-count * self._products // _LARGE))
             cuts = [rows.start + count * part // parts for part in range(parts + 1)]
             blocks += [partial(multiply, lane, slice(*ends)) for ends in pairwise(cuts)]
         in_threads(blocks, are_small=len(blocks) <= len(piece.lanes))

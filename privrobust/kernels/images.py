@@ -118,9 +118,9 @@ class _Loops:
         (high, wide), (down, right) = is_.places, is_.window.stride
         build = write.builder
         with (
-            write.loop(WHOLE(0), self._count) as (image, *_),
-            write.loop(WHOLE(0), WHOLE(high)) as (y, *_),
-            write.loop(WHOLE(0), WHOLE(wide)) as (x, *_),
+            write.counted(WHOLE(0), self._count) as (image, *_),
+            write.counted(WHOLE(0), WHOLE(high)) as (y, *_),
+            write.counted(WHOLE(0), WHOLE(wide)) as (x, *_),
         ):
             row = build.add(build.mul(image, WHOLE(high)), y)
             number = build.add(build.mul(row, WHOLE(wide)), x)
