@@ -51,22 +51,22 @@ def in_threads(tasks: Sequence[Callable[[], object]], are_small: bool = False) -
         Exception: what a task raises; those that have not begun are left, the others have ended.
 
     """
+    count = threads()
+    if are_small or len(tasks) < 2 or count < 2 or getattr(_here, "is_within_task", False):
+        for task in tasks:
+            task()
+        return
     waiting = iter(tasks)
-    is_alone = are_small or _is_within_task()
-    helpers = 0 if is_alone else min(len(tasks), threads()) - 1
-    pool = _pool(threads(), bool(_taken_from_torch)) if helpers > 0 else None
-    helping = [pool.submit(_run, waiting) for _ in range(helpers)] if pool else []
+    pool = _pool(count, bool(_taken_from_torch))
+    helping = [pool.submit(_run, waiting) for _ in range(min(len(tasks), count) - 1)]
     try:
-        if helpers > 0:
-            _run(waiting)
-        else:
-            for task in waiting:
-                task()
+        _run(waiting)
     finally:
         for _ in waiting:  # where one has failed
             pass
-        wait(helping)
-    for helper in helping:
+        begun = [helper for helper in helping if not helper.cancel()]
+        wait(begun)  # and not for one that a busy machine has yet to wake
+    for helper in begun:
         helper.result()
 
 
@@ -77,10 +77,6 @@ def _run(tasks: Iterable[Callable[[], object]]) -> None:
             task()
     finally:
         _here.is_within_task = False
-
-
-def _is_within_task() -> bool:
-    return getattr(_here, "is_within_task", False)
 
 
 @cache
