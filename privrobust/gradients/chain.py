@@ -23,20 +23,12 @@ from torch import Tensor, nn
 from privrobust.core.threads import in_threads
 from privrobust.gradients.batch import Batch
 from privrobust.gradients.clipping import ClippedSums, ClippingRule
+from privrobust.gradients.dense_passes import Affine
+from privrobust.gradients.image_passes import Convolution, MaxPooling
 from privrobust.gradients.isolation import own_copy
 from privrobust.gradients.layout import Layout
 from privrobust.gradients.losses import Loss
-from privrobust.gradients.passes import (
-    Affine,
-    Convolution,
-    Flattening,
-    MaxPooling,
-    Parts,
-    Pass,
-    Piece,
-    Plain,
-    Rectifier,
-)
+from privrobust.gradients.passes import Flattening, Parts, Pass, Piece, Plain, Rectifier
 from privrobust.gradients.row_wise import rows_stay_apart
 
 # Numbers of a piece; and those of a piece which is worth a thread of its own, as most of its time
@@ -195,7 +187,7 @@ def _leaves(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module
         yield from _leaves(child, f"{prefix}.{name}" if prefix else name)
 
 
-def _pass(layer: nn.Module, shape: torch.Size) -> Pass | None:
+def _pass(layer: Any, shape: torch.Size) -> Pass | None:
     """Return the pass of a layer on examples of that shape, or None."""
     kind = type(layer)
     if kind is nn.Linear:

@@ -46,10 +46,11 @@ class Window(NamedTuple):
 
 def unfold(images: Tensor, window: Window) -> Tensor:
     """Return what lies under the window at each place, `(images, places, window * channels)`."""
-    count, *shape, channels = images.shape
-    places = window.places(*shape)
+    count, height, width, channels = images.shape
+    places = window.places(height, width)
     patches = images.new_empty(count, math.prod(places), math.prod(window.size) * channels)
-    copy = _patches(images.dtype, _Geometry(*shape, channels, places, window), adds=False)
+    geometry = _Geometry(height, width, channels, places, window)
+    copy = _patches(images.dtype, geometry, adds=False)
     copy(images.data_ptr(), patches.data_ptr(), count)
     return patches
 
@@ -63,8 +64,8 @@ def fold(patches: Tensor, images: Tensor, window: Window) -> None:
         window: it was laid over them.
 
     """
-    count, *shape, channels = images.shape
-    geometry = _Geometry(*shape, channels, window.places(*shape), window)
+    count, height, width, channels = images.shape
+    geometry = _Geometry(height, width, channels, window.places(height, width), window)
     add = _patches(images.dtype, geometry, adds=True)
     add(images.zero_().data_ptr(), patches.data_ptr(), count)
 
@@ -86,7 +87,9 @@ def max_pool(images: Tensor, window: Window) -> tuple[Tensor, Tensor]:
 def max_unpool(errors: Tensor, which: Tensor, shape: torch.Size, window: Window) -> Tensor:
     """Return images of that shape to which each number is added where `max_pool` found it."""
     images = errors.new_zeros(shape)
-    geometry = _Geometry(*shape[1:], (errors.shape[1], errors.shape[2]), window)
+    _, height, width, channels = shape
+    places = errors.shape[1], errors.shape[2]
+    geometry = _Geometry(height, width, channels, places, window)
     _unpool(images.dtype, geometry)(
         images.data_ptr(), errors.data_ptr(), which.data_ptr(), shape[0]
     )
