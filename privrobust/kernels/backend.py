@@ -21,10 +21,14 @@ define void @trial(ptr %out, i64 %value) {
 
 
 def takes(tensor: Tensor) -> bool:
-    """Tell whether kernels work on it: on a processor's float32 and float64, if they compile."""
+    """Tell whether kernels work on it: on a processor's float32 and float64, if they compile.
+
+    Not on what is differentiated: torch would not know what they do.
+    """
     return (
         tensor.device.type == "cpu"
         and tensor.dtype in (torch.float32, torch.float64)
+        and not tensor.requires_grad
         and are_compiled()
     )
 

@@ -86,13 +86,13 @@ class Kernel:
         made = [messages.new_empty(*lead, dim) for _ in range(self._outputs)]
         lanes = lanes_of(messages)
         size, (of_lane, of_worker, _) = lanes.element_size(), lanes.stride()
-        given, *into = (each.data_ptr() for each in (lanes, *made))
 
         def run(first: int, last: int, start: int, stop: int) -> None:
-            from_first = given + first * of_lane * size
-            into_first = [each + first * dim * size for each in into]
+            # asked here, so that the memory stays while a thread runs, whatever its caller does
+            given = lanes.data_ptr() + first * of_lane * size
+            into = [each.data_ptr() + first * dim * size for each in made]
             counts = last - first, workers, of_lane, of_worker, dim, start, stop
-            self._function(from_first, *into_first, *counts)
+            self._function(given, *into, *counts)
 
         is_small = lanes.numel() < _SMALL
         width = max(1, (_SMALL if is_small else _PIECE) // workers // 64) * 64

@@ -37,12 +37,15 @@ def inner_products(messages: Tensor) -> Tensor:
     parts = max(1, -(-dim // width))
     made = lanes.new_zeros(len(lanes), parts, padded, padded, dtype=torch.float64)
     size, (of_lane, of_row, _) = lanes.element_size(), lanes.stride()
-    given, into, kernel = lanes.data_ptr(), made.data_ptr(), _kernel(messages.dtype)
+    kernel = _kernel(messages.dtype)
 
     def run(first: int, last: int, start: int, stop: int) -> None:
+        # asked here, so that the memory stays while a thread runs, whatever its caller does
+        given = lanes.data_ptr() + first * of_lane * size
         part = (first * parts + start // width) * padded**2
+        into = made.data_ptr() + part * made.element_size()
         counts = last - first, n, of_lane, of_row, start, stop, parts * padded**2, padded
-        kernel(given + first * of_lane * size, into + part * made.element_size(), *counts)
+        kernel(given, into, *counts)
 
     tasks = [partial(run, *piece) for piece in pieces(len(lanes), dim, width)]
     in_threads(tasks, are_small=len(lanes) * padded**2 * dim < _SMALL)

@@ -8,6 +8,7 @@ import warnings
 import pytest
 import torch
 
+from privrobust.aggregators.moments import mean
 from privrobust.errors import PrivRobustWarning
 from privrobust.kernels import backend, machine_code
 
@@ -133,3 +134,9 @@ def test_kernels_take_what_a_processor_has_in_either_precision():
     assert backend.takes(torch.zeros(1, dtype=torch.float64))
     assert not backend.takes(torch.zeros(1, dtype=torch.int64))
     assert not backend.takes(torch.zeros(1, device="meta"))
+
+
+def test_rules_can_be_differentiated():
+    messages = torch.tensor([[1.0], [2.0], [4.0]], requires_grad=True)
+    mean(messages).backward()
+    torch.testing.assert_close(messages.grad, torch.full((3, 1), 1 / 3))

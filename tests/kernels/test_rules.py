@@ -8,12 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privrobust.aggregators import MeaMed
+from privrobust.aggregators import MeaMed, distances
 from privrobust.aggregators.distances import Geometry
 from privrobust.aggregators.majority_vote import majority
 from privrobust.aggregators.moments import mean, mean_and_std
 from privrobust.aggregators.order_statistics import mean_of_ranks
 from privrobust.attacks import MedianExtreme
+from privrobust.errors import PrivRobustError
 from privrobust.kernels import backend, coordinates, machine_code, moments, order, products
 
 BOTH = [torch.float32, torch.float64]
@@ -166,9 +167,26 @@ RULES = {
     "votes": majority,
     "mean": mean,
     "mean and deviation": lambda messages: torch.stack(mean_and_std(messages)),
-    "products": products.inner_products,
+    "products": distances._products,
     "geometry": lambda messages: Geometry.of(messages).squared_distances(),
 }
+
+
+class Ran(Exception):
+    pass
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_a_rule_runs_its_kernel(rule, monkeypatch):
+    def refuse(*_):
+        raise Ran
+
+    monkeypatch.setattr(coordinates.Kernel, "__call__", refuse)
+    monkeypatch.setattr(products, "inner_products", refuse)
+    with pytest.raises((Ran, PrivRobustError)) as raised:
+        rule(torch.zeros(5, 3))
+    assert isinstance(raised.value, Ran) or isinstance(raised.value.__cause__, Ran)
+    by_torch(lambda: rule(torch.zeros(5, 3)))
 
 
 @pytest.mark.parametrize(
@@ -243,3 +261,30 @@ def test_machine_code_has_the_widest_vectors(kernel, dtype):
         register = {64: "zmm", 32: "ymm", 16: "xmm"}[machine_code.vector_bytes()]
         code = machine_code.assembly(source)
         assert len(re.findall(rf"\tv?\w+p[sd]\t.*%{register}", code)) > 10
+
+
+class _NoFeatures(dict):
+    def flatten(self):
+        return ""
+
+
+@pytest.mark.skipif(
+    "x86_64" not in machine_code.binding.get_default_triple(), reason="code for others cannot run"
+)
+@pytest.mark.parametrize(("processor", "length"), [("haswell", 32), ("x86-64", 16)])
+def test_processors_with_shorter_vectors_find_the_same_bits(processor, length, monkeypatch):
+    messages = torch.randn(15, 1001, generator=torch.Generator().manual_seed(0))
+    messages[messages > 1] = torch.nan
+    ways = [
+        lambda: order.mean_of_ranks.__wrapped__(15, torch.float32, 3, 12)(messages),
+        lambda: order.mean_around_median.__wrapped__(15, torch.float32, 4)(messages),
+        lambda: order.furthest_end.__wrapped__(15, torch.float32, 4, "distance")(messages),
+        lambda: moments.votes.__wrapped__(torch.float32)(messages),
+    ]
+    here = [way() for way in ways]
+    monkeypatch.setattr(machine_code.binding, "get_host_cpu_name", lambda: processor)
+    monkeypatch.setattr(machine_code.binding, "get_host_cpu_features", _NoFeatures)
+    monkeypatch.setattr(coordinates, "vector_bytes", lambda: length)
+    for way, (expected,) in zip(ways, here, strict=True):
+        (found,) = way()
+        assert torch.equal(bits(found), bits(expected))
