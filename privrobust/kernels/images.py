@@ -7,7 +7,7 @@ memory, which is copied whole, and the channels of a pixel are pooled side by si
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from llvmlite import ir
 
 from privrobust.core.lazy_imports import torch
-from privrobust.kernels.loops import WHOLE, Value, Writer, of_type, zero
 from privrobust.kernels.machine_code import INTEGER, POINTER, function
+from privrobust.kernels.writing import INDEX, Numbers, Writer, kind_of, type_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _WIDTH = 16
+_UNROLLED = 8  # vectors of a row that are written one after the other
 _BYTE = ir.IntType(8)
 MOST_PLACES = 127
 """Of a window that is pooled: which of them was largest is kept in a byte."""
@@ -107,122 +108,134 @@ class _Geometry(NamedTuple):
 
 
 class _Loops:
-    """Loops over images, places and what lies under the window."""
+    """Loops over images, places and what lies under the window.
 
-    def __init__(self, name: str, arguments: list[ir.Type], geometry: _Geometry) -> None:
-        self.write = Writer(name, [*arguments, WHOLE])
-        *self.arguments, self._count = self.write.arguments
+    Args:
+        kinds: what lies where each argument points.
+        geometry: what they are for.
+
+    """
+
+    def __init__(self, kinds: Sequence[Any], geometry: _Geometry) -> None:
+        self._write = Writer(len(kinds), integers=1)
+        *pointers, self._count = self._write.arguments
+        self.arguments = list(map(partial(Numbers, self._write), pointers, kinds))
+        self.builder, self.spread = self._write.builder, self._write.spread
         self._is = geometry
 
     @contextmanager
-    def places(self) -> Iterator[tuple[Value, Value]]:
-        """Write what follows for every place: its number, and the first pixel there."""
-        write, is_ = self.write, self._is
+    def places(self) -> Iterator[tuple[Any, Any]]:
+        """Write what follows for every place: its number, and where its first pixel begins."""
+        build, is_ = self.builder, self._is
         (high, wide), (down, right) = is_.places, is_.window.stride
-        build = write.builder
         with (
-            write.counted(WHOLE(0), self._count) as (image, *_),
-            write.counted(WHOLE(0), WHOLE(high)) as (y, *_),
-            write.counted(WHOLE(0), WHOLE(wide)) as (x, *_),
+            self._write.counted(INDEX(0), self._count) as (image, *_),
+            self._write.counted(INDEX(0), INDEX(high)) as (y, *_),
+            self._write.counted(INDEX(0), INDEX(wide)) as (x, *_),
         ):
-            row = build.add(build.mul(image, WHOLE(high)), y)
-            number = build.add(build.mul(row, WHOLE(wide)), x)
-            row = build.add(build.mul(image, WHOLE(is_.height)), build.mul(y, WHOLE(down)))
-            first = build.add(build.mul(row, WHOLE(is_.width)), build.mul(x, WHOLE(right)))
-            yield number, build.mul(first, WHOLE(is_.channels))
+            row = build.add(build.mul(image, INDEX(high)), y)
+            number = build.add(build.mul(row, INDEX(wide)), x)
+            row = build.add(build.mul(image, INDEX(is_.height)), build.mul(y, INDEX(down)))
+            first = build.add(build.mul(row, INDEX(is_.width)), build.mul(x, INDEX(right)))
+            yield number, build.mul(first, INDEX(is_.channels))
 
-    def under(self, row: int, column: int) -> Value:
+    def under(self, row: int, column: int) -> Any:
         """Return how far a pixel under the window is from the first."""
         down, right = self._is.window.dilation
-        return WHOLE((row * down * self._is.width + column * right) * self._is.channels)
+        return INDEX((row * down * self._is.width + column * right) * self._is.channels)
 
-    def pixels(self) -> list[Value]:
+    def pixels(self) -> list[Any]:
         """Return `under` of all, row by row."""
         rows, columns = self._is.window.size
         return [self.under(row, column) for row in range(rows) for column in range(columns)]
 
+    def spans(self, length: int, turn: Callable[[Any, int], None]) -> None:
+        """Write `turn(start, width)` for parts of a row: vectors, and shorter ones for the rest."""
+        start, width = 0, _WIDTH
+        while start < length:
+            turns = (length - start) // width
+            stop = start + turns * width
+            if turns > _UNROLLED:
+                with self._write.counted(INDEX(start), INDEX(stop), width) as (place, *_):
+                    turn(place, width)
+            else:
+                for place in range(start, stop, width):
+                    turn(INDEX(place), width)
+            start, width = stop, width // 2
+
     def compiled(self) -> Any:
         """Compile what was written."""
         pointers = [POINTER] * len(self.arguments)
-        return function(self.write.source(), self.write.name, *pointers, INTEGER)
+        return function(self._write.source(), "kernel", *pointers, INTEGER)
 
 
 @cache
 def _patches(kind: torch.dtype, geometry: _Geometry, adds: bool) -> Any:
     """Copy runs of neighbours from images to patches, or add them the other way."""
-    of = of_type(kind).as_pointer()
-    loops = _Loops("patches", [of, of], geometry)
-    write, (images, patches) = loops.write, loops.arguments
+    loops = _Loops([type_of(kind)] * 2, geometry)
+    images, patches = loops.arguments
     (rows, columns), channels = geometry.window.size, geometry.channels
     # what lies side by side in a row of the window is one run, unless there are gaps between
     is_whole = geometry.window.dilation[1] == 1
     runs, length = (1, columns * channels) if is_whole else (columns, channels)
     with loops.places() as (number, first):
-        patch = write.at(patches, (number, WHOLE(rows * columns * channels)))
-        corner = write.at(images, first)
+        patch = patches.at((number, INDEX(rows * columns * channels)))
         for run in range(rows * runs):
-            pixel = write.at(corner, loops.under(*divmod(run, runs)))
-            part = write.at(patch, WHOLE(run * length))
-
-            write.spans(length, _WIDTH, partial(_copy, write, pixel, part, adds))
+            pixel = images.at(first, loops.under(*divmod(run, runs)))
+            loops.spans(length, partial(_copy, pixel, patch.at(INDEX(run * length)), adds))
     return loops.compiled()
 
 
-def _copy(write: Writer, pixel: Value, part: Value, adds: bool, start: Value, width: int) -> None:
-    inside, outside = write.at(pixel, start), write.at(part, start)
+def _copy(pixel: Numbers, part: Numbers, adds: bool, start: Any, width: int) -> None:
+    inside, outside = pixel.at(start), part.at(start)
     if adds:
-        total = write.builder.fadd(write.load(inside, width), write.load(outside, width))
-        write.store(total, inside)
+        inside.store(pixel.writer.builder.fadd(inside.load(width), outside.load(width)))
     else:
-        write.store(write.load(inside, width), outside)
+        outside.store(inside.load(width))
 
 
 @cache
 def _pool(kind: torch.dtype, geometry: _Geometry) -> Any:
-    of = of_type(kind).as_pointer()
-    loops = _Loops("pool", [of, of, _BYTE.as_pointer()], geometry)
-    write, (images, largest, which) = loops.write, loops.arguments
-    build = write.builder
+    of = type_of(kind)
+    loops = _Loops([of, of, _BYTE], geometry)
+    images, largest, which = loops.arguments
+    build = loops.builder
     with loops.places() as (number, first):
-        place = build.mul(number, WHOLE(geometry.channels))
+        place = number, INDEX(geometry.channels)
 
-        def pool(start: Value, width: int) -> None:
-            most = found = None
-            for here, pixel in enumerate(loops.pixels()):
-                value = write.load(write.at(images, first, pixel, start), width)
-                this = write.everywhere(_BYTE(here), width)
-                if most is None:
-                    most, found = value, this
-                    continue
+        def pool(start: Any, width: int) -> None:
+            most, *others = (images.at(first, at, start).load(width) for at in loops.pixels())
+            found = kind_of(_BYTE, width)(None)
+            for here, value in enumerate(others, start=1):
                 is_larger = build.or_(
                     build.fcmp_ordered(">", value, most), build.fcmp_unordered("uno", value, value)
                 )
                 most = build.select(is_larger, value, most)
-                found = build.select(is_larger, this, found)
-            write.store(most, write.at(largest, place, start))
-            write.store(found, write.at(which, place, start))
+                found = build.select(is_larger, loops.spread(_BYTE(here), width), found)
+            largest.at(place, start).store(most)
+            which.at(place, start).store(found)
 
-        write.spans(geometry.channels, _WIDTH, pool)
+        loops.spans(geometry.channels, pool)
     return loops.compiled()
 
 
 @cache
 def _unpool(kind: torch.dtype, geometry: _Geometry) -> Any:
-    of = of_type(kind)
-    loops = _Loops("unpool", [of.as_pointer(), of.as_pointer(), _BYTE.as_pointer()], geometry)
-    write, (images, errors, which) = loops.write, loops.arguments
-    build = write.builder
+    of = type_of(kind)
+    loops = _Loops([of, of, _BYTE], geometry)
+    images, errors, which = loops.arguments
+    build = loops.builder
     with loops.places() as (number, first):
-        place = build.mul(number, WHOLE(geometry.channels))
+        place = number, INDEX(geometry.channels)
 
-        def unpool(start: Value, width: int) -> None:
-            error = write.load(write.at(errors, place, start), width)
-            found = write.load(write.at(which, place, start), width)
-            for here, pixel in enumerate(loops.pixels()):
-                is_here = build.icmp_signed("==", found, write.everywhere(_BYTE(here), width))
-                into = write.at(images, first, pixel, start)
-                added = build.select(is_here, error, zero(of, width))
-                write.store(build.fadd(write.load(into, width), added), into)
+        def unpool(start: Any, width: int) -> None:
+            error, found = (each.at(place, start).load(width) for each in (errors, which))
+            nothing = kind_of(of, width)(None)
+            for here, at in enumerate(loops.pixels()):
+                is_here = build.icmp_signed("==", found, loops.spread(_BYTE(here), width))
+                pixel = images.at(first, at, start)
+                added = build.select(is_here, error, nothing)
+                pixel.store(build.fadd(pixel.load(width), added))
 
-        write.spans(geometry.channels, _WIDTH, unpool)
+        loops.spans(geometry.channels, unpool)
     return loops.compiled()

@@ -84,4 +84,6 @@ def votes(dtype: torch.dtype) -> Kernel:
 def _share(workers: Workers) -> Any:
     """Return one over the number of workers, in a vector of doubles."""
     program, builder = workers.program, workers.program.builder
-    return program.spread(builder.fdiv(DOUBLE(1), builder.sitofp(workers.count, DOUBLE)))
+    return program.spread(
+        builder.fdiv(DOUBLE(1), builder.sitofp(workers.count, DOUBLE)), program.length
+    )

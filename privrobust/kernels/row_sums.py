@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from privrobust.core.lazy_imports import torch
 from privrobust.core.threads import in_threads
-from privrobust.kernels.loops import DOUBLE, WHOLE, Value, Writer, of_type, zero
 from privrobust.kernels.machine_code import INTEGER, POINTER, function
+from privrobust.kernels.writing import DOUBLE, INDEX, Numbers, Writer, kind_of, type_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,8 +46,8 @@ def sum_outer_products(left: Tensor, right: Tensor, starts: Tensor, out: Tensor)
 
     def add_some(first: int, last: int) -> None:
         add(
-            left.data_ptr(), right.data_ptr(), starts.data_ptr() + 8 * first, last - first,
-            out.data_ptr() + 8 * first * stride, stride, p, d,
+            left.data_ptr(), right.data_ptr(), starts.data_ptr() + 8 * first,
+            out.data_ptr() + 8 * first * stride, last - first, stride, p, d,
         )  # fmt: skip
 
     parts = max(1, min(groups, len(left) * p * d // _LARGE))
@@ -69,66 +69,64 @@ def row_norms(rows: Tensor, order: int) -> Tensor:
 
 @cache
 def _sum_outer_products(right: torch.dtype) -> Any:
-    doubles = DOUBLE.as_pointer()
-    taken = [doubles, of_type(right).as_pointer(), WHOLE.as_pointer(), WHOLE]
-    write = Writer("sums", [*taken, doubles, WHOLE, WHOLE, WHOLE])
-    a, b, starts, groups, out, stride, p, d = write.arguments
-    with write.counted(WHOLE(0), groups) as (group, *_):
-        first, last = (write.load(write.at(starts, group, WHOLE(k))) for k in (0, 1))
-        into = write.at(out, (group, stride))
+    write = Writer(pointers=4, integers=4)
+    *pointers, groups, stride, p, d = write.arguments
+    kinds = DOUBLE, type_of(right), INDEX, DOUBLE
+    a, b, starts, out = map(partial(Numbers, write), pointers, kinds)
+    with write.counted(INDEX(0), groups) as (group, *_):
+        first, last = (starts.at(group, INDEX(k)).load() for k in (0, 1))
+        into = out.at((group, stride))
 
-        def tile(i: Value, j: Value, left: int, width: int) -> None:
+        def tile(i: Any, j: Any, left: int, width: int) -> None:
             """Sum a block of products over the rows, and store it."""
-            nothing = [zero(DOUBLE, width)] * left
+            nothing = [kind_of(DOUBLE, width)(None)] * left
             with write.counted(first, last, 1, nothing) as (row, sums, following):
-                wide = write.widened(write.load(write.at(b, (row, d), j), width))
-                start = write.at(a, (row, p), i)
+                wide = write.as_doubles(b.at((row, d), j).load(width))
+                start = a.at((row, p), i)
                 for k, total in enumerate(sums):
-                    one = write.everywhere(write.load(write.at(start, WHOLE(k))), width)
-                    following.append(write.plus_product(total, one, wide))
+                    one = write.spread(start.at(INDEX(k)).load(), width)
+                    following.append(write.product_added(one, wide, total))
             for k, total in enumerate(sums):
-                write.store(total, write.at(into, (write.builder.add(i, WHOLE(k)), d), j))
+                into.at((write.builder.add(i, INDEX(k)), d), j).store(total)
 
-        top = WHOLE(0)
+        top = INDEX(0)
         for left in (_LEFT, 2, 1):
             bottom = _multiple(write, p, left)
             with write.counted(top, bottom, left) as (i, *_):
-                start = WHOLE(0)
+                start = INDEX(0)
                 for width in (_RIGHT_OF_ONE if left == 1 else _RIGHT, _VECTOR, 1):
                     stop = _multiple(write, d, width)
                     with write.counted(start, stop, width) as (j, *_):
                         tile(i, j, left, width)
                     start = stop
             top = bottom
-    pointers = POINTER, POINTER, POINTER, INTEGER, POINTER
-    return function(write.source(), write.name, *pointers, INTEGER, INTEGER, INTEGER)
+    return function(write.source(), "kernel", *[POINTER] * 4, *[INTEGER] * 4)
 
 
 @cache
 def _row_norms(kind: torch.dtype, order: int) -> Any:
-    write = Writer("norms", [of_type(kind).as_pointer(), DOUBLE.as_pointer(), WHOLE, WHOLE])
+    write = Writer(pointers=2, integers=2)
     rows, out, count, d = write.arguments
-    with write.counted(WHOLE(0), count) as (row, *_):
-        numbers = write.at(rows, (row, d))
-        total, start = DOUBLE(0.0), WHOLE(0)
+    rows, out = Numbers(write, rows, type_of(kind)), Numbers(write, out, DOUBLE)
+    with write.counted(INDEX(0), count) as (row, *_):
+        numbers = rows.at((row, d))
+        total, start = DOUBLE(0.0), INDEX(0)
         for width in (4 * _VECTOR, _VECTOR, 1):
             stop = _multiple(write, d, width)
-            total = write.builder.fadd(total, _size(write, numbers, start, stop, width, order))
+            total = write.builder.fadd(total, _size(numbers, start, stop, width, order))
             start = stop
-        write.store(write.root(total) if order == 2 else total, write.at(out, row))
-    return function(write.source(), write.name, POINTER, POINTER, INTEGER, INTEGER)
+        out.at(row).store(write.root(total) if order == 2 else total)
+    return function(write.source(), "kernel", *[POINTER] * 2, *[INTEGER] * 2)
 
 
-def _size(
-    write: Writer, numbers: Value, start: Value, stop: Value, width: int, order: int
-) -> Value:
+def _size(numbers: Numbers, start: Any, stop: Any, width: int, order: int) -> Any:
     """Sum squares, or sizes, of a row's numbers, so many at a time."""
-    builder = write.builder
-    nothing = zero(DOUBLE, width)
+    write, builder = numbers.writer, numbers.writer.builder
+    nothing = kind_of(DOUBLE, width)(None)
     with write.counted(start, stop, width, [nothing]) as (place, (sums,), following):
-        value = write.widened(write.load(write.at(numbers, place), width))
+        value = write.as_doubles(numbers.at(place).load(width))
         if order == 2:
-            following.append(write.plus_product(sums, value, value))
+            following.append(write.product_added(value, value, sums))
         else:
             is_negative = builder.fcmp_ordered("<", value, nothing)
             size = builder.select(is_negative, builder.fneg(value), value)
@@ -139,6 +137,6 @@ def _size(
     return sums
 
 
-def _multiple(write: Writer, number: Value, of: int) -> Value:
+def _multiple(write: Writer, number: Any, of: int) -> Any:
     """Return the largest multiple of a power of two that is not larger."""
-    return write.builder.and_(number, WHOLE(-of))
+    return write.builder.and_(number, INDEX(-of))
