@@ -64,7 +64,11 @@ def rules(workers: int, dim: int) -> str:
             with patch.object(backend, "are_compiled", lambda: False):
                 rule(messages)
 
-        cases = {"kernel": partial(rule, messages), "torch": without, "read": messages.sum}
+        cases: dict[str, Callable[[], object]] = {
+            "kernel": partial(rule, messages),
+            "torch": without,
+            "read": messages.sum,
+        }
         times = in_turns(cases, ROUNDS)
         rows.append([name, *(f"{median(times[case]) * 1e3:.2f} ms" for case in cases)])
     return table([f"{workers} x {dim:,}", "kernel", "torch", "a sum reads it in"], rows)
