@@ -15,6 +15,7 @@ from gate import (
 )
 from hypothesis import settings
 
+from privrobust.kernels import backend
 from privrobust.spec.registries import REGISTRIES
 from privrobust.training import loop as training
 from privrobust.training import server as byzantine
@@ -60,6 +61,15 @@ def threads():
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", params=["kernels", "torch"])
+def way(request):
+    """How rules are computed: by compiled kernels, and as where nothing compiles."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "torch":
+            patch.setattr(backend, "are_compiled", lambda: False)
+        yield request.param
 
 
 @pytest.fixture

@@ -221,10 +221,14 @@ def test_peers_train_every_model(model):
 
 
 def test_kernels():
-    (selections,) = tables(kernels.report(worker_counts=(3, 4), dim=50))
-    assert selections[0] == ["workers x 50", *kernels.WAYS]
+    selections, large, rules = tables(kernels.report(worker_counts=(3, 4), dim=50, large=60))
+    ways = ["kernel", "network of torch", "quickselect", "torch.median", "compiling"]
+    assert selections[0] == ["median, workers x 50", *ways]
     assert [row[0] for row in selections[1]] == ["3", "4"]
-    assert all(number(cell) >= 0 for row in selections[1] for cell in row[1:])
+    assert [row[0] for row in large[1]] == ["3"]
+    assert rules[0] == ["3 x 50", "kernel", "torch", "a sum reads it in"]
+    of_all = [*selections[1], *large[1], *rules[1]]
+    assert all(number(cell) >= 0 for row in of_all for cell in row[1:])
 
 
 def test_noise():

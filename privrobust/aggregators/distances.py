@@ -14,6 +14,7 @@ import numpy as np
 
 from privrobust.aggregators.scaling import all_are_safe, are_safe, exponents, lengths, scaled
 from privrobust.core.lazy_imports import torch
+from privrobust.kernels.backend import takes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -210,6 +211,10 @@ def _lanes(tensor: Tensor) -> Tensor:
 
 
 def _products(messages: Tensor) -> Tensor:
+    if takes(messages):
+        from privrobust.kernels.products import inner_products
+
+        return inner_products(messages)
     whole = messages.shape[-1] // _WIDTH * _WIDTH
     total = _gram(messages[..., whole:]).double()
     if whole:

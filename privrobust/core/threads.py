@@ -9,6 +9,7 @@ would have used. How it is cut depends on the work alone, so results do not depe
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from functools import cache
 
 from privrobust.core.lazy_imports import torch
 
+_here = threading.local()
 _taken_from_torch: list[int] = []
 """How many threads torch had at the start of each `one_layer_of_threads` that is in force."""
 
@@ -41,30 +43,40 @@ def threads() -> int:
 def in_threads(tasks: Sequence[Callable[[], object]], are_small: bool = False) -> None:
     """Run tasks, as many at a time as there are `threads`; results must not depend on how many.
 
-    Small ones run one after the other, as they take less time than a thread takes to wake. More
-    tasks than threads share the work evenly where another process takes some of a core.
+    Small ones run one after the other, as they take less time than a thread takes to wake, and so
+    do tasks of a task. More tasks than threads share the work evenly where another process takes
+    some of a core. Only one thread runs Python at a time: tasks are to spend their time outside it.
 
     Raises:
         Exception: what a task raises; those that have not begun are left, the others have ended.
 
     """
+    count = threads()
+    if are_small or len(tasks) < 2 or count < 2 or getattr(_here, "is_within_task", False):
+        for task in tasks:
+            task()
+        return
     waiting = iter(tasks)
-    helpers = 0 if are_small else min(len(tasks), threads()) - 1
-    pool = _pool(threads(), bool(_taken_from_torch)) if helpers > 0 else None
-    helping = [pool.submit(_run, waiting) for _ in range(helpers)] if pool else []
+    pool = _pool(count, bool(_taken_from_torch))
+    helping = [pool.submit(_run, waiting) for _ in range(min(len(tasks), count) - 1)]
     try:
         _run(waiting)
     finally:
         for _ in waiting:  # where one has failed
             pass
-        wait(helping)
-    for helper in helping:
+        begun = [helper for helper in helping if not helper.cancel()]
+        wait(begun)  # and not for one that a busy machine has yet to wake
+    for helper in begun:
         helper.result()
 
 
 def _run(tasks: Iterable[Callable[[], object]]) -> None:
-    for task in tasks:
-        task()
+    _here.is_within_task = True
+    try:
+        for task in tasks:
+            task()
+    finally:
+        _here.is_within_task = False
 
 
 @cache

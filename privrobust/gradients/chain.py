@@ -39,8 +39,10 @@ from privrobust.gradients.passes import (
 )
 from privrobust.gradients.row_wise import rows_stay_apart
 
-# Numbers that are handled together.
-_HELD = 1 << 19
+# Numbers of a piece; and those of a piece which is worth a thread of its own, as most of its time
+# goes outside of Python. In smaller ones only large operations are.
+_HELD = 1 << 20
+_LARGE = 1 << 20
 
 
 class Chain:
@@ -68,8 +70,11 @@ class Chain:
         cls, model: nn.Module, layout: Layout, examples: Tensor, rule: ClippingRule, loss: Loss
     ) -> Chain | None:
         """Return the chain of a model, or None where it is none or has a layer without a pass."""
+        if not rows_stay_apart(model, examples):
+            return None
         chain = dict(_leaves(own_copy(model)))
-        if not rows_stay_apart(model, examples) or not {*layout.layers} <= {*chain}:
+        owners = {name for name, layer in chain.items() if list(layer.parameters())}
+        if owners != {*layout.layers}:  # or one comes twice
             return None
         passes: dict[str, Pass] = {}
         held = examples[0].numel()
@@ -100,6 +105,7 @@ class Chain:
             named[layer][own] = value
         sums = parameters.new_empty(lanes, workers, parameters.shape[-1], dtype=torch.float64)
         out = self._layout.unflatten(sums.flatten(0, 1))
+        limits = clip_norms.repeat_interleave(batch.present.flatten(1).sum(1))
         norms = torch.empty(len(there), dtype=torch.float64)
 
         def clip(groups: range) -> None:
@@ -110,20 +116,17 @@ class Chain:
                 start = max(ends[lane * workers], first) - first
                 of_lanes.append((lane, slice(start, min(ends[(lane + 1) * workers], last) - first)))
             piece = Piece(of_lanes, torch.tensor(starts), max(sizes[groups.start : groups.stop]))
-            limits = clip_norms[of_lanes[0][0]].view(1)
-            if len(of_lanes) > 1:
-                counts = torch.tensor([rows.stop - rows.start for _, rows in of_lanes])
-                lowest = of_lanes[0][0]
-                limits = clip_norms[lowest : lowest + len(of_lanes)].repeat_interleave(counts)
             examples = batch.examples(places[first:last])
             gradients = self._gradients(examples, labels[first:last], named, piece)
-            norms[first:last], scales = self._scales(gradients, limits)
+            norms[first:last], scales = self._scales(gradients, limits[first:last])
             scales.div_(divisor)
             for (layer, names), factors in zip(self._layout.layers.items(), scales, strict=True):
                 written = [out[name][groups.start : groups.stop] for name in names]
                 gradients[layer].sums(factors, piece, written)
 
-        in_threads([partial(clip, groups) for groups in self._cut(sizes, workers)])
+        pieces = self._cut(sizes, workers)
+        are_small = len(there) * self._width < len(pieces) * _LARGE
+        in_threads([partial(clip, groups) for groups in pieces], are_small)
         of_all = torch.zeros(batch.labels.shape, dtype=torch.float64)
         of_all.view(-1)[there] = norms
         return ClippedSums(sums, of_all)
@@ -170,7 +173,7 @@ class Chain:
 
         Args:
             gradients: by layer; of those whose factor is 0, zeros take the place.
-            limits: C of each example, or of all.
+            limits: C of each example.
 
         """
         layers = self._layout.layers
@@ -187,7 +190,8 @@ def _leaves(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module
     if type(model) is not nn.Sequential:
         yield prefix, model
         return
-    for name, child in model.named_children():
+    for name, child in model._modules.items():  # one that comes twice is called twice
+        assert child is not None
         yield from _leaves(child, f"{prefix}.{name}" if prefix else name)
 
 

@@ -105,11 +105,10 @@ class CrossEntropy(Loss):
         # torch's softmax takes three times as long over few classes, or rounds by batch length
         sizes = (scores.double() - scores.amax(-1, keepdim=True)).exp_()
         places = labels.unsqueeze(-1)
-        is_label = torch.zeros_like(sizes, dtype=torch.bool).scatter(-1, places, True)
-        others = sizes.masked_fill(is_label, 0.0)
+        others = sizes.scatter(-1, places, 0.0)
         of_label = -others.sum(-1, keepdim=True)
         total = sizes.sum(-1, keepdim=True)
-        return (torch.where(is_label, of_label, others) / total).to(scores.dtype)
+        return others.scatter(-1, places, of_label).div_(total).to(scores.dtype)
 
     def confidences(self, scores: Tensor) -> Tensor:
         """Return the largest softmax, whose numerator is 1."""

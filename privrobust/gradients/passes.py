@@ -6,7 +6,8 @@ gradients of its parameters for each example (`Parts`). Nothing is kept from cal
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -14,8 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from privrobust.core.threads import in_threads
 from privrobust.gradients.summation import add_up, longest
 from privrobust.kernels import images, row_sums
+
+# Products of two numbers that are worth a thread's while: a tenth of a millisecond.
+_LARGE = 1 << 23
 
 # Numbers that are unfolded together: they stay in a core's own cache.
 _UNFOLDED = 1 << 18
@@ -94,18 +99,32 @@ class Affine(Pass):
 
     def __init__(self, layer: nn.Linear) -> None:
         self._outputs = layer.out_features
+        self._products = layer.in_features * layer.out_features
+
+    def _in_blocks(self, multiply: Callable[[int, slice], None], piece: Piece) -> None:
+        """Multiply for each lane, in blocks of its examples that are worth a thread's while."""
+        blocks = []
+        for lane, rows in piece.lanes:
+            count = rows.stop - rows.start
+            parts = max(1, -(-count * self._products // _LARGE))
+            cuts = [rows.start + count * part // parts for part in range(parts + 1)]
+            blocks += [partial(multiply, lane, slice(*ends)) for ends in pairwise(cuts)]
+        in_threads(blocks, are_small=len(blocks) <= len(piece.lanes))
 
     def forward(self, inputs: Tensor, parameters: dict[str, Tensor], piece: Piece) -> Any:
         """Take a product for each lane: how it rounds depends on that lane's examples alone."""
         inputs = inputs.contiguous()
         outputs = inputs.new_empty(len(inputs), self._outputs)
         bias = parameters.get("bias")
-        for lane, rows in piece.lanes:
+
+        def multiply(lane: int, rows: slice) -> None:
             weight = parameters["weight"][lane].T
             if bias is None:
                 torch.mm(inputs[rows], weight, out=outputs[rows])
             else:
                 torch.addmm(bias[lane], inputs[rows], weight, out=outputs[rows])
+
+        self._in_blocks(multiply, piece)
         return outputs, inputs
 
     def backward(
@@ -114,9 +133,12 @@ class Affine(Pass):
         """Multiply back, lane by lane."""
         back = None
         if goes_on:
-            back = torch.empty_like(kept)
-            for lane, rows in piece.lanes:
-                torch.mm(errors[rows], parameters["weight"][lane], out=back[rows])
+            sent = back = torch.empty_like(kept)
+
+            def multiply(lane: int, rows: slice) -> None:
+                torch.mm(errors[rows], parameters["weight"][lane], out=sent[rows])
+
+            self._in_blocks(multiply, piece)
         return back, _OuterParts(kept, errors, "bias" in parameters)
 
     def width(self, shape: torch.Size) -> int:
@@ -139,7 +161,7 @@ class _OuterParts(Parts):
 
     def sums(self, factors: Tensor, piece: Piece, out: Sequence[Tensor]) -> None:
         """Sum outer products."""
-        errors = self._errors.double().mul_(factors.unsqueeze(1))
+        errors = self._errors * factors.unsqueeze(1)  # in float64
         _sum_outer_products(errors, self._inputs, piece, out[0])
         if self._has_bias:
             _sum_rows(factors, self._errors, piece, out[1])
@@ -187,19 +209,16 @@ class Convolution(Pass):
         """Unfold so many examples at a time that they stay in the cache, and multiply."""
         padded = self._padded(inputs.permute(0, 2, 3, 1)).contiguous()
         window, high, wide = self._seen(inputs.shape[1:])
-        outputs = inputs.new_empty(len(inputs) * high * wide, self._outputs)
-        bias, at_once = parameters.get("bias"), max(1, _UNFOLDED // (high * wide * window))
+        outputs = inputs.new_empty(len(inputs), high * wide, self._outputs)
+        at_once = max(1, _UNFOLDED // (high * wide * window))
         for lane, rows in piece.lanes:
-            weight = _matrix(parameters["weight"][lane]).T
+            weight = _matrix(parameters["weight"][lane]).T.contiguous()
             for start in range(rows.start, rows.stop, at_once):
-                stop = min(start + at_once, rows.stop)
-                patches = images.unfold(padded[start:stop], self._window)
-                into = outputs[start * high * wide : stop * high * wide]
-                for part, some in _as_matrices(patches, into):
-                    if bias is None:
-                        torch.mm(part, weight, out=some)
-                    else:
-                        torch.addmm(bias[lane], part, weight, out=some)
+                some = slice(start, min(start + at_once, rows.stop))
+                patches, into = images.unfold(padded[some], self._window), outputs[some]
+                torch.mm(patches.flatten(0, 1), weight, out=into.flatten(0, 1))
+                if "bias" in parameters:  # sooner than as a part of the product
+                    into.add_(parameters["bias"][lane])
         return outputs.view(-1, high, wide, self._outputs).permute(0, 3, 1, 2), padded
 
     def backward(
@@ -236,13 +255,6 @@ class Convolution(Pass):
 def _matrix(weight: Tensor) -> Tensor:
     """Order the numbers of a kernel as those under the window, `(outputs, window * channels)`."""
     return weight.permute(0, 2, 3, 1).reshape(len(weight), -1)
-
-
-def _as_matrices(patches: Tensor, out: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Pair matrices with where their products go: one, or, of a transposed view, one an example."""
-    if patches.is_contiguous():
-        return [(patches.flatten(0, 1), out)]
-    return list(zip(patches, out.view(len(patches), -1, out.shape[1]), strict=True))
 
 
 class _FormedParts(Parts):

@@ -80,8 +80,13 @@ def add_up(parts: Iterable[Tensor], out: Tensor) -> None:
     difference).
     """
     lost: Tensor | None = None
-    out.zero_()
-    for part in parts:
+    of_all = iter(parts)
+    first = next(of_all, None)
+    if first is None:
+        out.zero_()
+        return
+    out.copy_(first)
+    for part in of_all:
         lost = torch.zeros_like(part) if lost is None else lost
         total = out + part
         rounded = total - out

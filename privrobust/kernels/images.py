@@ -45,21 +45,12 @@ class Window(NamedTuple):
 
 
 def unfold(images: Tensor, window: Window) -> Tensor:
-    """Return what lies under the window at each place, `(images, places, window * channels)`.
-
-    It may be a view: of one channel, what each pixel of the window sees is copied whole.
-    """
+    """Return what lies under the window at each place, `(images, places, window * channels)`."""
     count, *shape, channels = images.shape
     places = window.places(*shape)
-    sees, many = math.prod(window.size) * channels, math.prod(places)
-    if channels == 1 and window.size[1] < places[1]:
-        window, places = Window(places, window.dilation, window.stride), window.size
-        seen = images.new_empty(count, sees, many)
-        patches = seen.mT
-    else:
-        seen = patches = images.new_empty(count, many, sees)
+    patches = images.new_empty(count, math.prod(places), math.prod(window.size) * channels)
     copy = _patches(images.dtype, _Geometry(*shape, channels, places, window), adds=False)
-    copy(images.data_ptr(), seen.data_ptr(), count)
+    copy(images.data_ptr(), patches.data_ptr(), count)
     return patches
 
 
@@ -127,9 +118,9 @@ class _Loops:
         (high, wide), (down, right) = is_.places, is_.window.stride
         build = write.builder
         with (
-            write.loop(WHOLE(0), self._count) as (image, *_),
-            write.loop(WHOLE(0), WHOLE(high)) as (y, *_),
-            write.loop(WHOLE(0), WHOLE(wide)) as (x, *_),
+            write.counted(WHOLE(0), self._count) as (image, *_),
+            write.counted(WHOLE(0), WHOLE(high)) as (y, *_),
+            write.counted(WHOLE(0), WHOLE(wide)) as (x, *_),
         ):
             row = build.add(build.mul(image, WHOLE(high)), y)
             number = build.add(build.mul(row, WHOLE(wide)), x)

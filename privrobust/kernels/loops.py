@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
 
 from privrobust.core.lazy_imports import torch
-from privrobust.kernels.coordinates import counted
 
 WHOLE, SINGLE, DOUBLE = ir.IntType(64), ir.FloatType(), ir.DoubleType()
 _INDEX = ir.IntType(32)
@@ -36,11 +35,42 @@ class Writer:
         self.builder.ret_void()
         return str(self._module)
 
-    def loop(
+    @contextmanager
+    def counted(
         self, start: Value, stop: Value, step: int = 1, carried: Sequence[Value] = ()
-    ) -> AbstractContextManager[tuple[Value, list[Value], list[Value]]]:
-        """Repeat what is written within, as `counted` does."""
-        return counted(self.builder, start, stop, step, carried)
+    ) -> Iterator[tuple[Value, list[Value], list[Value]]]:
+        """Repeat what is written within for `range(start, stop, step)`.
+
+        Args:
+            start: a number of the program.
+            stop: as well.
+            step: known while it is written.
+            carried: what is carried from round to round, at first.
+
+        Yields:
+            The count, what is carried to this round, which is also what is carried after the last,
+            and a list for what is carried to the next.
+
+        """
+        builder = self.builder
+        before = builder.block
+        head, within, after = (builder.append_basic_block() for _ in range(3))
+        builder.branch(head)
+        builder.position_at_end(head)
+        ends = [start, *carried]
+        phis = [builder.phi(each.type) for each in ends]
+        for phi, at_first in zip(phis, ends, strict=True):
+            phi.add_incoming(at_first, before)
+        count, *held = phis
+        builder.cbranch(builder.icmp_signed("<", count, stop), within, after)
+        builder.position_at_end(within)
+        following: list[Value] = []
+        yield count, held, following
+        following.insert(0, builder.add(count, WHOLE(step)))
+        for phi, value in zip(phis, following, strict=True):
+            phi.add_incoming(value, builder.block)
+        builder.branch(head)
+        builder.position_at_end(after)
 
     def spans(self, length: int, width: int, turn: Callable[[Value, int], None]) -> None:
         """Write `turn(start, width)` for parts of a row, vectors of 2 to some power, down to 1."""
@@ -48,7 +78,7 @@ class Writer:
         while start < length:
             turns = (length - start) // width
             if turns > _UNROLLED:
-                with self.loop(WHOLE(start), WHOLE(start + turns * width), width) as (place, *_):
+                with self.counted(WHOLE(start), WHOLE(start + turns * width), width) as (place, *_):
                     turn(place, width)
             else:
                 for number in range(turns):

@@ -9,20 +9,22 @@ from typing import Any
 from llvmlite import ir
 
 from privrobust.core.lazy_imports import torch
-from privrobust.kernels.coordinates import Kernel, Vectors
+from privrobust.kernels.coordinates import Kernel, Workers
+from privrobust.kernels.writing import DOUBLE, INDEX
 
 
 @cache
 def mean() -> Kernel:
     """Compile the mean of float32, whose sum in double precision is always finite."""
 
-    def body(vectors: Vectors) -> list[Any]:
-        def add(sums: Sequence[Any], value: Any) -> list[Any]:
-            return [builder.fadd(sums[0], builder.fpext(value, vectors.doubles))]
+    def body(workers: Workers) -> list[Any]:
+        program = workers.program
 
-        builder = vectors.builder
-        (total,) = vectors.over_workers([vectors.all_are(0, vectors.doubles)], add)
-        return [_rounded(vectors, builder.fmul(total, _share(vectors)))]
+        def add(sums: Sequence[Any], value: Any) -> list[Any]:
+            return [program.builder.fadd(sums[0], program.as_doubles(value))]
+
+        (total,) = workers.sums([program.all_are(0, program.doubles)], add)
+        return [program.rounded(program.builder.fmul(total, _share(workers)))]
 
     return Kernel(body, torch.float32, vectors=2)
 
@@ -35,20 +37,22 @@ def mean_and_std() -> Kernel:
     than the variance has room for, n times, so their difference loses few of its digits.
     """
 
-    def body(vectors: Vectors) -> list[Any]:
-        builder = vectors.builder
-        first = builder.fpext(vectors.load(ir.IntType(64)(0)), vectors.doubles)
+    def body(workers: Workers) -> list[Any]:
+        program, builder = workers.program, workers.program.builder
+        first = program.as_doubles(workers.load(INDEX(0)))
 
         def add(sums: Sequence[Any], value: Any) -> list[Any]:
-            apart = builder.fsub(builder.fpext(value, vectors.doubles), first)
-            return [builder.fadd(sums[0], apart), vectors.product_added(apart, apart, sums[1])]
+            apart = builder.fsub(program.as_doubles(value), first)
+            return [builder.fadd(sums[0], apart), program.product_added(apart, apart, sums[1])]
 
-        sums = vectors.over_workers([vectors.all_are(0, vectors.doubles)] * 2, add)
-        share = _share(vectors)
-        apart, square = (builder.fmul(each, share) for each in sums)
+        zero = program.all_are(0, program.doubles)
+        share = _share(workers)
+        apart, square = (builder.fmul(each, share) for each in workers.sums([zero] * 2, add))
         variance = builder.fsub(square, builder.fmul(apart, apart))
-        root = vectors.root(_at_least_zero(vectors, variance))
-        return [_rounded(vectors, each) for each in (builder.fadd(first, apart), root)]
+        # rounding may have taken it below 0; NaN stays
+        variance = builder.select(builder.fcmp_ordered("<", variance, zero), zero, variance)
+        made = builder.fadd(first, apart), program.root(variance)
+        return [program.rounded(each) for each in made]
 
     return Kernel(body, torch.float32, outputs=2, vectors=2)
 
@@ -57,19 +61,19 @@ def mean_and_std() -> Kernel:
 def votes(dtype: torch.dtype) -> Kernel:
     """Compile the sign of the sum of signs; NaN votes +1."""
 
-    def body(vectors: Vectors) -> list[Any]:
-        builder, zero = vectors.builder, vectors.all_are(0)
-        counts = ir.VectorType(ir.IntType(8 * dtype.itemsize), vectors.numbers.count)
-        nothing = vectors.all_are(0, counts)
+    def body(workers: Workers) -> list[Any]:
+        program, builder = workers.program, workers.program.builder
+        counts = ir.VectorType(ir.IntType(8 * dtype.itemsize), program.length)
+        zero, nothing = program.all_are(0), program.all_are(0, counts)
 
         def add(sums: Sequence[Any], value: Any) -> list[Any]:
             up = builder.zext(builder.fcmp_unordered(">", value, zero), counts)
             down = builder.sext(builder.fcmp_ordered("<", value, zero), counts)
             return [builder.add(sums[0], builder.add(up, down))]
 
-        (lead,) = vectors.over_workers([nothing], add)
+        (lead,) = workers.sums([nothing], add)
         signs = [
-            builder.select(builder.icmp_signed(than, lead, nothing), vectors.all_are(sign), zero)
+            builder.select(builder.icmp_signed(than, lead, nothing), program.all_are(sign), zero)
             for than, sign in ((">", 1), ("<", -1))
         ]
         return [builder.fadd(*signs)]
@@ -77,17 +81,7 @@ def votes(dtype: torch.dtype) -> Kernel:
     return Kernel(body, dtype, vectors=2)
 
 
-def _share(vectors: Vectors) -> Any:
+def _share(workers: Workers) -> Any:
     """Return one over the number of workers, in a vector of doubles."""
-    builder, double = vectors.builder, ir.DoubleType()
-    return vectors.spread(builder.fdiv(double(1), builder.sitofp(vectors.workers, double)))
-
-
-def _at_least_zero(vectors: Vectors, value: Any) -> Any:
-    """Return 0 for what rounding has taken below, and NaN for NaN."""
-    zero = vectors.all_are(0, vectors.doubles)
-    return vectors.builder.select(vectors.builder.fcmp_ordered("<", value, zero), zero, value)
-
-
-def _rounded(vectors: Vectors, value: Any) -> Any:
-    return vectors.builder.fptrunc(value, vectors.numbers)
+    program, builder = workers.program, workers.program.builder
+    return program.spread(builder.fdiv(DOUBLE(1), builder.sitofp(workers.count, DOUBLE)))

@@ -7,10 +7,12 @@ a group gets depends on its own rows alone.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from privrobust.core.lazy_imports import torch
+from privrobust.core.threads import in_threads
 from privrobust.kernels.loops import DOUBLE, WHOLE, Value, Writer, of_type, zero
 from privrobust.kernels.machine_code import INTEGER, POINTER, function
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 _LEFT, _RIGHT = 8, 16
 _RIGHT_OF_ONE = 64
 _VECTOR = 8
+
+# Products that are worth a thread's while: a tenth of a millisecond.
+_LARGE = 1 << 22
 
 
 def sum_outer_products(left: Tensor, right: Tensor, starts: Tensor, out: Tensor) -> None:
@@ -37,10 +42,17 @@ def sum_outer_products(left: Tensor, right: Tensor, starts: Tensor, out: Tensor)
     """
     left, right = left.contiguous(), right.contiguous()
     groups, p, d = out.shape
-    _sum_outer_products(right.dtype)(
-        left.data_ptr(), right.data_ptr(), starts.data_ptr(), groups,
-        out.data_ptr(), out.stride(0), p, d,
-    )  # fmt: skip
+    add, stride = _sum_outer_products(right.dtype), out.stride(0)
+
+    def add_some(first: int, last: int) -> None:
+        add(
+            left.data_ptr(), right.data_ptr(), starts.data_ptr() + 8 * first, last - first,
+            out.data_ptr() + 8 * first * stride, stride, p, d,
+        )  # fmt: skip
+
+    parts = max(1, min(groups, len(left) * p * d // _LARGE))
+    cuts = [groups * part // parts for part in range(parts + 1)]
+    in_threads([partial(add_some, *ends) for ends in pairwise(cuts)])
 
 
 def row_norms(rows: Tensor, order: int) -> Tensor:
@@ -61,14 +73,14 @@ def _sum_outer_products(right: torch.dtype) -> Any:
     taken = [doubles, of_type(right).as_pointer(), WHOLE.as_pointer(), WHOLE]
     write = Writer("sums", [*taken, doubles, WHOLE, WHOLE, WHOLE])
     a, b, starts, groups, out, stride, p, d = write.arguments
-    with write.loop(WHOLE(0), groups) as (group, *_):
+    with write.counted(WHOLE(0), groups) as (group, *_):
         first, last = (write.load(write.at(starts, group, WHOLE(k))) for k in (0, 1))
         into = write.at(out, (group, stride))
 
         def tile(i: Value, j: Value, left: int, width: int) -> None:
             """Sum a block of products over the rows, and store it."""
             nothing = [zero(DOUBLE, width)] * left
-            with write.loop(first, last, 1, nothing) as (row, sums, following):
+            with write.counted(first, last, 1, nothing) as (row, sums, following):
                 wide = write.widened(write.load(write.at(b, (row, d), j), width))
                 start = write.at(a, (row, p), i)
                 for k, total in enumerate(sums):
@@ -80,11 +92,11 @@ def _sum_outer_products(right: torch.dtype) -> Any:
         top = WHOLE(0)
         for left in (_LEFT, 2, 1):
             bottom = _multiple(write, p, left)
-            with write.loop(top, bottom, left) as (i, *_):
+            with write.counted(top, bottom, left) as (i, *_):
                 start = WHOLE(0)
                 for width in (_RIGHT_OF_ONE if left == 1 else _RIGHT, _VECTOR, 1):
                     stop = _multiple(write, d, width)
-                    with write.loop(start, stop, width) as (j, *_):
+                    with write.counted(start, stop, width) as (j, *_):
                         tile(i, j, left, width)
                     start = stop
             top = bottom
@@ -96,7 +108,7 @@ def _sum_outer_products(right: torch.dtype) -> Any:
 def _row_norms(kind: torch.dtype, order: int) -> Any:
     write = Writer("norms", [of_type(kind).as_pointer(), DOUBLE.as_pointer(), WHOLE, WHOLE])
     rows, out, count, d = write.arguments
-    with write.loop(WHOLE(0), count) as (row, *_):
+    with write.counted(WHOLE(0), count) as (row, *_):
         numbers = write.at(rows, (row, d))
         total, start = DOUBLE(0.0), WHOLE(0)
         for width in (4 * _VECTOR, _VECTOR, 1):
@@ -113,7 +125,7 @@ def _size(
     """Sum squares, or sizes, of a row's numbers, so many at a time."""
     builder = write.builder
     nothing = zero(DOUBLE, width)
-    with write.loop(start, stop, width, [nothing]) as (place, (sums,), following):
+    with write.counted(start, stop, width, [nothing]) as (place, (sums,), following):
         value = write.widened(write.load(write.at(numbers, place), width))
         if order == 2:
             following.append(write.plus_product(sums, value, value))

@@ -4,6 +4,7 @@ All ways give the same numbers for the same words, on any processor: `exact` set
 cannot.
 """
 
+import math
 from fractions import Fraction
 from functools import partial
 from itertools import pairwise
@@ -13,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from numpy.lib.stride_tricks import as_strided
 from torch import Tensor
 
-from privrobust.core.threads import in_threads, threads
+from privrobust.core.threads import in_threads
 from privrobust.noise import exact
 from privrobust.noise.backend import compiled_loop
 from privrobust.noise.grid import MOST_STEPS, Grid, Grids
@@ -25,31 +27,35 @@ from privrobust.noise.streams import Keys, first_words, keystream
 Floats = npt.NDArray[np.floating[Any]]
 
 
-# Coordinates from which threads are worth waking.
-_LEAST = 1 << 16
+# Coordinates that a thread takes at a time; as many are worth waking one for.
+_PIECE = 1 << 17
 
 
 def add_to_rows(values: Floats, keys: Keys, grids: Grids, noise: str, out: Floats) -> None:
     """Write `values + noise` to out, each row by a key and a grid of its own.
 
     Args:
-        values: float64 `(rows, dim)`, contiguous and finite.
+        values: float64 `(..., dim)`, finite. Rows are contiguous, in one order in memory and here,
+            as those that a slice of a buffer has.
         keys: `(rows, 16)`. Rows of equal keys get equal noise, times their scales.
         grids: one a row.
         noise: a name in `NOISE_LAWS`.
-        out: float32 or float64 `(rows, dim)`, contiguous.
+        out: float32 or float64, of that shape, and rows as those.
 
     """
+    dim = values.shape[-1]
     loop = compiled_loop()
     if loop is not None and noise in loop.IS_LAPLACE:
         doubtful = _compiled_rows(loop, values, keys, grids, noise, out)
     else:
-        words = torch.from_numpy(first_words(keys, _words(values.shape[1])).view(np.int64))
-        sums, doubtful = _tensor_rows(torch.from_numpy(values), words, grids, noise)
-        out[:] = sums.numpy()
+        words = torch.from_numpy(first_words(keys, _words(dim)).view(np.int64))
+        rows = torch.from_numpy(values.reshape(-1, dim))
+        sums, doubtful = _tensor_rows(rows, words, grids, noise)
+        out[...] = sums.numpy().reshape(out.shape)
     for row, place in doubtful:
         more = partial(_words_of, keys[row].tobytes(), place // 2)
-        out[row, place] = _settled(values[row, place], place % 2, _row(grids, row), noise, more)
+        at = np.unravel_index(row, values.shape[:-1])
+        out[at][place] = _settled(values[at][place], place % 2, _row(grids, row), noise, more)
 
 
 def add_on_device(values: Tensor, words: Tensor, keys: Keys, grids: Grids, noise: str) -> Tensor:
@@ -77,30 +83,46 @@ def _compiled_rows(
     loop: ModuleType, values: Floats, keys: Keys, grids: Grids, noise: str, out: Floats
 ) -> list[list[int]]:
     """Write the sums, and return the places that are doubtful."""
-    rows, dim = values.shape
+    rows, dim = len(keys), values.shape[-1]
     marks = np.zeros((rows, -(-dim // loop.UNIT)), dtype=np.bool_)
     given = np.empty((rows, 0), np.int64)
     if not loop.LANES:
         given = first_words(keys, loop.UNIT * marks.shape[1]).view(np.int64)
+    (inputs, first), (outputs, sent) = _in_a_vector(values), _in_a_vector(out)
     add = partial(
         loop.add_rows,
         loop.IS_LAPLACE[noise],
         keys,
         given,
-        values,
+        inputs,
         grids.scales,
         grids.steps,
-        out,
+        outputs,
         marks,
+        np.array([first, sent]),
+        dim,
     )
-    pieces = min(marks.size, 2 * threads()) if values.size >= _LEAST else 1
-    ends = [marks.size * piece // pieces for piece in range(pieces + 1)]
+    pieces = min(marks.size, -(-values.size // _PIECE))
+    ends = [marks.size * piece // pieces for piece in range(pieces + 1)] if pieces else []
     in_threads([partial(add, *ends_of_piece) for ends_of_piece in pairwise(ends)])
     return [
         [row, start + int(place)]
         for row, start in (np.argwhere(marks) * [1, loop.UNIT]).tolist()
-        for place in np.flatnonzero(np.isnan(out[row, start : start + loop.UNIT]))
+        for place in np.flatnonzero(
+            np.isnan(outputs[sent[row] + start : sent[row] + min(start + loop.UNIT, dim)])
+        )
     ]
+
+
+def _in_a_vector(rows: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Return the memory from the first row to the last, and where each row starts in it."""
+    dim = rows.shape[-1]
+    if rows.flags.c_contiguous:
+        return rows.reshape(-1), np.arange(math.prod(rows.shape[:-1])) * dim
+    starts = np.zeros(1, np.int64)
+    for count, stride in zip(rows.shape[:-1], rows.strides[:-1], strict=True):
+        starts = np.add.outer(starts, np.arange(count) * (stride // rows.itemsize)).ravel()
+    return as_strided(rows, (int(starts[-1]) + dim,), (rows.itemsize,)), starts
 
 
 def _tensor_rows(

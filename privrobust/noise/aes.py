@@ -128,17 +128,17 @@ _SBOX = np.frombuffer(
 def expand(key: Any, schedule: Any) -> None:
     """Write the 11 round keys of AES-128, uint8 `(176,)`, for a key `(16,)` (FIPS 197, 5.2)."""
     schedule[:16] = key
+    words = schedule.view(np.uint32)
     constant = 1
-    for start in range(16, 176, 4):
+    for start in range(4, 44, 4):
+        last = words[start - 1]
+        turned = np.int64(constant)
         for place in range(4):
-            byte = schedule[start - 4 + place]
-            if start % 16 == 0:
-                byte = _SBOX[schedule[start - 4 + (place + 1) % 4]]
-                if place == 0:
-                    byte ^= constant
-            schedule[start + place] = schedule[start + place - 16] ^ byte
-        if start % 16 == 0:
-            constant = (constant << 1) ^ (0x11B if constant & 0x80 else 0)
+            turned ^= np.int64(_SBOX[(last >> (8 * ((place + 1) % 4))) & 0xFF]) << (8 * place)
+        for place in range(start, start + 4):
+            turned ^= np.int64(words[place - 4])
+            words[place] = turned
+        constant = (constant << 1) ^ (0x11B if constant & 0x80 else 0)
 
 
 if LANES:

@@ -65,18 +65,26 @@ _SIGN = -(1 << 63)
 _SQRT_HALF, _ONE, _TWO_52 = 0x3FE6A09E667F3BCD, 1023 << 52, 1075 << 52
 _MANTISSA = (1 << 52) - 1
 _EXPONENT_OF_1 = 2.0**52 + 1023
+# Added and taken away again, it rounds what is at most 2^51 to whole numbers, halves to even ones;
+# in between, the exponent is that of 2^52. What it leaves of a zero is 0.0: a sum of -0.0 would
+# tell the value's sign.
+_ROUNDER = 1.5 * 2.0**52
+# Of the distance to the nearest whole number, up to which it is certain that this is the nearest.
+# With a slack of s the distance may be 1/2 - s, the square of which is above 1/4 - s; 2^-53 is for
+# the roundings in this. Of draws beyond 2^46 none is certain.
+_LARGEST_SQUARE = 0.25 - 2.0**-53
 _MINUS_2_LN2 = -2 * math.log(2)
 
 
 @inlined
-def _minus_2_log(word, middle, short):
-    """Return -2 ln of a fraction of 2^64, and whether it is not precise.
+def _minus_2_log(word, middle):
+    """Return -2 ln of a fraction of 2^64, and how far the word is from both ends.
 
     Of the digits beyond the word, half a unit (`middle`) is taken: near 2^64, where words are
     counted from the other end, it is a whole one off, which is within the slack.
     """
     folded = word ^ (word >> 63)
-    fraction = (unsigned(folded) + middle) * 2.0**-64
+    fraction = unsigned(folded) * 2.0**-64 + middle * 2.0**-64
     u = 1.0 - fraction if word < 0 else fraction
     bits = as_bits(u) + (_ONE - _SQRT_HALF)  # u = 2^e mantissa, from sqrt(1/2) to sqrt(2)
     biased = exponent_bits(bits)
@@ -86,99 +94,122 @@ def _minus_2_log(word, middle, short):
     s = above / (mantissa + 1.0)
     y = s * s
     fit = L0 + y * (L1 + y * (L2 + y * (L3 + y * (L4 + y * (L5 + y * L6)))))
-    return s * (y * fit - 4.0) + exponent * _MINUS_2_LN2, folded < short
-
-
-@inlined
-def _gaussian_pair(word_u, word_t, scale):
-    """Return the two draws of a block, rounded, and whether each is doubtful."""
-    square, short = _minus_2_log(word_u, 0.5, _SHORT)
-    radius = math.sqrt(square * (scale * scale))
-    x = unsigned(word_t << 1) - 2.0**63
-    y = x * x
-    sine = x * (S0 + y * (S1 + y * (S2 + y * (S3 + y * (S4 + y * (S5 + y * S6))))))
-    cosine = C0 + y * (C1 + y * (C2 + y * (C3 + y * (C4 + y * (C5 + y * C6)))))
-    signed = as_float(as_bits(radius) ^ (word_t & _SIGN))
-    up = signed * sine  # of half the angle, which is then doubled
-    first, second = up * cosine, signed - 2.0 * up * sine
-    whole, other = np.rint(first), np.rint(second)
-    room = (0.5 - scale * _LEAST_SLACK) - radius * _SLACK
-    return (
-        whole,
-        other,
-        (abs(first - whole) > room) | short,
-        (abs(second - other) > room) | short,
-    )
-
-
-@inlined
-def _laplace_one(word, scale):
-    square, short = _minus_2_log(word << 1, 1.0, _SHORT_LAPLACE)
-    size = square * (0.5 * scale)
-    whole = np.rint(size)
-    room = (0.5 - scale * _LEAST_SLACK) - size * _SLACK
-    return as_float(as_bits(whole) ^ (word & _SIGN)), (abs(size - whole) > room) | short
+    return s * (y * fit - 4.0) + exponent * _MINUS_2_LN2, folded
 
 
 @compiled
-def _gaussian_unit(words, values, scale, step, out):
-    """Write `values + noise` on the grid, NaN where doubtful, and return whether any is."""
+def _logarithms(words, squares, turns, doubts):
+    """Write each block's -2 ln u and t apart, and a negative number to doubts where u is short.
+
+    A loop of its own, as division and root wait for each other where they are in one.
+    """
     widest_vectors()
-    doubtful = 0
-    inverse = 1.0 / step
-    for i in range(values.shape[0] // 2):
-        first, second, a, b = _gaussian_pair(words[2 * i], words[2 * i + 1], scale)
-        v, w = np.rint(values[2 * i] * inverse), np.rint(values[2 * i + 1] * inverse)
-        a |= not (abs(v) <= MOST_STEPS)
-        b |= not (abs(w) <= MOST_STEPS)
-        doubtful |= a | b
-        out[2 * i] = np.nan if a else (v + first) * step + 0.0  # a zero's sign would tell v's
-        out[2 * i + 1] = np.nan if b else (w + second) * step + 0.0
-    return doubtful
+    for i in range(squares.shape[0]):
+        word_u, word_t = words[2 * i], words[2 * i + 1]  # of either alone they would be gathered
+        squares[i], folded = _minus_2_log(word_u, 0.5)
+        turns[i], doubts[i] = word_t, folded - _SHORT
 
 
 @compiled
-def _laplace_unit(words, values, scale, step, out):
+def _gaussian(squares, turns, doubts, values, scale, step, out):
+    """Write the sums of blocks, add to their doubts, and return whether there may be any.
+
+    A doubt is a negative number, of which signs are gathered: masks take more instructions.
+    """
     widest_vectors()
-    doubtful = 0
-    inverse = 1.0 / step
+    most, inverse = _LARGEST_SQUARE - scale * _LEAST_SLACK, 1.0 / step
+    doubtful = large = 0
+    for i in range(squares.shape[0]):
+        word = turns[i]
+        radius = math.sqrt(squares[i]) * scale
+        x = unsigned(word << 1) - 2.0**63
+        y = x * x
+        sine = x * (S0 + y * (S1 + y * (S2 + y * (S3 + y * (S4 + y * (S5 + y * S6))))))
+        cosine = C0 + y * (C1 + y * (C2 + y * (C3 + y * (C4 + y * (C5 + y * C6)))))
+        signed = as_float(as_bits(radius) ^ (word & _SIGN))
+        up = signed * sine  # of half the angle, which is then doubled
+        first, second = up * cosine, signed - 2.0 * up * sine
+        whole, other = (first + _ROUNDER) - _ROUNDER, (second + _ROUNDER) - _ROUNDER
+        apart, other_apart = first - whole, second - other
+        room = most - radius * _SLACK
+        doubts[i] |= as_bits(room - apart * apart) | as_bits(room - other_apart * other_apart)
+        doubtful |= doubts[i]
+        v, w = values[2 * i] * inverse + _ROUNDER, values[2 * i + 1] * inverse + _ROUNDER
+        large |= (as_bits(v) ^ _TWO_52) | (as_bits(w) ^ _TWO_52)
+        out[2 * i] = ((v - _ROUNDER) + whole) * step
+        out[2 * i + 1] = ((w - _ROUNDER) + other) * step
+    return doubtful < 0 or exponent_bits(large) != 0
+
+
+@compiled
+def _laplace(words, doubts, values, scale, step, out):
+    """Write the sums of words, and their doubts, and return whether there may be any."""
+    widest_vectors()
+    most, inverse = _LARGEST_SQUARE - scale * _LEAST_SLACK, 1.0 / step
+    doubtful = large = 0
     for i in range(values.shape[0]):
-        drawn, doubt = _laplace_one(words[i], scale)
-        v = np.rint(values[i] * inverse)
-        doubt |= not (abs(v) <= MOST_STEPS)
-        doubtful |= doubt
-        out[i] = np.nan if doubt else (v + drawn) * step + 0.0
+        square, folded = _minus_2_log(words[i] << 1, 1.0)
+        size = square * (0.5 * scale)
+        whole = (size + _ROUNDER) - _ROUNDER
+        apart = size - whole
+        doubts[i] = (folded - _SHORT_LAPLACE) | as_bits(most - size * _SLACK - apart * apart)
+        doubtful |= doubts[i]
+        v = values[i] * inverse + _ROUNDER
+        large |= as_bits(v) ^ _TWO_52
+        out[i] = ((v - _ROUNDER) + as_float(as_bits(whole) ^ (words[i] & _SIGN))) * step
+    return doubtful < 0 or exponent_bits(large) != 0
+
+
+@compiled
+def _add(laplace, words, scratch, values, scale, step, out):
+    """Write `values + noise` on the grid, NaN where doubtful, and return whether any may be."""
+    squares, turns, doubts = scratch
+    if laplace:
+        doubtful = _laplace(words, doubts, values, scale, step, out)
+    else:
+        blocks = values.shape[0] // 2
+        _logarithms(words, squares[:blocks], turns, doubts)
+        doubtful = _gaussian(squares[:blocks], turns, doubts, values, scale, step, out)
+    if doubtful:
+        for i in range(values.shape[0]):
+            doubt = doubts[i if laplace else i // 2] < 0
+            if doubt or not (abs(values[i] / step) <= MOST_STEPS):
+                out[i] = np.nan
     return doubtful
 
 
 @compiled
-def _add(laplace, words, values, scale, step, out):
-    if laplace:
-        return _laplace_unit(words, values, scale, step, out)
-    return _gaussian_unit(words, values, scale, step, out)
+def _aligned(size):
+    """Return room for words from a line of the cache on; vectors across two lines take longer."""
+    words = np.empty(size + 8, np.int64)
+    start = -words.ctypes.data // 8 % 8
+    return words[start : start + size]
 
 
 @compiled
-def add_rows(laplace, keys, given, values, scales, steps, out, marks, start, stop):
+def add_rows(laplace, keys, given, values, scales, steps, out, marks, starts, dim, start, stop):
     """Add noise on the grid to units from start to stop, counted row by row.
 
     Args:
         laplace: whether noise is that, or Gaussian.
         keys: uint8 `(rows, 16)`.
         given: int64 `(rows, words)`, where the processor has no AES; else `(rows, 0)`.
-        values: float64 `(rows, dim)`.
+        values: float64, a vector that all rows are parts of.
         scales: float64 `(rows,)`, of the noise, in steps.
         steps: float64 `(rows,)`, gamma.
-        out: floats `(rows, dim)`; NaN is written where it is doubtful.
-        marks: bool `(rows, units)`; set where a unit of `UNIT` coordinates has doubtful ones.
+        out: floats, a vector that all rows are parts of; NaN is written where it is doubtful.
+        marks: bool `(rows, units)`; set where a unit of `UNIT` coordinates may have doubtful ones.
+        starts: int64 `(2, rows)`, where each row starts in values and in out.
+        dim: coordinates of a row.
         start: the first unit.
         stop: the unit after the last.
 
     """
-    dim, units = values.shape[1], marks.shape[1]
+    units = marks.shape[1]
     schedule = np.empty(176, np.uint8)
-    buffer = np.empty(UNIT, np.int64)
-    last, sent = np.zeros(2), np.zeros(2, out.dtype)
+    buffer, doubts = _aligned(UNIT), _aligned(UNIT)
+    scratch = _aligned(UNIT // 2).view(np.float64), _aligned(UNIT // 2), doubts
+    last, one = np.zeros(2), np.zeros(2, out.dtype)
     expanded = -1
     for place in range(start, stop):
         row, number = divmod(place, units)
@@ -186,17 +217,18 @@ def add_rows(laplace, keys, given, values, scales, steps, out, marks, start, sto
             expand(keys[row], schedule)
             expanded = row
         low = number * UNIT
-        high = min(low + UNIT, dim)
-        even = high - (high - low) % 2
-        length = min(UNIT, -(-(high - low) // GROUP) * GROUP)
-        words = fetch(schedule, low // 2, given[row], buffer[:length])
+        count = min(UNIT, dim - low)
+        even = count - count % 2
+        words = fetch(schedule, low // 2, given[row], buffer[: -(-count // GROUP) * GROUP])
         scale, step = scales[row], steps[row]
-        doubtful = _add(laplace, words, values[row, low:even], scale, step, out[row, low:even])
-        if even < high:  # an odd coordinate has a block of its own
-            last[0] = values[row, even]
-            doubtful |= _add(laplace, words[even - low :], last, scale, step, sent)
-            out[row, even] = sent[0]
-        marks[row, number] = doubtful != 0
+        first, sent = starts[0, row] + low, starts[1, row] + low
+        inputs, outputs = values[first : first + even], out[sent : sent + even]
+        doubtful = _add(laplace, words, scratch, inputs, scale, step, outputs)
+        if even < count:  # an odd coordinate has a block of its own
+            last[0] = values[first + even]
+            doubtful |= _add(laplace, words[even:], scratch, last, scale, step, one)
+            out[sent + even] = one[0]
+        marks[row, number] = doubtful
 
 
 @compiled
@@ -215,8 +247,8 @@ def try_out() -> None:
         Exception: whatever numba or LLVM say where they cannot.
 
     """
-    one, keys = np.ones(1), np.zeros((1, 16), np.uint8)
+    one, keys, starts = np.ones(1), np.zeros((1, 16), np.uint8), np.zeros((2, 1), np.int64)
     given, marks = np.zeros((1, UNIT), np.int64), np.zeros((1, 1), np.bool_)
     for kind in (np.float32, np.float64):
-        add_rows(False, keys, given, one[None], one, one, np.empty((1, 1), kind), marks, 0, 1)
+        add_rows(False, keys, given, one, one, one, np.empty(1, kind), marks, starts, 1, 0, 1)
     fill_rows(keys, given)

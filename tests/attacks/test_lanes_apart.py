@@ -12,6 +12,8 @@ from privrobust.aggregators import (
 )
 from privrobust.attacks import Setting, available_attacks, get_attack
 
+pytestmark = pytest.mark.usefixtures("way")
+
 RULES = [
     *available_aggregators(),
     *(f"{before} + mean" for before in available_pre_aggregators()),

@@ -113,6 +113,35 @@ def test_rows_and_threads_do_not_matter(noise, threads):
 
 @pytest.mark.parametrize("loop", [True, False])
 @pytest.mark.parametrize("noise", LAWS)
+@pytest.mark.parametrize("dim", [1, 7, 2050])
+def test_rows_may_lie_in_larger_buffers(dim, noise, loop, request):
+    """As the first workers of every lane do; what lies between them stays as it was."""
+    if not loop:
+        request.getfixturevalue("without_the_loop")
+    values, keys, grids = rows(6, dim, 2.0**40, seed=5)  # some of them doubtful
+    expected = sums(values, noise, keys, grids, np.float32).reshape(2, 3, dim)
+    lanes = np.full((2, 5, dim + 2), 7.0)
+    lanes[:, :3, :dim] = values.reshape(2, 3, dim)
+    sent = np.full((2, 4, dim + 1), 7.0, np.float32)
+    add_to_rows(lanes[:, :3, :dim], keys, grids, noise, sent[:, :3, :dim])
+    assert same(sent[:, :3, :dim], expected)
+    assert (sent[:, 3] == 7).all()
+    assert (sent[..., dim] == 7).all()
+
+
+@pytest.mark.parametrize("noise", LAWS)
+def test_what_no_grid_holds_is_settled_in_whole_numbers(noise):
+    """Values up to 2^51 steps, beyond, and far beyond, on either side."""
+    near = 2.0**51 + np.array([-1.5, -0.5, 0, 0.5, 1.5, 2.5])
+    values = np.concatenate([near, -near, [1e30, -1e30, 1e300, -1e300]])[None]
+    drawn = sums(np.zeros_like(values), noise, KEY, Grids.of([Grid(1.0, 1e4)]))[0]
+    sent = sums(values, noise, KEY, Grids.of([Grid(1.0, 1e4)]))[0]
+    for value, whole, found in zip(values[0], drawn, sent, strict=True):
+        assert found == float(round(Fraction(value)) + Fraction(whole))
+
+
+@pytest.mark.parametrize("loop", [True, False])
+@pytest.mark.parametrize("noise", LAWS)
 def test_a_zero_has_no_sign_that_tells_the_value_s(noise, loop, request):
     """Of sums that are 0 none is -0.0, whatever was rounded to 0."""
     if not loop:
@@ -140,8 +169,10 @@ def test_what_is_not_doubtful_is_right_whatever_digits_follow(noise, way):
         scale = 2.0 ** random.uniform(40, 48)
         if way == "loop":
             drawn = np.empty(2)
-            unit = getattr(compiled_loop(), f"_{noise}_unit")
-            unit(pair.view(np.int64), np.zeros(2), scale, 1.0, drawn)
+            scratch = np.empty(1), np.empty(1, np.int64), np.empty(2, np.int64)
+            laplace = noise == "laplace"
+            add = compiled_loop()._add
+            add(laplace, pair.view(np.int64), scratch, np.zeros(2), scale, 1.0, drawn)
         else:
             whole, doubt = NOISE_LAWS[noise].in_tensors(
                 torch.from_numpy(pair.view(np.int64))[None],
