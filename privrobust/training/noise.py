@@ -106,19 +106,17 @@ class Perturbation:
         return ((words[:, : self._dim] >> 12 & (1 << 52) - 1).double() + 0.5) * 2.0**-52
 
     def _with_noise(self, step: int, averages: Tensor, lanes: "_Noisy", sent: Tensor) -> Tensor:
-        rows = averages.reshape(-1, self._dim)
         keys_of = {
             seed: derived_keys(seed, self._purpose, step, self._workers)
             for seed in set(lanes.seeds)
         }
         keys = np.concatenate([keys_of[seed] for seed in lanes.seeds])
         if self._device.type == "cpu":
-            is_whole = len(sent) == 1 or sent.is_contiguous()  # its rows follow each other
-            to_rows = sent.view_as(rows) if is_whole else sent.new_empty(rows.shape)
-            add_to_rows(rows.numpy(), keys, lanes.grids, self._noise, to_rows.numpy())
-            return sent if is_whole else sent.copy_(to_rows.view_as(sent))
+            add_to_rows(averages.numpy(), keys, lanes.grids, self._noise, sent.numpy())
+            return sent
         words_of = {seed: device_words(of, self._dim, self._device) for seed, of in keys_of.items()}
         words = torch.cat([words_of[seed] for seed in lanes.seeds])
+        rows = averages.flatten(0, 1)
         sums = add_on_device(rows, words, keys, lanes.grids, self._noise)
         return sent.copy_(sums.view_as(sent))
 
