@@ -1,13 +1,16 @@
 """How good parameters are on held-out examples: accuracy, loss, calibration."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable
 from functools import partial
+from itertools import product
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
+from privrobust.core.threads import in_threads
 from privrobust.data import Split
 from privrobust.gradients.calls import activations, side_by_side
 from privrobust.gradients.isolation import called, own_copy, scores_of_each, vmaps
@@ -16,8 +19,9 @@ from privrobust.gradients.losses import Loss
 from privrobust.gradients.row_wise import rows_stay_apart
 from privrobust.training.measures import Evaluation
 
-# Numbers that layers may put out together in an evaluation (64 MiB).
+# Numbers that layers may put out together in an evaluation: 64 MiB, or what stays in a cache.
 _HELD = 1 << 24
+_CACHED = 1 << 21
 
 # Of the expected calibration error, as Guo et al. 2017 have it.
 _BINS = 15
@@ -49,6 +53,7 @@ class Evaluator:
         self._is_apart = not self._is_proven and vmaps(model, first)
         self._side_by_side = side_by_side(model, layout, first)
         self._held = activations(model, first)
+        self._of_thread = threading.local()
 
     def __call__(self, parameters: Tensor) -> Evaluated:
         """Evaluate parameters `(lanes, dim)`."""
@@ -68,28 +73,46 @@ class Evaluator:
 
     def _scores(self, parameters: Tensor) -> Tensor:
         """Call the model on the split, `(lanes, examples, classes)`, a part of it at a time."""
-        lanes = len(parameters) if self._side_by_side else 1
-        size = max(1, _HELD // (lanes * self._held))
-        parts = [
-            self._split.examples(slice(start, start + size))
-            for start in range(0, len(self._split), size)
-        ]
-        if lanes == 1:
-            of_lanes = [self._of_lane(each, parts).unsqueeze(0) for each in parameters]
-            return torch.cat(of_lanes)
-        named = self._layout.unflatten(parameters)
-        of_parts = [
-            vmap(partial(self._call, self._fresh()), (0, None))(named, part) for part in parts
-        ]
-        return torch.cat(of_parts, dim=1)
+        together = len(parameters) if self._side_by_side else 1
+        held = _CACHED if parameters.device.type == "cpu" else _HELD
+        size = max(1, held // (together * self._held))
+        parts = [slice(start, start + size) for start in range(0, len(self._split), size)]
+        several = parameters.split(together)
+        scores: dict[tuple[int, int], Tensor] = {}
 
-    def _of_lane(self, parameters: Tensor, parts: Sequence[Tensor]) -> Tensor:
-        named = self._layout.unflatten(parameters)
-        return torch.cat([self._call(self._fresh(), named, part) for part in parts])
+        def call(lanes: int, part: int) -> None:
+            with torch.no_grad():  # which is each thread's own
+                scores[lanes, part] = self._of_part(several[lanes], parts[part])
+
+        places = list(product(range(len(several)), range(len(parts))))
+        # what others' code shares is unknown: it is not called by two threads at once
+        in_threads([partial(call, *place) for place in places], are_small=not self._is_proven)
+        of_lanes = [
+            torch.cat([scores[lanes, part] for part in range(len(parts))], dim=1)
+            for lanes in range(len(several))
+        ]
+        return torch.cat(of_lanes)
+
+    def _of_part(self, parameters: Tensor, part: slice) -> Tensor:
+        """Call the model of some lanes on some examples."""
+        examples, named = self._split.examples(part), self._layout.unflatten(parameters)
+        if len(parameters) > 1:
+            of_all: Callable[..., Tensor] = vmap(partial(self._call, self._fresh()), (0, None))
+            return of_all(named, examples)
+        of_lane = {name: value[0] for name, value in named.items()}
+        return self._call(self._fresh(), of_lane, examples).unsqueeze(0)
 
     def _fresh(self) -> nn.Module:
-        """Return what a call may use: a proven model stores nothing, of others each has its own."""
-        return self._model if self._is_proven else own_copy(self._model)
+        """Return what a call may use: a thread's own, or a copy where a call may store something.
+
+        A proven model stores nothing, but is given its parameters in place.
+        """
+        if not self._is_proven:
+            return own_copy(self._model)
+        if not hasattr(self._of_thread, "model"):
+            self._of_thread.model = own_copy(self._model)
+        found: nn.Module = self._of_thread.model
+        return found
 
     def _call(self, model: nn.Module, named: dict[str, Tensor], inputs: Tensor) -> Tensor:
         if self._is_apart:
