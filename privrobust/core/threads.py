@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 
 from privrobust.core.lazy_imports import torch
 
@@ -81,8 +81,12 @@ def _run(tasks: Iterable[Callable[[], object]]) -> None:
 
 @cache
 def _pool(size: int, within_one_layer: bool) -> ThreadPoolExecutor:
-    """Keep pools apart: a thread goes on with as many of torch's as there were when it began."""
-    return ThreadPoolExecutor(size, f"privrobust {within_one_layer}")
+    """Keep pools apart: a thread goes on with as many of torch's as there were when it began.
+
+    Products ask torch for it only where something else has before.
+    """
+    alone = partial(torch.set_num_threads, 1) if within_one_layer else None
+    return ThreadPoolExecutor(size, f"privrobust {within_one_layer}", alone)
 
 
 if hasattr(os, "register_at_fork"):  # a child has the pools' record but none of their threads

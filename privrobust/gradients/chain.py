@@ -28,7 +28,16 @@ from privrobust.gradients.image_passes import Convolution, MaxPooling
 from privrobust.gradients.isolation import own_copy
 from privrobust.gradients.layout import Layout
 from privrobust.gradients.losses import Loss
-from privrobust.gradients.passes import Flattening, Parts, Pass, Piece, Plain, Rectifier
+from privrobust.gradients.passes import (
+    BLOCK,
+    Flattening,
+    Parts,
+    Pass,
+    Piece,
+    Plain,
+    Rectifier,
+    in_whole_vectors,
+)
 from privrobust.gradients.row_wise import rows_stay_apart
 
 # Numbers of a piece; and those of a piece which is worth a thread of its own, as most of its time
@@ -97,20 +106,18 @@ class Chain:
             named[layer][own] = value
         sums = parameters.new_empty(lanes, workers, parameters.shape[-1], dtype=torch.float64)
         out = self._layout.unflatten(sums.flatten(0, 1))
-        limits = clip_norms.repeat_interleave(batch.present.flatten(1).sum(1))
         norms = torch.empty(len(there), dtype=torch.float64)
 
         def clip(groups: range) -> None:
-            first, last = ends[groups.start], ends[groups.stop]
-            starts = [end - first for end in ends[groups.start : groups.stop + 1]]
-            of_lanes = []
-            for lane in range(groups.start // workers, -(-groups.stop // workers)):
-                start = max(ends[lane * workers], first) - first
-                of_lanes.append((lane, slice(start, min(ends[(lane + 1) * workers], last) - first)))
-            piece = Piece(of_lanes, torch.tensor(starts), max(sizes[groups.start : groups.stop]))
-            examples = batch.examples(places[first:last])
-            gradients = self._gradients(examples, labels[first:last], named, piece)
-            norms[first:last], scales = self._scales(gradients, limits[first:last])
+            piece, taken = _filled(groups, workers, ends)
+            is_there = taken >= 0
+            at = taken.clamp(min=0)  # what fills up is any example; nothing is made of it
+            limits = torch.cat(
+                [clip_norms[lane].expand(rows.stop - rows.start) for lane, rows in piece.lanes]
+            )
+            gradients = self._gradients(batch.examples(places[at]), labels[at], named, piece)
+            found, scales = self._scales(gradients, limits)
+            norms[ends[groups.start] : ends[groups.stop]] = found[is_there]
             scales.div_(divisor)
             for (layer, names), factors in zip(self._layout.layers.items(), scales, strict=True):
                 written = [out[name][groups.start : groups.stop] for name in names]
@@ -149,7 +156,9 @@ class Chain:
         scores = examples
         for name, layer in self._passes.items():
             scores, kept[name] = layer.forward(scores, named[name], piece)
-        errors: Tensor | None = self._loss.gradients(scores, labels)
+        wide = in_whole_vectors(scores)
+        filled = torch.nn.functional.pad(labels, (0, len(wide) - len(labels)))
+        errors: Tensor | None = self._loss.gradients(wide, filled)[: len(labels)]
         found: dict[str, Parts] = {}
         for name, layer in reversed(self._passes.items()):
             if errors is None:
@@ -175,6 +184,32 @@ class Chain:
             for layer, factors in zip(layers, scales, strict=True):
                 gradients[layer] = gradients[layer].without(factors == 0)
         return self._rule.whole(norms), scales
+
+
+def _filled(groups: range, workers: int, ends: list[int]) -> tuple[Piece, Tensor]:
+    """Return the piece of some workers, and which examples it is of: -1 where it is filled up.
+
+    Args:
+        groups: the workers, of all lanes in a row.
+        workers: of a lane.
+        ends: where examples of each begin, and those of the last end.
+
+    """
+    lanes: list[tuple[int, slice]] = []
+    bounds: list[list[int]] = []
+    taken: list[Tensor] = []
+    rows = 0
+    for lane in range(groups.start // workers, -(-groups.stop // workers)):
+        members = range(max(groups.start, lane * workers), min(groups.stop, (lane + 1) * workers))
+        first, last = ends[members.start], ends[members.stop]
+        bounds += [
+            [rows + ends[group] - first, rows + ends[group + 1] - first] for group in members
+        ]
+        missing = (first - last) % BLOCK
+        taken += [torch.arange(first, last), torch.full((missing,), -1)]
+        lanes.append((lane, slice(rows, rows := rows + last - first + missing)))
+    most = max(stop - start for start, stop in bounds)
+    return Piece(lanes, torch.tensor(bounds), most), torch.cat(taken)
 
 
 def _leaves(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:

@@ -1,15 +1,22 @@
 """Passes of linear layers, of which gradients stay factors: `e a^T`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from privrobust.core.threads import in_threads
-from privrobust.gradients.passes import Parts, Pass, Piece, sum_outer_products, sum_rows
+from privrobust.gradients.passes import (
+    BLOCK,
+    Parts,
+    Pass,
+    Piece,
+    both,
+    sum_outer_products,
+    sum_rows,
+)
 from privrobust.kernels import row_sums
 
 # Products of two numbers that are worth a thread's while: a tenth of a millisecond.
@@ -23,45 +30,39 @@ class Affine(Pass):
         self._outputs = layer.out_features
         self._products = layer.in_features * layer.out_features
 
-    def _in_blocks(self, multiply: Callable[[int, slice], None], piece: Piece) -> None:
-        """Multiply for each lane, in blocks of its examples that are worth a thread's while."""
-        blocks = []
-        for lane, rows in piece.lanes:
-            count = rows.stop - rows.start
-            parts = max(1, -(-count * self._products // _LARGE))
-            cuts = [rows.start + count * part // parts for part in range(parts + 1)]
-            blocks += [partial(multiply, lane, slice(*ends)) for ends in pairwise(cuts)]
-        in_threads(blocks, are_small=len(blocks) <= len(piece.lanes))
-
     def forward(self, inputs: Tensor, parameters: dict[str, Tensor], piece: Piece) -> Any:
-        """Take a product for each lane: how it rounds depends on that lane's examples alone."""
+        """Multiply with the weights of each lane, block by block."""
         inputs = inputs.contiguous()
         outputs = inputs.new_empty(len(inputs), self._outputs)
-        bias = parameters.get("bias")
-
-        def multiply(lane: int, rows: slice) -> None:
-            weight = parameters["weight"][lane].T
-            if bias is None:
-                torch.mm(inputs[rows], weight, out=outputs[rows])
-            else:
-                torch.addmm(bias[lane], inputs[rows], weight, out=outputs[rows])
-
-        self._in_blocks(multiply, piece)
+        self._multiply(inputs, parameters["weight"].mT, outputs, piece)
+        if "bias" in parameters:
+            for lane, rows in piece.lanes:
+                outputs[rows].add_(parameters["bias"][lane])
         return outputs, inputs
 
     def backward(
         self, kept: Any, errors: Tensor, parameters: dict[str, Tensor], piece: Piece, goes_on: bool
     ) -> tuple[Tensor | None, Parts | None]:
-        """Multiply back, lane by lane."""
+        """Multiply back."""
         back = None
         if goes_on:
-            sent = back = torch.empty_like(kept)
-
-            def multiply(lane: int, rows: slice) -> None:
-                torch.mm(errors[rows], parameters["weight"][lane], out=sent[rows])
-
-            self._in_blocks(multiply, piece)
+            back = torch.empty_like(kept)
+            self._multiply(errors.contiguous(), parameters["weight"], back, piece)
         return back, _OuterParts(kept, errors, "bias" in parameters)
+
+    def _multiply(self, rows: Tensor, matrices: Tensor, out: Tensor, piece: Piece) -> None:
+        """Write products of blocks of rows with each lane's matrix, large ones in threads."""
+        several = []
+        for lane, of_lane in piece.lanes:
+            count = of_lane.stop - of_lane.start
+            if not count:
+                continue
+            matrix = matrices[lane].expand(count // BLOCK, *matrices.shape[1:])
+            left, into = (part[of_lane].unflatten(0, (-1, BLOCK)) for part in (rows, out))
+            at_once = max(1, _LARGE // (BLOCK * self._products))
+            parts = zip(*(part.split(at_once) for part in (left, matrix, into)), strict=True)
+            several += [partial(_product, *part) for part in parts]
+        in_threads(several, are_small=len(several) <= len(piece.lanes))
 
     def width(self, shape: torch.Size) -> int:
         """Count outputs."""
@@ -78,7 +79,7 @@ class _OuterParts(Parts):
         """Multiply `|e| |(a, 1)|`, without the 1 if there is no bias."""
         norms = row_sums.row_norms(self._inputs, order)
         if self._has_bias:
-            norms = norms + 1 if order == 1 else norms.hypot(torch.ones_like(norms))
+            norms = both(norms, torch.ones_like(norms), order)
         return norms.mul_(row_sums.row_norms(self._errors, order))
 
     def sums(self, factors: Tensor, piece: Piece, out: Sequence[Tensor]) -> None:
@@ -93,3 +94,7 @@ class _OuterParts(Parts):
         dropped = dropped.unsqueeze(1)
         inputs, errors = (part.masked_fill(dropped, 0.0) for part in (self._inputs, self._errors))
         return _OuterParts(inputs, errors, self._has_bias)
+
+
+def _product(left: Tensor, right: Tensor, out: Tensor) -> None:
+    torch.bmm(left, right, out=out)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from privrobust.gradients.passes import Parts, Pass, Piece, sum_rows
+from privrobust.gradients.passes import BLOCK, Parts, Pass, Piece, both, sum_rows
 from privrobust.kernels import images, row_sums
 
 # Numbers that are unfolded together: they stay in a core's own cache.
@@ -51,11 +51,11 @@ class Convolution(Pass):
         padded = self._padded(inputs.permute(0, 2, 3, 1)).contiguous()
         window, high, wide = self._seen(inputs.shape[1:])
         outputs = inputs.new_empty(len(inputs), high * wide, self._outputs)
-        at_once = max(1, _UNFOLDED // (high * wide * window))
+        at_once = _at_once(high * wide * window)
         for lane, rows in piece.lanes:
             weight = _matrix(parameters["weight"][lane]).T.contiguous()
             for start in range(rows.start, rows.stop, at_once):
-                some = slice(start, min(start + at_once, rows.stop))
+                some = slice(start, start + at_once)
                 patches, into = images.unfold(padded[some], self._window), outputs[some]
                 torch.mm(patches.flatten(0, 1), weight, out=into.flatten(0, 1))
                 if "bias" in parameters:  # sooner than as a part of the product
@@ -72,11 +72,11 @@ class Convolution(Pass):
         window = weight[0, 0].numel()
         formed = errors.new_empty(count, outputs, window)
         back = torch.empty_like(kept) if goes_on else None
-        at_once = max(1, _UNFOLDED // (places * window))
+        at_once = _at_once(places * window)
         for lane, rows in piece.lanes:
             matrix = _matrix(weight[lane])
             for start in range(rows.start, rows.stop, at_once):
-                some = slice(start, min(start + at_once, rows.stop))
+                some = slice(start, start + at_once)
                 patches = images.unfold(kept[some], self._window)
                 torch.bmm(errors[some].mT, patches, out=formed[some])
                 if back is not None:
@@ -91,6 +91,11 @@ class Convolution(Pass):
         """Count outputs, and the gradient that is formed."""
         window, high, wide = self._seen(shape)
         return self._outputs * (high * wide + window)
+
+
+def _at_once(numbers: int) -> int:
+    """Return of how many images to unfold so many numbers each together; it divides a block."""
+    return 1 << max(0, min(BLOCK, _UNFOLDED // numbers).bit_length() - 1)
 
 
 def _matrix(weight: Tensor) -> Tensor:
@@ -109,8 +114,7 @@ class _FormedParts(Parts):
         norms = row_sums.row_norms(self._weights, order)
         if self._biases is None:
             return norms
-        biases = row_sums.row_norms(self._biases, order)
-        return norms + biases if order == 1 else norms.hypot(biases)
+        return both(norms, row_sums.row_norms(self._biases, order), order)
 
     def sums(self, factors: Tensor, piece: Piece, out: Sequence[Tensor]) -> None:
         """Sum in the order of the window, and put channels back before it."""

@@ -9,7 +9,6 @@ Here are passes of layers without parameters; `dense_passes` and `image_passes` 
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -18,14 +17,21 @@ from torch import Tensor, nn
 from privrobust.gradients.summation import add_up, longest
 from privrobust.kernels import row_sums
 
+# Numbers of some vectors, whose multiples torch's loops take without a rest.
+_VECTORS = 64
+
+BLOCK = 8
+"""Examples that a product is taken of. How a product rounds depends on how many rows it has: as it
+always has these, what is found of an example does not depend on those beside it."""
+
 
 class Piece(NamedTuple):
-    """Some examples, of whole workers."""
+    """Some examples, of whole workers; each lane's are filled up to whole blocks."""
 
     lanes: list[tuple[int, slice]]
     """Which lanes they are of, and which of them are each one's."""
-    starts: Tensor
-    """Where each worker's begin, and the last one's end: int64 `(workers + 1,)`"""
+    bounds: Tensor
+    """Where each worker's begin and end: int64 `(workers, 2)`"""
     most: int
     """How many the largest batch of a worker has."""
 
@@ -124,19 +130,38 @@ class Plain(Pass):
 
     def forward(self, inputs: Tensor, parameters: dict[str, Tensor], piece: Piece) -> Any:
         """Call it."""
-        inputs = inputs.detach().requires_grad_()
+        count = len(inputs)
+        inputs = in_whole_vectors(inputs.detach()).requires_grad_()
         with torch.enable_grad():
             outputs = self._layer(inputs)
-        return outputs.detach(), (inputs, outputs)
+        return outputs.detach()[:count], (inputs, outputs)
 
     def backward(
         self, kept: Any, errors: Tensor, parameters: dict[str, Tensor], piece: Piece, goes_on: bool
     ) -> tuple[Tensor | None, Parts | None]:
         """Differentiate a number whose gradient by the outputs is that of the loss."""
         inputs, outputs = kept
+        count = len(errors)
         with torch.enable_grad():
-            (back,) = torch.autograd.grad((outputs * errors).sum(), [inputs])
-        return back, None
+            total = (outputs * in_whole_vectors(errors)).sum()
+            (back,) = torch.autograd.grad(total, [inputs])
+        return back[:count], None
+
+
+def in_whole_vectors(values: Tensor) -> Tensor:
+    """Fill examples up with zeros, so that torch's loops over numbers end with a whole vector.
+
+    They round what is left of one by other code: an example's numbers would depend on its place.
+    """
+    missing = -len(values) % _VECTORS
+    if not missing:
+        return values.clone()
+    return torch.cat([values, values.new_zeros(missing, *values.shape[1:])])
+
+
+def both(some: Tensor, others: Tensor, order: int) -> Tensor:
+    """Join norms of two parts of a vector; `torch.hypot` rounds by a number's place."""
+    return some + others if order == 1 else (some.square() + others.square()).sqrt_()
 
 
 def sum_rows(factors: Tensor, rows: Tensor, piece: Piece, out: Tensor) -> None:
@@ -148,15 +173,15 @@ def sum_outer_products(left: Tensor, right: Tensor, piece: Piece, out: Tensor) -
     """Sum as `row_sums` does, cut into pieces where rounding would be too large."""
     at_once = longest(max(1, piece.most))
     if piece.most <= at_once:
-        row_sums.sum_outer_products(left, right, piece.starts, out)
+        row_sums.sum_outer_products(left, right, piece.bounds, out)
         return
 
     def part(start: int, last: int) -> Tensor:
-        ends = torch.tensor([start, min(start + at_once, last)])
+        ends = torch.tensor([[start, min(start + at_once, last)]])
         total = torch.empty_like(out[:1])
         row_sums.sum_outer_products(left, right, ends, total)
         return total
 
-    for group, (first, last) in enumerate(pairwise(piece.starts.tolist())):
+    for group, (first, last) in enumerate(piece.bounds.tolist()):
         parts = (part(start, last) for start in range(first, last, at_once))
         add_up(parts, out[group : group + 1])

@@ -30,13 +30,13 @@ _VECTOR = 8
 _LARGE = 1 << 22
 
 
-def sum_outer_products(left: Tensor, right: Tensor, starts: Tensor, out: Tensor) -> None:
+def sum_outer_products(left: Tensor, right: Tensor, bounds: Tensor, out: Tensor) -> None:
     """Write, for each group of rows, the sum of `left_i right_j` over its rows.
 
     Args:
         left: float64 `(rows, p)`.
         right: float32 or float64 `(rows, d)`.
-        starts: int64 `(groups + 1,)`: where each group begins, and the last ends.
+        bounds: int64 `(groups, 2)`: where each group begins and ends.
         out: float64 `(groups, p, d)`; each group's is contiguous.
 
     """
@@ -46,7 +46,7 @@ def sum_outer_products(left: Tensor, right: Tensor, starts: Tensor, out: Tensor)
 
     def add_some(first: int, last: int) -> None:
         add(
-            left.data_ptr(), right.data_ptr(), starts.data_ptr() + 8 * first,
+            left.data_ptr(), right.data_ptr(), bounds.data_ptr() + 16 * first,
             out.data_ptr() + 8 * first * stride, last - first, stride, p, d,
         )  # fmt: skip
 
@@ -72,9 +72,9 @@ def _sum_outer_products(right: torch.dtype) -> Any:
     write = Writer(pointers=4, integers=4)
     *pointers, groups, stride, p, d = write.arguments
     kinds = DOUBLE, type_of(right), INDEX, DOUBLE
-    a, b, starts, out = map(partial(Numbers, write), pointers, kinds)
+    a, b, bounds, out = map(partial(Numbers, write), pointers, kinds)
     with write.counted(INDEX(0), groups) as (group, *_):
-        first, last = (starts.at(group, INDEX(k)).load() for k in (0, 1))
+        first, last = (bounds.at((group, INDEX(2)), INDEX(k)).load() for k in (0, 1))
         into = out.at((group, stride))
 
         def tile(i: Any, j: Any, left: int, width: int) -> None:

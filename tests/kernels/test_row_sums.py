@@ -24,11 +24,12 @@ def numbers(*shape, kind=torch.float64, seed=0):
     d=st.integers(1, 75),
 )
 def test_each_group_gets_the_products_of_its_own_rows(kind, sizes, p, d):
-    starts = torch.tensor([0, *np.cumsum(sizes)])
+    ends = [0, *np.cumsum(sizes).tolist()]
+    bounds = torch.tensor(list(pairwise(ends)))
     left, right = numbers(sum(sizes), p), numbers(sum(sizes), d, kind=kind, seed=1)
     held = torch.full((len(sizes), p * d + 3), 7.0, dtype=torch.float64)
-    sum_outer_products(left, right, starts, held[:, : p * d].view(-1, p, d))
-    for group, (first, last) in enumerate(pairwise(starts.tolist())):
+    sum_outer_products(left, right, bounds, held[:, : p * d].view(-1, p, d))
+    for group, (first, last) in enumerate(bounds.tolist()):
         expected = left[first:last].numpy().T @ right[first:last].double().numpy()
         np.testing.assert_allclose(held[group, :-3].view(p, d), expected, rtol=1e-12, atol=1e-12)
     assert (held[:, -3:] == 7).all()  # what lies between groups is another's
@@ -38,9 +39,9 @@ def test_each_group_gets_the_products_of_its_own_rows(kind, sizes, p, d):
 def test_a_group_has_the_same_bits_whatever_stands_beside_it(kind):
     left, right = numbers(60, 10), numbers(60, 64, kind=kind, seed=1)
     together = torch.empty(3, 10, 64, dtype=torch.float64)
-    sum_outer_products(left, right, torch.tensor([0, 7, 40, 60]), together)
+    sum_outer_products(left, right, torch.tensor([[0, 7], [7, 40], [40, 60]]), together)
     alone = torch.empty(1, 10, 64, dtype=torch.float64)
-    sum_outer_products(left[7:40], right[7:40], torch.tensor([0, 33]), alone)
+    sum_outer_products(left[7:40], right[7:40], torch.tensor([[0, 33]]), alone)
     assert torch.equal(together[1:2], alone)
 
 
@@ -48,7 +49,7 @@ def test_what_is_not_finite_stays_in_its_group():
     left, right = torch.ones(4, 9, dtype=torch.float64), torch.ones(4, 70)
     right[1, 3], right[1, 4] = torch.nan, torch.inf
     out = torch.empty(2, 9, 70, dtype=torch.float64)
-    sum_outer_products(left, right, torch.tensor([0, 2, 4]), out)
+    sum_outer_products(left, right, torch.tensor([[0, 2], [2, 4]]), out)
     assert out[0, :, 3].isnan().all()
     assert out[0, :, 4].isinf().all()
     assert (out[1] == 2).all()
