@@ -4,6 +4,7 @@ import threading
 
 import pytest
 import torch
+from test_chain import MODELS, made
 from torch import nn
 
 from privrobust.core.threads import in_threads, one_layer_of_threads
@@ -76,3 +77,23 @@ def test_products_of_a_new_pool_thread_are_of_one_thread(threads, monkeypatch):
     with one_layer_of_threads():
         in_threads([multiply, multiply])
         assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_example_has_the_same_bits_alone_and_beside_others(name):
+    """So one that joins or leaves moves no other, which is what clipping's bound speaks of."""
+    model, examples = made(name)
+    way, start = chain(model, examples)
+    places = torch.randint(len(examples), (1, 1, 33))
+    batch = Batch(examples.__getitem__, places, places % 4, torch.ones_like(places) > 0)
+    limits = torch.full((1,), 0.05, dtype=torch.float64)
+    with one_layer_of_threads():
+        together = way(start, batch, limits)
+        alone = [way(start, batch[..., place : place + 1], limits) for place in range(33)]
+    assert torch.equal(
+        together.norms.flatten(), torch.cat([each.norms for each in alone]).flatten()
+    )
+    total = torch.zeros_like(together.sums)
+    for each in alone:
+        total += each.sums
+    torch.testing.assert_close(together.sums, total, rtol=1e-13, atol=1e-15)
