@@ -33,6 +33,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "privrobust.accountants": (),
     "privrobust.aggregators": (),
     "privrobust.attacks": (),
+    "privrobust.audit": (),
     "privrobust.data": (),
     "privrobust.errors": (),
     "privrobust.gradients": (),

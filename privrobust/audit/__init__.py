@@ -1,0 +1,45 @@
+"""Audits: what observers got out of a run, as a lower bound on epsilon.
+
+Of 1000 canaries, each in the data with probability 1/2, an attack was right about 800:
+
+>>> seen = Guesses(canaries=1000, guesses=1000, correct=800)
+>>> round(one_run_bound(seen, delta=1e-5).epsilon_lower_bound, 2)
+1.25
+>>> round(f_dp_bound(seen, delta=1e-5).epsilon_lower_bound, 2)
+2.33
+"""
+
+from privrobust.audit.corrections import best_of, each_confidence
+from privrobust.audit.f_dp import f_dp_bound, f_dp_p_value
+from privrobust.audit.lower_bound import LowerBound
+from privrobust.audit.observations import (
+    Detections,
+    Guesses,
+    detect_above,
+    detect_at_ranks,
+    guess_by_score,
+)
+from privrobust.audit.one_run import one_run_bound, one_run_p_value
+from privrobust.audit.repeated_runs import clopper_pearson_bound, gaussian_bound
+from privrobust.audit.trade_offs import Claim, Gaussian, TradeOff, claim
+
+__all__ = [
+    "Claim",
+    "Detections",
+    "Gaussian",
+    "Guesses",
+    "LowerBound",
+    "TradeOff",
+    "best_of",
+    "claim",
+    "clopper_pearson_bound",
+    "detect_above",
+    "detect_at_ranks",
+    "each_confidence",
+    "f_dp_bound",
+    "f_dp_p_value",
+    "gaussian_bound",
+    "guess_by_score",
+    "one_run_bound",
+    "one_run_p_value",
+]
