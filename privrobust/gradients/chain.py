@@ -5,10 +5,9 @@ proven to keep the rows of a batch apart (`privrobust.gradients.row_wise`), each
 forward and backward (`privrobust.gradients.passes`) are called one after the other, on packed
 batches. Products are of eight rows each, whatever there is to multiply, so that the gradient of an
 example, to the last bit, is made from that example: one that leaves turns no other at a kink, and a
-worker's sum does not depend on what others drew. The work is cut
-into pieces, of whole workers of a lane, that stay in a core's cache and that threads take in turns.
-How it is cut depends on each lane's examples alone: a lane has the same bits beside others and on
-any number of threads.
+worker's sum does not depend on what others drew. The work is cut into pieces, of whole workers of a
+lane, that stay in a core's cache and that threads take in turns. How it is cut depends on each
+lane's examples alone: a lane has the same bits beside others and on any number of threads.
 """
 
 from __future__ import annotations
