@@ -18,6 +18,7 @@ from functools import cache, partial
 from privrobust.core.lazy_imports import torch
 
 _here = threading.local()
+_entries = threading.Lock()
 _taken_from_torch: list[int] = []
 """How many threads torch had at the start of each `one_layer_of_threads` that is in force."""
 
@@ -26,13 +27,24 @@ _taken_from_torch: list[int] = []
 def one_layer_of_threads() -> Iterator[None]:
     """Keep torch to one thread, so that `in_threads` has the others."""
     before = torch.get_num_threads()
-    _taken_from_torch.append(threads())
-    torch.set_num_threads(1)
+    with _entries:
+        _taken_from_torch.append(threads())
+        torch.set_num_threads(1)
     try:
         yield
     finally:
-        _taken_from_torch.pop()
-        torch.set_num_threads(before)
+        with _entries:
+            _taken_from_torch.pop()
+            torch.set_num_threads(before)
+            if _taken_from_torch:  # of other threads, in which new ones are to have one
+                _in_a_new_thread(partial(torch.set_num_threads, 1))
+
+
+def _in_a_new_thread(call: Callable[[], object]) -> None:
+    """Call what sets both a thread's own number and that of threads to come, sparing this one."""
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
 
 
 def threads() -> int:

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from privrobust.core.plugins import is_built_in
 from privrobust.core.threads import in_threads
 from privrobust.gradients.batch import Batch
 from privrobust.gradients.clipping import ClippedSums, ClippingRule
@@ -45,6 +46,9 @@ from privrobust.gradients.row_wise import rows_stay_apart
 # goes outside of Python. In smaller ones only large operations are.
 _HELD = 1 << 20
 _LARGE = 1 << 20
+
+
+_NORMALISATIONS = nn.GroupNorm, nn.LayerNorm, nn.modules.instancenorm._InstanceNorm
 
 
 class Chain:
@@ -77,6 +81,9 @@ class Chain:
         chain = dict(_leaves(own_copy(model)))
         owners = {name for name, layer in chain.items() if list(layer.parameters())}
         if owners != {*layout.layers}:  # or one comes twice
+            return None
+        own = {name: len(list(chain[name].parameters())) for name in owners}
+        if own != {name: len(held) for name, held in layout.layers.items()}:  # one is shared
             return None
         passes: dict[str, Pass] = {}
         held = examples[0].numel()
@@ -125,7 +132,8 @@ class Chain:
                 gradients[layer].sums(factors, piece, written)
 
         pieces = self._cut(sizes, workers)
-        are_small = len(there) * self._width < len(pieces) * _LARGE
+        # a loss of one's own may not bear two threads
+        are_small = not is_built_in(self._loss) or len(there) * self._width < len(pieces) * _LARGE
         in_threads([partial(clip, groups) for groups in pieces], are_small)
         of_all = torch.zeros(batch.labels.shape, dtype=torch.float64)
         of_all.view(-1)[there] = norms
@@ -236,8 +244,10 @@ def _pass(layer: Any, shape: torch.Size) -> Pass | None:
         return Flattening()
     if kind is nn.ReLU:
         return Rectifier()
-    if kind is nn.MaxPool2d and len(shape) == 3 and MaxPooling.takes(layer):
+    if kind is nn.MaxPool2d and len(shape) == 3 and MaxPooling.takes(layer, shape):
         return MaxPooling(layer)
+    if isinstance(layer, _NORMALISATIONS):  # torch's lose digits of vast images, channels last
+        return None
     return Plain(layer)
 
 

@@ -30,6 +30,8 @@ class Convolution(Pass):
             return False
         made = cls(layer)
         window, high, wide = made._seen(shape)
+        if not images.is_short(made._window, shape[0]):
+            return False
         return window * made._outputs <= 2 * high * wide * (window + made._outputs)
 
     def _seen(self, shape: torch.Size) -> tuple[int, int, int]:
@@ -140,7 +142,7 @@ class MaxPooling(Pass):
         self._window = images.Window(_pair(layer.kernel_size), _pair(layer.stride))
 
     @staticmethod
-    def takes(layer: nn.MaxPool2d) -> bool:
+    def takes(layer: nn.MaxPool2d, shape: torch.Size) -> bool:
         """Tell whether it is one without padding, gaps and rounding up."""
         rows, columns = _pair(layer.kernel_size)
         return (
@@ -148,7 +150,7 @@ class MaxPooling(Pass):
             and _pair(layer.dilation) == (1, 1)
             and not layer.ceil_mode
             and not layer.return_indices
-            and rows * columns <= images.MOST_PLACES
+            and images.is_short(images.Window((rows, columns), (1, 1), (2, 2)), shape[0])
         )
 
     def forward(self, inputs: Tensor, parameters: dict[str, Tensor], piece: Piece) -> Any:

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 _WIDTH = 16
 _UNROLLED = 8  # vectors of a row that are written one after the other
 _BYTE = ir.IntType(8)
-MOST_PLACES = 127
-"""Of a window that is pooled: which of them was largest is kept in a byte."""
+# Of a window: its places are counted in a byte, and more vectors would take seconds
+# to compile.
+_MOST_PLACES, _MOST_VECTORS = 127, 512
 
 
 class Window(NamedTuple):
@@ -43,6 +44,15 @@ class Window(NamedTuple):
             for length, span, step in zip((height, width), spans, self.stride, strict=True)
         )
         return high, wide
+
+
+def is_short(window: Window, channels: int) -> bool:
+    """Tell whether the code of a window is short enough to compile."""
+    rows, columns = window.size
+    is_whole = window.dilation[1] == 1
+    runs, length = (rows, columns * channels) if is_whole else (rows * columns, channels)
+    vectors = runs * min(_UNROLLED + 4, -(-length // _WIDTH) + 3)
+    return rows * columns <= _MOST_PLACES and vectors <= _MOST_VECTORS
 
 
 def unfold(images: Tensor, window: Window) -> Tensor:
