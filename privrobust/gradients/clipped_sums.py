@@ -30,7 +30,6 @@ from privrobust.gradients.backward import (
 )
 from privrobust.gradients.batch import Batch
 from privrobust.gradients.calls import activations, side_by_side
-from privrobust.gradients.chain import Chain
 from privrobust.gradients.clipping import ClippedSums, ClippingRule, GradientSum
 from privrobust.gradients.factors import Formed, Gradients, Joined, Use, Zero
 from privrobust.gradients.layer_rules import has_rule, layer_gradients
@@ -161,6 +160,8 @@ def _fast_ways(
 ) -> Iterator[GradientSum]:
     """Yield the fastest first; those after it also bear layer outputs that are changed in place."""
     if examples.device.type == "cpu" and are_compiled():
+        from privrobust.gradients.chain import Chain  # which needs what compiles
+
         chain = Chain.of(model, layout, examples, rule, loss)
         if chain is not None:
             yield chain

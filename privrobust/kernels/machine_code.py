@@ -92,19 +92,20 @@ def _optimised(source: str, target: Any) -> Any:
 
 def _machine_code(source: str) -> bytes:
     """Return an object file: one that was kept, or a new one, which is kept where it can be."""
-    of = (llvmlite.__version__, binding.get_host_cpu_name(), source)
+    triple = binding.get_process_triple()
+    of = (llvmlite.__version__, triple, binding.get_host_cpu_name(), source)
     features = binding.get_host_cpu_features().flatten()
     name = f"{sha256(repr((*of, features)).encode()).hexdigest()[:32]}.o"
     for folder in _folders():
         with suppress(OSError):
-            kept = (folder / name).read_bytes()
-            if kept[:_DIGEST] == sha256(kept[_DIGEST:]).digest():
+            kept = (folder / name).read_bytes() if _is_ours(folder / name) else b""
+            if kept and kept[:_DIGEST] == sha256(kept[_DIGEST:]).digest():
                 return kept[_DIGEST:]
     target = _target_machine()
     made: bytes = target.emit_object(_optimised(source, target))
     for folder in _folders():
         with suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             put_whole(sha256(made).digest() + made, folder / name)
             break
     return made
@@ -114,6 +115,16 @@ def _folders() -> list[Path]:
     """Return where machine code may be kept: beside this package, or among the user's caches."""
     found = [Path(__file__).parent / "__pycache__"]
     with suppress(RuntimeError):  # no home
-        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        found.append(Path(caches) / "privrobust")
+        caches = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        found.append((caches if caches.is_absolute() else Path.home() / ".cache") / "privrobust")
     return found
+
+
+def _is_ours(file: Path) -> bool:
+    """Tell whether nobody but this user, or the system's, can have written a file that is run."""
+    if os.name != "posix":
+        return True
+    return all(
+        known.st_uid in (0, os.getuid()) and not known.st_mode & 0o022
+        for known in (file.stat(), file.parent.stat())
+    )

@@ -61,7 +61,8 @@ def train_lanes(
     """Train runs side by side; each gets the result it would get alone.
 
     They are of equal `lane_shape` (`privrobust.sweeps.packing`). Each draws the numbers that it
-    would draw alone; sums may round otherwise, in the last bits of float32.
+    would draw alone. Of models that are chains of layers (`privrobust.gradients.chain`), on a
+    processor, sums have the same bits as well; of others they may round otherwise.
 
     Args:
         specs: the runs.
