@@ -3,11 +3,12 @@
 Most models are chains: what one layer puts out is all that the next one takes. Of those that are
 proven to keep the rows of a batch apart (`privrobust.gradients.row_wise`), each layer's passes
 forward and backward (`privrobust.gradients.passes`) are called one after the other, on packed
-batches. Products are of eight rows each, whatever there is to multiply, so that the gradient of an
-example, to the last bit, is made from that example: one that leaves turns no other at a kink, and a
-worker's sum does not depend on what others drew. The work is cut into pieces, of whole workers of a
-lane, that stay in a core's cache and that threads take in turns. How it is cut depends on each
-lane's examples alone: a lane has the same bits beside others and on any number of threads.
+batches. Products add up each row's numbers in one order, whatever there is to multiply, so that the
+gradient of an example, to the last bit, is made from that example: one that leaves turns no other
+at a kink, and a worker's sum does not depend on what others drew. The work is cut into pieces, of
+whole workers of a lane, that stay in a core's cache and that threads take in turns. How it is cut
+depends on each lane's examples alone: a lane has the same bits beside others and on any number of
+threads.
 """
 
 from __future__ import annotations
@@ -29,9 +30,8 @@ from privrobust.gradients.dense_passes import Affine
 from privrobust.gradients.image_passes import Convolution, MaxPooling
 from privrobust.gradients.isolation import own_copy
 from privrobust.gradients.layout import Layout
-from privrobust.gradients.losses import Loss
+from privrobust.gradients.losses import CrossEntropy, Loss
 from privrobust.gradients.passes import (
-    BLOCK,
     Flattening,
     Parts,
     Pass,
@@ -41,6 +41,7 @@ from privrobust.gradients.passes import (
     in_whole_vectors,
 )
 from privrobust.gradients.row_wise import rows_stay_apart
+from privrobust.kernels.losses import cross_entropy_errors
 
 # Numbers of a piece; and those of a piece which is worth a thread of its own, as most of its time
 # goes outside of Python. In smaller ones only large operations are.
@@ -70,6 +71,7 @@ class Chain:
         self._width = width
         owners = [name for name in passes if name in layout.layers]
         self._first = owners[0]
+        self._block = max(each.block for each in passes.values())
 
     @classmethod
     def of(
@@ -112,20 +114,23 @@ class Chain:
         for name, value in self._layout.unflatten(parameters).items():
             layer, _, own = name.rpartition(".")
             named[layer][own] = value
+        prepared = {name: each.prepared(named[name]) for name, each in self._passes.items()}
         sums = parameters.new_empty(lanes, workers, parameters.shape[-1], dtype=torch.float64)
         out = self._layout.unflatten(sums.flatten(0, 1))
         norms = torch.empty(len(there), dtype=torch.float64)
 
         def clip(groups: range) -> None:
-            piece, taken = _filled(groups, workers, ends)
-            is_there = taken >= 0
-            at = taken.clamp(min=0)  # what fills up is any example; nothing is made of it
+            piece, fill = _filled(groups, workers, ends, self._block)
+            own = slice(ends[groups.start], ends[groups.stop])
+            at, of = places[own], labels[own]
+            if fill is not None:  # with any example; nothing is made of it
+                at, of = at[fill.clamp(min=0)], of[fill.clamp(min=0)]
             limits = torch.cat(
                 [clip_norms[lane].expand(rows.stop - rows.start) for lane, rows in piece.lanes]
             )
-            gradients = self._gradients(batch.examples(places[at]), labels[at], named, piece)
+            gradients = self._gradients(batch.examples(at), of, prepared, piece)
             found, scales = self._scales(gradients, limits)
-            norms[ends[groups.start] : ends[groups.stop]] = found[is_there]
+            norms[own] = found if fill is None else found[fill >= 0]
             scales.div_(divisor)
             for (layer, names), factors in zip(self._layout.layers.items(), scales, strict=True):
                 written = [out[name][groups.start : groups.stop] for name in names]
@@ -158,25 +163,31 @@ class Chain:
         return pieces
 
     def _gradients(
-        self, examples: Tensor, labels: Tensor, named: dict[str, dict[str, Tensor]], piece: Piece
+        self, examples: Tensor, labels: Tensor, parameters: dict[str, Any], piece: Piece
     ) -> dict[str, Parts]:
         """Find the gradients of a piece's examples, by layer."""
         kept: dict[str, Any] = {}
         scores = examples
         for name, layer in self._passes.items():
-            scores, kept[name] = layer.forward(scores, named[name], piece)
-        wide = in_whole_vectors(scores)
-        filled = torch.nn.functional.pad(labels, (0, len(wide) - len(labels)))
-        errors: Tensor | None = self._loss.gradients(wide, filled)[: len(labels)]
+            scores, kept[name] = layer.forward(scores, parameters[name], piece)
+        errors: Tensor | None = self._errors(scores, labels)
         found: dict[str, Parts] = {}
         for name, layer in reversed(self._passes.items()):
             if errors is None:
                 break
             goes_on = name != self._first
-            errors, parts = layer.backward(kept.pop(name), errors, named[name], piece, goes_on)
+            errors, parts = layer.backward(kept.pop(name), errors, parameters[name], piece, goes_on)
             if parts is not None:
                 found[name] = parts
         return found
+
+    def _errors(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Return the gradient of each example's loss by its scores."""
+        if type(self._loss) is CrossEntropy:
+            return cross_entropy_errors(scores, labels)
+        wide = in_whole_vectors(scores)
+        filled = torch.nn.functional.pad(labels, (0, len(wide) - len(labels)))
+        return self._loss.gradients(wide, filled)[: len(labels)].to(scores.dtype)
 
     def _scales(self, gradients: dict[str, Parts], limits: Tensor) -> tuple[Tensor, Tensor]:
         """Return norms of whole gradients `(examples,)`, and what to multiply each layer's with.
@@ -195,18 +206,25 @@ class Chain:
         return self._rule.whole(norms), scales
 
 
-def _filled(groups: range, workers: int, ends: list[int]) -> tuple[Piece, Tensor]:
-    """Return the piece of some workers, and which examples it is of: -1 where it is filled up.
+def _filled(
+    groups: range, workers: int, ends: list[int], block: int
+) -> tuple[Piece, Tensor | None]:
+    """Return the piece of some workers, and which of its examples are where if it is filled up.
 
     Args:
         groups: the workers, of all lanes in a row.
         workers: of a lane.
         ends: where examples of each begin, and those of the last end.
+        block: of how many examples each lane is to have a multiple.
+
+    Returns:
+        The piece, and None, or places among its own examples, -1 where it is filled up.
 
     """
     lanes: list[tuple[int, slice]] = []
     bounds: list[list[int]] = []
     taken: list[Tensor] = []
+    origin = before = ends[groups.start]
     rows = 0
     for lane in range(groups.start // workers, -(-groups.stop // workers)):
         members = range(max(groups.start, lane * workers), min(groups.stop, (lane + 1) * workers))
@@ -214,11 +232,16 @@ def _filled(groups: range, workers: int, ends: list[int]) -> tuple[Piece, Tensor
         bounds += [
             [rows + ends[group] - first, rows + ends[group + 1] - first] for group in members
         ]
-        missing = (first - last) % BLOCK
-        taken += [torch.arange(first, last), torch.full((missing,), -1)]
+        missing = (first - last) % block
+        if missing:
+            taken += [torch.arange(before, last), torch.full((missing,), origin - 1)]
+            before = last
         lanes.append((lane, slice(rows, rows := rows + last - first + missing)))
     most = max(stop - start for start, stop in bounds)
-    return Piece(lanes, torch.tensor(bounds), most), torch.cat(taken)
+    fill = None
+    if taken:
+        fill = torch.cat([*taken, torch.arange(before, ends[groups.stop])]) - origin
+    return Piece(lanes, torch.tensor(bounds), most), fill
 
 
 def _leaves(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:

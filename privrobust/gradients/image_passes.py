@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from privrobust.gradients.passes import BLOCK, Parts, Pass, Piece, both, sum_rows
+from privrobust.gradients.passes import Parts, Pass, Piece, both, sum_rows
 from privrobust.kernels import images, row_sums
 
 # Numbers that are unfolded together: they stay in a core's own cache.
@@ -15,7 +15,13 @@ _UNFOLDED = 1 << 18
 
 
 class Convolution(Pass):
-    """A convolution of images, channels last, as products with what lies under its window."""
+    """A convolution of images, channels last, as products with what lies under its window.
+
+    How torch rounds a product depends on how many rows it has. As lanes have whole blocks, which
+    are cut into equal parts, what is found of an example does not depend on those beside it.
+    """
+
+    block = 8
 
     def __init__(self, layer: nn.Conv2d) -> None:
         self._window = images.Window(_pair(layer.kernel_size), _pair(layer.stride),
@@ -48,7 +54,7 @@ class Convolution(Pass):
             return pixels
         return F.pad(pixels, [sign * side for side in (0, 0, left, right, up, down)])
 
-    def forward(self, inputs: Tensor, parameters: dict[str, Tensor], piece: Piece) -> Any:
+    def forward(self, inputs: Tensor, parameters: Any, piece: Piece) -> Any:
         """Unfold so many examples at a time that they stay in the cache, and multiply."""
         padded = self._padded(inputs.permute(0, 2, 3, 1)).contiguous()
         window, high, wide = self._seen(inputs.shape[1:])
@@ -65,7 +71,7 @@ class Convolution(Pass):
         return outputs.view(-1, high, wide, self._outputs).permute(0, 3, 1, 2), padded
 
     def backward(
-        self, kept: Any, errors: Tensor, parameters: dict[str, Tensor], piece: Piece, goes_on: bool
+        self, kept: Any, errors: Tensor, parameters: Any, piece: Piece, goes_on: bool
     ) -> tuple[Tensor | None, Parts | None]:
         """Form the gradient of each example, and multiply back."""
         errors = errors.permute(0, 2, 3, 1).flatten(1, 2).contiguous()
@@ -97,7 +103,7 @@ class Convolution(Pass):
 
 def _at_once(numbers: int) -> int:
     """Return of how many images to unfold so many numbers each together; it divides a block."""
-    return 1 << max(0, min(BLOCK, _UNFOLDED // numbers).bit_length() - 1)
+    return 1 << max(0, min(Convolution.block, _UNFOLDED // numbers).bit_length() - 1)
 
 
 def _matrix(weight: Tensor) -> Tensor:
@@ -153,14 +159,14 @@ class MaxPooling(Pass):
             and images.is_short(images.Window((rows, columns), (1, 1), (2, 2)), shape[0])
         )
 
-    def forward(self, inputs: Tensor, parameters: dict[str, Tensor], piece: Piece) -> Any:
+    def forward(self, inputs: Tensor, parameters: Any, piece: Piece) -> Any:
         """Pool, and keep which numbers were largest."""
         pixels = inputs.permute(0, 2, 3, 1).contiguous()
         largest, which = images.max_pool(pixels, self._window)
         return largest.permute(0, 3, 1, 2), (which, pixels.shape)
 
     def backward(
-        self, kept: Any, errors: Tensor, parameters: dict[str, Tensor], piece: Piece, goes_on: bool
+        self, kept: Any, errors: Tensor, parameters: Any, piece: Piece, goes_on: bool
     ) -> tuple[Tensor | None, Parts | None]:
         """Send gradients to the largest."""
         errors = errors.permute(0, 2, 3, 1).contiguous()

@@ -8,25 +8,22 @@ Here are passes of layers without parameters; `dense_passes` and `image_passes` 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from privrobust.gradients.summation import add_up, longest
-from privrobust.kernels import row_sums
+from privrobust.kernels import outer_products, row_sums
 
 # Numbers of some vectors, whose multiples torch's loops take without a rest.
 _VECTORS = 64
 
-BLOCK = 8
-"""Examples that a product is taken of. How a product rounds depends on how many rows it has: as it
-always has these, what is found of an example does not depend on those beside it."""
-
 
 class Piece(NamedTuple):
-    """Some examples, of whole workers; each lane's are filled up to whole blocks."""
+    """Some examples, of whole workers; each lane's are filled up to whole blocks (`Pass.block`)."""
 
     lanes: list[tuple[int, slice]]
     """Which lanes they are of, and which of them are each one's."""
@@ -62,20 +59,32 @@ class Parts(ABC):
 class Pass(ABC):
     """How one layer is called, and how gradients go back through it."""
 
+    block = 1
+    """Of how many examples each lane is to have a multiple."""
+
+    def prepared(self, parameters: dict[str, Tensor]) -> Any:
+        """Return parameters as its passes over all pieces take them.
+
+        Args:
+            parameters: the layer's own by name, `(lanes, *parameter)`.
+
+        """
+        return parameters
+
     @abstractmethod
-    def forward(self, inputs: Tensor, parameters: dict[str, Tensor], piece: Piece) -> Any:
+    def forward(self, inputs: Tensor, parameters: Any, piece: Piece) -> Any:
         """Return outputs `(examples, ...)`, and what `backward` is to be given.
 
         Args:
             inputs: `(examples, ...)`.
-            parameters: the layer's own by name, `(lanes, *parameter)`.
+            parameters: as `prepared`.
             piece: which examples they are.
 
         """
 
     @abstractmethod
     def backward(
-        self, kept: Any, errors: Tensor, parameters: dict[str, Tensor], piece: Piece, goes_on: bool
+        self, kept: Any, errors: Tensor, parameters: Any, piece: Piece, goes_on: bool
     ) -> tuple[Tensor | None, Parts | None]:
         """Return the loss's gradients by the inputs, if the pass `goes_on`, and its `Parts`.
 
@@ -96,12 +105,12 @@ class Pass(ABC):
 class Flattening(Pass):
     """Examples as vectors."""
 
-    def forward(self, inputs: Tensor, parameters: dict[str, Tensor], piece: Piece) -> Any:
+    def forward(self, inputs: Tensor, parameters: Any, piece: Piece) -> Any:
         """Flatten, channels before pixels."""
         return inputs.flatten(1), inputs.shape
 
     def backward(
-        self, kept: Any, errors: Tensor, parameters: dict[str, Tensor], piece: Piece, goes_on: bool
+        self, kept: Any, errors: Tensor, parameters: Any, piece: Piece, goes_on: bool
     ) -> tuple[Tensor | None, Parts | None]:
         """Give gradients the shape that inputs had."""
         return errors.view(kept), None
@@ -110,13 +119,13 @@ class Flattening(Pass):
 class Rectifier(Pass):
     """Rectified units."""
 
-    def forward(self, inputs: Tensor, parameters: dict[str, Tensor], piece: Piece) -> Any:
+    def forward(self, inputs: Tensor, parameters: Any, piece: Piece) -> Any:
         """Rectify."""
         outputs = inputs.relu()
         return outputs, outputs
 
     def backward(
-        self, kept: Any, errors: Tensor, parameters: dict[str, Tensor], piece: Piece, goes_on: bool
+        self, kept: Any, errors: Tensor, parameters: Any, piece: Piece, goes_on: bool
     ) -> tuple[Tensor | None, Parts | None]:
         """Let through what goes to positive numbers."""
         return torch.ops.aten.threshold_backward(errors, kept, 0), None
@@ -128,7 +137,7 @@ class Plain(Pass):
     def __init__(self, layer: nn.Module) -> None:
         self._layer = layer
 
-    def forward(self, inputs: Tensor, parameters: dict[str, Tensor], piece: Piece) -> Any:
+    def forward(self, inputs: Tensor, parameters: Any, piece: Piece) -> Any:
         """Call it."""
         count = len(inputs)
         inputs = in_whole_vectors(inputs.detach()).requires_grad_()
@@ -137,7 +146,7 @@ class Plain(Pass):
         return outputs.detach()[:count], (inputs, outputs)
 
     def backward(
-        self, kept: Any, errors: Tensor, parameters: dict[str, Tensor], piece: Piece, goes_on: bool
+        self, kept: Any, errors: Tensor, parameters: Any, piece: Piece, goes_on: bool
     ) -> tuple[Tensor | None, Parts | None]:
         """Differentiate a number whose gradient by the outputs is that of the loss."""
         inputs, outputs = kept
@@ -166,20 +175,33 @@ def both(some: Tensor, others: Tensor, order: int) -> Tensor:
 
 def sum_rows(factors: Tensor, rows: Tensor, piece: Piece, out: Tensor) -> None:
     """Write the sum of `factor * row` for each worker, `(workers, numbers)`."""
-    sum_outer_products(factors.unsqueeze(1), rows, piece, out.unsqueeze(1))
+    _in_short_sums(partial(row_sums.sum_rows, factors, rows), piece, out)
 
 
-def sum_outer_products(left: Tensor, right: Tensor, piece: Piece, out: Tensor) -> None:
-    """Sum as `row_sums` does, cut into pieces where rounding would be too large."""
+def sum_outer_products(
+    left: Tensor, right: Tensor, factors: Tensor, piece: Piece, out: Tensor
+) -> None:
+    """Write the sum of `factor * left right^T` for each worker, `(workers, p, d)`."""
+    _in_short_sums(partial(outer_products.sum_outer_products, left, right, factors), piece, out)
+
+
+def _in_short_sums(add: Callable[[Tensor, Tensor], None], piece: Piece, out: Tensor) -> None:
+    """Sum, cut into pieces where rounding would be too large.
+
+    Args:
+        add: writes sums, by where they begin and end, to what it is given.
+        piece: which examples they are of.
+        out: `(workers, ...)`.
+
+    """
     at_once = longest(max(1, piece.most))
     if piece.most <= at_once:
-        row_sums.sum_outer_products(left, right, piece.bounds, out)
+        add(piece.bounds, out)
         return
 
     def part(start: int, last: int) -> Tensor:
-        ends = torch.tensor([[start, min(start + at_once, last)]])
         total = torch.empty_like(out[:1])
-        row_sums.sum_outer_products(left, right, ends, total)
+        add(torch.tensor([[start, min(start + at_once, last)]]), total)
         return total
 
     for group, (first, last) in enumerate(piece.bounds.tolist()):

@@ -1,4 +1,4 @@
-"""Norms of rows, and sums of outer products over groups of rows, in float64.
+"""Norms of rows, and sums over groups of rows, in float64.
 
 Float32 numbers become float64 in registers, so that no copy of them is ever in memory, and each
 group has as many rows as it has: nothing is padded. A sum is taken one row after the other. So what
@@ -19,104 +19,90 @@ from privrobust.kernels.writing import DOUBLE, INDEX, Numbers, Writer, kind_of, 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Of left by right numbers, how many are summed in registers together: 8 x 16 float64 are half of
-# the processor's 32 vectors. With a single one on the left, more on the right hide how long an
-# addition takes.
-_LEFT, _RIGHT = 8, 16
-_RIGHT_OF_ONE = 64
+# Vectors of numbers that are summed together, which hides how long an addition takes.
+_WIDTHS = (64, 8, 1)
 _VECTOR = 8
 
-# Products that are worth a thread's while: a tenth of a millisecond.
-_LARGE = 1 << 22
+# Numbers that are worth a thread's while: a tenth of a millisecond.
+_LARGE = 1 << 20
 
 
-def sum_outer_products(left: Tensor, right: Tensor, bounds: Tensor, out: Tensor) -> None:
-    """Write, for each group of rows, the sum of `left_i right_j` over its rows.
+def sum_rows(factors: Tensor, rows: Tensor, bounds: Tensor, out: Tensor) -> None:
+    """Write, for each group of rows, the sum of `factor row` over its rows.
 
     Args:
-        left: float64 `(rows, p)`.
-        right: float32 or float64 `(rows, d)`.
+        factors: float64 `(rows,)`.
+        rows: float32 or float64 `(rows, d)`.
         bounds: int64 `(groups, 2)`: where each group begins and ends.
-        out: float64 `(groups, p, d)`; each group's is contiguous.
+        out: float64 `(groups, d)`; each group's is contiguous.
 
     """
-    left, right = left.contiguous(), right.contiguous()
-    groups, p, d = out.shape
-    add, stride = _sum_outer_products(right.dtype), out.stride(0)
+    factors, rows = factors.contiguous(), rows.contiguous()
+    groups, d = out.shape
+    add, stride = _sum_rows(rows.dtype), out.stride(0)
 
     def add_some(first: int, last: int) -> None:
         add(
-            left.data_ptr(), right.data_ptr(), bounds.data_ptr() + 16 * first,
-            out.data_ptr() + 8 * first * stride, last - first, stride, p, d,
+            factors.data_ptr(), rows.data_ptr(), bounds.data_ptr() + 16 * first,
+            out.data_ptr() + 8 * first * stride, last - first, stride, d,
         )  # fmt: skip
 
-    parts = max(1, min(groups, len(left) * p * d // _LARGE))
+    parts = max(1, min(groups, rows.numel() // _LARGE))
     cuts = [groups * part // parts for part in range(parts + 1)]
     in_threads([partial(add_some, *ends) for ends in pairwise(cuts)])
 
 
-def row_norms(rows: Tensor, order: int) -> Tensor:
+def row_norms(rows: Tensor, order: int, beside: int = 0) -> Tensor:
     """Return the L2 (order 2) or L1 (order 1) norm of each row, `(rows, d)` to `(rows,)`, float64.
+
+    Of each with one more number `beside` it, of 0 or 1.
 
     There the squares of float32 numbers neither vanish nor overflow, and a sum of d of them is off
     by `d 2^-53` at most.
     """
     rows = rows.contiguous()
     norms = torch.empty(len(rows), dtype=torch.float64)
-    _row_norms(rows.dtype, order)(rows.data_ptr(), norms.data_ptr(), *rows.shape)
+    _row_norms(rows.dtype, order)(rows.data_ptr(), norms.data_ptr(), *rows.shape, beside)
     return norms
 
 
 @cache
-def _sum_outer_products(right: torch.dtype) -> Any:
-    write = Writer(pointers=4, integers=4)
-    *pointers, groups, stride, p, d = write.arguments
-    kinds = DOUBLE, type_of(right), INDEX, DOUBLE
-    a, b, bounds, out = map(partial(Numbers, write), pointers, kinds)
+def _sum_rows(kind: torch.dtype) -> Any:
+    write = Writer(pointers=4, integers=3)
+    *pointers, groups, stride, d = write.arguments
+    kinds = DOUBLE, type_of(kind), INDEX, DOUBLE
+    factors, rows, bounds, out = map(partial(Numbers, write), pointers, kinds)
     with write.counted(INDEX(0), groups) as (group, *_):
         first, last = (bounds.at((group, INDEX(2)), INDEX(k)).load() for k in (0, 1))
-        into = out.at((group, stride))
-
-        def tile(i: Any, j: Any, left: int, width: int) -> None:
-            """Sum a block of products over the rows, and store it."""
-            nothing = [kind_of(DOUBLE, width)(None)] * left
-            with write.counted(first, last, 1, nothing) as (row, sums, following):
-                wide = write.as_doubles(b.at((row, d), j).load(width))
-                start = a.at((row, p), i)
-                for k, total in enumerate(sums):
-                    one = write.spread(start.at(INDEX(k)).load(), width)
-                    following.append(write.product_added(one, wide, total))
-            for k, total in enumerate(sums):
-                into.at((write.builder.add(i, INDEX(k)), d), j).store(total)
-
-        top = INDEX(0)
-        for left in (_LEFT, 2, 1):
-            bottom = _multiple(write, p, left)
-            with write.counted(top, bottom, left) as (i, *_):
-                start = INDEX(0)
-                for width in (_RIGHT_OF_ONE if left == 1 else _RIGHT, _VECTOR, 1):
-                    stop = _multiple(write, d, width)
-                    with write.counted(start, stop, width) as (j, *_):
-                        tile(i, j, left, width)
-                    start = stop
-            top = bottom
-    return function(write.source(), "kernel", *[POINTER] * 4, *[INTEGER] * 4)
+        into, start = out.at((group, stride)), INDEX(0)
+        for width in _WIDTHS:
+            stop = _multiple(write, d, width)
+            with write.counted(start, stop, width) as (place, *_):
+                nothing = [kind_of(DOUBLE, width)(None)]
+                with write.counted(first, last, 1, nothing) as (row, (total,), following):
+                    wide = write.as_doubles(rows.at((row, d), place).load(width))
+                    factor = write.spread(factors.at(row).load(), width)
+                    following.append(write.product_added(factor, wide, total))
+                into.at(place).store(total)
+            start = stop
+    return function(write.source(), "kernel", *[POINTER] * 4, *[INTEGER] * 3)
 
 
 @cache
 def _row_norms(kind: torch.dtype, order: int) -> Any:
-    write = Writer(pointers=2, integers=2)
-    rows, out, count, d = write.arguments
+    write = Writer(pointers=2, integers=3)
+    rows, out, count, d, beside = write.arguments
+    beside = write.builder.sitofp(beside, DOUBLE)
     rows, out = Numbers(write, rows, type_of(kind)), Numbers(write, out, DOUBLE)
     with write.counted(INDEX(0), count) as (row, *_):
         numbers = rows.at((row, d))
-        total, start = DOUBLE(0.0), INDEX(0)
+        total, start = beside, INDEX(0)
         for width in (4 * _VECTOR, _VECTOR, 1):
             stop = _multiple(write, d, width)
             total = write.builder.fadd(total, _size(numbers, start, stop, width, order))
             start = stop
         out.at(row).store(write.root(total) if order == 2 else total)
-    return function(write.source(), "kernel", *[POINTER] * 2, *[INTEGER] * 2)
+    return function(write.source(), "kernel", *[POINTER] * 2, *[INTEGER] * 3)
 
 
 def _size(numbers: Numbers, start: Any, stop: Any, width: int, order: int) -> Any:

@@ -103,10 +103,29 @@ class Writer:
         wide = kind_of(DOUBLE, value.type.count if isinstance(value.type, ir.VectorType) else 1)
         return value if value.type == wide else self.builder.fpext(value, wide)
 
+    def narrowed(self, value: Any, of: Any) -> Any:
+        """Return a double, or a vector of them, as numbers of a type."""
+        kind = kind_of(of, value.type.count if isinstance(value.type, ir.VectorType) else 1)
+        return value if value.type == kind else self.builder.fptrunc(value, kind)
+
     def product_added(self, a: Any, b: Any, to: Any) -> Any:
         """Return `a * b + to`, rounded once where the processor does that as fast."""
         name = f"llvm.fmuladd.{_suffix(a.type)}"
         return self.builder.call(self._function(name, *[a.type] * 4), [a, b, to])
+
+    def are_first(self, count: Any, length: int) -> Any:
+        """Return which places of a vector are among so many."""
+        order = ir.Constant(ir.VectorType(INDEX, length), list(range(length)))
+        return self.builder.icmp_signed("<", order, self.spread(count, length))
+
+    def store_first(self, vector: Any, place: Any, count: Any) -> None:
+        """Write so many numbers of a vector, or all of them if there are fewer."""
+        is_written = self.are_first(count, vector.type.count)
+        kinds = vector.type, place.type, _SHORT, is_written.type
+        name = f"llvm.masked.store.{_suffix(vector.type)}.p0"
+        write = self._function(name, ir.VoidType(), *kinds)
+        size = _SHORT(_bytes(vector.type.element))
+        self.builder.call(write, [vector, place, size, is_written])
 
     def root(self, value: Any) -> Any:
         """Return square roots."""
@@ -144,6 +163,10 @@ class Numbers(NamedTuple):
         """Write a vector, or the first."""
         self.writer.builder.store(value, self.first, align=_bytes(self.of))
 
+    def store_first(self, vector: Any, count: Any) -> None:
+        """Write so many numbers of a vector, or all of them if there are fewer."""
+        self.writer.store_first(vector, self.first, count)
+
 
 class Program(Writer):
     """Writes a kernel for one type of messages.
@@ -176,9 +199,7 @@ class Program(Writer):
 
     def load_first(self, place: Any, count: Any) -> Any:
         """Read so many numbers of a vector, and zeros for the others, whatever lies there."""
-        short = ir.VectorType(INDEX, self.length)
-        order = ir.Constant(short, list(range(self.length)))
-        are_there = self.builder.icmp_signed("<", order, self.spread(count, self.length))
+        are_there = self.are_first(count, self.length)
         kinds = place.type, _SHORT, are_there.type, self.numbers
         name = f"llvm.masked.load.{_suffix(self.numbers)}.p0"
         read = self._function(name, self.numbers, *kinds)
@@ -191,19 +212,22 @@ class Program(Writer):
 
     def all_are(self, value: float, kind: Any = None) -> Any:
         """Return a vector, of numbers unless told, all of one value."""
-        kind = kind or self.numbers
-        return ir.Constant(kind, [value] * kind.count)
+        return constant(kind or self.numbers, value)
 
     def rounded(self, value: Any) -> Any:
         """Return a vector of doubles in the messages' precision."""
-        same = value.type == self.numbers
-        return value if same else self.builder.fptrunc(value, self.numbers)
+        return self.narrowed(value, self.number)
 
     def sum_of(self, value: Any) -> Any:
         """Return the sum of a vector of doubles, always in the same order, which is LLVM's."""
         name = f"llvm.vector.reduce.fadd.{_suffix(value.type)}"
         added = self._function(name, DOUBLE, DOUBLE, value.type)
         return self.builder.call(added, [DOUBLE(-0.0), value], fastmath=["reassoc"])
+
+
+def constant(kind: Any, value: float) -> Any:
+    """Return a number, or a vector all of one."""
+    return ir.Constant(kind, [value] * kind.count if isinstance(kind, ir.VectorType) else value)
 
 
 def kind_of(of: Any, length: int) -> Any:

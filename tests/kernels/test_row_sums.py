@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privrobust.kernels.row_sums import row_norms, sum_outer_products
+from privrobust.kernels.row_sums import row_norms, sum_rows
 
 KINDS = pytest.mark.parametrize("kind", [torch.float32, torch.float64])
 
@@ -17,42 +17,35 @@ def numbers(*shape, kind=torch.float64, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=kind)
 
 
+def groups(sizes):
+    """Where groups of such sizes begin and end, one after the other."""
+    return torch.tensor(list(pairwise([0, *np.cumsum(sizes).tolist()])))
+
+
 @KINDS
 @given(
     sizes=st.lists(st.integers(0, 5), min_size=1, max_size=4),
-    p=st.integers(1, 21),
-    d=st.integers(1, 75),
+    d=st.integers(1, 150),
 )
-def test_each_group_gets_the_products_of_its_own_rows(kind, sizes, p, d):
-    ends = [0, *np.cumsum(sizes).tolist()]
-    bounds = torch.tensor(list(pairwise(ends)))
-    left, right = numbers(sum(sizes), p), numbers(sum(sizes), d, kind=kind, seed=1)
-    held = torch.full((len(sizes), p * d + 3), 7.0, dtype=torch.float64)
-    sum_outer_products(left, right, bounds, held[:, : p * d].view(-1, p, d))
+def test_each_group_gets_the_sum_of_its_own_rows(kind, sizes, d):
+    bounds = groups(sizes)
+    factors, rows = numbers(sum(sizes)), numbers(sum(sizes), d, kind=kind, seed=1)
+    held = torch.full((len(sizes), d + 3), 7.0, dtype=torch.float64)
+    sum_rows(factors, rows, bounds, held[:, :d])
     for group, (first, last) in enumerate(bounds.tolist()):
-        expected = left[first:last].numpy().T @ right[first:last].double().numpy()
-        np.testing.assert_allclose(held[group, :-3].view(p, d), expected, rtol=1e-12, atol=1e-12)
+        expected = factors[first:last].numpy() @ rows[first:last].double().numpy()
+        np.testing.assert_allclose(held[group, :-3], expected, rtol=1e-12, atol=1e-12)
     assert (held[:, -3:] == 7).all()  # what lies between groups is another's
 
 
 @KINDS
-def test_a_group_has_the_same_bits_whatever_stands_beside_it(kind):
-    left, right = numbers(60, 10), numbers(60, 64, kind=kind, seed=1)
-    together = torch.empty(3, 10, 64, dtype=torch.float64)
-    sum_outer_products(left, right, torch.tensor([[0, 7], [7, 40], [40, 60]]), together)
-    alone = torch.empty(1, 10, 64, dtype=torch.float64)
-    sum_outer_products(left[7:40], right[7:40], torch.tensor([[0, 33]]), alone)
-    assert torch.equal(together[1:2], alone)
-
-
-def test_what_is_not_finite_stays_in_its_group():
-    left, right = torch.ones(4, 9, dtype=torch.float64), torch.ones(4, 70)
-    right[1, 3], right[1, 4] = torch.nan, torch.inf
-    out = torch.empty(2, 9, 70, dtype=torch.float64)
-    sum_outer_products(left, right, torch.tensor([[0, 2], [2, 4]]), out)
-    assert out[0, :, 3].isnan().all()
-    assert out[0, :, 4].isinf().all()
-    assert (out[1] == 2).all()
+@pytest.mark.parametrize("order", [1, 2])
+@given(rows=st.integers(0, 3), d=st.integers(0, 90))
+def test_a_norm_may_count_one_more_number(kind, order, rows, d):
+    values = numbers(rows, d, kind=kind)
+    longer = torch.cat([values, values.new_ones(rows, 1)], dim=1)
+    expected = np.linalg.norm(longer.double().numpy(), order, axis=1)
+    np.testing.assert_allclose(row_norms(values, order, beside=1), expected, rtol=1e-14)
 
 
 @KINDS
