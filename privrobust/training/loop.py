@@ -35,6 +35,7 @@ from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.records import Records
 from privrobust.training.result import RunResult
 from privrobust.training.server import Messages, Server, rule_key, rules_of
+from privrobust.training.watch import NOBODY, Watch
 from privrobust.training.workers import Clipping, Momentum, clipped_gradients
 
 
@@ -56,7 +57,9 @@ def train(spec: RunSpec) -> RunResult:
 @in_full_precision()
 @one_layer_of_threads()
 def train_lanes(
-    specs: Sequence[RunSpec], on_step: Callable[[], object] = lambda: None
+    specs: Sequence[RunSpec],
+    on_step: Callable[[], object] = lambda: None,
+    watch: Watch = NOBODY,
 ) -> list[RunResult]:
     """Train runs side by side; each gets the result it would get alone.
 
@@ -67,6 +70,7 @@ def train_lanes(
     Args:
         specs: the runs.
         on_step: called after every step, for progress.
+        watch: an audit of these runs, which then have one rule, so that they keep their order.
 
     Returns:
         Their results, in the order of `specs`, each with the spec that its `PrivacyPlan` has found.
@@ -92,13 +96,13 @@ def train_lanes(
 
     evaluate = Evaluator(model, layout, held_out, get_loss(shared.loss))
     gradients = clipped_gradients(shared, model, layout, train_split.examples(slice(EXAMPLES)))
-    clip_and_average = Clipping(lanes, gradients, layout, device)
+    clip_and_average = Clipping(lanes, watch.plant(gradients, layout), layout, device)
     bounds = GradientBounds(lanes)
     messages = Messages(rules, (len(lanes), shared.honest, layout.dim), device)
     perturb = Perturbation(plans, (shared.honest, layout.dim), device)
     remember = Momentum(lanes, device)
     send = HonestMessages(lanes, rules)
-    attack = ByzantineWorkers(plans, rules, gradients, layout, dataset, train_split)
+    attack = watch.help(ByzantineWorkers(plans, rules, gradients, layout, dataset, train_split))
     aggregate = Server(lanes, rules, device)
     descend = Descent(lanes, parameters, steps)
     update = torch.full_like(parameters, torch.nan)
@@ -124,6 +128,7 @@ def train_lanes(
         previous, update = update, aggregate(messages)
         # 8. steps, x <- x - lr u, with momentum and weight decay if any.
         parameters = descend(step, parameters, update)
+        watch.see(step, messages, update, parameters)
         # 9. Now and then x is evaluated on held-out examples, and u held against what was sent.
         if step % shared.evaluate_every == 0 or step == steps:
             measures = measure(messages.honest, update, previous)
