@@ -137,6 +137,22 @@ def detect_above(with_canary: Any, without_canary: Any, threshold: float) -> Det
     )
 
 
+def detect_at_rank(with_canary: Any, without_canary: Any, rank: int) -> Detections:
+    """Say "in" above the (rank+1)-th largest score without the canary: `rank` false positives.
+
+    Which rank is decided before, or on other runs; `detect_at_ranks` has the proof, and tries many.
+
+    Raises:
+        SpecError: scores are not numbers, or NaN; there are not so many without the canary.
+
+    """
+    inside, outside = _scores("with_canary", with_canary), _scores("without_canary", without_canary)
+    most = len(outside) - 1
+    rank = as_whole("rank", rank, f"a whole number from 0 to {most}", least=0, most=most)
+    threshold = np.partition(outside, most - rank)[most - rank]
+    return Detections(len(inside), int((inside > threshold).sum()), len(outside), rank)
+
+
 def detect_at_ranks(with_canary: Any, without_canary: Any) -> tuple[Detections, ...]:
     """Say "in" above thresholds that the scores themselves give, for `best_of` to choose from.
 
@@ -158,15 +174,10 @@ def detect_at_ranks(with_canary: Any, without_canary: Any) -> tuple[Detections, 
         SpecError: scores are not numbers, or NaN.
 
     """
-    inside, outside = _scores("with_canary", with_canary), _scores("without_canary", without_canary)
-    count = len(outside)
+    count = len(_scores("without_canary", without_canary))
     ranks = {0, *(1 << power for power in range(count.bit_length()) if 2 << power < count)}
     ranks |= {count - 1 - rank for rank in ranks}
-    highest_first = np.sort(outside)[::-1]
-    return tuple(
-        Detections(len(inside), int((inside > highest_first[rank]).sum()), count, rank)
-        for rank in sorted(ranks)
-    )
+    return tuple(detect_at_rank(with_canary, without_canary, rank) for rank in sorted(ranks))
 
 
 def _scores(field: str, scores: Any) -> npt.NDArray[np.float64]:

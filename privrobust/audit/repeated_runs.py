@@ -17,6 +17,7 @@ from privrobust.audit.lower_bound import (
     gaussian_epsilon,
 )
 from privrobust.audit.observations import Detections
+from privrobust.audit.trade_offs import TradeOff
 
 PAPER_OF_COUNTS = "Nasr, Song, Thakurta, Papernot, Carlini 2021 (arXiv:2101.04535)"
 PAPER_OF_GAUSSIAN = (
@@ -46,7 +47,7 @@ def clopper_pearson_bound(
     3.932
     """
     delta, confidence = check_delta(delta), check_confidence(confidence)
-    false_positive, false_negative = _error_rates(detections, confidence)
+    false_positive, false_negative = _error_rates(detections, 1 - confidence)
     # Both ratios follow from the same two limits: trying both costs no confidence.
     epsilon = max(
         _log_ratio(1 - false_negative - delta, false_positive),
@@ -71,7 +72,7 @@ def gaussian_bound(detections: Detections, delta: float, confidence: float = 0.9
 
     """
     delta, confidence = check_positive_delta(delta), check_confidence(confidence)
-    false_positive, false_negative = _error_rates(detections, confidence)
+    false_positive, false_negative = _error_rates(detections, 1 - confidence)
     mu = max(0.0, -float(ndtri(false_positive)) - float(ndtri(false_negative)))
     return LowerBound(
         gaussian_epsilon(mu, delta),
@@ -84,13 +85,32 @@ def gaussian_bound(detections: Detections, delta: float, confidence: float = 0.9
     )
 
 
-def _error_rates(detections: Detections, confidence: float) -> tuple[float, float]:
-    """Return upper limits of the false positive and negative rates that hold together."""
+def detected_p_value(detections: Detections, claimed: TradeOff) -> float:
+    """Bound the chance of error rates so small if the run has the trade-off that is claimed.
+
+    It is 1 - confidence at which the limits of both rates are just below what the claim allows
+    together. It assumes what `clopper_pearson_bound` does.
+    """
+
+    def stands(p_value: float) -> bool:
+        false_positive, false_negative = _error_rates(detections, p_value)
+        return claimed.least_false_positives(1 - false_negative) <= false_positive
+
+    low, high = math.log(1e-300), 0.0  # a claim that stands at p stands at any that is smaller
+    if stands(1.0):
+        return 1.0
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        low, high = (middle, high) if stands(math.exp(middle)) else (low, middle)
+    return math.exp(high)
+
+
+def _error_rates(detections: Detections, risk: float) -> tuple[float, float]:
+    """Return upper limits of the false positive and negative rates: one fails at this risk."""
     missed = detections.runs_with - detections.true_positives
-    alpha = (1 - confidence) / 2
     return (
-        _upper_limit(detections.false_positives, detections.runs_without, alpha),
-        _upper_limit(missed, detections.runs_with, alpha),
+        _upper_limit(detections.false_positives, detections.runs_without, risk / 2),
+        _upper_limit(missed, detections.runs_with, risk / 2),
     )
 
 

@@ -1,0 +1,184 @@
+"""Attacks that tell from what was seen whether a canary was in: numbers, higher for "in".
+
+One knows the law that is claimed, and is the best there is where it holds (Neyman, Pearson 1933).
+The others are learned on trials that no bound is computed from. They look for what a fault would
+leave: noise that workers or steps share cancels in differences, noise that depends on the data
+changes its size, a number that is not finite gives its reason away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+from scipy.special import log_ndtr
+
+from privrobust.audit.trials import Floats, Trials
+
+Score = Callable[[Trials], Floats]
+"""A number for each trial, never NaN."""
+
+_ROUNDING = 1e-12
+"""Of the mean square of what is seen: less is no variance."""
+
+
+def attacks(known: Trials) -> Iterator[tuple[str, Score]]:
+    """Yield attacks by name, learned on trials that are known to be in or out."""
+    for name, score in _attacks(known):
+        yield name, partial(_finite, score)
+
+
+def _finite(score: Score, trials: Trials) -> Floats:
+    with np.errstate(all="ignore"):
+        found: Floats = np.nan_to_num(score(trials))
+    return found
+
+
+def _attacks(known: Trials) -> Iterator[tuple[str, Score]]:
+    if known.noise_scale:
+        yield "likelihood ratio", _likelihood
+    _, steps, parts = known.values.shape
+    spans = {"what the canary moves": _apart}
+    if parts > 1:
+        spans["differences between workers"] = _of_workers
+    if steps > 1:
+        spans["differences between workers and steps"] = _of_workers_and_steps
+    if parts > 1 and steps > 1 and steps * parts < len(known) / 5:
+        spans["differences between any messages"] = _of_all
+    for name, precision in spans.items():
+        whitened = _Whitened(known, precision)
+        yield f"linear: {name}", whitened.linear
+        if (known.rates < 1).any():
+            yield f"mixture: {name}", whitened.mixture
+    for name, sign in (("more", 1.0), ("less", -1.0)):
+        yield f"size: {name}", partial(_size, sign)
+    yield "farthest step", _farthest
+    if known.broken.any():
+        yield "numbers that are not finite", lambda trials: trials.broken
+
+
+def _size(sign: float, trials: Trials) -> Floats:
+    size: Floats = np.einsum("nij,nij->n", trials.values, trials.values)
+    return sign * size
+
+
+def _farthest(trials: Trials) -> Floats:
+    """Return how far one step went at most: noise that ends somewhere does not reach beyond."""
+    half = np.abs(trials.amplitudes) / 2
+    farthest: Floats = (trials.values[:, :, 0] * np.sign(trials.amplitudes) - half).max(1)
+    return farthest
+
+
+def _log_mixed(rates: Floats, log_ratio: Floats) -> Floats:
+    """Return log(1 - q + q e^x), of x `(trials, steps)`."""
+    q = rates[:, None]
+    with np.errstate(divide="ignore"):  # of q = 1: e^-inf is 0
+        mixed: Floats = np.logaddexp(np.log1p(-q), np.log(q) + log_ratio)
+    return mixed
+
+
+def _likelihood(trials: Trials) -> Floats:
+    """Return the logarithm of how much likelier what was seen is with the canary, summed."""
+    seen, moved, b = trials.values[:, :, 0], trials.amplitudes, trials.noise_scale
+
+    def log_ratio(moved: Floats) -> Floats:
+        if trials.law == "laplace":
+            ratio: Floats = (np.abs(seen) - np.abs(seen - moved)) / b
+        elif trials.law == "sign":
+            ratio = log_ndtr(np.sign(seen) * moved / b) - np.log(0.5)
+        else:
+            ratio = (seen * moved - moved**2 / 2) / b**2
+        return _log_mixed(trials.rates, ratio)
+
+    total: Floats = log_ratio(moved).sum(1)
+    if trials.opposed:
+        total = total - log_ratio(-moved).sum(1)
+    return total
+
+
+class _Whitened:
+    """What is left of part 0 when all that other parts and steps tell of it is taken away.
+
+    What they tell is learned on trials whose canary was out.
+    """
+
+    def __init__(self, known: Trials, precision: Callable[[Floats], tuple[Floats, Floats]]) -> None:
+        largest = float(np.abs(known.values).max()) or 1.0
+        self._unit = largest * float(np.sqrt(np.square(known.values / largest).mean())) or 1.0
+        values, moved = known.values / self._unit, known.amplitudes / self._unit
+        shares = (values[:, :, 0] * moved).sum(1) / np.maximum(np.square(moved).sum(1), 1e-300)
+        apart = shares[known.included].mean() - shares[~known.included].mean()
+        self._opposed = known.opposed
+        self._share = float(apart) / known.rates.mean() / (2 if known.opposed else 1)
+        noise = values[~known.included]
+        if known.opposed:
+            noise[:, :, 0] += float(apart) / 2 * moved[~known.included]
+        self._weights, self._variances = precision(noise - noise.mean(0))
+
+    def _residual(self, trials: Trials) -> Floats:
+        found: Floats = np.einsum("ntw,twu->nu", trials.values / self._unit, self._weights)
+        return found
+
+    def linear(self, trials: Trials) -> Floats:
+        """Return Fisher's discriminant (1936)."""
+        score: Floats = (self._residual(trials) * trials.amplitudes).sum(1) * np.sign(self._share)
+        return score
+
+    def mixture(self, trials: Trials) -> Floats:
+        """Return the likelihood ratio if what is left is Gaussian and independent."""
+        deviation = np.sqrt(self._variances)
+        seen = self._residual(trials) / deviation
+        moved = self._share * trials.amplitudes / self._unit * deviation
+        total: Floats = _log_mixed(trials.rates, seen * moved - moved**2 / 2).sum(1)
+        if self._opposed:
+            total = total - _log_mixed(trials.rates, -seen * moved - moved**2 / 2).sum(1)
+        return total
+
+
+# Noise `(trials, steps, parts)` to the columns of its inverse covariance that belong to part 0,
+# `(steps, parts, steps)`, and their own entries of it.
+
+
+def _apart(noise: Floats) -> tuple[Floats, Floats]:
+    """Take workers and steps for independent."""
+    return _product(np.diag(np.diag(_between_workers(noise))), np.eye(noise.shape[1]))
+
+
+def _of_workers(noise: Floats) -> tuple[Floats, Floats]:
+    """Take steps for independent."""
+    return _product(_between_workers(noise), np.eye(noise.shape[1]))
+
+
+def _of_workers_and_steps(noise: Floats) -> tuple[Floats, Floats]:
+    """Take the covariance for one of workers times one of steps, each learned from all noise."""
+    along = np.einsum("ntw,nsw->ts", noise, noise) / (len(noise) * noise.shape[2])
+    return _product(
+        _between_workers(noise), along / max(float(np.trace(along)) / len(along), _ROUNDING)
+    )
+
+
+def _of_all(noise: Floats) -> tuple[Floats, Floats]:
+    """Take nothing for granted."""
+    _, steps, parts = noise.shape
+    rows = noise.reshape(len(noise), -1)
+    own = np.arange(steps) * parts
+    precision = _precision(rows.T @ rows / len(rows))
+    return precision[:, own].reshape(steps, parts, steps), precision[own, own]
+
+
+def _between_workers(noise: Floats) -> Floats:
+    between: Floats = np.einsum("ntw,ntv->wv", noise, noise) / (len(noise) * noise.shape[1])
+    return between
+
+
+def _product(of_workers: Floats, of_steps: Floats) -> tuple[Floats, Floats]:
+    workers, steps = _precision(of_workers)[:, 0], _precision(of_steps)
+    return np.einsum("w,ts->tws", workers, steps), np.diag(steps) * workers[0]
+
+
+def _precision(covariance: Floats) -> Floats:
+    """Invert a covariance of numbers of size 1."""
+    values, vectors = np.linalg.eigh(covariance)
+    inverse: Floats = (vectors / np.maximum(values, _ROUNDING)) @ vectors.T
+    return inverse

@@ -1,0 +1,150 @@
+"""Ways in which a private training loop goes wrong, put into ours."""
+
+import torch
+from torch import nn
+
+from privrobust.gradients import chain, clipped_sums
+from privrobust.gradients.clipping import ClippedSums, ClippingRule, clip_vectors
+from privrobust.gradients.verification import Agreement
+from privrobust.models import validation
+from privrobust.noise import streams
+from privrobust.training import noise as training_noise
+from privrobust.training.noise import Perturbation
+from privrobust.training.workers import Clipping
+
+_derived_keys = streams.derived_keys
+_clip = Clipping.__call__
+_perturb = Perturbation.__call__
+
+
+def no_clipping(patch):
+    """Leave every gradient as it is."""
+    patch.setattr(ClippingRule, "factors", lambda self, norms, clip_norms: torch.ones_like(norms))
+
+
+def clipping_after_averaging(patch):
+    """Clip the average, which one example may fill."""
+
+    def clip(self, parameters, batch):
+        never = torch.full_like(self._clip_norms, torch.inf)
+        averages = self._gradients(parameters, batch, never, self._batch_size).sums
+        return clip_vectors(averages, self._layers, self._rule, self._clip_norms)
+
+    patch.setattr(Clipping, "__call__", clip)
+
+
+def realised_batch_size(patch):
+    """Divide by how many joined."""
+
+    def clip(self, parameters, batch):
+        sums, norms = _clip(self, parameters, batch)
+        joined = (norms > 0).sum(-1, keepdim=True).clamp(min=1)
+        return ClippedSums(sums * self._batch_size / joined, norms)
+
+    patch.setattr(Clipping, "__call__", clip)
+
+
+def noise_shared_between_workers(patch):
+    """Give all workers the noise of the first."""
+
+    def keys(seed, purpose, step, workers):
+        first = _derived_keys(seed, purpose, step, workers)[:1]
+        return first.repeat(workers, axis=0)
+
+    patch.setattr(training_noise, "derived_keys", keys)
+
+
+def noise_shared_between_steps(patch):
+    """Draw the noise of every step from the streams of the first."""
+    patch.setattr(
+        training_noise,
+        "derived_keys",
+        lambda seed, purpose, step, workers: _derived_keys(seed, purpose, 1, workers),
+    )
+
+
+def noise_shared_between_pairs_of_steps(patch):
+    """Draw the noise of two steps from the streams of the first of them."""
+    patch.setattr(
+        training_noise,
+        "derived_keys",
+        lambda seed, purpose, step, workers: _derived_keys(seed, purpose, step // 2, workers),
+    )
+
+
+def reused_seed(patch):
+    """Draw the noise of every run from one seed."""
+    patch.setattr(
+        training_noise,
+        "derived_keys",
+        lambda seed, purpose, step, workers: _derived_keys(7, purpose, step, workers),
+    )
+
+
+def cached_noise(patch):
+    """Draw noise once, and add it in every step."""
+
+    def perturb(self, averages, into=None):
+        if not hasattr(self, "_cached"):
+            self._cached = _perturb(self, torch.zeros_like(averages)).double()
+        sent = (averages + self._cached).float()
+        return sent if into is None else into.copy_(sent)
+
+    patch.setattr(Perturbation, "__call__", perturb)
+
+
+def noise_for_another_batch_size(patch):
+    """Divide the noise by twice the B that sums are divided by."""
+
+    def perturb(self, averages, into=None):
+        zero = torch.zeros_like(averages)
+        sent = (averages + _perturb(self, zero).double() / 2).float()
+        return sent if into is None else into.copy_(sent)
+
+    patch.setattr(Perturbation, "__call__", perturb)
+
+
+def noise_of_the_size_of_the_data(patch):
+    """Scale noise by the average's own norm, as if nobody could see that."""
+
+    def perturb(self, averages, into=None):
+        noise = _perturb(self, torch.zeros_like(averages)).double()
+        size = averages.norm(dim=-1, keepdim=True)
+        sent = (averages + noise * size / (size + 1e-3)).float()
+        return sent if into is None else into.copy_(sent)
+
+    patch.setattr(Perturbation, "__call__", perturb)
+
+
+FAULTS = [
+    no_clipping,
+    clipping_after_averaging,
+    realised_batch_size,
+    noise_shared_between_workers,
+    noise_shared_between_steps,
+    noise_shared_between_pairs_of_steps,
+    reused_seed,
+    cached_noise,
+    noise_of_the_size_of_the_data,
+]
+
+
+class Centred(nn.Module):
+    """Subtract the mean of the batch: every example moves every other."""
+
+    def forward(self, inputs):
+        """Centre `(examples, features)`."""
+        return inputs - inputs.mean(0)
+
+
+def centred(shape, classes):
+    """Make a linear model of centred inputs."""
+    return nn.Sequential(nn.Flatten(), Centred(), nn.Linear(shape.numel(), classes))
+
+
+def module_that_mixes_examples(patch):
+    """Take it for proven that a module keeps examples apart, and check nothing."""
+    for module in (clipped_sums, chain):
+        patch.setattr(module, "rows_stay_apart", lambda model, examples: True)
+    patch.setattr(Agreement, "fault", lambda self, fast: None)
+    patch.setattr(validation, "_refuse_mixing", lambda name, model, dataset: None)
