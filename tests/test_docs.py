@@ -4,6 +4,7 @@ import doctest
 import importlib
 import re
 import shlex
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,7 @@ def test_the_readme_is_whole():
         "What one can have",
         "Which guarantee epsilon is",
         "Budgets",
+        "Audits",
         "From Python",
         "Your own sweep",
         "The folders",
@@ -189,6 +191,8 @@ def test_the_page_on_signs_has_what_its_command_and_its_code_give():
         "privrobust.data",
         "privrobust.audit",
         "privrobust.audit.corrections",
+        "privrobust.audit.mechanism",
+        "privrobust.audit.tails",
         "privrobust.audit.one_run",
         "privrobust.audit.repeated_runs",
         "privrobust.audit.trade_offs",
@@ -322,3 +326,17 @@ def test_the_examples_of_the_page_on_tables_run(tmp_path, monkeypatch, capsys):
         exec(example, names)
     assert "| heterogeneity | method |" in capsys.readouterr().out
     assert Path("epsilon.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_page_on_auditing_ones_own_finds_what_it_says():
+    page = (ROOT / "docs" / "audit_your_own.md").read_text(encoding="utf-8")
+    names = {}
+    for example in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(example, names)
+    assert f"opacus {metadata.version('opacus')}" in page
+    broken, finite, tails = (names[each] for each in ("broken", "finite", "tails"))
+    assert broken.is_refuted
+    assert broken.p_value < 1e-6
+    assert re.search("infinity|NaN", broken.canaries)
+    assert not finite.is_refuted
+    assert tails.is_refuted

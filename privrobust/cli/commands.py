@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from privrobust.cli.audit import audit
 from privrobust.cli.budget import budget
 from privrobust.cli.figure import figure
 from privrobust.cli.listing import list_
@@ -70,6 +71,7 @@ app.command()(export)
 app.command()(table)
 app.command()(report)
 app.command()(figure)
+app.command()(audit)
 app.command("list")(list_)
 
 

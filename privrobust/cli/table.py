@@ -70,13 +70,13 @@ def table(
     runs = chosen(runs, where or [])
     runs = validated(runs) if preset == "tuning" else tested(runs)
     if form in _DATA:
-        _write(_data(runs, form, output), output)
+        write(_data(runs, form, output), output)
         return
     layout = _laid_out(runs, preset, rows, columns, show)
     if form == "terminal" and output is None:
         print_table(layout)
     else:
-        _write(FORMATS[form](layout).encode(), output)
+        write(FORMATS[form](layout).encode(), output)
 
 
 def _laid_out(
@@ -119,19 +119,12 @@ def check_format(form: str) -> None:
 
 
 def _data(runs: "pd.DataFrame", form: str, output: Path | None) -> bytes:
-    from pandas.api.types import is_numeric_dtype
-
     from privrobust.reporting.legend import promise
     from privrobust.reporting.tables import data
 
     cells = data(runs)
     if form == "csv":
-        for name in cells:
-            if not is_numeric_dtype(cells[name]):
-                cells[name] = [
-                    in_csv(each) if isinstance(each, str) else each for each in cells[name]
-                ]
-        return cells.to_csv(index=False).encode()
+        return csv_of(cells)
     if form == "json":
         written = document({"rows": records(cells), "notes": list(promise(runs))})
         return f"{written}\n".encode()
@@ -146,19 +139,29 @@ def _data(runs: "pd.DataFrame", form: str, output: Path | None) -> bytes:
         ) from None
 
 
+def csv_of(cells: "pd.DataFrame") -> bytes:
+    """Write cells as CSV, in which no text is a formula."""
+    from pandas.api.types import is_numeric_dtype
+
+    for name in cells:
+        if not is_numeric_dtype(cells[name]):
+            cells[name] = [in_csv(each) if isinstance(each, str) else each for each in cells[name]]
+    return cells.to_csv(index=False).encode()
+
+
 def print_runs(runs: "pd.DataFrame", form: str) -> None:
     """Print the default table of these runs in a format that is text."""
     from privrobust.reporting.tables import FORMATS, lay_out
 
     if form in _DATA:
-        _write(_data(runs, form, None), None)
+        write(_data(runs, form, None), None)
     elif form == "terminal":
         print_table(lay_out(runs))
     else:
-        _write(FORMATS[form](lay_out(runs)).encode(), None)
+        write(FORMATS[form](lay_out(runs)).encode(), None)
 
 
-def _write(content: bytes, output: Path | None) -> None:
+def write(content: bytes, output: Path | None) -> None:
     """Write to the screen, or to a file."""
     if output is None:
         typer.echo(content.decode(), nl=False)

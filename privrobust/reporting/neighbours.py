@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 _IN_SHORT = {
     ("example", "zero-out"): "one example's contribution set to zero, n public",
     ("example", "add-or-remove"): "one example there or not, q public and fixed in advance",
+    ("example", "replace-one"): "one example exchanged for another, n public",
     ("worker", "zero-out"): "one worker's contribution set to zero",
+    ("worker", "replace-one"): "one worker exchanged for another",
 }
 _AT_LENGTH = {
     ("example", "zero-out"): "one example of one honest worker has its contribution set to zero; "

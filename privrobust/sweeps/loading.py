@@ -25,7 +25,11 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
         SpecError: a file cannot be read, is not YAML, extends itself, or as `Sweep.from_settings`.
 
     """
-    settings = _chain(path, ())
+    return changed(_chain(path, ()), overrides)
+
+
+def changed(settings: Settings, overrides: Sequence[str]) -> Sweep:
+    """Return the sweep of such settings as a file holds, with `overrides` as of `load_sweep`."""
     return parsed(_extended(settings, _overrides(overrides)) if overrides else settings)
 
 

@@ -44,6 +44,7 @@ def imported(code, folder):
         ("--help", ""),
         ("budget --help", ""),
         ("run --help", ""),
+        ("audit --help", ""),
         ("list", ""),
         *((f"list {kind.name}", "numpy") for kind in Kind),
         ("list attacks --format json", "numpy"),
@@ -75,6 +76,15 @@ def test_training_imports_no_sympy(folder):
 def test_naming_a_run_imports_no_torch(folder):
     code = f"from privrobust import RunSpec\nRunSpec(**{SPEC!r})"
     assert imported(code, folder) <= {"numpy"}
+
+
+def test_estimators_of_audits_import_no_torch(folder):
+    code = (
+        "from privrobust.audit import Detections, Guesses, clopper_pearson_bound, f_dp_bound\n"
+        "clopper_pearson_bound(Detections(9, 9, 9, 0), 0)\n"
+        "f_dp_bound(Guesses(9, 9, 9), 1e-5)"
+    )
+    assert imported(code, folder) <= {"numpy", "scipy"}
 
 
 def test_a_rule_or_an_attack_of_ones_own_is_still_tried(folder):

@@ -40,7 +40,7 @@ def recipe(runs: pd.DataFrame) -> str:
         runs: a row a run, as from `Store.runs`.
 
     """
-    settings = [_settings(run) for run in runs[_SAID].to_dict("records")]
+    settings = [settings_of(run) for run in runs.to_dict("records")]
     if _fixes_workers(settings):
         settings = [_by_workers(each) for each in settings]
     choices = {
@@ -64,9 +64,9 @@ def recipe(runs: pd.DataFrame) -> str:
     return written
 
 
-def _settings(run: Mapping[Any, Any]) -> Settings:
-    """Return one run's, as plain values: None for what was not given."""
-    settings = {field: _plain(value) for field, value in run.items()}
+def settings_of(run: Mapping[Any, Any]) -> Settings:
+    """Return the settings of a row that are in a run's key, as plain values: None for no value."""
+    settings = {field: _plain(run[field]) for field in _SAID}
     if settings["target_epsilon"] is not None:
         del settings["noise_scale"]  # it follows from the target
     return settings
