@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from operator import attrgetter
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from privrobust.accountants import Release
 from privrobust.aggregators import get_aggregator
 from privrobust.audit.canaries import Canary, ExampleCanary
 from privrobust.audit.effects import Effects
@@ -32,6 +32,7 @@ from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.shares import shares
 
 _VECTORS = 1 << 23  # numbers of the directions of all lanes
+_rate = attrgetter("sampling_rate")
 _MOST_REFUSED = 10_000  # seeds of shares that are too small
 
 
@@ -87,7 +88,7 @@ class AuditedRuns:
                 f"per_run: {asked.per_run} canaries; accepted: at most {self._dim}, the model's "
                 "parameters"
             )
-        self.release = self._most_telling(PrivacyPlan(self._spec).releases)
+        self.release = max(PrivacyPlan(self._spec).releases, key=_rate)
         """What spends most of all that is trained: shares are dealt anew for each run."""
 
     def drawn(self, purpose: str) -> np.random.Generator:
@@ -148,11 +149,14 @@ class AuditedRuns:
         train_lanes(runs, partial(self.asked.on_step, len(runs) / runs[0].steps), observation)
         for observer in observers:
             values, amplitudes = observation.seen_by(observer)
-            b, law = self._law() if observer == "messages" else (0.0, "gaussian")
+            has_parts = observer == "messages"
+            parts = slots.workers.flatten().numpy() if has_parts else np.zeros(included.size, int)
+            b, law = self._law() if has_parts else (0.0, "gaussian")
             yield (
                 observer,
                 Trials.of(
                     values,
+                    parts=parts,
                     amplitudes=amplitudes,
                     included=included.ravel(),
                     rates=np.ones(included.size) if observer == "model" else rates,
@@ -212,7 +216,7 @@ class AuditedRuns:
             releases = PrivacyPlan(run).releases
             held = shares(run)
             most = 1 if run.unit == "worker" else self.asked.per_run
-            rates_of = [release.sampling_rate for release in releases]
+            rates_of = [_rate(release) for release in releases]
             about = 0.98 * max(rates_of)  # above it, who holds a canary is drawn
             first = sorted(order, key=[-min(rate, about) for rate in rates_of].__getitem__)
             places = [(each, place) for each in first for place in held[each][:most].tolist()]
@@ -225,13 +229,10 @@ class AuditedRuns:
             workers.append([worker for worker, _ in taken])
             examples.append([place for _, place in taken])
             rates += [float(releases[worker].sampling_rate) for worker, _ in taken]
-            self.release = self._most_telling([self.release, *releases])
+            self.release = max(self.release, *releases, key=_rate)
         out = -1.0 if self.asked.opposed else 0.0
         weights = torch.from_numpy(np.where(included, 1.0, out))
         return Slots(torch.tensor(workers), torch.tensor(examples), weights), np.array(rates)
-
-    def _most_telling(self, releases: list[Release]) -> Release:
-        return max(releases, key=lambda release: release.sampling_rate)
 
     def _law(self) -> tuple[float, Law]:
         """Return what is claimed of the noise along a canary in a message, or 0 and any."""

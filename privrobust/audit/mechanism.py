@@ -13,14 +13,14 @@ import numpy as np
 
 from privrobust.audit.lower_bound import check_confidence, check_delta
 from privrobust.audit.neighbours import ADJACENCIES, ROWS, Adjacency, Pair, Rows, pairs
-from privrobust.audit.observations import Detections, detect_at_rank
+from privrobust.audit.observations import detect_at_share, distance
 from privrobust.audit.outcomes import Mechanism, Outcomes
 from privrobust.audit.repeated_runs import clopper_pearson_bound, detected_p_value, gaussian_bound
 from privrobust.audit.result import AuditResult
 from privrobust.audit.tells import Seen, Tell, tells
 from privrobust.audit.trade_offs import Claim, TradeOff
-from privrobust.audit.trials import Floats, Truths
-from privrobust.audit.verdict import confidence_of_each, corrected
+from privrobust.audit.trials import Truths
+from privrobust.audit.verdict import SHARES, confidence_of_each, corrected
 from privrobust.core.numbers import as_float, as_whole
 from privrobust.errors import SpecError, shown
 
@@ -31,24 +31,7 @@ _FIRST, _SECOND = 25, 4
 """Of the trials that are counted, one in so many is tried with each pair, and with the best."""
 _LEAST_OF_PILOT = 160
 _BEST = 4
-_SHARES = (
-    0.0,
-    0.0003,
-    0.001,
-    0.005,
-    0.01,
-    0.02,
-    0.05,
-    0.1,
-    0.2,
-    0.35,
-    0.5,
-    0.65,
-    0.8,
-    0.9,
-    0.95,
-    0.99,
-)
+_SHARES = (0.0003, 0.001, *SHARES)
 """Of trials without the canary, how many are to lie above the threshold."""
 _TOGETHER = 1 << 22
 """Numbers of trials that are scored at once."""
@@ -120,6 +103,8 @@ def audit_mechanism(
     for field, value, known in (("adjacency", adjacency, ADJACENCIES), ("rows", rows, ROWS)):
         if value not in known:
             raise SpecError(f"{field}: {shown(value)} is not one of {', '.join(known)}")
+    if curve is not None and not isinstance(curve, TradeOff):
+        raise SpecError(f"curve: {shown(curve)} is not a TradeOff, such as Gaussian(1 / sigma)")
 
     found = list(pairs(dim, examples, norm, adjacency, rows))
     outcomes = Outcomes(fn, [each.inside for each in found])
@@ -143,7 +128,7 @@ def audit_mechanism(
     )
     scores = np.concatenate([[one.tell(part) for one in chosen.values()] for part in parts], 1)
     by_proof, by_spread = (
-        _detections(of, included, one.share)
+        detect_at_share(of, included, one.share)
         for of, one in zip(scores, chosen.values(), strict=True)
     )
     each = confidence_of_each(confidence, 1)
@@ -209,25 +194,13 @@ def _promises(pair: Pair, seen: Seen, delta: float) -> list[_Promise]:
     promises = []
     for name, tell in tells(taught):
         scores = tell(choosing)
-        distance = _distance(scores, choosing.included)
+        apart = distance(scores, choosing.included)
         for share in _SHARES:
-            found = _detections(scores, choosing.included, share)
+            found = detect_at_share(scores, choosing.included, share)
             epsilon = clopper_pearson_bound(found, delta, 0.9).epsilon_lower_bound
             mu = gaussian_bound(found, 1e-5, 0.9).mu or 0.0
-            promises.append(_Promise(epsilon, mu, distance, name, pair, tell, share))
+            promises.append(_Promise(epsilon, mu, apart, name, pair, tell, share))
     return promises
-
-
-def _detections(scores: Floats, included: Truths, share: float) -> Detections:
-    inside, outside = scores[included], scores[~included]
-    return detect_at_rank(inside, outside, round(share * (len(outside) - 1)))
-
-
-def _distance(scores: Floats, included: Truths) -> float:
-    """Return how far "in" lies above "out", in standard deviations, for ties."""
-    inside, outside = scores[included], scores[~included]
-    spread = float(np.sqrt((inside.var() + outside.var()) / 2))
-    return float(inside.mean() - outside.mean()) / max(spread, 1e-300)
 
 
 def _coins(count: int, rng: np.random.Generator) -> Truths:

@@ -1,5 +1,6 @@
 """What an attack found: guesses about many canaries of one run, or detections over many runs."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,6 +152,30 @@ def detect_at_rank(with_canary: Any, without_canary: Any, rank: int) -> Detectio
     rank = as_whole("rank", rank, f"a whole number from 0 to {most}", least=0, most=most)
     threshold = np.partition(outside, most - rank)[most - rank]
     return Detections(len(inside), int((inside > threshold).sum()), len(outside), rank)
+
+
+def detect_at_share(scores: Any, included: Any, share: float) -> Detections:
+    """Say "in" above the threshold that a share of the scores without the canary exceeds.
+
+    Args:
+        scores: one a trial.
+        included: for each, whether its canary was in; some were, and some were not.
+        share: of those without it, how many are to lie above; decided as a rank is.
+
+    Raises:
+        SpecError: as `detect_at_rank`.
+
+    """
+    inside, outside = scores[included], scores[~included]
+    return detect_at_rank(inside, outside, round(share * (len(outside) - 1)))
+
+
+def distance(scores: Any, included: Any) -> float:
+    """Return how far "in" lies above "out", in standard deviations; numbers may be huge."""
+    scaled = scores / max(float(np.abs(scores).max()), 1e-300)
+    inside, outside = scaled[included], scaled[~included]
+    spread = math.sqrt((inside.var() + outside.var()) / 2)
+    return float(inside.mean() - outside.mean()) / max(spread, 1e-300)
 
 
 def detect_at_ranks(with_canary: Any, without_canary: Any) -> tuple[Detections, ...]:

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
+from privrobust.audit.trials import Floats
 from privrobust.errors import SpecError, shown
 
-Floats = npt.NDArray[np.float64]
 Mechanism = Callable[[Tensor], Any]
 
 

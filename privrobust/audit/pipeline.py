@@ -117,7 +117,7 @@ def audits(
             steps of one run was taken. The last model's observer has runs of its own.
 
     Returns:
-        A result for each run, kind of canary and observer, in that order.
+        A result for each run, kind of canary and observer, in that order; tails come last of a run.
 
     """
     for each in specs:
@@ -154,20 +154,17 @@ def audits(
         )
     confidence = check_confidence(confidence)
     cells = len(specs) * (len(kinds) * len(observers) + (TAILS in canaries))
-    audited = {
-        (at, name): AuditedRuns(spec, kind, asked)
-        for at, spec in enumerate(specs)
-        for name, kind in kinds.items()
-    }
+    audited = [[AuditedRuns(spec, kind, asked) for kind in kinds.values()] for spec in specs]
+    # first, as what cannot be drawn is to be refused before hours of training
+    tails = [
+        [_tails(spec, claimed, confidence, cells)] if TAILS in canaries else [] for spec in specs
+    ]
     found: list[AuditResult] = []
-    for at, spec in enumerate(specs):
-        for name in dict.fromkeys(canaries):
-            if name == TAILS:
-                found.append(_tails(spec, claimed, confidence, cells))
-                continue
-            of_kind = audited[at, name]
+    for of_spec, of_tails in zip(audited, tails, strict=True):
+        for of_kind in of_spec:
             for observer, trials in of_kind.trials(observers):
                 found.append(_result(of_kind, observer, trials, claimed, confidence, cells))
+        found += of_tails
     return found
 
 

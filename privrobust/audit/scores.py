@@ -43,7 +43,8 @@ def _attacks(known: Trials) -> Iterator[tuple[str, Score]]:
     if parts > 1:
         spans["differences between workers"] = _of_workers
     if steps > 1:
-        spans["differences between workers and steps"] = _of_workers_and_steps
+        among = "workers and steps" if parts > 1 else "steps"
+        spans[f"differences between {among}"] = _of_workers_and_steps
     if parts > 1 and steps > 1 and steps * parts < len(known) / 5:
         spans["differences between any messages"] = _of_all
     for name, precision in spans.items():
@@ -66,7 +67,7 @@ def _size(sign: float, trials: Trials) -> Floats:
 def _farthest(trials: Trials) -> Floats:
     """Return how far one step went at most: noise that ends somewhere does not reach beyond."""
     half = np.abs(trials.amplitudes) / 2
-    farthest: Floats = (trials.values[:, :, 0] * np.sign(trials.amplitudes) - half).max(1)
+    farthest: Floats = (trials.own * np.sign(trials.amplitudes) - half).max(1)
     return farthest
 
 
@@ -80,7 +81,7 @@ def _log_mixed(rates: Floats, log_ratio: Floats) -> Floats:
 
 def _likelihood(trials: Trials) -> Floats:
     """Return the logarithm of how much likelier what was seen is with the canary, summed."""
-    seen, moved, b = trials.values[:, :, 0], trials.amplitudes, trials.noise_scale
+    seen, moved, b = trials.own, trials.amplitudes, trials.noise_scale
 
     def log_ratio(moved: Floats) -> Floats:
         if trials.law == "laplace":
@@ -97,28 +98,34 @@ def _likelihood(trials: Trials) -> Floats:
     return total
 
 
+Removal = Callable[[Floats], Floats]
+"""Takes away from `(trials, steps, parts)` numbers what the others of a trial tell of each; to be
+exact it is the product with an inverse covariance."""
+
+
 class _Whitened:
-    """What is left of part 0 when all that other parts and steps tell of it is taken away.
+    """What is left of a canary's part when all that other parts and steps tell of it is taken away.
 
     What they tell is learned on trials whose canary was out.
     """
 
-    def __init__(self, known: Trials, precision: Callable[[Floats], tuple[Floats, Floats]]) -> None:
+    def __init__(self, known: Trials, learned: Callable[[Floats], tuple[Removal, Floats]]) -> None:
         largest = float(np.abs(known.values).max()) or 1.0
         self._unit = largest * float(np.sqrt(np.square(known.values / largest).mean())) or 1.0
-        values, moved = known.values / self._unit, known.amplitudes / self._unit
-        shares = (values[:, :, 0] * moved).sum(1) / np.maximum(np.square(moved).sum(1), 1e-300)
+        own, moved = known.own / self._unit, known.amplitudes / self._unit
+        shares = (own * moved).sum(1) / np.maximum(np.square(moved).sum(1), 1e-300)
         apart = shares[known.included].mean() - shares[~known.included].mean()
         self._opposed = known.opposed
         self._share = float(apart) / known.rates.mean() / (2 if known.opposed else 1)
-        noise = values[~known.included]
+        out = known[~known.included]
+        noise = out.values / self._unit
         if known.opposed:
-            noise[:, :, 0] += float(apart) / 2 * moved[~known.included]
-        self._weights, self._variances = precision(noise - noise.mean(0))
+            acts = np.eye(noise.shape[2])[out.parts][:, None, :]
+            noise += float(apart) / 2 * out.amplitudes[:, :, None] / self._unit * acts
+        self._remove, self._variances = learned(noise - noise.mean(0))
 
     def _residual(self, trials: Trials) -> Floats:
-        found: Floats = np.einsum("ntw,twu->nu", trials.values / self._unit, self._weights)
-        return found
+        return trials.of_parts(self._remove(trials.values / self._unit))
 
     def linear(self, trials: Trials) -> Floats:
         """Return Fisher's discriminant (1936)."""
@@ -127,7 +134,8 @@ class _Whitened:
 
     def mixture(self, trials: Trials) -> Floats:
         """Return the likelihood ratio if what is left is Gaussian and independent."""
-        deviation = np.sqrt(self._variances)
+        variances = np.broadcast_to(self._variances, (len(trials), *self._variances.shape))
+        deviation = np.sqrt(trials.of_parts(variances))
         seen = self._residual(trials) / deviation
         moved = self._share * trials.amplitudes / self._unit * deviation
         total: Floats = _log_mixed(trials.rates, seen * moved - moved**2 / 2).sum(1)
@@ -136,35 +144,37 @@ class _Whitened:
         return total
 
 
-# Noise `(trials, steps, parts)` to the columns of its inverse covariance that belong to part 0,
-# `(steps, parts, steps)`, and their own entries of it.
+# From noise `(trials, steps, parts)` they make what takes away what is told, and the entries of its
+# diagonal, `(steps, parts)`.
 
 
-def _apart(noise: Floats) -> tuple[Floats, Floats]:
+def _apart(noise: Floats) -> tuple[Removal, Floats]:
     """Take workers and steps for independent."""
     return _product(np.diag(np.diag(_between_workers(noise))), np.eye(noise.shape[1]))
 
 
-def _of_workers(noise: Floats) -> tuple[Floats, Floats]:
+def _of_workers(noise: Floats) -> tuple[Removal, Floats]:
     """Take steps for independent."""
     return _product(_between_workers(noise), np.eye(noise.shape[1]))
 
 
-def _of_workers_and_steps(noise: Floats) -> tuple[Floats, Floats]:
+def _of_workers_and_steps(noise: Floats) -> tuple[Removal, Floats]:
     """Take the covariance for one of workers times one of steps, each learned from all noise."""
     along = np.einsum("ntw,nsw->ts", noise, noise) / (len(noise) * noise.shape[2])
-    return _product(
-        _between_workers(noise), along / max(float(np.trace(along)) / len(along), _ROUNDING)
-    )
+    variance = max(float(np.trace(along)) / len(along), _ROUNDING)
+    return _product(_between_workers(noise), along / variance)
 
 
-def _of_all(noise: Floats) -> tuple[Floats, Floats]:
+def _of_all(noise: Floats) -> tuple[Removal, Floats]:
     """Take nothing for granted."""
-    _, steps, parts = noise.shape
     rows = noise.reshape(len(noise), -1)
-    own = np.arange(steps) * parts
     precision = _precision(rows.T @ rows / len(rows))
-    return precision[:, own].reshape(steps, parts, steps), precision[own, own]
+
+    def remove(values: Floats) -> Floats:
+        left: Floats = (values.reshape(len(values), -1) @ precision).reshape(values.shape)
+        return left
+
+    return remove, np.diag(precision).reshape(noise.shape[1:])
 
 
 def _between_workers(noise: Floats) -> Floats:
@@ -172,9 +182,14 @@ def _between_workers(noise: Floats) -> Floats:
     return between
 
 
-def _product(of_workers: Floats, of_steps: Floats) -> tuple[Floats, Floats]:
-    workers, steps = _precision(of_workers)[:, 0], _precision(of_steps)
-    return np.einsum("w,ts->tws", workers, steps), np.diag(steps) * workers[0]
+def _product(of_workers: Floats, of_steps: Floats) -> tuple[Removal, Floats]:
+    workers, steps = _precision(of_workers), _precision(of_steps)
+
+    def remove(values: Floats) -> Floats:
+        left: Floats = steps @ (values @ workers)
+        return left
+
+    return remove, np.outer(np.diag(steps), np.diag(workers))
 
 
 def _precision(covariance: Floats) -> Floats:

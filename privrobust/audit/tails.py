@@ -34,7 +34,7 @@ from privrobust.audit.lower_bound import LowerBound, check_confidence, check_del
 from privrobust.audit.observations import Detections
 from privrobust.audit.result import AuditResult
 from privrobust.core.numbers import as_float, as_whole
-from privrobust.errors import SpecError, shown
+from privrobust.errors import SpecError, in_a_line, shown
 
 if TYPE_CHECKING:
     from privrobust.spec import RunSpec
@@ -108,6 +108,8 @@ def audit_noise(
     steps = as_whole("steps", steps, "a whole number from 1 up", least=1)
     least = f"a whole number from {_LEAST} up"
     draws = as_whole("draws", draws, least, least=_LEAST)
+    if not callable(draw):
+        raise SpecError(f"draw: {shown(draw)} is not a function of how many draws")
 
     def bound(seen: _Seen, risk: float) -> float:
         """Return the least epsilon that one of the cuts shows."""
@@ -292,7 +294,10 @@ def _chunks(draw: Callable[[int], Any], count: int) -> Iterator[Floats]:
     """Yield that many draws, a chunk at a time."""
     while count > 0:
         size = min(_CHUNK, count)
-        drawn = draw(size)
+        try:
+            drawn = draw(size)
+        except Exception as error:  # whatever a user's function raises
+            raise SpecError(f"draw: it failed for {size} draws ({in_a_line(error)})") from error
         if hasattr(drawn, "detach"):
             drawn = drawn.detach().cpu().numpy()
         values = np.asarray(drawn)

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from privrobust.audit.outcomes import Floats
-from privrobust.audit.trials import Truths
+from privrobust.audit.trials import Floats, Truths
 
 _HUGE = 1e140
 """What is larger counts as this: sums of squares stay finite."""
@@ -130,8 +129,9 @@ def _largest(seen: Seen) -> Floats:
 
 
 def _repeats(seen: Seen) -> Floats:
-    """Count numbers that are those of the message before."""
-    repeats: Floats = (seen.rows[:, 1:] == seen.rows[:, :-1]).sum((1, 2)).astype(float)
+    """Count numbers that are those of the message before, turned around or not."""
+    sizes = np.abs(seen.rows)
+    repeats: Floats = (sizes[:, 1:] == sizes[:, :-1]).sum((1, 2)).astype(float)
     return repeats
 
 

@@ -19,13 +19,14 @@ class Trials:
     """Many canaries, each in or out by a fair coin, and what was seen where it would show.
 
     Attributes:
-        values: `(trials, steps, parts)`: how far what was seen went along the canary. Part 0 is
-            where it acts, others (the messages of other workers) only know of the noise.
-        amplitudes: `(trials, steps)`: how far it is to move part 0 where it takes part.
+        values: `(trials, steps, parts)`: how far what was seen went along the canary. It acts on
+            one part; others (the messages of other workers) only know of the noise.
+        parts: `(trials,)`: which it acts on.
+        amplitudes: `(trials, steps)`: how far it is to move that part where it takes part.
         included: `(trials,)`: whether it was in.
         rates: `(trials,)`: q, how likely one that is in takes part in a step.
         opposed: whether one that is out takes part the other way (replace-one).
-        noise_scale: b that is claimed of part 0, or 0 where nothing is known of its law.
+        noise_scale: b that is claimed of that part, or 0 where nothing is known of its law.
         law: the law of that noise, or "sign" where the sign of a Gaussian sum was seen.
         broken: `(trials,)`: how many numbers were not finite; they are 0 in `values`.
         per_run: how many of them shared a run.
@@ -33,6 +34,7 @@ class Trials:
     """
 
     values: Floats
+    parts: npt.NDArray[np.int64]
     amplitudes: Floats
     included: Truths
     rates: Floats
@@ -59,11 +61,22 @@ class Trials:
         return replace(
             parts[0],
             values=all_of("values"),
+            parts=all_of("parts"),
             amplitudes=all_of("amplitudes"),
             included=all_of("included"),
             rates=all_of("rates"),
             broken=all_of("broken"),
         )
+
+    @property
+    def own(self) -> Floats:
+        """Return the values of the parts that canaries act on, `(trials, steps)`."""
+        return self.of_parts(self.values)
+
+    def of_parts(self, numbers: Floats) -> Floats:
+        """Pick from `(trials, steps, parts)` the parts that canaries act on."""
+        picked: Floats = np.take_along_axis(numbers, self.parts[:, None, None], axis=2)[:, :, 0]
+        return picked
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -74,6 +87,7 @@ class Trials:
         return replace(
             self,
             values=self.values[at],
+            parts=self.parts[at],
             amplitudes=self.amplitudes[at],
             included=self.included[at],
             rates=self.rates[at],

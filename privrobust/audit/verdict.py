@@ -7,7 +7,6 @@ one test; three statements are made of them, each with a third of what confidenc
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -20,7 +19,8 @@ from privrobust.audit.lower_bound import LowerBound
 from privrobust.audit.observations import (
     Detections,
     Guesses,
-    detect_at_rank,
+    detect_at_share,
+    distance,
     guess_by_score,
 )
 from privrobust.audit.one_run import one_run_bound
@@ -38,7 +38,7 @@ LEAST_TRIALS = 100
 _TAUGHT, _CHOSEN = 0.2, 0.2
 _ROUGHLY = 0.9
 """Confidence of the bounds by which an attack is chosen."""
-_SHARES = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.99)
+SHARES = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.99)
 """Of trials without the canary, how many are to lie above the threshold."""
 _SHARES_OF_CLAIMS = (0.0, 0.02, 0.1, 0.35, 0.65)
 _GUESSED = (0.005, 0.015, 0.05, 0.15, 0.35, 0.5)
@@ -101,23 +101,34 @@ def _of_runs(
     confidence: float,
     claimed: TradeOff | None,
 ) -> Verdict:
+    times = len(counted) / len(choosing)
+
     def best(worth: Callable[[Detections], float]) -> tuple[str, Score, float]:
-        return _best(worth, _detections, _SHARES, scored, choosing)
+        return _best(
+            lambda each: worth(_expected_detections(each, times)),
+            detected,
+            SHARES,
+            scored,
+            choosing,
+        )
+
+    def detected(scores: Floats, trials: Trials, share: float) -> Detections:
+        return detect_at_share(scores, trials.included, share)
 
     def epsilon(each: Detections) -> float:
-        return clopper_pearson_bound(each, delta, _ROUGHLY).epsilon_lower_bound
+        return clopper_pearson_bound(each, delta, confidence).epsilon_lower_bound
 
     def epsilon_if_gaussian(each: Detections) -> float:
-        return gaussian_bound(each, delta, _ROUGHLY).epsilon_lower_bound
+        return gaussian_bound(each, delta, confidence).epsilon_lower_bound
 
     attack, score, share = best(epsilon)
-    proven = clopper_pearson_bound(_detections(score(counted), counted, share), delta, confidence)
+    proven = clopper_pearson_bound(detected(score(counted), counted, share), delta, confidence)
     _, score, share = best(epsilon_if_gaussian)
     scores = score(counted)
-    if_gaussian = gaussian_bound(_detections(scores, counted, share), delta, confidence)
+    if_gaussian = gaussian_bound(detected(scores, counted, share), delta, confidence)
     # which share tells most against a claim shows in few trials only roughly: all are counted
     p_values = [
-        detected_p_value(_detections(scores, counted, each), claimed) if claimed else 1.0
+        detected_p_value(detected(scores, counted, each), claimed) if claimed else 1.0
         for each in _SHARES_OF_CLAIMS
     ]
     p_value = min(1.0, min(p_values) * len(p_values))
@@ -136,7 +147,7 @@ def _of_one_run(
 
     def best(worth: Callable[[Guesses], float]) -> tuple[str, Guesses]:
         name, score, share = _best(
-            lambda each: worth(_expected(each, times)), _guesses, _GUESSED, scored, choosing
+            lambda each: worth(_expected_guesses(each, times)), _guesses, _GUESSED, scored, choosing
         )
         return name, _guesses(score(counted), counted, share)
 
@@ -162,7 +173,7 @@ def _best(
         (
             (
                 round(worth(seen(scores, choosing, share)), 2),
-                _distance(scores, choosing),
+                distance(scores, choosing.included),
                 name,
                 score,
                 share,
@@ -175,29 +186,31 @@ def _best(
     return name, score, share
 
 
-def _expected(guesses: Guesses, times: float) -> Guesses:
+def _expected_detections(seen: Detections, times: float) -> Detections:
+    """Return about what is to be expected of so many times as many runs.
+
+    Two are added to every count: of few runs, those that look best are so by chance.
+    """
+
+    def more(count: int, of: int) -> tuple[int, int]:
+        whole = round(of * times)
+        return whole, round((count + 2) / (of + 4) * whole)
+
+    return Detections(
+        *more(seen.true_positives, seen.runs_with), *more(seen.false_positives, seen.runs_without)
+    )
+
+
+def _expected_guesses(guesses: Guesses, times: float) -> Guesses:
     """Return about what is to be expected of so many times as many canaries."""
     said = round(guesses.guesses * times)
     right = round((guesses.correct + 0.5) / (guesses.guesses + 1) * said)
     return Guesses(max(said, round(guesses.canaries * times)), said, right)
 
 
-def _detections(scores: Floats, trials: Trials, share: float) -> Detections:
-    inside, outside = scores[trials.included], scores[~trials.included]
-    return detect_at_rank(inside, outside, round(share * (len(outside) - 1)))
-
-
 def _guesses(scores: Floats, trials: Trials, share: float) -> Guesses:
     each = max(1, int(share * len(trials)))
     return guess_by_score(scores, trials.included, each, each)
-
-
-def _distance(scores: Floats, trials: Trials) -> float:
-    """Return how far "in" lies above "out", in standard deviations, for ties."""
-    scaled = scores / max(float(np.abs(scores).max()), 1e-300)
-    inside, outside = scaled[trials.included], scaled[~trials.included]
-    spread = math.sqrt((inside.var() + outside.var()) / 2)
-    return float(inside.mean() - outside.mean()) / max(spread, 1e-300)
 
 
 def confidence_of_each(confidence: float, cells: int) -> float:

@@ -92,7 +92,7 @@ class Observation(Watch):
             seen = effects.along(self._fresh(messages.honest))
             if not self._sends_signs:
                 seen = seen - effects.along(self._planting.without)
-            self._seen["messages"].append(self._own_first(seen))
+            self._seen["messages"].append(seen)
         if "aggregates" in self._observers:
             self._seen["aggregates"].append(effects.along(update.unsqueeze(1)))
         if isinstance(effects, Vectors):
@@ -110,16 +110,10 @@ class Observation(Watch):
         self._last_sent = kept
         return (kept - self._beta * before) / (1 - self._beta)
 
-    def _own_first(self, seen: Tensor) -> Tensor:
-        """Turn `(L, m, workers)` so that the canary's own worker comes first."""
-        workers = seen.shape[-1]
-        order = (self._workers.unsqueeze(-1) + torch.arange(workers)) % workers
-        return seen.gather(-1, order)
-
     def seen_by(self, observer: Observer) -> tuple[Floats, Floats]:
         """Return what an observer saw, `(L m, steps, parts)`, and sizes of effects `(L m, steps)`.
 
-        Numbers may not be finite.
+        Parts are the workers whose messages are seen, or one. Numbers may not be finite.
         """
         sizes = torch.stack(self._sizes, -1).flatten(0, 1)
         if observer == "model":

@@ -72,6 +72,41 @@ def noise_shared_between_pairs_of_steps(patch):
     )
 
 
+def noise_handed_on(patch):
+    """Give each worker the noise that the one before it had in the last step."""
+
+    def keys(seed, purpose, step, workers):
+        count = 100  # steps and workers after the first
+        drawn = _derived_keys(seed, purpose, 1, 2 * count)
+        return drawn[count - step : count - step + workers]
+
+    patch.setattr(training_noise, "derived_keys", keys)
+
+
+def noise_negated_every_second_step(patch):
+    """Draw the noise of a step, and turn it around in the next."""
+
+    def perturb(self, averages, into=None):
+        self._turn = -getattr(self, "_turn", -1)
+        if self._turn > 0:
+            self._kept = _perturb(self, torch.zeros_like(averages)).double()
+        sent = (averages + self._turn * self._kept).float()
+        return sent if into is None else into.copy_(sent)
+
+    patch.setattr(Perturbation, "__call__", perturb)
+
+
+def last_worker_without_noise(patch):
+    """Send what the last worker has as it is."""
+
+    def perturb(self, averages, into=None):
+        sent = _perturb(self, averages, into)
+        sent[:, -1] = averages[:, -1]
+        return sent
+
+    patch.setattr(Perturbation, "__call__", perturb)
+
+
 def reused_seed(patch):
     """Draw the noise of every run from one seed."""
     patch.setattr(
@@ -123,6 +158,8 @@ FAULTS = [
     noise_shared_between_workers,
     noise_shared_between_steps,
     noise_shared_between_pairs_of_steps,
+    noise_handed_on,
+    noise_negated_every_second_step,
     reused_seed,
     cached_noise,
     noise_of_the_size_of_the_data,

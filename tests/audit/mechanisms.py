@@ -234,6 +234,19 @@ class SendsLoss(Gaussian):
 
 
 # Each is seen through its own weakness, not by noise that is somewhat too small.
+class NoiseNegated(Gaussian):
+    """The noise of every second call is that of the one before, turned around."""
+
+    kept = None
+
+    def noise(self, like):
+        if self.kept is None:
+            self.kept = super().noise(like)
+            return self.kept
+        turned, self.kept = -self.kept, None
+        return turned
+
+
 FAULTS = [
     Unclipped,
     ClippedAfter,
@@ -241,6 +254,7 @@ FAULTS = [
     NoiseOnHalf,
     NoiseKept,
     NoiseEveryTwo,
+    NoiseNegated,
     NoiseEveryThree,
     NoiseOfFewSeeds,
     SeedReused,

@@ -26,6 +26,11 @@ def test_fault_is_found(fault, monkeypatch):
     assert found.is_refuted
 
 
+def test_one_worker_in_three_without_noise_is_found(monkeypatch):
+    faults.last_worker_without_noise(monkeypatch)
+    assert audit(SPEC, runs=1000).p_value < SURE
+
+
 # of signs, a difference between workers shows seldom, and is then certain
 @pytest.mark.parametrize(("aggregator", "sure"), [("majority_vote", 1e-3), ("krum", SURE)])
 def test_noise_that_workers_share_is_found_under_other_rules(aggregator, sure, monkeypatch):
