@@ -36,9 +36,9 @@ settings.register_profile("fixed", derandomize=True, deadline=None, database=Non
 settings.load_profile("fixed")
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def own_registries(monkeypatch):
-    """What a test registers is gone after it."""
+    """What a test registers is gone after it: no test sees what ran before it in its process."""
     for registry in REGISTRIES.values():
         monkeypatch.setattr(registry, "registered", dict(registry.registered))
 

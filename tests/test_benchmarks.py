@@ -41,10 +41,7 @@ from privrobust.data import get_dataset
 from privrobust.sweeps.executors import InProcess
 from privrobust.sweeps.executors.base import Outcome
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::UserWarning:opacus", "ignore:Full backward hook"),
-    pytest.mark.usefixtures("own_registries"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:opacus", "ignore:Full backward hook")
 
 TOY = Task(honest=4, byzantine=1, batch=2, examples=8)
 HERE = [conditions.Condition(1)]

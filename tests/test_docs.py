@@ -218,7 +218,7 @@ def test_docstring_examples(name):
     assert outcome.failed == 0
 
 
-def test_the_page_on_own_data_and_models_runs(own_registries):
+def test_the_page_on_own_data_and_models_runs():
     page = (ROOT / "docs" / "bring_your_own.md").read_text(encoding="utf-8")
     names = {}
     for example in re.findall(r"```python\n(.*?)```", page, re.DOTALL):

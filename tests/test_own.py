@@ -18,7 +18,7 @@ SHORT = {"clip_norm": 1.0, "honest": 3, "batch_size": 16, "steps": 20, "evaluate
 
 
 @pytest.fixture(autouse=True)
-def forget(own_registries, monkeypatch):
+def forget(monkeypatch):
     """What a test registers or loads is gone after it."""
     monkeypatch.setattr(registry, "_loaded", dict(registry._loaded))
 

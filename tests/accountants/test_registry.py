@@ -31,7 +31,7 @@ class Failing(Accountant):
 
 
 @pytest.fixture
-def failing(own_registries: None) -> Accountant:
+def failing() -> Accountant:
     accountant = Failing()
     register_accountant(accountant)
     return accountant

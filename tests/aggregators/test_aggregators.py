@@ -723,7 +723,7 @@ class First(Aggregator):
         return messages[..., 0, :]
 
 
-def test_a_users_own_rule(own_registries):
+def test_a_users_own_rule():
     messages = draw(3, 4)
     assert torch.equal(get_aggregator(f"{__name__}:First")(messages), messages[0])
     register_aggregator("first", First)

@@ -558,7 +558,7 @@ def test_byzantine_workers_may_be_counted_by_numpy():
     assert SignFlip()(messages(3, 2), np.int64(2)).shape == (2, 2)
 
 
-def test_a_users_own_attack(own_registries):
+def test_a_users_own_attack():
     honest = messages(4, 3)
     named = get_attack(f"{__name__}:Doubled")
     torch.testing.assert_close(named(honest, 2), SignFlip(2.0)(honest, 2))

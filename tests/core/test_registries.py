@@ -39,8 +39,6 @@ from privrobust.models import Architecture, get_factory
 from privrobust.schedules import Schedule, get_schedule, parameter
 from privrobust.spec.registries import REGISTRIES
 
-pytestmark = pytest.mark.usefixtures("own_registries")
-
 
 class Normal(noise.NoiseLaw):
     """What accountants do not know to be Gaussian."""

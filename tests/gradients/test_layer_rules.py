@@ -22,7 +22,7 @@ CROSS_ENTROPY = get_loss("cross_entropy")
 
 
 @pytest.fixture(autouse=True)
-def forget(own_registries, monkeypatch):
+def forget(monkeypatch):
     """What a test registers is gone after it."""
     monkeypatch.setattr(layer_rules, "OWN_RULES", {})
 

@@ -200,7 +200,7 @@ class Hinge(Loss):
 
 
 @pytest.mark.parametrize("model", ["logistic", "mlp", f"{__name__}:of_single_examples"])
-def test_a_loss_of_ones_own_trains_with_clipping_and_noise(model, own_registries):
+def test_a_loss_of_ones_own_trains_with_clipping_and_noise(model):
     register_loss("hinge", Hinge)
     settings = {"clip_norm": 1.0, "noise_scale": 0.01, "honest": 4, "steps": 60, "model": model}
     result = train(RunSpec(loss="hinge(margin=2)", **settings))
@@ -297,7 +297,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("loss", "message"), WRONG)
-def test_a_wrong_loss_is_found_out_and_never_trains(loss, message, own_registries):
+def test_a_wrong_loss_is_found_out_and_never_trains(loss, message):
     for refused in (
         lambda: register_loss("wrong", loss),
         lambda: RunSpec(loss=f"{__name__}:{loss.__name__}"),
@@ -318,7 +318,7 @@ class Meddling(Hinge):
         return errors - errors.mean(0) if errors.dim() > 1 else errors
 
 
-def test_no_example_of_a_batch_sees_another_through_a_loss(own_registries):
+def test_no_example_of_a_batch_sees_another_through_a_loss():
     """What the loss would do to a batch it is never given: errors are those of each alone."""
     register_loss("meddling", Meddling)
     scores, labels = torch.randn(2, 5, 3), torch.randint(3, (2, 5))
@@ -342,7 +342,7 @@ class OfAScale(Hinge):
         return self.scale * super().errors(scores, labels)
 
 
-def test_a_loss_without_defaults_is_tried_out_once_it_is_named(own_registries):
+def test_a_loss_without_defaults_is_tried_out_once_it_is_named():
     register_loss("scaled", OfAScale)
     with pytest.raises(SpecError, match="loss: scaled cannot be made"):
         RunSpec(loss="scaled")

@@ -32,7 +32,7 @@ SHORT = {"clip_norm": 1.0, "honest": 4, "steps": 4, "evaluate_every": 4}
 DIGITS = Release(noise_scale=0.1, clip_norm=1.0, batch_size=32, dataset_size=95, steps=300)
 REASON = "noise that no accountant knows (normal)"
 
-pytestmark = pytest.mark.usefixtures("own_registries", "laws")
+pytestmark = pytest.mark.usefixtures("laws")
 
 
 class Normal(NoiseLaw):
@@ -61,7 +61,7 @@ class Triangular(NoiseLaw):
 
 
 @pytest.fixture
-def laws(own_registries):
+def laws():
     register_noise_law("normal", Normal)
     register_noise_law("triangular", Triangular)
 

@@ -394,7 +394,7 @@ def test_byzantine_workers_sit_out_by_streams_of_their_own(messages_of):
 
 
 @pytest.mark.parametrize("direction", ["constant", "random"])
-def test_a_large_value_that_needs_no_honest_messages_sees_none(direction, own_registries):
+def test_a_large_value_that_needs_no_honest_messages_sees_none(direction):
     seen = []
 
     class Watched(type(get_attack("large_value"))):

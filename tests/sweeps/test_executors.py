@@ -40,9 +40,6 @@ RUNS = Sweep.from_settings(
 OF_A_PROCESS = ["seconds", "finished", "owner", "lease_until"]
 
 
-pytestmark = pytest.mark.usefixtures("own_registries")
-
-
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch, threads):
     """Executors agree to the last bit where they use equally many threads."""

@@ -14,8 +14,6 @@ from privrobust.training.server import Messages, rule_key, rules_of
 CPU = torch.device("cpu")
 SHORT = {"clip_norm": 1.0, "noise_scale": 0.1, "steps": 6, "honest": 4, "evaluate_every": 2}
 
-pytestmark = pytest.mark.usefixtures("own_registries")
-
 
 def test_rules_read_what_workers_wrote_where_they_wrote_it():
     """Three rules, of two, no and one Byzantine worker."""
