@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from privrobust.cli.audit import audit
 from privrobust.cli.budget import budget
@@ -35,6 +35,12 @@ class _Commands(TyperGroup):
             if hasattr(error, "format_message"):  # click's, of wrong usage
                 error.message = _printable(str(getattr(error, "message", "")))  # type: ignore[attr-defined]
             raise
+
+
+class _Command(TyperCommand):
+    def get_help(self, ctx: Any) -> str:
+        """Return it as it is to be read: older ones of typer escape brackets for rich, unasked."""
+        return super().get_help(ctx).replace("\\[", "[")
 
 
 app = typer.Typer(
@@ -64,15 +70,15 @@ def _privrobust(
     """Measure privacy, robustness and utility of noisy median and sign SGD together."""
 
 
-app.command(context_settings={"allow_extra_args": True})(budget)
-app.command()(run)
-app.command()(status)
-app.command()(export)
-app.command()(table)
-app.command()(report)
-app.command()(figure)
-app.command()(audit)
-app.command("list")(list_)
+app.command(cls=_Command, context_settings={"allow_extra_args": True})(budget)
+app.command(cls=_Command)(run)
+app.command(cls=_Command)(status)
+app.command(cls=_Command)(export)
+app.command(cls=_Command)(table)
+app.command(cls=_Command)(report)
+app.command(cls=_Command)(figure)
+app.command(cls=_Command)(audit)
+app.command("list", cls=_Command)(list_)
 
 
 def run_command() -> None:
