@@ -12,7 +12,6 @@ from in_process import InProcessGrid, moving, record, replied
 from torch.nn.functional import cross_entropy
 
 from privrobust import RunSpec
-from privrobust.accountants import Release
 from privrobust.aggregators import get_aggregator
 from privrobust.attacks import available_attacks, get_attack
 from privrobust.attacks.base import Setting
@@ -32,9 +31,10 @@ from privrobust.training.loop import train_lanes
 from privrobust.training.shares import shares
 
 SPEC = RunSpec(
-    dataset="digits", honest=10, aggregator="median", clip_norm=1.0, noise_scale=0.05, steps=30,
-    learning_rate=0.5, batch_size=32, evaluate_every=30, final_evaluations=1,
+    dataset="digits", honest=5, aggregator="median", clip_norm=1.0, noise_scale=0.05, steps=20,
+    learning_rate=0.5, batch_size=32, evaluate_every=20, final_evaluations=1,
 )  # fmt: skip
+OF_SIGNS = SPEC.model_copy(update={"aggregator": "majority_vote", "learning_rate": 0.02})
 OF_WORKERS = SPEC.model_copy(update={"unit": "worker", "clip_norm": 0.5})
 
 
@@ -103,26 +103,34 @@ def federated(spec, client_of):
     clients = [client_of(spec, place) for place in range(spec.honest)]
     strategy = RobustStrategy(spec.aggregator, server_learning_rate=spec.learning_rate)
     result = strategy.start(InProcessGrid(clients), arrays, num_rounds=spec.steps)
-    assert all(m["accepted"] == 10 for m in result.train_metrics_clientapp.values())
+    assert all(m["accepted"] == spec.honest for m in result.train_metrics_clientapp.values())
     return accuracy_of(model, result.arrays)
 
 
-@pytest.mark.parametrize(
-    ("spec", "client_of"),
-    [
-        (SPEC, worker_of),
-        (SPEC.model_copy(update={"aggregator": "majority_vote", "learning_rate": 0.01}), worker_of),
-        (OF_WORKERS, update_of),
-    ],
-)
-def test_a_federation_learns_as_train_does(spec, client_of):
-    """Three seeds against forty: 5.5 standard errors, wrong by chance once in 3 x 10^5."""
-    seeded = [spec.model_copy(update={"seed": seed}) for seed in range(43)]
-    runs = np.array([each.accuracy for each in train_lanes(seeded[3:])])
-    ours = np.array([federated(each, client_of) for each in seeded[:3]])
+def is_alike(spec, client_of, seeds):
+    """Hold the mean accuracy of federations against 40 runs of `train`, 5.5 standard errors.
+
+    Wrong by chance once in 3 x 10^5 (of Student's distribution with 39 degrees of freedom).
+    """
+    seeded = [spec.model_copy(update={"seed": seed}) for seed in range(seeds + 40)]
+    runs = np.array([each.accuracy for each in train_lanes(seeded[seeds:])])
+    ours = np.array([federated(each, client_of) for each in seeded[:seeds]])
     error = runs.std(ddof=1) * math.sqrt(1 / len(ours) + 1 / len(runs))
-    assert abs(ours.mean() - runs.mean()) < 5.5 * error
     assert runs.mean() > 0.6
+    return abs(ours.mean() - runs.mean()) < 5.5 * error
+
+
+@pytest.mark.parametrize(("spec", "client_of"), [(SPEC, worker_of), (OF_WORKERS, update_of)])
+def test_a_federation_learns_as_train_does(spec, client_of):
+    assert is_alike(spec, client_of, seeds=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spec", "client_of"), [(SPEC, worker_of), (OF_SIGNS, worker_of), (OF_WORKERS, update_of)]
+)
+def test_many_federations_learn_as_train_does(spec, client_of):
+    assert is_alike(spec, client_of, seeds=10)
 
 
 # --- attacks -------------------------------------------------------------------------------------
@@ -226,22 +234,21 @@ def test_attacks_that_cannot_be(settings, says):
 
 
 @cache
-def honest_clients():
-    return [worker_of(SPEC, place) for place in range(8)]
+def digits_clients():
+    return [worker_of(SPEC, place) for place in range(5)]
 
 
-@pytest.mark.parametrize("rule", ["median", "nnm + trimmed_mean"])
-def test_digits_are_learned_beside_two_attackers(rule):
-    release = Release(noise_scale=0.05, clip_norm=1.0, batch_size=32, dataset_size=126, steps=1)
-    crowd = honest_clients()
-
-    def attack(place):
-        honest, attacker = worker_of(SPEC, place), Attacker("alie", honest=8, byzantine=2)
-        return lambda message, context: attacker(message, context, honest)
-
+def beside_an_attacker(rule):
+    """The accuracy of a federation of digits, one of five clients sending huge values."""
+    *honest, last = digits_clients()
+    attacker = Attacker("large_value", honest=4, copies=1)
     model, arrays = start_of(SPEC)
-    strategy = RobustStrategy(rule, 2, server_learning_rate=0.5, privacy=release)
-    grid = InProcessGrid([*crowd, attack(8), attack(9)])
-    result = strategy.start(grid, arrays, num_rounds=20)
-    assert accuracy_of(model, result.arrays) > 0.6
-    assert result.train_metrics_clientapp[20]["epsilon"] > 1
+    clients = [*honest, lambda message, context: attacker(message, context, last)]
+    strategy = RobustStrategy(rule, 1, server_learning_rate=0.5)
+    result = strategy.start(InProcessGrid(clients), arrays, num_rounds=20)
+    return accuracy_of(model, result.arrays)
+
+
+def test_digits_are_learned_beside_an_attacker_by_rules_that_withstand_it():
+    assert beside_an_attacker("nnm + trimmed_mean") > 0.6
+    assert beside_an_attacker("mean") < 0.4
