@@ -49,7 +49,7 @@ def close_from_above(ours, exact):
     assert exact * 0.99 < ours < exact * 1.01
 
 
-@pytest.mark.parametrize("count", [1, 10, 100])
+@pytest.mark.parametrize("count", [1, 30])
 def test_full_participation_is_what_dp_accounting_says(count):
     accountant = FlowerAccountant(config())
     accountant.compose(EVENT, count)

@@ -341,6 +341,13 @@ def test_a_worker_of_signs_makes_one_step():
         )
 
 
+def test_a_worker_whose_budget_is_spent_says_so_and_no_more(tmp_path):
+    ledger = Ledger(tmp_path / "l.db", "mine", max_epsilon=1e-3)
+    sent = {name: each.numpy() for name, each in small().state_dict().items()}
+    reply = reply_of(gradient_client({**SETTINGS, "ledger": ledger}), model=sent)
+    assert reply.error.reason.startswith("this client sends nothing more: its privacy budget")
+
+
 def test_examples_spend_what_the_release_of_the_round_says(tmp_path):
     ledger = Ledger(tmp_path / "l.db", "mine")
     sent = {name: each.numpy() for name, each in small().state_dict().items()}

@@ -31,7 +31,7 @@ from privrobust.training.loop import train_lanes
 from privrobust.training.shares import shares
 
 SPEC = RunSpec(
-    dataset="digits", honest=5, aggregator="median", clip_norm=1.0, noise_scale=0.05, steps=20,
+    dataset="digits", honest=5, aggregator="median", clip_norm=1.0, noise_scale=0.02, steps=20,
     learning_rate=0.5, batch_size=32, evaluate_every=20, final_evaluations=1,
 )  # fmt: skip
 OF_SIGNS = SPEC.model_copy(update={"aggregator": "majority_vote", "learning_rate": 0.02})
@@ -56,22 +56,23 @@ def accuracy_of(model, arrays):
     return float((scores.argmax(-1) == held_out.labels).float().mean())
 
 
-def worker_of(spec, place):
+def worker_of(spec, place, seed=None):
     """A client of unit example: examples are clipped in its training."""
     train = get_dataset(spec.dataset).train
     held = shares(spec)[place]
     model, _ = start_of(spec)
     worker = PrivateWorker(
-        model, (train.examples(held), train.labels[held]), clip_norm=spec.clip_norm,
-        noise_scale=spec.noise_scale, batch_size=spec.batch_size, message=message_of(spec),
-    )  # fmt: skip
+        model,
+        (train.examples(held), train.labels[held]),
+        clip_norm=spec.clip_norm,
+        noise_scale=spec.noise_scale,
+        batch_size=spec.batch_size,
+        message=get_aggregator(spec.aggregator).message,
+        seed=seed,
+    )
     app = ClientApp(mods=[guarded()])
     app.train()(lambda message, context: private_gradient(message, model, worker))
     return app
-
-
-def message_of(spec):
-    return get_aggregator(spec.aggregator).message
 
 
 def update_of(spec, place):
@@ -105,6 +106,22 @@ def federated(spec, client_of):
     result = strategy.start(InProcessGrid(clients), arrays, num_rounds=spec.steps)
     assert all(m["accepted"] == spec.honest for m in result.train_metrics_clientapp.values())
     return accuracy_of(model, result.arrays)
+
+
+@pytest.mark.parametrize("rule", ["median", "majority_vote"])
+def test_with_the_same_draws_it_is_the_same_run(rule):
+    """One worker of a seed draws what that of a run draws: parameters differ by rounding alone."""
+    spec = SPEC.model_copy(update={"honest": 1, "aggregator": rule, "seed": 5, "momentum": 0.5})
+    model, arrays = start_of(spec)
+    strategy = RobustStrategy(rule, server_learning_rate=0.5, server_momentum=0.5)
+    client = worker_of(spec, 0, seed=5)
+    result = strategy.start(InProcessGrid([client]), arrays, num_rounds=spec.steps)
+    accuracy, run = accuracy_of(model, result.arrays), train_lanes([spec])[0]
+    held_out = get_dataset("digits").held_out("test")
+    with torch.no_grad():
+        loss = cross_entropy(model(held_out.examples(slice(None))).double(), held_out.labels)
+    assert float(loss) == pytest.approx(run.loss, rel=1e-4)
+    assert accuracy == pytest.approx(run.accuracy, abs=0.004)
 
 
 def is_alike(spec, client_of, seeds):
@@ -250,5 +267,5 @@ def beside_an_attacker(rule):
 
 
 def test_digits_are_learned_beside_an_attacker_by_rules_that_withstand_it():
-    assert beside_an_attacker("nnm + trimmed_mean") > 0.6
-    assert beside_an_attacker("mean") < 0.4
+    assert beside_an_attacker("nnm + trimmed_mean") > 0.5
+    assert beside_an_attacker("mean") < 0.3

@@ -23,7 +23,7 @@ from flwr.app import Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
 from privrobust.core.numbers import shown
-from privrobust.errors import PrivRobustError, SpecError
+from privrobust.errors import BudgetExhausted, PrivRobustError, SpecError
 from privrobust.federated.flower.arrays import SentArrays
 from privrobust.federated.flower.replies import in_one_line, numbers, only_arrays
 from privrobust.federated.ledger import Ledger
@@ -78,7 +78,8 @@ def private_updates(
 def guarded(metrics: Collection[str] = ()) -> Mod:
     """Make a mod for clients whose arrays are private already, as `private_gradient` makes them.
 
-    It lets arrays pass, and of the rest what `private_updates` does.
+    It lets the arrays of a reply pass, and of the rest what `private_updates` does. That the app
+    failed is told, and nothing of why.
     """
     return _Guarded(names_of(metrics))
 
@@ -91,19 +92,21 @@ class _Guarded:
 
     def __call__(self, msg: Message, ctxt: Context, call_next: ClientAppCallable) -> Message:
         reply = self._reply(msg, ctxt, call_next)
-        if reply is None:
-            return failure(msg)
+        if isinstance(reply, Exception):
+            return _failure(msg, reply)
         content = RecordDict({"metrics": self._allowed(reply)})
         if is_train(msg):
             try:
                 content["arrays"] = only_arrays(reply.content)
             except Exception as error:
                 log.warning("train: the app sent no arrays: %s", in_one_line(str(error)))
-                return failure(msg)
+                return _failure(msg, error)
         return Message(content, reply_to=msg)
 
-    def _reply(self, msg: Message, ctxt: Context, call_next: ClientAppCallable) -> Message | None:
-        """Call the app; None if it failed, of which only this machine's log tells."""
+    def _reply(
+        self, msg: Message, ctxt: Context, call_next: ClientAppCallable
+    ) -> Message | Exception:
+        """Call the app, or return how it failed, which only this machine's log tells."""
         try:
             reply = call_next(msg, ctxt)
             if reply.has_error():
@@ -115,11 +118,13 @@ class _Guarded:
                 type(error).__name__,
                 in_one_line(str(error)),
             )
-            return None
+            return error
         return reply
 
-    def _allowed(self, reply: Message | None) -> MetricRecord:
-        found = numbers(reply.content, self._metrics) if reply and reply.has_content() else {}
+    def _allowed(self, reply: Message | Exception) -> MetricRecord:
+        found: dict[str, float] = {}
+        if isinstance(reply, Message) and reply.has_content():
+            found = numbers(reply.content, self._metrics)
         return MetricRecord({**found, WEIGHT: 1})
 
 
@@ -145,7 +150,7 @@ class _PrivateUpdates(_Guarded):
             return Message(Error(_REFUSED_CODE, _NOTHING_SENT), reply_to=msg)
         reply = self._reply(msg, ctxt, call_next)
         update = np.zeros_like(sent.vector)
-        if reply is not None:
+        if isinstance(reply, Message):
             try:
                 update = sent.update_in(only_arrays(reply.content))
             except Exception as error:
@@ -173,8 +178,10 @@ def is_train(msg: Message) -> bool:
     return msg.metadata.message_type.split(".")[0] == "train"
 
 
-def failure(msg: Message) -> Message:
-    """Reply that the app failed, and nothing of why."""
+def _failure(msg: Message, error: Exception) -> Message:
+    """Reply that the app failed, and nothing of why; that a budget is spent is public."""
+    if isinstance(error, BudgetExhausted):
+        return Message(Error(_REFUSED_CODE, _SPENT), reply_to=msg)
     return Message(Error(_FAILED_CODE, _FAILED), reply_to=msg)
 
 
