@@ -1,7 +1,9 @@
 """Federations of digits: they learn as `train` does, and attacks of ours are in them by name."""
 
 import math
+import re
 from functools import cache
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from privrobust.attacks.base import Setting
 from privrobust.core.random import stream
 from privrobust.data import get_dataset
 from privrobust.errors import SpecError
-from privrobust.federated import PrivateWorker, UpdatePrivacy
+from privrobust.federated import Ledger, PrivateWorker, UpdatePrivacy, flower
 from privrobust.federated.flower import (
     Attacker,
     RobustStrategy,
@@ -148,6 +150,23 @@ def test_a_federation_learns_as_train_does(spec, client_of):
 )
 def test_many_federations_learn_as_train_does(spec, client_of):
     assert is_alike(spec, client_of, seeds=10)
+
+
+def test_the_apps_of_the_documentation_run(tmp_path, monkeypatch):
+    """A server and a client, in ten lines each; training ends where the budget does."""
+    monkeypatch.chdir(tmp_path)
+    parts = re.findall(r"(?m)(?:^(?:    .*)?\n)+", flower.__doc__)
+    server, client = (dedent(part) for part in parts if "import" in part)
+    model, _ = start_of(SPEC)
+    at_server, at_client = {"model": model}, {}
+    exec(server, at_server)
+    exec(client, at_client)
+    grid = InProcessGrid([at_client["app"]] * 5)
+    at_server["app"](grid, grid.contexts[11])
+    with Ledger("ledger.db", "digits") as ledger:
+        rounds = len(ledger.entries)
+    assert len(grid.asked) == 5 * rounds
+    assert 5 < rounds < 100
 
 
 # --- attacks -------------------------------------------------------------------------------------

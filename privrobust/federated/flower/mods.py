@@ -8,6 +8,8 @@ A mod stands between the client's app and the server:
     privacy = UpdatePrivacy(clip_norm=1.0, noise_scale=2.0)
     app = ClientApp(mods=[private_updates(privacy, metrics=["accuracy"])])
 
+It is the first of several: what stands before it may send what it likes.
+
 Flower's own runtime sends the text of an exception to the server, and metrics as they are. Behind
 these mods only metrics of names that were allowed leave, as finite numbers, and a fixed sentence
 takes the place of every error. Metrics are published as the client computes them, without noise:
@@ -56,10 +58,11 @@ def private_updates(
     Formal guarantee:
         What leaves in reply to messages of the kind "train" reveals no more of the client's data
         than `privacy.release(rounds)` is charged for, whatever the server sends and whatever the
-        app does, for as many rounds as there were messages. That an app failed is not told,
+        app replies, for as many rounds as there were messages. That an app failed is not told,
         except by the absence of metrics that were allowed.
         Not covered: allowed metrics, how long the app takes, replies to other kinds of messages
-        (metrics and nothing else), and what the app itself sends or writes elsewhere.
+        (metrics and nothing else), an app that ends its process, what it sends or writes elsewhere,
+        and mods that stand before this one.
 
     Args:
         privacy: public settings, the same as the server's.
@@ -91,6 +94,7 @@ class _Guarded:
         self._metrics = metrics
 
     def __call__(self, msg: Message, ctxt: Context, call_next: ClientAppCallable) -> Message:
+        """Reply to a message by the app, or that it failed."""
         reply = self._reply(msg, ctxt, call_next)
         if isinstance(reply, Exception):
             return _failure(msg, reply)
@@ -111,6 +115,8 @@ class _Guarded:
             reply = call_next(msg, ctxt)
             if reply.has_error():
                 raise PrivRobustError(str(reply.error.reason))
+            if not isinstance(reply.content, RecordDict):
+                raise TypeError("its content is no RecordDict")
         except Exception as error:
             log.warning(
                 "%s: the app failed: %s: %s",
@@ -122,9 +128,8 @@ class _Guarded:
         return reply
 
     def _allowed(self, reply: Message | Exception) -> MetricRecord:
-        found: dict[str, float] = {}
-        if isinstance(reply, Message) and reply.has_content():
-            found = numbers(reply.content, self._metrics)
+        """Return the metrics that may leave."""
+        found = {} if isinstance(reply, Exception) else numbers(reply.content, self._metrics)
         return MetricRecord({**found, WEIGHT: 1})
 
 
@@ -140,6 +145,7 @@ class _PrivateUpdates(_Guarded):
         self._of_node: dict[int, PrivateUpdates] = {}
 
     def __call__(self, msg: Message, ctxt: Context, call_next: ClientAppCallable) -> Message:
+        """Reply to training with a noisy update, whatever became of the app."""
         if not is_train(msg):
             return super().__call__(msg, ctxt, call_next)
         try:
