@@ -284,12 +284,11 @@ def examples(count=40):
 
 
 def gradient_client(settings, **how):
-    def train(message, context):
-        model = small()
-        worker = PrivateWorker(model, examples(), **settings)
-        return private_gradient(message, model, worker, **how)
-
-    return app(train, [guarded()])
+    model = small()
+    worker = PrivateWorker(model, examples(), **settings)
+    return app(
+        lambda message, context: private_gradient(message, model, worker, **how), [guarded()]
+    )
 
 
 SETTINGS = {"clip_norm": 1.0, "noise_scale": 0.1, "batch_size": 10, "seed": 3}

@@ -139,9 +139,8 @@ def is_alike(spec, client_of, seeds):
     return abs(ours.mean() - runs.mean()) < 5.5 * error
 
 
-@pytest.mark.parametrize(("spec", "client_of"), [(SPEC, worker_of), (OF_WORKERS, update_of)])
-def test_a_federation_learns_as_train_does(spec, client_of):
-    assert is_alike(spec, client_of, seeds=2)
+def test_a_federation_whose_unit_is_the_client_learns_as_train_does():
+    assert is_alike(OF_WORKERS, update_of, seeds=2)
 
 
 @pytest.mark.slow
