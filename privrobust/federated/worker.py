@@ -40,7 +40,7 @@ class PrivateWorker(Sender):
         >>> set_gradient(model, worker.message())  # or the aggregate of many workers' messages
         >>> torch.optim.SGD(model.parameters(), lr=0.1).step()
         >>> worker.release.steps, round(worker.spent.epsilon, 2)
-        (1, 1.09)
+        (1, 0.37)
 
     Formal guarantee:
         A message is the sum of the batch's gradients, each clipped to the norm C, over the public
