@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -328,6 +329,35 @@ def test_damage_that_comes_while_it_is_open(charged):
         for use in (lambda: ledger.charge(ROUND), lambda: ledger.spent, lambda: ledger.entries):
             with pytest.raises(PrivRobustError, match="a charge of 'ward' was changed; restore"):
                 use()
+
+
+@pytest.mark.parametrize(
+    "trials", [100, pytest.param(2000, marks=pytest.mark.slow)], ids=["few", "many"]
+)
+def test_no_damage_makes_what_was_spent_less(trials, charged, monkeypatch):
+    monkeypatch.setattr(transactions.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("privrobust.federated.ledger._MADE_SECONDS", 0.0)
+    whole, spent = charged.read_bytes(), Ledger(charged, "ward").spent.epsilon
+    told = []
+    for trial in range(trials):
+        chance = random.Random(trial)
+        content = bytearray(whole)
+        for _ in range(chance.choice([1, 10, 100])):
+            content[chance.randrange(len(content))] = chance.randrange(256)
+        if trial % 4 == 0:
+            del content[chance.randrange(len(content)) :]
+        charged.write_bytes(content)
+        try:
+            with Ledger(charged, "ward") as ledger:
+                assert ledger.spent.epsilon == spent, trial
+                assert ledger.would_exceed(replace(ROUND, noise_scale=0.01)), trial
+                ledger.charge(ROUND)
+        except PrivRobustError as error:
+            told.append(str(error))
+        except Exception as error:
+            raise AssertionError(f"trial {trial}") from error
+    assert len(told) > trials / 4
+    assert not any("\n" in each for each in told)
 
 
 @pytest.mark.parametrize("content", [b"", b"no ledger " * 500, None])

@@ -213,8 +213,9 @@ def test_the_model_stays_as_it_was_and_its_present_parameters_count():
 )
 def test_the_loop_around_it_changes_no_bit(context):
     plain = PrivateWorker(small(), DATA, **SETTINGS, seed=2).message()
-    within = PrivateWorker(small(), DATA, **SETTINGS, seed=2)
+    model = small()
     with context():
+        within = PrivateWorker(model, DATA, **SETTINGS, seed=2)
         assert torch.equal(within.message(), plain)
 
 
