@@ -36,6 +36,8 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "privrobust.audit": (),
     "privrobust.data": (),
     "privrobust.errors": (),
+    "privrobust.federated": (),
+    "privrobust.federated.flower": (),
     "privrobust.gradients": (),
     "privrobust.models": (),
     "privrobust.noise": (),
