@@ -1,0 +1,1 @@
+"""Federations of others: what they claim, and our rules and noise where they are."""
