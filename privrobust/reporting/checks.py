@@ -1,7 +1,7 @@
 """The table of `privrobust check`: claims of a configuration, and what of them holds."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from privrobust.core.formatting import number, rounded_up
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 _HEADS = ("mechanism", "claimed", "against", "neighbours", "holds", "delta", "verdict", "why")
 _PREFIX = "DifferentialPrivacy"
-ROUNDING = "holds: epsilon over all rounds, rounded up; ∞ where nothing is private, ? where it cannot be told."
+ROUNDING = (
+    "holds: epsilon over all rounds, rounded up; ∞ where nothing is private, ? where it cannot be "
+    "told."
+)
 WHAT_IT_IS = "What is not stated is not guessed; what holds rests on code that does what it says."
 NOTHING = "Nothing that claims privacy was found."
 
@@ -35,7 +38,7 @@ def check_frame(checked: Checked) -> "pd.DataFrame":
     import pandas as pd
 
     rows = [asdict(found) | {"missing": " ".join(found.missing)} for found in checked.findings]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[field.name for field in fields(Finding)])
 
 
 def laid_out(checked: Checked) -> Layout:

@@ -58,16 +58,16 @@ _SAMPLING: Mapping[str, Any] = {
 }
 
 _OF_ALL = (
-    "Budgets are of one run: Flower keeps nothing between runs, so each further run on the same data "
-    "spends as much again.",
-    "Metrics, the number of examples among them, leave clients neither clipped nor noised, and are in "
-    "no epsilon here.",
+    "Budgets are of one run: Flower keeps nothing between runs, so each further run on the same "
+    "data spends as much again.",
+    "Metrics, the number of examples among them, leave clients neither clipped nor noised, and are "
+    "in no epsilon here.",
 )
 _OF_ITS_NOISE = (
-    "Flower's clipping lets an update with a NaN through unclipped, and fails where an update is 0; "
-    "its noise on arrays of whole numbers is cut to whole numbers, small noise to none.",
-    "Flower's noise comes from np.random, which is no cryptographic source and repeats where a seed "
-    "is set; in floating point no noise is exactly Gaussian (Mironov 2012).",
+    "Flower's clipping lets an update with a NaN through unclipped, and fails where an update is "
+    "0; its noise on arrays of whole numbers is cut to whole numbers, small noise to none.",
+    "Flower's noise comes from np.random, which is no cryptographic source and repeats where a "
+    "seed is set; in floating point no noise is exactly Gaussian (Mironov 2012).",
 )
 
 
@@ -95,7 +95,7 @@ def read_flower_app(path: Path, changes: Sequence[str] = ()) -> Reading:
     modules = source.reached(names)
     read = _Reader(source, modules, known)
     claims = tuple(read.claims())
-    notes = _OF_ALL if claims else ()
+    notes: tuple[str, ...] = _OF_ALL if claims else ()
     if any(isinstance(claim, LocalNoise | CentralNoise) for claim in claims):
         notes += _OF_ITS_NOISE
     return Reading(kind="Flower app", path=str(path), claims=claims, notes=notes)
@@ -119,8 +119,8 @@ def _app_of(table: Mapping[str, Any], file: Path) -> dict[str, Any]:
         found = found.get(part) if isinstance(found, dict) else None
     if not isinstance(found, dict):
         raise SpecError(
-            f"{shown(str(file), 200)}: no [tool.flwr.app]; accepted: the pyproject.toml of a Flower "
-            "app"
+            f"{shown(str(file), 200)}: no [tool.flwr.app]; accepted: the pyproject.toml of a "
+            "Flower app"
         )
     return found
 

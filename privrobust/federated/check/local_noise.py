@@ -2,9 +2,9 @@
 
 Once a round it adds noise of sigma = sensitivity sqrt(2 ln(1.25 / delta)) / epsilon to an update
 that it clipped to `clipping_norm`, and composes nothing. The formula is proven for epsilon < 1 and
-one message (Dwork, Roth 2014, Theorem A.1); here the Gaussian mechanism is accounted for exactly, over
-all rounds. A client may take part in each of them, and whoever sees a message sees whose it is, so
-sampling of clients amplifies nothing.
+one message (Dwork, Roth 2014, Theorem A.1); here the Gaussian mechanism is accounted for exactly,
+over all rounds. A client may take part in each of them, and whoever sees a message sees whose it
+is, so sampling of clients amplifies nothing.
 """
 
 import math
@@ -70,10 +70,10 @@ def _accounted(claim: LocalNoise, found: Finding, adjacency: Adjacency, norms: i
         why.append(f"an update may move by {moves:g}, and sensitivity is {sensitivity:g}")
     if rounds > 1:
         why.append(f"{epsilon:g} is of one round, and {rounds} rounds compose")
-    if epsilon >= 1:
+    if epsilon > 1:
         once = spend(replace(release, steps=1), delta).epsilon
         exactly = rounded_up(once, 4)
-        why.append(f"the mod's formula is proven below epsilon 1; one round is {exactly} exactly")
+        why.append(f"the mod's formula is proven for epsilon below 1; one round is {exactly} exactly")
     return replace(
         found,
         holds=spent.epsilon,

@@ -29,12 +29,12 @@ _SVT = ("epsilon", "epsilon_threshold", "epsilon_query", "epsilon_release", "noi
 
 _OF_ALL = (
     "A further job on the same data spends as much again: nothing is kept between jobs.",
-    "Metrics, logs and what a filter does not filter leave clients as they are, in no epsilon here.",
+    "Metrics, logs and what no filter acts on leave clients as they are, in no epsilon here.",
 )
 _OF_SVT = (
     "SVTPrivacy lets variables that are single numbers through without noise; its noise comes from "
-    "np.random, which is no cryptographic source, and in floating point no noise is exactly Laplace "
-    "(Mironov 2012).",
+    "np.random, which is no cryptographic source, and in floating point no noise is exactly "
+    "Laplace (Mironov 2012).",
 )
 _NO_NOISE = {
     "PercentilePrivacy": "it cuts updates, and adds no noise: no epsilon is finite",
@@ -71,7 +71,7 @@ def read_nvflare_job(path: Path, changes: Sequence[str] = ()) -> Reading:
     ]
     if path.is_dir():
         claims += _of_scripts(path, read, known, rounds)
-    notes = _OF_ALL if claims else ()
+    notes: tuple[str, ...] = _OF_ALL if claims else ()
     if any(isinstance(claim, SparseVector) for claim in claims):
         notes += _OF_SVT
     return Reading(

@@ -238,8 +238,6 @@ def answered(
         SpecError: a name is neither, one is given twice, or the text is of another form.
 
     """
-    from privrobust.sweeps.yaml_lines import parse
-
     answers: dict[str, object] = {}
     replaced = dict(config)
     keys = {plain_name(key): key for key in config}
@@ -248,7 +246,7 @@ def answered(
         name, place = name.strip(), f"--set {in_short(change)}"
         if not (name and equals and text.strip()):
             raise SpecError(f"--set: {shown(change)} is not accepted; give name=value")
-        value, setting = parse(text, place, lambda line, at=place: at), setting_called(name)
+        value, setting = _read_at(place, text), setting_called(name)
         key = keys.get(plain_name(name))
         if setting is None and key is None:
             other = [key for key in config if setting_called(key) is None]
@@ -260,3 +258,10 @@ def answered(
                 raise SpecError(f"--set: {setting.name} is given twice")
             answers[setting.name] = value
     return answers, replaced
+
+
+def _read_at(place: str, text: str) -> object:
+    """Read YAML that stands in one place, whatever its line."""
+    from privrobust.sweeps.yaml_lines import parse
+
+    return parse(text, place, lambda line: place)

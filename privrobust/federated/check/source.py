@@ -202,8 +202,8 @@ class Source:
             case ast.Constant(value=bool() | int() | float() | str() as value):
                 return value
             case ast.UnaryOp(op=ast.USub(), operand=operand):
-                value = of(operand)
-                return -value if isinstance(value, int | float) else None
+                positive = of(operand)
+                return -positive if isinstance(positive, int | float) else None
             case ast.BinOp(left=left, op=operation, right=right):
                 return _computed(type(operation), of(left), of(right))
             case ast.Call(func=ast.Name(id=name), args=[part]) if name in _CONVERSIONS:
