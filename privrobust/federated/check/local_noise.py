@@ -73,7 +73,9 @@ def _accounted(claim: LocalNoise, found: Finding, adjacency: Adjacency, norms: i
     if epsilon > 1:
         once = spend(replace(release, steps=1), delta).epsilon
         exactly = rounded_up(once, 4)
-        why.append(f"the mod's formula is proven for epsilon below 1; one round is {exactly} exactly")
+        why.append(
+            f"the mod's formula is proven for epsilon below 1; one round is {exactly} exactly"
+        )
     return replace(
         found,
         holds=spent.epsilon,

@@ -175,7 +175,7 @@ class Known:
 
     config: Mapping[str, object] = field(default_factory=dict)
     """As written in a file, by whatever names."""
-    answers: Mapping[str, object] = field(default_factory=dict)
+    answers: Mapping[str, Value] = field(default_factory=dict)
     """By names of `SETTINGS`."""
     place: str = ""
     """The file, for errors: `pyproject.toml: `."""
@@ -194,7 +194,7 @@ class Known:
         """
         setting = SETTINGS[name]
         if name in self.answers:
-            return setting.checked(self.answers[name], "--set ")
+            return self.answers[name]
         if given is not None:
             return setting.checked(given, self.place)
         if not by_name:
@@ -227,7 +227,7 @@ class Known:
 
 def answered(
     changes: Sequence[str], config: Mapping[str, object]
-) -> tuple[dict[str, object], dict[str, object]]:
+) -> tuple[dict[str, Value], dict[str, object]]:
     """Read what `--set` says: of settings, and of keys of the file, which it replaces.
 
     Args:
@@ -238,7 +238,7 @@ def answered(
         SpecError: a name is neither, one is given twice, or the text is of another form.
 
     """
-    answers: dict[str, object] = {}
+    answers: dict[str, Value] = {}
     replaced = dict(config)
     keys = {plain_name(key): key for key in config}
     for change in changes:
@@ -256,7 +256,7 @@ def answered(
         if setting is not None:
             if setting.name in answers:
                 raise SpecError(f"--set: {setting.name} is given twice")
-            answers[setting.name] = value
+            answers[setting.name] = setting.checked(value, "--set ")
     return answers, replaced
 
 
