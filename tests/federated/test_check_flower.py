@@ -1,7 +1,9 @@
 """What is read of Flower apps: their configuration and their source, which is never run."""
 
 import inspect
+import math
 import textwrap
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -10,6 +12,7 @@ from flwr.clientapp.mod import LocalDpMod
 from flwr.serverapp import strategy as strategies
 from flwr.supercore import differential_privacy as of_flower
 
+from privrobust.accountants import Release, epsilon
 from privrobust.errors import SpecError
 from privrobust.federated.check import flower_app
 from privrobust.federated.check.claims import CentralNoise, LocalNoise, SampleNoise, Unread
@@ -146,6 +149,8 @@ def test_names_that_disagree_are_refused_until_one_is_chosen(app):
         "noise = 1.0\nif __debug__:\n    noise = 2.0\nx = W(S(), noise, 1.0, 10)",
         "def main():\n    for noise in (1.0, 2.0):\n        W(S(), noise, 1.0, 10)",
         "def main():\n    noise = 1.0\n    noise += 1\n    return W(S(), noise, 1.0, 10)",
+        "def main(x):\n if x:\n  noise = 1.0\n else:\n  return W(S(), noise, 1.0, 10)",
+        "noise = 1.0\nwhile True:\n    x = W(S(), noise, 1.0, 10)\n    noise = 2.0",
         "def main(**rest): return W(S(), **rest)",
         "def main(rest): return W(*rest)",
         "noise = noise\nx = W(S(), noise, 1.0, 10)",
@@ -175,6 +180,21 @@ def test_the_assignment_before_counts_and_none_after_it(app):
         return first
     """
     assert one(app(server=source)).noise_multiplier == 2.0
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def main(x):\n if x:\n  noise = 2.0\n  return W(S(), noise, 1.0, 10)",
+        "while True:\n    noise = 2.0\n    x = W(S(), noise, 1.0, 10)\n    noise = 3.0",
+        "if True:\n    noise = 1.0\nnoise = 2.0\nx = W(S(), noise, 1.0, 10)",
+        "noise = 2.0\ndef main():\n    return W(S(), noise, 1.0, 10)",
+    ],
+)
+def test_what_is_passed_on_every_way_is_known(app, source):
+    wrapper = "DifferentialPrivacyServerSideFixedClipping"
+    head = f"from flwr.serverapp.strategy import {wrapper} as W, FedAvg as S\n"
+    assert one(app(server=head + source)).noise_multiplier == 2.0
 
 
 def test_values_of_other_modules_of_the_app(app):
@@ -242,7 +262,7 @@ def test_a_mod_that_no_client_has(app):
         ("ServerConfig(num_rounds=4)", 4),
         ("ServerConfig()", 1),
         ("thread.start()", 100),
-        ("strategy.start(grid, None, unknown())", 100),
+        ("strategy.start(grid, None, unknown())", None),
     ],
 )
 def test_rounds_are_what_the_source_says_or_the_configuration(app, text, rounds):
@@ -279,6 +299,27 @@ def test_adaptive_clipping_has_flowers_defaults(app):
     assert (adaptive.count_noise, adaptive.quantile, adaptive.rate) == (2.0, 0.5, 0.1)
     count, noise = of_flower.compute_adaptive_noise_params(0.8, 40, None)
     assert (count, noise) == (2.0, pytest.approx((0.8**-2 - 4.0**-2) ** -0.5))
+
+
+def test_our_own_mod(app):
+    client = """
+    from flwr.clientapp import ClientApp
+    from privrobust.federated.flower import UpdatePrivacy, private_updates
+    privacy = UpdatePrivacy(clip_norm=0.5, noise_scale=2.0)
+    app = ClientApp(mods=[private_updates(privacy)])
+    """
+    (found,) = check(app(client=client, config="num-rounds = 10")).findings
+    release = Release(noise_scale=2.0, clip_norm=0.5, unit="worker", steps=10)
+    assert found.holds == found.claimed == epsilon(release)
+    assert (found.verdict, found.against) == ("holds", "server, clients, outsiders")
+    unused = client.replace("mods=[private_updates(privacy)]", "mods=[]")
+    unused = unused.replace("    app =", "    mod = private_updates(privacy)\n    app =")
+    assert check(app(client=unused)).findings[0].holds == math.inf
+    unstated = client.replace("2.0", "found()")
+    assert check(app(client=unstated)).findings[0].missing == ("noise_scale",)
+    sampled = client.replace("2.0", "2.0, participation=0.1, noise='laplace'")
+    (found,) = check(app(client=sampled, config="num-rounds = 10")).findings
+    assert found.holds < epsilon(replace(release, noise="laplace", norm="l1"))
 
 
 def test_opacus_in_a_client(app):

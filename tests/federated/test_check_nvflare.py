@@ -143,6 +143,28 @@ def test_opacus_in_a_script_by_options_of_its_command_line(job):
     assert other.verdict == "holds"
 
 
+def test_noise_for_all_rounds_as_nvflares_own_example_finds_it(job):
+    folder = job({"executors": [{"args": {"task_script_path": "train.py"}}]})
+    custom = folder / "app" / "custom"
+    custom.mkdir()
+    (custom / "train.py").write_text(
+        "import nvflare.client as flare\n"
+        "from opacus import PrivacyEngine\n"
+        "epochs = 2\n"
+        "while flare.is_running():\n"
+        "    received = flare.receive()\n"
+        "    if received.current_round == 0:\n"
+        "        every = epochs * received.total_rounds\n"
+        "        PrivacyEngine().make_private_with_epsilon(\n"
+        "            epochs=every, target_epsilon=1.0, target_delta=1e-5, max_grad_norm=1.0)\n"
+    )
+    answers = ["epochs=2", "dataset_size=320", "batch_size=32"]
+    (claim,) = read_nvflare_job(folder, answers).claims
+    assert claim.claimed_epochs == 2 * 5
+    assert check(folder, answers).findings[0].verdict == "holds"
+    assert check(folder, [*answers, "claimed_epochs=2"]).findings[0].verdict == "does not hold"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from privrobust.accountants import Spent
+from privrobust.accountants.release import Message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +128,20 @@ class NotPrivate(Claim):
     reason: str
     is_claim: bool = True
     """Whether it is called privacy, so that somebody may count on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OurUpdates(Claim):
+    """Our mod `private_updates`: a client clips its update and adds our noise."""
+
+    clip_norm: float | None = None
+    noise_scale: float | None = None
+    noise: str | None = None
+    message: Message | None = None
+    participation: float | None = None
+    delta: float | None = None
+    rounds: int | None = None
+    is_used: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

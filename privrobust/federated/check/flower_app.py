@@ -22,9 +22,12 @@ from privrobust.federated.check.claims import (
     Unread,
 )
 from privrobust.federated.check.files import content
+from privrobust.federated.check.mods import is_among_mods
 from privrobust.federated.check.opacus_calls import sample_noise
+from privrobust.federated.check.our_mods import our_updates
 from privrobust.federated.check.settings import Known, answered, setting_called
-from privrobust.federated.check.source import Call, Module, Source, Unknown, calls
+from privrobust.federated.check.source import Call, Module, Source, calls
+from privrobust.federated.check.unknown import Unknown
 
 FILE = "pyproject.toml"
 _WRAPPERS = {
@@ -170,6 +173,7 @@ class _Reader:
     def claims(self) -> Iterator[Claim]:
         found = [
             *self._of_flower(),
+            *our_updates(self._calls, self._source, self._known, self._rounds),
             *sample_noise(self._calls, self._source, self._known, self._rounds),
         ]
         yield from found
@@ -202,16 +206,8 @@ class _Reader:
                     question=f"{last} is deprecated and not read here: which of the newer classes?",
                 )
 
-    def _given(self, call: Call, names: tuple[str, ...]) -> dict[str, object]:
-        """Return what a call is given by name; None where that cannot be told."""
-        arguments = call.arguments(names)
-        if arguments is None:
-            return dict.fromkeys(names)
-        values = {name: self._source.value(node, call.module) for name, node in arguments.items()}
-        return {name: None if isinstance(each, Unknown) else each for name, each in values.items()}
-
     def _local(self, call: Call) -> LocalNoise:
-        given, known = self._given(call, _LOCAL), self._known
+        given, known = self._source.given(call, _LOCAL), self._known
         return LocalNoise(
             where=call.where,
             what="LocalDpMod",
@@ -222,7 +218,7 @@ class _Reader:
 
     def _central(self, call: Call, name: str) -> CentralNoise:
         is_adaptive = "Adaptive" in name
-        given = self._given(call, _ADAPTIVE if is_adaptive else _FIXED)
+        given = self._source.given(call, _ADAPTIVE if is_adaptive else _FIXED)
         known, accounting = self._known, self._accounting(call)
         divisor = known.whole("num_sampled_clients", given.get("num_sampled_clients"))
         inside = self._strategy(call)
@@ -259,7 +255,7 @@ class _Reader:
         full = home.dotted(made.func) if isinstance(made, ast.Call) else None
         if not isinstance(made, ast.Call) or full is None:
             return {"rule": None}
-        given = self._given(Call(full, made, home), _STRATEGY)
+        given = self._source.given(Call(full, made, home), _STRATEGY)
         fraction = given.get("fraction_train", given.get("fraction_fit", 1.0))
         least = given.get("min_train_nodes", given.get("min_fit_clients", 2))
         return {
@@ -300,7 +296,7 @@ class _Reader:
                     "sampling_method",
                     "max_epsilon",
                 )
-                given, known = self._given(call, names), self._known
+                given, known = self._source.given(call, names), self._known
                 method = (call.arguments(names) or {}).get("sampling_method")
                 return Accounting(
                     sampling=_sampling(method, given.get("sampling_method")),
@@ -314,39 +310,24 @@ class _Reader:
         return Accounting(is_of_wrapper=True) if is_given else None
 
     def _stated_rounds(self) -> object:
-        """Return how many rounds the source trains for, None where it does not say."""
-        found = set()
+        """Return how many rounds the source trains for; None where it does not say."""
+        found: set[object] = set()
         for call in self._calls:
             last = call.name.rpartition(".")[2]
             if last == "start" and self._is_start(call):
-                found.add(self._given(call, _START).get("num_rounds", 3))
+                found.add(self._source.given(call, _START).get("num_rounds", 3))
             elif last == "ServerConfig" and call.name.startswith("flwr."):
-                found.add(self._given(call, ("num_rounds",)).get("num_rounds", 1))
-        return found.pop() if len(found) == 1 else None
+                found.add(self._source.given(call, ("num_rounds",)).get("num_rounds", 1))
+        if len(found) > 1:
+            return Unknown("several")
+        return found.pop() if found else None
 
     def _is_start(self, call: Call) -> bool:
         """Tell a strategy's `start` from that of threads and timers."""
         return {"grid", "initial_arrays"} <= set(call.arguments(_START) or {})
 
     def _is_among_mods(self, *names: str) -> bool | None:
-        """Tell whether some `mods=[...]` has one of these; None where some list cannot be read."""
-        is_sure = True
-        for call in self._calls:
-            node = (call.arguments() or {}).get("mods")
-            if node is None:
-                continue
-            listed, module = self._source.resolved(node, call.module)
-            if not isinstance(listed, ast.List | ast.Tuple):
-                is_sure = False
-                continue
-            for each in listed.elts:
-                mod, home = self._source.resolved(each, module)
-                full = home.dotted(mod.func if isinstance(mod, ast.Call) else mod)
-                last = (full or "").rpartition(".")[2]
-                if last in names:
-                    return True
-                is_sure = is_sure and (full or "").startswith("flwr.")
-        return False if is_sure else None
+        return is_among_mods(self._calls, self._source, *names)
 
 
 def _adaptive(given: Mapping[str, object], clients: int | None) -> Adaptive:
@@ -361,14 +342,16 @@ def _adaptive(given: Mapping[str, object], clients: int | None) -> Adaptive:
         )
     }
     numbers = [
-        None if each is None else as_float(name, each, "a finite number, 0 or more", least=0.0)
+        None
+        if each is None or isinstance(each, Unknown)
+        else as_float(name, each, "a finite number, 0 or more", least=0.0)
         for name, each in values.items()
     ]
     return Adaptive(count_noise=numbers[0], quantile=numbers[1], rate=numbers[2])
 
 
 def _share(name: str, value: object) -> float | None:
-    if value is None:
+    if isinstance(value, Unknown):
         return None
     return as_float(name, value, "from 0 to 1", least=0.0, most=1.0)
 

@@ -257,7 +257,7 @@ def _of_scripts(
                 continue
             name = script.removesuffix(".py").replace("/", ".")
             options: dict[str, object] = {}
-            source = Source(custom, options)
+            source = Source(custom, options, rounds)
             modules = source.reached([name])
             options |= option_defaults(calls(modules)) | _options(arguments)
             yield from sample_noise(

@@ -5,9 +5,11 @@ from collections.abc import Iterator, Sequence
 
 from privrobust.federated.check.claims import SampleNoise
 from privrobust.federated.check.settings import Known
-from privrobust.federated.check.source import Call, Source, Unknown
+from privrobust.federated.check.source import Call, Source
+from privrobust.federated.check.unknown import Unknown
 
 _HANDLERS = {"train", "fit"}
+_ARGUMENTS = ("noise_multiplier", "target_epsilon", "target_delta", "epochs", "poisson_sampling")
 
 
 def sample_noise(
@@ -18,12 +20,10 @@ def sample_noise(
         last = call.name.rpartition(".")[2]
         if last not in ("make_private", "make_private_with_epsilon"):
             continue
-        arguments = call.arguments() or {}
-        values = {
-            name: None if isinstance(value, Unknown) else value
-            for name, node in arguments.items()
-            for value in [source.value(node, call.module)]
-        }
+        if call.arguments() is None:  # ** may hold anything
+            values: dict[str, object] = dict.fromkeys(_ARGUMENTS, Unknown("**"))
+        else:
+            values = source.given(call)
         finds_noise = last == "make_private_with_epsilon"
         yield SampleNoise(
             where=call.where,
@@ -32,9 +32,7 @@ def sample_noise(
             if finds_noise
             else known.number("noise_multiplier", values.get("noise_multiplier")),
             epsilon=known.number("epsilon", values.get("target_epsilon")),
-            claimed_epochs=known.number("epochs", values["epochs"], by_name=False)
-            if values.get("epochs") is not None
-            else None,
+            claimed_epochs=known.number("claimed_epochs", values.get("epochs")),
             finds_noise=finds_noise,
             delta=known.number("delta", values.get("target_delta")),
             dataset_size=known.whole("dataset_size"),

@@ -2,7 +2,8 @@
 
 `make_private` loads Poisson batches at rate 1 / L, where L = ceil(n / B) is the number of batches
 of an epoch, and adds noise of noise_multiplier clipping norms to a sum. Its engine counts its own
-steps: one that is made anew for every round reports one round.
+steps: one that is made anew for every round reports one round. `make_private_with_epsilon` finds the
+noise by an accountant of Opacus; the least that an accountant allows is ours, which is taken for it.
 """
 
 import math
@@ -17,7 +18,7 @@ from privrobust.federated.check.findings import EVERYONE, Finding, judged, state
 def sample_noise(claim: SampleNoise) -> Iterator[Finding]:
     """Yield what holds against everyone who sees what a client sends."""
     needed = ["delta", "dataset_size", "batch_size", "epochs", "rounds"]
-    needed += ["epsilon"] if claim.finds_noise else ["noise_multiplier"]
+    needed += ["epsilon", "claimed_epochs"] if claim.finds_noise else ["noise_multiplier"]
     missing = [name for name in needed if getattr(claim, name) is None]
     if claim.lasts is None and not claim.finds_noise:
         missing.append("engine_lasts")
@@ -63,7 +64,7 @@ def _accounted(claim: SampleNoise, found: Finding) -> Finding:
         sampling="poisson" if claim.is_poisson and batches > 1 else "full",
         steps=epochs * per_epoch,
     )
-    claimed_epochs = epochs if claim.claimed_epochs is None else claim.claimed_epochs
+    claimed_epochs = claim.claimed_epochs or 0.0
     if claim.finds_noise:
         covered = replace(once, steps=max(1, math.floor(claimed_epochs * per_epoch)))
         b = noise_scale(covered, stated(claim.epsilon), delta)

@@ -10,6 +10,7 @@ from typing import Literal
 
 from privrobust.core.numbers import as_float, as_whole, own
 from privrobust.errors import SpecError, in_short, shown, unknown_name
+from privrobust.federated.check.unknown import Unknown
 
 Kind = Literal["number", "positive", "probability", "share", "whole", "truth"]
 Value = int | float | bool
@@ -58,6 +59,11 @@ SETTINGS: Mapping[str, Setting] = {
             "number",
             "the noise's standard deviation over the clipping norm",
             ("dp_noise_multiplier", "noise_mult"),
+        ),
+        Setting(
+            "noise_scale",
+            "number",
+            "b, the noise's standard deviation, or the scale of Laplace noise",
         ),
         Setting(
             "clipping_norm",
@@ -120,6 +126,11 @@ SETTINGS: Mapping[str, Setting] = {
             ("secagg", "secure_agg"),
         ),
         Setting(
+            "participation",
+            "share",
+            "the chance, by a coin that nobody sees, that a client does not send noise alone",
+        ),
+        Setting(
             "dataset_size",
             "whole",
             "the examples of the client that has the fewest",
@@ -136,6 +147,11 @@ SETTINGS: Mapping[str, Setting] = {
             "whole",
             "how often a client goes through its data in a round",
             ("local_epochs", "num_epochs"),
+        ),
+        Setting(
+            "claimed_epochs",
+            "positive",
+            "for how many epochs, of all rounds, make_private_with_epsilon is to find its noise",
         ),
         Setting(
             "engine_lasts",
@@ -185,7 +201,8 @@ class Known:
 
         Args:
             name: that of the setting.
-            given: what source says, which only an answer of the user outdoes.
+            given: what source says, which only an answer of the user outdoes; one that cannot be
+                told is no reason to take another.
             by_name: whether a value of the file counts that only has such a name.
 
         Raises:
@@ -195,6 +212,8 @@ class Known:
         setting = SETTINGS[name]
         if name in self.answers:
             return self.answers[name]
+        if isinstance(given, Unknown):
+            return None
         if given is not None:
             return setting.checked(given, self.place)
         if not by_name:

@@ -15,6 +15,7 @@ from typing import Any
 
 from privrobust.errors import SpecError, in_short, shown
 from privrobust.federated.check.names_bound import FUNCTIONS, Assignment, bindings, last_before
+from privrobust.federated.check.unknown import Unknown
 
 _MOST_BYTES = 1_000_000
 _MOST_MODULES = 100
@@ -27,13 +28,6 @@ _OPERATIONS: Mapping[type[ast.operator], Callable[[float, float], float]] = {
     ast.Div: operator.truediv,
     ast.Pow: math.pow,
 }
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """A value that cannot be told without running something."""
-
-    text: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +90,8 @@ class Module:
         for place, scope in enumerate([*around, self.tree]):
             bound = self.bound(scope, node.id)
             if bound:
-                return True, last_before(bound, node if place == 0 else None)
+                at = node if place == 0 else None
+                return True, last_before(bound, at, scope, self.parents)
         return False, None
 
     def bound(self, scope: ast.AST, name: str) -> list[Assignment | None]:
@@ -142,6 +137,7 @@ class Source:
     folder: Path
     config: Mapping[str, object] = field(default_factory=dict)
     """What `run_config[...]` has, and options of the command line by their names."""
+    rounds: int | None = None
     _modules: dict[str, Module | None] = field(default_factory=dict)
     _values: dict[ast.AST, object] = field(default_factory=dict)
 
@@ -185,10 +181,21 @@ class Source:
                 waiting += [full, full.rpartition(".")[0]]
         return list(found.values())
 
-    def value(self, node: ast.AST | None, module: Module, depth: int = 0) -> object:
-        """Return what an expression is, or `Unknown`; None for no expression."""
-        if node is None:
-            return None
+    def given(self, call: Call, names: tuple[str, ...] = ()) -> dict[str, object]:
+        """Return what a call is given by name: values, or `Unknown`.
+
+        Args:
+            call: it.
+            names: what its positional parameters are called.
+
+        """
+        arguments = call.arguments(names)
+        if arguments is None:
+            return dict.fromkeys(names, Unknown("*"))
+        return {name: self.value(node, call.module) for name, node in arguments.items()}
+
+    def value(self, node: ast.AST, module: Module, depth: int = 0) -> object:
+        """Return what an expression is, or `Unknown`."""
         if node not in self._values:  # names of names of names would be found anew, twice each
             found = self._value(node, module, depth) if depth < _DEEPEST else None
             self._values[node] = Unknown(_written(node)) if found is None else found
@@ -217,6 +224,8 @@ class Source:
                 if key in self.config:
                     return self.config[key]
                 return of(default[0]) if default else None
+            case ast.Attribute(attr="total_rounds"):  # of what NVFlare's clients receive
+                return self.rounds
             case ast.Attribute(value=ast.Name() as holder, attr=key):
                 return self.config.get(key) if self._is_options(holder, module) else None
             case ast.Name():
@@ -253,7 +262,7 @@ class Source:
         other = self.module(home) if home else None
         if other is None:
             return None
-        last = last_before(other.bound(other.tree, name), None)
+        last = last_before(other.bound(other.tree, name), None, other.tree, other.parents)
         return None if last is None else (_right_side(last), other)
 
     def class_of(self, full: str, module: Module) -> tuple[ast.ClassDef, Module] | None:

@@ -9,6 +9,7 @@ from privrobust.federated.check.claims import (
     Claim,
     LocalNoise,
     NotPrivate,
+    OurUpdates,
     OwnRun,
     SampleNoise,
     SparseVector,
@@ -16,7 +17,7 @@ from privrobust.federated.check.claims import (
 )
 from privrobust.federated.check.findings import EVERYONE, Finding
 from privrobust.federated.check.local_noise import local_noise
-from privrobust.federated.check.own_runs import own_run
+from privrobust.federated.check.ours import our_updates, own_run
 from privrobust.federated.check.sample_noise import sample_noise
 from privrobust.federated.check.sparse_vector import sparse_vector
 
@@ -36,8 +37,10 @@ def _of(claim: Claim) -> Iterator[Finding]:
             yield from sample_noise(claim)
         case SparseVector():
             yield from sparse_vector(claim)
+        case OurUpdates():
+            yield from our_updates(claim)
         case OwnRun():
-            yield own_run(claim)
+            yield from own_run(claim)
         case NotPrivate():
             yield _nothing(claim)
         case Unread():
