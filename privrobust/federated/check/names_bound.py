@@ -4,6 +4,7 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 
 Assignment = ast.Assign | ast.AnnAssign
+_LOOPS = ast.For | ast.AsyncFor | ast.While
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
@@ -73,14 +74,10 @@ def last_before(
     block = parents[last]
     if block is not scope and not any(_in_one_list(block, last, each) for each in way):
         return None
-    # what is assigned further down may come back around
-    around = [each for each in way if isinstance(each, ast.For | ast.AsyncFor | ast.While)]
-    passed = list(_way(last, scope, parents))
-    later = [_way(each, scope, parents) for each in plain if each not in before]
-    if any(
-        loop in way_there for way_there in map(list, later) for loop in around if loop not in passed
-    ):
-        return None
+    loops = {each for each in way if isinstance(each, _LOOPS)} - set(_way(last, scope, parents))
+    later = set(plain) - set(before)
+    if any(not loops.isdisjoint(_way(each, scope, parents)) for each in later):
+        return None  # it may come back around
     return last
 
 

@@ -2,8 +2,10 @@
 
 `make_private` loads Poisson batches at rate 1 / L, where L = ceil(n / B) is the number of batches
 of an epoch, and adds noise of noise_multiplier clipping norms to a sum. Its engine counts its own
-steps: one that is made anew for every round reports one round. `make_private_with_epsilon` finds the
-noise by an accountant of Opacus; the least that an accountant allows is ours, which is taken for it.
+steps: one that is made anew for every round reports one round.
+
+`make_private_with_epsilon` finds the noise by an accountant of Opacus; here it is the least that
+our own accountant allows.
 """
 
 import math
