@@ -3,14 +3,17 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from privrobust.cli.main import app
 from privrobust.errors import SpecError
+from privrobust.federated.check.settings import SETTINGS
 
 PROJECT = """
 [tool.flwr.app.components]
@@ -23,10 +26,11 @@ clipping-norm = 1.0
 CLIENT = """
 from flwr.clientapp import ClientApp
 from flwr.clientapp.mod import LocalDpMod
-def made(context):
+def private(message, context, call_next):
     clip = context.run_config["clipping-norm"]
-    return LocalDpMod(clip, clip, epsilon=1.0, delta=1e-5)
-app = ClientApp(mods=[made])
+    mod = LocalDpMod(clip, clip, epsilon=1.0, delta=1e-5)
+    return mod(message, context, call_next)
+app = ClientApp(mods=[private])
 """
 HEAVY = {"flwr", "llvmlite", "numba", "opacus", "pandas", "sklearn", "sqlalchemy", "torch"}
 
@@ -121,6 +125,27 @@ def test_bad_input_is_one_line(folder, monkeypatch, arguments, message):
     raised = run(*arguments).exception
     assert isinstance(raised, SpecError)
     assert message in str(raised)
+
+
+def test_the_page_shows_what_is_printed(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "check.md").read_text(encoding="utf-8")
+    project, server, shown = re.findall(r"```(?:toml|python|)\n(.+?)\n```", page, re.DOTALL)[1:4]
+    (tmp_path / "median").mkdir()
+    (tmp_path / "median" / "pyproject.toml").write_text(project)
+    (tmp_path / "median" / "server.py").write_text(server)
+    (tmp_path / "median" / "client.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    command, _, expected = shown.partition("\n")
+    done = run(*command.removeprefix("$ privrobust check ").split())
+    assert (done.exit_code, done.stdout.rstrip()) == (1, expected)
+
+
+def test_the_page_lists_every_setting_by_all_its_names():
+    page = (Path(__file__).parents[2] / "docs" / "check.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"(?m)^\| `(\w+)` \| ([`\w, ]*) \|", page))
+    assert set(listed) == set(SETTINGS)
+    for name, others in listed.items():
+        assert tuple(re.findall(r"\w+", others)) == SETTINGS[name].others
 
 
 @pytest.mark.parametrize("arguments", ["--help", "{folder}"])

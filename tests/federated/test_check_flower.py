@@ -248,9 +248,24 @@ def test_who_clips_and_who_sums(app, client, clips, summed):
     assert claim.secure_aggregation is summed
 
 
-def test_a_mod_that_no_client_has(app):
-    claim = one(app(client=LOCAL.replace("mods=[noisy]", "mods=[]")))
-    assert claim.is_used is False
+@pytest.mark.parametrize(
+    ("mods", "is_used"),
+    [("[]", False), ("[noisy]", True), ("[by]", True), ("[near]", None), ("made()", None)],
+)
+def test_a_mod_that_no_client_has_hides_nothing(app, mods, is_used):
+    own = (
+        "def by(message, context, call_next): return LocalDpMod(1., 1., 1., .1)(message)\n"
+        "def near(message, context, call_next): ...\n"
+    )
+    client = LOCAL.replace("app = ClientApp(mods=[noisy])", f"{own}app = ClientApp(mods={mods})")
+    folder = app(client=client, config="num-rounds = 1")
+    claim = read_flower_app(folder).claims[0]
+    assert claim.is_used is is_used
+    found = check(folder, ["delta=1e-5", "sensitivity=0.5", "clipping_norm=0.5"]).findings[0]
+    verdicts = {False: "does not hold", True: "holds", None: "cannot be told"}
+    assert found.verdict == verdicts[is_used]
+    assert ("clips" in found.missing) is (is_used is None)
+    assert check(folder, ["clips=true"]).findings[0].verdict == "holds"
 
 
 @pytest.mark.parametrize(
@@ -285,7 +300,9 @@ def test_an_accountant_of_flowers(app):
     claim = one(app(server=server))
     assert (claim.epsilon, claim.delta, claim.clients) == (8.0, 1e-6, 40)
     assert (claim.accounting.sampling, claim.accounting.is_of_wrapper) == ("no-amplification", True)
-    assert check(app(server=server)).findings[0].verdict == "holds"
+    stops = check(app(server=server), ["rounds=1000"]).findings[0]
+    assert (stops.verdict, stops.holds) == ("holds", 8.0)
+    assert check(app(server=server), ["rounds=10"]).findings[0].holds < 8.0
     poisson = check(app(server=server.replace("NO_AMPLIFICATION", "POISSON")))
     assert "fixed number of clients" in poisson.findings[0].why
 

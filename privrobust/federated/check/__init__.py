@@ -6,7 +6,7 @@ mechanism says what each guarantees. Nothing that is read is run or imported.
 >>> from privrobust.federated.check.claims import LocalNoise
 >>> from privrobust.federated.check.verdicts import findings
 >>> claim = LocalNoise(
-...     where="client.py, line 3", what="LocalDpMod", clipping_norm=1.0, sensitivity=1.0,
+...     where="client_app, line 3", what="LocalDpMod", clipping_norm=1.0, sensitivity=1.0,
 ...     epsilon=1.0, delta=1e-5, rounds=100,
 ... )
 >>> found = findings([claim])[0]

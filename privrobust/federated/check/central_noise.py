@@ -97,7 +97,12 @@ def _of_models(claim: CentralNoise) -> Finding:
     if refused:
         return replace(found, why=refused)
     spent = _spent(claim, z / (divisor * moves.norms), rounds, delta, moves.norms)
-    verdict, why = judged(claimed, spent.epsilon), _why(claim, moves)
+    why = _why(claim, moves)
+    most = claim.accounting.max_epsilon if claim.accounting else None
+    if claim.accounting and claim.accounting.is_of_wrapper and most and most < spent.epsilon:
+        spent = replace(spent, epsilon=most, accountant="Flower's")
+        why = "Flower's accountant ends training before it would spend more"
+    verdict = judged(claimed, spent.epsilon)
     if claim.accounting and claim.accounting.sampling == "without-replacement":
         if verdict == "does not hold":
             verdict = "cannot be told"

@@ -29,8 +29,8 @@ class LocalNoise(Claim):
     epsilon: float | None = None
     delta: float | None = None
     rounds: int | None = None
-    is_used: bool = True
-    """Whether some client has it among its mods, as far as the source tells."""
+    is_used: bool | None = True
+    """Whether clients have it among their mods; None where the source does not tell."""
 
 
 Sampling = Literal["poisson", "without-replacement", "no-amplification"]
@@ -141,7 +141,7 @@ class OurUpdates(Claim):
     participation: float | None = None
     delta: float | None = None
     rounds: int | None = None
-    is_used: bool = True
+    is_used: bool | None = True
 
 
 @dataclass(frozen=True, kw_only=True)

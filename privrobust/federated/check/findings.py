@@ -1,7 +1,8 @@
 """What holds of a claim, against whom, and why."""
 
+import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from privrobust.federated.check.settings import SETTINGS
@@ -73,6 +74,20 @@ def stated(value: T | None) -> T:
     """Return a number that is there, as was found out before."""
     assert value is not None
     return value
+
+
+def unless_unused(found: Finding, is_used: bool | None) -> Finding:
+    """Return a finding of a mod, or that it does nothing, or that this cannot be told."""
+    if is_used is False:
+        nobody = "no client has it among its mods, so nothing is noised"
+        return replace(found, holds=math.inf, verdict="does not hold", why=nobody, missing=())
+    if is_used is None:
+        open_ = (*found.missing, "clips")
+        if found.verdict == "holds":
+            unsure = "whether clients have it among their mods cannot be told"
+            return replace(found, verdict="cannot be told", why=unsure, missing=open_)
+        return replace(found, missing=open_)
+    return found
 
 
 def judged(claimed: float, holds: float) -> Verdict:

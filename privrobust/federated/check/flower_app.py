@@ -213,7 +213,7 @@ class _Reader:
             what="LocalDpMod",
             **{name: known.number(name, given.get(name)) for name in _LOCAL},
             rounds=self._rounds,
-            is_used=self._is_among_mods("LocalDpMod") is not False,
+            is_used=self._known.truth("clips", self._is_among_mods("LocalDpMod")),
         )
 
     def _central(self, call: Call, name: str) -> CentralNoise:
@@ -270,10 +270,9 @@ class _Reader:
         for _ in range(10):
             if full.startswith("flwr."):
                 return full.rpartition(".")[2]
-            found = self._source.class_of(full, module)
-            if found is None or len(found[0].bases) != 1:
+            node, module = self._source.defined(full, module)
+            if not isinstance(node, ast.ClassDef) or len(node.bases) != 1:
                 return None
-            node, module = found
             names = {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
             base = module.dotted(node.bases[0])
             if names & _AGGREGATION or base is None:

@@ -15,7 +15,7 @@ from privrobust.accountants import Release, spend
 from privrobust.accountants.release import Adjacency
 from privrobust.core.formatting import rounded_up
 from privrobust.federated.check.claims import LocalNoise
-from privrobust.federated.check.findings import EVERYONE, Finding, judged, stated
+from privrobust.federated.check.findings import EVERYONE, Finding, judged, stated, unless_unused
 
 _NEEDED = ("clipping_norm", "sensitivity", "epsilon", "delta", "rounds")
 _NEIGHBOURS: tuple[tuple[Adjacency, str, int], ...] = (
@@ -44,13 +44,9 @@ def local_noise(claim: LocalNoise) -> Iterator[Finding]:
             why="the source leaves numbers open",
             missing=tuple(name for name in _NEEDED if getattr(claim, name) is None),
         )
-        if not claim.is_used:
-            nobody = "no client has it among its mods, so nothing is noised"
-            yield replace(found, holds=math.inf, verdict="does not hold", why=nobody, missing=())
-        elif found.missing:
-            yield found
-        else:
-            yield _accounted(claim, found, adjacency, norms)
+        if not found.missing:
+            found = _accounted(claim, found, adjacency, norms)
+        yield unless_unused(found, claim.is_used)
 
 
 def _accounted(claim: LocalNoise, found: Finding, adjacency: Adjacency, norms: int) -> Finding:

@@ -42,7 +42,7 @@ def our_updates(
             participation=known.number("participation", given.get("participation"), by_name=False),
             delta=known.number("delta", given.get("delta"), by_name=False),
             rounds=rounds,
-            is_used=is_among_mods(calls, source, "private_updates") is not False,
+            is_used=known.truth("clips", is_among_mods(calls, source, "private_updates")),
         )
 
 

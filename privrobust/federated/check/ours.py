@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from privrobust.accountants import Release, spend
 from privrobust.federated.check.claims import OurUpdates, OwnRun
-from privrobust.federated.check.findings import EVERYONE, Finding, judged, stated
+from privrobust.federated.check.findings import EVERYONE, Finding, judged, stated, unless_unused
 
 _NEEDED = {
     "clip_norm": "clipping_norm",
@@ -55,13 +55,9 @@ def our_updates(claim: OurUpdates) -> Iterator[Finding]:
         why="the source leaves numbers open",
         missing=tuple(missing),
     )
-    if not claim.is_used:
-        nobody = "no client has it among its mods, so nothing is noised"
-        yield replace(found, holds=math.inf, verdict="does not hold", why=nobody, missing=())
-    elif missing or None in (claim.noise, claim.message):
-        yield found
-    else:
-        yield _accounted(claim, found)
+    if not missing and None not in (claim.noise, claim.message):
+        found = _accounted(claim, found)
+    yield unless_unused(found, claim.is_used)
 
 
 def _accounted(claim: OurUpdates, found: Finding) -> Finding:

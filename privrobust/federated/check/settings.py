@@ -116,7 +116,7 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             "clips",
             "truth",
-            "whether clients clip: fixedclipping_mod or adaptiveclipping_mod in their mods",
+            "whether clients have the mod that clips, or clips and noises, among their mods",
         ),
         Setting(
             "secure_aggregation",

@@ -265,15 +265,16 @@ class Source:
         last = last_before(other.bound(other.tree, name), None, other.tree, other.parents)
         return None if last is None else (_right_side(last), other)
 
-    def class_of(self, full: str, module: Module) -> tuple[ast.ClassDef, Module] | None:
-        """Return the class of the folder that has this full name."""
+    def defined(
+        self, full: str, module: Module
+    ) -> tuple[ast.ClassDef | ast.FunctionDef | None, Module]:
+        """Return the class or the function of the folder that has this full name, and its home."""
         home, _, name = full.rpartition(".")
-        of = self.module(home) if home else module
-        for node in of.tree.body if of else ():
-            if isinstance(node, ast.ClassDef) and node.name == name:
-                assert of is not None
+        of = (self.module(home) if home else None) or module
+        for node in of.tree.body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
                 return node, of
-        return None
+        return None, of
 
 
 def calls(modules: Iterable[Module]) -> Iterator[Call]:

@@ -1,4 +1,4 @@
-"""What NVFlare's SVTPrivacy guarantees, by its source in NVFlare 2.9 (`filters/svt_privacy.py`).
+"""What NVFlare's SVTPrivacy guarantees, by its source in NVFlare 2.9.
 
 Of d numbers it sends c = ceil(fraction d): first it asks of each whether it is above a noisy
 threshold, until c are, then sends c of these with Laplace noise. Its own count for a call is
