@@ -50,9 +50,14 @@ def test_no_noise_is_no_claim(checked):
 def test_runs_of_a_sweep_are_told_once_for_all_seeds(checked):
     fixed = RUN.replace("noise_scale: 0.1\n", "")
     found = checked(fixed + "grid: {noise_scale: [0.1, 0.2], seed: [0, 1, 2]}\n")
-    assert [each.what for each in found] == ["b = 0.1", "b = 0.2"]
+    assert [each.what for each in found] == ["b = 0.1, 3 runs", "b = 0.2, 3 runs"]
     assert found[0].holds > found[1].holds
-    assert [each.what for each in checked(RUN, ["steps=10"])] == ["run"]
+    assert [each.what for each in checked(RUN, ["steps=10"])] == ["1 run"]
+
+
+def test_candidates_of_tuning_are_runs_too(checked):
+    (found,) = checked(RUN + "tune: {learning_rate: [0.1, 0.5]}\n")
+    assert found.holds == checked(RUN)[0].holds
 
 
 def test_code_is_not_run(checked, tmp_path):

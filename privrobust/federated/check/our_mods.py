@@ -2,8 +2,9 @@
 
 import ast
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 
+from privrobust.accountants.release import Message
 from privrobust.federated.check.claims import OurUpdates
 from privrobust.federated.check.mods import is_among_mods
 from privrobust.federated.check.settings import Known
@@ -38,7 +39,7 @@ def our_updates(
             clip_norm=known.number("clipping_norm", given.get("clip_norm"), by_name=False),
             noise_scale=known.number("noise_scale", given.get("noise_scale"), by_name=False),
             noise=_text(given.get("noise")),
-            message=_text(given.get("message")),
+            message=_message(given.get("message")),
             participation=known.number("participation", given.get("participation"), by_name=False),
             delta=known.number("delta", given.get("delta"), by_name=False),
             rounds=rounds,
@@ -48,3 +49,7 @@ def our_updates(
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _message(value: object) -> Message | None:
+    return next((each for each in get_args(Message) if each == value), None)

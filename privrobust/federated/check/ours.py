@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from privrobust.accountants import Release, spend
+from privrobust.core.formatting import rounded_up
 from privrobust.federated.check.claims import OurUpdates, OwnRun
 from privrobust.federated.check.findings import EVERYONE, Finding, judged, stated, unless_unused
 
@@ -26,7 +27,7 @@ def own_run(claim: OwnRun) -> Iterator[Finding]:
     yield Finding(
         where=claim.where,
         what=claim.what,
-        claim="none" if claimed is None else f"{claim.word} {claimed:.4g}",
+        claim="none" if claimed is None else f"{claim.word} {rounded_up(claimed, 4)}",
         claimed=claimed,
         holds=claim.holds.epsilon,
         delta=claim.holds.delta,
