@@ -339,6 +339,30 @@ def test_our_own_mod(app):
     assert found.holds < epsilon(replace(release, noise="laplace", norm="l1"))
 
 
+def test_our_own_worker(app):
+    client = """
+    from flwr.clientapp import ClientApp
+    from privrobust.federated.flower import PrivateWorker, private_gradient
+    app = ClientApp()
+    @app.train()
+    def train(message, context):
+        worker = PrivateWorker(
+            1, 2, clip_norm=1.0, noise_scale=0.1, batch_size=32, sampling_rate=0.1)
+        return private_gradient(message, 1, worker, local_steps=context.run_config["k"])
+    """
+    (found,) = check(app(client=client, config="num-rounds = 10\nk = 5")).findings
+    release = Release(noise_scale=0.1, clip_norm=1.0, batch_size=32, sampling_rate=0.1, steps=50)
+    assert found.holds == epsilon(release)
+    assert (found.verdict, found.unit, found.adjacency) == ("holds", "example", "add-or-remove")
+    by_size = app(client=client.replace(", sampling_rate=0.1", ""), config="num-rounds = 10\nk = 5")
+    assert check(by_size).findings[0].missing == ("dataset_size",)
+    (found,) = check(by_size, ["dataset_size=320"]).findings
+    sized = replace(release, sampling_rate=None, dataset_size=320)
+    assert found.holds == epsilon(sized)
+    hidden = app(client=client.replace("clip_norm=1.0", "**settings()"))
+    assert check(hidden).findings[0].verdict == "cannot be told"
+
+
 def test_opacus_in_a_client(app):
     client = """
     from flwr.clientapp import ClientApp

@@ -145,6 +145,24 @@ class OurUpdates(Claim):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OurExamples(Claim):
+    """Our `PrivateWorker` in a client, whose unit is the example."""
+
+    clip_norm: float | None = None
+    noise_scale: float | None = None
+    batch_size: float | None = None
+    sampling_rate: float | None = None
+    is_sampled_by_size: bool = False
+    """Whether none is given, so that the rate is batch_size / dataset_size."""
+    dataset_size: int | None = None
+    noise: str | None = None
+    message: Message | None = None
+    delta: float | None = None
+    local_steps: int | None = None
+    rounds: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class OwnRun(Claim):
     """A run of ours, with what it spends by an upper bound."""
 

@@ -24,7 +24,7 @@ from privrobust.federated.check.claims import (
 from privrobust.federated.check.files import content
 from privrobust.federated.check.mods import is_among_mods
 from privrobust.federated.check.opacus_calls import sample_noise
-from privrobust.federated.check.our_mods import our_updates
+from privrobust.federated.check.our_mods import our_noise
 from privrobust.federated.check.settings import Known, answered, setting_called
 from privrobust.federated.check.source import Call, Module, Source, calls
 from privrobust.federated.check.unknown import Unknown
@@ -173,7 +173,7 @@ class _Reader:
     def claims(self) -> Iterator[Claim]:
         found = [
             *self._of_flower(),
-            *our_updates(self._calls, self._source, self._known, self._rounds),
+            *our_noise(self._calls, self._source, self._known, self._rounds),
             *sample_noise(self._calls, self._source, self._known, self._rounds),
         ]
         yield from found

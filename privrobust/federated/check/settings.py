@@ -143,6 +143,16 @@ SETTINGS: Mapping[str, Setting] = {
             ("local_batch_size",),
         ),
         Setting(
+            "sampling_rate",
+            "share",
+            "the chance of an example to join a batch, fixed whatever the client holds",
+        ),
+        Setting(
+            "local_steps",
+            "whole",
+            "how many steps a client takes in a round",
+        ),
+        Setting(
             "epochs",
             "whole",
             "how often a client goes through its data in a round",

@@ -9,6 +9,7 @@ from privrobust.federated.check.claims import (
     Claim,
     LocalNoise,
     NotPrivate,
+    OurExamples,
     OurUpdates,
     OwnRun,
     SampleNoise,
@@ -17,7 +18,7 @@ from privrobust.federated.check.claims import (
 )
 from privrobust.federated.check.findings import EVERYONE, Finding
 from privrobust.federated.check.local_noise import local_noise
-from privrobust.federated.check.ours import our_updates, own_run
+from privrobust.federated.check.ours import our_examples, our_updates, own_run
 from privrobust.federated.check.sample_noise import sample_noise
 from privrobust.federated.check.sparse_vector import sparse_vector
 
@@ -39,6 +40,8 @@ def _of(claim: Claim) -> Iterator[Finding]:
             yield from sparse_vector(claim)
         case OurUpdates():
             yield from our_updates(claim)
+        case OurExamples():
+            yield from our_examples(claim)
         case OwnRun():
             yield from own_run(claim)
         case NotPrivate():
