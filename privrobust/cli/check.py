@@ -69,7 +69,7 @@ def _show(checked: "Checked", form: str, output: Path | None) -> None:
     elif form == "csv":
         write(csv_of(check_frame(checked)), output)
     elif not checked.findings:
-        write(f"{NOTHING}\n".encode(), output)
+        write("".join(f"{line}\n" for line in (NOTHING, *checked.reading.notes)).encode(), output)
     elif form == "terminal" and output is None:
         print_table(laid_out(checked))
     else:

@@ -143,6 +143,15 @@ def test_opacus_in_a_script_by_options_of_its_command_line(job):
     assert other.verdict == "holds"
 
 
+@pytest.mark.parametrize("script", ["train.py", "../../secret.py", "/etc/passwd", "a/b.py"])
+def test_a_script_that_is_not_there_is_told(job, script):
+    folder = job({"executors": [{"args": {"task_script_path": script}}]})
+    (folder / "secret.py").write_text("raise SystemExit")
+    read = read_nvflare_job(folder)
+    assert read.claims == ()
+    assert read.notes == (f"Not there, and so not read: {script}.",)
+
+
 def test_noise_for_all_rounds_as_nvflares_own_example_finds_it(job):
     folder = job({"executors": [{"args": {"task_script_path": "train.py"}}]})
     custom = folder / "app" / "custom"

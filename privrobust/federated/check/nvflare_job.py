@@ -69,9 +69,11 @@ def read_nvflare_job(path: Path, changes: Sequence[str] = ()) -> Reading:
     claims = [
         claim for file, config in read.items() for claim in _claims(file, config, known, rounds)
     ]
-    if path.is_dir():
-        claims += _of_scripts(path, read, known, rounds)
+    unread: list[str] = []
+    claims += _of_scripts(read, known, rounds, unread)
     notes: tuple[str, ...] = _OF_ALL if claims else ()
+    if unread:
+        notes += (f"Not there, and so not read: {', '.join(dict.fromkeys(unread))}.",)
     if any(isinstance(claim, SparseVector) for claim in claims):
         notes += _OF_SVT
     return Reading(
@@ -245,24 +247,22 @@ def _one(values: Iterator[Any]) -> Any:
 
 
 def _of_scripts(
-    folder: Path, read: Mapping[Path, Mapping[str, Any]], known: Known, rounds: int | None
+    read: Mapping[Path, Mapping[str, Any]], known: Known, rounds: int | None, unread: list[str]
 ) -> Iterator[Claim]:
-    """Yield what the Python scripts that executors name do with Opacus."""
+    """Yield what Python scripts that are named do with Opacus; add those that are not there."""
     for file, config in read.items():
-        custom = file.parent.parent / "custom"
-        given = list(_found([config], "task_script_path"))
-        arguments = _one_text(_found([config], "task_script_args"))
-        for script in given:
-            if not isinstance(script, str) or not custom.is_dir():
+        arguments = _options(_one_text(_found([config], "task_script_args")))
+        for named in (*_found([config], "task_script_path"), *_found([config], "app_script")):
+            if not isinstance(named, str):
                 continue
-            name = script.removesuffix(".py").replace("/", ".")
             options: dict[str, object] = {}
-            source = Source(custom, options, rounds)
-            modules = source.reached([name])
-            options |= option_defaults(calls(modules)) | _options(arguments)
-            yield from sample_noise(
-                list(calls(modules)), source, Known(options, known.answers), rounds
-            )
+            source = Source(file.parent.parent / "custom", options, rounds)
+            modules = source.reached([named.removesuffix(".py").replace("/", ".")])
+            if not modules:
+                unread.append(in_short(named))
+            options |= option_defaults(calls(modules)) | arguments
+            known_of = Known(options, known.answers)
+            yield from sample_noise(list(calls(modules)), source, known_of, rounds)
 
 
 def _one_text(values: Iterator[Any]) -> str:
