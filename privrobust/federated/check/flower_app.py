@@ -86,8 +86,14 @@ def read_flower_app(path: Path, changes: Sequence[str] = ()) -> Reading:
 
     """
     file = path / FILE if path.is_dir() else path
-    app = _app_of(_table(file), file)
-    config = _config(app.get("config", {}), file)
+    table = _table(file)
+    app = _inside(table, "tool", "flwr", "app")
+    if not isinstance(app, dict):
+        raise SpecError(
+            f"{shown(str(file), 200)}: no [tool.flwr.app]; accepted: the pyproject.toml of a "
+            "Flower app"
+        )
+    config = _supernodes(table) | _config(app.get("config", {}), file)
     answers, config = answered(changes, config)
     known = Known(config, answers, f"{file.name}: ")
     source = Source(file.parent, config)
@@ -115,17 +121,20 @@ def _table(file: Path) -> dict[str, Any]:
         raise SpecError(f"{shown(str(file), 200)}: not valid TOML (too deep to read)") from None
 
 
-def _app_of(table: Mapping[str, Any], file: Path) -> dict[str, Any]:
-    """Return [tool.flwr.app], with what [tool.flwr] says of federations among its config."""
-    found: Any = table
-    for part in ("tool", "flwr", "app"):
-        found = found.get(part) if isinstance(found, dict) else None
-    if not isinstance(found, dict):
-        raise SpecError(
-            f"{shown(str(file), 200)}: no [tool.flwr.app]; accepted: the pyproject.toml of a "
-            "Flower app"
-        )
-    return found
+def _inside(table: object, *names: str) -> Any:
+    """Return what is at the end of a path of tables; None where it does not lead there."""
+    for name in names:
+        table = table.get(name) if isinstance(table, dict) else None
+    return table
+
+
+def _supernodes(table: object) -> dict[str, object]:
+    """Return how many clients the default federation simulates, where an app says it."""
+    federations = _inside(table, "tool", "flwr", "federations")
+    default = _inside(federations, "default")
+    name = default if isinstance(default, str) else ""
+    count = _inside(federations, name, "options", "num-supernodes")
+    return {"num-supernodes": count} if isinstance(count, int) else {}
 
 
 def _config(given: object, file: Path, within: str = "") -> dict[str, object]:
@@ -134,8 +143,8 @@ def _config(given: object, file: Path, within: str = "") -> dict[str, object]:
         raise SpecError(f"{file.name}: [tool.flwr.app.config] is {shown(given)}, not a table")
     flat: dict[str, object] = {}
     for key, value in given.items():
-        if isinstance(value, dict) and not within:
-            flat |= _config(value, file, f"{key}.")
+        if isinstance(value, dict):
+            flat |= _config(value, file, f"{within}{key}.")
         elif isinstance(value, bool | int | float | str):
             flat[f"{within}{key}"] = value
         else:
