@@ -1,6 +1,7 @@
 """What holds of claims, against closed forms, and what one client moves in Flower's strategies."""
 
 import math
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import norm, trim_mean
 
+from privrobust.errors import SpecError
 from privrobust.federated.check.claims import (
     Accounting,
     Adaptive,
@@ -295,6 +297,45 @@ def test_adaptive_clipping_takes_the_norm_of_the_next_round_for_its_noise():
     mu = math.sqrt(mean**-2 + 1 / 4)
     found = of_models(replace(claim, adaptive=adaptive))
     assert found.holds == pytest.approx(gaussian(mu, DELTA / 2), rel=2e-3)
+
+
+def test_flowers_accountant_ends_training_of_what_it_counts_only():
+    accounting = Accounting(is_of_wrapper=True, max_epsilon=2.0)
+    claim = replace(CENTRAL, accounting=accounting, epsilon=2.0)
+    assert (of_models(claim).holds, of_models(claim).verdict) == (2.0, "holds")
+    for other in (
+        replace(claim, rule="FedMedian"),
+        replace(claim, largest_share=0.5),
+        replace(claim, accounting=replace(accounting, sampling="poisson")),
+        replace(claim, accounting=replace(accounting, is_of_wrapper=False), largest_share=1 / 11),
+    ):
+        assert of_models(other).verdict == "does not hold"
+        assert of_models(other).holds > 4
+
+
+@given(data=st.data())
+def test_numbers_at_the_edges_are_a_finding_or_one_clear_line(data):
+    edge = st.sampled_from([5e-324, 1e-200, 1e-9, 0.5, 1.0, 3.0, 1e9, 1e200, 1.7e308])
+    share = st.sampled_from([0.0, 1e-300, 0.2, 0.5, 1.0])
+    whole = st.sampled_from([1, 2, 11, 10**9])
+    rule = st.sampled_from(["FedAvg", "FedMedian", "FedTrimmedAvg", "Krum", None])
+    adaptive = st.builds(Adaptive, count_noise=edge, quantile=share, rate=edge)
+    claim = replace(
+        CENTRAL,
+        rule=data.draw(rule),
+        cut=data.draw(share),
+        fraction=data.draw(share),
+        least_clients=data.draw(st.sampled_from([-1, 0, 2, 10**9])),
+        noise_multiplier=data.draw(edge),
+        num_sampled_clients=data.draw(whole),
+        clients=data.draw(st.none() | whole),
+        largest_share=data.draw(st.none() | st.sampled_from([1e-300, 0.2, 1.0])),
+        delta=data.draw(st.sampled_from([1e-300, 1e-5, 0.9])),
+        adaptive=data.draw(st.none() | adaptive),
+    )
+    with suppress(SpecError):
+        found = of_models(claim)
+        assert found.holds is None or found.holds >= 0
 
 
 def test_adaptive_clipping_that_flower_refuses():

@@ -21,6 +21,8 @@ from privrobust.federated.check.claims import CentralNoise
 from privrobust.federated.check.findings import OF_MODELS, SERVER, Finding, judged, stated
 from privrobust.federated.check.sensitivities import MEANS, Moved, moved, trained
 
+_COUNTED = (None, "no-amplification")  # a wrapper refuses any other sampling
+
 
 def central_noise(claim: CentralNoise) -> Iterator[Finding]:
     """Yield what holds against who sees models, and against the server."""
@@ -98,9 +100,9 @@ def _of_models(claim: CentralNoise) -> Finding:
         return replace(found, why=refused)
     spent = _spent(claim, z / (divisor * moves.norms), rounds, delta, moves.norms)
     why = _why(claim, moves)
-    most = claim.accounting.max_epsilon if claim.accounting else None
-    if claim.accounting and claim.accounting.is_of_wrapper and most and most < spent.epsilon:
-        spent = replace(spent, epsilon=most, accountant="Flower's")
+    limit = _limit(claim, moves)
+    if limit is not None and limit < spent.epsilon:
+        spent = replace(spent, epsilon=limit, accountant="Flower's")
         why = "Flower's accountant ends training before it would spend more"
     verdict = judged(claimed, spent.epsilon)
     if claim.accounting and claim.accounting.sampling == "without-replacement":
@@ -110,6 +112,14 @@ def _of_models(claim: CentralNoise) -> Finding:
     return replace(
         found, holds=spent.epsilon, accountant=spent.accountant, verdict=verdict, why=why
     )
+
+
+def _limit(claim: CentralNoise, moves: Moved) -> float | None:
+    """Return what Flower's own accountant lets be spent, where it counts what is released."""
+    accounting, divisor = claim.accounting, stated(claim.num_sampled_clients)
+    counts = accounting and accounting.is_of_wrapper and accounting.sampling in _COUNTED
+    is_mean = claim.rule in MEANS and stated(moves.norms) <= (1 + 1e-9) / divisor
+    return accounting.max_epsilon if accounting and counts and is_mean else None
 
 
 def _nominal(claim: CentralNoise, z: float, divisor: int, rounds: int, delta: float) -> Spent:
@@ -128,12 +138,12 @@ def _spent(claim: CentralNoise, z: float, rounds: int, delta: float, share: floa
     from scipy.special import ndtri  # which loads slowly
 
     multiplier, count = stated(claim.noise_multiplier), stated(count)
-    of_updates = (multiplier**-2 - (2 * count) ** -2) ** -0.5
+    of_updates = multiplier / math.sqrt(1 - (multiplier / (2 * count)) ** 2)
     # The share of clipped updates, noisy, is below `most` in all rounds but for delta / 2.
-    most = 1 - ndtri(delta / (2 * rounds)) * count * share
-    shrinks = min(1.0, math.exp(-stated(rate) * (most - stated(quantile))))
-    of_updates *= shrinks * z / multiplier
-    return replace(_spend((of_updates**-2 + count**-2) ** -0.5, rounds, delta / 2), delta=delta)
+    most = 1 - float(ndtri(delta / (2 * rounds))) * count * share
+    of_updates *= math.exp(-max(0.0, stated(rate) * (most - stated(quantile)))) * z / multiplier
+    of_both = of_updates / math.hypot(1.0, of_updates / count)
+    return replace(_spend(of_both, rounds, delta / 2), delta=delta)
 
 
 def _spend(z: float, rounds: int, delta: float, rate: float | None = None) -> Spent:

@@ -24,8 +24,9 @@ def sample_noise(claim: SampleNoise) -> Iterator[Finding]:
     missing = [name for name in needed if getattr(claim, name) is None]
     if claim.lasts is None and not claim.finds_noise:
         missing.append("engine_lasts")
-    said = "noise multiplier" if claim.epsilon is None else "epsilon"
-    number = claim.noise_multiplier if claim.epsilon is None else claim.epsilon
+    is_of_noise = claim.epsilon is None and not claim.finds_noise
+    said = "noise multiplier" if is_of_noise else "epsilon"
+    number = claim.noise_multiplier if is_of_noise else claim.epsilon
     found = Finding(
         where=claim.where,
         what=claim.what,

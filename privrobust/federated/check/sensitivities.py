@@ -44,6 +44,8 @@ def moved(claim: CentralNoise) -> Moved:
     if rule == "FedTrimmedAvg":
         if replies is None or claim.cut is None:
             return Moved(None, "how many updates are left is not stated", ("clients",))
+        if claim.cut >= 0.5:
+            return Moved(None, f"Flower refuses it: beta {claim.cut:g} is not below 0.5")
         kept = replies - 2 * int(claim.cut * replies)
         return Moved(1 / kept, f"{kept} of {replies} updates are left in each coordinate")
     if rule in _CHOICES:
@@ -72,4 +74,5 @@ def trained(claim: CentralNoise) -> int | None:
     """Return how many clients train in a round by Flower's FedAvg, if that can be told."""
     if claim.clients is None or claim.fraction is None or claim.least_clients is None:
         return None
-    return min(claim.clients, max(int(claim.clients * claim.fraction), claim.least_clients))
+    train = min(claim.clients, max(int(claim.clients * claim.fraction), claim.least_clients))
+    return train if train > 0 else None
