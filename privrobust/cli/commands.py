@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from privrobust.cli.audit import audit
 from privrobust.cli.budget import budget
+from privrobust.cli.check import check
 from privrobust.cli.figure import figure
 from privrobust.cli.listing import list_
 from privrobust.cli.report import report
@@ -78,6 +79,7 @@ app.command(cls=_Command)(table)
 app.command(cls=_Command)(report)
 app.command(cls=_Command)(figure)
 app.command(cls=_Command)(audit)
+app.command(cls=_Command)(check)
 app.command("list", cls=_Command)(list_)
 
 
