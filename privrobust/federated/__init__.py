@@ -3,7 +3,7 @@
 - `PrivateWorker` makes messages that protect a worker's examples, inside any loop.
 - `PrivateUpdates` makes whole updates private: what leaves protects the client.
 - `Ledger` keeps what was spent on somebody's data, and refuses what would overspend.
-- `flower` has mods, strategies and an accountant for Flower, `check` reads what configurations claim.
+- `flower` has mods, strategies and an accountant for Flower; `check` reads configurations.
 """
 
 from typing import TYPE_CHECKING
