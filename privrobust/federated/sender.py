@@ -52,6 +52,11 @@ class Sender:
         self._sent = 0
 
     @property
+    def step(self) -> Release:
+        """One message."""
+        return self._step
+
+    @property
     def release(self) -> Release:
         """What was sent until now.
 
