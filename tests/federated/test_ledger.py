@@ -62,6 +62,8 @@ def test_what_is_charged_composes_over_runs(location):
             ("first", ROUND), ("", OTHER), ("third", ROUND)
         ]  # fmt: skip
         assert of_others.spent.epsilon == composed(ROUND)
+        assert "'ward 8'" in repr(of_others)
+        assert "tester" not in repr(of_others)  # who the server knows
 
 
 def test_what_does_not_fit_is_refused_and_not_written(location):

@@ -387,6 +387,13 @@ def test_bad_arguments(changes, told):
     assert "\n" not in str(raised.value)
 
 
+def test_a_delta_that_is_no_promise_is_told():
+    with pytest.warns(PrivRobustWarning, match="delta: 0.02 is not below 1 / 60: giving one"):
+        PrivateWorker(small(), DATA, **SETTINGS, delta=0.02)
+    PrivateWorker(small(), DATA, **SETTINGS, delta=0.01)
+    PrivateWorker(small(), DATA, **SETTINGS, delta=0.02, sampling_rate=0.1)  # n is not told
+
+
 def test_parameters_that_became_others():
     model = small()
     worker = PrivateWorker(model, DATA, **SETTINGS)
