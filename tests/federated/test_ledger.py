@@ -1,5 +1,6 @@
 """A ledger forgets nothing, lets nothing through that does not fit, and says what is wrong."""
 
+import math
 import multiprocessing
 import os
 import random
@@ -7,12 +8,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 
 import postgres
 import pytest
 from charging import ROUND, charge
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
@@ -60,6 +62,8 @@ def test_what_is_charged_composes_over_runs(location):
             ("first", ROUND), ("", OTHER), ("third", ROUND)
         ]  # fmt: skip
         assert of_others.spent.epsilon == composed(ROUND)
+        assert "'ward 8'" in repr(of_others)
+        assert "tester" not in repr(of_others)  # who the server knows
 
 
 def test_what_does_not_fit_is_refused_and_not_written(location):
@@ -204,8 +208,37 @@ def test_numbers_are_kept_exactly(release):
     assert written(read) == text
 
 
+KINDS = [ROUND, OTHER, replace(ROUND, noise_scale=1.5), replace(ROUND, noise_scale=0.0)]
+charges = st.tuples(st.sampled_from(["a", "b"]), st.none() | st.integers(1, 9), st.integers(0, 3))
+
+
+@settings(max_examples=10)
+@given(st.lists(charges, max_size=8))
+def test_any_sequence_of_charges_composes_and_stays_within_the_least_limit(several):
+    accepted, limits = {"a": [], "b": []}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        for data, limit, kind in several:
+            if limit is not None and limit > limits.get(data, math.inf):
+                limit = None
+            if limit is not None:
+                limits[data] = limit
+            with Ledger(f"{folder}/ledger.db", data, max_epsilon=limit) as ledger:
+                after = epsilon([*accepted[data], KINDS[kind]])
+                fits = after <= limits.get(data, math.inf)
+                assert ledger.would_exceed(KINDS[kind]) is not fits
+                try:
+                    found = ledger.charge(KINDS[kind])
+                except BudgetExhausted:
+                    assert not fits
+                else:
+                    assert fits
+                    assert found.epsilon == pytest.approx(after, rel=1e-12)
+                    accepted[data].append(KINDS[kind])
+                assert [entry.release for entry in ledger.entries] == accepted[data]
+
+
 def test_of_processes_that_charge_at_once_only_as_many_pass_as_fit(location):
-    processes, fit = 3, 2
+    processes, fit = 2, 1
     Ledger(location, "ward", max_epsilon=epsilon(replace(ROUND, steps=fit)))
     spawn = multiprocessing.get_context("spawn")
     start, found = spawn.Barrier(processes), spawn.Queue()
@@ -216,7 +249,7 @@ def test_of_processes_that_charge_at_once_only_as_many_pass_as_fit(location):
     for racer in racers:
         racer.join()
     assert sorted(each for each in passed if each) == [
-        composed(replace(ROUND, steps=steps)) for steps in (1, 2)
+        composed(replace(ROUND, steps=steps)) for steps in range(1, fit + 1)
     ]
     assert len(Ledger(location, "ward").entries) == fit
 
