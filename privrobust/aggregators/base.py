@@ -160,7 +160,7 @@ class Aggregator(_Rule):
         """
         before = writes_to(self.checked(messages))
         try:
-            update = self.aggregate(messages)
+            update = self.drawn(messages, generator)
         except Exception as error:  # whatever a user's rule raises
             raise failure(self, error, "aggregate(self, messages)") from error
         self._refuse_changed(messages, before)
@@ -199,6 +199,10 @@ class Aggregator(_Rule):
         if not is_built_in(self):
             with on_zeros():
                 self(torch.zeros(n, 1), torch.Generator())
+
+    def drawn(self, messages: Tensor, generator: Generators) -> Tensor:
+        """Aggregate messages that are checked with a stream; for rules that draw."""
+        return self.aggregate(messages)
 
     @abstractmethod
     def aggregate(self, messages: Tensor) -> Tensor:

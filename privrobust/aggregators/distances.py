@@ -91,7 +91,7 @@ class Geometry(NamedTuple):
 
     def weighted(self, weights: Tensor) -> Tensor:
         """Return the mean by weights that sum to 1, `(..., n)` to `(..., d)`."""
-        return _weighted(weights, self.messages)
+        return weighted_mean(weights, self.messages)
 
 
 def bounded(messages: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,11 +135,14 @@ def mean_of(messages: Tensor, rows: Tensor) -> Tensor:
     if rows.shape[-1] == 1:
         return row(messages, rows[..., 0])
     weights = messages.new_zeros(messages.shape[:-1]).scatter_(-1, rows, 1 / rows.shape[-1])
-    return _weighted(weights, messages)
+    return weighted_mean(weights, messages)
 
 
-def _weighted(weights: Tensor, messages: Tensor) -> Tensor:
-    """Return the mean by weights that sum to 1; rounding takes none beyond the largest number."""
+def weighted_mean(weights: Tensor, messages: Tensor) -> Tensor:
+    """Return the mean by weights `(..., n)` that sum to 1, `(..., n, d)` to `(..., d)`.
+
+    Rounding takes none beyond the largest number.
+    """
     most = torch.finfo(messages.dtype).max
     return combined(weights.unsqueeze(-2), messages).squeeze(-2).clamp_(-most, most)
 
@@ -165,13 +168,13 @@ def _scaled_products(messages: Tensor) -> tuple[Tensor, Tensor]:
 
     Scaled are messages, not lanes: what one of them sends must not make the others' vanish.
     """
-    products = _products(messages)
+    products = products_of(messages)
     powers = torch.zeros_like(_squares(products), dtype=torch.int32)
     if not all_are_safe(_squares(products)):
         unsafe = ~are_safe(_squares(products))
         powers[unsafe] = exponents(messages[unsafe]).squeeze(-1)
         if bool(powers.any()):
-            products = _products(scaled(messages, -powers.unsqueeze(-1)))
+            products = products_of(scaled(messages, -powers.unsqueeze(-1)))
     return products, powers
 
 
@@ -210,7 +213,8 @@ def _lanes(tensor: Tensor) -> Tensor:
     return tensor.reshape(tensor.shape[:-2].numel(), *tensor.shape[-2:])
 
 
-def _products(messages: Tensor) -> Tensor:
+def products_of(messages: Tensor) -> Tensor:
+    """Return inner products `(..., n, n)` in float64, of messages as they are."""
     if takes(messages):
         from privrobust.kernels.products import inner_products
 

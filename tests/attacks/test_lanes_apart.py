@@ -19,6 +19,7 @@ RULES = [
     *(f"{before} + mean" for before in available_pre_aggregators()),
     *["nnm + caf", "arc + nnm + geometric_median", "centred_clipping(start='mean')"],
     *["centred_clipping(start='zero')", "static_clipping(norm=1e-30) + smea"],
+    *["dnc(coordinates=3, rounds=3, dropped=1.5)", "arc + dnc(coordinates=30)"],
 ]
 ATTACKS = [(name, {}) for name in available_attacks()] + [
     *[("min_max", {"direction": "unit"}), ("min_sum", {"direction": "sign"})],
@@ -94,7 +95,7 @@ def bits(made):
 @given(messages=batches(), f=st.integers(0, 2))
 @settings(max_examples=15)
 def test_rules_treat_lanes_apart(rule, messages, f):
-    rule = get_aggregator(rule, byzantine=f)
+    rule = get_aggregator(rule, byzantine=min(f, 1) if rule == "bulyan" else f)
     together = rule(messages, streams(len(messages)))
     for each, messages_of_one, stream in zip(
         together, messages, streams(len(messages)), strict=True
