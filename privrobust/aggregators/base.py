@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
@@ -160,7 +160,7 @@ class Aggregator(_Rule):
         """
         before = writes_to(self.checked(messages))
         try:
-            update = self.drawn(messages, generator)
+            update = self.drawing_from(generator)(messages)
         except Exception as error:  # whatever a user's rule raises
             raise failure(self, error, "aggregate(self, messages)") from error
         self._refuse_changed(messages, before)
@@ -200,9 +200,9 @@ class Aggregator(_Rule):
             with on_zeros():
                 self(torch.zeros(n, 1), torch.Generator())
 
-    def drawn(self, messages: Tensor, generator: Generators) -> Tensor:
-        """Aggregate messages that are checked with a stream; for rules that draw."""
-        return self.aggregate(messages)
+    def drawing_from(self, generator: Generators) -> Callable[[Tensor], Tensor]:
+        """Return `aggregate` with a stream; rules that draw override it."""
+        return self.aggregate
 
     @abstractmethod
     def aggregate(self, messages: Tensor) -> Tensor:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.aggregators.base import Aggregator
 from privrobust.aggregators.coordinate_wise import mean_around_median
-from privrobust.aggregators.distances import Geometry
+from privrobust.aggregators.distances import Geometry, lanes_of
 from privrobust.core.lazy_imports import torch
 from privrobust.core.parameters import parameter
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# Coordinates handled together: the chosen values of a block stay in the processor's cache.
+_BLOCK = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -46,22 +49,36 @@ class Bulyan(Aggregator):
         """Return means around the median of the chosen."""
         geometry = Geometry.of(messages)
         rows = _chosen(geometry.squared_distances(), self.f)
-        at = rows.unsqueeze(-1).expand(*rows.shape, messages.shape[-1])
-        return mean_around_median(geometry.messages.gather(-2, at), 2 * self.f)
+        made = messages.new_empty(*messages.shape[:-2], messages.shape[-1])
+        lanes = (
+            lanes_of(geometry.messages),
+            lanes_of(rows.unsqueeze(-1)),
+            lanes_of(made.unsqueeze(-2)),
+        )
+        for lane, chosen, into in zip(*lanes, strict=True):
+            # a copy of all that is chosen would take longer than the rest
+            blocks = zip(lane.split(_BLOCK, -1), into.split(_BLOCK, -1), strict=True)
+            for block, into_block in blocks:
+                values = block.index_select(-2, chosen.squeeze(-1))
+                into_block.copy_(mean_around_median(values, 2 * self.f))
+        return made
 
 
 def _chosen(distances: Tensor, f: int) -> Tensor:
     """Return the rows of the n - 2f chosen, `(..., n, n)` to `(..., n - 2f)`, in order."""
     n = distances.shape[-1]
-    own = torch.eye(n, dtype=torch.bool, device=distances.device)
+    # of each its others, the nearest first
+    others = distances.diagonal_scatter(
+        torch.full_like(distances.diagonal(dim1=-2, dim2=-1), torch.inf), dim1=-2, dim2=-1
+    )
+    apart, who = (each[..., :-1] for each in others.sort(dim=-1, stable=True))
     is_left = torch.ones_like(distances[..., 0], dtype=torch.bool)
     for left in range(n, 2 * f, -1):
-        apart = distances.masked_fill(own | ~is_left.unsqueeze(-2), torch.inf)
-        nearest = max(left - f - 2, min(left - 1, 1))
-        scores = apart.sort(dim=-1).values[..., :nearest].sum(-1)
-        scores = scores.masked_fill(~is_left, torch.inf)
+        counts = is_left.unsqueeze(-2).expand_as(others).gather(-1, who)
+        nearest = counts & (counts.cumsum(-1) <= max(1, left - f - 2))
+        scores = (apart * nearest).sum(-1).masked_fill(~is_left, torch.inf)
+        # the two that are nearest to each other may have equal scores, whatever their order
         is_least = scores == scores.amin(-1, keepdim=True)
-        # of two that are nearest to each other, whose scores are equal, whatever their order
-        to_all = apart.masked_fill(apart.isinf(), 0.0).sum(-1).masked_fill(~is_least, torch.inf)
-        is_left = is_left.scatter(-1, to_all.argmin(-1, keepdim=True), False)
-    return (~is_left).int().argsort(dim=-1, descending=True, stable=True)[..., : n - 2 * f]
+        of_all = (apart * counts).sum(-1).masked_fill(~is_least, torch.inf)
+        is_left = is_left.scatter(-1, of_all.argmin(-1, keepdim=True), False)
+    return is_left.int().argsort(dim=-1, stable=True)[..., : n - 2 * f]

@@ -111,7 +111,9 @@ def combined(weights: Tensor, messages: Tensor) -> Tensor:
     """
     weights = weights.to(messages.dtype)
     sums = messages.new_empty(*weights.shape[:-1], messages.shape[-1])
-    for of_lane, lane, into in zip(_lanes(weights), _lanes(messages), _lanes(sums), strict=True):
+    for of_lane, lane, into in zip(
+        lanes_of(weights), lanes_of(messages), lanes_of(sums), strict=True
+    ):
         torch.mm(of_lane, lane, out=into)
     return sums
 
@@ -119,7 +121,7 @@ def combined(weights: Tensor, messages: Tensor) -> Tensor:
 def dots(messages: Tensor, vectors: Tensor) -> Tensor:
     """Return inner products, `(..., n, d)` and `(..., d)` to `(..., n)`; lanes as in `combined`."""
     found = messages.new_empty(messages.shape[:-1])
-    several = _lanes(messages), _lanes(vectors.unsqueeze(-2)), _lanes(found.unsqueeze(-2))
+    several = lanes_of(messages), lanes_of(vectors.unsqueeze(-2)), lanes_of(found.unsqueeze(-2))
     for lane, (vector,), (into,) in zip(*several, strict=True):
         torch.mv(lane, vector, out=into)
     return found
@@ -208,7 +210,7 @@ def _in_unit(products: Tensor, powers: Tensor, power: Tensor) -> Tensor:
     return scaled(products, powers.unsqueeze(-1) + powers.unsqueeze(-2))
 
 
-def _lanes(tensor: Tensor) -> Tensor:
+def lanes_of(tensor: Tensor) -> Tensor:
     """Flatten all leading axes to one."""
     return tensor.reshape(tensor.shape[:-2].numel(), *tensor.shape[-2:])
 
@@ -222,7 +224,7 @@ def products_of(messages: Tensor) -> Tensor:
     whole = messages.shape[-1] // _WIDTH * _WIDTH
     total = _gram(messages[..., whole:]).double()
     if whole:
-        for lane, into in zip(_lanes(messages), _lanes(total), strict=True):
+        for lane, into in zip(lanes_of(messages), lanes_of(total), strict=True):
             blocks = lane[:, :whole].unflatten(-1, (-1, _WIDTH)).transpose(0, 1)
             # a batch of small products: torch takes several times as long for a single long one
             into += (blocks @ blocks.mT).double().sum(0)

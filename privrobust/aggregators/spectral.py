@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.aggregators.base import Aggregator, Generators, Minority
@@ -163,14 +164,18 @@ class DnC(Minority, Aggregator):
 
     def aggregate(self, messages: Tensor) -> Tensor:
         """Aggregate with torch's own stream."""
-        return self.drawn(messages, None)
+        return self._aggregated(messages, None)
 
-    def drawn(self, messages: Tensor, generator: Generators) -> Tensor:
+    def drawing_from(self, generator: Generators) -> Callable[[Tensor], Tensor]:
+        """Draw coordinates from this stream, or each lane from its own."""
+        return partial(self._aggregated, generator=generator)
+
+    def _aggregated(self, messages: Tensor, generator: Generators) -> Tensor:
         """Return the mean of the messages that are dropped least."""
         if isinstance(generator, Sequence):
             made = torch.empty_like(messages[..., 0, :])
             for into, lane, each in zip(made, messages, generator, strict=True):
-                into.copy_(self.drawn(lane, each))
+                into.copy_(self._aggregated(lane, each))
             return made
         messages, norms = bounded(messages)
         times_dropped = torch.zeros_like(norms)

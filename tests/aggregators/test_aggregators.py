@@ -495,7 +495,7 @@ class Unresolved(Aggregator):
         ("centred_clipping(radius=inf)", "not accepted"),
         ("geometric_median(smoothing=0)", "smoothing: 0.0 is not a finite number above 0"),
         ("dnc(coordinates=0)", "DnC.coordinates: 0 is not a whole number at least 1"),
-        ("dnc(dropped=nan)", "DnC.dropped: nan is not a finite number above 0"),
+        ("dnc(dropped=0)", "DnC.dropped: 0.0 is not a finite number above 0"),
         (f"{__name__}:NotARule", "NotARule' is another class; accepted: a class that"),
         (f"{__name__}:Misses", r"Misses cannot be made \(KeyError: 'a key', test_agg.*:\d+\)$"),
         (f"{__name__}:Quits", r"Quits cannot be made \(SystemExit: enough, test_agg.*:\d+\)$"),

@@ -43,13 +43,6 @@ def test_bulyan_is_its_definition(n, f):
         np.testing.assert_allclose(ours, bulyan(messages.double().numpy(), f), atol=1e-5)
 
 
-def test_bulyan_of_many_workers_is_its_definition():
-    """More than a sorting network is made for."""
-    messages = draw(135, 7)
-    expected = bulyan(messages.double().numpy(), 3)
-    np.testing.assert_allclose(Bulyan(3)(messages), expected, atol=1e-5)
-
-
 @given(
     f=st.integers(1, 4),
     sent=st.lists(st.sampled_from([*VAST, 1.0, 0.0]), min_size=4, max_size=4),
@@ -117,7 +110,7 @@ def test_a_round_looks_at_every_coordinate_as_often(looked_at, place):
     """A message that differs in one of 20 is dropped where that one is looked at."""
     messages = torch.zeros(7, 20)
     messages[0, place] = 1.0
-    seeds = range(400)
+    seeds = range(200)
     rule = DnC(1, coordinates=looked_at)
     was_seen = [
         rule(messages, torch.Generator().manual_seed(seed))[place].item() == 0 for seed in seeds
