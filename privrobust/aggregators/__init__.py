@@ -29,6 +29,7 @@ from privrobust.aggregators.registry import (
 from privrobust.aggregators.robust_clipping import ARC, StaticClipping
 from privrobust.aggregators.shortest import CGE
 from privrobust.aggregators.spectral import CAF, SMEA, DnC
+from privrobust.aggregators.trusting import FLTrust
 from privrobust.core.parameters import parameter
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "CentredClipping",
     "Chain",
     "DnC",
+    "FLTrust",
     "GeometricMedian",
     "Krum",
     "MajorityVote",

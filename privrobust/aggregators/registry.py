@@ -13,6 +13,7 @@ from privrobust.aggregators.nearest import MDA, Krum, MoNNA, MultiKrum
 from privrobust.aggregators.robust_clipping import ARC, StaticClipping
 from privrobust.aggregators.shortest import CGE
 from privrobust.aggregators.spectral import CAF, SMEA, DnC
+from privrobust.aggregators.trusting import FLTrust
 from privrobust.core.numbers import as_whole
 from privrobust.core.parameters import parse, parts
 from privrobust.core.plugins import Own
@@ -30,6 +31,7 @@ _BUILT_IN: dict[str, type[Part]] = {
     "centred_clipping": CentredClipping,
     "cge": CGE,
     "dnc": DnC,
+    "fltrust": FLTrust,
     "geometric_median": GeometricMedian,
     "krum": Krum,
     "majority_vote": MajorityVote,

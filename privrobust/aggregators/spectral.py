@@ -166,7 +166,7 @@ class DnC(Minority, Aggregator):
         """Aggregate with torch's own stream."""
         return self._aggregated(messages, None)
 
-    def drawing_from(self, generator: Generators) -> Callable[[Tensor], Tensor]:
+    def given(self, generator: Generators, public: Tensor | None) -> Callable[[Tensor], Tensor]:
         """Draw coordinates from this stream, or each lane from its own."""
         return partial(self._aggregated, generator=generator)
 

@@ -436,8 +436,18 @@ def test_rules_by_name(text, byzantine, made):
 
 def test_every_rule_has_a_name():
     assert set(available_aggregators()) == {
-        *["bulyan", "caf", "centred_clipping", "cge", "dnc", "geometric_median", "krum"],
-        *["majority_vote", "mda", "mean", "meamed", "median", "monna", "multi_krum", "smea"],
+        *["bulyan", "caf", "centred_clipping", "cge", "dnc", "fltrust", "geometric_median"],
+        *[
+            "krum",
+            "majority_vote",
+            "mda",
+            "mean",
+            "meamed",
+            "median",
+            "monna",
+            "multi_krum",
+            "smea",
+        ],
         "trimmed_mean",
     }
     assert set(available_pre_aggregators()) == {"arc", "bucketing", "nnm", "static_clipping"}
