@@ -197,8 +197,8 @@ def _meet(
     rule.fits(honest + byzantine, byzantine)
     if rule.public_examples and evaluate_on == "validation":
         raise SpecError(
-            f"evaluate_on: validation with aggregator {shown(aggregator)}, whose public examples "
-            "are of that split; accepted: test"
+            f"evaluate_on: validation, as in tuning, with aggregator {shown(aggregator)}, whose "
+            "public examples are of that split; accepted: test"
         )
     if attack is not None:
         name, parameters = parse("attack", attack)
