@@ -9,6 +9,7 @@ changes its size, a number that is not finite gives its reason away.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -52,11 +53,34 @@ def _attacks(known: Trials) -> Iterator[tuple[str, Score]]:
         yield f"linear: {name}", whitened.linear
         if (known.rates < 1).any():
             yield f"mixture: {name}", whitened.mixture
+    if known.beside.shape[2]:
+        spans = {"what tells of its noise": _of_workers}
+        if steps > 1 and steps * (1 + known.beside.shape[2]) < len(known) / 5:
+            spans["what tells of its noise in any step"] = _of_all
+        for name, precision in spans.items():
+            whitened = _Whitened(_with_beside(known), precision)
+            yield f"linear: {name}", partial(_of_view, whitened.linear)
+            if (known.rates < 1).any():
+                yield f"mixture: {name}", partial(_of_view, whitened.mixture)
+    if known.echoes.any():
+        yield "echoes of the noise", lambda trials: trials.echoes[:, 1] - trials.echoes[:, 0]
+        yield "echoes without the canary", lambda trials: trials.echoes[:, 1]
+        yield "echoes as it is", lambda trials: -trials.echoes[:, 0]
     for name, sign in (("more", 1.0), ("less", -1.0)):
         yield f"size: {name}", partial(_size, sign)
     yield "farthest step", _farthest
     if known.broken.any():
         yield "numbers that are not finite", lambda trials: trials.broken
+
+
+def _with_beside(trials: Trials) -> Trials:
+    """Return trials of one part, beside which stands what tells of its noise."""
+    values = np.concatenate([trials.own[:, :, None], trials.beside], axis=2)
+    return replace(trials, values=values, parts=np.zeros_like(trials.parts))
+
+
+def _of_view(score: Score, trials: Trials) -> Floats:
+    return score(_with_beside(trials))
 
 
 def _size(sign: float, trials: Trials) -> Floats:
