@@ -19,8 +19,9 @@ _PRODUCTS = 2 * 10**9
 _MOST = 6
 _LAGS = (0, 1, -1)
 _DENSE = 1024
-"""Coordinates up to which all of a message are held against each."""
+"""Coordinates of a block in which all are held against each."""
 _MARGIN = 64
+"""Messages beyond those coordinates, at least."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,10 @@ class Search:
     """Looks in noise for what varies together."""
 
     def __init__(self, noise: Tensor, generator: torch.Generator) -> None:
-        """Look in this noise, `(L, steps, workers, dim)`, float32, of mean square 1 or 0."""
+        """Look in this noise, `(L, steps, workers, dim)`, float32, in usual deviations."""
         self._noise = noise
+        size = noise.square().mean((0, 1, 2)).sqrt()
+        self._per_size = torch.where(size > 0, 1 / size, 0.0)
         lanes, steps, workers, self._dim = noise.shape
         self._count = lanes * steps * workers
         self._lags = [lag for lag in _LAGS if abs(lag) < steps]
@@ -87,11 +90,11 @@ class Search:
         self._sure = (math.sqrt(2 * math.log(tests + 1)) + 2) / math.sqrt(self._count)
         self.left = torch.ones(self._dim, dtype=torch.float64)
         """Of the variance in each coordinate, how much is left when one other number is known, or
-        all of the same message; 1 where that may be chance."""
-        self._dense: Tensor | None = None
+        all others of a block; 1 where that may be chance."""
+        self._block, self._precision = slice(0, 0), torch.zeros(0, 0)
         if self._sure < 1:
             self._find_pairs(tried)
-        self._find_sums()
+        self._find_sums(generator)
 
     def _relations(self) -> Iterator[tuple[int, int]]:
         for offset in range(self._noise.shape[2]):
@@ -103,34 +106,43 @@ class Search:
         return _later(rolled, lag) if lag else rolled
 
     def _find_pairs(self, tried: Tensor) -> None:
-        own = self._noise[..., tried].flatten(0, 2)
+        own = (self._noise[..., tried] * self._per_size[tried]).flatten(0, 2)
         for offset, lag in self._relations():
-            shared = own.T @ self._related(offset, lag).flatten(0, 2) / self._count
+            shared = own.T @ self._related(offset, lag).flatten(0, 2) * self._per_size / self._count
             if not offset:  # itself, and what it is in other steps: attacks know of these
                 shared[torch.arange(len(tried)), tried] = 0.0
             most = shared.abs().amax(1).double().clamp(max=1.0)
             told = torch.where(most > self._sure, most.square(), 0.0)
             self.left[tried] = torch.minimum(self.left[tried], 1 - told)
 
-    def _find_sums(self) -> None:
-        free = self._count - self._dim
-        if self._dim > _DENSE or free < _MARGIN:
+    def _find_sums(self, generator: torch.Generator) -> None:
+        """Find what all others of a block of coordinates tell of each."""
+        size = min(self._dim, _DENSE)
+        if size + _MARGIN > self._count:  # of more, noise cannot tell what is chance
+            size = self._count // 2
+        free = self._count - size
+        if free < _MARGIN:
             return
-        rows = self._noise.flatten(0, 2).double()
+        start = int(torch.randint(self._dim - size + 1, (), generator=generator))
+        block = slice(start, start + size)
+        rows = self._noise[..., block].flatten(0, 2).double()
         covariance = rows.T @ rows / self._count
-        ridge = 1e-9 * torch.eye(self._dim, dtype=torch.float64)
+        ridge = 1e-9 * torch.eye(size, dtype=torch.float64)
         precision = torch.linalg.inv(covariance + ridge)
-        left = self._count / free / (precision.diagonal() * covariance.diagonal().clamp(min=1e-9))
-        if bool((left < float(chi2.ppf(1e-3 / self._dim, free)) / free).any()):
-            self._dense = -precision / precision.diagonal().unsqueeze(1)
-            self.left = torch.minimum(self.left, left)
+        alone = covariance.diagonal().clamp(min=1e-9)
+        left = self._count / free / (precision.diagonal() * alone)
+        if bool((left < float(chi2.ppf(1e-3 / size, free)) / free).any()):
+            self._block, self._precision = block, precision
+            self.left[block] = torch.minimum(self.left[block], left)
 
     def beside(self, place: int) -> Beside:
         """Return what tells of the noise in one coordinate."""
         own = self._noise[..., place]
         weights = None
-        if self._dense is not None:
-            weights = self._dense[place].clone()
+        if self._block.start <= place < self._block.stop:
+            weights = torch.zeros(self._dim, dtype=torch.float64)
+            row = self._precision[place - self._block.start]
+            weights[self._block] = -row / row[place - self._block.start]
             weights[place] = 0.0
         chosen: list[tuple[int, int, int]] = []
         columns: list[Tensor] = []
@@ -153,6 +165,7 @@ class Search:
         """Yield of each relation how much its best number has in common with what is left."""
         for offset, lag in self._relations():
             shared = rest.flatten() @ self._related(offset, lag).flatten(0, 2) / self._count
+            shared *= self._per_size
             if not offset:
                 shared[place] = 0.0
             best = int(shared.abs().argmax())

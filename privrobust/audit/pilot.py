@@ -27,6 +27,8 @@ from privrobust.training.watch import Watch
 NUMBERS = 1 << 23
 """Of messages, how many are kept."""
 _HUGE = 1e30
+_FARTHEST = 1e4
+"""In usual deviations; what is farther off counts as this."""
 _AS_GOOD = 0.05
 """Of the usual variance: what differs by less is as good a place."""
 
@@ -105,9 +107,11 @@ class Pilot(Watch):
         variances[variances < 1e-12 * self._squares / self._samples] = 0.0  # of equal numbers
         left = variance_left(variances, self._samples, self._layers)
         sizes = (self._squares / self._samples).sqrt()
+        usual = float(sizes[sizes > 0].median()) if bool((sizes > 0).any()) else 1.0
         steps = max(each.shape[1] for each in self._kept)
         whole = torch.cat([each for each in self._kept if each.shape[1] == steps])
-        scaled = torch.where(sizes > 0, whole / sizes, 0.0).float()
+        # one unit for all: what sums to zero is still to
+        scaled = (whole / usual).clamp(-_FARTHEST, _FARTHEST)
         search = Search(scaled, generator)
         echoes = echo_left(self._echoes, self._counted) if self._counted else torch.ones(())
         return Finding(left, torch.minimum(search.left, echoes), search)

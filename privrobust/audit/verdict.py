@@ -141,18 +141,18 @@ def _of_runs(
     def epsilon_if_gaussian(each: Detections) -> float:
         return gaussian_bound(each, delta, confidence).epsilon_lower_bound
 
-    one, share = best(epsilon)
-    proven = clopper_pearson_bound(detected(one, share), delta, confidence)
-    attack = one.name
-    one, share = best(epsilon_if_gaussian)
-    if_gaussian = gaussian_bound(detected(one, share), delta, confidence)
+    sharpest, share = best(epsilon)
+    proven = clopper_pearson_bound(detected(sharpest, share), delta, confidence)
+    widest, share = best(epsilon_if_gaussian)
+    if_gaussian = gaussian_bound(detected(widest, share), delta, confidence)
     # which share tells most against a claim shows in few trials only roughly: all are counted
     p_values = [
         detected_p_value(detected(one, each), claimed) if claimed else 1.0
+        for one in {id(one): one for one in (sharpest, widest)}.values()
         for each in _SHARES_OF_CLAIMS
     ]
     p_value = min(1.0, min(p_values) * len(p_values))
-    return Verdict(proven, if_gaussian, p_value, attack)
+    return Verdict(proven, if_gaussian, p_value, sharpest.name)
 
 
 def _of_one_run(
