@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from scipy.special import betaincinv, ndtr, ndtri
@@ -48,8 +50,13 @@ _AS_MANY = 30.0
 """Trials that what is expected of normal scores counts for, beside what was seen: of few trials,
 those thresholds that look best are so by chance."""
 
+_MIDDLE = 0.2
+"""The share to be taken where none promises anything."""
 _UNLUCKY = 0.1
 """Of thresholds at a rank, how many are to be higher than the one by which an attack is chosen."""
+
+
+_Seen = TypeVar("_Seen", Detections, Guesses)
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class _Tried:
     score: Score
     halves: list[tuple[Floats, Trials]]
 
-    @property
+    @cached_property
     def distance(self) -> float:
         """Return how far "in" lies above "out", in standard deviations."""
         apart = [distance(scores, trials.included) for scores, trials in self.halves]
@@ -127,10 +134,12 @@ def _of_runs(
     confidence: float,
     claimed: TradeOff | None,
 ) -> Verdict:
+    expected = [
+        (one, share, _expected_detections(one, share, counted)) for one in tried for share in SHARES
+    ]
+
     def best(worth: Callable[[Detections], float]) -> tuple[_Tried, float]:
-        return _best(
-            lambda one, share: worth(_expected_detections(one, share, counted)), SHARES, tried
-        )
+        return _best(expected, worth)
 
     def detected(one: _Tried, share: float) -> Detections:
         return detect_at_share(one.score(counted), counted.included, share)
@@ -162,10 +171,14 @@ def _of_one_run(
     confidence: float,
     claimed: TradeOff | None,
 ) -> Verdict:
+    expected = [
+        (one, share, _expected_guesses(one, share, len(counted)))
+        for one in tried
+        for share in _GUESSED
+    ]
+
     def best(worth: Callable[[Guesses], float]) -> tuple[str, Guesses]:
-        one, share = _best(
-            lambda each, share: worth(_expected_guesses(each, share, len(counted))), _GUESSED, tried
-        )
+        one, share = _best(expected, worth)
         return one.name, _guesses(one.score(counted), counted, share)
 
     attack, seen = best(lambda each: one_run_bound(each, delta, _ROUGHLY).epsilon_lower_bound)
@@ -179,13 +192,12 @@ def _of_one_run(
 
 
 def _best(
-    worth: Callable[[_Tried, float], float], shares: tuple[float, ...], tried: list[_Tried]
+    expected: list[tuple[_Tried, float, _Seen]], worth: Callable[[_Seen], float]
 ) -> tuple[_Tried, float]:
     """Return the attack and the share that are worth most."""
     found = [
-        (round(worth(one, share), 2), one.distance, -abs(share - 0.2), one, share)
-        for one in tried
-        for share in shares
+        (round(worth(seen), 2), one.distance, -abs(share - _MIDDLE), one, share)
+        for one, share, seen in expected
     ]
     *_, one, share = max(found, key=lambda each: each[:3])
     return one, share

@@ -4,11 +4,13 @@ import torch
 from torch import nn
 
 from privrobust.gradients import chain, clipped_sums
+from privrobust.gradients.clipped_sums import gradient_sum
 from privrobust.gradients.clipping import ClippedSums, ClippingRule, clip_vectors
 from privrobust.gradients.verification import Agreement
 from privrobust.models import validation
 from privrobust.noise import streams
 from privrobust.training import noise as training_noise
+from privrobust.training import workers
 from privrobust.training.noise import Perturbation
 from privrobust.training.workers import Clipping
 
@@ -293,9 +295,23 @@ WEAK = {
 """Noise that is weak, or known, in some coordinates, or from others, by name."""
 
 
-def weak_noise(name):
-    """Return a fault."""
-    return lambda patch: _with_noise(patch, WEAK[name])
+def weak_noise(patch, name):
+    """Make noise weak in one of these ways."""
+    _with_noise(patch, WEAK[name])
+
+
+def examples_not_clipped(patch):
+    """Forget to clip where examples are, and nowhere else."""
+
+    def forgetful(*args):
+        gradients = gradient_sum(*args)
+
+        def summed(parameters, batch, clip_norms, divisor=1.0):
+            return gradients(parameters, batch, torch.full_like(clip_norms, torch.inf), divisor)
+
+        return summed
+
+    patch.setattr(workers, "gradient_sum", forgetful)
 
 
 def half_noise_in_the_first_layer(patch):
