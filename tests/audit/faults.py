@@ -118,6 +118,15 @@ def reused_seed(patch):
     )
 
 
+def few_seeds(patch):
+    """Keep 5 bits of every run's seed."""
+    patch.setattr(
+        training_noise,
+        "derived_keys",
+        lambda seed, purpose, step, workers: _derived_keys(seed % 32, purpose, step, workers),
+    )
+
+
 def cached_noise(patch):
     """Draw noise once, and add it in every step."""
 
@@ -163,6 +172,7 @@ FAULTS = [
     noise_handed_on,
     noise_negated_every_second_step,
     reused_seed,
+    few_seeds,
     cached_noise,
     noise_of_the_size_of_the_data,
 ]
