@@ -33,8 +33,10 @@ def variance_left(variances: Tensor, samples: int, layers: Sequence[int]) -> Ten
     shares = (variances / usable.median()).nan_to_num(nan=math.inf)
     left = torch.ones_like(variances)
     for mean, cells in _groups(shares, layers):
-        free = _FOR_LONG_TAILS * (samples - 1) * cells
+        kinds, kind = cells.unique(return_inverse=True)
+        free = _FOR_LONG_TAILS * (samples - 1) * kinds
         least = torch.from_numpy(chi2.ppf(_CHANCE / variances.numel(), free.numpy())) / free
+        least = least[kind]
         left = torch.minimum(left, torch.where(mean > 0, mean / least, 0.0))
     return left
 
