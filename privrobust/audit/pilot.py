@@ -142,7 +142,10 @@ class Finding:
 
     def quieter(self, quiet: Tensor) -> Tensor:
         """Return how much honest gradients move each coordinate, with all better places first."""
-        return torch.where(self.is_best, quiet, quiet + 1 + 2 * quiet.max())
+        if bool(self.is_best.all()):
+            return quiet
+        known = quiet.nan_to_num(nan=torch.inf)
+        return torch.where(self.is_best, known, known + 1 + 2 * known.max())
 
     def workers(self) -> Tensor:
         """Return which workers have least noise in the best coordinates, `(workers,)`."""

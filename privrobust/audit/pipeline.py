@@ -53,7 +53,7 @@ def audit(
             "mislabelled", "blank" or "out_of_distribution", examples; or "tails", which plants
             nothing and looks at the tails of the run's noise (`audit_tails`).
         helpers: f Byzantine workers in place of the run's own, who see all messages and help.
-        runs: how many train.
+        runs: how many train; before them a pilot, with up to a fifth as many.
         per_run: canaries in each. One makes runs independent trials (Clopper-Pearson); many share
             a run, so that few runs do (Steinke, Nasr, Jagielski 2023), which proves less of each.
         adjacency: None for the run's own neighbours, one of which lacks the canary; "replace-one"
