@@ -18,7 +18,7 @@ Where q is fixed in advance and public, whatever the worker holds, n need not be
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from privrobust.core.numbers import as_float, as_whole, own, shown
 from privrobust.errors import SpecError
@@ -257,11 +257,16 @@ class Release:
                 "batch_size and a sampling_rate that is public and fixed in advance"
             )
 
-    def __repr__(self) -> str:
-        """Write what was given, or chosen for good: the repr makes an equal release again."""
-        values = [(each.name, getattr(self, each.name)) for each in fields(self) if each.repr]
+    @property
+    def given(self) -> dict[str, Any]:
+        """The fields that were given, or chosen for good: they make an equal release again."""
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.repr}
         settled = (_Quotient, _Default)
-        given = [f"{name}={value!r}" for name, value in values if not isinstance(value, settled)]
+        return {name: value for name, value in values.items() if not isinstance(value, settled)}
+
+    def __repr__(self) -> str:
+        """Write what is `given`."""
+        given = [f"{name}={value!r}" for name, value in self.given.items()]
         return f"{type(self).__name__}({', '.join(given)})"
 
     def _check_range(self) -> None:

@@ -25,6 +25,10 @@ class SpecError(PrivRobustError, ValueError):
     """The field of a spec that it is about, where the text starts with another: `Krum.f`."""
 
 
+class BudgetExhausted(PrivRobustError):
+    """A release that a ledger refuses, as it would spend more than is allowed: send nothing."""
+
+
 class PrivRobustWarning(UserWarning):
     """A result that holds, with a caveat that the user should read."""
 

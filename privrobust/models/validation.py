@@ -36,8 +36,27 @@ def build_model(name: str, dataset: Dataset, seed: int) -> nn.Module:
 
     """
     model = _made(name, dataset, seed)
-    _refuse_mixing(name, model, dataset)
+    _refuse_mixing(name, model, dataset.train.examples(slice(EXAMPLES)), dataset.classes)
     return model
+
+
+def check_module(name: str, model: nn.Module, examples: Tensor) -> int:
+    """Refuse a module that no run could train.
+
+    Args:
+        name: what errors call it.
+        model: it; it stays as it is.
+        examples: a few inputs.
+
+    Returns:
+        How many classes it scores.
+
+    Raises:
+        SpecError: it has no per-sample gradients.
+
+    """
+    _refuse_unsound(name, model)
+    return _refuse_mixing(name, model, examples)
 
 
 def _made(name: str, dataset: Dataset, seed: int) -> nn.Module:
@@ -153,10 +172,11 @@ def _objection(layer: nn.Module) -> str | None:
     return "; ".join([reason, *remedies])
 
 
-def _refuse_mixing(name: str, model: nn.Module, dataset: Dataset) -> None:
+def _refuse_mixing(
+    name: str, model: nn.Module, examples: Tensor, classes: int | None = None
+) -> int:
     """Refuse a module whose outputs have the wrong shape, or depend on company or on chance."""
-    examples = dataset.train.examples(slice(EXAMPLES))
-    expected = (len(examples), dataset.classes)
+    expected = f"({len(examples)}, {classes or 'classes'})"
     with torch.no_grad():
         try:  # on copies: what is trained is the module as its factory left it
             together = own_copy(model)(examples.clone())
@@ -172,7 +192,7 @@ def _refuse_mixing(name: str, model: nn.Module, dataset: Dataset) -> None:
             raise SpecError(
                 f"model: {name!r} failed on {tuple(examples.shape)} inputs ({in_a_line(error)})"
             ) from error
-    if together.shape != expected:
+    if together.dim() != 2 or together.shape != (len(examples), classes or together.shape[-1]):
         raise SpecError(
             f"model: {name!r} maps {tuple(examples.shape)} to {tuple(together.shape)}; "
             f"accepted: to {expected}, a score for each class"
@@ -182,3 +202,4 @@ def _refuse_mixing(name: str, model: nn.Module, dataset: Dataset) -> None:
             f"model: an output of {name!r} depends on the other examples of its batch, or on "
             "chance; accepted: modules that treat examples one by one"
         )
+    return together.shape[1]

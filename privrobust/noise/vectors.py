@@ -75,38 +75,46 @@ def add_noise(
         key = fresh_key()
     elif not isinstance(key, bytes) or len(key) != KEY_BYTES:
         raise SpecError(f"key: {shown(key)} is not accepted: {KEY_BYTES} bytes")
-    numbers = _numbers(vector)
+    numbers = in_float64("vector", vector).reshape(1, -1)
+    if not np.isfinite(numbers).all():
+        raise SpecError("vector: it holds NaN or an infinity; accepted: finite numbers")
     sent = numbers.copy()
     if numbers.size:
         grids = Grids.of([grid(b, moved, numbers.size, NOISE_LAWS[noise].order, field="scale")])
         add_to_rows(numbers, as_keys(key), grids, noise, sent)
-    if isinstance(vector, Tensor):
-        return torch.from_numpy(sent).view(vector.shape).to(vector.device, vector.dtype)
-    with np.errstate(over="ignore"):
-        return sent.reshape(vector.shape).astype(vector.dtype)
+    return like(vector, sent)
 
 
-def _numbers(vector: object) -> "np.ndarray[Any, Any]":
-    """Return a copy in float64, `(1, dim)`, which holds every number exactly."""
+def in_float64(field: str, vector: object) -> "np.ndarray[Any, Any]":
+    """Return a copy in float64, of the same shape, which holds every number exactly.
+
+    Raises:
+        SpecError: it is no dense tensor or array of floating-point numbers.
+
+    """
     try:
         if isinstance(vector, Tensor) and vector.dtype in _TENSORS:
-            numbers = vector.detach().resolve_neg().double().cpu().numpy().copy()
-        elif isinstance(vector, np.ndarray) and _is_exact(vector):
-            numbers = np.array(vector, dtype=np.float64, order="C", subok=False)
-        else:
-            raise TypeError
-        numbers = numbers.reshape(1, -1)
+            return vector.detach().resolve_neg().double().cpu().numpy().copy()
+        if isinstance(vector, np.ndarray) and _is_exact(vector):
+            return np.array(vector, dtype=np.float64, order="C", subok=False)
     except Exception:  # sparse, nested, on no device, within a transformation of functions, ...
-        name = type(vector).__name__ + (
-            f" of {vector.dtype}" if isinstance(vector, Tensor | np.ndarray) else ""
-        )
-        raise SpecError(
-            f"vector: {name} is not accepted: a dense tensor or numpy array of float16, bfloat16, "
-            "float32 or float64"
-        ) from None
-    if not np.isfinite(numbers).all():
-        raise SpecError("vector: it holds NaN or an infinity; accepted: finite numbers")
-    return numbers
+        pass
+    name = type(vector).__name__ + (
+        f" of {vector.dtype}" if isinstance(vector, Tensor | np.ndarray) else ""
+    )
+    raise SpecError(
+        f"{field}: {name} is not accepted: a dense tensor or numpy array of float16, bfloat16, "
+        "float32 or float64"
+    )
+
+
+def like(vector: Vector, numbers: "np.ndarray[Any, Any]") -> Vector:
+    """Return float64 numbers in the shape and type of a vector, and on its device."""
+    if isinstance(vector, Tensor):
+        sent = torch.from_numpy(numbers).view(vector.shape)
+        return sent.to(vector.device, vector.dtype)
+    with np.errstate(over="ignore"):
+        return numbers.reshape(vector.shape).astype(vector.dtype)
 
 
 def _is_exact(vector: "np.ndarray[Any, Any]") -> bool:

@@ -68,6 +68,6 @@ class Backend(ABC):
         """Tell whether the same work may succeed at once, as damaged text is now read."""
         return False
 
-    def remedy(self, error: Exception) -> str:
-        """Return the end of the line about an error that stays: what its reader can do."""
-        return ""  # of a server, its administrator knows
+    def is_damage(self, error: Exception) -> bool:
+        """Tell whether an error that stays is for who keeps the database to mend, from a copy."""
+        return False  # of a server, its administrator knows

@@ -7,7 +7,7 @@ from sqlalchemy import URL, ColumnElement, Connection, Engine, Integer, Table, c
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from privrobust.store.base import RESTORE, Backend
+from privrobust.store.base import Backend
 
 # Seconds that SQLite waits for another process's transaction; ours take well under one.
 _LOCKED_SECONDS = 60
@@ -21,8 +21,9 @@ class SQLite(Backend):
     """Keeps a `Backend`'s promises by one writer at a time.
 
     A transaction that writes takes the file's only write lock at its start (BEGIN IMMEDIATE), so
-    that none has to give up half-way because another wrote since it read. SQLite's rollback journal
-    is its default, and durable. The clock is the machine's.
+    that none has to give up half-way because another wrote since it read. The journal is SQLite's
+    default; a commit returns once file, journal and folder are on the disk. The clock is the
+    machine's.
     """
 
     def __init__(self, url: URL) -> None:
@@ -64,13 +65,14 @@ class SQLite(Backend):
         self.engine.dispose()  # the connections that are open decode all text
         return True
 
-    def remedy(self, error: Exception) -> str:
-        """Return what to do about a file that is damaged; one may read what is read-only."""
-        return "" if "readonly" in str(error) else f"; {RESTORE}"
+    def is_damage(self, error: Exception) -> bool:
+        """Tell what is damaged from what is only read-only."""
+        return "readonly" not in str(error)
 
     def _set_up(self, connection: Any, record: object) -> None:
         """Leave transactions to us: Python's driver would make tables outside of them."""
         connection.isolation_level = None
+        connection.execute("PRAGMA synchronous = EXTRA")
         if self._reads_anything:
             connection.text_factory = _text_or_bytes
 

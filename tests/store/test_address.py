@@ -75,7 +75,7 @@ def test_a_store_that_cannot_be_opened_tells_no_secret(location, caplog, tmp_pat
 )  # fmt: skip
 def test_a_command_tells_no_secret(location, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("privrobust.store.database._WAITS", ())
+    monkeypatch.setattr("privrobust.store.transactions._WAITS", ())
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "sweep.yaml").write_text("steps: 1\nhonest: 2\nstepz: 1")
     arguments = [word.replace("{}", location) for word in words.split()]

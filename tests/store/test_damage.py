@@ -128,7 +128,7 @@ def test_a_store_without_a_whole_run_is_an_error(damaged, whole, tmp_path):
 )
 def test_what_is_missing_stays_so(statement, missing, damaged, whole, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "privrobust.store.database.time.sleep", lambda seconds: pytest.fail("waits")
+        "privrobust.store.transactions.time.sleep", lambda seconds: pytest.fail("waits")
     )
     told = said("table {store}", damaged(statement), whole, tmp_path)
     assert missing in told
@@ -180,7 +180,7 @@ def mangled(path, chance):
     "trials", [12, pytest.param(600, marks=pytest.mark.slow)], ids=["few", "many"]
 )
 def test_no_damage_ends_in_a_traceback(trials, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr("privrobust.store.database.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("privrobust.store.transactions.time.sleep", lambda seconds: None)
     for trial in range(trials):
         chance = random.Random(trial)
         path = tmp_path / f"{trial}.db"

@@ -10,7 +10,7 @@ from sqlalchemy import event, update
 from privrobust import RunSpec, train
 from privrobust.errors import PrivRobustError
 from privrobust.reporting.tables import lay_out
-from privrobust.store import Store, database
+from privrobust.store import Store, database, transactions
 from privrobust.store.schema import ABOUT, RUNS
 
 SPECS = [RunSpec(honest=3, steps=2, clip_norm=1.0, noise_scale=0.1, seed=seed) for seed in range(6)]
@@ -88,7 +88,7 @@ def test_a_database_that_is_away_for_a_while(server, monkeypatch):
         waits.append(seconds)
         server.start()
 
-    monkeypatch.setattr(database.time, "sleep", back)
+    monkeypatch.setattr(transactions.time, "sleep", back)
     with Store(server.new_database("away")) as results:
         results.claim(SPECS[:1])
         server.stop()
@@ -98,7 +98,7 @@ def test_a_database_that_is_away_for_a_while(server, monkeypatch):
 
 
 def test_a_database_that_stays_away(server, monkeypatch):
-    monkeypatch.setattr(database.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(transactions.time, "sleep", lambda seconds: None)
     with Store(server.new_database("gone")) as results:
         server.stop()
         try:
@@ -112,7 +112,7 @@ def test_a_database_that_stays_away(server, monkeypatch):
 
 def test_a_full_disk(tmp_path, monkeypatch):
     waits = []
-    monkeypatch.setattr(database.time, "sleep", waits.append)
+    monkeypatch.setattr(transactions.time, "sleep", waits.append)
     result = train(SPECS[1])
     with Store(tmp_path / "results.db") as results:
         results.add([train(SPECS[0])])
