@@ -17,7 +17,8 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -27,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 MARKER = "PRIVROBUST_FEDERATION"
 _HOST = "127.0.0.1"
 _PORTS = range(20_000, 30_000)  # below those that systems give out by themselves
-_LINK_SECONDS, _GRACE_SECONDS = 120.0, 5.0
+_LINK_SECONDS, _GRACE_SECONDS = 120.0, 3.0
 
 Process: TypeAlias = "subprocess.Popen[bytes]"
 
@@ -46,12 +47,13 @@ class Federation:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._port = _free_port()
+        self.port = _free_port()
+        """The SuperLink's."""
         home = folder / "flwr"
         home.mkdir(parents=True, exist_ok=True)
         (home / "config.toml").write_text(
             '[superlink]\ndefault = "local"\n\n'
-            f'[superlink.local]\naddress = "{_HOST}:{self._port}"\ninsecure = true\n',
+            f'[superlink.local]\naddress = "{_HOST}:{self.port}"\ninsecure = true\n',
             encoding="utf-8",
         )
         self._settings = {
@@ -82,10 +84,10 @@ class Federation:
 
     def start_link(self, *options: str) -> Process:
         """Start the SuperLink, and return as soon as it answers."""
-        command = ["flower-superlink", "--insecure", "--host", _HOST, "--port", str(self._port)]
-        link = self._start([*command, "--disable-runtime-dependency-installation", *options])
+        command = ["flower-superlink", "--insecure", "--host", _HOST, "--port", str(self.port)]
+        link = self.start([*command, "--disable-runtime-dependency-installation", *options])
         end = time.monotonic() + _LINK_SECONDS
-        while not _answers(self._port):
+        while not _answers(self.port):
             if link.poll() is not None or time.monotonic() > end:
                 raise SystemExit(f"the SuperLink does not answer: {self.folder} has its log")
             time.sleep(0.1)
@@ -93,16 +95,17 @@ class Federation:
 
     def start_node(self, **settings: Any) -> Process:
         """Start a SuperNode with these settings of its owner's."""
-        command = ["flower-supernode", "--insecure", "--superlink", f"{_HOST}:{self._port}"]
+        command = ["flower-supernode", "--insecure", "--superlink", f"{_HOST}:{self.port}"]
         command += ["--host", _HOST, "--port", str(_free_port())]
-        return self._start([*command, "--node-config", _in_toml(settings)])
+        return self.start([*command, "--node-config", _in_toml(settings)])
 
     def submit(self, config: Mapping[str, Any], *options: str) -> Process:
         """Hand the app to the SuperLink; the process shows the run's log until it ends."""
         command = ["flwr", "run", str(HERE), "local", "--stream", *options]
-        return self._start([*command, "--run-config", _in_toml(config)], is_shown=True)
+        return self.start([*command, "--run-config", _in_toml(config)], is_shown=True)
 
-    def _start(self, command: list[str], *, is_shown: bool = False) -> Process:
+    def start(self, command: list[str], *, is_shown: bool = False) -> Process:
+        """Start a command; what it prints is shown, or goes to a log."""
         print(f"$ {shlex.join(command)}", file=sys.stderr)
         with open(self.folder / "processes.log", "ab") as log:
             started = subprocess.Popen(
@@ -132,9 +135,9 @@ def guard(marker: str) -> None:
             _kill(-group, signal.SIGKILL)
 
 
-def marked(marker: str) -> Iterator[int]:
-    """Yield the processes that carry a marker."""
-    wanted = f"{MARKER}={marker}".encode()
+def marked(marker: str, name: str = MARKER) -> Iterator[int]:
+    """Yield the processes that carry a marker, in a variable of that name."""
+    wanted = f"{name}={marker}".encode()
     for each in Path("/proc").glob("[0-9]*"):
         try:
             found = (each / "environ").read_bytes().split(b"\0")
@@ -145,10 +148,8 @@ def marked(marker: str) -> Iterator[int]:
 
 
 def _kill(process: int, kind: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(process, kind)
-    except ProcessLookupError:
-        pass
 
 
 def _answers(port: int) -> bool:
@@ -167,14 +168,16 @@ def _in_toml(settings: Mapping[str, Any]) -> str:
     return " ".join(f"{name.replace('_', '-')}={json.dumps(settings[name])}" for name in settings)
 
 
-def _options() -> dict[str, Any]:
-    """Read the command line: an option for every key of the app's settings."""
+def options(arguments: Sequence[str]) -> dict[str, Any]:
+    """Read a command line: an option for every key of the app's settings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Help)
     parser.add_argument("--simulation", action="store_true", help="clients in Ray, not in nodes")
     settings = tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))
     for name, default in settings["tool"]["flwr"]["app"]["config"].items():
         parser.add_argument(f"--{name}", type=type(default), default=default, help=" ")
-    return {name.replace("_", "-"): value for name, value in vars(parser.parse_args()).items()}
+    return {
+        name.replace("_", "-"): value for name, value in vars(parser.parse_args(arguments)).items()
+    }
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -203,7 +206,7 @@ def main() -> int:
     if sys.argv[1:2] == ["--guard"]:
         guard(sys.argv[2])
         return 0
-    config = _options()
+    config = options(sys.argv[1:])
     simulation = config.pop("simulation")
     ledger = Path(config["ledger"]).resolve()
     ledger.parent.mkdir(parents=True, exist_ok=True)

@@ -53,8 +53,7 @@ def main(grid: Grid, context: Context) -> None:
             for number, metrics in result.train_metrics_clientapp.items()
         ],
         "rejected": {
-            number: [why for _, why in rejected]
-            for number, rejected in strategy.rejections.items()
+            number: [why for _, why in rejected] for number, rejected in strategy.rejections.items()
         },
         "ended": strategy.ended,
     }
