@@ -36,6 +36,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "privrobust.audit": (),
     "privrobust.data": (),
     "privrobust.errors": (),
+    "privrobust.federated": (),
     "privrobust.gradients": (),
     "privrobust.models": (),
     "privrobust.noise": (),

@@ -19,6 +19,7 @@ from privrobust.data import Dataset, Split, get_dataset
 from privrobust.data.partitions import available_partitions, get_partition
 from privrobust.data.registry import DATASETS
 from privrobust.errors import SpecError
+from privrobust.federated import Ledger
 from privrobust.models import available_models, build_model
 from privrobust.reporting.figures import FIGURES
 from privrobust.reporting.tables import PRESETS
@@ -198,6 +199,10 @@ def test_the_page_on_signs_has_what_its_command_and_its_code_give():
         "privrobust.audit.trade_offs",
         "privrobust.gradients.layer_rules",
         "privrobust.gradients.losses",
+        "privrobust.federated.entries",
+        "privrobust.federated.ledger",
+        "privrobust.federated.updates",
+        "privrobust.federated.worker",
         "privrobust.reporting.figures",
         "privrobust.reporting.neighbours",
         "privrobust.noise.laws",
@@ -218,7 +223,8 @@ def test_docstring_examples(name):
     assert outcome.failed == 0
 
 
-def test_the_page_on_own_data_and_models_runs():
+def test_the_page_on_own_data_and_models_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where it keeps a ledger
     page = (ROOT / "docs" / "bring_your_own.md").read_text(encoding="utf-8")
     names = {}
     for example in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
@@ -238,6 +244,12 @@ def test_the_page_on_own_data_and_models_runs():
     assert "no accountant knows (logistic)" in names["with_noise"].spent.reason
     assert names["sent"].shape == (650,)
     assert float((names["sent"] - names["average"]).std()) == pytest.approx(0.1, rel=0.2)
+    found = names["model"](names["images"]).argmax(-1)
+    assert (found == names["labels"]).double().mean() > 0.9
+    assert {worker.release.steps for worker in names["workers"]} == {60}
+    with Ledger("ledger.db", "ward 7") as ledger:
+        assert 1.9 < ledger.spent.epsilon <= 2
+        assert len(ledger.entries) == names["worker"].release.steps
 
 
 RULES = (ROOT / "docs" / "attacks_and_rules.md").read_text(encoding="utf-8")

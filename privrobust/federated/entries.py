@@ -9,7 +9,7 @@ import json
 from hashlib import blake2b
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text
 
 from privrobust.accountants import Release
 from privrobust.core.numbers import shown
@@ -38,11 +38,12 @@ CHARGES = Table(
     "privacy_ledger_charges",
     METADATA,
     Column("place", Integer, primary_key=True),
-    Column("data", String, nullable=False, index=True),
+    Column("data", String, nullable=False),
     Column("made", String, nullable=False),
     Column("note", Text, nullable=False),
     Column("release", Text, nullable=False),
     Column("seal", String(16), nullable=False),
+    Index("privacy_ledger_by_kind", "data", "seal"),
 )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
@@ -70,7 +71,7 @@ class OnDemand:
     def _item(self, place: int) -> tuple[Tensor, int]:
         try:
             given, label = self._dataset[place]
-            tensor = torch.as_tensor(given)
+            tensor = torch.as_tensor(given).detach()
         except Exception as error:  # whatever a user's dataset raises
             raise SpecError(
                 f"data: example {place} cannot be read ({in_a_line(error)}); accepted: items "
@@ -112,4 +113,4 @@ def examples_of(data: object, device: torch.device) -> InMemory | OnDemand:
 
 
 # What has a length and items, and was meant as something else.
-_PLAIN = (tuple, list, dict, str, bytes, Tensor)
+_PLAIN = (tuple, list, dict, str, bytes, Tensor, np.ndarray)

@@ -9,7 +9,7 @@
 ...     with Ledger(f"{folder}/ledger.db", "ward 7") as again:  # after a restart
 ...         left = again.would_exceed(round_of)
 >>> round(first.epsilon, 3), round(second.epsilon, 3), left
-(1.984, 2.931, True)
+(1.993, 2.943, True)
 """
 
 import time
@@ -120,8 +120,8 @@ class Ledger(Transactions):
     @property
     def entries(self) -> tuple[Entry, ...]:
         """All charges, in the order in which they were made."""
-        wanted = _joined(CHARGES.c.made, CHARGES.c.note).order_by(CHARGES.c.place)
-        wanted = wanted.where(DATA.c.name == self.data)
+        wanted = _joined(CHARGES.c.made, CHARGES.c.note, CHARGES.c.release)
+        wanted = wanted.where(DATA.c.name == self.data).order_by(CHARGES.c.place)
 
         def read(connection: Connection) -> tuple[Entry, ...]:
             rows = connection.execute(wanted).all()
@@ -177,12 +177,18 @@ class Ledger(Transactions):
 
         In one statement: two could see different moments.
         """
+        release = func.min(CHARGES.c.release).label("release")
+        last = func.max(CHARGES.c.release).label("last")
         times = func.count(CHARGES.c.place).label("times")
-        wanted = _joined(times).where(DATA.c.name == self.data)
-        rows = connection.execute(wanted.group_by(*_JOINED)).all()
+        wanted = _joined(release, last, times).where(DATA.c.name == self.data)
+        rows = connection.execute(wanted.group_by(DATA.c.name, CHARGES.c.seal)).all()
         terms = self._terms(rows, sum(row.times for row in rows))
-        charged = [(self._of(row), row.times) for row in rows if row.times]
-        return terms, [replace(each, steps=each.steps * times) for each, times in charged]
+        charged = [row for row in rows if row.times]
+        for row in charged:
+            if row.release != row.last:
+                raise self._changed()
+        several = [(self._of(row), row.times) for row in charged]
+        return terms, [replace(each, steps=each.steps * times) for each, times in several]
 
     def _terms(self, rows: Sequence[Row[Any]], charges: int) -> Terms:
         """Return what holds, by rows that all say it, if there are as many charges as it says."""
@@ -199,7 +205,10 @@ class Ledger(Transactions):
         try:
             return release_of(self.data, row.release, row.seal)
         except Damaged:
-            raise self._damage(f"a charge of {self.data!r} was changed") from None
+            raise self._changed() from None
+
+    def _changed(self) -> PrivRobustError:
+        return self._damage(f"a charge of {self.data!r} was changed")
 
     def _damage(self, what: str) -> PrivRobustError:
         return PrivRobustError(f"ledger: {self.location} is damaged: {what}; {self.restore}")
@@ -308,7 +317,6 @@ _JOINED = (
     DATA.c.delta,
     DATA.c.charges,
     DATA.c.seal.label("sealed"),
-    CHARGES.c.release,
     CHARGES.c.seal,
 )
 

@@ -1,4 +1,4 @@
-"""What everybody does who sends messages of one kind: charge, add noise, count."""
+"""What everybody does who sends messages of one kind: add noise, charge, count."""
 
 from dataclasses import replace
 from typing import Any
@@ -17,13 +17,13 @@ Vector = npt.NDArray[np.float64]
 
 
 class Sender:
-    """Sends releases of one kind, each charged before it is made.
+    """Sends releases of one kind, each charged before it leaves.
 
     Args:
         step: one message.
         delta: that of `spent`.
         accountant: that of `spent`.
-        ledger: where each message is charged too, before it is made.
+        ledger: where each message is charged, too.
         seed: of everything that is drawn, for experiments alone: whoever knows it can subtract the
             noise. None: keys from the operating system.
 
@@ -75,19 +75,8 @@ class Sender:
             return Spent(0.0, self._delta, self._accountant, is_upper_bound=True)
         return spend(self.release, self._delta, self._accountant)
 
-    def _charge(self) -> None:
-        """Count a message that is to be sent.
-
-        Raises:
-            BudgetExhausted: the ledger refuses it: it must not be.
-
-        """
-        if self._ledger is not None:
-            self._ledger.charge(self._step)
-        self._sent += 1
-
     def _key(self, purpose: str) -> bytes:
-        """Return the key of the next message, before it is charged, for that purpose.
+        """Return the key of the next message for that purpose.
 
         That of a seed is the first worker's in a run of that seed.
         """
@@ -96,18 +85,24 @@ class Sender:
         return derived_keys(self._seed, purpose, self._sent + 1, 1).tobytes()
 
     def _message(self, vector: Vector) -> "npt.NDArray[np.floating[Any]]":
-        """Charge, and return the vector with noise, or its sign.
+        """Return the vector with noise, or its sign, once that is charged and counted.
 
         Args:
             vector: float64, which a unit moves by `Release.contribution` at most.
 
+        Raises:
+            BudgetExhausted: the ledger refuses it.
+            SpecError: no grid holds the noise.
+
         """
-        key = self._key("noise")
-        self._charge()
-        step, noisy = self._step, vector
+        step, sent = self._step, vector
         if step.noise_scale:
-            noisy = add_noise(
-                vector, step.noise_scale, step.contribution, noise=step.noise, key=key
-            )
-        # the accounts know two values of a sign: a third would tell more than is charged
-        return noisy if step.message == "vector" else np.where(noisy >= 0, 1.0, -1.0)
+            b, moved = step.noise_scale, step.contribution
+            sent = add_noise(vector, b, moved, noise=step.noise, key=self._key("noise"))
+        if step.message == "sign":
+            # the accounts know two values of a sign: a third would tell more than is charged
+            sent = np.where(sent >= 0, 1.0, -1.0)
+        if self._ledger is not None:
+            self._ledger.charge(step)
+        self._sent += 1
+        return sent

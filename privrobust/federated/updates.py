@@ -96,7 +96,7 @@ class PrivateUpdates(Sender):
 
     Args:
         privacy: the settings.
-        ledger: where every message is charged before it is made.
+        ledger: where every message is charged before it leaves.
         seed: for experiments that repeat; whoever knows it can subtract the noise.
 
     Raises:
@@ -108,8 +108,9 @@ class PrivateUpdates(Sender):
         self, privacy: UpdatePrivacy, ledger: Ledger | None = None, seed: int | None = None
     ) -> None:
         if not isinstance(privacy, UpdatePrivacy):
-            given = type(privacy).__name__
-            raise SpecError(f"privacy: a {given} is not accepted: an UpdatePrivacy")
+            raise SpecError(
+                f"privacy: a {type(privacy).__name__} is not accepted: an UpdatePrivacy"
+            )
         super().__init__(privacy.release(1), privacy.delta, privacy.accountant, ledger, seed)
         self.privacy = privacy
 

@@ -87,6 +87,16 @@ def test_estimators_of_audits_import_no_torch(folder):
     assert imported(code, folder) <= {"numpy", "scipy"}
 
 
+def test_a_ledger_imports_no_torch(folder):
+    code = (
+        "from privrobust.accountants import Release\n"
+        "from privrobust.federated import Ledger\n"
+        "release = Release(noise_scale=9, clip_norm=1, batch_size=1, dataset_size=9, steps=9)\n"
+        "Ledger('ledger.db', 'ward', max_epsilon=9).charge(release)"
+    )
+    assert imported(code, folder) <= {"numpy", "scipy", "sqlalchemy"}
+
+
 def test_a_rule_or_an_attack_of_ones_own_is_still_tried(folder):
     (folder / "own.py").write_text(
         "from dataclasses import dataclass\n"

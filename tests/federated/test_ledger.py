@@ -1,17 +1,20 @@
 """A ledger forgets nothing, lets nothing through that does not fit, and says what is wrong."""
 
+import math
 import multiprocessing
 import os
+import random
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 
 import postgres
 import pytest
 from charging import ROUND, charge
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
@@ -203,6 +206,35 @@ def test_numbers_are_kept_exactly(release):
     assert written(read) == text
 
 
+KINDS = [ROUND, OTHER, replace(ROUND, noise_scale=1.5), replace(ROUND, noise_scale=0.0)]
+charges = st.tuples(st.sampled_from(["a", "b"]), st.none() | st.integers(1, 9), st.integers(0, 3))
+
+
+@settings(max_examples=10)
+@given(st.lists(charges, max_size=8))
+def test_any_sequence_of_charges_composes_and_stays_within_the_least_limit(several):
+    accepted, limits = {"a": [], "b": []}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        for data, limit, kind in several:
+            if limit is not None and limit > limits.get(data, math.inf):
+                limit = None
+            if limit is not None:
+                limits[data] = limit
+            with Ledger(f"{folder}/ledger.db", data, max_epsilon=limit) as ledger:
+                after = epsilon([*accepted[data], KINDS[kind]])
+                fits = after <= limits.get(data, math.inf)
+                assert ledger.would_exceed(KINDS[kind]) is not fits
+                try:
+                    found = ledger.charge(KINDS[kind])
+                except BudgetExhausted:
+                    assert not fits
+                else:
+                    assert fits
+                    assert found.epsilon == pytest.approx(after, rel=1e-12)
+                    accepted[data].append(KINDS[kind])
+                assert [entry.release for entry in ledger.entries] == accepted[data]
+
+
 def test_of_processes_that_charge_at_once_only_as_many_pass_as_fit(location):
     processes, fit = 3, 2
     Ledger(location, "ward", max_epsilon=epsilon(replace(ROUND, steps=fit)))
@@ -328,6 +360,35 @@ def test_damage_that_comes_while_it_is_open(charged):
         for use in (lambda: ledger.charge(ROUND), lambda: ledger.spent, lambda: ledger.entries):
             with pytest.raises(PrivRobustError, match="a charge of 'ward' was changed; restore"):
                 use()
+
+
+@pytest.mark.parametrize(
+    "trials", [100, pytest.param(2000, marks=pytest.mark.slow)], ids=["few", "many"]
+)
+def test_no_damage_makes_what_was_spent_less(trials, charged, monkeypatch):
+    monkeypatch.setattr(transactions.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("privrobust.federated.ledger._MADE_SECONDS", 0.0)
+    whole, spent = charged.read_bytes(), Ledger(charged, "ward").spent.epsilon
+    told = []
+    for trial in range(trials):
+        chance = random.Random(trial)
+        content = bytearray(whole)
+        for _ in range(chance.choice([1, 10, 100])):
+            content[chance.randrange(len(content))] = chance.randrange(256)
+        if trial % 4 == 0:
+            del content[chance.randrange(len(content)) :]
+        charged.write_bytes(content)
+        try:
+            with Ledger(charged, "ward") as ledger:
+                assert ledger.spent.epsilon == spent, trial
+                assert ledger.would_exceed(replace(ROUND, noise_scale=0.01)), trial
+                ledger.charge(ROUND)
+        except PrivRobustError as error:
+            told.append(str(error))
+        except Exception as error:
+            raise AssertionError(f"trial {trial}") from error
+    assert len(told) > trials / 4
+    assert not any("\n" in each for each in told)
 
 
 @pytest.mark.parametrize("content", [b"", b"no ledger " * 500, None])

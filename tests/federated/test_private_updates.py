@@ -146,6 +146,9 @@ def test_nothing_leaves_that_the_ledger_refuses(tmp_path):
             updates.message(np.ones(3))
         with pytest.raises(SpecError, match="update: list is not accepted"):
             updates.message([1.0])  # costs nothing
+        huge = PrivateUpdates(UpdatePrivacy(clip_norm=1.0, noise_scale=1e30), ledger)
+        with pytest.raises(SpecError, match="too large for a grid"):
+            huge.message(np.ones(3))
         for another in (updates, PrivateUpdates(NOISY, ledger)):
             with pytest.raises(BudgetExhausted):
                 another.message(np.ones(3))
