@@ -37,6 +37,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "privrobust.data": (),
     "privrobust.errors": (),
     "privrobust.federated": (),
+    "privrobust.federated.flower": (),
     "privrobust.gradients": (),
     "privrobust.models": (),
     "privrobust.noise": (),

@@ -238,9 +238,9 @@ def two_records(message, reply):
     return Message(RecordDict(content), reply_to=message)
 
 
-@hostile("it has 5001 records")
-def thousands_of_records(message, reply):
-    content = {f"record {place}": MetricRecord({"x": 1}) for place in range(5000)}
+@hostile("it has 301 records")
+def hundreds_of_records(message, reply):
+    content = {f"record {place}": MetricRecord({"x": 1}) for place in range(300)}
     content["arrays"] = reply.content["arrays"]
     return Message(RecordDict(content), reply_to=message)
 

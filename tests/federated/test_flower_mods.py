@@ -75,8 +75,18 @@ def that_changes_what_it_was_sent(message, context):
     return replied(message, message.content["arrays"])
 
 
+def with_no_records(message, context):
+    reply = replied(message, message.content["arrays"])
+    reply.content = [TEXT]
+    return reply
+
+
+def with_nothing(message, context):
+    return None
+
+
 BROKEN = [failing, raising_a_message, with_nan, with_another_shape, without_arrays,
-          that_changes_what_it_was_sent]  # fmt: skip
+          that_changes_what_it_was_sent, with_no_records, with_nothing]  # fmt: skip
 
 
 def looks_like(update, length, std=0.5):
@@ -129,6 +139,19 @@ def test_whole_numbers_go_back_as_they_came():
     assert reply.content["arrays"]["seen"].numpy() == 7
 
 
+def test_what_the_app_writes_to_its_message_does_not_leave():
+    def counting(message, context):
+        arrays = message.content["arrays"]
+        arrays["w"].data, arrays["seen"].data = Array(MODEL["w"] + 99).data, Array(np.array(8)).data
+        arrays["secret"] = Array(np.ones(3))
+        return replied(message, arrays)
+
+    reply = reply_of(app(counting, [private_updates(PRIVACY)]))
+    assert reply.content["arrays"]["seen"].numpy() == 7
+    assert list(reply.content["arrays"]) == ["w", "seen"]
+    looks_like(update_of(reply), 0)
+
+
 def test_only_metrics_that_are_named_leave():
     said = {"accuracy": 0.5, "loss": math.nan, "patient": 7.0, "list": [1.0, 2.0]}
     client = app(
@@ -148,13 +171,15 @@ def test_other_messages_get_metrics_alone(mod, kind):
 
 @pytest.mark.parametrize("mod", [private_updates(PRIVACY), guarded()])
 @pytest.mark.parametrize("kind", ["evaluate", "query"])
-@pytest.mark.parametrize("broken", [failing, raising_a_message])
+@pytest.mark.parametrize("broken", [failing, raising_a_message, with_no_records, with_nothing])
 def test_what_went_wrong_is_never_told(mod, kind, broken):
     reply = reply_of(app(broken, [mod]), kind)
     assert reply.error.reason == "the client's app failed; what went wrong stays with the client"
 
 
-@pytest.mark.parametrize("broken", [failing, raising_a_message, without_arrays])
+@pytest.mark.parametrize(
+    "broken", [failing, raising_a_message, without_arrays, with_no_records, with_nothing]
+)
 def test_guarded_training_tells_nothing_either(broken):
     reply = reply_of(app(broken, [guarded()]))
     assert reply.error.reason == "the client's app failed; what went wrong stays with the client"
@@ -259,12 +284,11 @@ def examples(count=40):
 
 
 def gradient_client(settings, **how):
-    def train(message, context):
-        model = small()
-        worker = PrivateWorker(model, examples(), **settings)
-        return private_gradient(message, model, worker, **how)
-
-    return app(train, [guarded()])
+    model = small()
+    worker = PrivateWorker(model, examples(), **settings)
+    return app(
+        lambda message, context: private_gradient(message, model, worker, **how), [guarded()]
+    )
 
 
 SETTINGS = {"clip_norm": 1.0, "noise_scale": 0.1, "batch_size": 10, "seed": 3}
@@ -339,6 +363,13 @@ def test_a_worker_of_signs_makes_one_step():
         private_gradient(
             message, model, PrivateWorker(model, examples(), **settings), local_steps=2
         )
+
+
+def test_a_worker_whose_budget_is_spent_says_so_and_no_more(tmp_path):
+    ledger = Ledger(tmp_path / "l.db", "mine", max_epsilon=1e-3)
+    sent = {name: each.numpy() for name, each in small().state_dict().items()}
+    reply = reply_of(gradient_client({**SETTINGS, "ledger": ledger}), model=sent)
+    assert reply.error.reason.startswith("this client sends nothing more: its privacy budget")
 
 
 def test_examples_spend_what_the_release_of_the_round_says(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from hostile_clients import EXPLODED, HOSTILE, REASONS, ZEROS, huge_claim, saved, sending
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from in_process import InProcessGrid, moving, record, replied
 
@@ -23,14 +23,14 @@ START = np.concatenate([MODEL["w"].reshape(-1), MODEL["b"]])
 UPDATES = np.random.default_rng(0).normal(size=(HONEST, len(START))).astype(np.float32)
 
 
-def beside(hostile, rule, **settings):
+def beside(hostile, rule):
     """One round of six honest clients and a hostile one, which is node 11."""
 
     def client(message, context):
         return hostile(message, replied(message, message.content["arrays"], accuracy=0.5))
 
     honest = [moving(each[:6].reshape(2, 3), each[6:], accuracy=0.9) for each in UPDATES]
-    strategy = RobustStrategy(rule, 1, trusted_node=12, metrics=["accuracy"], **settings)
+    strategy = RobustStrategy(rule, 1, trusted_node=12, metrics=["accuracy"])
     strategy._generator.manual_seed(7)
     result = strategy.start(
         InProcessGrid([client, *honest]), record(**MODEL), num_rounds=1, timeout=0.02
@@ -111,6 +111,7 @@ FLOATS = [np.float16, np.float32, np.float64]
 NUMBERS = st.floats(width=16, allow_nan=False, allow_infinity=False)
 
 
+@settings(max_examples=40)
 @given(
     st.lists(NUMBERS, min_size=6, max_size=6),
     st.sampled_from(FLOATS),
@@ -126,6 +127,7 @@ def test_arrays_of_any_width_and_order_are_what_numpy_reads(values, sent, replie
     np.testing.assert_array_equal(update, Array(back).numpy().reshape(-1).astype(np.float64))
 
 
+@settings(max_examples=60)
 @given(st.binary(max_size=300), st.integers(0, 200), st.integers(0, 200))
 @example(b"", 0, 0)
 def test_any_bytes_are_read_or_refused(noise, start, end):

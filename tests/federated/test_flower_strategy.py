@@ -250,6 +250,19 @@ def test_training_ends_where_the_ledger_refuses_and_keeps_its_result(tmp_path):
     assert again.ended.startswith("before round 1: ledger:")
 
 
+def test_training_ends_where_a_ledger_cannot_be_written(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.db", "all")
+
+    def client(message, context):
+        (tmp_path / "ledger.db").write_bytes(b"no ledger" * 1000)
+        return by(1)[0](message, context)
+
+    strategy = RobustStrategy("median", privacy=PRIVACY, ledger=ledger)
+    result, _ = trained(strategy, [client], num_rounds=3)
+    np.testing.assert_allclose(values(result), [1, -1])
+    assert strategy.ended.startswith("before round 2: ")
+
+
 def test_a_server_that_is_started_again_goes_on_from_the_ledger(tmp_path):
     def ledger():
         return Ledger(tmp_path / "ledger.db", "all")

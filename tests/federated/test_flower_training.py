@@ -1,7 +1,9 @@
 """Federations of digits: they learn as `train` does, and attacks of ours are in them by name."""
 
 import math
+import re
 from functools import cache
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from privrobust.attacks.base import Setting
 from privrobust.core.random import stream
 from privrobust.data import get_dataset
 from privrobust.errors import SpecError
-from privrobust.federated import PrivateWorker, UpdatePrivacy
+from privrobust.federated import Ledger, PrivateWorker, UpdatePrivacy, flower
 from privrobust.federated.flower import (
     Attacker,
     RobustStrategy,
@@ -31,7 +33,7 @@ from privrobust.training.loop import train_lanes
 from privrobust.training.shares import shares
 
 SPEC = RunSpec(
-    dataset="digits", honest=5, aggregator="median", clip_norm=1.0, noise_scale=0.05, steps=20,
+    dataset="digits", honest=5, aggregator="median", clip_norm=1.0, noise_scale=0.02, steps=20,
     learning_rate=0.5, batch_size=32, evaluate_every=20, final_evaluations=1,
 )  # fmt: skip
 OF_SIGNS = SPEC.model_copy(update={"aggregator": "majority_vote", "learning_rate": 0.02})
@@ -56,22 +58,23 @@ def accuracy_of(model, arrays):
     return float((scores.argmax(-1) == held_out.labels).float().mean())
 
 
-def worker_of(spec, place):
+def worker_of(spec, place, seed=None):
     """A client of unit example: examples are clipped in its training."""
     train = get_dataset(spec.dataset).train
     held = shares(spec)[place]
     model, _ = start_of(spec)
     worker = PrivateWorker(
-        model, (train.examples(held), train.labels[held]), clip_norm=spec.clip_norm,
-        noise_scale=spec.noise_scale, batch_size=spec.batch_size, message=message_of(spec),
-    )  # fmt: skip
+        model,
+        (train.examples(held), train.labels[held]),
+        clip_norm=spec.clip_norm,
+        noise_scale=spec.noise_scale,
+        batch_size=spec.batch_size,
+        message=get_aggregator(spec.aggregator).message,
+        seed=seed,
+    )
     app = ClientApp(mods=[guarded()])
     app.train()(lambda message, context: private_gradient(message, model, worker))
     return app
-
-
-def message_of(spec):
-    return get_aggregator(spec.aggregator).message
 
 
 def update_of(spec, place):
@@ -107,6 +110,22 @@ def federated(spec, client_of):
     return accuracy_of(model, result.arrays)
 
 
+@pytest.mark.parametrize("rule", ["median", "majority_vote"])
+def test_with_the_same_draws_it_is_the_same_run(rule):
+    """One worker of a seed draws what that of a run draws: parameters differ by rounding alone."""
+    spec = SPEC.model_copy(update={"honest": 1, "aggregator": rule, "seed": 5, "momentum": 0.5})
+    model, arrays = start_of(spec)
+    strategy = RobustStrategy(rule, server_learning_rate=0.5, server_momentum=0.5)
+    client = worker_of(spec, 0, seed=5)
+    result = strategy.start(InProcessGrid([client]), arrays, num_rounds=spec.steps)
+    accuracy, run = accuracy_of(model, result.arrays), train_lanes([spec])[0]
+    held_out = get_dataset("digits").held_out("test")
+    with torch.no_grad():
+        loss = cross_entropy(model(held_out.examples(slice(None))).double(), held_out.labels)
+    assert float(loss) == pytest.approx(run.loss, rel=1e-4)
+    assert accuracy == pytest.approx(run.accuracy, abs=0.004)
+
+
 def is_alike(spec, client_of, seeds):
     """Hold the mean accuracy of federations against 40 runs of `train`, 5.5 standard errors.
 
@@ -120,9 +139,8 @@ def is_alike(spec, client_of, seeds):
     return abs(ours.mean() - runs.mean()) < 5.5 * error
 
 
-@pytest.mark.parametrize(("spec", "client_of"), [(SPEC, worker_of), (OF_WORKERS, update_of)])
-def test_a_federation_learns_as_train_does(spec, client_of):
-    assert is_alike(spec, client_of, seeds=2)
+def test_a_federation_whose_unit_is_the_client_learns_as_train_does():
+    assert is_alike(OF_WORKERS, update_of, seeds=2)
 
 
 @pytest.mark.slow
@@ -131,6 +149,23 @@ def test_a_federation_learns_as_train_does(spec, client_of):
 )
 def test_many_federations_learn_as_train_does(spec, client_of):
     assert is_alike(spec, client_of, seeds=10)
+
+
+def test_the_apps_of_the_documentation_run(tmp_path, monkeypatch):
+    """A server and a client, in ten lines each; training ends where the budget does."""
+    monkeypatch.chdir(tmp_path)
+    parts = re.findall(r"(?m)(?:^(?:    .*)?\n)+", flower.__doc__)
+    server, client = (dedent(part) for part in parts if "import" in part)
+    model, _ = start_of(SPEC)
+    at_server, at_client = {"model": model}, {}
+    exec(server, at_server)
+    exec(client, at_client)
+    grid = InProcessGrid([at_client["app"]] * 5)
+    at_server["app"](grid, grid.contexts[11])
+    with Ledger("ledger.db", "digits") as ledger:
+        rounds = len(ledger.entries)
+    assert len(grid.asked) == 5 * rounds
+    assert 5 < rounds < 100
 
 
 # --- attacks -------------------------------------------------------------------------------------
@@ -250,5 +285,5 @@ def beside_an_attacker(rule):
 
 
 def test_digits_are_learned_beside_an_attacker_by_rules_that_withstand_it():
-    assert beside_an_attacker("nnm + trimmed_mean") > 0.6
-    assert beside_an_attacker("mean") < 0.4
+    assert beside_an_attacker("nnm + trimmed_mean") > 0.5
+    assert beside_an_attacker("mean") < 0.3

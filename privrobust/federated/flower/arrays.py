@@ -110,7 +110,8 @@ class SentArrays:
         if not trained:
             raise Unreadable("no array of floats")
         vector = np.concatenate([each.numbers() for each in trained.values()])
-        return cls(vector, record, trained)
+        # a copy, as whoever has the record may write to it, or to its arrays
+        return cls(vector, ArrayRecord(dict(record)), trained)
 
     @property
     def untrained(self) -> list[str]:

@@ -8,6 +8,8 @@ A mod stands between the client's app and the server:
     privacy = UpdatePrivacy(clip_norm=1.0, noise_scale=2.0)
     app = ClientApp(mods=[private_updates(privacy, metrics=["accuracy"])])
 
+It is the first of several: what stands before it may send what it likes.
+
 Flower's own runtime sends the text of an exception to the server, and metrics as they are. Behind
 these mods only metrics of names that were allowed leave, as finite numbers, and a fixed sentence
 takes the place of every error. Metrics are published as the client computes them, without noise:
@@ -23,7 +25,7 @@ from flwr.app import Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
 from privrobust.core.numbers import shown
-from privrobust.errors import PrivRobustError, SpecError
+from privrobust.errors import BudgetExhausted, PrivRobustError, SpecError
 from privrobust.federated.flower.arrays import SentArrays
 from privrobust.federated.flower.replies import in_one_line, numbers, only_arrays
 from privrobust.federated.ledger import Ledger
@@ -56,10 +58,11 @@ def private_updates(
     Formal guarantee:
         What leaves in reply to messages of the kind "train" reveals no more of the client's data
         than `privacy.release(rounds)` is charged for, whatever the server sends and whatever the
-        app does, for as many rounds as there were messages. That an app failed is not told,
+        app replies, for as many rounds as there were messages. That an app failed is not told,
         except by the absence of metrics that were allowed.
         Not covered: allowed metrics, how long the app takes, replies to other kinds of messages
-        (metrics and nothing else), and what the app itself sends or writes elsewhere.
+        (metrics and nothing else), an app that ends its process, what it sends or writes elsewhere,
+        and mods that stand before this one.
 
     Args:
         privacy: public settings, the same as the server's.
@@ -78,7 +81,8 @@ def private_updates(
 def guarded(metrics: Collection[str] = ()) -> Mod:
     """Make a mod for clients whose arrays are private already, as `private_gradient` makes them.
 
-    It lets arrays pass, and of the rest what `private_updates` does.
+    It lets the arrays of a reply pass, and of the rest what `private_updates` does. That the app
+    failed is told, and nothing of why.
     """
     return _Guarded(names_of(metrics))
 
@@ -90,24 +94,29 @@ class _Guarded:
         self._metrics = metrics
 
     def __call__(self, msg: Message, ctxt: Context, call_next: ClientAppCallable) -> Message:
+        """Reply to a message by the app, or that it failed."""
         reply = self._reply(msg, ctxt, call_next)
-        if reply is None:
-            return failure(msg)
+        if isinstance(reply, Exception):
+            return _failure(msg, reply)
         content = RecordDict({"metrics": self._allowed(reply)})
         if is_train(msg):
             try:
                 content["arrays"] = only_arrays(reply.content)
             except Exception as error:
                 log.warning("train: the app sent no arrays: %s", in_one_line(str(error)))
-                return failure(msg)
+                return _failure(msg, error)
         return Message(content, reply_to=msg)
 
-    def _reply(self, msg: Message, ctxt: Context, call_next: ClientAppCallable) -> Message | None:
-        """Call the app; None if it failed, of which only this machine's log tells."""
+    def _reply(
+        self, msg: Message, ctxt: Context, call_next: ClientAppCallable
+    ) -> Message | Exception:
+        """Call the app, or return how it failed, which only this machine's log tells."""
         try:
             reply = call_next(msg, ctxt)
             if reply.has_error():
                 raise PrivRobustError(str(reply.error.reason))
+            if not isinstance(reply.content, RecordDict):
+                raise TypeError("its content is no RecordDict")
         except Exception as error:
             log.warning(
                 "%s: the app failed: %s: %s",
@@ -115,11 +124,12 @@ class _Guarded:
                 type(error).__name__,
                 in_one_line(str(error)),
             )
-            return None
+            return error
         return reply
 
-    def _allowed(self, reply: Message | None) -> MetricRecord:
-        found = numbers(reply.content, self._metrics) if reply and reply.has_content() else {}
+    def _allowed(self, reply: Message | Exception) -> MetricRecord:
+        """Return the metrics that may leave."""
+        found = {} if isinstance(reply, Exception) else numbers(reply.content, self._metrics)
         return MetricRecord({**found, WEIGHT: 1})
 
 
@@ -135,6 +145,7 @@ class _PrivateUpdates(_Guarded):
         self._of_node: dict[int, PrivateUpdates] = {}
 
     def __call__(self, msg: Message, ctxt: Context, call_next: ClientAppCallable) -> Message:
+        """Reply to training with a noisy update, whatever became of the app."""
         if not is_train(msg):
             return super().__call__(msg, ctxt, call_next)
         try:
@@ -145,7 +156,7 @@ class _PrivateUpdates(_Guarded):
             return Message(Error(_REFUSED_CODE, _NOTHING_SENT), reply_to=msg)
         reply = self._reply(msg, ctxt, call_next)
         update = np.zeros_like(sent.vector)
-        if reply is not None:
+        if isinstance(reply, Message):
             try:
                 update = sent.update_in(only_arrays(reply.content))
             except Exception as error:
@@ -173,8 +184,10 @@ def is_train(msg: Message) -> bool:
     return msg.metadata.message_type.split(".")[0] == "train"
 
 
-def failure(msg: Message) -> Message:
-    """Reply that the app failed, and nothing of why."""
+def _failure(msg: Message, error: Exception) -> Message:
+    """Reply that the app failed, and nothing of why; that a budget is spent is public."""
+    if isinstance(error, BudgetExhausted):
+        return Message(Error(_REFUSED_CODE, _SPENT), reply_to=msg)
     return Message(Error(_FAILED_CODE, _FAILED), reply_to=msg)
 
 

@@ -80,8 +80,9 @@ class Expected:
             node: Rejected(node, why) for node, why in unread.items() if node in self.asked
         }
         others: list[Rejected] = []
+        of_message = {message.metadata.message_id: node for node, message in self.asked.items()}
         for reply in replies:
-            node = self._asked_by(reply)
+            node = self._asked_by(reply, of_message)
             if isinstance(node, Rejected):
                 others.append(node)
             elif node in first:
@@ -96,7 +97,7 @@ class Expected:
             [each for each in found if isinstance(each, Rejected)] + others,
         )
 
-    def _asked_by(self, reply: object) -> int | Rejected:
+    def _asked_by(self, reply: object, of_message: Mapping[str, int]) -> int | Rejected:
         """Return which of the nodes that were asked a reply is of."""
         try:
             assert isinstance(reply, Message)
@@ -105,15 +106,13 @@ class Expected:
             is_error = reply.has_error()
         except Exception:
             return Rejected(0, "what came is no message")
-        for node, message in self.asked.items():
-            if to != message.metadata.message_id:
-                continue
-            # of a node that is gone, the link itself replies with an error
-            if source == node or (is_error and source not in self.asked):
-                return node
-            if to:
-                return Rejected(source, f"it replied to what node {node} was asked")
-        return Rejected(source, "it replied to nothing that it was asked")
+        node = of_message.get(to)
+        if node is None:
+            return Rejected(source, "it replied to nothing that it was asked")
+        # of a node that is gone, the link itself replies with an error
+        if source == node or (is_error and source not in self.asked):
+            return node
+        return Rejected(source, f"it replied to what node {node} was asked")
 
     def _judged(self, node: int, reply: object) -> Accepted | Rejected:
         try:

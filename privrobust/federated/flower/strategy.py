@@ -16,7 +16,7 @@ from flwr.serverapp.strategy import Result, Strategy
 from privrobust.accountants import Release
 from privrobust.aggregators import Aggregator, Chain, get_aggregator
 from privrobust.core.numbers import as_float, as_whole, shown
-from privrobust.errors import BudgetExhausted, SpecError
+from privrobust.errors import PrivRobustError, SpecError
 from privrobust.federated.flower.arrays import SentArrays, Unreadable, Vector
 from privrobust.federated.flower.asking import drawn, nodes_there, replies_to
 from privrobust.federated.flower.charging import Charging
@@ -57,7 +57,8 @@ class RobustStrategy(Strategy):
         tell of one of its units, whoever sees them, the server included, if the client's mod does
         what `privacy` states; and so whatever the server makes of them. A round is charged before
         its messages go out, and to all clients alike under one name, asked or not: they hold
-        different people's data, so each spends at most what is charged (parallel composition).
+        different people's data, so each spends at most what is charged (parallel composition); of
+        a person whose data several clients hold, what they spend adds up.
         Clients that trust no server's record keep ledgers of their own (`private_updates`).
         Sampling by the server amplifies nothing here: it sees whom it asks. What amplifies is a
         coin of the client's own, `UpdatePrivacy.participation`. Not covered: metrics that clients
@@ -163,7 +164,8 @@ class RobustStrategy(Strategy):
         """Train, as Flower's own `start` does; arguments as there.
 
         A round ends after `timeout` seconds, and who has not replied by then is rejected. When the
-        ledger refuses a round, training ends and what there is until then is returned.
+        ledger refuses a round, or cannot write it, training ends and what there is until then is
+        returned.
 
         Raises:
             SpecError: the initial arrays cannot be trained.
@@ -184,7 +186,9 @@ class RobustStrategy(Strategy):
             log.info("[ROUND %s/%s]", server_round, num_rounds)
             try:
                 messages = list(self.configure_train(server_round, arrays, train_config, grid))
-            except BudgetExhausted as error:
+            except PrivRobustError as error:
+                if isinstance(error, SpecError):
+                    raise
                 self.ended = f"before round {server_round}: {error}"
                 log.warning("Training ends %s", self.ended)
                 break
@@ -232,7 +236,7 @@ class RobustStrategy(Strategy):
         expected = self._round.expected
         found = self._sorted(replies)
         self.rejections[server_round] = found.rejected
-        arrays = self._stepped(expected.arrays, found.accepted) if expected.asked else None
+        arrays = self._stepped(expected.arrays, found.accepted) if expected.arrays else None
         spent = self._privacy.spent
         metrics = {
             **_medians(found.accepted),
@@ -313,7 +317,9 @@ class RobustStrategy(Strategy):
         if reason := self._too_few([each.node for each in accepted]):
             log.warning("The model stays: %s", reason)
             return None
-        updates = np.stack([each.update for each in accepted]).astype(sent.message_type)
+        updates = np.stack(
+            [each.update.astype(sent.message_type) for each in accepted if each.update is not None]
+        )
         try:
             update = self.aggregator(torch.from_numpy(updates), self._generator).numpy()
         except SpecError as error:
