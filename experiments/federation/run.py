@@ -56,17 +56,14 @@ class Federation:
             f'[superlink.local]\naddress = "{_HOST}:{self.port}"\ninsecure = true\n',
             encoding="utf-8",
         )
-        self._settings = {
-            "FLWR_HOME": str(home),
-            "FLWR_TELEMETRY_ENABLED": "0",
-            "FLWR_DISABLE_UPDATE_CHECK": "1",
-            "OMP_NUM_THREADS": "1",
-        }
         marker = uuid4().hex
         path = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
         self._environment = {
             **os.environ,
-            **self._settings,
+            "FLWR_HOME": str(home),
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "FLWR_DISABLE_UPDATE_CHECK": "1",
+            "OMP_NUM_THREADS": "1",
             "PATH": os.pathsep.join(path),  # Flower's commands beside this Python
             MARKER: marker,
         }
@@ -89,7 +86,8 @@ class Federation:
         end = time.monotonic() + _LINK_SECONDS
         while not _answers(self.port):
             if link.poll() is not None or time.monotonic() > end:
-                raise SystemExit(f"the SuperLink does not answer: {self.folder} has its log")
+                log = (self.folder / "processes.log").read_text(encoding="utf-8")
+                raise SystemExit(f"run.py: the SuperLink does not answer:\n{log}")
             time.sleep(0.1)
         return link
 
@@ -235,8 +233,8 @@ def main() -> int:
 
 
 def node_settings(config: Mapping[str, Any], place: int) -> dict[str, Any]:
-    """Return what a client's owner says: which data, and the ledger of an honest one."""
-    settings = {"partition_id": place, "num_partitions": config["clients"]}
+    """Return what the owner of a node says: which data, and the ledger if it is honest."""
+    settings = {"partition_id": place}
     if place < config["clients"] - config["byzantine"]:
         settings["ledger"] = str(Path(config["ledger"]).with_name(f"client-{place}.db"))
         settings["max_epsilon"] = config["max-epsilon"]
