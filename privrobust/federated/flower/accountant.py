@@ -22,6 +22,7 @@ from typing import Any
 from flwr.serverapp import (
     GaussianPrivacyEvent,
     NeighboringRelation,
+    PrivacyAccountant,
     PrivacyConfig,
     PrivacySpent,
     SamplingMethod,
@@ -35,7 +36,7 @@ from privrobust.federated.ledger import Ledger
 _VERSION = 1
 
 
-class FlowerAccountant:
+class FlowerAccountant(PrivacyAccountant):
     """Flower's `PrivacyAccountant`, computed by ours: pld and the others that `auto` asks.
 
     Flower's events are Gaussian noise on the mean of n clipped updates, of scale
