@@ -1,5 +1,6 @@
 """A worker of one's own training loop: clipped, noised messages of its own data."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -14,7 +15,7 @@ from privrobust.accountants.release import Message
 from privrobust.core.devices import in_full_precision
 from privrobust.core.numbers import as_float
 from privrobust.core.threads import one_layer_of_threads
-from privrobust.errors import SpecError, shown, unknown_name
+from privrobust.errors import PrivRobustWarning, SpecError, shown, unknown_name
 from privrobust.federated.examples import examples_of
 from privrobust.federated.ledger import Ledger
 from privrobust.federated.sender import Sender
@@ -118,6 +119,13 @@ class PrivateWorker(Sender):
             **rates,
         )
         super().__init__(step, delta, accountant, ledger, seed)
+        if sampling_rate is None and delta >= 1 / len(self._examples):
+            warnings.warn(
+                f"delta: {delta:g} is not below 1 / {len(self._examples)}: giving one example of "
+                f"{len(self._examples)} away would satisfy it",
+                PrivRobustWarning,
+                stacklevel=2,
+            )
         self._model, self._device = model, device
         self._clip_norm = torch.tensor([step.clip_norm], dtype=torch.float64, device=device)
         with _by_itself(device):
