@@ -43,7 +43,7 @@ def test_weak_noise_is_found(name, monkeypatch):
 @pytest.mark.parametrize("name", sorted(faults.WEAK.keys() - QUICK))
 def test_weak_noise_of_other_kinds_is_found(name, monkeypatch):
     faults.weak_noise(monkeypatch, name)
-    assert audit(SPEC, runs=600).p_value < SURE
+    assert audit(SPEC, runs=1000).p_value < SURE
 
 
 @pytest.mark.slow
