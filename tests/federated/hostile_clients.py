@@ -279,7 +279,7 @@ def reply_to_another(message, reply):
     return reply
 
 
-@hostile("what came is no message")
+@hostile("no reply")
 def reply_to_what_has_no_hash(message, reply):
     reply.metadata.__dict__["_reply_to_message_id"] = [1]
     return reply

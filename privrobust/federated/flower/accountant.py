@@ -77,7 +77,8 @@ class FlowerAccountant(PrivacyAccountant):
     ) -> None:
         if not isinstance(config, PrivacyConfig):
             raise SpecError(f"config: {shown(config)} is not accepted: a PrivacyConfig of Flower's")
-        get_accountant(accountant)
+        if accountant != "auto":
+            get_accountant(accountant)
         check_ledger(ledger)
         if ledger is not None and config.max_epsilon is None:
             # Flower asks `would_exceed` before a round only where there is a number
