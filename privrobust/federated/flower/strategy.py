@@ -171,10 +171,10 @@ class RobustStrategy(Strategy):
     ) -> Result:
         """Train, as Flower's own `start` does; arguments as there.
 
-        A round ends after `timeout` seconds, or as soon after it as what is then under way is there
-        (seconds); whose reply is not there, whole, is rejected. When the ledger refuses a round, or
-        cannot write it, or Flower's grid fails, training ends and what there is until then is
-        returned; `ended` says why. Not so if `evaluate_fn` raises: that leaves `start`.
+        A round ends after `timeout` seconds, and up to two more for what is arriving then; whose
+        reply is not there, whole, is rejected. When the ledger refuses a round, or cannot write it,
+        or Flower's grid fails, training ends and what there is until then is returned; `ended` says
+        why. Not so if `evaluate_fn` raises: that leaves `start`, and the result is lost.
 
         Raises:
             SpecError: an argument, or the initial arrays cannot be trained.
