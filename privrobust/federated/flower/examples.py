@@ -37,7 +37,9 @@ def private_gradient(
                                    ledger=Ledger("mine.db", "my examples"))
             return private_gradient(msg, model, worker)
 
-    The model gets the parameters that were sent. Each step draws a batch by coins of the client's
+    The model gets the parameters that were sent and keeps its buffers: gradients are those with the
+    buffers that the worker was made with, and what a server sends in their place is not used, and
+    goes back as it came. Each step draws a batch by coins of the client's
     own, clips every example's gradient and adds noise (`PrivateWorker.message`); the client moves
     by it, and sends where it arrived. A server with one local step and a `server_learning_rate`
     does what `train` does.
@@ -82,8 +84,9 @@ def private_gradient(
 
 
 def _load(model: nn.Module, sent: SentArrays) -> None:
-    """Write what was sent to the model's parameters and buffers of floats."""
-    held = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    """Write what was sent to the model's parameters; its buffers stay those of the worker."""
+    parameters = dict(model.named_parameters())
+    held = {**parameters, **dict(model.named_buffers())}
     floats = {name: tuple(each.shape) for name, each in held.items() if each.is_floating_point()}
     if floats != sent.shapes:
         odd = sorted(floats.items() ^ sent.shapes.items())[0][0]
@@ -93,7 +96,8 @@ def _load(model: nn.Module, sent: SentArrays) -> None:
         )
     with torch.no_grad():
         for name, values in sent.taken_apart(sent.vector).items():
-            held[name].copy_(torch.from_numpy(values))
+            if name in parameters:
+                parameters[name].copy_(torch.from_numpy(values))
 
 
 def _move(model: nn.Module, layout: Layout, step: Tensor) -> None:
