@@ -37,7 +37,8 @@ def private_gradient(
                                    ledger=Ledger("mine.db", "my examples"))
             return private_gradient(msg, model, worker)
 
-    The model gets the parameters that were sent. Each step draws a batch by coins of the client's
+    The model gets the parameters that were sent; buffers are those of the worker's model, and others
+    are refused. Each step draws a batch by coins of the client's
     own, clips every example's gradient and adds noise (`PrivateWorker.message`); the client moves
     by it, and sends where it arrived. A server with one local step and a `server_learning_rate`
     does what `train` does.
@@ -66,7 +67,7 @@ def private_gradient(
     if sends_signs and steps > 1:
         raise SpecError(f"local_steps: {steps} of a worker that sends signs; accepted: 1")
     sent = SentArrays.of(only_arrays(msg.content))
-    _load(model, sent)
+    _load(model, sent, worker)
     layout = Layout(model)
     total = torch.zeros(layout.dim, dtype=torch.float64)
     for _ in range(steps):
@@ -81,8 +82,8 @@ def private_gradient(
     return Message(RecordDict({"arrays": arrays, "metrics": record}), reply_to=msg)
 
 
-def _load(model: nn.Module, sent: SentArrays) -> None:
-    """Write what was sent to the model's parameters and buffers of floats."""
+def _load(model: nn.Module, sent: SentArrays, worker: PrivateWorker) -> None:
+    """Write what was sent to the model's parameters; buffers of floats are to be the worker's."""
     held = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     floats = {name: tuple(each.shape) for name, each in held.items() if each.is_floating_point()}
     if floats != sent.shapes:
@@ -93,7 +94,14 @@ def _load(model: nn.Module, sent: SentArrays) -> None:
         )
     with torch.no_grad():
         for name, values in sent.taken_apart(sent.vector).items():
-            held[name].copy_(torch.from_numpy(values))
+            value = torch.from_numpy(values).to(held[name])
+            kept = worker.buffers.get(name)
+            if kept is not None and not torch.allclose(value, kept, 0, 0, equal_nan=True):
+                raise SpecError(
+                    f"arrays: buffer {name!r} is not that of the worker, which takes gradients "
+                    "with those that its model had when it was made; accepted: equal ones"
+                )
+            held[name].copy_(value)
 
 
 def _move(model: nn.Module, layout: Layout, step: Tensor) -> None:
