@@ -90,7 +90,8 @@ class OnDemand:
             except Exception as error:  # whatever a tensor of a user's own raises
                 if place not in self._told:
                     self._told.add(place)
-                    log.warning("%s; it counts as 0", in_short(text_of(error), 300))
+                    said = in_short(text_of(error), 300)
+                    log.warning("data: example %d counts as 0: %s", place, said)
         return inputs, labels
 
     def _usual(self) -> tuple[torch.Size, torch.dtype]:
@@ -111,14 +112,16 @@ class OnDemand:
     def _item(self, place: int) -> tuple[Tensor, int]:
         try:
             given, label = self._dataset[place]
-            tensor = torch.as_tensor(given).detach()
+            tensor = torch.as_tensor(given).detach().cpu().contiguous()
         except Exception as error:  # whatever a user's dataset raises
             raise SpecError(
                 f"data: example {place} cannot be read ({in_a_line(error)}); accepted: items "
                 "(input, label), the input a tensor or an array"
             ) from error
         accepted = "a whole number, 0 or more"
-        label = as_whole(f"data: label of example {place}", label, accepted, least=0)
+        label = as_whole(
+            f"data: label of example {place}", label, accepted, least=0, most=-UNFIT - 1
+        )
         if tensor.dtype == torch.uint8:  # pixels, as a split has them
             return tensor.float().div_(255), label
         if tensor.is_floating_point():

@@ -155,9 +155,8 @@ class PrivateWorker(Sender):
         self._classes = check_module(type(model).__name__, model, inputs)
         known = torch.cat([self._examples.known_labels, labels])
         if not bool(self._fits(known).any()):
-            label = known[known != UNFIT][0].item()
             raise SpecError(
-                f"data: label {label} is none of the model's {self._classes} classes; accepted: "
+                f"data: label {known.max()} is none of the model's {self._classes} classes; accepted: "
                 f"0 to {self._classes - 1}"
             )
         self._kinds = _kinds(model)

@@ -37,11 +37,10 @@ def private_gradient(
                                    ledger=Ledger("mine.db", "my examples"))
             return private_gradient(msg, model, worker)
 
-    The model gets the parameters that were sent; buffers are those of the worker's model, and others
-    are refused. Each step draws a batch by coins of the client's
-    own, clips every example's gradient and adds noise (`PrivateWorker.message`); the client moves
-    by it, and sends where it arrived. A server with one local step and a `server_learning_rate`
-    does what `train` does.
+    The model gets the parameters that were sent; buffers of floats that are not the worker's are
+    refused. Each step draws a batch by coins of the client's own, clips every example's gradient
+    and adds noise (`PrivateWorker.message`); the client moves by it, and sends where it arrived. A
+    server with one local step and a `server_learning_rate` does what `train` does.
 
     Formal guarantee:
         The reply is made of what was sent and of `local_steps` messages of the worker, each charged
@@ -92,15 +91,16 @@ def _load(model: nn.Module, sent: SentArrays, worker: PrivateWorker) -> None:
             f"arrays: {shown(odd)} is not alike in the message and in the model; accepted: "
             "ArrayRecord(model.state_dict())"
         )
+    parts = sent.taken_apart(sent.vector).items()
+    values = {name: torch.from_numpy(part).to(held[name]) for name, part in parts}
+    for name in values.keys() & worker.buffers.keys():
+        if not torch.allclose(values[name], worker.buffers[name], 0, 0, equal_nan=True):
+            raise SpecError(
+                f"arrays: buffer {name!r} is not that of the worker, which takes gradients with "
+                "those that its model had when it was made; accepted: equal ones"
+            )
     with torch.no_grad():
-        for name, values in sent.taken_apart(sent.vector).items():
-            value = torch.from_numpy(values).to(held[name])
-            kept = worker.buffers.get(name)
-            if kept is not None and not torch.allclose(value, kept, 0, 0, equal_nan=True):
-                raise SpecError(
-                    f"arrays: buffer {name!r} is not that of the worker, which takes gradients "
-                    "with those that its model had when it was made; accepted: equal ones"
-                )
+        for name, value in values.items():
             held[name].copy_(value)
 
 
