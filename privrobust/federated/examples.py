@@ -156,7 +156,7 @@ def examples_of(data: object, device: torch.device) -> InMemory | OnDemand:
     return found
 
 
-def _finite(inputs: object, labels: object) -> tuple[object, object]:
+def _finite(inputs: object, labels: object) -> tuple[Tensor, Tensor]:
     """Take out examples that are not finite, as long as others are; `Split` refuses them."""
     values, codes = as_tensor("inputs", inputs), as_tensor("labels", labels)
     if values.dtype != torch.float32 or values.dim() < 2 or codes.shape != values.shape[:1]:

@@ -105,7 +105,8 @@ def with_nothing(message, context):
 
 
 BROKEN = [failing, failing_silently, whose_reply_fails, raising_a_message, with_nan,
-          with_another_shape, without_arrays, that_changes_what_it_was_sent, with_no_records, with_nothing]  # fmt: skip
+          with_another_shape, without_arrays, that_changes_what_it_was_sent, with_no_records,
+          with_nothing]  # fmt: skip
 
 
 FAILING = [failing, failing_silently, whose_reply_fails, raising_a_message, with_no_records,
