@@ -156,8 +156,8 @@ class PrivateWorker(Sender):
         known = torch.cat([self._examples.known_labels, labels])
         if not bool(self._fits(known).any()):
             raise SpecError(
-                f"data: label {known.max()} is none of the model's {self._classes} classes, and nor "
-                f"is another; accepted: 0 to {self._classes - 1}"
+                f"data: label {known.max()} is none of the model's {self._classes} classes, nor is "
+                f"any other; accepted: 0 to {self._classes - 1}"
             )
         self._kinds = _kinds(model)
         for name, (dtype, device, _) in self._kinds.items():
