@@ -56,7 +56,15 @@ def in_a_line(error: BaseException) -> str:
         for frame, line in traceback.walk_tb(error.__traceback__)
         if frame.f_globals.get("__name__", "").partition(".")[0] not in _NOT_A_USERS
     ]
-    return ", ".join([f"{type(error).__name__}: {error}".split("\n")[0], *frames[-1:]])
+    return ", ".join([f"{type(error).__name__}: {text_of(error)}".split("\n")[0], *frames[-1:]])
+
+
+def text_of(error: BaseException) -> str:
+    """Return what an error says, or the name of its type where it cannot say it."""
+    try:
+        return str(error)
+    except Exception:  # whatever a user's class raises
+        return type(error).__name__
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> SpecError:

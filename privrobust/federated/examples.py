@@ -1,5 +1,12 @@
-"""The examples that a worker holds: in tensors, or read one by one when they are drawn."""
+"""The examples that a worker holds: in tensors, or read one by one when they are drawn.
 
+One that cannot be read, or is unlike the others, is no error: whoever sees whether a worker sends
+would learn of it from that. It has the label `UNFIT`, counts as 0, and a log on this machine says
+why.
+"""
+
+import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +17,16 @@ from torch.utils.data import TensorDataset
 
 from privrobust.core.numbers import as_whole
 from privrobust.data import Split
-from privrobust.errors import SpecError, in_a_line
+from privrobust.data.dataset import as_tensor
+from privrobust.errors import SpecError, in_a_line, in_short, text_of
 
+UNFIT = torch.iinfo(torch.int64).min
+"""The label of an example that counts as 0."""
+
+_FIRST = 16  # examples whose shape and type are looked at
 _ACCEPTED = "(inputs, labels), a Split, or a torch Dataset with a length and items (input, label)"
+
+log = logging.getLogger(__name__)
 
 
 class InMemory:
@@ -36,10 +50,17 @@ class InMemory:
 
 
 class OnDemand:
-    """Examples of a map-style torch Dataset, of which none is kept."""
+    """Examples of a map-style torch Dataset, of which none is kept.
+
+    Raises:
+        SpecError: none of the first few can be read.
+
+    """
 
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
+        self._told: set[int] = set()
+        self._shape, self._dtype = self._usual()
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -53,31 +74,54 @@ class OnDemand:
         """Return inputs as a model takes them, `(examples, *features)`, and labels.
 
         Numbers that are not finite pass: the gradient of their example is not, and counts as 0.
-
-        Raises:
-            SpecError: an item is no example, or has another shape than those beside it.
-
         """
-        items = [self._item(place) for place in places]
-        inputs = [tensor for tensor, _ in items]
-        for place, tensor in zip(places, inputs, strict=True):
-            if (tensor.shape, tensor.dtype) != (inputs[0].shape, inputs[0].dtype):
-                raise SpecError(
-                    f"data: example {place} is {tensor.dtype} {tuple(tensor.shape)}, another "
-                    f"{inputs[0].dtype} {tuple(inputs[0].shape)}; accepted: all alike"
-                )
-        return torch.stack(inputs), torch.tensor([label for _, label in items])
+        inputs = torch.zeros(len(places), *self._shape, dtype=self._dtype)
+        labels = torch.full((len(places),), UNFIT)
+        for row, place in enumerate(places):
+            try:
+                tensor, label = self._item(place)
+                if (tensor.shape, tensor.dtype) != (self._shape, self._dtype):
+                    raise SpecError(
+                        f"data: example {place} is {tensor.dtype} {tuple(tensor.shape)}, others "
+                        f"{self._dtype} {tuple(self._shape)}; accepted: all alike"
+                    )
+                inputs[row] = tensor
+                labels[row] = label
+            except Exception as error:  # whatever a tensor of a user's own raises
+                if place not in self._told:
+                    self._told.add(place)
+                    said = in_short(text_of(error), 300)
+                    log.warning("data: example %d counts as 0: %s", place, said)
+        return inputs, labels
+
+    def _usual(self) -> tuple[torch.Size, torch.dtype]:
+        """Return the shape and type of most of the first examples: no single one decides them."""
+        kinds: Counter[tuple[torch.Size, torch.dtype]] = Counter()
+        fault = None
+        for place in range(min(_FIRST, len(self))):
+            try:
+                tensor, _ = self._item(place)
+            except SpecError as error:
+                fault = fault or error
+            else:
+                kinds[tensor.shape, tensor.dtype] += 1
+        if not kinds:
+            raise fault or SpecError("data: it holds no example; accepted: one or more")
+        return kinds.most_common(1)[0][0]
 
     def _item(self, place: int) -> tuple[Tensor, int]:
         try:
             given, label = self._dataset[place]
-            tensor = torch.as_tensor(given).detach()
+            tensor = torch.as_tensor(given).detach().cpu().contiguous()
         except Exception as error:  # whatever a user's dataset raises
             raise SpecError(
                 f"data: example {place} cannot be read ({in_a_line(error)}); accepted: items "
                 "(input, label), the input a tensor or an array"
             ) from error
-        label = as_whole(f"data: label of example {place}", label, "a whole number, 0 or more")
+        accepted = "a whole number, 0 or more"
+        label = as_whole(
+            f"data: label of example {place}", label, accepted, least=0, most=-UNFIT - 1
+        )
         if tensor.dtype == torch.uint8:  # pixels, as a split has them
             return tensor.float().div_(255), label
         if tensor.is_floating_point():
@@ -100,7 +144,7 @@ def examples_of(data: object, device: torch.device) -> InMemory | OnDemand:
     if isinstance(data, TensorDataset):
         data = data.tensors
     if isinstance(data, tuple | list) and len(data) == 2:
-        data = Split(*data)
+        data = Split(*_finite(*data))
     if isinstance(data, Split):
         found: InMemory | OnDemand = InMemory(data.to(device))
     elif hasattr(data, "__getitem__") and hasattr(data, "__len__") and type(data) not in _PLAIN:
@@ -110,6 +154,19 @@ def examples_of(data: object, device: torch.device) -> InMemory | OnDemand:
     if not len(found):
         raise SpecError("data: it holds no example; accepted: one or more")
     return found
+
+
+def _finite(inputs: object, labels: object) -> tuple[Tensor, Tensor]:
+    """Take out examples that are not finite, as long as others are; `Split` refuses them."""
+    values, codes = as_tensor("inputs", inputs), as_tensor("labels", labels)
+    if values.dtype != torch.float32 or values.dim() < 2 or codes.shape != values.shape[:1]:
+        return values, codes  # of which `Split` says what is wrong, if anything is
+    finite = values.isfinite().flatten(1).all(1)
+    if bool(finite.all()) or not bool(finite.any()) or codes.is_floating_point():
+        return values, codes
+    log.warning("data: %d examples hold NaN or infinity; they count as 0", int((~finite).sum()))
+    rows = finite.view(-1, *[1] * (values.dim() - 1))
+    return values.where(rows, 0.0), codes.long().where(finite, UNFIT)
 
 
 # What has a length and items, and was meant as something else.

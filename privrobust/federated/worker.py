@@ -1,5 +1,6 @@
 """A worker of one's own training loop: clipped, noised messages of its own data."""
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +16,15 @@ from privrobust.accountants.release import Message
 from privrobust.core.devices import in_full_precision
 from privrobust.core.numbers import as_float
 from privrobust.core.threads import one_layer_of_threads
-from privrobust.errors import PrivRobustWarning, SpecError, shown, unknown_name
-from privrobust.federated.examples import examples_of
+from privrobust.errors import (
+    PrivRobustWarning,
+    SpecError,
+    in_a_line,
+    in_short,
+    shown,
+    unknown_name,
+)
+from privrobust.federated.examples import UNFIT, examples_of
 from privrobust.federated.ledger import Ledger
 from privrobust.federated.sender import Sender
 from privrobust.gradients import get_loss
@@ -31,6 +39,8 @@ from privrobust.noise.streams import as_keys, first_words, happen
 
 # Batches are padded to multiples of this, as those of runs are: kernels add in blocks.
 _PAD = 8
+
+log = logging.getLogger(__name__)
 
 
 class PrivateWorker(Sender):
@@ -51,15 +61,20 @@ class PrivateWorker(Sender):
         its own, with the probability of `release`, and moves the float64 sum by at most C / B,
         rounding included; `add_noise` keeps of the bits what theory promises. So the epsilon of
         `spent` holds of all that was sent, for an example that would have counted as 0 instead.
+        An example that cannot be read, has another shape, type or label than the model takes, or
+        makes the model fail, counts as 0: a log on this machine tells of it, and no error does.
         Coins and noise are made of keys from the operating system. Not covered: how long it takes,
-        what a `Dataset` keeps of one example for another, and that an error is raised.
+        memory that runs out, what a `Dataset` keeps of one example for another, and that the worker
+        is refused when it is made, which depends on the first examples: make it where an error is
+        yours alone to see.
 
     Args:
         model: any module that `train` could train, with float32 parameters. It stays as it is, and
             its parameters are read when a message is made; its buffers, where it has some, are
             those that it has now.
         data: `(inputs, labels)`, a `privrobust.data.Split`, or a map-style torch Dataset of items
-            (input, label), which are read when they are drawn. How many there are is public.
+            (input, label), which are read when they are drawn. How many there are is public, and
+            so are the shape and type that most of the first have.
         clip_norm: C, the norm of a gradient from which it is clipped: L2, or L1 for Laplace noise.
         noise_scale: b, in units of the average; 0 adds no noise, and nothing is private.
         batch_size: B, the expected batch and the divisor of the average.
@@ -127,6 +142,7 @@ class PrivateWorker(Sender):
                 stacklevel=2,
             )
         self._model, self._device = model, device
+        self._told: set[int] = set()
         self._clip_norm = torch.tensor([step.clip_norm], dtype=torch.float64, device=device)
         with _by_itself(device):
             self._prepare(loss, CLIPPING_RULES[clipping](get_noise_law(step.noise).order))
@@ -137,8 +153,12 @@ class PrivateWorker(Sender):
         inputs, labels = self._examples.read(range(min(EXAMPLES, len(self._examples))))
         inputs = inputs.to(self._device)
         self._classes = check_module(type(model).__name__, model, inputs)
-        self._check(self._examples.known_labels)
-        self._check(labels)
+        known = torch.cat([self._examples.known_labels, labels])
+        if not bool(self._fits(known).any()):
+            raise SpecError(
+                f"data: label {known.max()} is none of the model's {self._classes} classes, nor is "
+                f"any other; accepted: 0 to {self._classes - 1}"
+            )
         self._kinds = _kinds(model)
         for name, (dtype, device, _) in self._kinds.items():
             if (dtype, device) != (torch.float32, self._device):
@@ -160,7 +180,7 @@ class PrivateWorker(Sender):
 
         Raises:
             BudgetExhausted: the ledger refuses it; nothing may be sent.
-            SpecError: an example cannot be read, or the model's parameters are others by now.
+            SpecError: the model's parameters have other names, shapes or types by now.
 
         """
         with _by_itself(self._device):
@@ -185,32 +205,62 @@ class PrivateWorker(Sender):
         parameters = torch.cat(flat).unsqueeze(0)
         if not places:
             return torch.zeros_like(parameters[0], dtype=torch.float64)
+        inputs, labels = (tensor.to(self._device) for tensor in self._examples.read(places))
+        fits = self._fits(labels)
+        total = self._sum(parameters, inputs, labels, fits)
+        if total is None:
+            # an example that makes the model fail must not take the others with it
+            alone = [
+                self._sum(parameters, *(tensor[i : i + 1] for tensor in (inputs, labels, fits)))
+                for i in range(len(places))
+            ]
+            fits &= torch.tensor([each is not None for each in alone], device=self._device)
+            total = self._sum(parameters, inputs, labels, fits)
+        return torch.zeros_like(parameters[0], dtype=torch.float64) if total is None else total
+
+    def _sum(
+        self, parameters: Tensor, inputs: Tensor, labels: Tensor, fits: Tensor
+    ) -> Tensor | None:
+        """Sum the clipped gradients of those that fit; None where the model fails on one."""
+        if not bool(fits.any()):
+            return torch.zeros_like(parameters[0], dtype=torch.float64)
         divisor = self._step.batch_size
         assert divisor is not None
-        batch = self._batch(places)
-        return self._gradients(parameters, batch, self._clip_norm, divisor).sums[0, 0]
+        batch = _padded(inputs, labels, fits)
+        try:
+            return self._gradients(parameters, batch, self._clip_norm, divisor).sums[0, 0]
+        except Exception as error:  # whatever a user's module raises
+            said = in_short(in_a_line(error), 300)
+            log.warning("model: it failed on %d examples (%s)", int(fits.sum()), said)
+            return None
 
-    def _batch(self, places: list[int]) -> Batch:
-        """Read examples, padded with the first of them."""
-        inputs, labels = (tensor.to(self._device) for tensor in self._examples.read(places))
-        self._check(labels)
-        filled = torch.arange(_PAD * -(-len(places) // _PAD), device=self._device)
-        present = filled < len(places)
-        filled = filled.where(present, 0)
-        of_one = (1, 1, -1)
-        return Batch.of(
-            inputs[filled].unflatten(0, of_one),
-            labels[filled].unflatten(0, of_one),
-            present.unflatten(0, of_one),
-        )
+    def _fits(self, labels: Tensor) -> Tensor:
+        """Tell which labels are classes of the model's; examples of others count as 0."""
+        fits = (labels >= 0) & (labels < self._classes)
+        for label in labels[~fits & (labels != UNFIT)].unique().tolist():
+            if label not in self._told:
+                self._told.add(label)
+                log.warning(
+                    "data: label %d is none of the model's %d classes; its examples count as 0",
+                    label,
+                    self._classes,
+                )
+        return fits
 
-    def _check(self, labels: Tensor) -> None:
-        """Refuse labels that are no class of the model's."""
-        for label in labels[(labels < 0) | (labels >= self._classes)][:1].tolist():
-            raise SpecError(
-                f"data: label {label} is none of the model's {self._classes} classes; accepted: "
-                f"0 to {self._classes - 1}"
-            )
+
+def _padded(inputs: Tensor, labels: Tensor, fits: Tensor) -> Batch:
+    """Make a batch of them, in which the first that fits stands in the place of what does not."""
+    filled = torch.arange(_PAD * -(-len(labels) // _PAD), device=labels.device)
+    present = filled < len(labels)
+    filled = filled.where(present, 0)
+    present &= fits[filled]
+    filled = filled.where(present, fits.int().argmax())
+    of_one = (1, 1, -1)
+    return Batch.of(
+        inputs[filled].unflatten(0, of_one),
+        labels[filled].unflatten(0, of_one),
+        present.unflatten(0, of_one),
+    )
 
 
 @contextmanager

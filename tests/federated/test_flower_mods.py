@@ -58,6 +58,25 @@ def raising_a_message(message, context):
     return Message(Error(0, TEXT), reply_to=message)
 
 
+class Silent(Exception):
+    """Cannot say what it is."""
+
+    def __str__(self):
+        raise ValueError(TEXT)
+
+
+def failing_silently(message, context):
+    raise Silent
+
+
+def whose_reply_fails(message, context):
+    class Reply:
+        def has_error(self):
+            raise Silent
+
+    return Reply()
+
+
 def with_nan(message, context):
     return moving(np.float32(np.nan))(message, context)
 
@@ -85,8 +104,13 @@ def with_nothing(message, context):
     return None
 
 
-BROKEN = [failing, raising_a_message, with_nan, with_another_shape, without_arrays,
-          that_changes_what_it_was_sent, with_no_records, with_nothing]  # fmt: skip
+BROKEN = [failing, failing_silently, whose_reply_fails, raising_a_message, with_nan,
+          with_another_shape, without_arrays, that_changes_what_it_was_sent, with_no_records,
+          with_nothing]  # fmt: skip
+
+
+FAILING = [failing, failing_silently, whose_reply_fails, raising_a_message, with_no_records,
+           with_nothing]  # fmt: skip
 
 
 def looks_like(update, length, std=0.05):
@@ -170,21 +194,51 @@ def test_other_messages_get_metrics_alone(mod, kind):
 
 @pytest.mark.parametrize("mod", [private_updates(PRIVACY), guarded()])
 @pytest.mark.parametrize("kind", ["evaluate", "query"])
-@pytest.mark.parametrize("broken", [failing, raising_a_message, with_no_records, with_nothing])
+@pytest.mark.parametrize("broken", FAILING)
 def test_what_went_wrong_is_never_told(mod, kind, broken):
     reply = reply_of(app(broken, [mod]), kind)
     assert reply.error.reason == "the client's app failed; what went wrong stays with the client"
 
 
-@pytest.mark.parametrize(
-    "broken", [failing, raising_a_message, without_arrays, with_no_records, with_nothing]
-)
+@pytest.mark.parametrize("broken", [*FAILING, without_arrays])
 def test_guarded_training_tells_nothing_either(broken):
     reply = reply_of(app(broken, [guarded()]))
     assert reply.error.reason == "the client's app failed; what went wrong stays with the client"
 
 
-def test_a_text_that_is_raised_never_reaches_the_server(caplog):
+def test_what_is_not_foreseen_is_told_as_a_failure(monkeypatch):
+    def unforeseen(*_):
+        raise Silent
+
+    monkeypatch.setattr("privrobust.federated.flower.mods.numbers", unforeseen)
+    for mod in (private_updates(PRIVACY), guarded()):
+        reply = reply_of(app(moving(np.float32(1)), [mod]))
+        assert reply.error.reason.startswith("the client's app failed; ")
+
+
+@pytest.mark.parametrize("mod", [private_updates(PRIVACY), guarded()])
+@pytest.mark.parametrize("kind", ["train", "evaluate", "query"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_the_app_writes_about_its_message_does_not_leave(mod, kind, fails):
+    def writing(message, context):
+        was = message.metadata
+        for field in ("_group_id", "_message_id", "_message_type"):
+            was.__dict__[field] = TEXT
+        was.__dict__.update(_run_id=7, _src_node_id=7, _dst_node_id=7, _src_task_id=7)
+        was.__dict__["_ttl"] = 1e9 + 77
+        if fails:
+            raise ValueError(TEXT)
+        return replied(message, message.content["arrays"])
+
+    reply, honest = (reply_of(app(each, [mod]), kind) for each in (writing, moving(np.float32(0))))
+    assert TEXT not in repr(reply)
+    said, usual = (dict(each.metadata.__dict__) for each in (reply, honest))
+    for of_time in ("_ttl", "_created_at"):
+        assert abs(said.pop(of_time) - usual.pop(of_time)) < 60
+    assert said == usual
+
+
+def test_a_text_that_is_raised_never_reaches_the_server():
     clients = [app(failing, [mod]) for mod in (private_updates(PRIVACY), guarded())]
     strategy = RobustStrategy("mean")
     grid = InProcessGrid([*clients, failing])
@@ -209,7 +263,14 @@ def test_what_a_server_sends_cannot_stop_the_noise(model):
     assert reply.content["arrays"]["w"].numpy().dtype == model["w"].dtype
 
 
-@pytest.mark.parametrize("content", [{}, {"a": record(w=MODEL["w"]), "b": record(w=MODEL["w"])}])
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"a": record(w=MODEL["w"]), "b": record(w=MODEL["w"])},
+        {"a": record(w=np.ones((0, 3), np.float32))},
+    ],
+)
 def test_a_message_without_arrays_is_refused(content):
     grid = InProcessGrid([app(moving(np.float32(1)), [private_updates(PRIVACY)])])
     message = Message(RecordDict(content), dst_node_id=11, message_type="train")
@@ -255,6 +316,29 @@ def test_a_ledger_that_fails_lets_nothing_out(tmp_path):
     )
     reply = reply_of(client)
     assert reply.error.reason.startswith("this client sends nothing more")
+
+
+def test_only_a_budget_is_told_as_a_budget(tmp_path):
+    others = Ledger(tmp_path / "l.db", "mine")
+    others.charge(Release(noise_scale=0.1, clip_norm=1, batch_size=32, dataset_size=95, steps=1))
+    for ledger in (others, lambda: others, lambda context: 1):
+        reply = reply_of(app(moving(np.float32(1)), [private_updates(PRIVACY, ledger=ledger)]))
+        assert reply.error.reason == (
+            "this client sends nothing: its ledger or its settings are refused; why stays with it"
+        )
+    assert len(others.entries) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"privacy": {"clip_norm": 1}}, "privacy: a dict is not accepted: an UpdatePrivacy"),
+        ({"ledger": "ledger.db"}, "ledger: a str is not accepted: a Ledger, or a function"),
+    ],
+)
+def test_what_a_mod_is_made_of(arguments, told):
+    with pytest.raises(SpecError, match=told):
+        private_updates(**{"privacy": PRIVACY} | arguments)
 
 
 def test_flowers_own_strategy_can_use_such_clients():
@@ -379,3 +463,31 @@ def test_examples_spend_what_the_release_of_the_round_says(tmp_path):
         reply_of(client, model=sent)
     release = Release(noise_scale=0.1, clip_norm=1.0, batch_size=10, dataset_size=40, steps=6)
     assert ledger.spent.epsilon == pytest.approx(spend(release).epsilon)
+
+
+def test_an_example_is_not_told_by_an_error(tmp_path):
+    """With a label that is no class, or without: as many replies, and as many charges."""
+
+    class Data:
+        def __init__(self, is_odd):
+            self.is_odd = is_odd
+
+        def __len__(self):
+            return 40
+
+        def __getitem__(self, place):
+            return torch.ones(4), 9 if place in (3, 30) and self.is_odd else place % 2
+
+    sent = {name: each.numpy() for name, each in small().state_dict().items()}
+    for is_odd in (False, True):
+        ledger = Ledger(tmp_path / "l.db", f"odd {is_odd}")
+
+        def train(message, context, is_odd=is_odd, ledger=ledger):
+            model = small()
+            settings = {**SETTINGS, "seed": None, "batch_size": 40, "ledger": ledger}
+            worker = PrivateWorker(model, Data(is_odd), **settings)
+            return private_gradient(message, model, worker)
+
+        client = app(train, [guarded()])
+        assert not any(reply_of(client, model=sent).has_error() for _ in range(3))
+        assert len(ledger.entries) == 3

@@ -282,6 +282,94 @@ def test_an_example_that_is_not_finite_counts_as_zero():
     assert torch.equal(worker._average([3, 20, 30]), worker._average([3, 30]))
 
 
+class Silent(Exception):
+    """Cannot say what it is."""
+
+    def __str__(self):
+        raise ValueError("of whom it is")
+
+
+class Unreadable(Items):
+    """Fails on one item."""
+
+    def __getitem__(self, place):
+        if place == 20:
+            raise Silent
+        return super().__getitem__(place)
+
+
+def with_item(place, given, label):
+    """The data as a dataset in which one item is another."""
+    inputs, labels = [*DATA[0]], DATA[1].tolist()
+    inputs[place], labels[place] = given, label
+    return Items(inputs, labels)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        Unreadable(*DATA),
+        with_item(20, DATA[0][20], 9),
+        with_item(20, DATA[0][20], -1),
+        with_item(20, DATA[0][20], 2**70),
+        with_item(20, DATA[0][20], "a patient"),
+        with_item(20, DATA[0][20], None),
+        with_item(20, DATA[0][:2], 1),
+        with_item(20, DATA[0][20] > 0, 1),
+        with_item(20, torch.arange(4), 1),
+        with_item(20, torch.ones(4).to_sparse(), 1),
+        with_item(20, "no tensor", 1),
+        (DATA[0], DATA[1].where(torch.arange(60) != 20, 3)),
+        (DATA[0], DATA[1].where(torch.arange(60) != 20, -1)),
+        (DATA[0].where(torch.arange(60)[:, None] != 20, math.inf), DATA[1]),
+    ],
+)
+def test_an_example_that_does_not_fit_counts_as_zero(data, caplog):
+    worker = PrivateWorker(small(), data, **SETTINGS)
+    whole = PrivateWorker(small(), DATA, **SETTINGS)
+    expected = whole._average([3, 30])
+    assert expected.any()
+    for places in ([3, 20, 30], [20, 3, 30], [3, 30]):
+        assert torch.allclose(worker._average(places), expected, rtol=1e-12, atol=0)
+    assert not worker._average([20]).any()
+    assert len(caplog.messages) == 1  # told on this machine, once
+    assert caplog.messages[0].startswith("data: ")
+
+
+def test_whether_a_message_leaves_depends_on_no_example(tmp_path):
+    settings = {**SETTINGS, "batch_size": 60, "sampling_rate": 1.0}  # all are drawn each time
+    with Ledger(tmp_path / "ledger.db", "mine") as ledger:
+        worker = PrivateWorker(small(), Unreadable(*DATA), **settings, ledger=ledger)
+        assert all(worker.message().isfinite().all() for _ in range(2))
+        assert len(ledger.entries) == 2
+
+
+@pytest.mark.parametrize("odd", [0, 7, 15])
+def test_one_of_the_first_examples_does_not_decide_what_the_others_are(odd):
+    data = with_item(odd, DATA[0], "a")
+    assert PrivateWorker(small(), data, **SETTINGS)._average([1, 2, odd, 3]).any()
+    data = with_item(odd, DATA[0], 1)
+    assert PrivateWorker(small(), data, **SETTINGS)._average([1, 2, odd, 3]).any()
+
+
+def test_an_example_for_which_the_model_fails_does_not_take_others_with_it(caplog):
+    tokens, labels = torch.arange(240).view(60, 4) % 7, torch.arange(60) % 3
+    beyond = tokens.clone()
+    beyond[20] = 7
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(7, 5), nn.Flatten(), nn.Linear(20, 3))
+    whole = PrivateWorker(model, (tokens, labels), **SETTINGS)
+    worker = PrivateWorker(model, (beyond, labels), **SETTINGS)
+    expected = whole._average([3, 8, 30])
+    assert expected.any()
+    for places in ([3, 20, 8, 30], [20, 3, 8, 30]):
+        assert torch.allclose(worker._average(places), expected, rtol=1e-12, atol=0)
+    assert torch.equal(worker._average([3, 8, 30]), expected)
+    assert not worker._average([20]).any()
+    assert worker.message().isfinite().all()
+    assert caplog.messages[0].startswith("model: it failed on 4 examples (IndexError")
+
+
 def test_a_model_without_a_fast_way():
     class Recurrent(nn.Module):
         def __init__(self):
@@ -351,15 +439,15 @@ def frozen():
         ({"model": small().double()}, "model: "),
         ({"model": small().half()}, "model: "),
         ({"model": nn.Linear(5, 3)}, "failed on"),
-        ({"data": (DATA[0], DATA[1] + 1)}, "data: label 3 is none of the model's 3 classes"),
-        ({"data": (DATA[0], DATA[1] - 1)}, "data: label -1 is none"),
+        ({"data": (DATA[0], DATA[1] + 3)}, "data: label 5 is none of the model's 3 classes"),
+        ({"data": (DATA[0], DATA[1] - 3)}, "data: label -1 is none"),
+        ({"data": Items(DATA[0], DATA[1] + 7)}, "data: label 9 is none"),
         ({"data": (DATA[0][:0], DATA[1][:0])}, "data: it holds no example"),
         ({"data": (DATA[0], DATA[1][:9])}, "labels: shape"),
         ({"data": (DATA[0] / 0, DATA[1])}, "inputs: .* hold NaN or infinity"),
         ({"data": DATA[0]}, "data: a Tensor is not accepted"),
         ({"data": iter(DATA)}, "data: a tuple_iterator is not accepted"),
         ({"data": Items(DATA[0], ["a"] * 60)}, "data: label of example 0: 'a' is not"),
-        ({"data": Items([DATA[0][0]] + [DATA[0]] * 59, [0] * 60)}, "data: example 1 is"),
         ({"data": Items(DATA[0] > 0, [0] * 60)}, "data: example 0 is torch.bool"),
         ({"data": Items([None] * 60, [0] * 60)}, "data: example 0 cannot be read"),
         ({"clip_norm": -1}, "clip_norm: -1 is not"),

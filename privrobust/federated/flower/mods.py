@@ -18,6 +18,7 @@ what is allowed is given away.
 
 import logging
 from collections.abc import Callable, Collection
+from copy import copy
 from typing import TypeAlias
 
 import numpy as np
@@ -25,8 +26,8 @@ from flwr.app import Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
 from privrobust.core.numbers import shown
-from privrobust.errors import BudgetExhausted, PrivRobustError, SpecError
-from privrobust.federated.flower.arrays import SentArrays
+from privrobust.errors import BudgetExhausted, PrivRobustError, SpecError, text_of
+from privrobust.federated.flower.arrays import SentArrays, Unreadable
 from privrobust.federated.flower.replies import in_one_line, numbers, only_arrays
 from privrobust.federated.ledger import Ledger
 from privrobust.federated.updates import PrivateUpdates, UpdatePrivacy
@@ -38,6 +39,7 @@ WEIGHT = "num-examples"
 
 _FAILED = "the client's app failed; what went wrong stays with the client"
 _SPENT = "this client sends nothing more: its privacy budget is spent, or cannot be recorded"
+_UNFIT = "this client sends nothing: its ledger or its settings are refused; why stays with it"
 _NOTHING_SENT = "a message to train on has one record of arrays, of numbers"
 _FAILED_CODE, _REFUSED_CODE = 2, 6  # Flower's codes of an app that raised, of a mod that refuses
 
@@ -72,9 +74,16 @@ def private_updates(
             know what earlier processes of its own have sent.
 
     Raises (when it is made):
-        SpecError: `metrics` is no collection of names.
+        SpecError: `metrics` is no collection of names, or the others are not what they are to be.
 
     """
+    if not isinstance(privacy, UpdatePrivacy):
+        raise SpecError(f"privacy: a {type(privacy).__name__} is not accepted: an UpdatePrivacy")
+    if ledger is not None and not isinstance(ledger, Ledger) and not callable(ledger):
+        raise SpecError(
+            f"ledger: a {type(ledger).__name__} is not accepted: a Ledger, or a function of "
+            "Flower's context that returns one"
+        )
     return _PrivateUpdates(privacy, names_of(metrics), ledger)
 
 
@@ -82,7 +91,9 @@ def guarded(metrics: Collection[str] = ()) -> Mod:
     """Make a mod for clients whose arrays are private already, as `private_gradient` makes them.
 
     It lets the arrays of a reply pass, and of the rest what `private_updates` does. That the app
-    failed is told, and nothing of why.
+    failed is told, and nothing of why. Whether it fails is not charged anywhere: an app that raises
+    because of what its data hold gives that away, in every round. `PrivateWorker.message` does not;
+    what else the app does of its data is the app's to see to, the making of a worker included.
     """
     return _Guarded(names_of(metrics))
 
@@ -95,20 +106,33 @@ class _Guarded:
 
     def __call__(self, msg: Message, ctxt: Context, call_next: ClientAppCallable) -> Message:
         """Reply to a message by the app, or that it failed."""
-        reply = self._reply(msg, ctxt, call_next)
+        asked = copy(msg)
+        # the app may write to its message, and a reply repeats some of what it answers
+        asked.__dict__["_metadata"] = copy(msg.metadata)
+        try:
+            return self._answer(asked, msg, ctxt, call_next)
+        except Exception as error:  # what is not foreseen tells no more than what is
+            log.warning("%s: no reply: %s", asked.metadata.message_type, _told(error))
+            return _failure(asked, error)
+
+    def _answer(
+        self, asked: Message, msg: Message, ctxt: Context, call_next: ClientAppCallable
+    ) -> Message:
+        """Reply to what was asked, by the app, which gets the message itself."""
+        reply = self._reply(asked, msg, ctxt, call_next)
         if isinstance(reply, Exception):
-            return _failure(msg, reply)
+            return _failure(asked, reply)
         content = RecordDict({"metrics": self._allowed(reply)})
-        if is_train(msg):
+        if is_train(asked):
             try:
                 content["arrays"] = only_arrays(reply.content)
             except Exception as error:
-                log.warning("train: the app sent no arrays: %s", in_one_line(str(error)))
-                return _failure(msg, error)
-        return Message(content, reply_to=msg)
+                log.warning("train: the app sent no arrays: %s", _told(error))
+                return _failure(asked, error)
+        return Message(content, reply_to=asked)
 
     def _reply(
-        self, msg: Message, ctxt: Context, call_next: ClientAppCallable
+        self, asked: Message, msg: Message, ctxt: Context, call_next: ClientAppCallable
     ) -> Message | Exception:
         """Call the app, or return how it failed, which only this machine's log tells."""
         try:
@@ -118,12 +142,8 @@ class _Guarded:
             if not isinstance(reply.content, RecordDict):
                 raise TypeError("its content is no RecordDict")
         except Exception as error:
-            log.warning(
-                "%s: the app failed: %s: %s",
-                msg.metadata.message_type,
-                type(error).__name__,
-                in_one_line(str(error)),
-            )
+            kind = asked.metadata.message_type
+            log.warning("%s: the app failed: %s: %s", kind, type(error).__name__, _told(error))
             return error
         return reply
 
@@ -144,31 +164,38 @@ class _PrivateUpdates(_Guarded):
         self._ledger = ledger
         self._of_node: dict[int, PrivateUpdates] = {}
 
-    def __call__(self, msg: Message, ctxt: Context, call_next: ClientAppCallable) -> Message:
+    def _answer(
+        self, asked: Message, msg: Message, ctxt: Context, call_next: ClientAppCallable
+    ) -> Message:
         """Reply to training with a noisy update, whatever became of the app."""
-        if not is_train(msg):
-            return super().__call__(msg, ctxt, call_next)
+        if not is_train(asked):
+            return super()._answer(asked, msg, ctxt, call_next)
         try:
             # read before the app is called, which may write to the message
             sent = SentArrays.of(only_arrays(msg.content))
+            if not sent.vector.size:
+                raise Unreadable("its arrays are empty")
         except Exception as error:
-            log.warning("train: the server sent no arrays: %s", in_one_line(str(error)))
-            return Message(Error(_REFUSED_CODE, _NOTHING_SENT), reply_to=msg)
-        reply = self._reply(msg, ctxt, call_next)
+            log.warning("train: the server sent no arrays: %s", _told(error))
+            return Message(Error(_REFUSED_CODE, _NOTHING_SENT), reply_to=asked)
+        reply = self._reply(asked, msg, ctxt, call_next)
         update = np.zeros_like(sent.vector)
         if isinstance(reply, Message):
             try:
                 update = sent.update_in(only_arrays(reply.content))
             except Exception as error:
-                log.warning("train: the update counts as 0: %s", in_one_line(str(error)))
+                log.warning("train: the update counts as 0: %s", _told(error))
         try:
             noisy = self._updates(ctxt).message(update)
         except Exception as error:
-            log.warning("train: nothing is sent: %s", in_one_line(str(error)))
-            return Message(Error(_REFUSED_CODE, _SPENT), reply_to=msg)
+            log.warning("train: nothing is sent: %s", _told(error))
+            # what a ledger raises is of its budget or its database, but for a SpecError
+            spent = isinstance(error, PrivRobustError) and not isinstance(error, SpecError)
+            reason = _SPENT if spent or isinstance(error, OSError) else _UNFIT
+            return Message(Error(_REFUSED_CODE, reason), reply_to=asked)
         arrays = sent.as_signs(noisy) if self._privacy.message == "sign" else sent.moved(noisy)
         content = RecordDict({"arrays": arrays, "metrics": self._allowed(reply)})
-        return Message(content, reply_to=msg)
+        return Message(content, reply_to=asked)
 
     def _updates(self, ctxt: Context) -> PrivateUpdates:
         node = ctxt.node_id
@@ -184,11 +211,16 @@ def is_train(msg: Message) -> bool:
     return msg.metadata.message_type.split(".")[0] == "train"
 
 
-def _failure(msg: Message, error: Exception) -> Message:
+def _failure(asked: Message, error: Exception) -> Message:
     """Reply that the app failed, and nothing of why; that a budget is spent is public."""
     if isinstance(error, BudgetExhausted):
-        return Message(Error(_REFUSED_CODE, _SPENT), reply_to=msg)
-    return Message(Error(_FAILED_CODE, _FAILED), reply_to=msg)
+        return Message(Error(_REFUSED_CODE, _SPENT), reply_to=asked)
+    return Message(Error(_FAILED_CODE, _FAILED), reply_to=asked)
+
+
+def _told(error: Exception) -> str:
+    """Return what an error says, for this machine's log."""
+    return in_one_line(text_of(error))
 
 
 def names_of(metrics: Collection[str]) -> tuple[str, ...]:

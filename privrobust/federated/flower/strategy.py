@@ -119,6 +119,11 @@ class RobustStrategy(Strategy):
         )
         if not isinstance(self.aggregator, Aggregator):
             raise SpecError(f"aggregator: {shown(aggregator)} is no rule, nor the name of one")
+        if self.aggregator.public_examples:
+            raise SpecError(
+                f"aggregator: {shown(aggregator)} takes a gradient of the server's own examples, "
+                "which this strategy has none of; accepted: a rule of messages alone"
+            )
         rule = self.aggregator.rule if isinstance(self.aggregator, Chain) else self.aggregator
         if rule.by_place and trusted_node is None:
             raise SpecError(
