@@ -2,7 +2,7 @@
 
 python docs/federated.py
 
-draws it anew; tests/federated/test_federation_page.py fails where it is out of date.
+draws it anew; tests/federated/test_federated_page.py fails where it is out of date.
 """
 
 from pathlib import Path

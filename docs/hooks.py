@@ -22,6 +22,9 @@ SHOWN = (
     "LICENSE",
     "benchmarks/README.md",
     "experiments/*.*",
+    "experiments/federation/README.md",
+    "experiments/federation/*.py",
+    "experiments/federation/pyproject.toml",
     "experiments/study/*.py",
     "tests/attacks/test_parity.py",
 )

@@ -187,13 +187,15 @@ def _check(config: Mapping[str, Any]) -> str | None:
     if find_spec("flwr") is None:
         return "needs Flower: pip install 'privrobust[flower]'"
     from server_app import strategy_of
-    from task import attacker_of
+    from task import attacker_of, examples_of, model_of
 
     from privrobust.errors import PrivRobustError
 
     try:
         strategy_of(config)
         attacker_of(config, config["clients"] - 1)
+        examples_of(config, 0)
+        model_of(config)
     except PrivRobustError as error:
         return str(error)
     return None

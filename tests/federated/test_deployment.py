@@ -106,6 +106,12 @@ def test_what_cannot_run_is_one_line_and_starts_nothing(tmp_path, monkeypatch, c
     assert said(monkeypatch, capsys, tmp_path, rule="medain").startswith(
         "run.py: aggregator: unknown name 'medain'; did you mean 'median'? (known: "
     )
+    for name in ("attack", "model", "dataset", "partition"):
+        reason = said(monkeypatch, capsys, tmp_path, **{name: "nonsense"})
+        assert reason.startswith(f"run.py: {name}: unknown name 'nonsense'")
+    assert said(monkeypatch, capsys, tmp_path, byzantine=10) == (
+        "run.py: honest: 0 is not a whole number, 1 or more\n"
+    )
     monkeypatch.setattr(example, "find_spec", lambda name: None)
     assert said(monkeypatch, capsys, tmp_path) == (
         "run.py: needs Flower: pip install 'privrobust[flower]'\n"
