@@ -62,6 +62,11 @@ class LineSearch(Attack):
     def fits(self, aggregator: Aggregator, honest: int, byzantine: int) -> None:
         """Refuse a run in which the rule is not defined."""
         rule = aggregator if self.against is None else self._rule(byzantine)
+        if rule.public_examples:
+            raise SpecError(
+                "LineSearch.against: a rule that sees a gradient of the server's own; accepted: "
+                "one that sees messages alone"
+            )
         rule.try_out(honest + byzantine)
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:

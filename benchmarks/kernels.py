@@ -55,7 +55,7 @@ def rules(workers: int, dim: int) -> str:
         "mean": moments.mean,
         "mean and deviation": moments.mean_and_std,
         "majority vote": majority,
-        "inner products": distances._products,
+        "inner products": distances.products_of,
     }
     rows = []
     for name, rule in ways.items():

@@ -46,11 +46,13 @@ def own_registries(monkeypatch):
 class Recorder:
     """Keeps the messages of every step and never moves the model."""
 
+    public_examples = 0
+
     def __init__(self, message):
         self.message = message
         self.seen = []
 
-    def __call__(self, messages, generator=None):
+    def __call__(self, messages, generator=None, public=None):
         self.seen.append(messages.clone())
         return torch.zeros(messages.shape[0], messages.shape[-1])
 

@@ -11,6 +11,7 @@ Chain(before=(NNM(f=1),), rule=Krum(f=1, neighbours=None))
 """
 
 from privrobust.aggregators.base import Aggregator, Chain, PreAggregator
+from privrobust.aggregators.bulyan import Bulyan
 from privrobust.aggregators.centred_clipping import CentredClipping
 from privrobust.aggregators.coordinate_wise import MeaMed, Mean, Median, TrimmedMean
 from privrobust.aggregators.geometric_median import GeometricMedian
@@ -26,19 +27,25 @@ from privrobust.aggregators.registry import (
     register_aggregator,
 )
 from privrobust.aggregators.robust_clipping import ARC, StaticClipping
-from privrobust.aggregators.spectral import CAF, SMEA
+from privrobust.aggregators.shortest import CGE
+from privrobust.aggregators.spectral import CAF, SMEA, DnC
+from privrobust.aggregators.trusting import FLTrust
 from privrobust.core.parameters import parameter
 
 __all__ = [
     "ARC",
     "CAF",
+    "CGE",
     "MDA",
     "NNM",
     "SMEA",
     "Aggregator",
     "Bucketing",
+    "Bulyan",
     "CentredClipping",
     "Chain",
+    "DnC",
+    "FLTrust",
     "GeometricMedian",
     "Krum",
     "MajorityVote",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
@@ -144,15 +144,20 @@ class Aggregator(_Rule):
     """What this rule asks the workers to send: the noisy vector, or its sign."""
     robust: ClassVar[bool] = False
     """Whether it promises to withstand every minority of Byzantine workers."""
+    public_examples: ClassVar[int] = 0
+    """Of how many public examples it wants the server's own gradient; else it is given none."""
     by_place: ClassVar[bool] = False
     """Whether the place of a message, which says who sent it, means something to it."""
 
-    def __call__(self, messages: Tensor, generator: Generators = None) -> Tensor:
+    def __call__(
+        self, messages: Tensor, generator: Generators = None, public: Tensor | None = None
+    ) -> Tensor:
         """Aggregate over the worker axis: `(..., n, d)` to `(..., d)`.
 
         Args:
             messages: of all workers; the leading axes are lanes, each aggregated by itself.
             generator: the stream of rules that draw.
+            public: the server's own gradient `(..., d)`, for rules that want `public_examples`.
 
         Raises:
             SpecError: other shapes or types, or too few workers for the rule's f.
@@ -160,7 +165,7 @@ class Aggregator(_Rule):
         """
         before = writes_to(self.checked(messages))
         try:
-            update = self.aggregate(messages)
+            update = self.given(generator, public)(messages)
         except Exception as error:  # whatever a user's rule raises
             raise failure(self, error, "aggregate(self, messages)") from error
         self._refuse_changed(messages, before)
@@ -199,6 +204,10 @@ class Aggregator(_Rule):
         if not is_built_in(self):
             with on_zeros():
                 self(torch.zeros(n, 1), torch.Generator())
+
+    def given(self, generator: Generators, public: Tensor | None) -> Callable[[Tensor], Tensor]:
+        """Return `aggregate` with what else the server has; rules that want that override it."""
+        return self.aggregate
 
     @abstractmethod
     def aggregate(self, messages: Tensor) -> Tensor:
@@ -245,9 +254,10 @@ class Chain(Aggregator):
     rule: Aggregator
 
     def __post_init__(self) -> None:
-        """Ask the workers for what the rule asks for."""
+        """Ask workers and server for what the rule asks for."""
         super().__post_init__()
         object.__setattr__(self, "message", self.rule.message)
+        object.__setattr__(self, "public_examples", self.rule.public_examples)
 
     def fits(self, n: int, byzantine: int) -> None:
         """Refuse what the rule refuses, for the messages that reach it."""
@@ -266,11 +276,13 @@ class Chain(Aggregator):
             n = each.makes_of(n)
         self.rule.try_out(n)
 
-    def __call__(self, messages: Tensor, generator: Generators = None) -> Tensor:
+    def __call__(
+        self, messages: Tensor, generator: Generators = None, public: Tensor | None = None
+    ) -> Tensor:
         """Aggregate, as every aggregator does."""
         for each in self.before:
             messages = each(messages, generator)
-        return self.rule(messages, generator)
+        return self.rule(messages, generator, public)
 
     def aggregate(self, messages: Tensor) -> Tensor:
         """Aggregate without a stream."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.aggregators.base import Aggregator, Minority
@@ -98,26 +99,32 @@ class MeaMed(Minority, Aggregator):
 
     def aggregate(self, messages: Tensor) -> Tensor:
         """Return the mean around the median, over workers."""
-        n = messages.shape[-2]
-        if n <= MOST_COMPARED and takes(messages):
-            from privrobust.kernels import order
+        return mean_around_median(messages, self.f)
 
-            return order.mean_around_median(n, messages.dtype, self.f)(messages)[0]
-        return in_blocks(self._of_block, messages)
 
-    def _of_block(self, messages: Tensor) -> Tensor:
-        """Average a window: those nearest to the median are neighbours in order."""
-        rows = sorted_rows(messages)
-        n = len(rows)
-        width = n - self.f
-        # within the honest, and so finite: their sum may not be
-        median = rows[(n - 1) // 2] / 2 + rows[n // 2] / 2
-        start = _first_of_window(rows, median, self.f)
-        within = [
-            row.masked_fill((start > rank) | (start + width <= rank), 0.0)
-            for rank, row in enumerate(rows)
-        ]
-        return sum_of_shares(within, 1 / width)
+def mean_around_median(messages: Tensor, f: int) -> Tensor:
+    """Average the n - f values nearest to the median, `(..., n, d)` to `(..., d)`; f < n."""
+    n = messages.shape[-2]
+    if n <= MOST_COMPARED and takes(messages):
+        from privrobust.kernels import order
+
+        return order.mean_around_median(n, messages.dtype, f)(messages)[0]
+    return in_blocks(partial(_around_median, f=f), messages)
+
+
+def _around_median(messages: Tensor, f: int) -> Tensor:
+    """Average a window: those nearest to the median are neighbours in order."""
+    rows = sorted_rows(messages)
+    n = len(rows)
+    width = n - f
+    # within the honest, and so finite: their sum may not be
+    median = rows[(n - 1) // 2] / 2 + rows[n // 2] / 2
+    start = _first_of_window(rows, median, f)
+    within = [
+        row.masked_fill((start > rank) | (start + width <= rank), 0.0)
+        for rank, row in enumerate(rows)
+    ]
+    return sum_of_shares(within, 1 / width)
 
 
 def _first_of_window(rows: Sequence[Tensor], median: Tensor, f: int) -> Tensor:

@@ -91,7 +91,7 @@ class Geometry(NamedTuple):
 
     def weighted(self, weights: Tensor) -> Tensor:
         """Return the mean by weights that sum to 1, `(..., n)` to `(..., d)`."""
-        return _weighted(weights, self.messages)
+        return weighted_mean(weights, self.messages)
 
 
 def bounded(messages: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,7 +111,9 @@ def combined(weights: Tensor, messages: Tensor) -> Tensor:
     """
     weights = weights.to(messages.dtype)
     sums = messages.new_empty(*weights.shape[:-1], messages.shape[-1])
-    for of_lane, lane, into in zip(_lanes(weights), _lanes(messages), _lanes(sums), strict=True):
+    for of_lane, lane, into in zip(
+        lanes_of(weights), lanes_of(messages), lanes_of(sums), strict=True
+    ):
         torch.mm(of_lane, lane, out=into)
     return sums
 
@@ -119,7 +121,7 @@ def combined(weights: Tensor, messages: Tensor) -> Tensor:
 def dots(messages: Tensor, vectors: Tensor) -> Tensor:
     """Return inner products, `(..., n, d)` and `(..., d)` to `(..., n)`; lanes as in `combined`."""
     found = messages.new_empty(messages.shape[:-1])
-    several = _lanes(messages), _lanes(vectors.unsqueeze(-2)), _lanes(found.unsqueeze(-2))
+    several = lanes_of(messages), lanes_of(vectors.unsqueeze(-2)), lanes_of(found.unsqueeze(-2))
     for lane, (vector,), (into,) in zip(*several, strict=True):
         torch.mv(lane, vector, out=into)
     return found
@@ -135,11 +137,14 @@ def mean_of(messages: Tensor, rows: Tensor) -> Tensor:
     if rows.shape[-1] == 1:
         return row(messages, rows[..., 0])
     weights = messages.new_zeros(messages.shape[:-1]).scatter_(-1, rows, 1 / rows.shape[-1])
-    return _weighted(weights, messages)
+    return weighted_mean(weights, messages)
 
 
-def _weighted(weights: Tensor, messages: Tensor) -> Tensor:
-    """Return the mean by weights that sum to 1; rounding takes none beyond the largest number."""
+def weighted_mean(weights: Tensor, messages: Tensor) -> Tensor:
+    """Return the mean by weights `(..., n)` that sum to 1, `(..., n, d)` to `(..., d)`.
+
+    Rounding takes none beyond the largest number.
+    """
     most = torch.finfo(messages.dtype).max
     return combined(weights.unsqueeze(-2), messages).squeeze(-2).clamp_(-most, most)
 
@@ -165,13 +170,13 @@ def _scaled_products(messages: Tensor) -> tuple[Tensor, Tensor]:
 
     Scaled are messages, not lanes: what one of them sends must not make the others' vanish.
     """
-    products = _products(messages)
+    products = products_of(messages)
     powers = torch.zeros_like(_squares(products), dtype=torch.int32)
     if not all_are_safe(_squares(products)):
         unsafe = ~are_safe(_squares(products))
         powers[unsafe] = exponents(messages[unsafe]).squeeze(-1)
         if bool(powers.any()):
-            products = _products(scaled(messages, -powers.unsqueeze(-1)))
+            products = products_of(scaled(messages, -powers.unsqueeze(-1)))
     return products, powers
 
 
@@ -205,12 +210,13 @@ def _in_unit(products: Tensor, powers: Tensor, power: Tensor) -> Tensor:
     return scaled(products, powers.unsqueeze(-1) + powers.unsqueeze(-2))
 
 
-def _lanes(tensor: Tensor) -> Tensor:
+def lanes_of(tensor: Tensor) -> Tensor:
     """Flatten all leading axes to one."""
     return tensor.reshape(tensor.shape[:-2].numel(), *tensor.shape[-2:])
 
 
-def _products(messages: Tensor) -> Tensor:
+def products_of(messages: Tensor) -> Tensor:
+    """Return inner products `(..., n, n)` in float64, of messages as they are."""
     if takes(messages):
         from privrobust.kernels.products import inner_products
 
@@ -218,7 +224,7 @@ def _products(messages: Tensor) -> Tensor:
     whole = messages.shape[-1] // _WIDTH * _WIDTH
     total = _gram(messages[..., whole:]).double()
     if whole:
-        for lane, into in zip(_lanes(messages), _lanes(total), strict=True):
+        for lane, into in zip(lanes_of(messages), lanes_of(total), strict=True):
             blocks = lane[:, :whole].unflatten(-1, (-1, _WIDTH)).transpose(0, 1)
             # a batch of small products: torch takes several times as long for a single long one
             into += (blocks @ blocks.mT).double().sum(0)

@@ -3,6 +3,7 @@
 from typing import TypeAlias
 
 from privrobust.aggregators.base import Aggregator, Chain, PreAggregator
+from privrobust.aggregators.bulyan import Bulyan
 from privrobust.aggregators.centred_clipping import CentredClipping
 from privrobust.aggregators.coordinate_wise import MeaMed, Mean, Median, TrimmedMean
 from privrobust.aggregators.geometric_median import GeometricMedian
@@ -10,7 +11,9 @@ from privrobust.aggregators.majority_vote import MajorityVote
 from privrobust.aggregators.mixing import NNM, Bucketing
 from privrobust.aggregators.nearest import MDA, Krum, MoNNA, MultiKrum
 from privrobust.aggregators.robust_clipping import ARC, StaticClipping
-from privrobust.aggregators.spectral import CAF, SMEA
+from privrobust.aggregators.shortest import CGE
+from privrobust.aggregators.spectral import CAF, SMEA, DnC
+from privrobust.aggregators.trusting import FLTrust
 from privrobust.core.numbers import as_whole
 from privrobust.core.parameters import parse, parts
 from privrobust.core.plugins import Own
@@ -23,8 +26,12 @@ Part: TypeAlias = Aggregator | PreAggregator
 _BUILT_IN: dict[str, type[Part]] = {
     "arc": ARC,
     "bucketing": Bucketing,
+    "bulyan": Bulyan,
     "caf": CAF,
     "centred_clipping": CentredClipping,
+    "cge": CGE,
+    "dnc": DnC,
+    "fltrust": FLTrust,
     "geometric_median": GeometricMedian,
     "krum": Krum,
     "majority_vote": MajorityVote,

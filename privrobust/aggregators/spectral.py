@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from privrobust.aggregators.base import Aggregator, Minority
-from privrobust.aggregators.distances import Geometry, mean_of, times
+from privrobust.aggregators.base import Aggregator, Generators, Minority
+from privrobust.aggregators.distances import (
+    Geometry,
+    bounded,
+    mean_of,
+    products_of,
+    times,
+    weighted_mean,
+)
+from privrobust.aggregators.moments import deviations_from, mean
 from privrobust.aggregators.nearest import OfSubsets, subsets
 from privrobust.core.lazy_imports import torch
+from privrobust.core.parameters import parameter
+from privrobust.errors import SpecError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,3 +124,86 @@ def _largest(products: Tensor, chosen: Tensor) -> Tensor:
     centred = _centred(of_subset, uniform.to(products.device))
     values: Tensor = torch.linalg.eigvalsh(centred)
     return values[..., -1]
+
+
+@dataclass(frozen=True)
+class DnC(Minority, Aggregator):
+    """Divide and conquer: the mean of messages that a random look at coordinates never drops.
+
+    A round draws coordinates, and drops the messages that deviate most from the mean there, along
+    the top eigenvector of their covariance. Where the rounds drop every message, those that the
+    fewest rounds drop count. A round sees one direction: of Byzantine messages in several, the
+    longest hides the others, and these move the mean without bound. `arc + dnc` has one.
+
+    Args:
+        f: Byzantine workers; a spec gives its own.
+        rounds: how many looks (niters of the paper).
+        coordinates: that a round looks at, or all if there are fewer (b of the paper).
+        dropped: messages a round, in units of f, rounded down (c of the paper).
+
+    References:
+        Manipulating the Byzantine: Optimizing Model Poisoning Attacks and Defenses for Federated
+        Learning (https://doi.org/10.14722/ndss.2021.24498).
+
+    """
+
+    paper: ClassVar[str] = "Shejwalkar, Houmansadr 2021, Algorithm 2"
+
+    rounds: int = parameter(1, least=1)
+    coordinates: int = parameter(10_000, least=1)
+    dropped: float = parameter(1.0, above=0)
+
+    def check(self, n: int) -> None:
+        """Refuse fewer messages than a round drops."""
+        super().check(n)
+        if self.dropped * self.f >= n:
+            raise SpecError(
+                f"DnC.dropped: {self.dropped:g} times {self.f} of {n} workers; "
+                "accepted: fewer messages than there are"
+            )
+
+    def aggregate(self, messages: Tensor) -> Tensor:
+        """Aggregate with torch's own stream."""
+        return self._aggregated(messages, None)
+
+    def given(self, generator: Generators, public: Tensor | None) -> Callable[[Tensor], Tensor]:
+        """Draw coordinates from this stream, or each lane from its own."""
+        return partial(self._aggregated, generator=generator)
+
+    def _aggregated(self, messages: Tensor, generator: Generators) -> Tensor:
+        """Return the mean of the messages that are dropped least."""
+        if isinstance(generator, Sequence):
+            made = torch.empty_like(messages[..., 0, :])
+            for into, lane, each in zip(made, messages, generator, strict=True):
+                into.copy_(self._aggregated(lane, each))
+            return made
+        messages, norms = bounded(messages)
+        times_dropped = torch.zeros_like(norms)
+        kept = norms.shape[-1] - int(self.dropped * self.f)
+        for _ in range(self.rounds):
+            seen = messages
+            if self.coordinates < messages.shape[-1]:
+                seen = messages.index_select(-1, self._looked_at(messages, generator))
+            last = _deviations(seen).argsort(dim=-1, stable=True)[..., kept:]
+            times_dropped.scatter_add_(-1, last, torch.ones_like(norms))
+        least = (times_dropped == times_dropped.amin(-1, keepdim=True)).to(norms.dtype)
+        return weighted_mean(least / least.sum(-1, keepdim=True), messages)
+
+    def _looked_at(self, messages: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Draw coordinates of a round, all subsets being equally likely."""
+        dim, device = messages.shape[-1], messages.device
+        if 2 * self.coordinates > dim:
+            return torch.randperm(dim, generator=generator, device=device)[: self.coordinates]
+        found = torch.empty(0, dtype=torch.int64, device=device)
+        while missing := self.coordinates - len(found):  # a permutation of millions takes longer
+            more = torch.randint(dim, (missing,), generator=generator, device=device)
+            found = torch.cat([found, more]).unique()
+        return found
+
+
+def _deviations(messages: Tensor) -> Tensor:
+    """Return squared deviations along the covariance's top eigenvector, in a unit of their own."""
+    # of finite messages, vast ones too: a unit by their median would hide those
+    deviations, _ = deviations_from(mean(messages), messages)
+    _, along = _top(products_of(deviations), messages.new_ones(messages.shape[:-1]).double())
+    return along

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from privrobust.aggregators import get_aggregator
+from privrobust.audit.beside import Beside
 from privrobust.audit.canaries import Canary, ExampleCanary
-from privrobust.audit.effects import Effects
+from privrobust.audit.effects import Coordinates, Effects
 from privrobust.audit.helpers import mimic
+from privrobust.audit.pilot import NUMBERS, Finding, Pilot
 from privrobust.audit.planting import PlantedExamples, PlantedGradients, Planting, Slots
 from privrobust.audit.trials import Law, Trials
 from privrobust.audit.watching import Observation, Observer
@@ -33,6 +35,9 @@ from privrobust.training.shares import shares
 
 _VECTORS = 1 << 23  # numbers of the directions of all lanes
 _rate = attrgetter("sampling_rate")
+_PILOT, _PILOT_STEPS = 0.2, 20
+"""Of the trials, how many runs a pilot has at most, and of what length."""
+_LEAST_PILOT = 4
 _MOST_REFUSED = 10_000  # seeds of shares that are too small
 
 
@@ -80,6 +85,10 @@ class AuditedRuns:
         self._spec = spec.model_copy(update=update)
         self._generator = torch.Generator()
         self._directions: Effects | None = None
+        self._beside: Beside | None = None
+        self._finding: Finding | None = None
+        self.counterexample: str | None = None
+        """An example that moves more than it may, once runs have trained."""
         dataset = get_dataset(spec.dataset, spec.data_dir)
         _, parameters = initial_parameters(spec.model, dataset, seeds=(0,))
         self._dataset, self._dim = dataset, parameters.shape[-1]
@@ -101,18 +110,43 @@ class AuditedRuns:
         # Signs that change by chance show noise that steps share, or that is negated. What remains
         # in the last model is their sum, so that its observer is given runs without.
         of_steps = [observer for observer in observers if observer != "model"]
+        self._look_ahead()
         seen: dict[Observer, Trials] = {}
         for group, is_signed in ((of_steps, True), (["model"], False)):
             looking = [observer for observer in observers if observer in group]
             if looking:
                 seen |= self._train(looking, is_signed)
+        self._finding = None  # which holds noise
         yield from ((observer, seen[observer]) for observer in observers)
+
+    def _look_ahead(self) -> None:
+        """Look at runs without canaries: for where noise is least, and for a counterexample."""
+        asked, rng = self.asked, self.drawn("pilot")
+        steps, runs = 1, 1
+        if self.kind.name == "coordinate":
+            steps = min(self._spec.steps, _PILOT_STEPS)
+            of_run = steps * self._spec.honest * self._dim
+            wanted = min(NUMBERS // of_run, 3 * self._dim // (steps * self._spec.honest) + 1)
+            most = max(_LEAST_PILOT, round(_PILOT * asked.runs * asked.per_run))
+            runs = min(max(_LEAST_PILOT, wanted), most)
+        spec = self._spec.model_copy(update={"steps": steps, "evaluate_every": steps})
+        pilot = Pilot(self.release.contribution)
+        seeds, lanes = list(islice(self._seeds(rng), runs)), lanes_like(spec)
+        for start in range(0, runs, lanes):
+            of_lanes = seeds[start : start + lanes]
+            batch = [spec.model_copy(update={"seed": seed}) for seed in of_lanes]
+            pilot.begin(batch)
+            train_lanes(batch, watch=pilot)
+            pilot.end()
+        self.counterexample = pilot.counterexample
+        if self.kind.name == "coordinate":
+            self._finding = pilot.finding(torch.Generator().manual_seed(int(rng.integers(2**63))))
 
     def _train(self, observers: list[Observer], is_signed: bool) -> dict[Observer, Trials]:
         asked, spec = self.asked, self._spec
         rng = self.drawn("runs with signs" if is_signed else "runs")
         self._generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-        self._directions = None
+        self._directions = self._beside = None
         ties = rng.permuted(np.tile(np.arange(spec.honest), (asked.runs, 1)), axis=1)
         included = rng.random((asked.runs, asked.per_run)) < 0.5
         seeds = list(islice(self._seeds(rng), asked.runs))
@@ -145,6 +179,7 @@ class AuditedRuns:
             slots.workers,
             planted,
             partial(mimic, byzantine=helpers) if helpers else None,
+            self._tells,
         )
         train_lanes(runs, partial(self.asked.on_step, len(runs) / runs[0].steps), observation)
         for observer in observers:
@@ -164,6 +199,8 @@ class AuditedRuns:
                     noise_scale=b,
                     law=law,
                     per_run=self.asked.per_run,
+                    beside=observation.beside() if has_parts else None,
+                    echoes=observation.echoes(self.asked.opposed) if has_parts else None,
                 ),
             )
 
@@ -187,11 +224,22 @@ class AuditedRuns:
         """Choose directions once, for all runs: noise that runs share is to show."""
         assert not isinstance(self.kind, ExampleCanary)
         if self._directions is None:
-            order = get_noise_law(self._spec.noise).order
+            order, found = get_noise_law(self._spec.noise).order, self._finding
+            if found is not None:
+                quiet = found.quieter(quiet)
             self._directions = self.kind.directions(
                 quiet, self.asked.per_run, order, self._generator
             )
         return self._directions
+
+    def _tells(self) -> Beside:
+        """Return what tells of the noise on the canary, once its coordinate is chosen."""
+        if self._beside is None:
+            self._beside = Beside()
+            if self._finding is not None and self.asked.per_run == 1:
+                assert isinstance(self._directions, Coordinates)
+                self._beside = self._finding.beside(int(self._directions.places))
+        return self._beside
 
     def _seeds(self, rng: np.random.Generator) -> Iterator[int]:
         """Draw seeds of runs; one that deals shares that are too small is drawn again."""
@@ -212,13 +260,20 @@ class AuditedRuns:
     ) -> tuple[Slots, np.ndarray]:
         """Choose where canaries are: with one of those who spend most, and others if it is full."""
         workers, examples, rates = [], [], []
+        is_hidden = [False] * runs[0].honest
+        if self._finding is not None:
+            is_hidden = (~self._finding.workers()).tolist()
         for run, order in zip(runs, ties.tolist(), strict=True):
             releases = PrivacyPlan(run).releases
             held = shares(run)
             most = 1 if run.unit == "worker" else self.asked.per_run
             rates_of = [_rate(release) for release in releases]
             about = 0.98 * max(rates_of)  # above it, who holds a canary is drawn
-            first = sorted(order, key=[-min(rate, about) for rate in rates_of].__getitem__)
+            worth = [
+                (-min(rate, about), hidden)
+                for rate, hidden in zip(rates_of, is_hidden, strict=True)
+            ]
+            first = sorted(order, key=worth.__getitem__)
             places = [(each, place) for each in first for place in held[each][:most].tolist()]
             if len(places) < self.asked.per_run:
                 raise SpecError(

@@ -57,7 +57,10 @@ class Coordinate(GradientCanary):
     """All of the gradient in one coordinate: the worst case of signs and of coordinate rules."""
 
     name = "coordinate"
-    says = "gradients in one coordinate each, where those of honest workers are least"
+    says = (
+        "gradients in one coordinate each, where noise is weakest, or else where those of honest "
+        "workers are least"
+    )
 
     def directions(
         self, quiet: Tensor, canaries: int, order: int, generator: torch.Generator

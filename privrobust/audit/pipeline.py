@@ -53,7 +53,7 @@ def audit(
             "mislabelled", "blank" or "out_of_distribution", examples; or "tails", which plants
             nothing and looks at the tails of the run's noise (`audit_tails`).
         helpers: f Byzantine workers in place of the run's own, who see all messages and help.
-        runs: how many train.
+        runs: how many train; before them a pilot, with up to a fifth as many.
         per_run: canaries in each. One makes runs independent trials (Clopper-Pearson); many share
             a run, so that few runs do (Steinke, Nasr, Jagielski 2023), which proves less of each.
         adjacency: None for the run's own neighbours, one of which lacks the canary; "replace-one"
@@ -114,7 +114,8 @@ def audits(
         confidence: with which all results hold together.
         seed: as of `audit`.
         on_step: called after every step with how many runs that is, such as 0.5 where one of two
-            steps of one run was taken. The last model's observer has runs of its own.
+            steps of one run was taken. The last model's observer has runs of its own, and
+            tails count as as many.
 
     Returns:
         A result for each run, kind of canary and observer, in that order; tails come last of a run.
@@ -157,7 +158,8 @@ def audits(
     audited = [[AuditedRuns(spec, kind, asked) for kind in kinds.values()] for spec in specs]
     # first, as what cannot be drawn is to be refused before hours of training
     tails = [
-        [_tails(spec, claimed, confidence, cells)] if TAILS in canaries else [] for spec in specs
+        [_tails(spec, claimed, confidence, cells, asked)] if TAILS in canaries else []
+        for spec in specs
     ]
     found: list[AuditResult] = []
     for of_spec, of_tails in zip(audited, tails, strict=True):
@@ -168,10 +170,18 @@ def audits(
     return found
 
 
-def _tails(spec: RunSpec, claimed: float | None, confidence: float, cells: int) -> AuditResult:
+def _tails(
+    spec: RunSpec, claimed: float | None, confidence: float, cells: int, asked: Asked
+) -> AuditResult:
     """Return what the tails of a run's noise say, with the confidence of a table of cells."""
-    found = audit_tails(spec, confidence=confidence_of_each(confidence, cells), claimed=claimed)
-    return replace(found, confidence=confidence, p_value=corrected(found.p_value, cells))
+    found = audit_tails(
+        spec,
+        confidence=confidence_of_each(confidence, cells),
+        claimed=claimed,
+        on_draws=lambda share: asked.on_step(share * asked.runs),
+    )
+    p_value = corrected(found.p_value, cells)
+    return replace(found, confidence=confidence, p_value=p_value, rows=cells)
 
 
 def _result(
@@ -187,12 +197,14 @@ def _result(
     if asked.opposed:
         release = replace(release, adjacency="replace-one")
     curve: TradeOff | None = None
+    is_estimate = False
     if stated is not None:
         claimed, accountant = stated, "stated"
         curve = _curve_through(stated, release, spec)
     else:
         spent = spend(release, spec.delta, spec.accountant)
         claimed, accountant = spent.epsilon, spent.accountant
+        is_estimate = not spent.is_upper_bound
         if np.isfinite(claimed):
             curve = claim(release, spec.delta, spec.accountant)
     each = confidence_of_each(confidence, cells)
@@ -216,6 +228,9 @@ def _result(
         per_run=asked.per_run,
         assumed=tuple(_assumed(runs, observer)),
         bound=verdict.proven,
+        rows=cells,
+        is_estimate=is_estimate,
+        counterexample=runs.counterexample,
     )
 
 

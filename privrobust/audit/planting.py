@@ -18,7 +18,12 @@ from privrobust.audit.canaries import ExampleCanary, GradientCanary
 from privrobust.audit.effects import Effects, Vectors
 from privrobust.data import Dataset
 from privrobust.gradients.batch import Batch
-from privrobust.gradients.clipping import CLIPPING_RULES, ClippedSums, GradientSum
+from privrobust.gradients.clipping import (
+    CLIPPING_RULES,
+    ClippedSums,
+    GradientSum,
+    clip_vectors,
+)
 from privrobust.gradients.layout import Layout
 from privrobust.noise import get_noise_law
 from privrobust.spec import RunSpec
@@ -114,6 +119,7 @@ class PlantedGradients(Planting):
         self._order = get_noise_law(shared.noise).order
         self._rule = CLIPPING_RULES[shared.clipping](self._order)
         self._of_workers = shared.unit == "worker"
+        self._is_sampled = shared.worker_sampling_rate != 1
         self._bounds = torch.tensor(
             [spec.clip_norm or spec.grad_norm_bound or 1.0 for spec in lanes], dtype=torch.float64
         ).unsqueeze(-1)
@@ -131,8 +137,12 @@ class PlantedGradients(Planting):
         holds_canary = (workers == self._slots.workers.unsqueeze(-1)).any(1).unsqueeze(-1)
         others = replace(batch, present=batch.present & ~holds_canary)
         sums, norms = self._gradients(parameters, others, clip_norms, divisor)
-        # a worker's average is clipped later on: of others it is not known here
-        self.without = torch.zeros_like(sums) if self._of_workers else sums.clone()
+        self.without = sums.clone()
+        if self._of_workers:  # whose averages are clipped later on
+            limits = self._bounds.flatten()
+            clip_vectors(self.without, self._layout.layer_sizes, self._rule, limits)
+            if self._is_sampled:  # who of them took part is not known here
+                self.without.zero_()
         if self._directions is None:
             self._directions = self._chosen(sums.abs().amax((0, 1))).in_lanes(len(sums))
         if self._drawn is not None:

@@ -36,6 +36,11 @@ class AuditResult:
         assumed: on what the bounds rest, in sentences.
         bound: the counts behind `epsilon_lower_bound`.
         spec: the run that was audited, if it was one.
+        rows: of how many results of one audit this is one; the confidence is of them together.
+        is_estimate: whether the accountant claims no upper bound, so that no theorem is refuted
+            where its number is.
+        counterexample: an example that broke what the claim of an accountant rests on, in words.
+            It does not hold with some confidence: it is there to be looked at.
 
     """
 
@@ -57,6 +62,9 @@ class AuditResult:
     assumed: tuple[str, ...]
     bound: LowerBound
     spec: RunSpec | None = None
+    rows: int = 1
+    is_estimate: bool = False
+    counterexample: str | None = None
 
     @property
     def ratio(self) -> float:
@@ -67,7 +75,16 @@ class AuditResult:
 
     @property
     def is_refuted(self) -> bool:
-        """Tell whether the claim is false, at `confidence`."""
+        """Tell whether the claim is false: an attack told too much, or there is a counterexample.
+
+        Of an epsilon that somebody states it is not known what it rests on.
+        """
+        is_accounted = self.accountant != "stated" and math.isfinite(self.claimed)
+        return self.is_exceeded or (is_accounted and self.counterexample is not None)
+
+    @property
+    def is_exceeded(self) -> bool:
+        """Tell whether an attack told more than the claim allows, at `confidence`."""
         return self.epsilon_lower_bound > self.claimed or self.p_value < 1 - self.confidence
 
     def as_record(self) -> dict[str, Any]:

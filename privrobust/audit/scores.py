@@ -9,6 +9,7 @@ changes its size, a number that is not finite gives its reason away.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -21,6 +22,10 @@ Score = Callable[[Trials], Floats]
 
 _ROUNDING = 1e-12
 """Of the mean square of what is seen: less is no variance."""
+_ROUNDING_OF_RUNS = 1e-9
+"""The same, of noise that came through float32."""
+_TOLD_BY = 64
+"""Numbers of a run by which one is told from another."""
 
 
 def attacks(known: Trials) -> Iterator[tuple[str, Score]]:
@@ -52,11 +57,37 @@ def _attacks(known: Trials) -> Iterator[tuple[str, Score]]:
         yield f"linear: {name}", whitened.linear
         if (known.rates < 1).any():
             yield f"mixture: {name}", whitened.mixture
+    if known.beside.shape[2]:
+        spans = {"what tells of its noise": _of_workers}
+        if steps > 1 and steps * (1 + known.beside.shape[2]) < len(known) / 5:
+            spans["what tells of its noise in any step"] = _of_all
+        for name, precision in spans.items():
+            whitened = _Whitened(_with_beside(known), precision)
+            yield f"linear: {name}", partial(_of_view, whitened.linear)
+            if (known.rates < 1).any():
+                yield f"mixture: {name}", partial(_of_view, whitened.mixture)
+    if known.echoes.any():
+        yield "echoes of the noise", lambda trials: trials.echoes[:, 1] - trials.echoes[:, 0]
+        yield "echoes without the canary", lambda trials: trials.echoes[:, 1]
+        yield "echoes as it is", lambda trials: -trials.echoes[:, 0]
+    runs = _OtherRuns(known)
+    if runs.has_repeats:
+        yield "noise of other runs", runs.nearest
     for name, sign in (("more", 1.0), ("less", -1.0)):
         yield f"size: {name}", partial(_size, sign)
     yield "farthest step", _farthest
     if known.broken.any():
         yield "numbers that are not finite", lambda trials: trials.broken
+
+
+def _with_beside(trials: Trials) -> Trials:
+    """Return trials of one part, beside which stands what tells of its noise."""
+    values = np.concatenate([trials.own[:, :, None], trials.beside], axis=2)
+    return replace(trials, values=values, parts=np.zeros_like(trials.parts))
+
+
+def _of_view(score: Score, trials: Trials) -> Floats:
+    return score(_with_beside(trials))
 
 
 def _size(sign: float, trials: Trials) -> Floats:
@@ -96,6 +127,43 @@ def _likelihood(trials: Trials) -> Floats:
     if trials.opposed:
         total = total - log_ratio(-moved).sum(1)
     return total
+
+
+class _OtherRuns:
+    """Noise of runs that are known: where runs draw from few seeds, it comes again."""
+
+    def __init__(self, known: Trials) -> None:
+        moved = np.where(known.included, 1.0, -1.0 if known.opposed else 0.0)
+        is_known = (known.rates == 1) | (moved == 0)  # of others, who joined is not
+        self._noise = _less(known, moved)[is_known]
+        size = np.square(self._noise).mean() or 1.0
+        some = self._noise[:, :_TOLD_BY]
+        apart = _squared_distances(some, some) + size * len(some.T) * np.eye(len(some))
+        self.has_repeats = bool((apart < _ROUNDING_OF_RUNS * size * len(some.T)).any())
+
+    def nearest(self, trials: Trials) -> Floats:
+        """Return how much nearer one of them is if the canary was in."""
+        count = len(trials)
+        out = _less(trials, np.full(count, -1.0 if trials.opposed else 0.0))
+        inside = _less(trials, np.ones(count))
+        floor = 1e-12 * np.square(out).sum(1).mean() + np.finfo(float).tiny
+        apart = [_squared_distances(each, self._noise).min(1) + floor for each in (out, inside)]
+        nearer: Floats = np.log(apart[0]) - np.log(apart[1])
+        return nearer
+
+
+def _less(trials: Trials, weights: Floats) -> Floats:
+    """Take canaries away, times weights `(trials,)`; return rows."""
+    acts = np.eye(trials.values.shape[2])[trials.parts][:, None, :]
+    taken = trials.values - weights[:, None, None] * trials.amplitudes[:, :, None] * acts
+    rows: Floats = taken.reshape(len(trials), -1)
+    return rows
+
+
+def _squared_distances(first: Floats, second: Floats) -> Floats:
+    squares = np.square(first).sum(1)[:, None] + np.square(second).sum(1)
+    apart: Floats = np.maximum(squares - 2 * first @ second.T, 0.0)
+    return apart
 
 
 Removal = Callable[[Floats], Floats]

@@ -147,7 +147,12 @@ def audit_noise(
 
 
 def audit_tails(
-    spec: RunSpec, *, draws: int = DRAWS, confidence: float = 0.95, claimed: float | None = None
+    spec: RunSpec,
+    *,
+    draws: int = DRAWS,
+    confidence: float = 0.95,
+    claimed: float | None = None,
+    on_draws: Callable[[float], object] = lambda share: None,
 ) -> AuditResult:
     """Look for tails of a run's own noise that are too thin for what its accountant claims.
 
@@ -158,6 +163,7 @@ def audit_tails(
         draws: as of `audit_noise`.
         confidence: as of `audit_noise`.
         claimed: an epsilon, at the run's delta; by default what its accountant says.
+        on_draws: called with what share of all draws was made, again and again.
 
     Raises:
         SpecError: as the run's own training and accountant; a run without noise, or of which no
@@ -185,7 +191,10 @@ def audit_tails(
     perturbed = Perturbation([plan], shape, torch.device("cpu"))
     averages = torch.zeros(1, *shape, dtype=torch.float64)
 
+    in_all = draws + round(_CHOSEN * draws)  # that many are drawn twice: for cuts, and beyond them
+
     def noise(count: int) -> Any:
+        on_draws(count / in_all)
         steps = -(-count // averages.numel())
         return torch.cat([perturbed(averages).flatten() for _ in range(steps)])[:count]
 
@@ -204,6 +213,7 @@ def audit_tails(
         rule=spec.aggregator,
         spec=spec,
         accountant=spent.accountant if claimed is None else "stated",
+        is_estimate=claimed is None and not spent.is_upper_bound,
         adjacency=str(release.adjacency),
     )
 

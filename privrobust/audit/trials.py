@@ -30,6 +30,10 @@ class Trials:
         law: the law of that noise, or "sign" where the sign of a Gaussian sum was seen.
         broken: `(trials,)`: how many numbers were not finite; they are 0 in `values`.
         per_run: how many of them shared a run.
+        beside: `(trials, steps, numbers)`: others that were found to tell of the noise in the part
+            that it acts on, see `beside`.
+        echoes: `(trials, 2)`: in how many steps that part was seen elsewhere, as it is and with
+            the canary taken away, see `echoes`.
 
     """
 
@@ -43,13 +47,27 @@ class Trials:
     law: Law = "gaussian"
     broken: Floats
     per_run: int = 1
+    beside: Floats
+    echoes: Floats
 
     @classmethod
-    def of(cls, values: Floats, **others: Any) -> Trials:
+    def of(
+        cls,
+        values: Floats,
+        *,
+        beside: Floats | None = None,
+        echoes: Floats | None = None,
+        **others: Any,
+    ) -> Trials:
         """Make trials of values that may not be finite; arguments as its attributes."""
         is_finite = np.isfinite(values)
-        broken = (~is_finite).sum((1, 2)).astype(float)
-        return cls(values=np.where(is_finite, values, 0.0), broken=broken, **others)
+        return cls(
+            values=np.where(is_finite, values, 0.0),
+            broken=(~is_finite).sum((1, 2)).astype(float),
+            beside=np.empty((*values.shape[:2], 0)) if beside is None else _finite(beside),
+            echoes=np.zeros((len(values), 2)) if echoes is None else echoes,
+            **others,
+        )
 
     @classmethod
     def joined(cls, parts: Sequence[Trials]) -> Trials:
@@ -66,6 +84,8 @@ class Trials:
             included=all_of("included"),
             rates=all_of("rates"),
             broken=all_of("broken"),
+            beside=all_of("beside"),
+            echoes=all_of("echoes"),
         )
 
     @property
@@ -92,6 +112,8 @@ class Trials:
             included=self.included[at],
             rates=self.rates[at],
             broken=self.broken[at],
+            beside=self.beside[at],
+            echoes=self.echoes[at],
         )
 
     def parted(self, rng: np.random.Generator, *shares: float) -> list[Trials]:
@@ -99,3 +121,7 @@ class Trials:
         order = rng.permutation(len(self))
         ends = [round(len(self) * share) for share in np.cumsum(shares)]
         return [self[part] for part in np.split(order, ends)]
+
+
+def _finite(values: Floats) -> Floats:
+    return np.where(np.isfinite(values), values, 0.0)

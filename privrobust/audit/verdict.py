@@ -1,17 +1,20 @@
 """From trials to a verdict: choose an attack on some of them, and count it on the rest.
 
-A fifth of the trials teaches the attacks, a fifth chooses one of them and where it says "in", and
-the other three fifths are counted. What is learned and chosen knows nothing of those, so a bound is
-one test; three statements are made of them, each with a third of what confidence leaves.
+Two fifths of the trials teach the attacks and choose one, and where it says "in": what one of two
+halves teaches is tried on the other. The other three fifths are counted. What is learned and chosen
+knows nothing of those, so a bound is one test; three statements are made of them, each with a third
+of what confidence leaves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
+from scipy.special import betaincinv, ndtr, ndtri
 
 from privrobust.audit.corrections import each_confidence
 from privrobust.audit.f_dp import f_dp_bound, f_dp_p_value
@@ -35,7 +38,7 @@ STATEMENTS = 3
 LEAST_TRIALS = 100
 """Fewer teach nothing and prove nothing."""
 
-_TAUGHT, _CHOSEN = 0.2, 0.2
+_CHOOSE = 0.4
 _ROUGHLY = 0.9
 """Confidence of the bounds by which an attack is chosen."""
 SHARES = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.99)
@@ -43,6 +46,17 @@ SHARES = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0
 _SHARES_OF_CLAIMS = (0.0, 0.02, 0.1, 0.35, 0.65)
 _GUESSED = (0.005, 0.015, 0.05, 0.15, 0.35, 0.5)
 """Of trials, how many are guessed to be in, and as many to be out."""
+_AS_MANY = 30.0
+"""Trials that what is expected of normal scores counts for, beside what was seen: of few trials,
+those thresholds that look best are so by chance."""
+
+_MIDDLE = 0.2
+"""The share to be taken where none promises anything."""
+_UNLUCKY = 0.1
+"""Of thresholds at a rank, how many are to be higher than the one by which an attack is chosen."""
+
+
+_Seen = TypeVar("_Seen", Detections, Guesses)
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,21 @@ class Verdict:
     attack: str
 
 
+@dataclass(frozen=True)
+class _Tried:
+    """An attack, and what it makes of trials that did not teach it: halves, each of its own."""
+
+    name: str
+    score: Score
+    halves: list[tuple[Floats, Trials]]
+
+    @cached_property
+    def distance(self) -> float:
+        """Return how far "in" lies above "out", in standard deviations."""
+        apart = [distance(scores, trials.included) for scores, trials in self.halves]
+        return sum(apart) / len(apart)
+
+
 def judge(
     trials: Trials,
     delta: float,
@@ -79,41 +108,41 @@ def judge(
     """
     if len(trials) < LEAST_TRIALS:
         raise SpecError(f"runs: {len(trials)} canaries in all; accepted: at least {LEAST_TRIALS}")
-    taught, choosing, counted = trials.parted(rng, _TAUGHT, _CHOSEN)
-    for part in (taught, choosing, counted):
+    first, second, counted = trials.parted(rng, _CHOOSE / 2, _CHOOSE / 2)
+    for part in (first, second, counted):
         if part.included.all() or not part.included.any():  # by chance 2^-19 at most
             raise SpecError(f"runs: all of {len(part)} coins fell alike; accepted: more runs")
-    scored = [(name, score, score(choosing)) for name, score in attacks(taught)]
+    tried = list(_tried(first, second))
     if trials.per_run == 1:
-        return _of_runs(scored, choosing, counted, delta, confidence, claimed)
-    return _of_one_run(scored, choosing, counted, delta, confidence, claimed)
+        return _of_runs(tried, counted, delta, confidence, claimed)
+    return _of_one_run(tried, counted, delta, confidence, claimed)
 
 
-_Scored = list[tuple[str, Score, Floats]]  # attacks, with their scores of trials that choose
-_Seen = TypeVar("_Seen", Detections, Guesses)
+def _tried(first: Trials, second: Trials) -> Iterator[_Tried]:
+    """Yield the attacks that both halves teach, taught on both."""
+    of_first, of_second = dict(attacks(first)), dict(attacks(second))
+    for name, score in attacks(Trials.joined([first, second])):
+        if name in of_first and name in of_second:
+            halves = [(of_first[name](second), second), (of_second[name](first), first)]
+            yield _Tried(name, score, halves)
 
 
 def _of_runs(
-    scored: _Scored,
-    choosing: Trials,
+    tried: list[_Tried],
     counted: Trials,
     delta: float,
     confidence: float,
     claimed: TradeOff | None,
 ) -> Verdict:
-    times = len(counted) / len(choosing)
+    expected = [
+        (one, share, _expected_detections(one, share, counted)) for one in tried for share in SHARES
+    ]
 
-    def best(worth: Callable[[Detections], float]) -> tuple[str, Score, float]:
-        return _best(
-            lambda each: worth(_expected_detections(each, times)),
-            detected,
-            SHARES,
-            scored,
-            choosing,
-        )
+    def best(worth: Callable[[Detections], float]) -> tuple[_Tried, float]:
+        return _best(expected, worth)
 
-    def detected(scores: Floats, trials: Trials, share: float) -> Detections:
-        return detect_at_share(scores, trials.included, share)
+    def detected(one: _Tried, share: float) -> Detections:
+        return detect_at_share(one.score(counted), counted.included, share)
 
     def epsilon(each: Detections) -> float:
         return clopper_pearson_bound(each, delta, confidence).epsilon_lower_bound
@@ -121,35 +150,36 @@ def _of_runs(
     def epsilon_if_gaussian(each: Detections) -> float:
         return gaussian_bound(each, delta, confidence).epsilon_lower_bound
 
-    attack, score, share = best(epsilon)
-    proven = clopper_pearson_bound(detected(score(counted), counted, share), delta, confidence)
-    _, score, share = best(epsilon_if_gaussian)
-    scores = score(counted)
-    if_gaussian = gaussian_bound(detected(scores, counted, share), delta, confidence)
+    sharpest, share = best(epsilon)
+    proven = clopper_pearson_bound(detected(sharpest, share), delta, confidence)
+    widest, share = best(epsilon_if_gaussian)
+    if_gaussian = gaussian_bound(detected(widest, share), delta, confidence)
     # which share tells most against a claim shows in few trials only roughly: all are counted
     p_values = [
-        detected_p_value(detected(scores, counted, each), claimed) if claimed else 1.0
+        detected_p_value(detected(one, each), claimed) if claimed else 1.0
+        for one in {id(one): one for one in (sharpest, widest)}.values()
         for each in _SHARES_OF_CLAIMS
     ]
     p_value = min(1.0, min(p_values) * len(p_values))
-    return Verdict(proven, if_gaussian, p_value, attack)
+    return Verdict(proven, if_gaussian, p_value, sharpest.name)
 
 
 def _of_one_run(
-    scored: _Scored,
-    choosing: Trials,
+    tried: list[_Tried],
     counted: Trials,
     delta: float,
     confidence: float,
     claimed: TradeOff | None,
 ) -> Verdict:
-    times = len(counted) / len(choosing)
+    expected = [
+        (one, share, _expected_guesses(one, share, len(counted)))
+        for one in tried
+        for share in _GUESSED
+    ]
 
     def best(worth: Callable[[Guesses], float]) -> tuple[str, Guesses]:
-        name, score, share = _best(
-            lambda each: worth(_expected_guesses(each, times)), _guesses, _GUESSED, scored, choosing
-        )
-        return name, _guesses(score(counted), counted, share)
+        one, share = _best(expected, worth)
+        return one.name, _guesses(one.score(counted), counted, share)
 
     attack, seen = best(lambda each: one_run_bound(each, delta, _ROUGHLY).epsilon_lower_bound)
     _, spread = best(lambda each: f_dp_bound(each, delta, _ROUGHLY).epsilon_lower_bound)
@@ -162,50 +192,46 @@ def _of_one_run(
 
 
 def _best(
-    worth: Callable[[_Seen], float],
-    seen: Callable[[Floats, Trials, float], _Seen],
-    shares: tuple[float, ...],
-    scored: _Scored,
-    choosing: Trials,
-) -> tuple[str, Score, float]:
+    expected: list[tuple[_Tried, float, _Seen]], worth: Callable[[_Seen], float]
+) -> tuple[_Tried, float]:
     """Return the attack and the share that are worth most."""
-    *_, name, score, share = max(
-        (
-            (
-                round(worth(seen(scores, choosing, share)), 2),
-                distance(scores, choosing.included),
-                name,
-                score,
-                share,
-            )
-            for name, score, scores in scored
-            for share in shares
-        ),
-        key=lambda one: one[:2],
-    )
-    return name, score, share
+    found = [
+        (round(worth(seen), 2), one.distance, -abs(share - _MIDDLE), one, share)
+        for one, share, seen in expected
+    ]
+    *_, one, share = max(found, key=lambda each: each[:3])
+    return one, share
 
 
-def _expected_detections(seen: Detections, times: float) -> Detections:
-    """Return about what is to be expected of so many times as many runs.
+def _expected_detections(one: _Tried, share: float, counted: Trials) -> Detections:
+    """Return about what is to be expected of the trials that are counted.
 
-    Two are added to every count: of few runs, those that look best are so by chance.
+    How many false positives there will be the share decides. Of true ones, what was seen is moved
+    towards what is expected of scores that are normal and so far apart; and as fewer trials do not
+    reach as far into the tail, from their rate to that of the counted ones by the normal law.
     """
+    inside = int(counted.included.sum())
+    outside = len(counted) - inside
+    rank = round(share * (outside - 1))
+    at = float(ndtri(betaincinv(rank + 1, outside - rank, _UNLUCKY)))
+    right, runs, tried_at = 0.0, 0.0, 0.0
+    for scores, trials in one.halves:
+        seen = detect_at_share(scores, trials.included, share)
+        right, runs = right + seen.true_positives, runs + seen.runs_with
+        rate = (seen.false_positives + 1) / (seen.runs_without + 1)
+        tried_at += float(ndtri(min(rate, 1 - 0.5 / seen.runs_without))) / len(one.halves)
+    right += _AS_MANY * float(ndtr(tried_at + one.distance))
+    rate = (right + 0.5) / (runs + _AS_MANY + 1)
+    expected = float(ndtr(at + float(ndtri(rate)) - tried_at))
+    return Detections(inside, round(expected * inside), outside, rank)
 
-    def more(count: int, of: int) -> tuple[int, int]:
-        whole = round(of * times)
-        return whole, round((count + 2) / (of + 4) * whole)
 
-    return Detections(
-        *more(seen.true_positives, seen.runs_with), *more(seen.false_positives, seen.runs_without)
-    )
-
-
-def _expected_guesses(guesses: Guesses, times: float) -> Guesses:
-    """Return about what is to be expected of so many times as many canaries."""
-    said = round(guesses.guesses * times)
-    right = round((guesses.correct + 0.5) / (guesses.guesses + 1) * said)
-    return Guesses(max(said, round(guesses.canaries * times)), said, right)
+def _expected_guesses(one: _Tried, share: float, counted: int) -> Guesses:
+    """Return about what is to be expected of so many canaries."""
+    seen = [_guesses(scores, trials, share) for scores, trials in one.halves]
+    said = 2 * max(1, int(share * counted))
+    right, of = sum(each.correct for each in seen), sum(each.guesses for each in seen)
+    return Guesses(counted, said, round((right + 0.5) / (of + 1) * said))
 
 
 def _guesses(scores: Floats, trials: Trials, share: float) -> Guesses:

@@ -8,15 +8,16 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from privrobust.aggregators import get_aggregator
-from privrobust.audit.effects import Vectors
+from privrobust.audit.beside import Beside
+from privrobust.audit.echoes import Echoes
+from privrobust.audit.effects import Coordinates, Vectors
+from privrobust.audit.fresh import Fresh
 from privrobust.audit.planting import Planting
 from privrobust.audit.trials import Floats
 from privrobust.gradients.batch import Batch
 from privrobust.gradients.clipping import ClippedSums, GradientSum
 from privrobust.gradients.layout import Layout
 from privrobust.spec import RunSpec
-from privrobust.training.lanes import column
 from privrobust.training.server import Messages
 from privrobust.training.watch import Attacks, Watch
 
@@ -40,6 +41,7 @@ class Observation(Watch):
         workers: Tensor,
         planted: Callable[[GradientSum, Layout], Planting],
         helpers: Helpers | None = None,
+        beside: Callable[[], Beside] = Beside,
     ) -> None:
         """Watch these lanes, in this order.
 
@@ -49,16 +51,14 @@ class Observation(Watch):
             workers: which worker holds each canary, `(L, m)`.
             planted: makes of a run's gradients those with canaries.
             helpers: what Byzantine workers send; without it they attack as the runs say.
+            beside: returns what tells of the noise where canaries are, once that is chosen.
 
         """
         self._observers, self._workers = observers, workers
         self._planted, self._helpers = planted, helpers
-        rule = get_aggregator(lanes[0].aggregator, lanes[0].byzantine)
-        self._sends_signs = rule.message == "sign"
-        cpu = torch.device("cpu")
-        beta = column(lanes, lambda spec: spec.worker_momentum, cpu, torch.float64).unsqueeze(-1)
-        self._beta = beta if bool(beta.any()) and not self._sends_signs else None
-        self._last_sent: Tensor | None = None
+        self._fresh = Fresh(lanes)
+        self._beside, self._picked = beside, list[Tensor]()
+        self._echoes = Echoes(workers, self._fresh.lost)
         self._seen: dict[Observer, list[Tensor]] = {observer: [] for observer in observers}
         self._sizes: list[Tensor] = []
         self._along: Tensor | None = None
@@ -89,10 +89,7 @@ class Observation(Watch):
         effects, signs = self._planting.effects, self._planting.signs
         self._sizes.append(effects.sizes() * signs)
         if "messages" in self._observers:
-            seen = effects.along(self._fresh(messages.honest))
-            if not self._sends_signs:
-                seen = seen - effects.along(self._planting.without)
-            self._seen["messages"].append(seen)
+            self._see_messages(self._fresh(messages.honest))
         if "aggregates" in self._observers:
             self._seen["aggregates"].append(effects.along(update.unsqueeze(1)))
         if isinstance(effects, Vectors):
@@ -101,14 +98,20 @@ class Observation(Watch):
         self._end = parameters
         self._planting.observe(update)
 
-    def _fresh(self, sent: Tensor) -> Tensor:
-        """Return what was noised in this step: a momentum tells it to who saw the last message."""
-        if self._beta is None:
-            return sent
-        kept = sent.double()
-        before = torch.zeros_like(kept) if self._last_sent is None else self._last_sent
-        self._last_sent = kept
-        return (kept - self._beta * before) / (1 - self._beta)
+    def _see_messages(self, sent: Tensor) -> None:
+        effects = self._planting.effects
+        if not isinstance(effects, Coordinates):
+            seen = effects.along(sent)
+            if not self._fresh.are_signs:
+                seen = seen - effects.along(self._planting.without)
+            self._seen["messages"].append(seen)
+            return
+        noise = sent if self._fresh.are_signs else sent - self._planting.without
+        self._seen["messages"].append(effects.along(noise))
+        self._picked.append(self._beside().of_step(noise, self._workers[:, 0]))
+        if not self._fresh.are_signs:
+            moved = effects.sizes() * self._planting.signs
+            self._echoes.see(sent, noise, effects.places, moved)
 
     def seen_by(self, observer: Observer) -> tuple[Floats, Floats]:
         """Return what an observer saw, `(L m, steps, parts)`, and sizes of effects `(L m, steps)`.
@@ -123,3 +126,13 @@ class Observation(Watch):
             moved = effects.along((self._start - self._end).unsqueeze(1)).flatten(0, 1)
             return moved.unsqueeze(1).numpy(), sizes.sum(1, keepdim=True).numpy()
         return torch.stack(self._seen[observer], 2).flatten(0, 1).numpy(), sizes.numpy()
+
+    def beside(self) -> Floats | None:
+        """Return what tells of the noise on canaries of messages, `(L, steps, numbers)`."""
+        if not self._picked or not self._picked[0].shape[1]:
+            return None
+        return self._beside().in_time(self._picked).numpy()
+
+    def echoes(self, is_opposed: bool) -> Floats | None:
+        """Return the counts of `Echoes`, where messages are of numbers."""
+        return self._echoes.counts(is_opposed) if self._echoes.has_seen else None

@@ -106,7 +106,8 @@ def audit(
     specs = _distinct(described, helpers > 0)
     # who sees the last model alone is shown other runs than who sees steps
     planted = [name for name in given["canaries"] if name != "tails"]
-    of_each = runs * len(planted) * len({each == "model" for each in given["observers"]})
+    groups = len({each == "model" for each in given["observers"]})
+    of_each = runs * (len(planted) * groups + ("tails" in given["canaries"]))
     with _progress(len(specs) * of_each) as count:
         from privrobust.audit import audits  # which takes seconds
 
@@ -116,13 +117,15 @@ def audit(
 
         save_figure(audits_figure(found), plot)
     _show(found, form, output)
-    refuted = sum(each.is_refuted for each in found)
+    refuted = [each for each in found if each.is_refuted]
     if refuted:
         claims = "claim is" if len(found) == 1 else "claims are"
-        typer.echo(
-            f"{refuted} of {len(found)} {claims} refuted: an attack tells more than epsilon allows",
-            err=True,
-        )
+        why = "an attack tells more than epsilon allows"
+        if not any(each.is_exceeded for each in refuted):
+            why = str(refuted[0].counterexample)
+        estimates = sum(each.is_estimate for each in refuted)
+        of_these = f", {estimates} of them estimates" if estimates else ""
+        typer.echo(f"{len(refuted)} of {len(found)} {claims} refuted{of_these}: {why}", err=True)
         raise typer.Exit(REFUTED)
 
 

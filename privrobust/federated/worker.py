@@ -167,8 +167,6 @@ class PrivateWorker(Sender):
                     "all on one device"
                 )
         own = deepcopy(model)
-        self.buffers = dict(own.named_buffers())
-        """Of the model as it was when the worker was made, which its gradients are taken with."""
         layout = Layout(own)
         if step.noise_scale:  # refused here where no grid holds it
             grid(step.noise_scale, step.contribution, layout.dim, rule.order)

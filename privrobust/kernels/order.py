@@ -36,7 +36,7 @@ def mean_around_median(workers: int, dtype: torch.dtype, f: int) -> Kernel:
         for rank, row in enumerate(rows):
             if rank >= width:
                 row = builder.select(_exceeds(seen, start, rank - width), row, zero)
-            elif rank < f:
+            if rank < f:
                 row = builder.select(_exceeds(seen, start, rank), zero, row)
             counted.append(row)
         return [_sum(seen, counted, 1 / width)]

@@ -115,12 +115,21 @@ def verdict(result: AuditResult) -> str:
     """Say whether the claim stands."""
     if math.isinf(result.claimed):
         return "no claim"
-    return "refuted" if result.is_refuted else "stands"
+    if not result.is_refuted:
+        return "stands"
+    return "refuted" if result.counterexample or not result.is_estimate else "estimate too low"
 
 
 def together(results: Sequence[AuditResult]) -> str:
     """Say with which confidence results hold, once for all."""
-    count, confidence = len(results), f"{100 * results[0].confidence:g} %"
+    # each row has its part of its audit's risk, and risks add up
+    risk = sum((1 - result.confidence) / result.rows for result in results)
+    count, confidence = len(results), f"{max(0.0, 100 * (1 - risk)):.6g} %"
+    if {result.rows for result in results} != {count}:
+        return (
+            "Rows are of several audits, or some of those of one: with what each leaves to chance, "
+            f"bounds and verdicts of all {count} hold together with confidence {confidence}."
+        )
     if count == 1:
         return f"The bounds and the verdict hold together with confidence {confidence}."
     return f"Bounds and verdicts of all {count} rows hold together with confidence {confidence}."
@@ -154,11 +163,15 @@ def _notes(results: Sequence[AuditResult], reasons: dict[str, str]) -> Iterator[
     papers = _listed(result.bound.paper for result in results)
     yield f"found: epsilon is no less, whatever the mechanism; {papers}."
     yield "if Gaussian: no less, if what was attacked hides as Gaussian noise does."
-    refuted = f"{100 * (1 - results[0].confidence):.6g} %"
+    refuted = _listed(f"{100 * (1 - result.confidence):.6g} %" for result in results)
     yield (
         "p: the chance of such an attack if the claim held, corrected for all tests; a claim is "
         f"refuted below {refuted}, or where more is found than claimed."
     )
+    examples = dict.fromkeys(each.counterexample for each in results if each.counterexample)
+    yield from (f"Seen, without any chance: {example}." for example in examples)
+    if any(result.is_estimate for result in results):
+        yield "The claim of an accountant that bounds nothing is an estimate; one may be too low."
     yield together(results)
     yield MEANING
     yield ROUNDING

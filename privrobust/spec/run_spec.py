@@ -147,7 +147,7 @@ class RunSpec(RunFields):
         object.__setattr__(self, "attack", attack if self.byzantine else None)
         written = str(self.attack) if self.attack else None
         changes = AGGREGATORS.changes, ATTACKS.changes  # one of a user's own may be replaced
-        _meet(changes, self.aggregator, written, self.honest, self.byzantine)
+        _meet(changes, self.aggregator, written, self.honest, self.byzantine, self.evaluate_on)
         return self
 
     def _check_target(self) -> None:
@@ -182,11 +182,24 @@ class RunSpec(RunFields):
 
 @lru_cache(maxsize=1024)
 def _meet(
-    changes: tuple[int, int], aggregator: str, attack: str | None, honest: int, byzantine: int
+    changes: tuple[int, int],
+    aggregator: str,
+    attack: str | None,
+    honest: int,
+    byzantine: int,
+    evaluate_on: str,
 ) -> None:
-    """Refuse a rule or an attack that is not defined for so many workers."""
+    """Refuse a rule or an attack that is not defined for so many workers, or has seen the answers.
+
+    A rule's public examples are of the validation split.
+    """
     rule = get_aggregator(aggregator, byzantine)
     rule.fits(honest + byzantine, byzantine)
+    if rule.public_examples and evaluate_on == "validation":
+        raise SpecError(
+            f"evaluate_on: validation, as in tuning, with aggregator {shown(aggregator)}, whose "
+            "public examples are of that split; accepted: test"
+        )
     if attack is not None:
         name, parameters = parse("attack", attack)
         get_attack(name, **parameters).fits(rule, honest, byzantine)

@@ -32,6 +32,7 @@ from privrobust.training.messages import HonestMessages
 from privrobust.training.noise import Perturbation
 from privrobust.training.optimizer import Descent
 from privrobust.training.privacy_plan import PrivacyPlan
+from privrobust.training.public_gradients import PublicGradients
 from privrobust.training.records import Records
 from privrobust.training.result import RunResult
 from privrobust.training.server import Messages, Server, rule_key, rules_of
@@ -103,7 +104,8 @@ def train_lanes(
     remember = Momentum(lanes, device)
     send = HonestMessages(lanes, rules)
     attack = watch.help(ByzantineWorkers(plans, rules, gradients, layout, dataset, train_split))
-    aggregate = Server(lanes, rules, device)
+    public = PublicGradients(lanes, rules, gradients, layout, dataset, device)
+    aggregate = Server(lanes, rules, device, public)
     descend = Descent(lanes, parameters, steps)
     update = torch.full_like(parameters, torch.nan)
     records = Records(lanes, len(held_out))
@@ -125,7 +127,7 @@ def train_lanes(
         messages.byzantine = attack(messages.honest, parameters)
         # The server
         # 7. aggregates, u = median(messages), or sign(sum of signs), or by another rule;
-        previous, update = update, aggregate(messages)
+        previous, update = update, aggregate(messages, parameters)
         # 8. steps, x <- x - lr u, with momentum and weight decay if any.
         parameters = descend(step, parameters, update)
         watch.see(step, messages, update, parameters)

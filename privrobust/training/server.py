@@ -1,6 +1,6 @@
 """The server: the messages that reach it, which lanes share a rule, and what it makes of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from typing import NamedTuple
@@ -90,14 +90,19 @@ class Server:
     """Aggregates the messages of all lanes, each with its own stream for rules that draw."""
 
     def __init__(
-        self, lanes: Sequence[RunSpec], rules: Sequence[Rule], device: torch.device
+        self,
+        lanes: Sequence[RunSpec],
+        rules: Sequence[Rule],
+        device: torch.device,
+        public: Callable[[Tensor], Sequence[Tensor | None]],
     ) -> None:
-        self._rules = rules
+        self._rules, self._public = rules, public
         self._streams = [stream(spec.seed, "aggregation", device) for spec in lanes]
 
-    def __call__(self, messages: Messages) -> Tensor:
-        """Aggregate what all workers sent, `(lanes, dim)`."""
+    def __call__(self, messages: Messages, parameters: Tensor) -> Tensor:
+        """Aggregate what all workers sent, `(lanes, dim)`; rules may ask for a gradient here."""
         updates = [
-            rule.aggregator(messages.of(rule), self._streams[rule.lanes]) for rule in self._rules
+            rule.aggregator(messages.of(rule), self._streams[rule.lanes], public)
+            for rule, public in zip(self._rules, self._public(parameters), strict=True)
         ]
         return updates[0] if len(updates) == 1 else torch.cat(updates)

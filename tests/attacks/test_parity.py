@@ -20,6 +20,8 @@ What both define alike is equal to 1e-5. What differs by definition, and why:
 - CAF, SMEA: ByzFL looks for eigenvectors with one step of the power method from a random vector,
   ByzPy's CAF with three; ours are exact, as ByzPy's SMEA. Ours also leaves those whose weight is
   gone out of the largest deviation.
+- Bulyan, DnC, FLTrust: neither has them; test_chosen_messages.py and test_trusting.py have slow
+  references. CGE: ByzPy's is a mean, too.
 - bucketing: random: the buckets depend on the stream.
 - line search: ByzFL climbs from 0 by doubling and shrinking steps; ours starts from a grid, and
   goes at least as far.
@@ -127,6 +129,9 @@ def byzpy():
 @pytest.mark.parametrize("seed", range(3))
 def test_byzpy_rules(byzpy, seed):
     from byzpy.aggregators import coordinate_wise, geometric_wise, norm_wise
+    from byzpy.aggregators.norm_wise.comparative_gradient_elimination import (
+        ComparativeGradientElimination,
+    )
 
     messages = draw(13, seed=seed)
     f = 3
@@ -138,6 +143,7 @@ def test_byzpy_rules(byzpy, seed):
         "multi_krum(neighbours=9, best_of=4)": geometric_wise.MultiKrum(f=f, q=4),
         "monna": geometric_wise.MoNNA(f=f),
         "smea": geometric_wise.SMEA(f=f),
+        "cge": ComparativeGradientElimination(f=f),
         "geometric_median": geometric_wise.GeometricMedian(tol=1e-10),
         "centred_clipping(radius=2.0, iterations=4, start='mean')": norm_wise.CenteredClipping(
             c_tau=2.0, M=4, init="mean"

@@ -14,9 +14,14 @@ from privrobust.training.measures import measure
 RULES = [
     *["mean", "median", "trimmed_mean", "meamed", "geometric_median", "krum", "multi_krum", "mda"],
     *["smea", "caf", "monna", "centred_clipping", "nnm + mean", "arc + mean", "bucketing + mean"],
-    *["static_clipping + mean", "nnm + caf", "arc + nnm + geometric_median"],
+    *["static_clipping + mean", "nnm + caf", "arc + nnm + geometric_median", "bulyan(f=1)", "cge"],
+    *["dnc", "dnc(coordinates=20, rounds=3)", "arc + dnc"],
 ]
-ROBUST = sorted({*RULES} - {"mean", "bucketing + mean", "static_clipping + mean", "nnm + mean"})
+ROBUST = sorted(
+    {*RULES}
+    - {"mean", "bucketing + mean", "static_clipping + mean", "nnm + mean", "bulyan(f=1)"}
+    - {"dnc(coordinates=20, rounds=3)"}
+)
 ATTACKS = [
     *[("alie", {}), ("alie", {"z": 3.0}), ("noise_aware_alie", {}), ("mimic", {}), ("replay", {})],
     *[("inner_product", {}), ("sign_flip", {}), ("own_sign_flip", {}), ("median_extreme", {})],
@@ -179,7 +184,8 @@ def test_neighbours_are_found_where_differences_overflow():
     "rule",
     [
         "arc + caf", "arc + nnm + trimmed_mean", "caf", "geometric_median", "mda", "mean", "monna",
-        "multi_krum", "nnm + centred_clipping", "nnm + geometric_median", "smea",
+        "multi_krum", "nnm + centred_clipping", "nnm + geometric_median", "smea", "bulyan", "cge",
+        "dnc",
     ],
 )  # fmt: skip
 def test_the_largest_messages_have_a_finite_mean(rule):

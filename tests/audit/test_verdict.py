@@ -34,7 +34,7 @@ def gaussian_trials(rng, count, mu, steps=3, parts=2, per_run=1):
 
 
 def test_sound_claim_is_refuted_no_more_often_than_stated():
-    audits, confidence, delta, mu = 300, 0.9, 1e-3, 1.0
+    audits, confidence, delta, mu = 150, 0.9, 1e-3, 1.0
     epsilon, claimed = Gaussian(mu).epsilon(delta), Gaussian(mu)
     wrong = np.zeros(3, int)
     for seed in range(audits):

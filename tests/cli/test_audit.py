@@ -16,6 +16,7 @@ import torch
 from privrobust import RunSpec, train
 from privrobust.audit.canaries import CANARIES
 from privrobust.audit.pipeline import RUNS
+from privrobust.audit.tails import audit_tails
 from privrobust.audit.watching import OBSERVERS
 from privrobust.cli.audit import audit
 from privrobust.cli.main import main
@@ -239,6 +240,37 @@ def test_the_bar_is_full_at_the_end(inside, monkeypatch, observers):
     monkeypatch.setattr("privrobust.cli.audit._progress", watched)
     assert inside("run.yaml", "--runs", "100", "--observer", observers)[0] == 0
     assert len(seen) > 1
+
+
+def test_the_bar_counts_tails(inside, monkeypatch):
+    seen = []
+
+    @contextmanager
+    def watched(runs):
+        yield seen.append
+        assert runs == 200
+        assert sum(seen) == pytest.approx(runs)
+
+    def few(spec, **settings):
+        return audit_tails(spec, **settings | {"draws": 10**6})
+
+    monkeypatch.setattr("privrobust.cli.audit._progress", watched)
+    monkeypatch.setattr("privrobust.audit.pipeline.audit_tails", few)
+    assert inside("run.yaml", *QUICK, "--canaries", "coordinate,tails")[0] == 0
+
+
+def test_an_estimate_that_is_too_low_is_named_so(inside, no_clipping):
+    code, out, err = inside("run.yaml", *QUICK, *LOUD, "--set", "accountant=gdp")
+    assert code == 1
+    assert "estimate too low" in out or "refuted" in out
+    assert err.startswith("1 of 1 claim is refuted, 1 of them estimates: ")
+
+
+def test_a_counterexample_alone_refutes(inside, monkeypatch):
+    monkeypatch.setattr("privrobust.audit.pilot.counterexample", lambda *of: "an example moved it")
+    code, out, err = inside("run.yaml", *QUICK)
+    assert (code, err) == (1, "1 of 1 claim is refuted: an example moved it\n")
+    assert "without any chance: an example moved it" in " ".join(out.split())
 
 
 def test_no_noise_is_no_claim(inside):

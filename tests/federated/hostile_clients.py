@@ -262,7 +262,7 @@ def silence(message, reply):
     return None
 
 
-@hostile("its reply cannot be parsed (ValueError)")
+@hostile("its reply cannot be fetched (ValueError)")
 def unparsable(message, reply):
     return [ValueError("Mismatch in children object IDs")]
 
@@ -276,6 +276,12 @@ def forged_sender(message, reply):
 @hostile("no reply")
 def reply_to_another(message, reply):
     reply.metadata.__dict__["_reply_to_message_id"] = "message 0"
+    return reply
+
+
+@hostile("no reply")
+def reply_to_what_has_no_hash(message, reply):
+    reply.metadata.__dict__["_reply_to_message_id"] = [1]
     return reply
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 from functools import cache
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from in_process import InProcessGrid, moving, record
 
 from privrobust.errors import SpecError
 from privrobust.federated import Ledger
-from privrobust.federated.flower import FlowerAccountant
+from privrobust.federated.flower import FlowerAccountant, accountant
 
 EVENT = GaussianPrivacyEvent(noise_multiplier=2.0, sample_size=4, population_size=4)
 
@@ -135,6 +136,27 @@ def test_states_that_are_none_change_nothing(state):
 def test_events_that_cannot_be(event, count, says):
     with pytest.raises(SpecError, match=says):
         FlowerAccountant(config()).compose(event, count)
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ([{}], "config: {} is not accepted: a PrivacyConfig of Flower's"),
+        ([config(), "pdl"], "accountant: unknown name 'pdl'"),
+        ([config(), "pld", "l.db"], "ledger: 'l.db' is not accepted: a Ledger"),
+    ],
+)
+def test_accountants_that_cannot_be(args, says):
+    with pytest.raises(SpecError, match=says):
+        FlowerAccountant(*args)
+
+
+def test_the_example_of_the_documentation_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = {}
+    exec(dedent(accountant.__doc__.partition("\n")[2]), made)
+    assert made["strategy"].accountant is made["accountant"]
+    assert made["accountant"].num_releases == 0
 
 
 def test_what_is_allowed_has_to_be_said():

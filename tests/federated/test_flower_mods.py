@@ -465,31 +465,6 @@ def test_examples_spend_what_the_release_of_the_round_says(tmp_path):
     assert ledger.spent.epsilon == pytest.approx(spend(release).epsilon)
 
 
-class Scaled(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.inner = nn.Linear(4, 3)
-        self.register_buffer("scale", torch.full((4,), 2.0))
-        self.register_buffer("count", torch.tensor(3))
-
-    def forward(self, inputs):
-        return self.inner(inputs * self.scale)
-
-
-@pytest.mark.parametrize("scale", [2.0, 0.0, math.nan])
-def test_buffers_are_those_that_gradients_are_taken_with(scale, caplog):
-    def train(message, context):
-        model = Scaled()
-        return private_gradient(message, model, PrivateWorker(model, examples(), **SETTINGS))
-
-    sent = {name: each.numpy() for name, each in Scaled().state_dict().items()}
-    sent["scale"] = np.full(4, scale, np.float32)
-    reply = reply_of(app(train, [guarded()]), model=sent)
-    assert reply.has_error() == (scale != 2.0)
-    if reply.has_error():
-        assert "arrays: buffer 'scale' is not that of the worker" in caplog.text
-
-
 def test_an_example_is_not_told_by_an_error(tmp_path):
     """With a label that is no class, or without: as many replies, and as many charges."""
 

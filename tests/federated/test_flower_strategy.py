@@ -178,9 +178,63 @@ def test_it_waits_for_nodes_and_not_for_ever():
     assert 0.2 < time.monotonic() - begun < 5
 
 
-def test_messages_expire_with_the_round():
+def test_messages_expire_after_the_round():
+    """A last look is to find what came in time; who wakes up much later spends nothing."""
     _, grid = trained(RobustStrategy("median"), timeout=7.5)
-    assert {message.metadata.ttl for message in grid.asked} == {7.5}
+    [ttl] = {message.metadata.ttl for message in grid.asked}
+    assert 10 < ttl < 100
+
+
+class Failing(InProcessGrid):
+    """Fails at the third call of a method."""
+
+    def __init__(self, clients, name):
+        super().__init__(clients)
+        ask, calls = getattr(self, name), []
+
+        def failing(*args):
+            calls.append(args)
+            if len(calls) == 3:
+                raise ConnectionError("the link\nrestarts")
+            return ask(*args)
+
+        setattr(self, name, failing)
+
+
+@pytest.mark.parametrize(
+    ("name", "every", "begun", "says"),
+    [
+        ("get_node_ids", 0, 3, "which nodes are there"),
+        ("push_messages", 0, 3, "sending messages"),
+        ("get_node_ids", 1, 2, "which nodes are there"),
+        ("push_messages", 1, 2, "sending messages"),
+    ],
+)
+def test_a_grid_that_fails_ends_training_and_the_result_is_kept(tmp_path, name, every, begun, says):
+    """With evaluation each round calls twice, and the third call is round 2's training."""
+    ledger = Ledger(tmp_path / "ledger.db", "all")
+    strategy = RobustStrategy("median", privacy=PRIVACY, ledger=ledger, evaluate_every=every)
+    result = strategy.start(Failing(by(1, 2, 9), name), record(w=ZERO), num_rounds=5, timeout=1)
+    np.testing.assert_allclose(values(result), np.float32([2, -2]) * (begun - 1))
+    assert list(result.train_metrics_clientapp) == list(range(1, begun))
+    assert strategy.ended == (
+        f"in round {begun}: {says}: the grid failed (ConnectionError('the link\\nrestarts'))"
+    )
+    assert len(ledger.entries) == begun - (name == "get_node_ids")  # charged, then not sent
+
+
+def test_metrics_are_told_where_honest_clients_settle_them():
+    def telling(**metrics):
+        return moving(np.float32([1, -1]), **metrics)
+
+    clients = [telling(acc=1e300, loss=-1e300), *[telling(loss=2.0)] * 2, *[telling()] * 2]
+    strategy = RobustStrategy("median", 1, metrics=["acc", "loss"])
+    [metrics] = trained(strategy, clients)[0].train_metrics_clientapp.values()
+    assert "acc" not in metrics
+    assert metrics["loss"] == 2.0
+    two = RobustStrategy("median", 1, metrics=["loss"])
+    [metrics] = trained(two, [*clients[:2], *clients[3:]])[0].train_metrics_clientapp.values()
+    assert "loss" not in metrics  # of two, one may be hostile
 
 
 def test_configs_reach_the_clients_and_stay_as_they_are():
@@ -272,6 +326,26 @@ def test_training_ends_where_the_ledger_refuses_and_keeps_its_result(tmp_path):
     assert again.ended.startswith("before round 1: ledger:")
 
 
+def test_training_ends_where_a_ledger_no_longer_takes_such_rounds(tmp_path, monkeypatch):
+    """As of a file that is another by now; of settings that were never accepted, it is raised."""
+    ledger = Ledger(tmp_path / "ledger.db", "all")
+    strategy = RobustStrategy("median", privacy=PRIVACY, ledger=ledger)
+    charge, left = ledger.charge, [1]
+
+    def refusing(release, note):
+        if not left:
+            raise SpecError("unit: releases that compose must agree, not example and worker")
+        left.pop()
+        return charge(release, note=note)
+
+    monkeypatch.setattr(ledger, "charge", refusing)
+    result, _ = trained(strategy, num_rounds=3)
+    np.testing.assert_allclose(values(result), [2, -2])
+    assert strategy.ended.startswith("before round 2: unit: ")
+    with pytest.raises(SpecError, match="unit: "):
+        trained(strategy)
+
+
 def test_training_ends_where_a_ledger_cannot_be_written(tmp_path):
     ledger = Ledger(tmp_path / "ledger.db", "all")
 
@@ -309,7 +383,9 @@ def test_a_server_that_is_started_again_goes_on_from_the_ledger(tmp_path):
         ({"metrics": ["epsilon"]}, "metrics: 'epsilon' is one of the strategy's own"),
         ({"min_nodes": 0}, "min_nodes: 0 is not a whole number, 1 or more"),
         ({"wait": math.inf}, "wait: inf is not a number of seconds"),
-        ({"ledger": 1}, "ledger: needs privacy="),
+        ({"ledger": 1}, "ledger: 1 is not accepted: a Ledger"),
+        ({"ledger": "l.db", "privacy": PRIVACY}, "ledger: 'l.db' is not accepted: a Ledger"),
+        ({"trusted_node": "x"}, "trusted_node: 'x' is not the number of a node"),
         ({"privacy": 1}, "privacy: 1 is no UpdatePrivacy, nor a Release"),
         (
             {"privacy": UpdatePrivacy(clip_norm=1, noise_scale=1, message="sign")},
@@ -322,6 +398,26 @@ def test_settings_that_cannot_be(settings, says):
         RobustStrategy(**settings)
 
 
+def test_a_ledger_needs_to_know_what_clients_do(tmp_path):
+    with pytest.raises(SpecError, match="ledger: needs privacy="):
+        RobustStrategy(ledger=Ledger(tmp_path / "ledger.db", "all"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"num_rounds": 1.5}, "num_rounds: 1.5 is not a whole number, 0 or more"),
+        ({"num_rounds": None}, "num_rounds: None is not a whole number, 0 or more"),
+        ({"timeout": None}, "timeout: None is not a number of seconds, 0 or more"),
+        ({"timeout": -1}, "timeout: -1 is not a number of seconds, 0 or more"),
+        ({"timeout": math.nan}, "timeout: nan is not a number of seconds, 0 or more"),
+    ],
+)
+def test_starts_that_cannot_be(settings, says):
+    with pytest.raises(SpecError, match=says):
+        trained(RobustStrategy(), **settings)
+
+
 @pytest.mark.parametrize(
     ("model", "says"),
     [
@@ -329,6 +425,7 @@ def test_settings_that_cannot_be(settings, says):
         ({"w": np.int64([1])}, "arrays: no array of floats"),
         ({"w": np.complex64([1])}, "arrays: array 'w' is of type c8"),
         ({}, "arrays: no array of floats"),
+        ({"w": np.zeros((0, 3))}, "arrays: they hold no numbers to train"),
     ],
 )
 def test_models_that_cannot_be_trained(model, says):

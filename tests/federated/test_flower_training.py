@@ -110,37 +110,39 @@ def federated(spec, client_of):
     return accuracy_of(model, result.arrays)
 
 
-@pytest.mark.parametrize("rule", ["median", "majority_vote"])
-def test_with_the_same_draws_it_is_the_same_run(rule):
-    """One worker of a seed draws what that of a run draws: parameters differ by rounding alone."""
-    spec = SPEC.model_copy(update={"honest": 1, "aggregator": rule, "seed": 5, "momentum": 0.5})
+def is_the_same_run(spec, clients):
+    """Hold a federation against `train` with the same draws: parameters differ by rounding."""
     model, arrays = start_of(spec)
-    strategy = RobustStrategy(rule, server_learning_rate=0.5, server_momentum=0.5)
-    client = worker_of(spec, 0, seed=5)
-    result = strategy.start(InProcessGrid([client]), arrays, num_rounds=spec.steps)
+    strategy = RobustStrategy(
+        spec.aggregator, server_learning_rate=spec.learning_rate, server_momentum=spec.momentum
+    )
+    result = strategy.start(InProcessGrid(clients), arrays, num_rounds=spec.steps)
+    assert all(m["accepted"] == spec.honest for m in result.train_metrics_clientapp.values())
     accuracy, run = accuracy_of(model, result.arrays), train_lanes([spec])[0]
     held_out = get_dataset("digits").held_out("test")
     with torch.no_grad():
         loss = cross_entropy(model(held_out.examples(slice(None))).double(), held_out.labels)
     assert float(loss) == pytest.approx(run.loss, rel=1e-4)
     assert accuracy == pytest.approx(run.accuracy, abs=0.004)
+    return run
 
 
-def is_alike(spec, client_of, seeds):
-    """Hold the mean accuracy of federations against 40 runs of `train`, 5.5 standard errors.
-
-    Wrong by chance once in 3 x 10^5 (of Student's distribution with 39 degrees of freedom).
-    """
-    seeded = [spec.model_copy(update={"seed": seed}) for seed in range(seeds + 40)]
-    runs = np.array([each.accuracy for each in train_lanes(seeded[seeds:])])
-    ours = np.array([federated(each, client_of) for each in seeded[:seeds]])
-    error = runs.std(ddof=1) * math.sqrt(1 / len(ours) + 1 / len(runs))
-    assert runs.mean() > 0.6
-    return abs(ours.mean() - runs.mean()) < 5.5 * error
+@pytest.mark.parametrize("rule", ["median", "majority_vote"])
+def test_of_one_client_whose_unit_is_the_example_it_is_the_same_run(rule):
+    """One worker of a seed draws what that of a run draws."""
+    spec = SPEC.model_copy(update={"honest": 1, "aggregator": rule, "seed": 5, "momentum": 0.5})
+    is_the_same_run(spec, [worker_of(spec, 0, seed=5)])
 
 
-def test_a_federation_whose_unit_is_the_client_learns_as_train_does():
-    assert is_alike(OF_WORKERS, update_of, seeds=2)
+def test_of_clients_that_are_units_themselves_it_is_the_same_run():
+    """Nothing is drawn: all examples are in every batch, and there is no noise."""
+    whole = {"honest": 3, "noise_scale": 0.0, "momentum": 0.5, "clip_norm": 0.1}
+    spec = OF_WORKERS.model_copy(update=whole)
+    [size] = {len(each) for each in shares(spec)}
+    spec = spec.model_copy(update={"batch_size": size})
+    run = is_the_same_run(spec, [update_of(spec, place) for place in range(3)])
+    unclipped = train_lanes([spec.model_copy(update={"clip_norm": 1e3})])[0]
+    assert abs(run.loss - unclipped.loss) > 0.01  # clipping is a part of what agrees
 
 
 @pytest.mark.slow
@@ -148,7 +150,49 @@ def test_a_federation_whose_unit_is_the_client_learns_as_train_does():
     ("spec", "client_of"), [(SPEC, worker_of), (OF_SIGNS, worker_of), (OF_WORKERS, update_of)]
 )
 def test_many_federations_learn_as_train_does(spec, client_of):
-    assert is_alike(spec, client_of, seeds=10)
+    """10 federations against 40 runs of `train`, 5.5 standard errors.
+
+    Wrong by chance once in 3 x 10^5 (of Student's distribution with 39 degrees of freedom).
+    """
+    seeded = [spec.model_copy(update={"seed": seed}) for seed in range(50)]
+    runs = np.array([each.accuracy for each in train_lanes(seeded[10:])])
+    ours = np.array([federated(each, client_of) for each in seeded[:10]])
+    error = runs.std(ddof=1) * math.sqrt(1 / len(ours) + 1 / len(runs))
+    assert runs.mean() > 0.6
+    assert abs(ours.mean() - runs.mean()) < 5.5 * error
+
+
+class Scaled(torch.nn.Module):
+    """A model with a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = torch.nn.Linear(4, 3)
+        self.register_buffer("scale", torch.full((4,), 2.0))
+
+    def forward(self, inputs):
+        return self.layer(inputs * self.scale)
+
+
+@pytest.mark.parametrize("scale", [2.0, 0.0])
+def test_buffers_are_those_of_the_worker_and_go_back_as_they_came(scale):
+    model, data = Scaled(), (torch.ones(40, 4), torch.arange(40) % 3)
+    worker = PrivateWorker(
+        model, data, clip_norm=1.0, noise_scale=0.1, batch_size=10, sampling_rate=0.25, seed=1
+    )
+    client = ClientApp(mods=[guarded()])
+    client.train()(lambda message, context: private_gradient(message, model, worker))
+    by_hand = PrivateWorker(
+        Scaled(), data, clip_norm=1.0, noise_scale=0.1, batch_size=10, sampling_rate=0.25, seed=1
+    ).message()
+    sent = {name: each.numpy() for name, each in Scaled().state_dict().items()}
+    sent["scale"] = np.full(4, scale, np.float32)
+    result = RobustStrategy("mean").start(InProcessGrid([client]), record(**sent), num_rounds=1)
+    moved = result.arrays["layer.weight"].numpy() - sent["layer.weight"]
+    np.testing.assert_allclose(moved.reshape(-1), -by_hand[:12], rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(result.arrays["scale"].numpy(), sent["scale"])
+    assert model.scale.tolist() == [2.0] * 4  # of which the gradient was
 
 
 def test_the_apps_of_the_documentation_run(tmp_path, monkeypatch):

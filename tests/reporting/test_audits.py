@@ -13,10 +13,12 @@ from privrobust.reporting.figures import save_figure
 from privrobust.reporting.figures.audits import audits_figure
 from privrobust.reporting.tables import FORMATS
 
+ABOUT = ("rows", "is_estimate", "counterexample")
 BOUND = clopper_pearson_bound(Detections(500, 400, 500, 10), 1e-5)
 
 
 def made(found=1.0, claimed=2.0, p_value=1.0, observer="messages", assumed=("one",), **fields):
+    about = {name: fields.pop(name) for name in ABOUT if name in fields}
     settings = {"noise_scale": 0.1, "clip_norm": 1.0} | fields
     return AuditResult(
         rule=fields.get("aggregator", "median"),
@@ -37,6 +39,7 @@ def made(found=1.0, claimed=2.0, p_value=1.0, observer="messages", assumed=("one
         per_run=1,
         assumed=assumed,
         bound=BOUND,
+        **about,
     )
 
 
@@ -74,12 +77,17 @@ def test_a_share_is_rounded_down():
         (made(1.0, 2.0, p_value=0.09), "refuted"),  # confidence is 0.9
         (made(1.0, 2.0, p_value=0.11), "stands"),
         (made(50.0, math.inf, noise_scale=0.0), "no claim"),
+        (made(50.0, math.inf, noise_scale=0.0, counterexample="one"), "no claim"),
+        (made(1.0, 2.0, counterexample="one"), "refuted"),
+        (made(2.1, 2.0, is_estimate=True), "estimate too low"),
+        (made(1.0, 2.0, is_estimate=True), "stands"),
+        (made(1.0, 2.0, is_estimate=True, counterexample="one"), "refuted"),
     ],
 )
 def test_verdicts(result, word):
     (row,) = rows(result)
     assert row["verdict"] == word
-    assert result.is_refuted == (word == "refuted")
+    assert result.is_refuted == (word in ("refuted", "estimate too low"))
 
 
 def test_an_infinite_claim_comes_with_its_reason():
@@ -100,12 +108,34 @@ def test_columns_tell_runs_apart():
 
 
 def test_confidence_and_assumptions_are_said_once():
-    results = [made(assumed=("this", "that")), made(assumed=("this", "more"), aggregator="krum")]
+    results = [
+        made(assumed=("this", "that"), rows=2),
+        made(assumed=("this", "more"), aggregator="krum", rows=2),
+    ]
     notes = laid_out(results).notes
     assert sum("hold together with confidence 90 %" in note for note in notes) == 1
     assert any("all 2 rows" in note for note in notes)
     assert any(note.endswith("Assumed: this; that; more.") for note in notes)
     assert any("proves nothing" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("results", "confidence"),
+    [
+        ([made(), made(seed=1)], "80 %"),  # two audits of a row each, at 90 %
+        ([made(rows=3), made(rows=3, seed=1)], "93.3333 %"),
+        ([made(seed=seed) for seed in range(11)], "0 %"),
+    ],
+)
+def test_what_rows_of_several_audits_leave_to_chance_adds_up(results, confidence):
+    (note,) = [each for each in laid_out(results).notes if "hold together" in each]
+    assert note.startswith("Rows are of several audits, or some of those of one")
+    assert note.endswith(f"all {len(results)} hold together with confidence {confidence}.")
+
+
+def test_counterexamples_are_told():
+    notes = laid_out([made(counterexample="an example moved", rows=1)]).notes
+    assert "Seen, without any chance: an example moved." in notes
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -134,7 +164,9 @@ def marks(figure, label):
 
 
 def test_the_figure_has_what_was_found_and_claimed():
-    figure = audits_figure([made(0.5, 2.0), made(4.0, 3.0, observer="model", aggregator="krum")])
+    figure = audits_figure(
+        [made(0.5, 2.0, rows=2), made(4.0, 3.0, observer="model", aggregator="krum", rows=2)]
+    )
     assert marks(figure, "found in messages") == [0.5]
     assert marks(figure, "found in model") == [4.0]
     assert marks(figure, "claimed") == [2.0, 3.0]

@@ -1,16 +1,22 @@
 """Our accountants behind Flower's protocol, for strategies of the FedAvg path.
 
+from flwr.serverapp import NeighboringRelation, PrivacyConfig, SamplingMethod
+from flwr.serverapp.strategy import DifferentialPrivacyServerSideFixedClipping, FedAvg
+from privrobust.federated.flower import FlowerAccountant, Ledger
+
 accountant = FlowerAccountant(
-PrivacyConfig(
-target_delta=1e-5,
-population_size=10,
-neighboring_relation=NeighboringRelation.ADD_OR_REMOVE_ONE,
-sampling_method=SamplingMethod.NO_AMPLIFICATION,
-max_epsilon=8.0,
-),
-ledger=Ledger("ledger.db", "digits"),
+    PrivacyConfig(
+        target_delta=1e-5,
+        population_size=10,
+        neighboring_relation=NeighboringRelation.ADD_OR_REMOVE_ONE,
+        sampling_method=SamplingMethod.NO_AMPLIFICATION,
+        max_epsilon=8.0,
+    ),
+    ledger=Ledger("ledger.db", "digits"),
 )
-DifferentialPrivacyServerSideFixedClipping(FedAvg(), 1.0, 1.0, 10, accountant=accountant)
+strategy = DifferentialPrivacyServerSideFixedClipping(
+    FedAvg(), 1.0, 1.0, 10, accountant=accountant
+)
 """
 
 import sys
@@ -28,9 +34,10 @@ from flwr.serverapp import (
     SamplingMethod,
 )
 
-from privrobust.accountants import Release, delta, spend
+from privrobust.accountants import Release, delta, get_accountant, spend
 from privrobust.core.numbers import as_float, as_whole, shown
 from privrobust.errors import SpecError
+from privrobust.federated.flower.charging import check_ledger
 from privrobust.federated.ledger import Ledger
 
 _VERSION = 1
@@ -60,11 +67,19 @@ class FlowerAccountant(PrivacyAccountant):
         accountant: the name of one of ours.
         ledger: where rounds are kept.
 
+    Raises:
+        SpecError: one of the three is none.
+
     """
 
     def __init__(
         self, config: PrivacyConfig, accountant: str = "auto", ledger: Ledger | None = None
     ) -> None:
+        if not isinstance(config, PrivacyConfig):
+            raise SpecError(f"config: {shown(config)} is not accepted: a PrivacyConfig of Flower's")
+        if accountant != "auto":
+            get_accountant(accountant)
+        check_ledger(ledger)
         if ledger is not None and config.max_epsilon is None:
             # Flower asks `would_exceed` before a round only where there is a number
             config = replace(config, max_epsilon=sys.float_info.max)

@@ -26,6 +26,7 @@ class Charging:
             SpecError: they contradict each other.
 
         """
+        check_ledger(ledger)
         delta = as_float("delta", delta, "between 0 and 1, both excluded", above=0.0, below=1.0)
         self._privacy, self._ledger, self._rounds = privacy, ledger, 0
         self._delta, self._accountant = delta, "auto"
@@ -79,3 +80,16 @@ class Charging:
         kept = "" if self._ledger is None else ", charged to a ledger"
         estimate = "" if self.spent.is_upper_bound else " (an estimate)"
         return f"{self._privacy}{kept}; epsilon {self.spent.epsilon:.4g}{estimate} so far"
+
+
+def check_ledger(ledger: object) -> None:
+    """Take a `Ledger` or None.
+
+    Raises:
+        SpecError: it is neither, a path perhaps.
+
+    """
+    if ledger is not None and not isinstance(ledger, Ledger):
+        raise SpecError(
+            f"ledger: {shown(ledger)} is not accepted: a Ledger, as Ledger('ledger.db', 'digits')"
+        )

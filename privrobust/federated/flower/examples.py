@@ -37,10 +37,12 @@ def private_gradient(
                                    ledger=Ledger("mine.db", "my examples"))
             return private_gradient(msg, model, worker)
 
-    The model gets the parameters that were sent; buffers of floats that are not the worker's are
-    refused. Each step draws a batch by coins of the client's own, clips every example's gradient
-    and adds noise (`PrivateWorker.message`); the client moves by it, and sends where it arrived. A
-    server with one local step and a `server_learning_rate` does what `train` does.
+    The model gets the parameters that were sent and keeps its buffers: gradients are those with the
+    buffers that the worker was made with, and what a server sends in their place is not used, and
+    goes back as it came. Each step draws a batch by coins of the client's
+    own, clips every example's gradient and adds noise (`PrivateWorker.message`); the client moves
+    by it, and sends where it arrived. A server with one local step and a `server_learning_rate`
+    does what `train` does.
 
     Formal guarantee:
         The reply is made of what was sent and of `local_steps` messages of the worker, each charged
@@ -66,7 +68,7 @@ def private_gradient(
     if sends_signs and steps > 1:
         raise SpecError(f"local_steps: {steps} of a worker that sends signs; accepted: 1")
     sent = SentArrays.of(only_arrays(msg.content))
-    _load(model, sent, worker)
+    _load(model, sent)
     layout = Layout(model)
     total = torch.zeros(layout.dim, dtype=torch.float64)
     for _ in range(steps):
@@ -81,9 +83,10 @@ def private_gradient(
     return Message(RecordDict({"arrays": arrays, "metrics": record}), reply_to=msg)
 
 
-def _load(model: nn.Module, sent: SentArrays, worker: PrivateWorker) -> None:
-    """Write what was sent to the model's parameters; buffers of floats are to be the worker's."""
-    held = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+def _load(model: nn.Module, sent: SentArrays) -> None:
+    """Write what was sent to the model's parameters; its buffers stay those of the worker."""
+    parameters = dict(model.named_parameters())
+    held = {**parameters, **dict(model.named_buffers())}
     floats = {name: tuple(each.shape) for name, each in held.items() if each.is_floating_point()}
     if floats != sent.shapes:
         odd = sorted(floats.items() ^ sent.shapes.items())[0][0]
@@ -91,17 +94,10 @@ def _load(model: nn.Module, sent: SentArrays, worker: PrivateWorker) -> None:
             f"arrays: {shown(odd)} is not alike in the message and in the model; accepted: "
             "ArrayRecord(model.state_dict())"
         )
-    parts = sent.taken_apart(sent.vector).items()
-    values = {name: torch.from_numpy(part).to(held[name]) for name, part in parts}
-    for name in values.keys() & worker.buffers.keys():
-        if not torch.allclose(values[name], worker.buffers[name], 0, 0, equal_nan=True):
-            raise SpecError(
-                f"arrays: buffer {name!r} is not that of the worker, which takes gradients with "
-                "those that its model had when it was made; accepted: equal ones"
-            )
     with torch.no_grad():
-        for name, value in values.items():
-            held[name].copy_(value)
+        for name, values in sent.taken_apart(sent.vector).items():
+            if name in parameters:
+                parameters[name].copy_(torch.from_numpy(values))
 
 
 def _move(model: nn.Module, layout: Layout, step: Tensor) -> None:

@@ -6,9 +6,11 @@ nothing is raised.
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from statistics import median
 from typing import NamedTuple
 
+import numpy as np
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 
 from privrobust.core.escaping import in_terminal
@@ -25,14 +27,14 @@ class Accepted:
 
     Attributes:
         node: who sent it.
-        update: what it adds to the arrays that were sent; None where none was asked for.
+        update: what it adds to the arrays that were sent; no numbers where none was asked for.
         metrics: finite numbers, of names that were allowed.
 
     """
 
     node: int
-    update: Vector | None
-    metrics: dict[str, float] = field(default_factory=dict)
+    update: Vector
+    metrics: dict[str, float]
 
 
 class Rejected(NamedTuple):
@@ -104,9 +106,9 @@ class Expected:
             metadata = reply.metadata
             source, to = int(metadata.src_node_id), metadata.reply_to_message_id
             is_error = reply.has_error()
+            node = of_message.get(to)
         except Exception:
             return Rejected(0, "what came is no message")
-        node = of_message.get(to)
         if node is None:
             return Rejected(source, "it replied to nothing that it was asked")
         # of a node that is gone, the link itself replies with an error
@@ -132,7 +134,7 @@ class Expected:
         content = reply.content
         if len(content) > _MOST_RECORDS:
             raise Unreadable(f"it has {len(content)} records")
-        update = None
+        update = np.empty(0)
         if self.arrays is not None:
             update = self.arrays.update_in(only_arrays(content), signs=self.signs)
         return Accepted(node, update, numbers(content, self.metrics))
@@ -164,6 +166,18 @@ def numbers(content: RecordDict, names: Collection[str]) -> dict[str, float]:
             if math.isfinite(number):
                 found[name] = number
     return found
+
+
+def medians(accepted: Iterable[Accepted], byzantine: int) -> dict[str, float]:
+    """Return the median of every metric that more than 2 f clients sent.
+
+    It lies between two that honest clients sent: of so many, f are less than half.
+    """
+    values: dict[str, list[float]] = {}
+    for each in accepted:
+        for name, value in each.metrics.items():
+            values.setdefault(name, []).append(value)
+    return {name: median(sent) for name, sent in values.items() if len(sent) > 2 * byzantine}
 
 
 def in_one_line(text: str) -> str:

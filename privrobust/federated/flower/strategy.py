@@ -5,7 +5,6 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 
 import numpy as np
 import torch
@@ -18,10 +17,16 @@ from privrobust.aggregators import Aggregator, Chain, get_aggregator
 from privrobust.core.numbers import as_float, as_whole, shown
 from privrobust.errors import PrivRobustError, SpecError
 from privrobust.federated.flower.arrays import SentArrays, Unreadable, Vector
-from privrobust.federated.flower.asking import drawn, nodes_there, replies_to
+from privrobust.federated.flower.asking import (
+    TTL_MARGIN,
+    GridFailed,
+    drawn,
+    nodes_there,
+    replies_to,
+)
 from privrobust.federated.flower.charging import Charging
 from privrobust.federated.flower.mods import names_of
-from privrobust.federated.flower.replies import Accepted, Expected, Rejected, Sorted
+from privrobust.federated.flower.replies import Accepted, Expected, Rejected, Sorted, medians
 from privrobust.federated.ledger import Ledger
 from privrobust.federated.updates import UpdatePrivacy
 
@@ -75,7 +80,8 @@ class RobustStrategy(Strategy):
         server_momentum: as of `torch.optim.SGD`.
         sampling_rate: with which each node that is there is asked, independently (Poisson), by the
             operating system's randomness.
-        metrics: names of clients' metrics that are read; the median of each is reported.
+        metrics: names of clients' metrics that are read; the median of each is reported, where more
+            than 2 f accepted replies have it: of fewer, hostile clients can set it.
         evaluate_every: after how many rounds clients evaluate; 0 is never.
         min_nodes: how many nodes a round waits for.
         wait: for how many seconds at most; then it makes do with those that are there.
@@ -119,6 +125,8 @@ class RobustStrategy(Strategy):
                 f"trusted_node: {shown(aggregator)} trusts who is in place 0; accepted: the "
                 "number of a node"
             )
+        if trusted_node is not None:
+            trusted_node = as_whole("trusted_node", trusted_node, "the number of a node", least=0)
         self._by_place, self.trusted_node = rule.by_place, trusted_node
         self._learning_rate = as_float(
             "server_learning_rate", server_learning_rate, "a finite number above 0", above=0.0
@@ -163,50 +171,65 @@ class RobustStrategy(Strategy):
     ) -> Result:
         """Train, as Flower's own `start` does; arguments as there.
 
-        A round ends after `timeout` seconds, and who has not replied by then is rejected. When the
-        ledger refuses a round, or cannot write it, training ends and what there is until then is
-        returned.
+        A round ends after `timeout` seconds, and up to two more for what is arriving then; whose
+        reply is not there, whole, is rejected. When the ledger refuses a round, or cannot write it,
+        or Flower's grid fails, training ends and what there is until then is returned; `ended` says
+        why. Not so if `evaluate_fn` raises: that leaves `start`, and the result is lost.
 
         Raises:
-            SpecError: the initial arrays cannot be trained.
+            SpecError: an argument, or the initial arrays cannot be trained.
 
         """
         _check(initial_arrays)
-        result, arrays, begun = Result(arrays=initial_arrays), initial_arrays, time.monotonic()
-        self._velocity, self._timeout, self.ended = None, timeout, None
+        num_rounds = as_whole("num_rounds", num_rounds, "a whole number, 0 or more", least=0)
+        self._timeout = as_float("timeout", timeout, "a number of seconds, 0 or more", least=0.0)
+        result, begun = Result(arrays=initial_arrays), time.monotonic()
+        self._velocity, self.ended = None, None
         self.rejections = {}
         log.info("Starting %s:", type(self).__name__)
         self.summary()
-        train_config, evaluate_config = (
-            train_config or ConfigRecord(),
-            evaluate_config or ConfigRecord(),
-        )
-        self._evaluate_here(0, arrays, evaluate_fn, result)
+        self._evaluate_here(0, initial_arrays, evaluate_fn, result)
         for server_round in range(1, num_rounds + 1):
             log.info("[ROUND %s/%s]", server_round, num_rounds)
             try:
-                messages = list(self.configure_train(server_round, arrays, train_config, grid))
+                self._train(server_round, grid, train_config or ConfigRecord(), result)
+                self._evaluate(server_round, grid, evaluate_config or ConfigRecord(), result)
+            except GridFailed as error:
+                self.ended = f"in round {server_round}: {error}"
             except PrivRobustError as error:
-                if isinstance(error, SpecError):
+                # of settings that never were accepted, there is nothing to return
+                if isinstance(error, SpecError) and server_round == 1:
                     raise
                 self.ended = f"before round {server_round}: {error}"
+            if self.ended is not None:
                 log.warning("Training ends %s", self.ended)
                 break
-            replies, self._round.unread = replies_to(grid, messages, timeout)
-            trained, metrics = self.aggregate_train(server_round, replies)
-            if trained is not None:
-                result.arrays = arrays = trained
-            if metrics is not None:
-                result.train_metrics_clientapp[server_round] = metrics
-            messages = list(self.configure_evaluate(server_round, arrays, evaluate_config, grid))
-            if messages:
-                replies, self._round.unread = replies_to(grid, messages, timeout)
-                evaluated = self.aggregate_evaluate(server_round, replies)
-                if evaluated is not None:
-                    result.evaluate_metrics_clientapp[server_round] = evaluated
-            self._evaluate_here(server_round, arrays, evaluate_fn, result)
+            self._evaluate_here(server_round, result.arrays, evaluate_fn, result)
         log.info("Training took %.2fs", time.monotonic() - begun)
         return result
+
+    def _train(self, server_round: int, grid: Grid, config: ConfigRecord, result: Result) -> None:
+        messages = list(self.configure_train(server_round, result.arrays, config, grid))
+        trained, metrics = self.aggregate_train(server_round, self._replies(grid, messages))
+        if trained is not None:
+            result.arrays = trained
+        if metrics is not None:
+            result.train_metrics_clientapp[server_round] = metrics
+
+    def _evaluate(
+        self, server_round: int, grid: Grid, config: ConfigRecord, result: Result
+    ) -> None:
+        messages = list(self.configure_evaluate(server_round, result.arrays, config, grid))
+        if not messages:
+            return
+        evaluated = self.aggregate_evaluate(server_round, self._replies(grid, messages))
+        if evaluated is not None:
+            result.evaluate_metrics_clientapp[server_round] = evaluated
+
+    def _replies(self, grid: Grid, messages: Sequence[Message]) -> list[Message]:
+        assert self._timeout is not None
+        replies, self._round.unread = replies_to(grid, messages, self._timeout)
+        return replies
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -215,6 +238,7 @@ class RobustStrategy(Strategy):
 
         Raises:
             BudgetExhausted: the ledger refuses the round; nothing was sent.
+            GridFailed: nobody knows which nodes are there.
 
         """
         sent = _check(arrays)
@@ -239,7 +263,7 @@ class RobustStrategy(Strategy):
         arrays = self._stepped(expected.arrays, found.accepted) if expected.arrays else None
         spent = self._privacy.spent
         metrics = {
-            **_medians(found.accepted),
+            **medians(found.accepted, self.byzantine),
             "asked": len(expected.asked),
             "accepted": len(found.accepted),
             "rejected": len(expected.asked) - len(found.accepted),
@@ -266,8 +290,8 @@ class RobustStrategy(Strategy):
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
         """Return the medians of the metrics that are read; None if there are none."""
-        medians = _medians(self._sorted(replies).accepted)
-        return MetricRecord(dict(medians)) if medians else None
+        found = medians(self._sorted(replies).accepted, self.byzantine)
+        return MetricRecord(dict(found)) if found else None
 
     def summary(self) -> None:
         """Log the settings."""
@@ -286,11 +310,9 @@ class RobustStrategy(Strategy):
     ) -> list[Message]:
         settings = ConfigRecord({**config, "server-round": server_round})
         content = RecordDict({"arrays": arrays, "config": settings})
-        # a client that wakes up after the round is over spends nothing on it
-        return [
-            Message(content, dst_node_id=node, message_type=kind, ttl=self._timeout)
-            for node in nodes
-        ]
+        # a client that wakes up long after the round is over spends nothing on it
+        ttl = None if self._timeout is None else self._timeout + TTL_MARGIN
+        return [Message(content, dst_node_id=node, message_type=kind, ttl=ttl) for node in nodes]
 
     def _sorted(self, replies: Iterable[Message]) -> Sorted:
         found = self._round.expected.sort(replies, self._round.unread)
@@ -317,9 +339,7 @@ class RobustStrategy(Strategy):
         if reason := self._too_few([each.node for each in accepted]):
             log.warning("The model stays: %s", reason)
             return None
-        updates = np.stack(
-            [each.update.astype(sent.message_type) for each in accepted if each.update is not None]
-        )
+        updates = np.stack([each.update.astype(sent.message_type) for each in accepted])
         try:
             update = self.aggregator(torch.from_numpy(updates), self._generator).numpy()
         except SpecError as error:
@@ -360,15 +380,8 @@ def _check(arrays: ArrayRecord) -> SentArrays:
         raise SpecError(
             f"arrays: {error}; accepted: arrays of floats, and of whole numbers"
         ) from None
+    if not sent.vector.size:
+        raise SpecError("arrays: they hold no numbers to train; accepted: at least one")
     if not np.isfinite(sent.vector).all():
         raise SpecError("arrays: they hold NaN or an infinity; accepted: finite numbers")
     return sent
-
-
-def _medians(accepted: Sequence[Accepted]) -> dict[str, float]:
-    """Return the median of every metric that a client sent, over those that sent it."""
-    names = dict.fromkeys(name for each in accepted for name in each.metrics)
-    return {
-        name: median([each.metrics[name] for each in accepted if name in each.metrics])
-        for name in names
-    }

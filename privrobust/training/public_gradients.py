@@ -1,0 +1,89 @@
+"""The server's own gradients, of public examples, for rules that want one."""
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import BaseModel
+from torch import Tensor
+
+from privrobust.core.random import stream
+from privrobust.data import Dataset, Split
+from privrobust.errors import SpecError
+from privrobust.gradients.batch import Batch
+from privrobust.gradients.clipping import GradientSum
+from privrobust.gradients.layout import Layout
+from privrobust.spec import RunSpec
+from privrobust.training.server import Rule
+from privrobust.training.workers import Clipping
+
+
+class PublicGradients:
+    """Computes for every lane whose rule wants it the gradient of the server's examples.
+
+    They are drawn once a run from the validation split, which no worker holds and no epsilon
+    protects. Each gradient is clipped as a worker's are, and averaged over all of them; no noise
+    is added.
+    """
+
+    def __init__(
+        self,
+        lanes: Sequence[RunSpec],
+        rules: Sequence[Rule],
+        gradients: GradientSum,
+        layout: Layout,
+        dataset: Dataset,
+        device: torch.device,
+    ) -> None:
+        """Draw the examples.
+
+        Raises:
+            SpecError: a rule wants more than the split has.
+
+        """
+        self._of_rules = [
+            _Examples(lanes[rule.lanes], many, gradients, layout, dataset.validation.to(device))
+            if (many := rule.aggregator.public_examples)
+            else None
+            for rule in rules
+        ]
+        self._lanes = [rule.lanes for rule in rules]
+
+    def __call__(self, parameters: Tensor) -> list[Tensor | None]:
+        """Return each rule's, `(its lanes, dim)`, at parameters `(lanes, dim)`."""
+        return [
+            None if examples is None else examples(parameters[lanes])
+            for examples, lanes in zip(self._of_rules, self._lanes, strict=True)
+        ]
+
+
+class _Examples:
+    """Those of lanes that share a rule."""
+
+    def __init__(
+        self,
+        lanes: Sequence[RunSpec],
+        many: int,
+        gradients: GradientSum,
+        layout: Layout,
+        split: Split,
+    ) -> None:
+        if many > len(split):
+            raise SpecError(
+                f"aggregator: {lanes[0].aggregator} wants {many} public examples; accepted: 1 to "
+                f"{len(split)}, as many as the validation split has"
+            )
+        drawn = [
+            torch.randperm(len(split), generator=stream(spec.seed, "public examples"))[:many]
+            for spec in lanes
+        ]
+        device = split.labels.device
+        places = torch.stack(drawn).unsqueeze(1).to(device)
+        present = torch.ones_like(places, dtype=torch.bool)
+        self._batch = Batch(split.examples, places, split.labels[places], present)
+        # one worker, who takes part in every step and averages over all that it holds
+        one = {"batch_size": float(many), "worker_sampling_rate": 1.0}
+        alike = [BaseModel.model_copy(spec, update=one) for spec in lanes]
+        self._clip = Clipping(alike, gradients, layout, device)
+
+    def __call__(self, parameters: Tensor) -> Tensor:
+        return self._clip(parameters, self._batch).sums.squeeze(1).to(parameters.dtype)
