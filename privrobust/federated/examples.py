@@ -75,24 +75,26 @@ class OnDemand:
 
         Numbers that are not finite pass: the gradient of their example is not, and counts as 0.
         """
-        inputs = torch.zeros(len(places), *self._shape, dtype=self._dtype)
-        labels = torch.full((len(places),), UNFIT)
-        for row, place in enumerate(places):
-            try:
-                tensor, label = self._item(place)
-                if (tensor.shape, tensor.dtype) != (self._shape, self._dtype):
-                    raise SpecError(
-                        f"data: example {place} is {tensor.dtype} {tuple(tensor.shape)}, others "
-                        f"{self._dtype} {tuple(self._shape)}; accepted: all alike"
-                    )
-                inputs[row] = tensor
-                labels[row] = label
-            except Exception as error:  # whatever a tensor of a user's own raises
-                if place not in self._told:
-                    self._told.add(place)
-                    said = in_short(text_of(error), 300)
-                    log.warning("data: example %d counts as 0: %s", place, said)
-        return inputs, labels
+        items = [self._alike(place) for place in places]
+        labels = torch.tensor([label for _, label in items], dtype=torch.long)
+        return torch.stack([tensor for tensor, _ in items]), labels
+
+    def _alike(self, place: int) -> tuple[Tensor, int]:
+        """Return an example as the others are; zeros in the place of one that is not."""
+        try:
+            tensor, label = self._item(place)
+            if (tensor.shape, tensor.dtype) != (self._shape, self._dtype):
+                raise SpecError(
+                    f"data: example {place} is {tensor.dtype} {tuple(tensor.shape)}, others "
+                    f"{self._dtype} {tuple(self._shape)}; accepted: all alike"
+                )
+            return tensor, label
+        except Exception as error:  # whatever a tensor of a user's own raises
+            if place not in self._told:
+                self._told.add(place)
+                said = in_short(text_of(error), 300)
+                log.warning("data: example %d counts as 0: %s", place, said)
+            return torch.zeros(self._shape, dtype=self._dtype), UNFIT
 
     def _usual(self) -> tuple[torch.Size, torch.dtype]:
         """Return the shape and type of most of the first examples: no single one decides them."""
