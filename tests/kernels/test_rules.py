@@ -167,7 +167,7 @@ RULES = {
     "votes": majority,
     "mean": mean,
     "mean and deviation": lambda messages: torch.stack(mean_and_std(messages)),
-    "products": distances._products,
+    "products": distances.products_of,
     "geometry": lambda messages: Geometry.of(messages).squared_distances(),
 }
 
