@@ -253,11 +253,8 @@ class Deployed:
         ledger = self.folder / f"client-{place}.db"
         if not ledger.exists() or not charged(self.folder, f"client-{place}", "my examples"):
             return None
-        return next(
-            process
-            for process in below(self.nodes[place].pid)
-            if b"flwr-clientapp" in name(process)
-        )
+        of_node = below(self.nodes[place].pid)
+        return next((each for each in of_node if b"flwr-clientapp" in name(each)), None)
 
 
 def name(process):
