@@ -5,6 +5,7 @@ import signal
 # inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import postgres
 import pytest
 import torch
 from gate import (
@@ -55,6 +56,22 @@ class Recorder:
     def __call__(self, messages, generator=None, public=None):
         self.seen.append(messages.clone())
         return torch.zeros(messages.shape[0], messages.shape[-1])
+
+
+@pytest.fixture(scope="session")
+def server():
+    """PostgreSQL, while a process of tests needs it."""
+    with postgres.server() as started:
+        yield started
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def location(request, tmp_path):
+    """Where there is no database yet, of either kind."""
+    if request.param == "sqlite":
+        return tmp_path / "results.db"
+    name = f"test_{abs(hash(request.node.nodeid)):x}"
+    return request.getfixturevalue("server").new_database(name)
 
 
 @pytest.fixture

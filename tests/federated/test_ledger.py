@@ -11,7 +11,6 @@ import sys
 import tempfile
 from dataclasses import replace
 
-import postgres
 import pytest
 from charging import ROUND, charge
 from hypothesis import given, settings
@@ -26,20 +25,6 @@ from privrobust.noise import NoiseLaw, register_noise_law
 from privrobust.store import Store, transactions
 
 OTHER = Release(noise_scale=2.0, clip_norm=1.0, unit="worker", steps=3, worker_sampling_rate=0.5)
-
-
-@pytest.fixture(scope="session")
-def server():
-    with postgres.server() as started:
-        yield started
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def location(request, tmp_path):
-    if request.param == "sqlite":
-        return tmp_path / "ledger.db"
-    name = f"ledger_{abs(hash(request.node.nodeid)):x}"
-    return request.getfixturevalue("server").new_database(name)
 
 
 def composed(*releases):
