@@ -114,11 +114,6 @@ class SentArrays:
         return cls(vector, ArrayRecord(dict(record)), trained)
 
     @property
-    def untrained(self) -> list[str]:
-        """The names of arrays of whole numbers."""
-        return [key for key in self._record if key not in self._trained]
-
-    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Those of the arrays that are trained, by name."""
         return {key: each.shape for key, each in self._trained.items()}
