@@ -77,15 +77,12 @@ def _epsilon(steps: Composition, delta: float, order: float) -> float:
 @lru_cache(maxsize=200_000)
 def _divergence(step: Mechanism, order: float) -> float:
     """Return the Rényi divergence of one round, at most that without sampling (convexity)."""
-    unsampled = order / (2 * (step.noise_multiplier / (2 if step.replace else 1)) ** 2)
-    if step.sampling == "balls_in_bins" and order <= balls_in_bins.MOST_ORDER:
-        moments = balls_in_bins.log_moments(round(1 / step.sampling_rate), step.noise_multiplier)
-        return min(float(moments[int(order) - 2]) / (order - 1), unsampled)
-    if step.sampling == "fixed" and order <= LARGEST_SAMPLED_ORDER:
-        moment = fixed_batches.log_moment(step, int(order)) + FRACTIONAL_ERROR
-        return min(moment / (order - 1), unsampled)
-    if step.sampling != "poisson":
-        return unsampled
+    if step.sampling == "balls_in_bins":
+        bins = round(1 / step.sampling_rate)
+        return balls_in_bins.divergence(bins, step.noise_multiplier, int(order))
+    if step.sampling == "fixed":
+        return fixed_batches.divergence(step, int(order))
+    unsampled = order / (2 * step.noise_multiplier**2)
     if step.sampling_rate == 1 or order > LARGEST_SAMPLED_ORDER:
         return unsampled
     q, sigma = step.sampling_rate, step.noise_multiplier

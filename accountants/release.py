@@ -221,10 +221,8 @@ class Release:
             self._settle_adjacency("zero-out")
             proven = "zero-out" if self.sampling == "balls_in_bins" else "zero-out, replace-one"
             if str(self.adjacency) not in proven:
-                raise SpecError(
-                    f"adjacency: {str(self.adjacency)!r} with sampling {self.sampling!r}; accepted: "
-                    f"{proven}"
-                )
+                given = f"{str(self.adjacency)!r} with sampling {self.sampling!r}"
+                raise SpecError(f"adjacency: {given}; accepted: {proven}")
             return
         if size is None:
             raise SpecError("batch_size: Poisson sampling needs it (or sampling='full')")

@@ -120,13 +120,13 @@ def test_rates_train_apart_and_are_the_byzantine_workers_too(byzantine, monkeypa
     attacked = {"byzantine": byzantine, "attack": "label_flip"} if byzantine else {}
     runs = [RunSpec(**SHORT, sampling_rate=rate, **attacked) for rate in (0.1, 1.0)]
     assert len({lane_shape(run) for run in runs}) == 2
-    asked, drawn = [], drawing.poisson_batches
+    asked, drawn = [], drawing.draw_batches
 
     def noted(*arguments):
         asked.append(arguments[-1])
         return drawn(*arguments)
 
-    monkeypatch.setattr(drawing, "poisson_batches", noted)
+    monkeypatch.setattr(drawing, "draw_batches", noted)
     for run in runs:
         train(run)
     assert asked == [0.1] * (1 + (byzantine > 0)) + [1.0] * (1 + (byzantine > 0))

@@ -6,11 +6,11 @@ from scipy import stats
 from privrobust.core.random import stream
 from privrobust.noise.streams import derived_keys, keystream
 from privrobust.training import sampling
-from privrobust.training.sampling import poisson_batches
+from privrobust.training.sampling import draw_batches
 
 
 def batches(sizes, batch_size, steps, seeds=(0,)):
-    return list(poisson_batches([sizes] * len(seeds), batch_size, steps, seeds, "batches"))
+    return list(draw_batches([sizes] * len(seeds), batch_size, steps, seeds, "batches"))
 
 
 def test_every_example_joins_with_probability_b_over_n():
@@ -32,7 +32,7 @@ def test_every_example_joins_with_probability_b_over_n():
 
 def test_every_example_joins_with_a_rate_that_is_given():
     sizes, steps = [40, 7], 4000
-    drawn = poisson_batches([sizes], 500, steps, [0], "batches", sampling_rate=0.3)
+    drawn = draw_batches([sizes], 500, steps, [0], "batches", sampling_rate=0.3)
     counts = np.array([present[0].sum(-1).numpy() for _, present in drawn])
     for count, size in zip(counts.T, sizes, strict=True):
         law = stats.binom(size, 0.3)

@@ -86,7 +86,9 @@ def _batches(runs: pd.DataFrame) -> str:
     if rates := listed(_values(runs, "sampling_rate")):
         divisors = listed(_values(runs[at_rate], "batch_size"))
         parts.append(f"each example drawn with probability {rates} and sums divided by {divisors}")
-    return ", or ".join(parts)
+    schemes = [each for each in _values(runs, "sampling") if each != "poisson"]
+    drawn = f" ({listed(schemes)})" if schemes else ""
+    return ", or ".join(parts) + drawn
 
 
 def _partition(runs: pd.DataFrame) -> str:
