@@ -14,7 +14,7 @@ of N(1, sigma^2) and N(0, sigma^2), and Y their mean, dP/dQ is Y under Q. The mo
 - **added**, orders a > 1: E[Y^(1-a)] = int s^(a-2) phi(s/k)^k ds / Gamma(a-1), over s > 0, with
   phi(u) = E[e^(-u L)].
 
-Sources: Chua et al. 2025 (arXiv:2412.16802), Theorem 3.1, for the pair; Feldman, Shenfeld 2025
+Sources: Chua et al. 2025 (arXiv:2412.16802) for the pair; Feldman, Shenfeld 2025
 (arXiv:2502.08202) for the moments of the first kind, as sums over partitions.
 """
 

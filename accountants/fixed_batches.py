@@ -17,8 +17,8 @@ At alpha < 1, H_alpha(P || Q) = 1 - alpha + alpha H_(1/alpha)(Q || P). So what d
 all alpha, and with it adaptive compositions, has its losses above 0 from one of these pairs, those
 below 0 from another, and an atom at 0 in between.
 
-Sources: Balle, Barthe, Gaboardi 2018 (arXiv:1807.01647), Theorem 11, for replace-one; Zhu, Dong,
-Wang 2022 (arXiv:2106.08567) for dominating pairs and their composition.
+Sources: Balle, Barthe, Gaboardi 2018 (arXiv:1807.01647) for replace-one; Zhu, Dong, Wang 2022
+(arXiv:2106.08567) for dominating pairs and their composition.
 """
 
 import math

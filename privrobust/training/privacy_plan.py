@@ -156,7 +156,7 @@ def _releases(spec: RunSpec) -> list[Release]:
             f"batch_size: {spec.batch_size:g} is more than the {least} examples of honest worker "
             f"{held.index(least)} (sampling rate above 1); accepted: at most {least}, or a "
             "partition that deals it more (dirichlet's `least`, a smaller exponent), or a "
-            "sampling_rate"
+            "sampling_rate with sampling: poisson"
         )
     _refuse_unproven(spec)
     rates: dict[str, Any] = {"sampling_rate": spec.sampling_rate, "sampling": spec.sampling}

@@ -71,7 +71,7 @@ def test_shuffled_signs_are_charged_as_signs_that_all_join() -> None:
 
 
 def shuffled_delta_below(sigma: float, length: int, spent: float) -> float:
-    """At most the delta of one epoch: Chua et al. 2024 (arXiv:2403.17673), Theorem 4.2's events.
+    """At most the delta of one epoch: Chua et al. 2024 (arXiv:2403.17673).
 
     All others have the opposite gradient. One bin of the k then differs from -B by 2, or by 1
     without the example; "the largest is above C" tells.

@@ -385,7 +385,7 @@ def test_signs_of_shuffled_batches_are_charged_as_signs():
     [
         ({"sampling_rate": 0.1}, "sampling_rate: 0.1 with sampling: shuffled, which goes by what"),
         ({"batch_size": 1.5}, "batch_size: 1.5 with sampling 'shuffled'; accepted: a whole number"),
-        ({"batch_size": 300}, "batch_size: 300 is more than the 252 examples of honest worker 0"),
+        ({"batch_size": 300}, "batch_size: 300 is more than the 251 examples of honest worker 2"),
     ],
 )
 def test_schemes_refuse_what_they_have_no_batches_for(settings, message):
