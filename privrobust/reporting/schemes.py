@@ -1,6 +1,10 @@
-"""What an epsilon takes for granted of how batches are drawn, where they are no Poisson samples."""
+"""What an epsilon is charged for where batches are no Poisson samples: in words, for all prints."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _CHARGED = {
     "shuffled": "Shuffled: each epoch's batches are cut from a random order; an epoch is charged "
@@ -15,3 +19,8 @@ def charged(samplings: Iterable[str]) -> list[str]:
     """Say it of each of these schemes, in a line."""
     named = set(samplings)
     return [line for sampling, line in _CHARGED.items() if sampling in named]
+
+
+def charged_for(runs: "pd.DataFrame") -> list[str]:
+    """Say it of runs, a row each, as from `Store.runs`; whole workers' batches cost nothing."""
+    return charged(runs["sampling"][runs["unit"] == "example"].dropna())

@@ -7,7 +7,8 @@ noise, are made of `privrobust.noise.streams`, on whatever device training is.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from privrobust.accountants.sampling import IN_EPOCHS, Sampling, steps_per_epoch
-from privrobust.noise.streams import Keys, Words, derived_keys, first_words, happen
+from privrobust.noise.streams import Words, derived_keys, first_words, happen
 
 Joins = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.int64]
@@ -63,20 +64,22 @@ def draw_batches(
 
     """
     most = max(map(max, sizes))
+    epochs = [
+        _Epochs(held, batch_size, seed, purpose, sampling)
+        for held, seed in zip(sizes, seeds, strict=True)
+        if sampling in IN_EPOCHS
+    ]
     at_once = max(1, _DRAWS // (len(sizes) * len(sizes[0]) * most))
     for first in range(1, steps + 1, at_once):
         taken = range(first, min(first + at_once, steps + 1))
         drawn = np.zeros((len(taken), len(sizes), len(sizes[0]), most), np.bool_)
         for run, (held, seed) in enumerate(zip(sizes, seeds, strict=True)):
-
-            def keys(at: int, seed: int = seed, many: int = len(held)) -> Keys:
-                return derived_keys(seed, purpose, at, many)
-
-            if sampling in IN_EPOCHS:
-                bins = _dealt if sampling == "shuffled" else _thrown
-                _draw_epochs(drawn[:, run], held, taken, keys, batch_size, bins)
+            if epochs:
+                epochs[run].draw(drawn[:, run], taken)
                 continue
-            of_steps = np.concatenate([keys(step) for step in taken])
+            of_steps = np.concatenate(
+                [derived_keys(seed, purpose, step, len(held)) for step in taken]
+            )
             words = first_words(of_steps, max(held)).reshape(len(taken), len(held), -1)
             for worker, size in enumerate(held):
                 of_worker, joins = words[:, worker, :size], drawn[:, run, worker, :size]
@@ -90,22 +93,36 @@ def draw_batches(
         yield from _pack(torch.from_numpy(drawn))
 
 
-def _draw_epochs(
-    drawn: Joins,
-    held: Sequence[int],
-    steps: range,
-    keys: Callable[[int], Keys],
-    batch_size: float,
-    bins: Callable[[Words, int, int], Places],
-) -> None:
-    """Set which examples join these steps, `(steps, workers, examples)`; epochs count from 1."""
-    for worker, size in enumerate(held):
-        length = steps_per_epoch(batch_size, size)
-        for epoch in range((steps.start - 1) // length, (steps.stop - 2) // length + 1):
-            words = first_words(keys(epoch + 1)[worker : worker + 1], size)[0]
-            at = epoch * length + 1 - steps.start + bins(words, length, int(batch_size))
-            is_drawn = (at >= 0) & (at < len(steps))
-            drawn[at[is_drawn], worker, np.flatnonzero(is_drawn)] = True
+class _Epochs:
+    """Which steps the examples of one run's workers join, who each have epochs of their own."""
+
+    def __init__(
+        self, held: Sequence[int], batch_size: float, seed: int, purpose: str, sampling: Sampling
+    ) -> None:
+        self._held, self._batch_size = held, batch_size
+        self._bins = _dealt if sampling == "shuffled" else _thrown
+        self._keys = lru_cache(maxsize=16)(
+            lambda epoch: derived_keys(seed, purpose, epoch, len(held))
+        )
+        self._last: dict[int, tuple[int, Places]] = {}
+        """Of each worker, an epoch and its bins: steps are drawn some at a time."""
+
+    def draw(self, drawn: Joins, steps: range) -> None:
+        """Set who joins these steps, `(steps, workers, examples)`; epochs count from 1."""
+        for worker, size in enumerate(self._held):
+            length = steps_per_epoch(self._batch_size, size)
+            for before in range((steps.start - 1) // length, (steps.stop - 2) // length + 1):
+                bins = self._bins_of(worker, before + 1, length)
+                at = before * length + 1 - steps.start + bins
+                is_drawn = (at >= 0) & (at < len(steps))
+                drawn[at[is_drawn], worker, np.flatnonzero(is_drawn)] = True
+
+    def _bins_of(self, worker: int, epoch: int, length: int) -> Places:
+        if worker not in self._last or self._last[worker][0] != epoch:
+            key = self._keys(epoch)[worker : worker + 1]
+            words = first_words(key, self._held[worker])[0]
+            self._last[worker] = epoch, self._bins(words, length, int(self._batch_size))
+        return self._last[worker][1]
 
 
 def _dealt(words: Words, length: int, batch_size: int) -> Places:
