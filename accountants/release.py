@@ -17,10 +17,16 @@ Where q is fixed in advance and public, whatever the worker holds, n need not be
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from privrobust.accountants.sampling import IN_EPOCHS, Sampling, check_full, rate_by_size
+from privrobust.accountants.sampling import (
+    IN_EPOCHS,
+    Sampling,
+    check_full,
+    check_neighbours,
+    rate_by_size,
+)
 from privrobust.core.numbers import as_float, as_whole, own, shown
 from privrobust.errors import SpecError
 from privrobust.noise.laws import canonical_noise_law, get_noise_law
@@ -219,10 +225,7 @@ class Release:
         if self.sampling != "poisson":
             self._set("sampling_rate", _Quotient(rate_by_size(self.sampling, size, total, rate)))
             self._settle_adjacency("zero-out")
-            proven = "zero-out" if self.sampling == "balls_in_bins" else "zero-out, replace-one"
-            if str(self.adjacency) not in proven:
-                given = f"{str(self.adjacency)!r} with sampling {self.sampling!r}"
-                raise SpecError(f"adjacency: {given}; accepted: {proven}")
+            check_neighbours(self.sampling, str(self.adjacency))
             return
         if size is None:
             raise SpecError("batch_size: Poisson sampling needs it (or sampling='full')")
@@ -310,9 +313,15 @@ class Release:
     @property
     def rounds(self) -> int:
         """How many rounds compose: T or, where a unit takes part once an epoch, epochs begun."""
-        if self.sampling in IN_EPOCHS:
-            return math.ceil(self.steps / round(1 / self.sampling_rate))
-        return self.steps
+        return -(-self.steps // self._steps_per_round)
+
+    @property
+    def _steps_per_round(self) -> int:
+        return round(1 / self.sampling_rate) if self.sampling in IN_EPOCHS else 1
+
+    def repeated(self, times: int) -> "Release":
+        """Return so many releases like this as one: each began its epochs anew."""
+        return replace(self, steps=times * self.rounds * self._steps_per_round)
 
     @property
     def not_private_reason(self) -> str | None:
@@ -331,7 +340,8 @@ class Release:
         The neighbouring relation is the accountant's to choose: `ADD_OR_REMOVE_ONE`,
         `REPLACE_ONE`, or `REPLACE_SPECIAL` for "zero-out". The event holds q as a constant, so the
         first is right only where `adjacency` is "add-or-remove": q and the divisor are then fixed
-        in advance. A shuffled epoch is one step without sampling; balls in bins have no event.
+        in advance. A shuffled epoch is one step without sampling. Batches of fixed size, whose
+        event is of replacement alone, and balls in bins are unsupported.
         """
         import dp_accounting as dp
 
@@ -339,13 +349,9 @@ class Release:
             return dp.NonPrivateDpEvent()
         laws = {"gaussian": dp.GaussianDpEvent, "laplace": dp.LaplaceDpEvent}
         step = laws[self.noise](self.noise_multiplier)
-        if self.sampling == "balls_in_bins":
+        if self.sampling in ("fixed", "balls_in_bins"):
             return dp.UnsupportedDpEvent()
-        if self.sampling == "fixed":
-            assert self.batch_size is not None
-            n, size = self.dataset_size, int(self.batch_size)
-            step = dp.SampledWithoutReplacementDpEvent(n, size, step)
-        elif self.sampling != "shuffled" and self.sampling_rate < 1:
+        if self.sampling != "shuffled" and self.sampling_rate < 1:
             step = dp.PoissonSampledDpEvent(float(self.sampling_rate), step)
         return dp.SelfComposedDpEvent(step, self.rounds)
 

@@ -61,6 +61,15 @@ def rate_by_size(
     return batch_size / dataset_size
 
 
+def check_neighbours(sampling: str, adjacency: str) -> None:
+    """Refuse neighbours of which nothing is proven, of a scheme that goes by n."""
+    proven = ("zero-out",) if sampling == "balls_in_bins" else ("zero-out", "replace-one")
+    if adjacency not in proven:
+        raise SpecError(
+            f"adjacency: {adjacency!r} with sampling {sampling!r}; accepted: {', '.join(proven)}"
+        )
+
+
 def check_full(size: float | None, total: int | None, rate: float | None) -> None:
     """Refuse full batches, of this B and n at this rate, that are not the dataset."""
     if rate is not None and rate < 1:
