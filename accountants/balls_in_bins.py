@@ -33,6 +33,8 @@ _STEP = 0.015
 cos(theta)^(1-a) times as large; at theta = 0.2 that leaves e^(21 - 83) of it at a = 1024."""
 _REACH = 37.0
 """Standard deviations that phi is summed over; what lies beyond, 6e-300, is added."""
+_LEAST_SIGMA = 0.2
+"""Below it phi takes more nodes than are affordable."""
 _FALLEN = 60.0
 """The integrand is log-concave in log s: where it has fallen by e^60 the rest is nothing."""
 
@@ -87,13 +89,15 @@ def _product(first: Any, second: Any) -> Any:
 def added(bins: int, sigma: float, most: int) -> Any:
     """Return log E[Y^(1-a)] of the orders a = 2 .. `most`, or what it is at most.
 
-    By Jensen's inequality it is at most (a-1) (a-1+k) / (2 k sigma^2), which stands in where the
-    integral does not end.
+    By Jensen's inequality it is at most (a-1) (a-1+k) / (2 k sigma^2), which stands in for
+    integrals that do not end, and at little noise.
     """
     from scipy.special import gammaln
 
     power = np.arange(1, most)  # a - 1
     bound = power * (power + bins) / (2 * bins * sigma**2)
+    if sigma < _LEAST_SIGMA:
+        return bound
     shift = 1 / sigma
     end = _REACH * shift + shift**2 / 2 + 5  # of log u: beyond it phi is what was left out
     t = np.arange(-90.0, end, _STEP)  # log u; s = k u
@@ -109,9 +113,13 @@ def added(bins: int, sigma: float, most: int) -> Any:
 
 
 def _log_transform(t: Any, shift: float) -> Any:
-    """Return log phi(e^t): E[exp(-e^(t + shift x - shift^2 / 2))], x normal, from above."""
-    # analytic up to shift |Im x| < pi / 2; this far off the axis e^-45 is left
-    spacing = min(0.2, 2 * math.pi * min(2.0, 1 / shift) / 45)
+    """Return log phi(e^t): E[exp(-e^(t + shift x - shift^2 / 2))], x normal, from above.
+
+    A trapezoid rule again. On the line c off the axis the integral is e^(c^2 / 2) phi(u cos(c
+    shift)); log phi is concave in log u, with a slope of `_REACH` / shift at most, or about. So the
+    rule errs by some e^(c^2 (1 + `_REACH` shift) / 2 - 2 pi c / spacing) of phi, e^-40 at the best.
+    """
+    spacing = min(0.1, 2 * math.pi * min(2.0, 1 / shift) / 45)
     x = np.arange(-_REACH, _REACH + spacing, spacing)
     weights = spacing / math.sqrt(2 * math.pi) * np.exp(-0.5 * x**2)
     result = np.empty_like(t)

@@ -85,11 +85,10 @@ class Release:
             neighbours. Irrelevant to the unit "worker", and with a `sampling_rate` mere
             information.
         sampling_rate: q of the unit, in (0, 1], the share of steps that it takes part in. Give it
-            for examples that join a step with a probability that is public and fixed in advance,
-            whatever the worker holds; else it follows from B and n_i, or is that of the workers,
-            or 1. Read, it is always a number; one that was not given is found anew when
-            `dataclasses.replace` changes what it follows from, so `float()` of it is what another
-            release can be given.
+            for examples that join with a probability that is public and fixed in advance; else it
+            follows from B and n_i, or is that of the workers, or 1. Read, it is always a number;
+            one that was not given is found anew when `dataclasses.replace` changes what it
+            follows from, so `float()` of it is what another release can be given.
         worker_sampling_rate: the probability that a worker takes part in a step, for the unit
             "worker"; None: every worker does. Sampled workers are hidden only if a worker that
             sits out still sends pure noise.
