@@ -11,7 +11,7 @@ from privrobust.aggregators import get_aggregator
 from privrobust.data import get_dataset
 from privrobust.noise.laws import get_noise_law
 from privrobust.spec import RunSpec
-from privrobust.theory import error_bound
+from privrobust.theory import error_bound, error_of_mean
 from privrobust.training.gradient_bounds import Failure
 from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.shares import codes, shares
@@ -111,11 +111,19 @@ class RunResult:
         spec, releases = self.spec, PrivacyPlan(self.spec).releases
         if spec.worker_momentum or math.isinf(releases[0].contribution):
             return math.nan
-        moments = [second_moment(release) for release in releases]
-        std = spec.noise_scale * get_noise_law(spec.noise).std
-        return error_bound(
-            self.kappa_bound, spec.honest, self.dim, std, sum(moments) / len(moments)
-        )
+        moment = sum(map(second_moment, releases)) / len(releases)
+        return error_bound(self.kappa_bound, spec.honest, self.dim, self._noise_std, moment)
+
+    @property
+    def error_of_mean(self) -> float:
+        """What noise makes of the mean of the honest messages; NaN with `worker_momentum`."""
+        if self.spec.worker_momentum:
+            return math.nan
+        return error_of_mean(self.spec.honest, self.dim, self._noise_std)
+
+    @property
+    def _noise_std(self) -> float:
+        return self.spec.noise_scale * get_noise_law(self.spec.noise).std
 
     def ended_by(self, failure: Failure) -> "RunResult":
         """Return the run without its result: what it claimed of its gradients is false."""
