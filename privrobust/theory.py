@@ -14,7 +14,7 @@ _PIECES = 256  # of an integral, each bounded from above
 
 
 def least_kappa(n: int, byzantine: int) -> float:
-    """Return `f / (n - 2f)`: no rule has a smaller `Aggregator.kappa_bound`.
+    """Return `f / (n - 2f)`: no rule is (f, kappa)-robust for a smaller kappa.
 
     Args:
         n: how many messages there are.
@@ -24,7 +24,8 @@ def least_kappa(n: int, byzantine: int) -> float:
         SpecError: f is no minority.
 
     References:
-        Fixing by Mixing (https://arxiv.org/abs/2302.01772), Proposition 6.
+        Fixing by Mixing: A Recipe for Optimal Byzantine ML under Heterogeneity
+        (https://arxiv.org/abs/2302.01772).
 
     """
     n = as_whole("n", n, "a whole number, 1 or more", least=1)

@@ -27,7 +27,7 @@ def test_a_store_of_another_version_is_refused(location, monkeypatch):
     monkeypatch.setattr(database, "SCHEMA_VERSION", 4)
     Store(location)
     monkeypatch.undo()
-    with pytest.raises(PrivRobustError, match=r"version 4, .* reads 6; give another --store"):
+    with pytest.raises(PrivRobustError, match=r"version 4, .* reads 7; give another --store"):
         Store(location)
 
 

@@ -12,16 +12,15 @@ from privrobust.reporting.tables.table import Column, Entry, Layout
 from privrobust.spec.run_fields import heading
 
 _NOTES = (
-    "kappa: |aggregate - mean|² over the mean |gᵢ - mean|² of honest messages as they are sent, its "
-    "largest over measured steps, attacks and seeds; bound: what it is at most, whatever Byzantine "
-    "workers send, by proof.",
+    "kappa: |aggregate - mean|² over the mean |gᵢ - mean|² of honest messages as they are sent, "
+    "its largest over measured steps, attacks and seeds; bound: what it is at most, whatever "
+    "Byzantine workers send.",
     "error: |aggregate - mean|² of honest gradients before noise, mean over measured steps and "
-    "seeds, under the attack where it is largest; noise: what it would be of the mean of the honest "
-    "messages; bound: what its expectation is at most, by settings alone.",
-    "share: of the bound, in %. Empty: nothing is proven of the rule, or it sends signs, or workers keep a "
+    "seeds, under the attack where it is largest; noise: that of the mean of the honest messages; "
+    "bound: what the expectation is at most, by settings alone.",
+    "share: of the bound, in %. Empty: nothing is proven of the rule, workers send signs or keep a "
     "momentum, or gradients have no bound.",
 )
-
 _ROUNDING = 1e-9  # of messages of about 1: what is less is 0
 
 
@@ -39,7 +38,7 @@ def theory(runs: pd.DataFrame) -> Layout:
     rows = []
     at: Any  # pandas knows nothing of what an index holds
     for at, alike in runs.groupby([*told, "byzantine"], sort=False):
-        by_attack = alike.groupby("attack")["error"].mean()
+        by_attack = alike.groupby("attack", dropna=False)["error"].mean()
         kappa, kappa_bound = alike["kappa"].max(), alike["kappa_bound"].max()
         error, error_bound = by_attack.max(), alike["error_bound"].max()
         rows.append(
@@ -64,6 +63,4 @@ def _digits(value: float) -> Entry:
 
 
 def _share(value: float, bound: float) -> Entry:
-    if math.isnan(value) or math.isnan(bound) or not bound:
-        return Entry()
-    return Entry(percent(value / bound) if math.isfinite(bound) else "0.0")
+    return Entry(percent(value / bound) if 0 < bound < math.inf else "")
