@@ -27,8 +27,15 @@ from privrobust.training.measures import Evaluation, Measures
 SCHEMA_VERSION = 7
 """Raise it with every change of these tables, and say in `LACKED` what older ones are to get."""
 
-LACKED = {5: ("sampling_rate", "sampling"), 6: ("sampling",)}
-"""By version, the columns of `RUNS` that are added; a store of any other version is refused."""
+_SINCE_7 = (
+    *(
+        f"runs.{name}"
+        for name in ("sampling", "kappa_bound", "error", "error_bound", "error_of_mean")
+    ),
+    "evaluations.error",
+)
+LACKED = {5: ("runs.sampling_rate", *_SINCE_7), 6: _SINCE_7}
+"""By version, the columns that are added; a store of any other version is refused."""
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 
@@ -51,7 +58,9 @@ _NEEDED = {"needed": True}
 def _accepts(name: str, field: FieldInfo) -> dict[str, Any]:
     """Say what a column of a spec's field holds in a run that was stored: as `cells` reads it."""
     annotation, kinds = field.annotation, get_args(field.annotation)
-    is_late = any(name in names for names in LACKED.values())  # runs stored earlier have none
+    is_late = any(
+        f"runs.{name}" in names for names in LACKED.values()
+    )  # runs stored earlier have none
     accepted: dict[str, Any] = {"needed": type(None) not in kinds and not is_late}
     if get_origin(annotation) is Literal:
         accepted["choices"] = (*kinds, None) if is_late else kinds
@@ -96,6 +105,10 @@ RUNS = Table(
     Column("accuracy", _NUMBER, info=_SHARE),
     Column("final_loss", _NUMBER),
     Column("kappa", _NUMBER, info=_POSITIVE),
+    Column("kappa_bound", _NUMBER, info=_POSITIVE),
+    Column("error", _NUMBER, info=_POSITIVE),
+    Column("error_bound", _NUMBER, info=_POSITIVE),
+    Column("error_of_mean", _NUMBER, info=_POSITIVE),
     Column("calibration_error", _NUMBER, info=_SHARE),
     Column("accuracy_by_class", JSON),
     Column("accuracy_by_worker", JSON),

@@ -16,9 +16,6 @@ from privrobust.store.schema import ABOUT, LACKED, RUNS
 SPECS = [RunSpec(honest=3, steps=2, clip_norm=1.0, noise_scale=0.1, seed=seed) for seed in range(6)]
 
 
-LATER = list(LACKED[5])
-
-
 def test_looking_makes_no_store(tmp_path):
     for location in (tmp_path / "none.db", f"sqlite:///{tmp_path / 'none.db'}"):
         with pytest.raises(PrivRobustError, match="does not exist"):
@@ -34,46 +31,62 @@ def test_a_store_of_another_version_is_refused(location, monkeypatch):
         Store(location)
 
 
-def made_by_version_5(location):
-    """A store as it was before runs had these columns, with one run of each status."""
+def made_by_version(version, location):
+    """A store as it was before it had all columns, with one run of each status."""
     with Store(location) as results:
         results.add([train(SPECS[0])])
         results.claim(SPECS[1:3])
         results.fail(SPECS[2:3], "no luck")
-        before = results.runs().drop(columns=LATER)
+        before = results.runs()
         with results._writing.begin() as connection:
-            for column in LATER:
-                connection.exec_driver_sql(f"ALTER TABLE runs DROP COLUMN {column}")
-            connection.execute(update(ABOUT).values(schema_version=5))
+            for lacked in LACKED[version]:
+                table, name = lacked.split(".")
+                connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {name}")
+            connection.execute(update(ABOUT).values(schema_version=version))
         results.release()
     return before
 
 
-def test_a_store_of_the_version_before_is_read_and_written(location):
-    before = made_by_version_5(location)
+def lacked_of(version, table):
+    names = [name.split(".") for name in LACKED[version]]
+    return [name for of, name in names if of == table]
+
+
+def is_of_before(version, before, results):
+    """Whether everything is there, and nothing in what an older store has not."""
+    runs, lacked = results.runs(), lacked_of(version, "runs")
+    pd.testing.assert_frame_equal(runs.drop(columns=lacked), before.drop(columns=lacked))
+    assert list(runs.columns) == [c.name for c in RUNS.c if c.name in runs]
+    assert runs[lacked].isna().all().all()
+    history = results.history(SPECS[0].key)
+    assert len(history) == 1
+    assert history[lacked_of(version, "evaluations")].isna().all().all()
+    assert results.failed().to_dict() == {SPECS[2].key: "no luck"}
+    assert lay_out(runs).blocks
+
+
+@pytest.mark.parametrize("version", LACKED)
+def test_a_store_of_a_version_before_is_read_and_written(version, location):
+    before = made_by_version(version, location)
     for create in (False, True):
         with Store(location, create=create) as results:
-            runs = results.runs()
-            pd.testing.assert_frame_equal(runs.drop(columns=LATER), before)
-            assert runs[LATER].isna().all(axis=None)
-            assert len(results.history(SPECS[0].key)) == 1
-            assert results.failed().to_dict() == {SPECS[2].key: "no luck"}
+            is_of_before(version, before, results)
     rated = RunSpec(**{**dict(SPECS[3]), "sampling_rate": 0.1})
     with Store(location) as results:
         results.add([train(rated)])
-        assert results.runs([rated.key])["sampling_rate"].item() == 0.1
+        row = results.runs([rated.key])
+        assert row["sampling_rate"].item() == 0.1
+        assert row["error"].item() > 0
         assert len(results.runs()) == 3
         assert lay_out(results.runs()).blocks
 
 
-def test_an_older_store_that_cannot_be_changed_is_read(location, monkeypatch):
-    before = made_by_version_5(location)
+@pytest.mark.parametrize("version", LACKED)
+def test_an_older_store_that_cannot_be_changed_is_read(version, location, monkeypatch):
+    before = made_by_version(version, location)
     monkeypatch.setattr(Store, "_add_columns", _refuse_to_write)
     with Store(location) as results:
-        runs = results.runs()
-        pd.testing.assert_frame_equal(runs.drop(columns=LATER), before)
-        assert list(runs.columns) == [c.name for c in RUNS.c if c.name in runs]
-        assert runs[LATER].isna().all(axis=None)
+        is_of_before(version, before, results)
 
 
 def _refuse_to_write(self, connection, names):
