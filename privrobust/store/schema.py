@@ -22,13 +22,17 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from privrobust.spec import AttackSpec, RunSpec
-from privrobust.training.measures import Evaluation, Measures
+from privrobust.training.measures import Evaluation, Measures, Success
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Raise it with every change of these tables, and say in `LACKED` what older ones are to get."""
 
-LACKED = {5: ("sampling_rate",)}
-"""By version, the columns of `RUNS` that are added; a store of any other version is refused."""
+LACKED = {
+    5: ("sampling_rate", "attack_success_rate"),
+    6: ("attack_success_rate",),
+}
+"""By version, the columns that are added, to `RUNS` and to `EVALUATIONS` where it has one of that
+name; a store of any other version is refused."""
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 
@@ -96,6 +100,7 @@ RUNS = Table(
     Column("final_loss", _NUMBER),
     Column("kappa", _NUMBER, info=_POSITIVE),
     Column("calibration_error", _NUMBER, info=_SHARE),
+    Column("attack_success_rate", _NUMBER, info=_SHARE),
     Column("accuracy_by_class", JSON),
     Column("accuracy_by_worker", JSON),
     Column("steps_taken", Integer, info=_POSITIVE),
@@ -115,7 +120,10 @@ EVALUATIONS = Table(
     METADATA,
     Column("run", String(32), ForeignKey("runs.key"), primary_key=True, info=_NEEDED),
     Column("step", Integer, primary_key=True, info=_POSITIVE),
-    *(Column(name, _NUMBER) for name in (*Evaluation._fields, *Measures._fields)),
+    *(
+        Column(name, _NUMBER)
+        for name in (*Evaluation._fields, *Success._fields, *Measures._fields)
+    ),
 )
 FAILURES = Table(
     "failures",

@@ -283,8 +283,9 @@ def test_replay_remembers_within_a_process():
 
 def test_labels_are_poisoned_by_the_app():
     attacker = Attacker("label_flip", honest=6)
-    assert attacker.poison(torch.tensor([0, 9]), 10).tolist() == [9, 0]
-    assert Attacker("alie", honest=6, byzantine=2).poison(torch.tensor([3]), 10).tolist() == [3]
+    data = Examples(torch.zeros(2, 1), torch.tensor([0, 9]), 10)
+    assert attacker.poison(data).labels.tolist() == [9, 0]
+    assert Attacker("alie", honest=6, byzantine=2).poison(data).labels.tolist() == [0, 9]
 
 
 def test_an_attacker_evaluates_honestly_and_fails_in_silence():
