@@ -94,7 +94,7 @@ class Backdoor(_Backdoor):
     def _bait(self, data: Examples, generator: Generator) -> Tensor:
         return self._stamped(data.inputs, data)
 
-    def goal(self, data: Examples, held_out: Examples) -> Examples:
+    def aim(self, data: Examples, held_out: Examples) -> Examples:
         """Stamp held-out examples of all classes but the target."""
         self._check_class("target", self.target, data)
         others = held_out.inputs[held_out.labels != self.target]
@@ -167,7 +167,7 @@ class EdgeCase(_Backdoor):
         drawn = torch.randint(len(places), (len(data.labels),), generator=generator)
         return data.inputs[places[drawn]]
 
-    def goal(self, data: Examples, held_out: Examples) -> Examples:
+    def aim(self, data: Examples, held_out: Examples) -> Examples:
         """Return the held-out examples that lie in the tail."""
         self._check_class("target", self.target, data)
         radius = self._radius(self._away(data, data))

@@ -171,7 +171,7 @@ class Attack(Configured, ABC):
         """
         return data
 
-    def goal(self, data: Examples, held_out: Examples) -> Examples | None:
+    def aim(self, data: Examples, held_out: Examples) -> Examples | None:
         """Return held-out examples with the labels that it wants them to get; by default none.
 
         The share of them that a model gives these labels is its attack success rate.
@@ -203,7 +203,7 @@ class Attack(Configured, ABC):
         return made
 
     def aimed_at(self, data: Examples, held_out: Examples) -> Examples | None:
-        """Return what its success is measured on as `goal` does.
+        """Return what its success is measured on as `aim` does.
 
         Raises:
             SpecError: it fails, writes to what it is given, or makes anything but such examples.
@@ -211,9 +211,9 @@ class Attack(Configured, ABC):
         """
         version = writes_to(held_out.inputs), writes_to(held_out.labels)
         try:
-            made = self.goal(data, held_out)
+            made = self.aim(data, held_out)
         except Exception as error:  # whatever a user's attack raises
-            raise failure(self, error, "goal(self, data, held_out)") from error
+            raise failure(self, error, "aim(self, data, held_out)") from error
         if made is None:
             return None
         self._check_examples(made, held_out, version)

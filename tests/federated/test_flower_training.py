@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from privrobust import RunSpec
 from privrobust.aggregators import get_aggregator
-from privrobust.attacks import available_attacks, get_attack
+from privrobust.attacks import Examples, available_attacks, get_attack
 from privrobust.attacks.base import Setting
 from privrobust.core.random import stream
 from privrobust.data import get_dataset
