@@ -221,9 +221,7 @@ class Attack(Configured, ABC):
             raise self._refusal("none of the held-out examples is one that it aims at")
         return made
 
-    def _check_examples(
-        self, made: object, before: Examples, version: tuple[int, int]
-    ) -> None:
+    def _check_examples(self, made: object, before: Examples, version: tuple[int, int]) -> None:
         if version != (writes_to(before.inputs), writes_to(before.labels)):
             raise self._refusal("it writes to the examples that it is given; accepted: copies")
         try:

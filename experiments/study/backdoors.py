@@ -1,7 +1,6 @@
 """Whether clipping and noise remove backdoors, and whether noise opens a rule that withstood them."""
 
 import math
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -19,6 +18,10 @@ _TAIL = "edge_case(tail=0.25)"
 _CLIP_NORM = 1.0
 _REMOVED = 10  # points of success above the control that count as none
 _AFFORDED = 5  # points of clean accuracy
+_FEW = (
+    "The tail of `edge_case` holds few of the held-out digits, and its success rate moves in steps of "
+    "one of them: it is shown, and not judged."
+)
 
 
 def successes(runs: pd.DataFrame) -> pd.DataFrame:
@@ -61,64 +64,50 @@ def _judged(
     setting: str, excess: pd.DataFrame, clean: pd.DataFrame, noises: list[float]
 ) -> list[Verdict]:
     """Judge one rule, f and attack, by success above the control and clean accuracy at (C, b)."""
-    bare, clipped = (NONE, 0.0), (_CLIP_NORM, 0.0)
-
-    def of(frame: pd.DataFrame, at: Any) -> pd.Series:
-        seeds: pd.Series = frame.loc[at]
-        return seeds
-
+    bare = excess.loc[(NONE, 0.0)]
+    clipped = excess.loc[(_CLIP_NORM, 0.0)]
     works = judge(
-        f"{setting}: without clipping and noise the backdoor works",
-        of(excess, bare),
-        (_REMOVED, math.inf),
+        f"{setting}: without clipping and noise the backdoor works", bare, (_REMOVED, math.inf)
     )
-    removals = {
-        f"{setting}: clipping removes it": lambda claim: judge(
-            claim, of(excess, clipped), (-math.inf, _REMOVED)
-        ),
-        f"{setting}: clipping and some noise remove it for under {_AFFORDED} points of accuracy": (
-            lambda claim: any_of(
-                claim,
-                [
-                    all_of(
-                        f"b = {b:g}",
-                        [
-                            judge(
-                                "success above the control",
-                                of(excess, (_CLIP_NORM, b)),
-                                (-math.inf, _REMOVED),
-                                comparisons=len(noises),
-                            ),
-                            judge(
-                                "accuracy gained",
-                                of(clean, (_CLIP_NORM, b)) - of(clean, bare),
-                                (-_AFFORDED, math.inf),
-                                comparisons=len(noises),
-                            ),
-                        ],
-                    )
-                    for b in noises
-                ],
-            )
-        ),
-    }
-    told = [
-        removal(claim) if works.outcome == HOLDS else untested(claim, "there is none to remove")
-        for claim, removal in removals.items()
+    by_clipping = f"{setting}: clipping removes it"
+    by_noise = f"{setting}: clipping and noise remove it for under {_AFFORDED} points of accuracy"
+    if works.outcome == HOLDS:
+        removed = [
+            judge(by_clipping, clipped, (-math.inf, _REMOVED)),
+            any_of(by_noise, [_removed_at(b, excess, clean, len(noises)) for b in noises]),
+        ]
+    else:
+        removed = [untested(claim, "there is none to remove") for claim in (by_clipping, by_noise)]
+    opened = [
+        judge(
+            f"b = {b:g}",
+            excess.loc[(_CLIP_NORM, b)] - clipped,
+            (_REMOVED, math.inf),
+            comparisons=len(noises),
+        )
+        for b in noises
     ]
-    opened = any_of(
-        f"{setting}: some noise opens it by over {_REMOVED} points",
+    return [
+        works,
+        *removed,
+        any_of(f"{setting}: some noise opens it by over {_REMOVED} points", opened),
+    ]
+
+
+def _removed_at(b: float, excess: pd.DataFrame, clean: pd.DataFrame, comparisons: int) -> Verdict:
+    """Judge whether little success and most of the accuracy are left at this b."""
+    gained = clean.loc[(_CLIP_NORM, b)] - clean.loc[(NONE, 0.0)]
+    parts = {
+        "success above the control": (excess.loc[(_CLIP_NORM, b)], (-math.inf, _REMOVED)),
+        "accuracy gained": (gained, (-_AFFORDED, math.inf)),
+    }
+    return all_of(
+        f"b = {b:g}",
         [
-            judge(
-                f"b = {b:g}",
-                of(excess, (_CLIP_NORM, b)) - of(excess, clipped),
-                (_REMOVED, math.inf),
-                comparisons=len(noises),
-            )
-            for b in noises
+            judge(name, sample, accepted, comparisons=comparisons)
+            for name, (sample, accepted) in parts.items()
         ],
     )
-    return [works, *told, opened]
 
 
 def table(runs: pd.DataFrame) -> str:
@@ -129,12 +118,6 @@ def table(runs: pd.DataFrame) -> str:
     return f"{FORMATS['markdown'](layout)}\n{_FEW}"
 
 
-_FEW = (
-    "`edge_case` is measured on the few held-out digits of the tail, a step of its success rate being "
-    "one of them: it is shown, and not judged."
-)
-
-
 def figure(runs: pd.DataFrame) -> Figure:
     """Success against b at C = 1: a panel a rule and f, a line an attack, and clean accuracy."""
     success = successes(runs).xs(_CLIP_NORM, level="clip_norm")
@@ -143,7 +126,7 @@ def figure(runs: pd.DataFrame) -> Figure:
         _TRIGGERS[0]: "trigger",
         _TRIGGERS[1]: "trigger, boosted",
         _TAIL: "edge case",
-        _CONTROL: "trigger, not trained on",
+        _CONTROL: "control",
     }
     kept = success[success.index.get_level_values("attack").isin(list(lines))]
     values = {
@@ -155,7 +138,12 @@ def figure(runs: pd.DataFrame) -> Figure:
             values[f"{rule}, f = {f}", "clean accuracy", b] = clean.loc[(rule, b)]
     drawn = pd.DataFrame.from_dict(values, orient="index")
     drawn.index = pd.MultiIndex.from_tuples(drawn.index)
-    return lines_figure(drawn, "noise scale b", "attack success in %", ["Clipping norm C = 1."])
+    return lines_figure(
+        drawn,
+        "noise scale b",
+        "success, accuracy in %",
+        ["Clipping norm C = 1. Control: the trigger, where nobody has trained on it."],
+    )
 
 
 EXPERIMENT = Experiment(claims, table, figure)

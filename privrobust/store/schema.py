@@ -120,10 +120,7 @@ EVALUATIONS = Table(
     METADATA,
     Column("run", String(32), ForeignKey("runs.key"), primary_key=True, info=_NEEDED),
     Column("step", Integer, primary_key=True, info=_POSITIVE),
-    *(
-        Column(name, _NUMBER)
-        for name in (*Evaluation._fields, *Success._fields, *Measures._fields)
-    ),
+    *(Column(name, _NUMBER) for name in (*Evaluation._fields, *Success._fields, *Measures._fields)),
 )
 FAILURES = Table(
     "failures",

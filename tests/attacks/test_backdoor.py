@@ -251,8 +251,8 @@ HOSTILE = {
     r"inputs torch.float64 \(60, 9\); accepted: torch.float32 \(examples, 9\)": lambda data: (
         data._replace(inputs=data.inputs.double())
     ),
-    r"inputs torch.float32 \(60, 3\); accepted": lambda data: (
-        data._replace(inputs=data.inputs[:, :3])
+    r"inputs torch.float32 \(60, 3\); accepted": lambda data: data._replace(
+        inputs=data.inputs[:, :3]
     ),
     r"inputs list; accepted": lambda data: data._replace(inputs=[]),
     r"labels torch.int64 \(3,\) of 60 inputs": lambda data: data._replace(labels=data.labels[:3]),

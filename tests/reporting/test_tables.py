@@ -471,8 +471,8 @@ BACKDOORED = frame(
     *(({"seed": seed, **ALIE}, 0.5) for seed in range(3)),
 )
 RATES = [0.8, 0.6, 0.7]
-BACKDOORED["attack_success_rate"] = BACKDOORED["seed"].map(dict(enumerate(RATES))).where(
-    BACKDOORED["attack"] == "backdoor"
+BACKDOORED["attack_success_rate"] = (
+    BACKDOORED["seed"].map(dict(enumerate(RATES))).where(BACKDOORED["attack"] == "backdoor")
 )
 
 

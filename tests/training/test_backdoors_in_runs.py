@@ -124,9 +124,7 @@ def test_a_boosted_trigger_takes_an_undefended_mean_and_clipped_messages_do_not_
     """Beside the control, in which nothing is poisoned: chance is a tenth."""
     attacks = ["backdoor(share=0)", "backdoor(boost=4)"]
     undefended = [RunSpec(**TRAINED, attack=attack) for attack in attacks]
-    clipped = [
-        RunSpec(**{**TRAINED, "aggregator": "arc + nnm + trimmed_mean"}, attack=attacks[1])
-    ]
+    clipped = [RunSpec(**{**TRAINED, "aggregator": "arc + nnm + trimmed_mean"}, attack=attacks[1])]
     control, attacked, defended = train_lanes(undefended + clipped)
     assert control.accuracy > 0.9
     assert control.attack_success_rate < 0.1
