@@ -1,4 +1,4 @@
-"""Whether clipping and noise remove backdoors, and whether noise opens a rule that withstood them."""
+"""Whether clipping and noise remove backdoors, and whether noise opens rules to them."""
 
 import math
 
@@ -19,8 +19,8 @@ _CLIP_NORM = 1.0
 _REMOVED = 10  # points of success above the control that count as none
 _AFFORDED = 5  # points of clean accuracy
 _FEW = (
-    "The tail of `edge_case` holds few of the held-out digits, and its success rate moves in steps of "
-    "one of them: it is shown, and not judged."
+    "The tail of `edge_case` holds few of the held-out digits, and its success rate moves in steps "
+    "of one of them: it is shown, and not judged."
 )
 
 

@@ -56,9 +56,9 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
         none, and "worst" for the attack that leaves the least mean accuracy. Columns: `accuracy`,
         the mean over seeds; `interval`, the half-width of its 95 % Student interval, NaN for a
         single seed; `attack_success_rate` and `attack_success_interval`, the same of attacks with
-        a goal of their own, NaN of others; `epsilon`, the largest, whether it `is_upper_bound` and no estimate, and
-        `not_private`, why it is infinite; `seeds`, `diverged` and `failed`, counts of runs;
-        `kappa`, the largest empirical robustness coefficient; `workers`, n.
+        a goal of their own, NaN of others; `epsilon`, the largest, whether it `is_upper_bound` and
+        no estimate, and `not_private`, why it is infinite; `seeds`, `diverged` and `failed`, counts
+        of runs; `kappa`, the largest empirical robustness coefficient; `workers`, n.
 
     """
     runs = without_gaps(runs.assign(attack=runs["attack"].fillna("")))
