@@ -110,7 +110,7 @@ class Backdoor(_Backdoor):
             covered[places[-self.size :]] = True
         else:
             self._check_size(min(most.shape[1:]), "places along an axis")
-            covered[(..., *[slice(-self.size, None)] * (most.dim() - 1))] = True
+            covered[(slice(None), *[slice(-self.size, None)] * (most.dim() - 1))] = True
             most = most.flatten(1).amax(1).view(-1, *[1] * (most.dim() - 1))
         return torch.where(covered, most, inputs)
 

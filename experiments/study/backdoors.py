@@ -1,6 +1,7 @@
 """Whether clipping and noise remove backdoors, and whether noise opens rules to them."""
 
 import math
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -64,8 +65,7 @@ def _judged(
     setting: str, excess: pd.DataFrame, clean: pd.DataFrame, noises: list[float]
 ) -> list[Verdict]:
     """Judge one rule, f and attack, by success above the control and clean accuracy at (C, b)."""
-    bare = excess.loc[(NONE, 0.0)]
-    clipped = excess.loc[(_CLIP_NORM, 0.0)]
+    bare, clipped = _seeds(excess, NONE, 0.0), _seeds(excess, _CLIP_NORM, 0.0)
     works = judge(
         f"{setting}: without clipping and noise the backdoor works", bare, (_REMOVED, math.inf)
     )
@@ -81,7 +81,7 @@ def _judged(
     opened = [
         judge(
             f"b = {b:g}",
-            excess.loc[(_CLIP_NORM, b)] - clipped,
+            _seeds(excess, _CLIP_NORM, b) - clipped,
             (_REMOVED, math.inf),
             comparisons=len(noises),
         )
@@ -96,9 +96,10 @@ def _judged(
 
 def _removed_at(b: float, excess: pd.DataFrame, clean: pd.DataFrame, comparisons: int) -> Verdict:
     """Judge whether little success and most of the accuracy are left at this b."""
-    gained = clean.loc[(_CLIP_NORM, b)] - clean.loc[(NONE, 0.0)]
+    gained = _seeds(clean, _CLIP_NORM, b) - _seeds(clean, NONE, 0.0)
+    success = _seeds(excess, _CLIP_NORM, b)
     parts = {
-        "success above the control": (excess.loc[(_CLIP_NORM, b)], (-math.inf, _REMOVED)),
+        "success above the control": (success, (-math.inf, _REMOVED)),
         "accuracy gained": (gained, (-_AFFORDED, math.inf)),
     }
     return all_of(
@@ -108,6 +109,12 @@ def _removed_at(b: float, excess: pd.DataFrame, clean: pd.DataFrame, comparisons
             for name, (sample, accepted) in parts.items()
         ],
     )
+
+
+def _seeds(frame: "pd.DataFrame | pd.Series", *at: Any) -> pd.Series:
+    """Return what stands at one place of an index, a value a seed."""
+    seeds: pd.Series = frame.loc[at]
+    return seeds
 
 
 def table(runs: pd.DataFrame) -> str:
@@ -130,12 +137,12 @@ def figure(runs: pd.DataFrame) -> Figure:
     }
     kept = success[success.index.get_level_values("attack").isin(list(lines))]
     values = {
-        (f"{rule}, f = {f}", lines[attack], b): kept.loc[(rule, b, f, attack)]
+        (f"{rule}, f = {f}", lines[attack], b): _seeds(kept, rule, b, f, attack)
         for rule, b, f, attack in kept.index
     }
     for rule, b in clean.index:
         for f in kept.index.unique("byzantine"):
-            values[f"{rule}, f = {f}", "clean accuracy", b] = clean.loc[(rule, b)]
+            values[f"{rule}, f = {f}", "clean accuracy", b] = _seeds(clean, rule, b)
     drawn = pd.DataFrame.from_dict(values, orient="index")
     drawn.index = pd.MultiIndex.from_tuples(drawn.index)
     return lines_figure(

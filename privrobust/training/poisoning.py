@@ -47,8 +47,10 @@ class PoisonedData:
         device = train.labels.device
         of_lanes: list[tuple[Attack, int] | None] = []
         for rule, attack in zip(rules, attacks, strict=True):
-            is_own = attack is not None and attack.sees == "own"
-            of_lanes += [(attack, spec.seed) if is_own else None for spec in lanes[rule.lanes]]
+            if attack is None or attack.sees != "own":
+                of_lanes += [None] * len(lanes[rule.lanes])
+            else:
+                of_lanes += [(attack, spec.seed) for spec in lanes[rule.lanes]]
         versions, self._version_of = distinct(of_lanes, device)
 
         # the data is poisoned where it lies, on the CPU, so that every device trains on the same
