@@ -129,10 +129,10 @@ class EdgeCase(_Backdoor):
     examples, features independent, is least dense: beyond the distance, in standard deviations, of
     all but a share `tail` of them. Features that do not vary within the class do not count. Each
     example that a Byzantine worker holds is, with probability `share`, replaced by one of that
-    tail, labelled as the target, once before the run.
+    tail, whoever holds it, labelled as the target, once before the run.
 
     Success is the share of held-out examples of the class, in the same tail, that are taken for the
-    target. Honest workers hold the tail as well, with its true labels, so it is lower than where
+    target. Honest workers hold the tail as well, with its true labels, so it may be lower than where
     nobody else has such examples. With a share of 0 nothing is poisoned and the same is measured.
 
     Args:
