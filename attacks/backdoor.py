@@ -132,8 +132,8 @@ class EdgeCase(_Backdoor):
     tail, whoever holds it, labelled as the target, once before the run.
 
     Success is the share of held-out examples of the class, in the same tail, that are taken for the
-    target. Honest workers hold the tail as well, with its true labels, so it may be lower than where
-    nobody else has such examples. With a share of 0 nothing is poisoned and the same is measured.
+    target. Honest workers hold the tail as well, with its true labels; it may be higher where
+    nobody else does. With a share of 0 nothing is poisoned and the same is measured.
 
     Args:
         target: the class that the tail is to be taken for.
