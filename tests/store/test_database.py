@@ -1,7 +1,6 @@
 """Opening stores, bringing them to this version, and databases that are away, full or damaged."""
 
 import sqlite3
-from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ from privrobust import RunSpec, train
 from privrobust.errors import PrivRobustError
 from privrobust.reporting.tables import lay_out
 from privrobust.store import Store, database, transactions
-from privrobust.store.schema import ABOUT, EVALUATIONS, LACKED, RUNS
+from privrobust.store.schema import ABOUT, LACKED, RUNS
 
 SPECS = [RunSpec(honest=3, steps=2, clip_norm=1.0, noise_scale=0.1, seed=seed) for seed in range(6)]
 
@@ -32,59 +31,66 @@ def test_a_store_of_another_version_is_refused(location, monkeypatch):
         Store(location)
 
 
-def made_by(version, location):
-    """A store as that version left it, with one run of each status."""
+def made_by_version(version, location):
+    """A store as it was before it had all columns, with one run of each status."""
     with Store(location) as results:
         results.add([train(SPECS[0])])
         results.claim(SPECS[1:3])
         results.fail(SPECS[2:3], "no luck")
-        lacks = list(LACKED[version])
-        before = results.runs().drop(columns=lacks)
+        before = results.runs()
         with results._writing.begin() as connection:
-            for table, name in product((RUNS, EVALUATIONS), lacks):
-                if name in table.c:
-                    connection.exec_driver_sql(f"ALTER TABLE {table.name} DROP COLUMN {name}")
+            for lacked in LACKED[version]:
+                table, name = lacked.split(".")
+                connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {name}")
             connection.execute(update(ABOUT).values(schema_version=version))
         results.release()
     return before
 
 
+def lacked_of(version, table):
+    names = [name.split(".") for name in LACKED[version]]
+    return [name for of, name in names if of == table]
+
+
+def is_of_before(version, before, results):
+    """Whether everything is there, and nothing in what an older store has not."""
+    runs, lacked = results.runs(), lacked_of(version, "runs")
+    pd.testing.assert_frame_equal(runs.drop(columns=lacked), before.drop(columns=lacked))
+    assert list(runs.columns) == [c.name for c in RUNS.c if c.name in runs]
+    assert runs[lacked].isna().all().all()
+    history = results.history(SPECS[0].key)
+    assert len(history) == 1
+    assert history[lacked_of(version, "evaluations")].isna().all().all()
+    assert results.failed().to_dict() == {SPECS[2].key: "no luck"}
+    assert lay_out(runs).blocks
+
+
 @pytest.mark.parametrize("version", LACKED)
 def test_a_store_of_a_version_before_is_read_and_written(version, location):
-    before, lacks = made_by(version, location), list(LACKED[version])
+    before = made_by_version(version, location)
     for create in (False, True):
         with Store(location, create=create) as results:
-            runs = results.runs()
-            pd.testing.assert_frame_equal(runs.drop(columns=lacks), before)
-            assert runs[lacks].isna().all(axis=None)
-            history = results.history(SPECS[0].key)
-            assert len(history) == 1
-            assert history["attack_success_rate"].isna().all()
-            assert results.failed().to_dict() == {SPECS[2].key: "no luck"}
+            is_of_before(version, before, results)
     backdoor = {"sampling_rate": 0.1, "byzantine": 1, "attack": "backdoor"}
     rated = RunSpec(**{**dict(SPECS[3]), **backdoor})
     with Store(location) as results:
         result = train(rated)
         results.add([result])
-        row, history = results.runs([rated.key]).iloc[0], results.history(rated.key)
-        assert row["sampling_rate"] == 0.1
-        assert row["attack_success_rate"] == result.attack_success_rate
+        row, history = results.runs([rated.key]), results.history(rated.key)
+        assert row["attack_success_rate"].item() == result.attack_success_rate
         assert history["attack_success_rate"].equals(result.history["attack_success_rate"])
+        assert row["sampling_rate"].item() == 0.1
+        assert row["error"].item() > 0
         assert len(results.runs()) == 3
         assert lay_out(results.runs()).blocks
 
 
 @pytest.mark.parametrize("version", LACKED)
 def test_an_older_store_that_cannot_be_changed_is_read(version, location, monkeypatch):
-    before, lacks = made_by(version, location), list(LACKED[version])
+    before = made_by_version(version, location)
     monkeypatch.setattr(Store, "_add_columns", _refuse_to_write)
     with Store(location) as results:
-        runs = results.runs()
-        pd.testing.assert_frame_equal(runs.drop(columns=lacks), before)
-        assert list(runs.columns) == [c.name for c in RUNS.c if c.name in runs]
-        assert runs[lacks].isna().all(axis=None)
-        assert results.history(SPECS[0].key)["attack_success_rate"].isna().all()
-        assert lay_out(runs).blocks
+        is_of_before(version, before, results)
 
 
 def _refuse_to_write(self, connection, names):
