@@ -8,6 +8,7 @@ import pandas as pd
 from privrobust.core.formatting import number
 from privrobust.reporting.intervals import CONFIDENCE
 from privrobust.reporting.neighbours import all_in_short
+from privrobust.reporting.schemes import charged_for
 from privrobust.reporting.summary import fixes_workers, setting_levels
 
 DIVERGED = "†"
@@ -90,6 +91,7 @@ def promise(runs: pd.DataFrame) -> Iterator[str]:
             f"{all_in_short(finite)}, "
             "against whoever sees every message of one run; the largest over honest workers."
         )
+        yield from charged_for(finite)
         yield "Not counted: settings that were tuned on private data."
 
 

@@ -28,7 +28,10 @@ SCHEMA_VERSION = 7
 """Raise it with every change of these tables, and say in `LACKED` what older ones are to get."""
 
 _SINCE_7 = (
-    *(f"runs.{name}" for name in ("kappa_bound", "error", "error_bound", "error_of_mean")),
+    *(
+        f"runs.{name}"
+        for name in ("sampling", "kappa_bound", "error", "error_bound", "error_of_mean")
+    ),
     "evaluations.error",
     *(f"{table}.attack_success_rate" for table in ("runs", "evaluations")),
 )
@@ -53,12 +56,15 @@ _POSITIVE = {"ge": 0}
 _NEEDED = {"needed": True}
 
 
-def _accepts(field: FieldInfo) -> dict[str, Any]:
+def _accepts(name: str, field: FieldInfo) -> dict[str, Any]:
     """Say what a column of a spec's field holds in a run that was stored: as `cells` reads it."""
     annotation, kinds = field.annotation, get_args(field.annotation)
-    accepted: dict[str, Any] = {"needed": type(None) not in kinds}
+    is_late = any(
+        f"runs.{name}" in names for names in LACKED.values()
+    )  # runs stored earlier have none
+    accepted: dict[str, Any] = {"needed": type(None) not in kinds and not is_late}
     if get_origin(annotation) is Literal:
-        accepted["choices"] = kinds
+        accepted["choices"] = (*kinds, None) if is_late else kinds
     for bound in field.metadata:
         accepted |= {of: getattr(bound, of) for of in _BOUNDS if hasattr(bound, of)}
     if float in (annotation, *kinds):
@@ -94,7 +100,7 @@ RUNS = Table(
     Column("owner", String),
     Column("lease_until", _NUMBER),
     *(
-        Column(name, _type(field.annotation), info=_accepts(field))
+        Column(name, _type(field.annotation), info=_accepts(name, field))
         for name, field in RunSpec.model_fields.items()
     ),
     Column("accuracy", _NUMBER, info=_SHARE),
