@@ -19,6 +19,10 @@ BREAKDOWN_NOTE = (
     "breakdown: the largest f/n up to which every attack leaves half of the clean accuracy; "
     "≥ where no f that was tried leaves less."
 )
+SUCCESS_NOTE = (
+    "success: how many in % of the held-out examples that an attack aims at get the label that it "
+    "wants; no column's best is marked. Accuracy, and with it worst, does not count that."
+)
 FEWER_ATTACKS = "‡"
 FEWER_NOTE = f"{FEWER_ATTACKS} fewer attacks were run than on others of its column: never the best."
 _MARKS = "¹²³"

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from privrobust.spec import AttackSpec, RunSpec
-from privrobust.training.measures import Evaluation, Measures
+from privrobust.training.measures import Evaluation, Measures, Success
 
 SCHEMA_VERSION = 7
 """Raise it with every change of these tables, and say in `LACKED` what older ones are to get."""
@@ -33,6 +33,7 @@ _SINCE_7 = (
         for name in ("sampling", "kappa_bound", "error", "error_bound", "error_of_mean")
     ),
     "evaluations.error",
+    *(f"{table}.attack_success_rate" for table in ("runs", "evaluations")),
 )
 LACKED = {5: ("runs.sampling_rate", *_SINCE_7), 6: _SINCE_7}
 """By version, the columns that are added; a store of any other version is refused."""
@@ -110,6 +111,7 @@ RUNS = Table(
     Column("error_bound", _NUMBER, info=_POSITIVE),
     Column("error_of_mean", _NUMBER, info=_POSITIVE),
     Column("calibration_error", _NUMBER, info=_SHARE),
+    Column("attack_success_rate", _NUMBER, info=_SHARE),
     Column("accuracy_by_class", JSON),
     Column("accuracy_by_worker", JSON),
     Column("steps_taken", Integer, info=_POSITIVE),
@@ -129,7 +131,7 @@ EVALUATIONS = Table(
     METADATA,
     Column("run", String(32), ForeignKey("runs.key"), primary_key=True, info=_NEEDED),
     Column("step", Integer, primary_key=True, info=_POSITIVE),
-    *(Column(name, _NUMBER) for name in (*Evaluation._fields, *Measures._fields)),
+    *(Column(name, _NUMBER) for name in (*Evaluation._fields, *Success._fields, *Measures._fields)),
 )
 FAILURES = Table(
     "failures",

@@ -72,10 +72,14 @@ def test_a_store_of_a_version_before_is_read_and_written(version, location):
     for create in (False, True):
         with Store(location, create=create) as results:
             is_of_before(version, before, results)
-    rated = RunSpec(**{**dict(SPECS[3]), "sampling_rate": 0.1})
+    backdoor = {"sampling_rate": 0.1, "byzantine": 1, "attack": "backdoor"}
+    rated = RunSpec(**{**dict(SPECS[3]), **backdoor})
     with Store(location) as results:
-        results.add([train(rated)])
-        row = results.runs([rated.key])
+        result = train(rated)
+        results.add([result])
+        row, history = results.runs([rated.key]), results.history(rated.key)
+        assert row["attack_success_rate"].item() == result.attack_success_rate
+        assert history["attack_success_rate"].equals(result.history["attack_success_rate"])
         assert row["sampling_rate"].item() == 0.1
         assert row["error"].item() > 0
         assert len(results.runs()) == 3
