@@ -12,6 +12,7 @@ tensor([[-2.,  3.]])
 
 from privrobust.attacks.alie import ALIE, NoiseAwareALIE
 from privrobust.attacks.base import Attack, Craft, Setting, collude
+from privrobust.attacks.camouflage import Camouflage
 from privrobust.attacks.drift import Drift
 from privrobust.attacks.extremes import MedianExtreme, VoteExtreme
 from privrobust.attacks.faults import Gaussian, Infinity, NotANumber, Zero
@@ -34,6 +35,7 @@ from privrobust.core.parameters import parameter
 __all__ = [
     "ALIE",
     "Attack",
+    "Camouflage",
     "Craft",
     "Drift",
     "Gaussian",

@@ -4,6 +4,7 @@ from typing import Any
 
 from privrobust.attacks.alie import ALIE, NoiseAwareALIE
 from privrobust.attacks.base import Attack
+from privrobust.attacks.camouflage import Camouflage
 from privrobust.attacks.drift import Drift
 from privrobust.attacks.extremes import MedianExtreme, VoteExtreme
 from privrobust.attacks.faults import Gaussian, Infinity, NotANumber, Zero
@@ -21,6 +22,7 @@ from privrobust.errors import SpecError
 
 _BUILT_IN: dict[str, type[Attack]] = {
     "alie": ALIE,
+    "camouflage": Camouflage,
     "drift": Drift,
     "gaussian": Gaussian,
     "infinity": Infinity,
