@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from privrobust.aggregators import NoiseAware
 from privrobust.aggregators.known_noise import longest_square, quantile_band
 from privrobust.aggregators.moments import mean
-from privrobust.aggregators.noise_aware import cosines, gains, remembered
+from privrobust.aggregators.noise_aware import remembered
 from privrobust.aggregators.scaling import lengths, unit
 from privrobust.attacks.base import Attack, Craft, Generators, Setting, collude
 from privrobust.core.lazy_imports import torch
@@ -26,20 +25,18 @@ class Camouflage(Attack):
     """Of all messages that pass for noise, the one furthest against what honest workers want.
 
     Tests of a message's norm and of the distribution of its coordinates, such as `NoiseAware`
-    makes, do not see which coordinate has which value. So the message is made of values that a
-    Kolmogorov-Smirnov test accepts, in the order of minus the honest mean: the coordinates that
-    honest workers raise most get the lowest. Of such messages the one with the largest inner
-    product with minus the mean is `clip(t * a_i, low_i, high_i)` for the i-th smallest coordinate
-    a_i of that, between the ends of what the test accepts, with the largest t that the norm allows:
-    the conditions of Karush, Kuhn and Tucker, and the rearrangement inequality.
+    makes, do not see which coordinate has which value. So all send values that pass for noise, in
+    the order of minus the honest mean: the coordinate that honest workers raise most gets the
+    lowest. Where noise hides gradients, that message is as long as an honest one, and nearly all of
+    it points backwards (`noise_along`).
 
-    Against `NoiseAware` the workers keep the book that the server keeps, with the mean of the
-    honest messages in place of its gradient. A message of the same making that points with the
-    honest mean scores far above any honest one; then they harm for as long as that lasts. Against
-    other rules they always harm.
+    Scores that add up over the run are earned first: of every so many steps, one goes with the
+    honest mean. Its cosine to any gradient is far above that of an honest message, which is mostly
+    noise, and `NoiseAware` never takes back what was earned.
 
     Args:
-        memory: momentum of the mean of honest messages that they push against.
+        every: of so many steps the first goes with the honest mean; 1 for all of them.
+        memory: momentum of the honest mean, whose single steps are mostly noise too.
         noise_std: of the honest noise; a run tells its own, 0 outside one. The message is in
             proportion to it.
 
@@ -47,62 +44,34 @@ class Camouflage(Attack):
 
     paper: ClassVar[str] = "this project"
 
+    every: int = parameter(4, least=1)
     memory: float = parameter(0.9, least=0, below=1)
     noise_std: float | None = parameter(None, least=0)
 
     def in_run(self, setting: Setting) -> Craft:
-        """Take the run's noise, unless another was given, and keep the server's book."""
-        std = setting.noise_std if self.noise_std is None else None
-        return _Crew(self, std, setting.aggregator)
+        """Take the run's noise, unless another was given, and count its steps."""
+        return _Crew(self, setting.noise_std if self.noise_std is None else None)
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
         """Return the message against the mean of these, from every Byzantine worker."""
-        return _Crew(self, None, None)(honest, byzantine, generator)
+        return collude(noise_along(-mean(honest)) * (self.noise_std or 0.0), byzantine)
 
 
 class _Crew:
-    """Colluding workers and what they remember of a run, a row a lane."""
+    """What colluding workers remember of a run, a row a lane."""
 
-    def __init__(self, attack: Camouflage, std: Tensor | None, rule: object) -> None:
+    def __init__(self, attack: Camouflage, std: Tensor | None) -> None:
         self._attack, self._std = attack, std
-        self._rule = rule if isinstance(rule, NoiseAware) else None
-        self._against: Tensor | None = None
-        self._direction: Tensor | None = None
-        self._scores: Tensor | float = 0.0
+        self._step = 0
+        self._wanted: Tensor | None = None
 
     def __call__(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
-        wanted = mean(honest).nan_to_num(0.0, 0.0, 0.0)
-        self._against = remembered(self._against, wanted, self._attack.memory)
-        sent = self._of_noise(-self._against)
-        if self._rule is not None:
-            sent = self._as_scores_allow(self._rule, honest, wanted, sent, byzantine)
-        return collude(sent, byzantine)
-
-    def _of_noise(self, direction: Tensor) -> Tensor:
-        std = direction.new_tensor(self._attack.noise_std or 0.0)
-        if self._std is not None:
-            std = self._std.squeeze(-2).to(direction)
-        return noise_along(direction) * std
-
-    def _as_scores_allow(
-        self, rule: NoiseAware, honest: Tensor, wanted: Tensor, harm: Tensor, byzantine: int
-    ) -> Tensor:
-        """Return the harmful message where the server will still average it, else one it likes."""
-        h = honest.shape[-2]
-        many = rule.selects(h + byzantine)
-        self._direction = remembered(self._direction, wanted, rule.memory)
-        help_ = self._of_noise(self._direction)
-
-        def scores_after(sent: Tensor) -> Tensor:
-            messages = torch.cat([honest, collude(sent, byzantine)], dim=-2)
-            return self._scores + gains(cosines(messages, self._direction), many)
-
-        after = scores_after(harm)
-        above = (after[..., :h] >= after[..., h:].amin(-1, keepdim=True)).sum(-1, keepdim=True)
-        is_chosen = above <= max(0, many - byzantine)
-        sent = torch.where(is_chosen, harm, help_)
-        self._scores = torch.where(is_chosen, after, scores_after(help_))
-        return sent
+        self._wanted = remembered(self._wanted, mean(honest), self._attack.memory)
+        is_with_them = self._step % self._attack.every == 0
+        self._step += 1
+        sent = noise_along(self._wanted if is_with_them else -self._wanted)
+        std = self._attack.noise_std or 0.0 if self._std is None else self._std.squeeze(-2)
+        return collude((sent * std).to(honest.dtype), byzantine)
 
 
 def noise_along(direction: Tensor) -> Tensor:
@@ -115,6 +84,7 @@ def noise_along(direction: Tensor) -> Tensor:
         `(..., d)`; `passes` accepts it, with a standard deviation of 1 and a reach of 0.
 
     """
+    direction = direction.nan_to_num(0.0, 0.0, 0.0)
     ascending, places = unit(direction).sort(dim=-1, stable=True)
     low, high = quantile_band(direction)
     most = longest_square(direction.shape[-1]) * (1 - _SHORTER)

@@ -112,7 +112,9 @@ class _Run:
         gained = gains(found, many)
         self._scores = gained if self._scores is None else self._scores + gained
         by_cosine = found.argsort(dim=-1, descending=True, stable=True)
-        by_score = self._scores.gather(-1, by_cosine).argsort(-1, descending=True, stable=True)
+        by_score = self._scores.gather(-1, by_cosine).argsort(
+            dim=-1, descending=True, stable=True
+        )
         return mean_of(messages, by_cosine.gather(-1, by_score)[..., :many])
 
 
@@ -130,5 +132,7 @@ def cosines(messages: Tensor, direction: Tensor) -> Tensor:
 
 def gains(cosines: Tensor, many: int) -> Tensor:
     """Return what a step adds to scores `(..., n)`: cosines at or above the mean of the best."""
-    best = cosines.topk(many, dim=-1).values.mean(-1, keepdim=True)
-    return cosines.masked_fill(cosines < best, 0.0)
+    best = cosines.topk(many, dim=-1).values
+    # a mean of equal numbers, which colluders may send, can round to above them
+    least = best.mean(-1, keepdim=True).minimum(best[..., :1])
+    return cosines.masked_fill(cosines < least, 0.0)
