@@ -78,13 +78,15 @@ def noise_along(direction: Tensor) -> Tensor:
     """Return what passes for standard normal numbers and has the largest inner product with this.
 
     Args:
-        direction: `(..., d)`, of any length.
+        direction: `(..., d)`, of any length; where it has none, or is not finite, any will do.
 
     Returns:
         `(..., d)`; `passes` accepts it, with a standard deviation of 1 and a reach of 0.
 
     """
     direction = direction.nan_to_num(0.0, 0.0, 0.0)
+    anywhere = torch.linspace(-1, 1, direction.shape[-1]).to(direction)
+    direction = torch.where((direction == 0).all(-1, keepdim=True), anywhere, direction)
     ascending, places = unit(direction).sort(dim=-1, stable=True)
     low, high = quantile_band(direction)
     most = longest_square(direction.shape[-1]) * (1 - _SHORTER)

@@ -99,7 +99,7 @@ def _quantile_band(dim: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.fl
     from scipy.special import ndtri
     from scipy.stats import kstwo  # takes a second to load
 
-    widest = kstwo.isf(LEVEL, dim)
-    below = np.arange(dim) / dim
-    low = ndtri(np.clip(below + 1 / dim - widest, 0.0, 1.0))
+    widest = kstwo.isf(LEVEL, max(1, dim))
+    below = np.arange(dim) / max(1, dim)
+    low = ndtri(np.clip(below + 1 / max(1, dim) - widest, 0.0, 1.0))
     return low, ndtri(np.clip(below + widest, 0.0, 1.0))

@@ -9,8 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from privrobust.aggregators.base import Aggregator, Generators, checked_public
-from privrobust.aggregators.distances import bounded, dots, mean_of
+from privrobust.aggregators.distances import bounded, dots
 from privrobust.aggregators.known_noise import KnownNoise, passes
+from privrobust.aggregators.moments import mean
 from privrobust.aggregators.scaling import lengths, unit
 from privrobust.core.lazy_imports import torch
 from privrobust.core.parameters import parameter
@@ -115,7 +116,8 @@ class _Run:
         by_score = self._scores.gather(-1, by_cosine).argsort(
             dim=-1, descending=True, stable=True
         )
-        return mean_of(messages, by_cosine.gather(-1, by_score)[..., :many])
+        chosen = by_cosine.gather(-1, by_score)[..., :many, None]
+        return mean(messages.gather(-2, chosen.expand(*chosen.shape[:-1], messages.shape[-1])))
 
 
 def remembered(kept: Tensor | None, new: Tensor, memory: float) -> Tensor:
