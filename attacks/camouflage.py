@@ -45,7 +45,7 @@ class Camouflage(Attack):
     paper: ClassVar[str] = "this project"
 
     every: int = parameter(4, least=1)
-    memory: float = parameter(0.9, least=0, below=1)
+    memory: float = parameter(0.98, least=0, below=1)
     noise_std: float | None = parameter(None, least=0)
 
     def in_run(self, setting: Setting) -> Craft:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from privrobust.aggregators.base import Aggregator, Generators, checked_public
-from privrobust.aggregators.distances import bounded, dots
+from privrobust.aggregators.distances import bounded
 from privrobust.aggregators.known_noise import KnownNoise, passes
 from privrobust.aggregators.moments import mean
 from privrobust.aggregators.scaling import lengths, unit
@@ -121,14 +121,15 @@ class _Run:
 
 
 def remembered(kept: Tensor | None, new: Tensor, memory: float) -> Tensor:
-    """Return the mean of vectors so far, `kept <- memory kept + (1 - memory) new` from `new`."""
-    return new if kept is None else kept.lerp(new, 1 - memory)
+    """Return the momentum of vectors so far, `kept <- memory kept + (1 - memory) new` from 0."""
+    return new * (1 - memory) if kept is None else kept.lerp(new, 1 - memory)
 
 
 def cosines(messages: Tensor, direction: Tensor) -> Tensor:
     """Return those of messages `(..., n, d)` to a vector `(..., d)`, float64; 0 where one is 0."""
     norms = lengths(messages)
-    products = dots(messages, unit(direction)).double()
+    # row by row: a product of a matrix may round equal rows, as colluders send, to other numbers
+    products = (messages * unit(direction).unsqueeze(-2)).sum(-1, dtype=torch.float64)
     return (products / norms).masked_fill(norms == 0, 0.0)
 
 

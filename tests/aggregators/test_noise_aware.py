@@ -89,14 +89,10 @@ def book(rule, steps):
     """Write the rule anew, message by message, as its docstring says it."""
     n, dim = steps[0][0].shape
     many = math.ceil(rule.selected * n)
-    direction, scores, made = None, [0.0] * n, []
+    direction, scores, made = 0.0, [0.0] * n, []
     for messages, public in steps:
         kept = messages.double() * has_passed(messages).unsqueeze(-1)
-        direction = (
-            public.double()
-            if direction is None
-            else rule.memory * direction + (1 - rule.memory) * public.double()
-        )
+        direction = rule.memory * direction + (1 - rule.memory) * public.double()
         found = [
             float(each @ direction / each.norm() / direction.norm()) if each.any() else 0.0
             for each in kept

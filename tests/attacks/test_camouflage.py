@@ -82,10 +82,10 @@ def test_one_step_of_four_goes_with_the_honest_mean():
 def test_what_it_pushes_against_is_remembered():
     """The momentum of the mean, against NumPy's."""
     craft = Camouflage(memory=0.7, every=2, noise_std=1.0).in_run(Setting(Median(), torch.zeros(1)))
-    kept = None
+    kept = torch.zeros(60)
     for step in range(5):
         seen = draw(4, 60, seed=step)
-        kept = seen.mean(0) if kept is None else 0.7 * kept + 0.3 * seen.mean(0)
+        kept = 0.7 * kept + 0.3 * seen.mean(0)
         expected = noise_along(kept if step % 2 == 0 else -kept)
         torch.testing.assert_close(craft(seen, 1, None)[0], expected, rtol=1e-4, atol=1e-4)
 
