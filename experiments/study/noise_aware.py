@@ -31,7 +31,7 @@ def accuracies(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def claims(runs: pd.DataFrame) -> list[Verdict]:
-    """Claim that the rule withstands who does not know it, and not who does; and who does better."""
+    """Claim that the rule withstands who does not know it, not who does, and who does better."""
     accuracy = accuracies(runs)
     found = []
     for epsilon in sorted(accuracy.index.unique("target_epsilon")):

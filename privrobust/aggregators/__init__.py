@@ -15,8 +15,8 @@ from privrobust.aggregators.bulyan import Bulyan
 from privrobust.aggregators.centred_clipping import CentredClipping
 from privrobust.aggregators.coordinate_wise import MeaMed, Mean, Median, TrimmedMean
 from privrobust.aggregators.geometric_median import GeometricMedian
-from privrobust.aggregators.majority_vote import MajorityVote
 from privrobust.aggregators.known_noise import KnownNoise
+from privrobust.aggregators.majority_vote import MajorityVote
 from privrobust.aggregators.mixing import NNM, Bucketing
 from privrobust.aggregators.nearest import MDA, Krum, MoNNA, MultiKrum
 from privrobust.aggregators.noise_aware import NoiseAware

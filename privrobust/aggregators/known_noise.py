@@ -1,4 +1,4 @@
-"""The noise that everybody knows to be in honest messages, and a test of whether a message has it."""
+"""What everybody knows of the noise in honest messages, and tests of whether a message has it."""
 
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ class NoiseAware(Aggregator):
     the messages of the k workers with the best are averaged. Workers of equal scores go by the
     step's cosine.
 
-    Honest messages pass where noise hides the gradient, `b sqrt(d)` far above C: with less noise the
-    first stage takes honest workers for Byzantine. In noise alone it rejects 5 % of them.
+    Honest messages pass where noise hides the gradient, `b sqrt(d)` far above C: with less noise
+    the first stage takes honest workers for Byzantine. In noise alone it rejects 5 % of them.
     Withstands, without an honest majority, messages that are not like noise, and such as are but
     point nowhere in particular; not `Camouflage`, which knows the tests.
 
@@ -113,9 +113,7 @@ class _Run:
         gained = gains(found, many)
         self._scores = gained if self._scores is None else self._scores + gained
         by_cosine = found.argsort(dim=-1, descending=True, stable=True)
-        by_score = self._scores.gather(-1, by_cosine).argsort(
-            dim=-1, descending=True, stable=True
-        )
+        by_score = self._scores.gather(-1, by_cosine).argsort(dim=-1, descending=True, stable=True)
         chosen = by_cosine.gather(-1, by_score)[..., :many, None]
         return mean(messages.gather(-2, chosen.expand(*chosen.shape[:-1], messages.shape[-1])))
 

@@ -87,7 +87,7 @@ def test_hostile_messages_count_as_zero(value, seed):
 
 def book(rule, steps):
     """Write the rule anew, message by message, as its docstring says it."""
-    n, dim = steps[0][0].shape
+    n = len(steps[0][0])
     many = math.ceil(rule.selected * n)
     direction, scores, made = 0.0, [0.0] * n, []
     for messages, public in steps:
@@ -206,7 +206,7 @@ def test_it_refuses_what_it_cannot_judge():
     with pytest.raises(SpecError, match=r"NoiseAware: public NoneType is not accepted: .*\(10,\)"):
         NoiseAware().in_run(noise())(messages)
     for text in ("nnm", "bucketing", "arc", "static_clipping"):
-        with pytest.raises(SpecError, match="NoiseAware: behind .*: nothing before it$"):
+        with pytest.raises(SpecError, match=r"NoiseAware: behind .*: nothing before it$"):
             get_aggregator(f"{text} + noise_aware").fits(9, 2)
 
 

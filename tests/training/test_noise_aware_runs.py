@@ -75,14 +75,14 @@ def test_ninety_percent_with_flipped_labels_are_withstood():
 
 @pytest.mark.slow
 def test_one_who_knows_the_rule_is_not_withstood():
-    """One of eleven, whom a median withstands."""
-    settings = {**RUN, "steps": 300, "honest": 10, "byzantine": 1, "attack": "camouflage"}
-    assert train(RunSpec(**settings, aggregator="noise_aware(selected=0.9)")).accuracy < 0.5
-    assert train(RunSpec(**settings, aggregator="median")).accuracy > 0.8
+    """Three of thirteen, whom a median withstands."""
+    settings = {**RUN, "steps": 300, "honest": 10, "byzantine": 3, "attack": "camouflage"}
+    assert train(RunSpec(**settings, aggregator="noise_aware")).accuracy < 0.3
+    assert train(RunSpec(**settings, aggregator="median")).accuracy > 0.6
 
 
 def test_lanes_are_the_runs_alone():
-    """Of other noise, momentum and seed, and beside another rule; the attack keeps a book a run."""
+    """Of other noise, momentum and seed, and beside another rule; the attack remembers each run's own."""
     settings = {**RUN, "steps": 20, "honest": 6, "byzantine": 4, "attack": "camouflage"}
     rule = {"aggregator": "noise_aware(selected=0.6)"}
     specs = [
