@@ -45,17 +45,9 @@ from privrobust.errors import SpecError
 
 NAMES = [
     *["alie", "camouflage", "drift", "gaussian", "infinity", "inner_product", "label_flip"],
-    *[
-        "label_shift",
-        "large_value",
-        "line_search",
-        "median_extreme",
-        "mimic",
-        "min_max",
-        "min_sum",
-        "nan",
-    ],
-    *["noise_aware_alie", "own_sign_flip", "replay", "sign_flip", "vote_extreme", "zero"],
+    *["label_shift", "large_value", "line_search", "median_extreme", "mimic", "min_max"],
+    *["min_sum", "nan", "noise_aware_alie", "own_sign_flip", "replay", "sign_flip"],
+    *["vote_extreme", "zero"],
 ]
 F = 3
 

@@ -82,7 +82,7 @@ def test_one_who_knows_the_rule_is_not_withstood():
 
 
 def test_lanes_are_the_runs_alone():
-    """Of other noise, momentum and seed, and beside another rule; the attack remembers each run's own."""
+    """Of other noise, momentum and seed, beside another rule; each attack remembers its own."""
     settings = {**RUN, "steps": 20, "honest": 6, "byzantine": 4, "attack": "camouflage"}
     rule = {"aggregator": "noise_aware(selected=0.6)"}
     specs = [
