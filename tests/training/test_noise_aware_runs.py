@@ -69,16 +69,16 @@ def test_nine_of_ten_may_attack_by_data_of_their_own(attack, rule):
 
 def test_ninety_percent_with_flipped_labels_are_withstood():
     settings = {**RUN, "honest": 10, "byzantine": 90, "attack": "label_flip"}
-    assert train(RunSpec(**settings, aggregator="noise_aware(selected=0.1)")).accuracy > 0.6
+    assert train(RunSpec(**settings, aggregator="noise_aware(selected=0.1)")).accuracy > 0.5
     assert train(RunSpec(**settings, aggregator="mean")).accuracy < 0.1
 
 
-@pytest.mark.slow
-def test_one_who_knows_the_rule_is_not_withstood():
-    """Three of thirteen, whom a median withstands."""
-    settings = {**RUN, "steps": 300, "honest": 10, "byzantine": 3, "attack": "camouflage"}
-    assert train(RunSpec(**settings, aggregator="noise_aware")).accuracy < 0.3
-    assert train(RunSpec(**settings, aggregator="median")).accuracy > 0.6
+def test_those_who_know_the_rule_are_not_withstood():
+    """Three of thirteen, whose labels would not have mattered."""
+    settings = {**RUN, "steps": 150, "honest": 10, "byzantine": 3}
+    rule = {"aggregator": "noise_aware(selected=0.7)"}
+    assert train(RunSpec(**settings, **rule, attack="label_flip")).accuracy > 0.75
+    assert train(RunSpec(**settings, **rule, attack="camouflage")).accuracy < 0.3
 
 
 def test_lanes_are_the_runs_alone():
