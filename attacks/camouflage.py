@@ -38,7 +38,7 @@ class Camouflage(Attack):
         every: of so many steps the first goes with the honest mean; 1 for all of them.
         memory: momentum of the honest mean, whose single steps are mostly noise too.
         noise_std: of the honest noise; a run tells its own, 0 outside one. The message is in
-            proportion to it.
+            proportion to it, so that without noise, and before a vote, they send 0.
 
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -70,12 +71,14 @@ def passes(messages: Tensor, std: Tensor, reach: Tensor) -> Tensor:
     squares = (lengths(messages) / std.squeeze(-1).double()).square()
     hidden = (reach.double() / std.double()).squeeze(-1).square()
     longest = dim + hidden + _STDS * (2 * dim + 4 * hidden).sqrt()
-    return has_quantiles & (squares >= dim - _STDS * (2 * dim) ** 0.5) & (squares <= longest)
+    shortest = dim - _STDS * math.sqrt(2 * dim)
+    fits: Tensor = has_quantiles & (squares >= shortest) & (squares <= longest)
+    return fits
 
 
 def longest_square(dim: int) -> float:
     """Return the largest squared norm, in units of the variance, that passes for noise alone."""
-    return dim + _STDS * (2.0 * dim) ** 0.5
+    return dim + _STDS * math.sqrt(2 * dim)
 
 
 def quantile_band(like: Tensor) -> tuple[Tensor, Tensor]:

@@ -37,10 +37,11 @@ class NoiseAware(Aggregator):
     Withstands, without an honest majority, messages that are not like noise, and such as are but
     point nowhere in particular; not `Camouflage`, which knows the tests.
 
-    Like the authors' code, of which the paper's text is a summary: the mean of server's gradients
-    (momentum 0.99) and cosines in place of inner products. Unlike it: the code only logs what the
-    first stage would reject; norms leave room for the gradient that clipping allows; the server's
-    gradient is clipped as a worker's; ties are not broken by who comes first.
+    The second stage is that of the authors' code: a momentum of the server's gradients, and cosines
+    in place of inner products. Other than there, norms leave room for the gradient that clipping
+    allows, the server's gradient is clipped as a worker's, and ties do not go by who comes first.
+    The first stage is the paper's; their code only logs what it would reject. Worker momentum is
+    this project's, of noisy messages; theirs goes into a message before its noise.
 
     Args:
         examples: how many public examples the server holds.
