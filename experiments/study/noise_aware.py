@@ -88,10 +88,12 @@ def table(runs: pd.DataFrame) -> str:
         f"| epsilon | rule | f | clean | {' | '.join(attacks)} |",
         f"| --- | --- | ---: |{' ---: |' * (1 + len(attacks))}",
     ]
-    for (rule, epsilon, f), cells in by_attack.iterrows():  # type: ignore[misc]
+    for place in by_attack.index.to_list():
+        rule, epsilon, f = place
         if f:
-            clean = by_attack.loc[(rule, epsilon, 0), _CLEAN]
-            told = [f"{epsilon:g}", rule, str(f), clean, *(cells[each] for each in attacks)]
+            clean = by_attack.at[(rule, epsilon, 0), _CLEAN]
+            left = [by_attack.at[place, each] for each in attacks]
+            told = [f"{epsilon:g}", rule, str(f), str(clean), *map(str, left)]
             rows.append(f"| {' | '.join(told)} |")
     return "\n".join(
         [
@@ -113,10 +115,10 @@ def figure(runs: pd.DataFrame) -> Figure:
     accuracy = accuracies(runs)
     attacks = [each for each in accuracy.index.unique("attack") if each != _CLEAN]
     drawn = {
-        (f"{attack}, epsilon {epsilon:g}", rule, f): seeds
+        (f"{attack}, epsilon {epsilon:g}", rule, f): accuracy.loc[(rule, at, of, f)]
         for epsilon in sorted(accuracy.index.unique("target_epsilon"))
         for attack in attacks
-        for (rule, at, of, f), seeds in accuracy.iterrows()  # type: ignore[misc]
+        for rule, at, of, f in accuracy.index.to_list()
         if at == epsilon and of in (_CLEAN, attack)
     }
     values = pd.DataFrame(drawn.values(), index=pd.MultiIndex.from_tuples(drawn))
