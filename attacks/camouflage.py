@@ -77,6 +77,12 @@ class _Crew:
 def noise_along(direction: Tensor) -> Tensor:
     """Return what passes for standard normal numbers and has the largest inner product with this.
 
+    Of the same values, the order of the direction's own is best (rearrangement inequality). So the
+    i-th smallest coordinate a_i gets a value between what the Kolmogorov-Smirnov test accepts as
+    i-th smallest, low_i and high_i; and where the norm is bound too, these values are
+    `clip(t * a_i, low_i, high_i)` with the largest t that it allows (conditions of Karush, Kuhn and
+    Tucker). They ascend with i, as a, low and high do. t is found by halving its power of two.
+
     Args:
         direction: `(..., d)`, of any length; where it has none, or is not finite, any will do.
 
