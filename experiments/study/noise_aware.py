@@ -114,14 +114,15 @@ def figure(runs: pd.DataFrame) -> Figure:
     """Draw accuracy against f: a panel an attack and epsilon, a line a rule."""
     accuracy = accuracies(runs)
     attacks = [each for each in accuracy.index.unique("attack") if each != _CLEAN]
+    seeds_at = dict(zip(accuracy.index.to_list(), accuracy.to_numpy(), strict=True))
     drawn = {
-        (f"{attack}, epsilon {epsilon:g}", rule, f): accuracy.loc[(rule, at, of, f)]
+        (f"{attack}, epsilon {epsilon:g}", rule, f): seeds
         for epsilon in sorted(accuracy.index.unique("target_epsilon"))
         for attack in attacks
-        for rule, at, of, f in accuracy.index.to_list()
+        for (rule, at, of, f), seeds in seeds_at.items()
         if at == epsilon and of in (_CLEAN, attack)
     }
-    values = pd.DataFrame(drawn.values(), index=pd.MultiIndex.from_tuples(drawn))
+    values = pd.DataFrame(list(drawn.values()), index=pd.MultiIndex.from_tuples(drawn))
     return lines_figure(values, "f beside 10 honest workers", "accuracy in %")
 
 
