@@ -24,10 +24,12 @@ from sqlalchemy.types import TypeEngine
 from privrobust.spec import AttackSpec, RunSpec
 from privrobust.training.measures import Evaluation, Measures
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Raise it with every change of these tables, and say in `LACKED` what older ones are to get."""
 
-LACKED = {5: ("sampling_rate",)}
+_MEASURED = ("train_accuracy", "train_loss", "worst_class_accuracy", "worst_worker_accuracy")
+
+LACKED = {5: ("sampling_rate", *_MEASURED), 6: _MEASURED}
 """By version, the columns of `RUNS` that are added; a store of any other version is refused."""
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
@@ -96,6 +98,10 @@ RUNS = Table(
     Column("final_loss", _NUMBER),
     Column("kappa", _NUMBER, info=_POSITIVE),
     Column("calibration_error", _NUMBER, info=_SHARE),
+    Column("train_accuracy", _NUMBER, info=_SHARE),
+    Column("train_loss", _NUMBER),
+    Column("worst_class_accuracy", _NUMBER, info=_SHARE),
+    Column("worst_worker_accuracy", _NUMBER, info=_SHARE),
     Column("accuracy_by_class", JSON),
     Column("accuracy_by_worker", JSON),
     Column("steps_taken", Integer, info=_POSITIVE),

@@ -25,6 +25,7 @@ from privrobust.spec import RunSpec
 from privrobust.training.batches import honest_batches
 from privrobust.training.byzantine import ByzantineWorkers
 from privrobust.training.evaluation import Evaluator
+from privrobust.training.fit import fitted_at, fitted_examples
 from privrobust.training.gradient_bounds import GradientBounds
 from privrobust.training.lanes import distinct
 from privrobust.training.measures import measure
@@ -95,7 +96,8 @@ def train_lanes(
     model, parameters = deepcopy(model).to(device), starts.to(device)[seed_of]
     layout, rules = Layout(model), list(rules_of(lanes))
 
-    evaluate = Evaluator(model, layout, held_out, get_loss(shared.loss))
+    evaluate = Evaluator(model, layout, held_out.examples(slice(1)), get_loss(shared.loss))
+    fitted, last_steps = fitted_examples(train_split, len(held_out)), fitted_at(lanes, steps)
     gradients = clipped_gradients(shared, model, layout, train_split.examples(slice(EXAMPLES)))
     clip_and_average = Clipping(lanes, watch.plant(gradients, layout), layout, device)
     bounds = GradientBounds(lanes)
@@ -131,21 +133,27 @@ def train_lanes(
         # 8. steps, x <- x - lr u, with momentum and weight decay if any.
         parameters = descend(step, parameters, update)
         watch.see(step, messages, update, parameters)
-        # 9. Now and then x is evaluated on held-out examples, and u held against what was sent.
+        # 9. Now and then x is evaluated on held-out examples, at last on training examples too, and
+        #    u held against what was sent.
         if step % shared.evaluate_every == 0 or step == steps:
             measures = measure(messages.honest, update, previous)
-            records.add(step, evaluate(parameters), measures)
+            records.add(step, evaluate(parameters, held_out), measures)
+            if step in last_steps:
+                records.add_fit(evaluate(parameters, fitted).means)
         on_step()
         if bounds.broken_by_all():
             break
 
     results: dict[int, RunResult] = {}
     for lane, place in enumerate(order):
+        train_accuracy, train_loss = records.fit(lane)
         result = RunResult(
             spec=lanes[lane],
             spent=budgets[lane],
             history=records.history(lane),
             correct=records.correct(lane),
+            train_accuracy=train_accuracy,
+            train_loss=train_loss,
             steps=steps,
         )
         failure = bounds.failures.get(lane)
