@@ -99,7 +99,7 @@ class RunResult:
             np.bincount(mine[share], minlength=kinds) / len(share) for share in shares(self.spec)
         ]
         # a sum of rounded products may be a little above what it averages
-        by_worker = [min(1.0, float(np.sum(mix[mix > 0] * accuracy[mix > 0]))) for mix in mixes]
+        by_worker = [np.minimum(1.0, np.sum(mix[mix > 0] * accuracy[mix > 0])) for mix in mixes]
         return pd.Series(by_worker, name="accuracy").rename_axis("worker")
 
     @property

@@ -1,6 +1,7 @@
 """Opening stores, bringing them to this version, and databases that are away, full or damaged."""
 
 import sqlite3
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,9 +10,10 @@ from sqlalchemy import event, update
 
 from privrobust import RunSpec, train
 from privrobust.errors import PrivRobustError
+from privrobust.reporting.metrics import METRICS
 from privrobust.reporting.tables import lay_out
 from privrobust.store import Store, database, transactions
-from privrobust.store.schema import ABOUT, RUNS
+from privrobust.store.schema import ABOUT, LACKED, RUNS
 
 SPECS = [RunSpec(honest=3, steps=2, clip_norm=1.0, noise_scale=0.1, seed=seed) for seed in range(6)]
 
@@ -27,49 +29,55 @@ def test_a_store_of_another_version_is_refused(location, monkeypatch):
     monkeypatch.setattr(database, "SCHEMA_VERSION", 4)
     Store(location)
     monkeypatch.undo()
-    with pytest.raises(PrivRobustError, match=r"version 4, .* reads 6; give another --store"):
+    with pytest.raises(PrivRobustError, match=r"version 4, .* reads 7; give another --store"):
         Store(location)
 
 
-def made_by_version_5(location):
-    """A store as it was before runs had a `sampling_rate`, with one run of each status."""
+def made_by(version, location):
+    """A store as an earlier version made it, with one run of each status."""
+    lacks = list(LACKED[version])
     with Store(location) as results:
         results.add([train(SPECS[0])])
         results.claim(SPECS[1:3])
         results.fail(SPECS[2:3], "no luck")
-        before = results.runs().drop(columns="sampling_rate")
+        before = results.runs().drop(columns=lacks)
         with results._writing.begin() as connection:
-            connection.exec_driver_sql("ALTER TABLE runs DROP COLUMN sampling_rate")
-            connection.execute(update(ABOUT).values(schema_version=5))
+            for name in lacks:
+                connection.exec_driver_sql(f"ALTER TABLE runs DROP COLUMN {name}")
+            connection.execute(update(ABOUT).values(schema_version=version))
         results.release()
     return before
 
 
-def test_a_store_of_the_version_before_is_read_and_written(location):
-    before = made_by_version_5(location)
+@pytest.mark.parametrize("version", LACKED)
+def test_a_store_of_an_earlier_version_is_read_and_written(version, location):
+    before, lacks = made_by(version, location), list(LACKED[version])
     for create in (False, True):
         with Store(location, create=create) as results:
             runs = results.runs()
-            pd.testing.assert_frame_equal(runs.drop(columns="sampling_rate"), before)
-            assert runs["sampling_rate"].isna().all()
+            pd.testing.assert_frame_equal(runs.drop(columns=lacks), before)
+            assert runs[lacks].isna().all(axis=None)
             assert len(results.history(SPECS[0].key)) == 1
             assert results.failed().to_dict() == {SPECS[2].key: "no luck"}
     rated = RunSpec(**{**dict(SPECS[3]), "sampling_rate": 0.1})
     with Store(location) as results:
         results.add([train(rated)])
         assert results.runs([rated.key])["sampling_rate"].item() == 0.1
+        assert results.runs([rated.key])["train_accuracy"].item() > 0
         assert len(results.runs()) == 3
-        assert lay_out(results.runs()).blocks
+        for metric in METRICS:
+            assert lay_out(results.runs(), metrics=[metric]).blocks
 
 
-def test_an_older_store_that_cannot_be_changed_is_read(location, monkeypatch):
-    before = made_by_version_5(location)
+@pytest.mark.parametrize("version", LACKED)
+def test_an_older_store_that_cannot_be_changed_is_read(version, location, monkeypatch):
+    before, lacks = made_by(version, location), list(LACKED[version])
     monkeypatch.setattr(Store, "_add_columns", _refuse_to_write)
     with Store(location) as results:
         runs = results.runs()
-        pd.testing.assert_frame_equal(runs.drop(columns="sampling_rate"), before)
+        pd.testing.assert_frame_equal(runs.drop(columns=lacks), before)
         assert list(runs.columns) == [c.name for c in RUNS.c if c.name in runs]
-        assert runs["sampling_rate"].isna().all()
+        assert runs[lacks].isna().all(axis=None)
 
 
 def _refuse_to_write(self, connection, names):
@@ -123,7 +131,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
         results._engine.dispose()
         event.listen(results._engine, "connect", fill)
         many = result.history.loc[np.zeros(3000, dtype=int)].assign(step=range(3000))
-        large = type(result)(result.spec, result.spent, many, result.correct, result.steps)
+        large = replace(result, history=many)
         with pytest.raises(PrivRobustError, match=r"disk is full.*what is finished is kept"):
             results.add([large])
         event.remove(results._engine, "connect", fill)
