@@ -46,19 +46,15 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
 
 
 def _starves(where: str, at: Any, has: float, of_worst: pd.Series, of_all: pd.Series) -> Verdict:
-    claim = (
-        f"{where}, {_at(at)}: the worst class is behind the mean's, and by more than accuracy is"
-    )
+    claim = f"{where}, {_at(at)}: its worst class is behind the mean's, and by more than accuracy"
     if has < _LEAST:
         return untested(claim, _nothing(has))
     beyond = (_MARGIN, math.inf)
-    return all_of(
-        f"{claim}, each by over {_MARGIN} point",
-        [
-            judge("worst class", of_worst, beyond),
-            judge("beyond accuracy", of_worst - of_all, beyond),
-        ],
-    )
+    each = [
+        judge("the worst class", of_worst, beyond),
+        judge("beyond accuracy", of_worst - of_all, beyond),
+    ]
+    return all_of(f"{claim}, each by over {_MARGIN} point", each)
 
 
 def _is_worse(where: str, at: Any, has: float, wider: pd.Series) -> Verdict:
@@ -66,9 +62,9 @@ def _is_worse(where: str, at: Any, has: float, wider: pd.Series) -> Verdict:
         f"{where}: {_at(at)} puts the worst class further behind the mean's than no noise does, by "
         f"over {_MARGIN} point"
     )
-    return (
-        untested(claim, _nothing(has)) if has < _LEAST else judge(claim, wider, (_MARGIN, math.inf))
-    )
+    if has < _LEAST:
+        return untested(claim, _nothing(has))
+    return judge(claim, wider, (_MARGIN, math.inf))
 
 
 def _nothing(has: float) -> str:

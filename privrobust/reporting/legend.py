@@ -85,8 +85,8 @@ def _cautions(runs: pd.DataFrame, metrics: Sequence[str]) -> Iterator[str]:
     if lacks:
         names = " and ".join(METRICS[name].heading for name in metrics if lacking(runs, name))
         yield (
-            f"{lacks} of {len(runs)} runs are of an earlier version, which did not measure {names}: "
-            "cells with one of them are empty."
+            f"{lacks} of {len(runs)} runs are of an earlier version, which did not measure "
+            f"{names}: cells with one of them are empty."
         )
 
 

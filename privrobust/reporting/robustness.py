@@ -20,8 +20,9 @@ def robustness(runs: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
         Indexed by the fields that tell settings apart and `byzantine`, the attacked ones. Columns:
         `workers`, n; `clean` and `worst`, mean values over seeds without and under the worst
         attack, of those of which no run failed (NaN where that leaves none); `attack`, which that
-        is; `gap`, what it costs, `clean - worst` where more is better; `kappa`, the empirical robustness coefficient, its largest over
-        attacks and seeds; `failed`, how many attacked runs did: where any did, `worst` may be less.
+        is; `gap`, what it costs, `clean - worst` where more is better; `kappa`, the empirical
+        robustness coefficient, its largest over attacks and seeds; `failed`, how many attacked runs
+        did: where any did, `worst` may be less.
 
     """
     summary = summarise(runs, [metric])

@@ -60,9 +60,10 @@ def summarise(runs: pd.DataFrame, metrics: Sequence[str] = ACCURACY) -> pd.DataF
         none, and "worst" for the attack that leaves the worst mean. Columns: of each metric, under
         its name, the mean over seeds, NaN where a run that did not fail has no value, and the
         half-width of its 95 % Student interval, NaN for a single seed, as `interval` of accuracy
-        and `train_loss_interval` of others; `epsilon`, the largest, whether it `is_upper_bound` and no estimate, and
-        `not_private`, why it is infinite; `seeds`, `diverged` and `failed`, counts of runs;
-        `kappa`, the largest empirical robustness coefficient; `workers`, n.
+        and, say, `train_loss_interval` of others; `epsilon`, the largest, whether it
+        `is_upper_bound` and no estimate, and `not_private`, why it is infinite; `seeds`, `diverged`
+        and `failed`, counts of runs; `kappa`, the largest empirical robustness coefficient;
+        `workers`, n.
 
     """
     metrics = checked(metrics)

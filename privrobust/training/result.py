@@ -30,9 +30,8 @@ class RunResult:
     classified it correctly, `(examples,)`."""
     train_accuracy: float
     """Mean accuracy, in [0, 1], on training examples in the same evaluations: on all that the
-    honest workers hold, or on a fixed sample (`privrobust.training.fit`). Whoever runs an experiment
-    sees all data and may measure it; epsilon does not cover it, so of private data it is not to be
-    published."""
+    honest workers hold, or on a fixed sample (`privrobust.training.fit`). It is no release: whoever
+    runs an experiment sees all data, and epsilon does not cover what that one publishes of it."""
     train_loss: float
     """Mean loss on the same training examples; not covered by epsilon either."""
     steps: int

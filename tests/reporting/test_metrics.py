@@ -1,4 +1,4 @@
-"""Tables of other metrics than accuracy: means, worst attacks, what is best, what was not measured."""
+"""Tables of other metrics than accuracy: means, worst attacks, the best, what was not measured."""
 
 import json
 import math
@@ -80,7 +80,7 @@ def test_a_cell_is_the_mean_of_runs_with_its_student_interval(metric, aggregator
         low, high = stats.t.interval(0.95, len(found) - 1, found.mean(), stats.sem(found))
         scale = 1 if "loss" in metric else 100
         mean, half = map(float, row[heading].text.split("±"))
-        assert mean == pytest.approx(scale * found.mean(), abs=scale * 0.005)
+        assert mean == pytest.approx(scale * found.mean(), abs=0.51 * half)  # a digit of it
         assert half == pytest.approx(scale * (high - low) / 2, rel=0.3)
     measured = robustness(RUNS, metric).xs(aggregator, level="aggregator").iloc[0]
     cost = values(metric, aggregator, None).mean() - values(metric, aggregator, worst).mean()
@@ -154,13 +154,12 @@ def test_one_seed_that_lacks_a_value_empties_its_cell():
     """What is left would be a mean over the luckier seeds."""
     first = (RUNS["seed"] == 0) & (RUNS["attack"] == "alie")
     runs = RUNS.assign(final_loss=RUNS["final_loss"].mask(first), diverged=first)
-    row = line(lay_out(runs, metrics=["final_loss"]), "median")
+    layout = lay_out(runs, metrics=["final_loss"])
+    row = line(layout, "median")
     assert row["f=2 alie"].text == "†"
     assert row["f=2 worst"].text == "†"  # no finite loss is worse than any
     assert row["f=2 sign flip"].text
-    assert not any(
-        "earlier version" in note for note in lay_out(runs, metrics=["final_loss"]).notes
-    )
+    assert not any("earlier version" in note for note in layout.notes)
 
 
 def test_failed_runs_say_so_whatever_is_shown():

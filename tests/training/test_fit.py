@@ -16,6 +16,7 @@ from privrobust.training.fit import fitted_at, fitted_examples
 from privrobust.training.loop import train_lanes
 from privrobust.training.watch import Watch
 
+STORED = ("train_accuracy", "train_loss", "worst_class_accuracy", "worst_worker_accuracy")
 SHORT = {"clip_norm": 1.0, "steps": 12, "honest": 5, "evaluate_every": 4, "learning_rate": 0.5}
 
 
@@ -38,9 +39,8 @@ def few(train_examples, held_out, classes=3):
         return Split(torch.randn(count, 6, generator=random) + labels[:, None] / 2, labels)
 
     name = f"few_{train_examples}_{held_out}"
-    register_dataset(
-        Dataset(name, split(train_examples), split(held_out), split(held_out), classes)
-    )
+    parts = [split(count) for count in (train_examples, held_out, held_out)]
+    register_dataset(Dataset(name, *parts, classes))
     return name
 
 
@@ -121,12 +121,7 @@ def test_lanes_that_average_other_numbers_of_evaluations_are_as_they_are_alone()
     ]
     for spec, beside in zip(specs, train_lanes(specs), strict=True):
         alone = train(spec)
-        for name in (
-            "train_accuracy",
-            "train_loss",
-            "worst_class_accuracy",
-            "worst_worker_accuracy",
-        ):
+        for name in STORED:
             assert getattr(alone, name) == getattr(beside, name), name
 
 
@@ -145,8 +140,7 @@ def test_a_run_without_a_result_has_no_fit():
     for specs in ([broken], [kept, broken]):
         result = train_lanes(specs)[-1]
         assert result.failure
-        for name in ("train_accuracy", "train_loss", "generalisation_gap", "loss_gap",
-                     "worst_class_accuracy", "worst_worker_accuracy"):  # fmt: skip
+        for name in (*STORED, "generalisation_gap", "loss_gap"):
             assert math.isnan(getattr(result, name)), name
 
 

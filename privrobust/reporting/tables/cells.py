@@ -15,9 +15,10 @@ def data(runs: pd.DataFrame) -> pd.DataFrame:
         runs: a row a run, as from `Store.runs`.
 
     Returns:
-        What `summarise` returns of all metrics, worst by accuracy, its index as columns, and what its epsilon holds for:
-        `accountant_used`, `delta`, `unit`, `adjacency`. Then `gap`, clean less this accuracy, NaN
-        where a run of either failed, and `breakdown`, the breakdown point of the setting.
+        What `summarise` returns of all metrics, worst by accuracy, its index as columns, and what
+        its epsilon holds for: `accountant_used`, `delta`, `unit`, `adjacency`. Then `gap`, clean
+        less this accuracy, NaN where a run of either failed, and `breakdown`, the breakdown point
+        of the setting.
 
     """
     summary = summarise(runs, list(METRICS))
