@@ -376,15 +376,15 @@ def test_a_rule_that_learns_less_by_heart_at_equal_steps_may_learn_more_at_equal
 
 def test_the_attack_that_widens_a_gap_is_named_and_what_learnt_nothing_says_nothing():
     gaps = {None: 0.1, "alie": 0.2, "sign_flip": 0.1}
-    runs = trained(["median"], lambda rule, attack: gaps[attack], attacks=("alie", "sign_flip"))
+    runs = trained(["mean"], lambda rule, attack: gaps[attack], attacks=("alie", "sign_flip"))
     verdicts = generalisation.claims(runs)
-    assert of(verdicts, "median: some attack", "as many steps", "(alie)") == HOLDS
-    assert of(verdicts, "median: some attack", "same train loss", "(alie)") == HOLDS
+    assert of(verdicts, "mean: some attack", "as many steps", "(alie)") == HOLDS
+    assert of(verdicts, "mean: some attack", "same train loss", "(alie)") == HOLDS
     at_chance = runs.assign(train_accuracy=0.1 + runs["train_accuracy"] / 10)
     for verdict in generalisation.claims(at_chance):
         assert verdict.outcome == UNDECIDED
         assert "not tested: under 50% of the training examples are learnt" in verdict.test
-    same = trained(["median"], lambda rule, attack: 0.1, attacks=("alie",))
+    same = trained(["mean"], lambda rule, attack: 0.1, attacks=("alie",))
     assert of(generalisation.claims(same), "some attack", "same train loss") == FAILS
 
 
@@ -401,7 +401,7 @@ def test_a_loss_that_was_passed_before_the_first_look_is_not_guessed():
 def served(worst):
     """Make runs of two rules, clean, with and without noise; `worst` tells the worst class."""
     targets = (None, 1)
-    axes = {"aggregator": ["mean", "median"], "target_epsilon": targets}
+    axes = {"aggregator": ["mean", "median"], "target_epsilon": targets, "clip_norm": [1.0]}
     runs = made_up(lambda run: 0.7 if run["aggregator"] == "mean" else 0.65, **axes)
     of_run = [
         worst(rule, target) + 0.001 * seed
@@ -417,7 +417,7 @@ def served(worst):
     [
         ({("mean", True): 0.5, ("median", True): 0.2}, HOLDS, HOLDS),
         # as far behind as accuracy is: all classes suffer
-        ({("mean", True): 0.5, ("median", True): 0.45}, FAILS, FAILS),
+        ({("mean", True): 0.5, ("median", True): 0.45}, FAILS, HOLDS),
         # far behind, but no further than without noise
         ({("mean", True): 0.5, ("median", True): 0.2, ("median", False): 0.2}, HOLDS, FAILS),
         # there is nothing to take
