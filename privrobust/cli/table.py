@@ -59,8 +59,7 @@ def table(
     """Make a table of the runs in a store: means over seeds with 95 % intervals.
 
     A preset says what is compared; --rows, --columns, --show and --metric build another table. csv,
-    json
-    and parquet hold one row a cell, with all digits: every cell, so without these.
+    json and parquet hold one row a cell, with all digits: every cell, so without these.
 
     Examples: privrobust table results.db
 

@@ -28,6 +28,7 @@ class Metric:
     is_compared: bool = True
     """Whether the best of a column is marked: the least gap is that of what learnt nothing."""
     sees_training_data: bool = False
+    """Whether epsilon does not cover it."""
 
     @property
     def is_accuracy(self) -> bool:
@@ -130,9 +131,11 @@ def interval_of(metric: str) -> str:
 
 
 def lacking(runs: pd.DataFrame, metric: str) -> int:
-    """Count the runs that finished and do not have a metric, which older versions did not measure.
+    """Count the runs that finished and lack a metric, as an earlier version did not measure it.
 
-    A run that diverged may have none for that reason.
+    A run may also have none as a loss was not finite; every accuracy is there then.
     """
-    finished = runs[runs["failure"].isna() & ~runs["diverged"].astype(bool)]
-    return int(METRICS[metric].of(finished).isna().sum())
+    lacks = (
+        METRICS[metric].of(runs).isna() & runs["failure"].isna() & ~runs["diverged"].astype(bool)
+    )
+    return int((lacks & runs["train_accuracy"].isna()).sum()) if lacks.any() else 0

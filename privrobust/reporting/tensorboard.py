@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from privrobust.store import Store
 
 _KEY = re.compile(r"[0-9a-f]{32}")
-_RESULTS = ("accuracy", "final_loss", "kappa", "calibration_error", "epsilon")
+_RESULTS = (
+    "accuracy",
+    "final_loss",
+    "kappa",
+    "calibration_error",
+    "train_accuracy",
+    "train_loss",
+    "worst_class_accuracy",
+    "worst_worker_accuracy",
+    "epsilon",
+)
 
 
 def to_tensorboard(store: "Store", folder: Path) -> int:

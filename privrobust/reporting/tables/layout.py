@@ -89,13 +89,12 @@ def lay_out(
             the gap or breakdown point is asked for of several metrics.
 
     """
-    shows = list(shows)
+    shows, metrics = list(shows), checked(metrics)
     for name in shows:
         if name not in SHOWN:
             raise unknown_name("show", name, SHOWN)
         if name in ("gap", "breakdown") and len(metrics) > 1:
             raise SpecError(f"show: {name} with {len(metrics)} metrics; accepted: with one metric")
-    metrics = checked(metrics)
     if runs.empty:
         raise SpecError("runs: there are none to make a table of")
     summary = summarise(runs, metrics)
