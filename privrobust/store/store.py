@@ -18,7 +18,8 @@ class Store(Writing, Reading):
       of, and refuses results of other data under its name.
 
     Opening makes a store where there is none. One of the two versions before is given the columns
-    that it lacks, and loses nothing. How a database keeps this is in `privrobust.store.base.Backend`.
+    that it lacks, and loses nothing. How a database keeps this is in
+    `privrobust.store.base.Backend`.
 
     Args:
         location: a path, `sqlite:///results.db` or `postgresql://user@host/database`.
