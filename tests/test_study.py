@@ -362,7 +362,7 @@ def test_a_rule_that_learns_less_by_heart_at_equal_steps_may_learn_more_at_equal
     """Two questions: a slow rule has the narrower gap, and the wider one once it is as far."""
     runs = trained(
         ["mean", "median"],
-        gap_of=lambda rule, attack: {"mean": 0.1, "median": 0.12}[rule],
+        gap_of=lambda rule, attack: {"mean": 0.1, "median": 0.15}[rule],
         speed_of=lambda rule, attack: {"mean": 1.0, "median": 0.3}[rule],
     )
     verdicts = [each for each in generalisation.claims(runs) if "median has a wider" in each.claim]
@@ -371,7 +371,7 @@ def test_a_rule_that_learns_less_by_heart_at_equal_steps_may_learn_more_at_equal
     (at_loss,) = [each for each in verdicts if "same train loss" in each.claim]
     values = generalisation.by_seed(runs)
     target = values["train_loss"].loc[(0.0, "median", "none"), 0].iloc[-1]
-    assert at_loss.effect == pytest.approx(0.02 * math.log2(2.1 / target), rel=0.01)
+    assert at_loss.effect == pytest.approx(0.05 * math.log2(2.1 / target), rel=0.01)
 
 
 def test_the_attack_that_widens_a_gap_is_named_and_what_learnt_nothing_says_nothing():
