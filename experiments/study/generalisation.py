@@ -5,7 +5,6 @@ train loss, in nats: a rule that trains more slowly has learnt less by heart, wh
 """
 
 import math
-from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -85,17 +84,17 @@ def by_seed(runs: pd.DataFrame) -> Values:
     }
 
 
-def last(values: pd.DataFrame, at: Hashable) -> pd.Series:
+def last(values: pd.DataFrame, at: Any) -> pd.Series:
     """Return what a setting has after the most steps, by seed."""
     found: pd.Series = values.loc[at].iloc[-1]
     return found
 
 
-def _has_learnt(values: Values, at: Hashable) -> bool:
+def _has_learnt(values: Values, at: Any) -> bool:
     return bool(last(values["train_accuracy"], at).mean() >= _LEARNT)
 
 
-def excess_at_equal_loss(values: Values, at: Hashable, other: Hashable) -> list[float]:
+def excess_at_equal_loss(values: Values, at: Any, other: Any) -> list[float]:
     """Subtract gaps of the loss at the train loss of whichever has come less far, seed by seed.
 
     Gaps are interpolated between the steps of a run, against the logarithm of its train loss. At
