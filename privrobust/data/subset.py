@@ -11,7 +11,7 @@ import numpy as np
 from privrobust.core.parameters import parameter
 from privrobust.data.dataset import Dataset
 from privrobust.data.source import Source
-from privrobust.errors import SpecError
+from privrobust.errors import SpecError, shown
 
 _SEED = 0  # which examples are kept never depends on a run's seed
 
@@ -30,7 +30,7 @@ class Subset(Source):
 
     """
 
-    paper: ClassVar[str] = "Cui et al. 2019, section 5.1"
+    paper: ClassVar[str] = "Cui et al. 2019"
 
     of: str = "digits"
     size: int | None = parameter(None, least=1)
@@ -85,15 +85,15 @@ class Subset(Source):
         shares /= shares.sum()
         most = int(np.floor((there / shares).min() + 1e-9))
         size = most if self.size is None else self.size
+        if size > most:
+            raise SpecError(
+                f"Subset.size: {shown(size)} of {self.of} is not accepted: at most {most} with an "
+                f"imbalance of {self.imbalance:g}"
+            )
         exact = size * shares
         counts = np.floor(exact + 1e-9).astype(int)
         by_remainder = np.argsort(counts - exact, kind="stable")
         counts[by_remainder[: size - counts.sum()]] += 1
-        if size > most or (counts > there).any():
-            raise SpecError(
-                f"Subset.size: {size} of {self.of} is not accepted: at most {most} with an "
-                f"imbalance of {self.imbalance:g}"
-            )
         if not counts.all():
             raise SpecError(
                 f"Subset.size: {size} of {self.of} leaves a class without examples; accepted: a "

@@ -76,6 +76,7 @@ def test_what_has_no_parts(text, message):
     ("text", "message"),
     [
         ("subset(size=1300)", "at most 1210 with an imbalance of 1"),
+        (f"subset(size={10**30})", "at most 1210"),
         ("subset(size=15, imbalance=100)", "leaves a class without examples"),
     ],
 )
