@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 NAMES = sorted(
     path.stem for path in (HERE / "study").glob("*.py") if (HERE / f"{path.stem}.yaml").exists()
 )
-_QUICK = ["steps=20", "grid.seed=[0, 1]"]
+_QUICK = ["grid.seed=[0, 1]"]
 _QUICK_TUNE = "tune={learning_rate: [0.01, 0.1], by: clean, seeds: [100]}"
 
 
@@ -58,8 +58,9 @@ def answer(
 
 def shortened(name: str) -> list[str]:
     """Tell what a quick answer changes in a sweep."""
-    tunes = load_sweep(HERE / f"{name}.yaml").tune is not None
-    return [*_QUICK, _QUICK_TUNE] if tunes else _QUICK
+    sweep = load_sweep(HERE / f"{name}.yaml")
+    steps = "grid.steps=[10, 20]" if "steps" in sweep.grid else "steps=20"
+    return [steps, *_QUICK, *([_QUICK_TUNE] if sweep.tune else [])]
 
 
 def write(

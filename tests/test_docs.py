@@ -22,6 +22,7 @@ from privrobust.errors import SpecError
 from privrobust.federated import Ledger
 from privrobust.models import available_models, build_model
 from privrobust.reporting.figures import FIGURES
+from privrobust.reporting.metrics import METRICS
 from privrobust.reporting.tables import PRESETS
 from privrobust.store import Store
 from privrobust.sweeps.grid import Sweep
@@ -345,9 +346,12 @@ def test_the_options_of_the_page_on_sweeps_exist():
 TABLES = (ROOT / "docs" / "tables_and_figures.md").read_text(encoding="utf-8")
 
 
-def test_the_page_on_tables_names_every_preset_and_figure():
+def test_the_page_on_tables_names_every_preset_metric_and_figure():
     section, figures = TABLES.split("## Figures")
-    assert set(re.findall(r"(?m)^\| `(\w+)` \|", section)) == set(PRESETS)
+    presets, metrics = section.split("`--metric` shows")
+    assert set(re.findall(r"(?m)^\| `(\w+)` \|", presets)) == set(PRESETS)
+    named = " ".join(re.findall(r"(?m)^\| (`.*?) \|", metrics))
+    assert set(re.findall(r"`(\w+)`", named)) == set(METRICS)
     assert set(re.findall(r"(?m)^\| `(\w+)` \|", figures)) == set(FIGURES)
 
 

@@ -13,6 +13,8 @@ from frames import frame
 from scipy import stats
 from study import (
     backdoors,
+    generalisation,
+    minority_classes,
     noise_aware,
     r1_iid,
     r1_noise_vs_robustness,
@@ -398,6 +400,107 @@ def test_the_table_of_a_known_bound_shows_the_b_of_each_budget():
     text = r2_known_bound.table(frame(*rows).assign(noise_scale=[0.5, 0.025]))
     assert "| epsilon | bound G = 2 | C = 0.1 |" in text
     assert "| 4 | 0.5 | 0.025 |" in text
+
+
+STEPS = (30, 100, 300)
+
+
+def trained(rules, gap_of, speed_of=lambda rule, attack: 1.0, attacks=()):
+    """Runs whose train loss falls as 2 / (1 + speed steps / 30), and whose gap of the loss grows.
+
+    That is by `gap_of` nats for each halving of the train loss; the gap in points is ten times it.
+    """
+    rows, fits = [], []
+    settings = [{"byzantine": 0}] + [{"byzantine": 4, "attack": name} for name in attacks]
+    for rule in rules:
+        for attacked in settings:
+            for steps in STEPS:
+                for seed in SEEDS:
+                    attack = attacked.get("attack")
+                    loss = 2 / (1 + speed_of(rule, attack) * steps / 30) * (1 + 0.001 * seed)
+                    gap = gap_of(rule, attack) * math.log2(2.1 / loss)
+                    rows.append(
+                        ({"aggregator": rule, "steps": steps, "seed": seed, **attacked}, 0.5)
+                    )
+                    fits.append((loss, loss + gap, 0.5 + gap / 10))
+    train_loss, final_loss, train_accuracy = zip(*fits, strict=True)
+    return frame(*rows).assign(
+        train_loss=train_loss, final_loss=final_loss, train_accuracy=train_accuracy
+    )
+
+
+def test_a_rule_that_learns_less_by_heart_at_equal_steps_may_learn_more_at_equal_loss():
+    """Two questions: a slow rule has the narrower gap, and the wider one once it is as far."""
+    runs = trained(
+        ["mean", "median"],
+        gap_of=lambda rule, attack: {"mean": 0.1, "median": 0.15}[rule],
+        speed_of=lambda rule, attack: {"mean": 1.0, "median": 0.3}[rule],
+    )
+    verdicts = [each for each in generalisation.claims(runs) if "median has a wider" in each.claim]
+    assert of(verdicts, "as many steps") == FAILS
+    assert of(verdicts, "same train loss") == HOLDS
+    (at_loss,) = [each for each in verdicts if "same train loss" in each.claim]
+    values = generalisation.by_seed(runs)
+    target = values["train_loss"].loc[(0.0, "median", "none"), 0].iloc[-1]
+    assert at_loss.effect == pytest.approx(0.05 * math.log2(2.1 / target), rel=0.01)
+
+
+def test_the_attack_that_widens_a_gap_is_named_and_what_learnt_nothing_says_nothing():
+    gaps = {None: 0.1, "alie": 0.2, "sign_flip": 0.1}
+    runs = trained(["mean"], lambda rule, attack: gaps[attack], attacks=("alie", "sign_flip"))
+    verdicts = generalisation.claims(runs)
+    assert of(verdicts, "mean: some attack", "as many steps", "(alie)") == HOLDS
+    assert of(verdicts, "mean: some attack", "same train loss", "(alie)") == HOLDS
+    at_chance = runs.assign(train_accuracy=0.1 + runs["train_accuracy"] / 10)
+    for verdict in generalisation.claims(at_chance):
+        assert verdict.outcome == UNDECIDED
+        assert "not tested: under 50% of the training examples are learnt" in verdict.test
+    same = trained(["mean"], lambda rule, attack: 0.1, attacks=("alie",))
+    assert of(generalisation.claims(same), "some attack", "same train loss") == FAILS
+
+
+def test_a_loss_that_was_passed_before_the_first_look_is_not_guessed():
+    runs = trained(["mean", "median"], lambda rule, attack: 0.1,
+                   lambda rule, attack: {"mean": 1.0, "median": 0.01}[rule])  # fmt: skip
+    values = generalisation.by_seed(runs)
+    excess = generalisation.excess_at_equal_loss(
+        values, (0.0, "median", "none"), (0.0, "mean", "none")
+    )
+    assert np.isnan(excess).all()
+
+
+def served(worst):
+    """Make runs of two rules, clean, with and without noise; `worst` tells the worst class."""
+    targets = (None, 1)
+    axes = {"aggregator": ["mean", "median"], "target_epsilon": targets, "clip_norm": [1.0]}
+    runs = made_up(lambda run: 0.7 if run["aggregator"] == "mean" else 0.65, **axes)
+    of_run = [
+        worst(rule, target) + 0.001 * seed
+        for rule, target, seed in zip(
+            runs["aggregator"], runs["target_epsilon"].notna(), runs["seed"], strict=True
+        )
+    ]
+    return runs.assign(worst_class_accuracy=of_run)
+
+
+@pytest.mark.parametrize(
+    ("worst", "starves", "is_worse"),
+    [
+        ({("mean", True): 0.5, ("median", True): 0.2}, HOLDS, HOLDS),
+        # as far behind as accuracy is: all classes suffer
+        ({("mean", True): 0.5, ("median", True): 0.45}, FAILS, HOLDS),
+        # far behind, but no further than without noise
+        ({("mean", True): 0.5, ("median", True): 0.2, ("median", False): 0.2}, HOLDS, FAILS),
+        # there is nothing to take
+        ({("mean", True): 0.03, ("median", True): 0.0}, UNDECIDED, UNDECIDED),
+    ],
+)
+def test_minorities_starve_where_the_worst_class_pays_more_than_all(worst, starves, is_worse):
+    verdicts = minority_classes.claims(
+        served(lambda rule, is_noisy: worst.get((rule, is_noisy), 0.5))
+    )
+    assert of(verdicts, "median, iid, epsilon 1: its worst class") == starves
+    assert of(verdicts, "median, iid: epsilon 1 puts the worst class further") == is_worse
 
 
 def test_what_a_limit_does_to_gradients():

@@ -25,7 +25,10 @@ def table(
     store: Annotated[str, typer.Argument(help="File or postgresql:// address of results.")],
     preset: Annotated[
         str | None,
-        typer.Option(help="attacks (default), budget, clipping, noise, trilemma or tuning."),
+        typer.Option(
+            help="attacks (default), budget, clipping, fairness, generalisation, noise, trilemma "
+            "or tuning."
+        ),
     ] = None,
     rows: Annotated[
         str | None, typer.Option(help="Fields that come first, in place of a preset: a,b.")
@@ -35,6 +38,10 @@ def table(
     ] = None,
     show: Annotated[
         str | None, typer.Option(help="Of epsilon,clean,attacks,worst,success,gap,breakdown.")
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="What is shown: accuracy (default), worst_class_accuracy, ...: a,b."),
     ] = None,
     where: Annotated[
         list[str] | None, typer.Option(help="field=value, or field=[a, b]: these runs; repeat.")
@@ -51,8 +58,8 @@ def table(
 ) -> None:
     """Make a table of the runs in a store: means over seeds with 95 % intervals.
 
-    A preset says what is compared; --rows, --columns and --show build another table. csv, json
-    and parquet hold one row a cell, with all digits: every cell, so without these.
+    A preset says what is compared; --rows, --columns, --show and --metric build another table. csv,
+    json and parquet hold one row a cell, with all digits: every cell, so without these.
 
     Examples: privrobust table results.db
 
@@ -64,7 +71,8 @@ def table(
 
     check_format(form)
     if form in _DATA:
-        _refuse(form, {"preset": preset, "rows": rows, "columns": columns, "show": show})
+        options = {"preset": preset, "rows": rows, "columns": columns, "show": show}
+        _refuse(form, {**options, "metric": metric})
     with Store(store, create=False) as results:
         runs = finished(results, sweep)
     runs = chosen(runs, where or [])
@@ -72,7 +80,7 @@ def table(
     if form in _DATA:
         write(_data(runs, form, output), output)
         return
-    layout = _laid_out(runs, preset, rows, columns, show)
+    layout = _laid_out(runs, preset, rows, columns, show, metric)
     if form == "terminal" and output is None:
         print_table(layout)
     else:
@@ -85,15 +93,20 @@ def _laid_out(
     rows: str | None,
     columns: str | None,
     show: str | None,
+    metric: str | None,
 ) -> "Layout":
     from privrobust.reporting import tables
+    from privrobust.reporting.metrics import ACCURACY
 
-    if rows is columns is show is None:
+    if rows is columns is show is metric is None:
         return tables.preset(preset or "attacks")(runs)
     if preset is not None:
-        raise SpecError(f"preset: {preset} with --rows, --columns or --show; accepted: one of them")
+        raise SpecError(
+            f"preset: {preset} with --rows, --columns, --show or --metric; accepted: one of them"
+        )
     shows = _names(show) or tables.SHOWN[:5]
-    return tables.lay_out(runs, shows, _names(rows), _names(columns))
+    metrics = _names(metric) or ACCURACY
+    return tables.lay_out(runs, shows, _names(rows), _names(columns), metrics)
 
 
 def _refuse(form: str, options: dict[str, str | None]) -> None:

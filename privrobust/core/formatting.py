@@ -58,14 +58,27 @@ def in_percent(mean: float, half: float) -> tuple[str, str]:
         half: half of its interval, NaN if it has none: the second text is empty then.
 
     """
+    return with_digits(100 * mean, 100 * half, 1, 2)
+
+
+def with_digits(mean: float, half: float, usual: int, most: int) -> tuple[str, str]:
+    """Write a number and its uncertainty with as many digits as that leaves.
+
+    Args:
+        mean: the number.
+        half: half of its interval, NaN if it has none: the second text is empty then.
+        usual: decimals where there is no interval.
+        most: decimals however small the interval is.
+
+    """
     if math.isnan(half):
-        return f"{100 * mean:.1f}", ""
-    digits = decimals(100 * half)
-    return f"{100 * mean:.{digits}f}", f"{100 * half:.{digits}f}"
+        return f"{mean:.{usual}f}", ""
+    digits = decimals(half, most)
+    return f"{mean:.{digits}f}", f"{half:.{digits}f}"
 
 
-def decimals(half: float) -> int:
-    """Return how many decimals a value with this uncertainty deserves, at most 2.
+def decimals(half: float, most: int = 2) -> int:
+    """Return how many decimals a value with this uncertainty deserves, at most so many.
 
     The uncertainty keeps one digit, two if the first is 1: 0.62 is 0.6, 0.14 stays, 14.4 is 14.
     """
@@ -73,4 +86,4 @@ def decimals(half: float) -> int:
         return 1
     exponent = math.floor(math.log10(half))
     leading = half / 10**exponent
-    return min(2, max(0, (1 if leading < 2 else 0) - exponent))
+    return min(most, max(0, (1 if leading < 2 else 0) - exponent))

@@ -12,6 +12,7 @@ from privrobust.data.dataset import Dataset
 from privrobust.data.images import CIFAR10, CIFAR100, EMNIST, MNIST, FashionMNIST
 from privrobust.data.small import MNIST1D, Digits, MNIST5k
 from privrobust.data.source import Source, data_folder
+from privrobust.data.subset import Subset
 from privrobust.data.table import Table
 from privrobust.errors import PrivRobustError, SpecError, in_a_line, unknown_name
 
@@ -24,6 +25,7 @@ _BUILT_IN: dict[str, type[Source] | Dataset] = {
     "mnist": MNIST,
     "mnist1d": MNIST1D,
     "mnist5k": MNIST5k,
+    "subset": Subset,
     "table": Table,
 }
 DATASETS = Registry(

@@ -1,12 +1,13 @@
 """What the numbers of a table are, in words, and which guarantee its epsilon is."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
 from privrobust.core.formatting import number
 from privrobust.reporting.intervals import CONFIDENCE
+from privrobust.reporting.metrics import ACCURACY, METRICS, lacking
 from privrobust.reporting.neighbours import all_in_short
 from privrobust.reporting.schemes import charged_for
 from privrobust.reporting.summary import fixes_workers, setting_levels
@@ -42,14 +43,20 @@ def most_tried(summary: pd.DataFrame) -> pd.Series:
     return shares.groupby(level=setting_levels(summary)).max()
 
 
-def legend(runs: pd.DataFrame, summary: pd.DataFrame) -> Iterator[str]:
-    """Say line by line what a table of accuracies, from this summary of runs, shows."""
-    counts = summary["seeds"]
+def legend(
+    runs: pd.DataFrame, summary: pd.DataFrame, metrics: Sequence[str] = ACCURACY
+) -> Iterator[str]:
+    """Say line by line what a table of metrics, from this summary of runs, shows."""
+    counts, shown = summary["seeds"], [METRICS[name] for name in metrics]
+    data = " and ".join(runs["evaluate_on"].unique())
+    told = "; ".join(metric.told.format(data=data) for metric in shown)
+    best = "bold or *: the best of its column among rows on the same data"
     yield (
-        f"Accuracy in % on {' and '.join(runs['evaluate_on'].unique())} data: mean over "
-        f"{_seeds(counts)}, ± half of its {CONFIDENCE:.0%} interval; "
-        "bold or *: the best of its column among rows on the same data."
+        f"{told[0].upper()}{told[1:]}: mean over {_seeds(counts)}, ± half of its "
+        f"{CONFIDENCE:.0%} interval"
+        f"{f'; {best}' if any(metric.is_compared for metric in shown) else ''}."
     )
+    yield from _cautions(runs, metrics)
     if counts.min() < FEW_SEEDS:
         yield f"{FEW} fewer than {FEW_SEEDS} seeds."
     if fixes_workers(runs):
@@ -57,7 +64,9 @@ def legend(runs: pd.DataFrame, summary: pd.DataFrame) -> Iterator[str]:
     elif runs["byzantine"].any():
         yield "f Byzantine workers are added to the honest ones."
     if runs["byzantine"].any():
-        yield "worst: the attack with the least mean."
+        most = "least" if shown[0].more_is_better else "largest"
+        of = f" of {shown[0].heading}" if len(shown) > 1 else ""
+        yield f"worst: the attack with the {most} mean{of}."
     yield from guarantee(runs)
     if runs["diverged"].any():
         yield f"{DIVERGED} in some seed the model's outputs stopped being finite."
@@ -68,6 +77,22 @@ def legend(runs: pd.DataFrame, summary: pd.DataFrame) -> Iterator[str]:
     yield from (f"failed: {failure}" for failure in failures[:_MOST_FAILURES])
     if len(failures) > _MOST_FAILURES:
         yield f"failed: {len(failures) - _MOST_FAILURES} more reasons, in the store"
+
+
+def _cautions(runs: pd.DataFrame, metrics: Sequence[str]) -> Iterator[str]:
+    """Say what epsilon does not cover, how a gap is to be read, and what was never measured."""
+    shown = [METRICS[name] for name in metrics]
+    if any(metric.sees_training_data for metric in shown):
+        yield "What is measured on training examples is not covered by epsilon."
+    if not all(metric.is_compared for metric in shown):
+        yield "No gap is marked as best: what learnt nothing has none."
+    lacks = max(lacking(runs, name) for name in metrics)
+    if lacks:
+        names = " and ".join(METRICS[name].heading for name in metrics if lacking(runs, name))
+        yield (
+            f"{lacks} of {len(runs)} runs are of an earlier version, which did not measure "
+            f"{names}: cells with one of them are empty."
+        )
 
 
 def _seeds(counts: pd.Series) -> str:

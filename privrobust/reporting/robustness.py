@@ -4,67 +4,80 @@ import numpy as np
 import pandas as pd
 
 from privrobust.core.numbers import as_float
+from privrobust.errors import SpecError
+from privrobust.reporting.metrics import METRICS, checked
 from privrobust.reporting.summary import WORST, setting_levels, summarise
 
 
-def robustness(runs: pd.DataFrame) -> pd.DataFrame:
+def robustness(runs: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
     """Put every setting under its worst attack, at every number of Byzantine workers.
 
     Args:
         runs: a row a run, as from `Store.runs`.
+        metric: of `METRICS`, by which that attack is the worst.
 
     Returns:
         Indexed by the fields that tell settings apart and `byzantine`, the attacked ones. Columns:
-        `workers`, n; `clean` and `worst`, mean accuracies over seeds without and under the worst
+        `workers`, n; `clean` and `worst`, mean values over seeds without and under the worst
         attack, of those of which no run failed (NaN where that leaves none); `attack`, which that
-        is; `gap`, `clean - worst`; `kappa`, the empirical robustness coefficient, its largest over
-        attacks and seeds; `failed`, how many attacked runs did: where any did, `worst` may be less.
+        is; `gap`, what it costs, `clean - worst` where more is better; `kappa`, the empirical
+        robustness coefficient, its largest over attacks and seeds; `failed`, how many attacked runs
+        did: where any did, `worst` may be less.
 
     """
-    summary = summarise(runs)
+    summary = summarise(runs, [metric])
+    score = METRICS[metric].score
     levels = [*setting_levels(summary), "byzantine"]
     attack = summary.index.get_level_values("attack")
     # where a run failed, the mean of those that survived says nothing of it
-    accuracy = summary["accuracy"].where(summary["failed"] == 0)
-    clean = dict(accuracy[attack == ""].droplevel(["byzantine", "attack"]).items())
+    means = summary[metric].where(summary["failed"] == 0)
+    clean = dict(means[attack == ""].droplevel(["byzantine", "attack"]).items())
     is_attacked = ~attack.isin(["", WORST])
     settings = summary[is_attacked].groupby(level=levels, sort=False)
-    measured = accuracy[is_attacked].dropna()
-    least = measured.groupby(level=levels, sort=False).idxmin()
+    measured = means[is_attacked].dropna()
+    least = score(measured).groupby(level=levels, sort=False).idxmin()
     worst = measured.loc[list(least)].reset_index("attack").reindex(settings.size().index)
     table = pd.DataFrame(
         {
             "workers": settings["workers"].first(),
             "clean": [clean.get(at[:-1], float("nan")) for at in worst.index],
-            "worst": worst["accuracy"],
+            "worst": worst[metric],
             "attack": worst["attack"],
             "kappa": settings["kappa"].max(),
             "failed": settings["failed"].sum(),
         }
     )
-    table.insert(4, "gap", table["clean"] - table["worst"])
+    table.insert(4, "gap", score(table["clean"] - table["worst"]))
     return table
 
 
-def breakdown_point(runs: pd.DataFrame, fraction: float = 0.5) -> pd.Series:
+def breakdown_point(
+    runs: pd.DataFrame, fraction: float = 0.5, metric: str = "accuracy"
+) -> pd.Series:
     """Return the largest f / n up to which every attack leaves this share of the clean accuracy.
 
     Args:
         runs: a row a run, as from `Store.runs`, clean ones among them.
         fraction: of the clean accuracy, in (0, 1].
+        metric: of `METRICS`, an accuracy.
 
     Returns:
         By setting: 0 where the fewest Byzantine workers that were tried break it already, NaN
         where it was not run without attackers. A failed run under attack has left nothing.
 
     Raises:
-        SpecError: `fraction` is none.
+        SpecError: `fraction` is none, or the metric is no accuracy.
 
     """
     accepted = "accepted: above 0 and at most 1"
     fraction = as_float("fraction", fraction, accepted, above=0, most=1)
+    if not METRICS[checked([metric])[0]].is_accuracy:
+        raise SpecError(
+            f"metric: a breakdown point by {metric} is not accepted: by an accuracy, of which "
+            "attacks leave a share"
+        )
 
-    table = robustness(runs)
+    table = robustness(runs, metric)
     levels = [level for level in table.index.names if level != "byzantine"]
     settings = table.groupby(level=levels, sort=False)
     unknown = settings["clean"].count() < settings.size()

@@ -1,6 +1,8 @@
 """What a table says: means over seeds with 95 % Student intervals, by setting, f and attack."""
 
 import math
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ import pandas as pd
 
 from privrobust.core.formatting import number
 from privrobust.reporting.intervals import half_width
+from privrobust.reporting.metrics import ACCURACY, METRICS, checked, interval_of
 from privrobust.spec.run_fields import FIELDS, named
 
 Row = tuple[Any, ...]
@@ -45,29 +48,41 @@ def fixes_workers(runs: pd.DataFrame) -> bool:
     return bool((runs["honest"] + runs["byzantine"]).nunique() < runs["honest"].nunique())
 
 
-def summarise(runs: pd.DataFrame) -> pd.DataFrame:
-    """Average accuracy over seeds.
+def summarise(runs: pd.DataFrame, metrics: Sequence[str] = ACCURACY) -> pd.DataFrame:
+    """Average accuracy, or other metrics, over seeds.
 
     Args:
         runs: a row a run, as from `Store.runs`.
+        metrics: of `METRICS`; the first decides which attack is the worst.
 
     Returns:
         Indexed by the fields that tell rows apart, `byzantine` and `attack`: empty where there is
-        none, and "worst" for the attack that leaves the least mean accuracy. Columns: `accuracy`,
-        the mean over seeds; `interval`, the half-width of its 95 % Student interval, NaN for a
-        single seed; `attack_success_rate` and `attack_success_interval`, the same of attacks with
-        a goal of their own, NaN of others; `epsilon`, the largest, whether it `is_upper_bound` and
-        no estimate, and `not_private`, why it is infinite; `seeds`, `diverged` and `failed`, counts
-        of runs; `kappa`, the largest empirical robustness coefficient; `workers`, n.
+        none, and "worst" for the attack that leaves the worst mean. Columns: of each metric, under
+        its name, the mean over seeds, NaN where a run that did not fail has no value, and the
+        half-width of its 95 % Student interval, NaN for a single seed, as `interval` of accuracy
+        and, say, `train_loss_interval` of others; `attack_success_rate` and
+        `attack_success_interval`, the same of attacks with a goal of their own, NaN of others;
+        `epsilon`, the largest, whether it `is_upper_bound` and no estimate, and `not_private`, why
+        it is infinite; `seeds`, `diverged` and `failed`, counts of runs; `kappa`, the largest
+        empirical robustness coefficient; `workers`, n.
 
     """
-    runs = without_gaps(runs.assign(attack=runs["attack"].fillna("")))
+    metrics = checked(metrics)
+    values = {name: METRICS[name].of(runs) for name in metrics}
+    runs = without_gaps(runs.assign(attack=runs["attack"].fillna(""), **values))
     groups = runs.groupby([*_telling(runs), "byzantine", "attack"], sort=False)
-    accuracy, success = groups["accuracy"], groups["attack_success_rate"]
+    finished = groups.size() - groups["failure"].count()
+    means = {}
+    for name in metrics:
+        of_seeds = groups[name]
+        is_whole = of_seeds.count() >= finished
+        means[name] = of_seeds.mean().where(is_whole)
+        half = pd.Series(half_width(of_seeds.std(), of_seeds.count()), finished.index)
+        means[interval_of(name)] = half.where(is_whole)
+    success = groups["attack_success_rate"]
     summary = pd.DataFrame(
         {
-            "accuracy": accuracy.mean(),
-            "interval": half_width(accuracy.std(), accuracy.count()),
+            **means,
             "attack_success_rate": success.mean(),
             "attack_success_interval": half_width(success.std(), success.count()),
             "epsilon": groups["epsilon"].max(),
@@ -80,7 +95,7 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
             "workers": groups["workers"].first(),
         }
     )
-    worst = summary.loc[least_accurate(summary)].rename(lambda _: WORST, level="attack")
+    worst = summary.loc[_worst_attacks(summary, metrics[0])].rename(lambda _: WORST, level="attack")
     return pd.concat([summary, worst])
 
 
@@ -125,12 +140,13 @@ def _noise(runs: pd.DataFrame) -> pd.Series:
     return b.mask(several & target.notna(), target.map(lambda epsilon: f"for {number(epsilon)}"))
 
 
-def least_accurate(summary: pd.DataFrame) -> list[Row]:
-    """Find the attack that leaves the least mean accuracy, or whose runs failed.
+def _worst_attacks(summary: pd.DataFrame, metric: str) -> list[Row]:
+    """Find the attack that leaves the worst mean, or whose runs failed.
 
-    One for every row and f of a summary.
+    One for every row and f of a summary. No value is worse than any: a loss that was not finite.
     """
     attacked = summary[~summary.index.get_level_values("attack").isin(["", WORST])]
-    accuracy = attacked["accuracy"].where(attacked["failed"] == 0, -math.inf)
+    score = METRICS[metric].score(attacked[metric]).fillna(-sys.float_info.max)
+    score = score.where(attacked["failed"] == 0, -math.inf)
     levels = [level for level in summary.index.names if level != "attack"]
-    return list(accuracy.groupby(level=levels, sort=False).idxmin())
+    return list(score.groupby(level=levels, sort=False).idxmin())

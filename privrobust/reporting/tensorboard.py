@@ -28,6 +28,10 @@ _RESULTS = (
     "kappa",
     "calibration_error",
     "attack_success_rate",
+    "train_accuracy",
+    "train_loss",
+    "worst_class_accuracy",
+    "worst_worker_accuracy",
     "epsilon",
 )
 

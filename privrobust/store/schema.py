@@ -30,7 +30,10 @@ SCHEMA_VERSION = 7
 _SINCE_7 = (
     *(
         f"runs.{name}"
-        for name in ("sampling", "kappa_bound", "error", "error_bound", "error_of_mean")
+        for name in (
+            *("sampling", "kappa_bound", "error", "error_bound", "error_of_mean"),
+            *("train_accuracy", "train_loss", "worst_class_accuracy", "worst_worker_accuracy"),
+        )
     ),
     "evaluations.error",
     *(f"{table}.attack_success_rate" for table in ("runs", "evaluations")),
@@ -112,6 +115,10 @@ RUNS = Table(
     Column("error_of_mean", _NUMBER, info=_POSITIVE),
     Column("calibration_error", _NUMBER, info=_SHARE),
     Column("attack_success_rate", _NUMBER, info=_SHARE),
+    Column("train_accuracy", _NUMBER, info=_SHARE),
+    Column("train_loss", _NUMBER),
+    Column("worst_class_accuracy", _NUMBER, info=_SHARE),
+    Column("worst_worker_accuracy", _NUMBER, info=_SHARE),
     Column("accuracy_by_class", JSON),
     Column("accuracy_by_worker", JSON),
     Column("steps_taken", Integer, info=_POSITIVE),

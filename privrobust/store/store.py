@@ -17,8 +17,9 @@ class Store(Writing, Reading):
     - **Names keep their data.** A store knows a fingerprint of every dataset that it has results
       of, and refuses results of other data under its name.
 
-    Opening makes a store where there is none. One of the version before is given the columns that
-    it lacks, and loses nothing. How a database keeps this is in `privrobust.store.base.Backend`.
+    Opening makes a store where there is none. One of the two versions before is given the columns
+    that it lacks, and loses nothing. How a database keeps this is in
+    `privrobust.store.base.Backend`.
 
     Args:
         location: a path, `sqlite:///results.db` or `postgresql://user@host/database`.

@@ -1,6 +1,6 @@
 """How often attacks with a goal of their own, as backdoors have, get their way."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ class AttackSuccess:
         lanes: Sequence[RunSpec],
         rules: Sequence[Rule],
         dataset: Dataset,
-        evaluator: Callable[[Split], Evaluator],
+        evaluate: Evaluator,
         device: torch.device,
     ) -> None:
         """Let attacks choose among held-out examples.
@@ -31,7 +31,7 @@ class AttackSuccess:
             lanes: the runs.
             rules: how lanes are grouped.
             dataset: theirs.
-            evaluator: makes an evaluator of a split on that device.
+            evaluate: the model's.
             device: where parameters are.
 
         Raises:
@@ -46,16 +46,17 @@ class AttackSuccess:
                 lanes_of.setdefault(attacked.build(), []).extend(
                     range(rule.lanes.start, rule.lanes.stop)
                 )
-        self._aimed: list[tuple[Tensor, Evaluator]] = []
+        self._evaluate = evaluate
+        self._aimed: list[tuple[Tensor, Split]] = []
         for attack, places in lanes_of.items():
             goal = attack.aimed_at(data, examples_of(dataset, held_out))
             if goal is not None:
                 split = Split(goal.inputs, goal.labels, held_out.scaling).to(device)
-                self._aimed.append((torch.tensor(places, device=device), evaluator(split)))
+                self._aimed.append((torch.tensor(places, device=device), split))
 
     def __call__(self, parameters: Tensor) -> Success:
         """Evaluate parameters `(lanes, dim)`."""
         rates = torch.full((len(parameters),), torch.nan, dtype=torch.float64)
-        for places, evaluate in self._aimed:
-            rates[places.cpu()] = evaluate(parameters[places]).means.accuracy
+        for places, split in self._aimed:
+            rates[places.cpu()] = self._evaluate(parameters[places], split).means.accuracy
         return Success(rates)

@@ -1,4 +1,4 @@
-"""How good parameters are on held-out examples: accuracy, loss, calibration."""
+"""How good parameters are on some examples: accuracy, loss, calibration."""
 
 import threading
 from collections.abc import Callable
@@ -36,31 +36,30 @@ class Evaluated(NamedTuple):
 
 
 class Evaluator:
-    """Evaluates parameters of a model on one split, side by side as far as memory and speed allow.
+    """Evaluates parameters of a model, side by side as far as memory and speed allow.
 
     What is evaluated is what is trained: a model that is not proven to keep the rows of a batch
     apart is called on single examples, or, where vmap does not know it, at least in the state that
     its factory left it in. Outputs that are not finite count as wrong answers.
     """
 
-    def __init__(self, model: nn.Module, layout: Layout, split: Split, loss: Loss) -> None:
+    def __init__(self, model: nn.Module, layout: Layout, example: Tensor, loss: Loss) -> None:
+        """Find out, on an example `(1, *features)`, how the model may be called."""
         self._model = own_copy(model)
-        self._split = split
         self._loss = loss
         self._layout = layout
-        first = split.examples(slice(1))
-        self._is_proven = rows_stay_apart(model, first)
-        self._is_apart = not self._is_proven and vmaps(model, first)
-        self._side_by_side = side_by_side(model, layout, first)
-        self._held = activations(model, first)
+        self._is_proven = rows_stay_apart(model, example)
+        self._is_apart = not self._is_proven and vmaps(model, example)
+        self._side_by_side = side_by_side(model, layout, example)
+        self._held = activations(model, example)
         self._of_thread = threading.local()
 
-    def __call__(self, parameters: Tensor) -> Evaluated:
-        """Evaluate parameters `(lanes, dim)`."""
+    def __call__(self, parameters: Tensor, split: Split) -> Evaluated:
+        """Evaluate parameters `(lanes, dim)` on the examples of a split."""
         with torch.no_grad():
-            scores = self._scores(parameters)
+            scores = self._scores(parameters, split)
             finite = scores.isfinite().all(-1)
-            labels = self._split.labels.expand(scores.shape[:-1])
+            labels = split.labels.expand(scores.shape[:-1])
             correct = (scores.argmax(-1) == labels) & finite
             means = Evaluation(
                 accuracy=correct.double().mean(-1).cpu(),
@@ -71,18 +70,19 @@ class Evaluator:
             )
             return Evaluated(means, correct.cpu())
 
-    def _scores(self, parameters: Tensor) -> Tensor:
-        """Call the model on the split, `(lanes, examples, classes)`, a part of it at a time."""
+    def _scores(self, parameters: Tensor, split: Split) -> Tensor:
+        """Call the model on a split, `(lanes, examples, classes)`, a part of it at a time."""
         together = len(parameters) if self._side_by_side else 1
         held = _CACHED if parameters.device.type == "cpu" else _HELD
         size = max(1, held // (together * self._held))
-        parts = [slice(start, start + size) for start in range(0, len(self._split), size)]
+        parts = [slice(start, start + size) for start in range(0, len(split), size)]
         several = parameters.split(together)
         scores: dict[tuple[int, int], Tensor] = {}
 
         def call(lanes: int, part: int) -> None:
             with torch.no_grad():  # which is each thread's own
-                scores[lanes, part] = self._of_part(several[lanes], parts[part])
+                examples = split.examples(parts[part])
+                scores[lanes, part] = self._of_examples(several[lanes], examples)
 
         places = list(product(range(len(several)), range(len(parts))))
         # what others' code shares is unknown: it is not called by two threads at once
@@ -93,9 +93,9 @@ class Evaluator:
         ]
         return torch.cat(of_lanes)
 
-    def _of_part(self, parameters: Tensor, part: slice) -> Tensor:
+    def _of_examples(self, parameters: Tensor, examples: Tensor) -> Tensor:
         """Call the model of some lanes on some examples."""
-        examples, named = self._split.examples(part), self._layout.unflatten(parameters)
+        named = self._layout.unflatten(parameters)
         if len(parameters) > 1:
             of_all: Callable[..., Tensor] = vmap(partial(self._call, self._fresh()), (0, None))
             return of_all(named, examples)

@@ -10,7 +10,6 @@ Many runs that share shapes train as one tensor program: parameters are `(lanes,
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from functools import partial
 
 import torch
 
@@ -27,6 +26,7 @@ from privrobust.training.attack_success import AttackSuccess
 from privrobust.training.batches import honest_batches
 from privrobust.training.byzantine import ByzantineWorkers
 from privrobust.training.evaluation import Evaluator
+from privrobust.training.fit import fitted_at, fitted_examples
 from privrobust.training.gradient_bounds import GradientBounds
 from privrobust.training.lanes import distinct
 from privrobust.training.measures import measure
@@ -97,8 +97,9 @@ def train_lanes(
     model, parameters = deepcopy(model).to(device), starts.to(device)[seed_of]
     layout, rules = Layout(model), list(rules_of(lanes))
 
-    evaluator = partial(Evaluator, model, layout, loss=get_loss(shared.loss))
-    evaluate, succeed = evaluator(held_out), AttackSuccess(lanes, rules, dataset, evaluator, device)
+    evaluate = Evaluator(model, layout, held_out.examples(slice(1)), get_loss(shared.loss))
+    fitted, last_steps = fitted_examples(train_split, len(held_out)), fitted_at(lanes, steps)
+    succeed = AttackSuccess(lanes, rules, dataset, evaluate, device)
     gradients = clipped_gradients(shared, model, layout, train_split.examples(slice(EXAMPLES)))
     clip_and_average = Clipping(lanes, watch.plant(gradients, layout), layout, device)
     bounds = GradientBounds(lanes)
@@ -136,21 +137,27 @@ def train_lanes(
         # 8. steps, x <- x - lr u, with momentum and weight decay if any.
         parameters = descend(step, parameters, update)
         watch.see(step, messages, update, parameters)
-        # 9. Now and then x is evaluated on held-out examples, and u held against what was sent.
+        # 9. Now and then x is evaluated on held-out examples, at last on training examples too, and
+        #    u held against what was sent.
         if wanted is not None:
             measures = measure(messages.honest, update, previous, wanted)
-            records.add(step, evaluate(parameters), succeed(parameters), measures)
+            records.add(step, evaluate(parameters, held_out), succeed(parameters), measures)
+            if step in last_steps:
+                records.add_fit(evaluate(parameters, fitted).means)
         on_step()
         if bounds.broken_by_all():
             break
 
     results: dict[int, RunResult] = {}
     for lane, place in enumerate(order):
+        train_accuracy, train_loss = records.fit(lane)
         result = RunResult(
             spec=lanes[lane],
             spent=budgets[lane],
             history=records.history(lane),
             correct=records.correct(lane),
+            train_accuracy=train_accuracy,
+            train_loss=train_loss,
             steps=steps,
             dim=layout.dim,
         )

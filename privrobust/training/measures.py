@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Evaluation(NamedTuple):
-    """Of the held-out split, `(lanes,)` each."""
+    """Of some examples, held out or trained on, `(lanes,)` each."""
 
     accuracy: Tensor
     loss: Tensor

@@ -1,5 +1,6 @@
 """What is kept of the evaluations of many lanes, until there are results to make of it."""
 
+import math
 from collections import deque
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ from privrobust.training.measures import Evaluation, Measures, Success
 
 
 class Records:
-    """Evaluations and measures by step, and who was right in the last evaluations."""
+    """Evaluations and measures by step, and of the last evaluations who was right, and the fit."""
 
     def __init__(self, lanes: Sequence[RunSpec], examples: int) -> None:
         """Keep those of so many held-out examples."""
@@ -22,6 +23,7 @@ class Records:
         self._steps: list[int] = []
         self._found: list[np.ndarray] = []  # of every step, (columns, lanes)
         self._correct: deque[Tensor] = deque(maxlen=max(self._evaluations))
+        self._fits: deque[Evaluation] = deque(maxlen=max(self._evaluations))
 
     def add(self, step: int, evaluated: Evaluated, success: Success, measures: Measures) -> None:
         """Keep what was found at a step."""
@@ -29,6 +31,10 @@ class Records:
         self._steps.append(step)
         self._found.append(np.stack([column.cpu().numpy() for column in columns]))
         self._correct.append(evaluated.correct)
+
+    def add_fit(self, on_train: Evaluation) -> None:
+        """Keep how well training examples are fitted at the step that was added last."""
+        self._fits.append(on_train)
 
     def history(self, lane: int) -> pd.DataFrame:
         """Make a lane's table, a row a step."""
@@ -47,3 +53,15 @@ class Records:
         last = list(self._correct)[-self._evaluations[lane] :]
         shares: np.ndarray = np.mean([correct[lane].numpy() for correct in last], axis=0)
         return shares
+
+    def fit(self, lane: int) -> tuple[float, float]:
+        """Average a lane's accuracy and loss on training examples over its last evaluations.
+
+        NaN where the run ended before they were due.
+        """
+        last = list(self._fits)[-self._evaluations[lane] :]
+        if not last:
+            return math.nan, math.nan
+        found = [(float(fit.accuracy[lane]), float(fit.loss[lane])) for fit in last]
+        accuracy, loss = np.mean(found, axis=0).tolist()
+        return accuracy, loss

@@ -31,6 +31,12 @@ class RunResult:
     correct: np.ndarray
     """For each held-out example, the share of the last `spec.final_evaluations` evaluations that
     classified it correctly, `(examples,)`."""
+    train_accuracy: float
+    """Mean accuracy, in [0, 1], on training examples in the same evaluations: on all that the
+    honest workers hold, or on a fixed sample (`privrobust.training.fit`). It is no release: whoever
+    runs an experiment sees all data, and epsilon does not cover what that one publishes of it."""
+    train_loss: float
+    """Mean loss on the same training examples; not covered by epsilon either."""
     steps: int
     """Steps taken: fewer than `spec.steps` where `max_epsilon` ended the run."""
     dim: int
@@ -63,6 +69,22 @@ class RunResult:
         return self._final("attack_success_rate")
 
     @property
+    def generalisation_gap(self) -> float:
+        """Accuracy on training examples less that on held-out ones: what was learnt by heart.
+
+        About 0, too, where nothing was learnt: read it beside `train_accuracy`.
+        """
+        return self.train_accuracy - self.accuracy
+
+    @property
+    def loss_gap(self) -> float:
+        """Loss on held-out examples less that on training examples.
+
+        This is what stability bounds, as of Hardt, Recht, Singer 2016, are about.
+        """
+        return self.loss - self.train_loss
+
+    @property
     def accuracy_by_class(self) -> pd.Series:
         """Accuracy on the examples of each class in the same evaluations; NaN for a class without.
 
@@ -89,8 +111,19 @@ class RunResult:
         mixes = [
             np.bincount(mine[share], minlength=kinds) / len(share) for share in shares(self.spec)
         ]
-        by_worker = [float(np.sum(mix[mix > 0] * accuracy[mix > 0])) for mix in mixes]
+        # a sum of rounded products may be a little above what it averages
+        by_worker = [np.minimum(1.0, np.sum(mix[mix > 0] * accuracy[mix > 0])) for mix in mixes]
         return pd.Series(by_worker, name="accuracy").rename_axis("worker")
+
+    @property
+    def worst_class_accuracy(self) -> float:
+        """The least of `accuracy_by_class`, over the classes that have held-out examples."""
+        return float(self.accuracy_by_class.min())
+
+    @property
+    def worst_worker_accuracy(self) -> float:
+        """The least of `accuracy_by_worker`, over the honest workers for whom it is known."""
+        return float(self.accuracy_by_worker.min())
 
     @property
     def kappa(self) -> float:
@@ -139,7 +172,15 @@ class RunResult:
         spent = replace(self.spent, epsilon=math.inf, reason="the stated gradient bound was broken")
         kept = self.history[self.history["step"] < failure.step]
         correct = np.full_like(self.correct, np.nan)
-        return replace(self, spent=spent, history=kept, correct=correct, failure=failure.reason)
+        return replace(
+            self,
+            spent=spent,
+            history=kept,
+            correct=correct,
+            train_accuracy=math.nan,
+            train_loss=math.nan,
+            failure=failure.reason,
+        )
 
     @property
     def epsilon(self) -> float:

@@ -21,6 +21,16 @@ EPSILON = {0.0: math.inf, 0.03: 15.3, 0.1: 2.74, 0.3: 0.77}
 OF_RUNS = [epsilon_figure, heatmap_figure, pareto_figure, learning_rate_figure]
 
 
+_MEASURED = (
+    "final_loss",
+    "calibration_error",
+    "train_accuracy",
+    "train_loss",
+    "worst_class_accuracy",
+    "worst_worker_accuracy",
+)
+
+
 def row(accuracy, **settings):
     """One as `Store.runs` gives it."""
     spec = RunSpec(**{"honest": 10, "clip_norm": 1.0, **settings})
@@ -29,6 +39,7 @@ def row(accuracy, **settings):
         **cells(spec),
         "status": "failed" if failed else "done",
         "accuracy": accuracy,
+        **dict.fromkeys(_MEASURED, accuracy),
         "steps_taken": spec.steps,
         "kappa": None if failed else 0.5,
         "attack_success_rate": None,

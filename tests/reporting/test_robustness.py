@@ -117,8 +117,8 @@ def test_a_ruined_mean_has_no_finite_kappa():
 def test_measures_are_their_definitions():
     generator = torch.Generator().manual_seed(0)
     honest = torch.randn(3, 7, 50, generator=generator)
-    update, previous = torch.randn(2, 3, 50, generator=generator)
-    measured = measure(honest, update, previous)
+    update, previous, wanted = torch.randn(3, 3, 50, generator=generator)
+    measured = measure(honest, update, previous, wanted)
     for lane in range(3):
         values, u = honest[lane].double().numpy(), update[lane].double().numpy()
         mean, median = values.mean(0), np.median(values, axis=0)
@@ -131,18 +131,23 @@ def test_measures_are_their_definitions():
         assert float(measured.cosine[lane]) == pytest.approx(cosine, rel=1e-4)
         step = u - previous[lane].double().numpy()
         assert float(measured.variance[lane]) == pytest.approx((step**2).sum() / 2, rel=1e-4)
+        away = u - wanted[lane].double().numpy()
+        assert float(measured.error[lane]) == pytest.approx((away**2).sum(), rel=1e-4)
 
 
 def test_measures_of_an_aggregate_that_is_huge_or_nothing():
     honest = torch.randn(1, 7, 50, generator=torch.Generator().manual_seed(0))
     mean = honest[0].double().numpy().mean(0)
-    huge = measure(honest, torch.full((1, 50), 1e20), torch.full((1, 50), torch.nan))
+    zero, nan = torch.zeros(1, 50), torch.full((1, 50), torch.nan)
+    huge = measure(honest, torch.full((1, 50), 1e20), nan, zero)
     spread = ((honest[0].double().numpy() - mean) ** 2).sum(1).mean()
     assert float(huge.kappa) == pytest.approx(50 * 1e40 / spread, rel=1e-4)
     cosine = mean.sum() / np.linalg.norm(mean) / 50**0.5
     assert float(huge.cosine) == pytest.approx(cosine, rel=1e-4)
-    nothing = measure(honest, torch.zeros(1, 50), torch.zeros(1, 50))
-    assert float(nothing.cosine) == float(nothing.variance) == 0
+    assert float(huge.error) == pytest.approx(50 * 1e40, rel=1e-4)
+    nothing = measure(honest, zero, zero, zero)
+    assert float(nothing.cosine) == float(nothing.variance) == float(nothing.error) == 0
+    assert float(measure(honest, nan, zero, zero).error) == math.inf
 
 
 def test_a_run_reports_how_its_aggregate_stood_for_the_honest_messages():

@@ -274,7 +274,9 @@ def test_a_gap_and_a_breakdown_point_are_no_contest():
 
 
 @needs_tex
-@pytest.mark.parametrize("name", ["attacks", "budget", "noise", "trilemma", "all"])
+@pytest.mark.parametrize(
+    "name", ["attacks", "budget", "fairness", "generalisation", "noise", "trilemma", "all"]
+)
 def test_latex_compiles_as_it_is_and_stays_on_the_page(tmp_path, name):
     make = PRESETS.get(name, lambda runs: lay_out(runs, SHOWN, across=["noise_scale"]))
     said = compile_table(FORMATS["latex"](make(golden())), tmp_path)

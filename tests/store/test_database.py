@@ -10,6 +10,7 @@ from sqlalchemy import event, update
 
 from privrobust import RunSpec, train
 from privrobust.errors import PrivRobustError
+from privrobust.reporting.metrics import METRICS
 from privrobust.reporting.tables import lay_out
 from privrobust.store import Store, database, transactions
 from privrobust.store.schema import ABOUT, LACKED, RUNS
@@ -82,8 +83,10 @@ def test_a_store_of_a_version_before_is_read_and_written(version, location):
         assert history["attack_success_rate"].equals(result.history["attack_success_rate"])
         assert row["sampling_rate"].item() == 0.1
         assert row["error"].item() > 0
+        assert row["train_accuracy"].item() > 0
         assert len(results.runs()) == 3
-        assert lay_out(results.runs()).blocks
+        for metric in METRICS:
+            assert lay_out(results.runs(), metrics=[metric]).blocks
 
 
 @pytest.mark.parametrize("version", LACKED)

@@ -66,6 +66,13 @@ def test_results_come_back_as_they_were(location):
     assert restored.key == spec.key
     np.testing.assert_array_equal(by_class, result.accuracy_by_class)
     np.testing.assert_array_equal(by_worker, result.accuracy_by_worker)
+    for name in (
+        "train_accuracy",
+        "train_loss",
+        "worst_class_accuracy",
+        "worst_worker_accuracy",
+    ):
+        assert row[name] == getattr(result, name), name
 
 
 def test_infinite_epsilon_and_a_loss_that_is_no_number(location):

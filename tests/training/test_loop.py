@@ -280,8 +280,8 @@ def test_outputs_that_are_not_finite_are_wrong_answers(hostile):
     model = torch.nn.Linear(1, 2, bias=False)
     split = Split(torch.ones(4, 1), torch.tensor([0, 0, 0, 1]))
     parameters = torch.tensor([[1.0, 0.0], [hostile, 0.0]])
-    evaluate = Evaluator(model, Layout(model), split, get_loss("cross_entropy"))
-    assert evaluate(parameters).means.accuracy.tolist() == [0.75, 0.0]
+    evaluate = Evaluator(model, Layout(model), split.examples(slice(1)), get_loss("cross_entropy"))
+    assert evaluate(parameters, split).means.accuracy.tolist() == [0.75, 0.0]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from privrobust.reporting.metrics import METRICS
 from privrobust.reporting.neighbours import adjacencies
 from privrobust.reporting.robustness import breakdown_point
 from privrobust.reporting.summary import setting_levels, summarise, without_gaps
@@ -14,12 +15,13 @@ def data(runs: pd.DataFrame) -> pd.DataFrame:
         runs: a row a run, as from `Store.runs`.
 
     Returns:
-        What `summarise` returns, its index as columns, and what its epsilon holds for:
-        `accountant_used`, `delta`, `unit`, `adjacency`. Then `gap`, clean less this accuracy, NaN
-        where a run of either failed, and `breakdown`, the breakdown point of the setting.
+        What `summarise` returns of all metrics, worst by accuracy, its index as columns, and what
+        its epsilon holds for: `accountant_used`, `delta`, `unit`, `adjacency`. Then `gap`, clean
+        less this accuracy, NaN where a run of either failed, and `breakdown`, the breakdown point
+        of the setting.
 
     """
-    summary = summarise(runs)
+    summary = summarise(runs, list(METRICS))
     levels = setting_levels(summary)
     named = runs.assign(adjacency=adjacencies(runs))
     settings = without_gaps(named).groupby(levels, sort=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from privrobust.core.formatting import in_percent, number, percent, rounded_up
+from privrobust.core.formatting import number, rounded_up
 from privrobust.errors import SpecError, unknown_name
 from privrobust.reporting.legend import (
     BREAKDOWN_NOTE,
@@ -24,6 +24,7 @@ from privrobust.reporting.legend import (
     legend,
     most_tried,
 )
+from privrobust.reporting.metrics import ACCURACY, METRICS, checked, interval_of
 from privrobust.reporting.robustness import breakdown_point, robustness
 from privrobust.reporting.summary import WORST, Row, setting_levels, summarise
 from privrobust.reporting.tables.table import Attacks, Column, Entry, Layout
@@ -38,20 +39,22 @@ _COMPARED = {"epsilon", *named(lambda field: field.is_compared)}
 
 @dataclass(frozen=True)
 class _Measure:
-    """A column of `SHOWN`, perhaps at one f and under one attack."""
+    """A column of `SHOWN`, perhaps at one f and under one attack, and of one of several metrics."""
 
     shown: str
     byzantine: int = 0
     attack: str = ""
+    metric: str = ""
 
     def header(self) -> tuple[str, ...]:
         """Return the lines above the column."""
+        of = (self.metric,) if self.metric else ()
         if self.shown in ("epsilon", "clean"):
-            return (self.shown,)
+            return (self.shown, *of)
         if self.shown == "breakdown":
             return ("break-", "down")
         name = self.attack if self.shown in ("attacks", "success") else self.shown
-        of = ("success",) if self.shown == "success" else ()
+        of = ("success",) if self.shown == "success" else of
         return (f"f={self.byzantine}", *name.split("_"), *of)
 
     def place(self) -> tuple[int, int, int]:
@@ -69,8 +72,9 @@ def lay_out(
     shows: Iterable[str] = SHOWN[:5],
     rows: Sequence[str] = (),
     across: Sequence[str] = (),
+    metrics: Sequence[str] = ACCURACY,
 ) -> Layout:
-    """Make a table of accuracies.
+    """Make a table of accuracies, or of other metrics.
 
     Nothing but seeds is averaged over: fields that vary and are named nowhere become rows.
 
@@ -79,26 +83,32 @@ def lay_out(
         shows: of `SHOWN`.
         rows: the fields that come first, in this order.
         across: fields that are spread over columns; `epsilon` is one, too.
+        metrics: of `privrobust.reporting.metrics.METRICS`. The first decides which attack is the
+            worst, and the others are shown under the same.
 
     Raises:
-        SpecError: nothing of that name can be shown, or is a field that varies.
+        SpecError: nothing of that name can be shown, or is a field that varies, or a metric; or
+            the gap or breakdown point is asked for of several metrics.
 
     """
+    shows, metrics = list(shows), checked(metrics)
     for name in shows:
         if name not in SHOWN:
             raise unknown_name("show", name, SHOWN)
+        if name in ("gap", "breakdown") and len(metrics) > 1:
+            raise SpecError(f"show: {name} with {len(metrics)} metrics; accepted: with one metric")
     if runs.empty:
         raise SpecError("runs: there are none to make a table of")
-    summary = summarise(runs)
+    summary = summarise(runs, metrics)
     epsilons = _epsilons(runs, summary)
-    measured = _measured(runs, summary, set(shows), epsilons)
+    measured = _measured(runs, summary, set(shows), epsilons, metrics)
     values = pd.DataFrame(list(measured), columns=setting_levels(summary), dtype=object)
     values["epsilon"] = list(epsilons.values())
     for name in (*rows, *across):
         if name not in values:
             raise unknown_name("rows, columns", name, map(str, values))
     told = _row_fields(values, rows, across)
-    notes = [*legend(runs, summary), *([BREAKDOWN_NOTE] if "breakdown" in shows else [])]
+    notes = [*legend(runs, summary, metrics), *([BREAKDOWN_NOTE] if "breakdown" in shows else [])]
     if "success" in shows and summary["attack_success_rate"].notna().any():
         notes.append(SUCCESS_NOTE)
     return _arranged(values, list(measured.values()), told, across, notes)
@@ -131,18 +141,24 @@ def _epsilons(runs: pd.DataFrame, summary: pd.DataFrame) -> dict[Row, str]:
 
 
 def _measured(
-    runs: pd.DataFrame, summary: pd.DataFrame, shows: set[str], epsilons: dict[Row, str]
+    runs: pd.DataFrame,
+    summary: pd.DataFrame,
+    shows: set[str],
+    epsilons: dict[Row, str],
+    metrics: Sequence[str],
 ) -> dict[Row, Measured]:
     """Return every setting, and what there is to show of it."""
     found: dict[Row, Measured] = {setting: {} for setting in epsilons}
     faced = _faced(summary)
+    named = {name: METRICS[name].heading if len(metrics) > 1 else "" for name in metrics}
     at: Any  # pandas knows nothing of what an index holds
     for at, row in zip(summary.index, summary.to_dict("records"), strict=True):
         *setting, byzantine, attack = at
         kind = "clean" if not attack else "worst" if attack == WORST else "attacks"
-        if kind in shows:
-            measure = _Measure(kind, int(byzantine), "" if kind != "attacks" else attack)
-            entry = accuracy_entry(row)
+        for metric, heading_of in named.items() if kind in shows else ():
+            under = attack if kind == "attacks" else ""
+            measure = _Measure(kind, int(byzantine), under, heading_of)
+            entry = metric_entry(row, metric)
             if kind == "worst":
                 entry = replace(entry, attacks=faced[*setting, byzantine])
             found[tuple(setting)][measure] = entry
@@ -153,13 +169,13 @@ def _measured(
         for setting, text in epsilons.items():
             found[setting][_Measure("epsilon")] = Entry(text)
     if "gap" in shows:
-        measured = robustness(runs)
+        measured = robustness(runs, metrics[0])
         for at, row in zip(measured.index, measured.to_dict("records"), strict=True):
-            text = "failed" if row["failed"] else percent(row["gap"])
+            text = "failed" if row["failed"] else _gap_text(row["gap"], metrics[0])
             found[at[:-1]][_Measure("gap", int(at[-1]))] = Entry(text, attacks=faced[at])
     if "breakdown" in shows:
         tried = most_tried(summary)
-        for at, point in breakdown_point(runs).items():
+        for at, point in breakdown_point(runs, metric=metrics[0]).items():
             entry = Entry(breakdown_text(point, tried[at]), attacks=faced[at])
             found[at][_Measure("breakdown")] = entry
     return found
@@ -266,14 +282,22 @@ def _in_order(rows: list[Row]) -> list[Row]:
     )
 
 
-def accuracy_entry(row: Mapping[Any, Any]) -> Entry:
-    """Write mean and half-width in percent, rounded by that, and mark what is wrong with it."""
+def _gap_text(gap: float, metric: str) -> str:
+    return "" if math.isnan(gap) else METRICS[metric].text(gap, math.nan)[0]
+
+
+def metric_entry(row: Mapping[Any, Any], metric: str = "accuracy") -> Entry:
+    """Write mean and half-width, rounded by that, and mark what is wrong with it."""
     if row["failed"]:
         return Entry("failed")
     mark = DIVERGED if row["diverged"] else ""
+    mean, how = row[metric], METRICS[metric]
+    if math.isnan(mean):
+        return Entry(mark)
     mark += FEW if row["seeds"] < FEW_SEEDS else ""
-    mean, half = in_percent(row["accuracy"], row["interval"])
-    return Entry(f"{mean}{mark}±{half}" if half else f"{mean}{mark}", row["accuracy"])
+    text, half = how.text(mean, row[interval_of(metric)])
+    score = how.score(mean) if how.is_compared else math.nan
+    return Entry(f"{text}{mark}±{half}" if half else f"{text}{mark}", score)
 
 
 def _success_entry(row: Mapping[Any, Any]) -> Entry:
@@ -282,7 +306,7 @@ def _success_entry(row: Mapping[Any, Any]) -> Entry:
     A model that has learnt nothing obeys no attacker either.
     """
     rate = {"accuracy": row["attack_success_rate"], "interval": row["attack_success_interval"]}
-    return Entry(accuracy_entry({**row, **rate}).text)
+    return Entry(metric_entry({**row, **rate}, "accuracy").text)
 
 
 def epsilon_text(of_setting: pd.DataFrame, marks: dict[str, str]) -> str:

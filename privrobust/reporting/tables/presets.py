@@ -9,7 +9,7 @@ from privrobust.core.formatting import number
 from privrobust.errors import SpecError, unknown_name
 from privrobust.reporting.legend import epsilon_marks, guarantee, legend
 from privrobust.reporting.summary import row_fields, setting_levels, summarise
-from privrobust.reporting.tables.layout import accuracy_entry, epsilon_text, lay_out
+from privrobust.reporting.tables.layout import epsilon_text, lay_out, metric_entry
 from privrobust.reporting.tables.table import Column, Entry, Layout
 from privrobust.reporting.tables.theory import theory
 from privrobust.spec.run_fields import named
@@ -59,6 +59,21 @@ def clipping(runs: pd.DataFrame) -> Layout:
 _CHANGES = ("epsilon", "clean", "worst", "gap", "breakdown")
 
 
+def fairness(runs: pd.DataFrame) -> Layout:
+    """Show who pays: accuracy of all, of the worst class, of what the worst worker has."""
+    metrics = ("accuracy", "worst_class_accuracy", "worst_worker_accuracy")
+    return lay_out(runs, _EACH, rows=["aggregator"], metrics=metrics)
+
+
+def generalisation(runs: pd.DataFrame) -> Layout:
+    """Show what was learnt by heart: the gap beside the accuracies and the train loss."""
+    metrics = ("accuracy", "train_accuracy", "generalisation_gap", "train_loss")
+    return lay_out(runs, _EACH, rows=["aggregator"], metrics=metrics)
+
+
+_EACH = ("epsilon", "clean", "worst")
+
+
 def budget(runs: pd.DataFrame) -> Layout:
     """Show what each release spends, whatever is done with it: no accuracies."""
     released = named(lambda field: field.is_released)
@@ -102,7 +117,7 @@ def tuning(runs: pd.DataFrame) -> Layout:
                 *(Entry(number(value)) for value in at),
                 Entry(epsilon_text(tried, marks)),
                 Entry(f"{number(rates[best])}{edge}"),
-                accuracy_entry(tried.iloc[best].to_dict()),
+                metric_entry(tried.iloc[best].to_dict()),
                 Entry(f"{number(min(rates))} to {number(max(rates))} ({len(rates)})"),
             ]
         )
@@ -126,6 +141,8 @@ PRESETS: dict[str, Preset] = {
     "attacks": attacks,
     "budget": budget,
     "clipping": clipping,
+    "fairness": fairness,
+    "generalisation": generalisation,
     "noise": noise,
     "theory": theory,
     "trilemma": trilemma,
