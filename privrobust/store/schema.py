@@ -24,11 +24,20 @@ from sqlalchemy.types import TypeEngine
 from privrobust.spec import AttackSpec, RunSpec
 from privrobust.training.measures import Evaluation, Measures
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Raise it with every change of these tables, and say in `LACKED` what older ones are to get."""
 
-LACKED = {5: ("sampling_rate",)}
+LACKED = {
+    5: ("sampling_rate", "local_steps", "local_learning_rate"),
+    6: ("local_steps", "local_learning_rate"),
+}
 """By version, the columns of `RUNS` that are added; a store of any other version is refused."""
+
+
+def before(name: str) -> Any:
+    """Return what runs had that were stored before there was the field: its default."""
+    return RunSpec.model_fields[name].default
+
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 

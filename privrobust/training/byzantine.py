@@ -12,6 +12,7 @@ from privrobust.data import Dataset, Split
 from privrobust.gradients.clipping import GradientSum
 from privrobust.gradients.layout import Layout
 from privrobust.training.batches import byzantine_batches
+from privrobust.training.local_steps import LocalSteps
 from privrobust.training.messages import signs_
 from privrobust.training.noise import Perturbation, noise_std
 from privrobust.training.privacy_plan import PrivacyPlan
@@ -102,17 +103,16 @@ class _Protocol:
         train: Split,
     ) -> None:
         lanes, device = [plan.spec for plan in plans], train.labels.device
-        self._classes = dataset.classes
-        self._poison = attack.poison
-        self._batches = byzantine_batches(lanes, dataset, train, plans[0].steps)
-        self._clip = Clipping(lanes, gradients, layout, device, owner="byzantine ")
-        shape = (lanes[0].byzantine, layout.dim)
-        self._perturb = Perturbation(plans, shape, device, owner="byzantine ")
+        rounds, shape = plans[0].steps, (lanes[0].byzantine, layout.dim)
+        batches = byzantine_batches(lanes, dataset, train, rounds * lanes[0].local_steps)
+        poisoned = (
+            replace(batch, labels=attack.poison(batch.labels, dataset.classes)) for batch in batches
+        )
+        clip = Clipping(lanes, gradients, layout, device, owner="byzantine ")
+        perturb = Perturbation(plans, shape, device, owner="byzantine ")
+        self._work = LocalSteps(lanes, rounds, poisoned, clip, perturb, device)
         self._remember = Momentum(lanes, device)
 
     def __call__(self, parameters: Tensor) -> Tensor:
         """Compute what these workers would send, `(lanes, f, dim)`, from `(lanes, dim)`."""
-        batch = next(self._batches)
-        poisoned = replace(batch, labels=self._poison(batch.labels, self._classes))
-        averages = self._clip(parameters, poisoned).sums
-        return self._remember(self._perturb(averages))
+        return self._remember(self._work(parameters).vectors)

@@ -27,6 +27,7 @@ from privrobust.training.byzantine import ByzantineWorkers
 from privrobust.training.evaluation import Evaluator
 from privrobust.training.gradient_bounds import GradientBounds
 from privrobust.training.lanes import distinct
+from privrobust.training.local_steps import LocalSteps
 from privrobust.training.measures import measure
 from privrobust.training.messages import HonestMessages
 from privrobust.training.noise import Perturbation
@@ -101,23 +102,24 @@ def train_lanes(
     bounds = GradientBounds(lanes)
     messages = Messages(rules, (len(lanes), shared.honest, layout.dim), device)
     perturb = Perturbation(plans, (shared.honest, layout.dim), device)
+    batches = honest_batches(lanes, dataset, train_split, steps * shared.local_steps)
+    work = LocalSteps(lanes, steps, batches, clip_and_average, perturb, device)
     remember = Momentum(lanes, device)
     send = HonestMessages(lanes, rules)
     attack = watch.help(ByzantineWorkers(plans, rules, gradients, layout, dataset, train_split))
-    public = PublicGradients(lanes, rules, gradients, layout, dataset, device)
+    public = PublicGradients(lanes, steps, rules, gradients, layout, dataset, device)
     aggregate = Server(lanes, rules, device, public)
     descend = Descent(lanes, parameters, steps)
     update = torch.full_like(parameters, torch.nan)
     records = Records(lanes, len(held_out))
 
-    # Each honest worker
-    # 1. draws a batch S of its examples;
-    for step, batch in enumerate(honest_batches(lanes, dataset, train_split, steps), start=1):
+    for step in range(1, steps + 1):
+        # Each honest worker
+        # 1. draws a batch S of its examples;
         # 2. clips the gradient of each and averages, v = 1/B sum_{z in S} min(1, C / |g_z|) g_z;
-        vectors, norms = clip_and_average(parameters, batch)
+        # 3. adds noise, v <- v + b xi; and does so again from x - eta v, if it takes local steps;
+        vectors, norms = work(parameters, messages.new())
         bounds.check(step, norms)  # of runs that state a bound on |g_z| in place of C
-        # 3. adds noise, v <- v + b xi (under one name: in float64 v is not to outlive its noise);
-        vectors = perturb(vectors, messages.new())
         # 4. may keep a momentum, v <- m <- beta m + (1 - beta) v;
         vectors = remember(vectors)
         # 5. sends v, or its sign to a server that counts votes.

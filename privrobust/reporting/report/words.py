@@ -56,7 +56,8 @@ def overview(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
     yield "Clipping", _clipping(runs)
     yield (
         "Training",
-        f"{each('steps')} steps of learning rate {each('learning_rate')}, {_batches(runs)}",
+        f"{each('steps')} steps of learning rate {each('learning_rate')}, {_batches(runs)}"
+        f"{_local_steps(runs)}",
     )
     seeds = runs["seed"].nunique()
     yield (
@@ -87,6 +88,12 @@ def _batches(runs: pd.DataFrame) -> str:
         divisors = listed(_values(runs[at_rate], "batch_size"))
         parts.append(f"each example drawn with probability {rates} and sums divided by {divisors}")
     return ", or ".join(parts)
+
+
+def _local_steps(runs: pd.DataFrame) -> str:
+    if runs["local_steps"].max() == 1:
+        return ""
+    return f"; {listed(_values(runs, 'local_steps'))} local steps a message"
 
 
 def _partition(runs: pd.DataFrame) -> str:

@@ -1,0 +1,106 @@
+"""What a worker who follows the protocol does in a round: `local_steps` steps of its own.
+
+It starts from the server's x and takes k steps `x_i <- x_i - eta v`, each with the gradients v of a
+new batch. It sends the sum of its v, which is the way it has gone in units of eta: where the rule is
+the mean and eta the server's learning rate, the server's new x is the mean of the workers' x_i.
+That is local SGD (Stich 2019), and FedAvg (McMahan et al. 2017, Algorithm 1). What is protected
+decides where noise comes in:
+
+- An example: every step clips each example's gradient and adds noise (Noble, Bellet, Dieuleveut
+  2022, DP-FedAvg with protection of records). A round is k releases of the noisy vectors, of which
+  their sum is made.
+- A worker: its steps are plain, and the sum is clipped and noise added to it once (McMahan et al.
+  2018, Algorithm 1, but with the noise at the worker). A round is one release, whatever k.
+
+With one step that is a gradient, noised: nothing moves before the server does.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from privrobust.gradients.batch import Batch
+from privrobust.spec import RunSpec
+from privrobust.training.optimizer import learning_rates
+from privrobust.training.workers import Clipping
+
+Perturb = Callable[[Tensor, Tensor | None], Tensor]
+"""Vectors `(lanes, workers, dim)`, float64, to the same with noise; and where it is to go."""
+
+
+class Round(NamedTuple):
+    """What workers have made of a round."""
+
+    vectors: Tensor
+    """The noisy sum of each one's gradients, `(lanes, workers, dim)`"""
+    norms: Tensor
+    """Those of all units of the round before clipping, `(lanes, workers, units)`"""
+
+
+class LocalSteps:
+    """Rounds of all lanes' workers, one after the other."""
+
+    def __init__(
+        self,
+        lanes: Sequence[RunSpec],
+        rounds: int,
+        batches: Iterator[Batch],
+        clip: Clipping,
+        perturb: Perturb,
+        device: torch.device,
+    ) -> None:
+        """Prepare for so many rounds.
+
+        Args:
+            lanes: the runs, of equal `local_steps` and unit.
+            rounds: how many.
+            batches: of these workers, one a step: `local_steps` a round.
+            clip: bounds what a unit adds.
+            perturb: adds the noise.
+            device: where parameters are.
+
+        """
+        self._steps = lanes[0].local_steps
+        self._of_workers = lanes[0].unit == "worker"
+        self._batches, self._clip, self._perturb = batches, clip, perturb
+        self._rounds = count()
+        if self._steps > 1:
+            self._rates = learning_rates(lanes, rounds, device, _local_rate)
+
+    def __call__(self, parameters: Tensor, into: Tensor | None = None) -> Round:
+        """Work through a round.
+
+        Args:
+            parameters: the server's, `(lanes, dim)`.
+            into: where noisy vectors go, `(lanes, workers, dim)`; to a tensor of their own if it
+                is not given.
+
+        """
+        current = next(self._rounds)
+        vectors, norms = self._step(parameters, into)
+        seen = [norms]
+        for _ in range(1, self._steps):
+            way = self._rates[current].unsqueeze(-1) * vectors.to(parameters.dtype)
+            more, norms = self._step(parameters.unsqueeze(1) - way)
+            vectors.add_(more)
+            seen.append(norms)
+        if not self._of_workers:
+            return Round(vectors, torch.cat(seen, dim=-1))
+        vectors, norms = self._clip.whole(vectors)
+        # under one name: in float64 they are not to outlive their noise
+        vectors = self._perturb(vectors, into)
+        return Round(vectors, norms)
+
+    def _step(self, parameters: Tensor, into: Tensor | None = None) -> Round:
+        """Compute the gradients of a step, with noise where examples are protected."""
+        vectors, norms = self._clip(parameters, next(self._batches))
+        if not self._of_workers:
+            vectors = self._perturb(vectors, into)
+        return Round(vectors, norms)
+
+
+def _local_rate(spec: RunSpec) -> float:
+    return spec.local_learning_rate or spec.learning_rate
