@@ -27,49 +27,58 @@ def test_a_store_of_another_version_is_refused(location, monkeypatch):
     monkeypatch.setattr(database, "SCHEMA_VERSION", 4)
     Store(location)
     monkeypatch.undo()
-    with pytest.raises(PrivRobustError, match=r"version 4, .* reads 6; give another --store"):
+    with pytest.raises(PrivRobustError, match=r"version 4, .* reads 7; give another --store"):
         Store(location)
 
 
-def made_by_version_5(location):
-    """A store as it was before runs had a `sampling_rate`, with one run of each status."""
+LATER = {
+    5: ["sampling_rate", "local_steps", "local_learning_rate"],
+    6: ["local_steps", "local_learning_rate"],
+}
+"""The fields of runs that versions of stores have not."""
+
+
+def made_by(version, location):
+    """A store as it was before runs had later fields, with one run of each status.
+
+    It returns what is read of it: what was not a field yet is as its default has it.
+    """
     with Store(location) as results:
         results.add([train(SPECS[0])])
         results.claim(SPECS[1:3])
         results.fail(SPECS[2:3], "no luck")
-        before = results.runs().drop(columns="sampling_rate")
+        before = results.runs()
         with results._writing.begin() as connection:
-            connection.exec_driver_sql("ALTER TABLE runs DROP COLUMN sampling_rate")
-            connection.execute(update(ABOUT).values(schema_version=5))
+            for name in LATER[version]:
+                connection.exec_driver_sql(f"ALTER TABLE runs DROP COLUMN {name}")
+            connection.execute(update(ABOUT).values(schema_version=version))
         results.release()
     return before
 
 
-def test_a_store_of_the_version_before_is_read_and_written(location):
-    before = made_by_version_5(location)
+@pytest.mark.parametrize("version", LATER)
+def test_a_store_of_a_version_before_is_read_and_written(version, location):
+    before = made_by(version, location)
     for create in (False, True):
         with Store(location, create=create) as results:
-            runs = results.runs()
-            pd.testing.assert_frame_equal(runs.drop(columns="sampling_rate"), before)
-            assert runs["sampling_rate"].isna().all()
+            pd.testing.assert_frame_equal(results.runs(), before)
             assert len(results.history(SPECS[0].key)) == 1
             assert results.failed().to_dict() == {SPECS[2].key: "no luck"}
-    rated = RunSpec(**{**dict(SPECS[3]), "sampling_rate": 0.1})
+    rated = RunSpec(**{**dict(SPECS[3]), "sampling_rate": 0.1, "local_steps": 2})
     with Store(location) as results:
         results.add([train(rated)])
-        assert results.runs([rated.key])["sampling_rate"].item() == 0.1
-        assert len(results.runs()) == 3
+        stored = results.runs([rated.key])
+        assert (stored["sampling_rate"].item(), stored["local_steps"].item()) == (0.1, 2)
+        assert results.runs()["local_steps"].tolist().count(1) == 2
         assert lay_out(results.runs()).blocks
 
 
-def test_an_older_store_that_cannot_be_changed_is_read(location, monkeypatch):
-    before = made_by_version_5(location)
+@pytest.mark.parametrize("version", LATER)
+def test_an_older_store_that_cannot_be_changed_is_read(version, location, monkeypatch):
+    before = made_by(version, location)
     monkeypatch.setattr(Store, "_add_columns", _refuse_to_write)
     with Store(location) as results:
-        runs = results.runs()
-        pd.testing.assert_frame_equal(runs.drop(columns="sampling_rate"), before)
-        assert list(runs.columns) == [c.name for c in RUNS.c if c.name in runs]
-        assert runs["sampling_rate"].isna().all()
+        pd.testing.assert_frame_equal(results.runs(), before)
 
 
 def _refuse_to_write(self, connection, names):
