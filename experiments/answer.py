@@ -25,7 +25,8 @@ HERE = Path(__file__).parent
 NAMES = sorted(
     path.stem for path in (HERE / "study").glob("*.py") if (HERE / f"{path.stem}.yaml").exists()
 )
-_QUICK = ["steps=20", "grid.seed=[0, 1]"]
+_QUICK = ["grid.seed=[0, 1]"]
+_QUICK_STEPS = "steps=20"  # where they are no question
 _QUICK_TUNE = "tune={learning_rate: [0.01, 0.1], by: clean, seeds: [100]}"
 
 
@@ -58,8 +59,9 @@ def answer(
 
 def shortened(name: str) -> list[str]:
     """Tell what a quick answer changes in a sweep."""
-    tunes = load_sweep(HERE / f"{name}.yaml").tune is not None
-    return [*_QUICK, _QUICK_TUNE] if tunes else _QUICK
+    sweep = load_sweep(HERE / f"{name}.yaml")
+    steps = [_QUICK_STEPS] if "steps" in sweep.fixed else []
+    return [*_QUICK, *steps, *([_QUICK_TUNE] if sweep.tune else [])]
 
 
 def write(
