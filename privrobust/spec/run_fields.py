@@ -175,9 +175,9 @@ class RunFields(Record):
         Whole, Meaning(Role.TASK, symbol="T", checked_with="steps", is_released=True)
     ] = Field(300, ge=1, le=MOST_STEPS)
     """T, the messages that each worker sends."""
-    local_steps: Annotated[
-        Whole, Meaning(Role.METHOD, checked_with="steps", is_released=True)
-    ] = Field(1, ge=1, le=MOST_STEPS)
+    local_steps: Annotated[Whole, Meaning(Role.METHOD, checked_with="steps", is_released=True)] = (
+        Field(1, ge=1, le=MOST_STEPS)
+    )
     """Steps that a worker takes before it sends the sum of their gradients."""
     local_learning_rate: Annotated[
         PerhapsNumber, Meaning(Role.DESCENT, checked_with="steps", per_lane=True)

@@ -1,18 +1,17 @@
-"""What a worker who follows the protocol does in a round: `local_steps` steps of its own.
+"""What workers who follow the protocol do in a round: `local_steps` steps of their own.
 
-It starts from the server's x and takes k steps `x_i <- x_i - eta v`, each with the gradients v of a
-new batch. It sends the sum of its v, which is the way it has gone in units of eta: where the rule is
-the mean and eta the server's learning rate, the server's new x is the mean of the workers' x_i.
-That is local SGD (Stich 2019), and FedAvg (McMahan et al. 2017, Algorithm 1). What is protected
-decides where noise comes in:
+A worker starts from the server's x and takes k steps `x_i <- x_i - eta v`, each with the gradients
+v of a new batch. It sends the sum of these v: how far it went, in units of eta. Where the rule is
+the mean and eta the server's rate, the new x is the mean of the workers' x_i. This is local SGD
+(Stich 2019), and FedAvg (McMahan et al. 2017, Algorithm 1). What is protected decides where noise
+comes in:
 
-- An example: every step clips each example's gradient and adds noise (Noble, Bellet, Dieuleveut
-  2022, DP-FedAvg with protection of records). A round is k releases of the noisy vectors, of which
-  their sum is made.
-- A worker: its steps are plain, and the sum is clipped and noise added to it once (McMahan et al.
-  2018, Algorithm 1, but with the noise at the worker). A round is one release, whatever k.
+- An example: each step clips every example's gradient and adds noise (Noble, Bellet, Dieuleveut
+  2022). A round is k releases of noisy vectors, of which the sum is made.
+- A worker: steps are plain, then the sum is clipped and noise added to it, once (McMahan et al.
+  2018, Algorithm 1, with the noise at the worker). A round is one release, whatever k.
 
-With one step that is a gradient, noised: nothing moves before the server does.
+With one step, what is sent is a noisy gradient, and eta decides nothing.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -11,7 +11,7 @@ from privrobust import RunSpec, train
 from privrobust.errors import PrivRobustError
 from privrobust.reporting.tables import lay_out
 from privrobust.store import Store, database, transactions
-from privrobust.store.schema import ABOUT, RUNS
+from privrobust.store.schema import ABOUT
 
 SPECS = [RunSpec(honest=3, steps=2, clip_norm=1.0, noise_scale=0.1, seed=seed) for seed in range(6)]
 

@@ -1,4 +1,4 @@
-"""Rounds of several local steps: against torch's own, what is accounted for, lanes, hostile runs."""
+"""Rounds of local steps: against torch's own, what is accounted for, lanes, hostile runs."""
 
 import math
 
