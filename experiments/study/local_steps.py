@@ -67,7 +67,7 @@ def _budget(epsilon: Any) -> str:
 
 def table(runs: pd.DataFrame) -> str:
     """Tell what each number of local steps leads to."""
-    rows = ["target_epsilon", "aggregator", "heterogeneity", "steps", "local_steps"]
+    rows = ["noise_scale", "aggregator", "heterogeneity", "steps", "local_steps"]
     return FORMATS["markdown"](lay_out(runs, ("clean", "worst"), rows=rows))
 
 
