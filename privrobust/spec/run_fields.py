@@ -178,7 +178,7 @@ class RunFields(Record):
     local_steps: Annotated[Whole, Meaning(Role.METHOD, checked_with="steps", is_released=True)] = (
         Field(1, ge=1, le=MOST_STEPS)
     )
-    """Steps that a worker takes before it sends the sum of their gradients."""
+    """Steps that a worker takes by itself before it sends the sum of their gradients."""
     local_learning_rate: Annotated[
         PerhapsNumber, Meaning(Role.DESCENT, checked_with="steps", per_lane=True)
     ] = Field(None, gt=0)

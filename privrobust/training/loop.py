@@ -1,8 +1,8 @@
 """Noisy medianSGD and signSGD with clipped per-sample gradients.
 
 The loop in `train_lanes` is the algorithm: Chen et al. 2020, Algorithms 1 (signSGD) and 2
-(medianSGD), with noise on every gradient before it is sent, and with clipping, momentum, attacks
-and other rules. docs/training_step.md has it as a box.
+(medianSGD), with noise on every gradient before it is sent, and with clipping, local steps,
+momentum, attacks and other rules. docs/training_step.md has it as a box.
 
 Many runs that share shapes train as one tensor program: parameters are `(lanes, dim)`, messages
 `(lanes, workers, dim)`, and a single run is one lane.

@@ -212,7 +212,7 @@ def _message(spec: RunSpec) -> Message:
 
 
 def _refuse_unproven(spec: RunSpec) -> None:
-    """Hold a claimed bound against the proof, for the model that comes with one."""
+    """Refuse a bound that is of no message, or below the proof of the model that has one."""
     if spec.grad_norm_bound is None:
         return
     if spec.unit == "worker" and spec.local_steps > 1:
