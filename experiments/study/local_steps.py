@@ -54,7 +54,8 @@ def _judged(
     *setting, f = where
     if all(lost[(*setting, *each, f)] for each in (one, other)):
         return untested(claim, ALL_BROKEN)
-    return judge(claim, accuracy.loc[one] - accuracy.loc[other], (least, math.inf))
+    better, worse = (accuracy.loc[[at]].to_numpy().ravel() for at in (one, other))
+    return judge(claim, better - worse, (least, math.inf))
 
 
 def _words(epsilon: Any, aggregator: str, heterogeneity: float, f: int) -> str:
