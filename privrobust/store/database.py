@@ -12,7 +12,7 @@ from sqlalchemy.schema import CreateColumn
 
 from privrobust.core.interrupts import deferred
 from privrobust.store.base import RESTORE
-from privrobust.store.schema import ABOUT, LACKED, METADATA, RUNS, SCHEMA_VERSION, before
+from privrobust.store.schema import ABOUT, LACKED, METADATA, SCHEMA_VERSION, before
 from privrobust.store.transactions import Transactions
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Database(Transactions):
 
     def __init__(self, location: str | Path, create: bool = True) -> None:
         self._lacks: tuple[str, ...] = ()
-        """Columns of runs that an older store has not, where it cannot be given them."""
+        """Columns, with their table, that an older store has not and cannot be given."""
         super().__init__(location, create)
 
     # --- opening -----------------------------------------------------------------------------
@@ -58,12 +58,15 @@ class Database(Transactions):
                 raise
             self._lacks = LACKED[found]  # one may read it and not write to it
 
-    def _add_columns(self, connection: Connection, names: Sequence[str]) -> None:
-        """Give the runs of an earlier version what they lack."""
+    def _add_columns(self, connection: Connection, names: Iterable[str]) -> None:
+        """Give the tables of an earlier version what they lack."""
         for name in names:
-            column = CreateColumn(RUNS.c[name]).compile(dialect=connection.dialect)
-            connection.exec_driver_sql(f"ALTER TABLE {RUNS.name} ADD COLUMN {column}")
-        connection.execute(update(RUNS).values({name: before(name) for name in names}))
+            table, _, lacked = name.partition(".")
+            of = METADATA.tables[table]
+            column = CreateColumn(of.c[lacked]).compile(dialect=connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column}")
+            if (value := before(lacked)) is not None:
+                connection.execute(update(of).values({lacked: value}))
         connection.execute(update(ABOUT).values(schema_version=SCHEMA_VERSION))
 
     def _version(self, connection: Connection) -> int | None:

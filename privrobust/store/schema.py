@@ -27,16 +27,19 @@ from privrobust.training.measures import Evaluation, Measures
 SCHEMA_VERSION = 7
 """Raise it with every change of these tables, and say in `LACKED` what older ones are to get."""
 
-LACKED = {
-    5: ("sampling_rate", "local_steps", "local_learning_rate"),
-    6: ("local_steps", "local_learning_rate"),
-}
-"""By version, the columns of `RUNS` that are added; a store of any other version is refused."""
+_SINCE_7 = (
+    *(f"runs.{name}" for name in ("kappa_bound", "error", "error_bound", "error_of_mean")),
+    *(f"runs.{name}" for name in ("local_steps", "local_learning_rate")),
+    "evaluations.error",
+)
+LACKED = {5: ("runs.sampling_rate", *_SINCE_7), 6: _SINCE_7}
+"""By version, the columns that are added; a store of any other version is refused."""
 
 
-def before(name: str) -> Any:
-    """Return what runs had that were stored before there was the field: its default."""
-    return RunSpec.model_fields[name].default
+def before(column: str) -> Any:
+    """Return what is read of runs that were stored before there was it: a field's default."""
+    field = RunSpec.model_fields.get(column)
+    return None if field is None else field.default
 
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
@@ -104,6 +107,10 @@ RUNS = Table(
     Column("accuracy", _NUMBER, info=_SHARE),
     Column("final_loss", _NUMBER),
     Column("kappa", _NUMBER, info=_POSITIVE),
+    Column("kappa_bound", _NUMBER, info=_POSITIVE),
+    Column("error", _NUMBER, info=_POSITIVE),
+    Column("error_bound", _NUMBER, info=_POSITIVE),
+    Column("error_of_mean", _NUMBER, info=_POSITIVE),
     Column("calibration_error", _NUMBER, info=_SHARE),
     Column("accuracy_by_class", JSON),
     Column("accuracy_by_worker", JSON),

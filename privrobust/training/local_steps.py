@@ -37,6 +37,8 @@ class Round(NamedTuple):
     """The noisy sum of each one's gradients, `(lanes, workers, dim)`"""
     norms: Tensor
     """Those of all units of the round before clipping, `(lanes, workers, units)`"""
+    wanted: Tensor | None
+    """The mean over workers of these sums without their noise, `(lanes, dim)`, if asked for"""
 
 
 class LocalSteps:
@@ -69,36 +71,45 @@ class LocalSteps:
         if self._steps > 1:
             self._rates = learning_rates(lanes, rounds, device, _local_rate)
 
-    def __call__(self, parameters: Tensor, into: Tensor | None = None) -> Round:
+    def __call__(
+        self, parameters: Tensor, into: Tensor | None = None, is_measured: bool = False
+    ) -> Round:
         """Work through a round.
 
         Args:
             parameters: the server's, `(lanes, dim)`.
             into: where noisy vectors go, `(lanes, workers, dim)`; to a tensor of their own if it
                 is not given.
+            is_measured: whether the noisy sums are to be held against those without noise.
 
         """
         current = next(self._rounds)
-        vectors, norms = self._step(parameters, into)
+        vectors, norms, wanted = self._step(parameters, into, is_measured)
         seen = [norms]
         for _ in range(1, self._steps):
             way = self._rates[current].unsqueeze(-1) * vectors.to(parameters.dtype)
-            more, norms = self._step(parameters.unsqueeze(1) - way)
+            more, norms, further = self._step(parameters.unsqueeze(1) - way, None, is_measured)
             vectors.add_(more)
             seen.append(norms)
+            if wanted is not None and further is not None:
+                wanted.add_(further)
         if not self._of_workers:
-            return Round(vectors, torch.cat(seen, dim=-1))
+            return Round(vectors, torch.cat(seen, dim=-1), wanted)
         vectors, norms = self._clip.whole(vectors)
-        # under one name: in float64 they are not to outlive their noise
-        vectors = self._perturb(vectors, into)
-        return Round(vectors, norms)
+        return self._noisy(vectors, norms, into, is_measured)
 
-    def _step(self, parameters: Tensor, into: Tensor | None = None) -> Round:
+    def _step(self, parameters: Tensor, into: Tensor | None, is_measured: bool) -> Round:
         """Compute the gradients of a step, with noise where examples are protected."""
         vectors, norms = self._clip(parameters, next(self._batches))
-        if not self._of_workers:
-            vectors = self._perturb(vectors, into)
-        return Round(vectors, norms)
+        if self._of_workers:
+            return Round(vectors, norms, None)
+        return self._noisy(vectors, norms, into, is_measured)
+
+    def _noisy(
+        self, vectors: Tensor, norms: Tensor, into: Tensor | None, is_measured: bool
+    ) -> Round:
+        wanted = vectors.mean(1) if is_measured else None
+        return Round(self._perturb(vectors, into), norms, wanted)
 
 
 def _local_rate(spec: RunSpec) -> float:

@@ -114,11 +114,12 @@ def train_lanes(
     records = Records(lanes, len(held_out))
 
     for step in range(1, steps + 1):
+        is_evaluated = step % shared.evaluate_every == 0 or step == steps
         # Each honest worker
         # 1. draws a batch S of its examples;
         # 2. clips the gradient of each and averages, v = 1/B sum_{z in S} min(1, C / |g_z|) g_z;
         # 3. adds noise, v <- v + b xi; and does so again from x - eta v, if it takes local steps;
-        vectors, norms = work(parameters, messages.new())
+        vectors, norms, wanted = work(parameters, messages.new(), is_evaluated)
         bounds.check(step, norms)  # of runs that state a bound on |g_z| in place of C
         # 4. may keep a momentum, v <- m <- beta m + (1 - beta) v;
         vectors = remember(vectors)
@@ -134,8 +135,8 @@ def train_lanes(
         parameters = descend(step, parameters, update)
         watch.see(step, messages, update, parameters)
         # 9. Now and then x is evaluated on held-out examples, and u held against what was sent.
-        if step % shared.evaluate_every == 0 or step == steps:
-            measures = measure(messages.honest, update, previous)
+        if wanted is not None:
+            measures = measure(messages.honest, update, previous, wanted)
             records.add(step, evaluate(parameters), measures)
         on_step()
         if bounds.broken_by_all():
@@ -149,6 +150,7 @@ def train_lanes(
             history=records.history(lane),
             correct=records.correct(lane),
             steps=steps,
+            dim=layout.dim,
         )
         failure = bounds.failures.get(lane)
         results[place] = result.ended_by(failure) if failure else result

@@ -99,7 +99,12 @@ class PrivacyPlan:
     @property
     def noisy_steps(self) -> int:
         """How many noisy vectors a worker's messages are made of, in the steps that are taken."""
-        return self.steps * _noisy_vectors(self.given)
+        return self.steps * self.noisy_vectors
+
+    @property
+    def noisy_vectors(self) -> int:
+        """How many a message is made of: local steps where examples are protected, else one."""
+        return _noisy_vectors(self.given)
 
     @cached_property
     def steps(self) -> int:
@@ -118,7 +123,7 @@ class PrivacyPlan:
             )
         except SpecError as error:
             raise SpecError(f"max_epsilon: {spec.max_epsilon:g} cannot be kept ({error})") from None
-        if allowed < (each := _noisy_vectors(spec)):
+        if allowed < (each := self.noisy_vectors):
             raise SpecError(
                 f"max_epsilon: {spec.max_epsilon:g} cannot be kept (it allows {allowed} of the "
                 f"{each} local steps before a first message)"

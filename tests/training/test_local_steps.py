@@ -209,6 +209,16 @@ def test_signs_of_sums_are_charged_as_the_vectors_and_those_of_workers_as_signs(
         spent("example", 3, accountant="sign")
 
 
+@pytest.mark.parametrize(("unit", "of_sum"), [("example", 4), ("worker", 1)])
+def test_the_error_of_a_mean_is_that_of_the_noise_of_all_local_steps(unit, of_sum):
+    """Of 10 steps in 650 coordinates, noise of 5 workers averaged."""
+    settings = SHORT | {"evaluate_every": 1, "aggregator": "mean", "unit": unit}
+    result = train(RunSpec(**settings, local_steps=4))
+    assert result.error_of_mean == pytest.approx(650 * of_sum * 0.2**2 / 5)
+    assert 1e-7 < stats.chi2(6500).cdf(6500 * result.error / result.error_of_mean) < 1 - 1e-7
+    assert math.isnan(result.error_bound) == (unit == "example")
+
+
 VARIED = [
     {"noise_scale": 0.1, "seed": 1},
     {"local_learning_rate": 0.1, "schedule": "cosine"},
