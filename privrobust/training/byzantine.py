@@ -1,7 +1,7 @@
 """The Byzantine workers: what they see of a step, and what they send."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -9,12 +9,14 @@ from torch import Tensor
 from privrobust.attacks import Attack, Setting
 from privrobust.core.random import stream
 from privrobust.data import Dataset, Split
+from privrobust.gradients.batch import Batch
 from privrobust.gradients.clipping import GradientSum
 from privrobust.gradients.layout import Layout
 from privrobust.training.batches import byzantine_batches
 from privrobust.training.local_steps import LocalSteps
 from privrobust.training.messages import signs_
 from privrobust.training.noise import Perturbation, noise_std
+from privrobust.training.poisoning import PoisonedData
 from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.server import Rule
 from privrobust.training.workers import Clipping, Momentum
@@ -33,11 +35,15 @@ class ByzantineWorkers:
         train: Split,
     ) -> None:
         self._rules = rules
+        lanes = [plan.spec for plan in plans]
+        named = [lanes[rule.lanes][0].attack for rule in rules]
+        attacks = [None if attack is None else attack.build() for attack in named]
+        poisoned = PoisonedData(lanes, rules, attacks, dataset, train)
         self._crews = [
-            _Crew(plans[rule.lanes], attacked.build(), rule, gradients, layout, dataset, train)
-            if (attacked := plans[rule.lanes][0].spec.attack)
-            else None
-            for rule in rules
+            None
+            if attack is None
+            else _Crew(plans[rule.lanes], attack, rule, gradients, layout, dataset, train, poisoned)
+            for rule, attack in zip(rules, attacks, strict=True)
         ]
 
     def __call__(self, honest: Tensor, parameters: Tensor) -> list[Tensor]:
@@ -67,6 +73,7 @@ class _Crew:
         layout: Layout,
         dataset: Dataset,
         train: Split,
+        poisoned: PoisonedData,
     ) -> None:
         lanes, device = [plan.spec for plan in plans], train.labels.device
         self._rule = rule
@@ -77,7 +84,8 @@ class _Crew:
             seen_std = torch.zeros_like(seen_std)  # they see signs, of which it is not the spread
         self._craft = attack.started(Setting(rule.aggregator, seen_std))
         if attack.sees == "own":
-            self._own = _Protocol(plans, attack, gradients, layout, dataset, train)
+            poison = partial(poisoned, lanes=rule.lanes)
+            self._own = _Protocol(plans, poison, gradients, layout, dataset, train)
 
     def __call__(self, honest: Tensor, parameters: Tensor) -> Tensor:
         rule = self._rule
@@ -96,7 +104,7 @@ class _Protocol:
     def __init__(
         self,
         plans: Sequence[PrivacyPlan],
-        attack: Attack,
+        poison: Callable[[Batch], Batch],
         gradients: GradientSum,
         layout: Layout,
         dataset: Dataset,
@@ -105,12 +113,9 @@ class _Protocol:
         lanes, device = [plan.spec for plan in plans], train.labels.device
         rounds, shape = plans[0].steps, (lanes[0].byzantine, layout.dim)
         batches = byzantine_batches(lanes, dataset, train, rounds * lanes[0].local_steps)
-        poisoned = (
-            replace(batch, labels=attack.poison(batch.labels, dataset.classes)) for batch in batches
-        )
         clip = Clipping(lanes, gradients, layout, device, owner="byzantine ")
         perturb = Perturbation(plans, shape, device, owner="byzantine ")
-        self._work = LocalSteps(lanes, rounds, poisoned, clip, perturb, device)
+        self._work = LocalSteps(lanes, rounds, map(poison, batches), clip, perturb, device)
         self._remember = Momentum(lanes, device)
 
     def __call__(self, parameters: Tensor) -> Tensor:
