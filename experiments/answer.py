@@ -6,9 +6,9 @@ $ python experiments/answer.py r1_iid --quick
 
 import importlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
@@ -25,7 +25,9 @@ HERE = Path(__file__).parent
 NAMES = sorted(
     path.stem for path in (HERE / "study").glob("*.py") if (HERE / f"{path.stem}.yaml").exists()
 )
+_RATES = {"learning_rate": "Learning rates", "local_learning_rate": "Those of local steps"}
 _QUICK = ["grid.seed=[0, 1]"]
+_QUICK_STEPS, _QUICK_GRID = "steps=20", "grid.steps=[10, 20]"
 _QUICK_TUNE = "tune={learning_rate: [0.01, 0.1], by: clean, seeds: [100]}"
 
 
@@ -53,23 +55,25 @@ def answer(
             sweep = load_sweep(HERE / f"{name}.yaml", shortened(name) if quick else ())
             runs = run_whole(sweep, results, watch=watch_on(Console()))
             found = results.runs([run.key for run in runs])
-    write(name, found, output, sweep.tune.fields["learning_rate"] if sweep.tune else ())
+    write(name, found, output, sweep.tune.fields if sweep.tune else {})
 
 
 def shortened(name: str) -> list[str]:
     """Tell what a quick answer changes in a sweep."""
     sweep = load_sweep(HERE / f"{name}.yaml")
-    steps = "grid.steps=[10, 20]" if "steps" in sweep.grid else "steps=20"
-    return [steps, *_QUICK, *([_QUICK_TUNE] if sweep.tune else [])]
+    steps = [_QUICK_STEPS] if "steps" in sweep.fixed else []
+    steps += [_QUICK_GRID] if "steps" in sweep.grid else []
+    return [*_QUICK, *steps, *([_QUICK_TUNE] if sweep.tune else [])]
 
 
 def write(
-    name: str, runs: pd.DataFrame, folder: Path, rates: Sequence[float] = ()
+    name: str, runs: pd.DataFrame, folder: Path, tuned: Mapping[str, Sequence[Any]]
 ) -> list[Verdict]:
-    """NAME.md, NAME.csv and NAME.svg; `rates` are those that were chosen from."""
+    """NAME.md, NAME.csv and NAME.svg; `tuned` has what was chosen from, by field."""
     experiment: Experiment = importlib.import_module(f"study.{name}").EXPERIMENT
     verdicts = experiment.claims(runs)
-    page = _page(name, runs, verdicts, f"{experiment.table(runs).strip()}\n{_edges(runs, rates)}")
+    edges = "".join(_edges(runs[field], tuned[field]) for field in _RATES if field in tuned)
+    page = _page(name, runs, verdicts, f"{experiment.table(runs).strip()}\n{edges}")
     save_figure(experiment.figure(runs), folder / f"{name}.svg")
     cells = experiment.cells(runs)
     cells.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
@@ -78,13 +82,12 @@ def write(
     return verdicts
 
 
-def _edges(runs: pd.DataFrame, rates: Sequence[float]) -> str:
+def _edges(chosen: pd.Series, rates: Sequence[float]) -> str:
     """How many runs might do better with a rate beyond those tried."""
-    if not rates:
-        return ""
-    share = runs["learning_rate"].isin([min(rates), max(rates)]).mean()
+    share = chosen.dropna().isin([min(rates), max(rates)]).mean()
     return (
-        f"\nLearning rates were chosen from {', '.join(f'{rate:g}' for rate in rates)}; "
+        f"\n{_RATES[str(chosen.name)]} were chosen from "
+        f"{', '.join(f'{rate:g}' for rate in rates)}; "
         f"{share:.1%} of the runs have the first or the last of them.\n"
     )
 

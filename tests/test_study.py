@@ -14,6 +14,7 @@ from scipy import stats
 from study import (
     backdoors,
     generalisation,
+    local_steps,
     minority_classes,
     noise_aware,
     r1_iid,
@@ -260,6 +261,38 @@ def test_sign_vs_median():
     broken = runs.assign(accuracy=runs["accuracy"].where(runs["byzantine"] == 0, 0.1))
     assert of(sign_vs_median.claims(broken), "worst case") == UNDECIDED
     assert "Of 2 claims 1 hold, 0 do not, and 1 are" in tally(sign_vs_median.claims(broken))
+
+
+def test_local_steps():
+    """Ten steps are worth 5 points without noise, and nothing with it; attacks break the mean."""
+
+    def accuracy(run):
+        if run["byzantine"]:
+            return 0.1
+        return 0.8 + 0.05 * (run["steps"] * run["local_steps"] == 300 and not run["target_epsilon"])
+
+    runs = pd.concat(
+        made_up(
+            accuracy,
+            target_epsilon=[4.0, None],
+            clip_norm=[1.0],
+            aggregator=["mean"],
+            steps=[steps],
+            local_steps=local,
+            byzantine=[0, 2],
+            attack=["alie"],
+        )
+        for steps, local in ((30, [1, 3, 10]), (300, [1]))
+    )
+    found = local_steps.claims(runs)
+    assert len(found) == 2 * 2 * 3
+    assert of(found, "without noise", "clean", "10 local steps are better") == HOLDS
+    assert of(found, "without noise", "clean", "3 local steps are better") == FAILS
+    assert of(found, "epsilon 4", "clean", "10 local steps are better") == FAILS
+    for privacy in ("epsilon 4", "without noise"):
+        assert of(found, privacy, "clean", "30 messages of 10") == HOLDS
+        assert of(found, privacy, "f = 2", "30 messages of 10") == UNDECIDED
+    assert "local_steps" in local_steps.table(runs)
 
 
 def test_trilemma():

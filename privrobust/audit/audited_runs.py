@@ -70,6 +70,11 @@ class AuditedRuns:
                 f"canaries: {kind.name} with unit: worker; accepted: gradients, as a worker's "
                 "whole vector is protected"
             )
+        if spec.local_steps > 1:
+            raise SpecError(
+                f"local_steps: {spec.local_steps} in an audit; accepted: 1, as canaries are "
+                "followed from one gradient to one message"
+            )
         plan = PrivacyPlan(spec)
         update = {
             "noise_scale": plan.spec.noise_scale,

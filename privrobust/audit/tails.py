@@ -209,7 +209,7 @@ def audit_tails(
         stated,
         spec.delta,
         sampling_rate=float(release.sampling_rate),
-        steps=plan.steps,
+        steps=plan.noisy_steps,
         draws=draws,
         confidence=confidence,
     )

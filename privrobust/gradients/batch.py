@@ -44,6 +44,12 @@ class Batch:
         """Those of all places, `(lanes, workers, pad, *features)`."""
         return self.examples(self.places)
 
+    @property
+    def apart(self) -> "Batch":
+        """Return the same, each worker a lane of one worker: `(lanes * workers, 1, pad)`."""
+        parts = self.places, self.labels, self.present
+        return Batch(self.examples, *(part.flatten(0, 1).unsqueeze(1) for part in parts))
+
     def __getitem__(self, at: Any) -> "Batch":
         """Return a part of it, by an index of tensors `(lanes, workers, pad)`."""
         return Batch(self.examples, self.places[at], self.labels[at], self.present[at])

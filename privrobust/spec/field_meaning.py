@@ -19,7 +19,7 @@ class Role(Enum):
     METHOD = auto()
     """Which messages are sent, and how the server combines them."""
     DESCENT = auto()
-    """What the server does with the aggregate."""
+    """How far steps go, and what the server does with the aggregate: nothing that is accounted."""
     BUDGET = auto()
     """How much privacy is spent: noise, sensitivity, and how that is accounted for."""
     SPLIT = auto()
@@ -82,7 +82,7 @@ class Meaning:
 
     @property
     def is_after_noise(self) -> bool:
-        """Whether it is about what is done with noisy messages, which costs no privacy."""
+        """Whether it leaves the budget as it is: it is about what is done with noisy vectors."""
         return self.role in _AFTER_NOISE
 
     @property

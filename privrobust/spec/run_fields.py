@@ -180,6 +180,14 @@ class RunFields(Record):
         Whole, Meaning(Role.TASK, symbol="T", checked_with="steps", is_released=True)
     ] = Field(300, ge=1, le=MOST_STEPS)
     """T, the messages that each worker sends."""
+    local_steps: Annotated[Whole, Meaning(Role.METHOD, checked_with="steps", is_released=True)] = (
+        Field(1, ge=1, le=MOST_STEPS)
+    )
+    """Steps that a worker takes by itself before it sends the sum of their gradients."""
+    local_learning_rate: Annotated[
+        PerhapsNumber, Meaning(Role.DESCENT, checked_with="steps", per_lane=True)
+    ] = Field(None, gt=0)
+    """How far each of them goes, before `schedule`; else as far as `learning_rate`."""
     learning_rate: Annotated[Number, Meaning(Role.DESCENT, per_lane=True)] = Field(0.5, gt=0)
     """How far a step goes along the aggregate, before `schedule`."""
     schedule: Annotated[

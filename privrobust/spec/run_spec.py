@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, model_validator
 
+from privrobust.accountants.release import MOST_STEPS
 from privrobust.accountants.sampling import check_whole
 from privrobust.aggregators import get_aggregator
 from privrobust.aggregators.registry import AGGREGATORS
@@ -143,6 +144,13 @@ class RunSpec(RunFields):
             )
         for step in (1, self.steps):
             rate(get_schedule(self.schedule), self.warmup_steps, step, self.steps)
+        if self.local_steps * self.steps > MOST_STEPS:
+            raise SpecError(
+                f"local_steps: {self.local_steps} in each of {self.steps} steps; accepted: up to "
+                f"{MOST_STEPS:.3g} in all"
+            )
+        if self.local_steps == 1:  # the server alone moves, and equal runs get equal keys
+            object.__setattr__(self, "local_learning_rate", None)
         if self.byzantine and self.attack is None:
             raise SpecError(f"attack: needed when byzantine is {self.byzantine}")
         try:

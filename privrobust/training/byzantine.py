@@ -13,6 +13,7 @@ from privrobust.gradients.batch import Batch
 from privrobust.gradients.clipping import GradientSum
 from privrobust.gradients.layout import Layout
 from privrobust.training.batches import byzantine_batches
+from privrobust.training.local_steps import LocalSteps
 from privrobust.training.messages import signs_
 from privrobust.training.noise import Perturbation, noise_std
 from privrobust.training.poisoning import PoisonedData
@@ -110,15 +111,13 @@ class _Protocol:
         train: Split,
     ) -> None:
         lanes, device = [plan.spec for plan in plans], train.labels.device
-        self._poison = poison
-        self._batches = byzantine_batches(lanes, dataset, train, plans[0].steps)
-        self._clip = Clipping(lanes, gradients, layout, device, owner="byzantine ")
-        shape = (lanes[0].byzantine, layout.dim)
-        self._perturb = Perturbation(plans, shape, device, owner="byzantine ")
+        rounds, shape = plans[0].steps, (lanes[0].byzantine, layout.dim)
+        batches = byzantine_batches(lanes, dataset, train, rounds * lanes[0].local_steps)
+        clip = Clipping(lanes, gradients, layout, device, owner="byzantine ")
+        perturb = Perturbation(plans, shape, device, owner="byzantine ")
+        self._work = LocalSteps(lanes, rounds, map(poison, batches), clip, perturb, device)
         self._remember = Momentum(lanes, device)
 
     def __call__(self, parameters: Tensor) -> Tensor:
         """Compute what these workers would send, `(lanes, f, dim)`, from `(lanes, dim)`."""
-        batch = self._poison(next(self._batches))
-        averages = self._clip(parameters, batch).sums
-        return self._remember(self._perturb(averages))
+        return self._remember(self._work(parameters).vectors)

@@ -1,8 +1,8 @@
 """Noisy medianSGD and signSGD with clipped per-sample gradients.
 
 The loop in `train_lanes` is the algorithm: Chen et al. 2020, Algorithms 1 (signSGD) and 2
-(medianSGD), with noise on every gradient before it is sent, and with clipping, momentum, attacks
-and other rules. docs/training_step.md has it as a box.
+(medianSGD), with noise on every gradient before it is sent, and with clipping, local steps,
+momentum, attacks and other rules. docs/training_step.md has it as a box.
 
 Many runs that share shapes train as one tensor program: parameters are `(lanes, dim)`, messages
 `(lanes, workers, dim)`, and a single run is one lane.
@@ -29,6 +29,7 @@ from privrobust.training.evaluation import Evaluator
 from privrobust.training.fit import fitted_at, fitted_examples
 from privrobust.training.gradient_bounds import GradientBounds
 from privrobust.training.lanes import distinct
+from privrobust.training.local_steps import LocalSteps
 from privrobust.training.measures import measure
 from privrobust.training.messages import HonestMessages
 from privrobust.training.noise import Perturbation
@@ -105,25 +106,25 @@ def train_lanes(
     bounds = GradientBounds(lanes)
     messages = Messages(rules, (len(lanes), shared.honest, layout.dim), device)
     perturb = Perturbation(plans, (shared.honest, layout.dim), device)
+    batches = honest_batches(lanes, dataset, train_split, steps * shared.local_steps)
+    work = LocalSteps(lanes, steps, batches, clip_and_average, perturb, device)
     remember = Momentum(lanes, device)
     send = HonestMessages(lanes, rules)
     attack = watch.help(ByzantineWorkers(plans, rules, gradients, layout, dataset, train_split))
-    public = PublicGradients(lanes, rules, gradients, layout, dataset, device)
+    public = PublicGradients(lanes, steps, rules, gradients, layout, dataset, device)
     aggregate = Server(lanes, rules, device, public)
     descend = Descent(lanes, parameters, steps)
     update = torch.full_like(parameters, torch.nan)
     records = Records(lanes, len(held_out))
 
-    # Each honest worker
-    # 1. draws a batch S of its examples;
-    for step, batch in enumerate(honest_batches(lanes, dataset, train_split, steps), start=1):
+    for step in range(1, steps + 1):
         is_evaluated = step % shared.evaluate_every == 0 or step == steps
+        # Each honest worker
+        # 1. draws a batch S of its examples;
         # 2. clips the gradient of each and averages, v = 1/B sum_{z in S} min(1, C / |g_z|) g_z;
-        vectors, norms = clip_and_average(parameters, batch)
+        # 3. adds noise, v <- v + b xi; and does so again from x - eta v, if it takes local steps;
+        vectors, norms, wanted = work(parameters, messages.new(), is_evaluated)
         bounds.check(step, norms)  # of runs that state a bound on |g_z| in place of C
-        wanted = vectors.mean(1) if is_evaluated else None
-        # 3. adds noise, v <- v + b xi (under one name: in float64 v is not to outlive its noise);
-        vectors = perturb(vectors, messages.new())
         # 4. may keep a momentum, v <- m <- beta m + (1 - beta) v;
         vectors = remember(vectors)
         # 5. sends v, or its sign to a server that counts votes.

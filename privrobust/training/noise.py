@@ -159,12 +159,14 @@ def noise_std(lanes: Sequence[RunSpec], device: torch.device) -> Tensor:
     """Return the standard deviation of the noise on each coordinate that workers send.
 
     It is public, and `(lanes, 1, 1)`. With momentum it is that of `(1 - beta) sum_k beta^k xi_k`,
-    which the first steps approach.
+    which the first steps approach. With local steps on noisy gradients it is that of the sum of
+    their noise, without what that noise does to later gradients.
     """
 
     def of_lane(spec: RunSpec) -> float:
         kept = (1 - spec.worker_momentum) / (1 + spec.worker_momentum)
-        return spec.noise_scale * float(get_noise_law(spec.noise).std) * math.sqrt(kept)
+        summed = spec.local_steps if spec.unit == "example" else 1
+        return spec.noise_scale * float(get_noise_law(spec.noise).std) * math.sqrt(kept * summed)
 
     return column(lanes, of_lane, device).unsqueeze(-1)
 

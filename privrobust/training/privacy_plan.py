@@ -96,6 +96,16 @@ class PrivacyPlan:
         """What each honest worker would send in all of `spec.steps` steps."""
         return _releases(self.spec)
 
+    @property
+    def noisy_steps(self) -> int:
+        """How many noisy vectors a worker's messages are made of, in the steps that are taken."""
+        return self.steps * self.noisy_vectors
+
+    @property
+    def noisy_vectors(self) -> int:
+        """How many a message is made of: local steps where examples are protected, else one."""
+        return _noisy_vectors(self.given)
+
     @cached_property
     def steps(self) -> int:
         """The steps that the run takes: all, or as many as `max_epsilon` allows."""
@@ -113,7 +123,12 @@ class PrivacyPlan:
             )
         except SpecError as error:
             raise SpecError(f"max_epsilon: {spec.max_epsilon:g} cannot be kept ({error})") from None
-        return min(spec.steps, allowed)
+        if allowed < (each := self.noisy_vectors):
+            raise SpecError(
+                f"max_epsilon: {spec.max_epsilon:g} cannot be kept (it allows {allowed} of the "
+                f"{each} local steps before a first message)"
+            )
+        return min(spec.steps, allowed // each)
 
     @cached_property
     def spent(self) -> Spent:
@@ -126,7 +141,8 @@ class PrivacyPlan:
         return [self._spent_by(release) for release in self.releases]
 
     def _spent_by(self, release: Release) -> Spent:
-        return _spend(replace(release, steps=self.steps), self.given.delta, self.given.accountant)
+        taken = replace(release, steps=self.noisy_steps)
+        return _spend(taken, self.given.delta, self.given.accountant)
 
     def warn_of_large_delta(self) -> None:
         """Warn where delta is no promise: at 1/n, one unit in n could be published."""
@@ -172,7 +188,7 @@ def _releases(spec: RunSpec) -> list[Release]:
             dataset_size=size,
             **rates,
             unit=spec.unit,
-            steps=spec.steps,
+            steps=spec.steps * _noisy_vectors(spec),
             message=_message(spec),
         )
         for size in set(held)  # workers of equal shares send alike, and most are
@@ -180,19 +196,36 @@ def _releases(spec: RunSpec) -> list[Release]:
     return [of_size[size] for size in held]
 
 
+def _noisy_vectors(spec: RunSpec) -> int:
+    """Count the noisy vectors of which a message is made.
+
+    Of a worker's whole vector there is one, noised once. Of examples there is one a local step, as
+    each moves where the next one's gradients are taken: the message is made of all of them.
+    """
+    return 1 if spec.unit == "worker" else spec.local_steps
+
+
 def _message(spec: RunSpec) -> Message:
     """Tell what a step adds to what was sent before: a sign, unless it is one of older noise too.
 
-    The signs of a momentum tell of noise that earlier signs told of: they are charged as vectors.
+    The signs of a momentum tell of noise that earlier signs told of, and those of a sum of noisy
+    vectors of noise by which later ones of them were moved: they are charged as vectors.
     """
-    if spec.worker_momentum:
+    if spec.worker_momentum or _noisy_vectors(spec) > 1:
         return "vector"
     return get_aggregator(spec.aggregator, spec.byzantine).message
 
 
 def _refuse_unproven(spec: RunSpec) -> None:
-    """Hold a claimed bound against the proof, for the model that comes with one."""
-    if spec.grad_norm_bound is None or get_factory(spec.model) is not bounded_logistic:
+    """Refuse a bound that is of no message, or below the proof of the model that has one."""
+    if spec.grad_norm_bound is None:
+        return
+    if spec.unit == "worker" and spec.local_steps > 1:
+        raise SpecError(
+            f"grad_norm_bound: {spec.grad_norm_bound:g}, of one gradient, with unit: worker and "
+            f"local_steps: {spec.local_steps}, of which a worker sends the sum; accepted: clip_norm"
+        )
+    if get_factory(spec.model) is not bounded_logistic:
         return
     if spec.loss != "cross_entropy" or spec.unit != "example":
         raise SpecError(

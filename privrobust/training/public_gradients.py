@@ -1,6 +1,7 @@
 """The server's own gradients, of public examples, for rules that want one."""
 
 from collections.abc import Sequence
+from itertools import repeat
 
 import torch
 from pydantic import BaseModel
@@ -13,6 +14,7 @@ from privrobust.gradients.batch import Batch
 from privrobust.gradients.clipping import GradientSum
 from privrobust.gradients.layout import Layout
 from privrobust.spec import RunSpec
+from privrobust.training.local_steps import LocalSteps
 from privrobust.training.server import Rule
 from privrobust.training.workers import Clipping
 
@@ -22,26 +24,29 @@ class PublicGradients:
 
     They are drawn once a run from the validation split, which no worker holds and no epsilon
     protects. Each gradient is clipped as a worker's are, and averaged over all of them; no noise
-    is added.
+    is added. The server takes as many local steps as a worker, each with all of its examples (Cao
+    et al. 2021 take them with batches).
     """
 
     def __init__(
         self,
         lanes: Sequence[RunSpec],
+        rounds: int,
         rules: Sequence[Rule],
         gradients: GradientSum,
         layout: Layout,
         dataset: Dataset,
         device: torch.device,
     ) -> None:
-        """Draw the examples.
+        """Draw the examples, for so many rounds.
 
         Raises:
             SpecError: a rule wants more than the split has.
 
         """
+        held = dataset.validation.to(device)
         self._of_rules = [
-            _Examples(lanes[rule.lanes], many, gradients, layout, dataset.validation.to(device))
+            _Examples(lanes[rule.lanes], rounds, many, gradients, layout, held)
             if (many := rule.aggregator.public_examples)
             else None
             for rule in rules
@@ -62,6 +67,7 @@ class _Examples:
     def __init__(
         self,
         lanes: Sequence[RunSpec],
+        rounds: int,
         many: int,
         gradients: GradientSum,
         layout: Layout,
@@ -79,11 +85,17 @@ class _Examples:
         device = split.labels.device
         places = torch.stack(drawn).unsqueeze(1).to(device)
         present = torch.ones_like(places, dtype=torch.bool)
-        self._batch = Batch(split.examples, places, split.labels[places], present)
+        batch = Batch(split.examples, places, split.labels[places], present)
         # one worker, who takes part in every step and averages over all that it holds
         one = {"batch_size": float(many), "worker_sampling_rate": 1.0}
         alike = [BaseModel.model_copy(spec, update=one) for spec in lanes]
-        self._clip = Clipping(alike, gradients, layout, device)
+        clip = Clipping(alike, gradients, layout, device)
+        self._work = LocalSteps(alike, rounds, repeat(batch), clip, _as_it_is, device)
 
     def __call__(self, parameters: Tensor) -> Tensor:
-        return self._clip(parameters, self._batch).sums.squeeze(1).to(parameters.dtype)
+        return self._work(parameters).vectors.squeeze(1).to(parameters.dtype)
+
+
+def _as_it_is(vectors: Tensor, into: Tensor | None) -> Tensor:
+    """Add no noise: public examples need none."""
+    return vectors

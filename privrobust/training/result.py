@@ -147,11 +147,13 @@ class RunResult:
     def error_bound(self) -> float:
         """What the expectation of `error` is at most, by settings alone (`theory.error_bound`).
 
-        NaN where nothing is proven: of the rule, of gradients without a bound, and with
-        `worker_momentum`, whose messages are of other steps too.
+        NaN where nothing is proven: of the rule, of gradients without a bound, with
+        `worker_momentum`, whose messages are of other steps too, and of sums of noisy local steps,
+        of whose gradients the noise is not independent.
         """
-        spec, releases = self.spec, PrivacyPlan(self.spec).releases
-        if spec.worker_momentum or math.isinf(releases[0].contribution):
+        spec, plan = self.spec, PrivacyPlan(self.spec)
+        releases = plan.releases
+        if spec.worker_momentum or plan.noisy_vectors > 1 or math.isinf(releases[0].contribution):
             return math.nan
         moment = sum(map(second_moment, releases)) / len(releases)
         return error_bound(self.kappa_bound, spec.honest, self.dim, self._noise_std, moment)
@@ -165,7 +167,8 @@ class RunResult:
 
     @property
     def _noise_std(self) -> float:
-        return self.spec.noise_scale * get_noise_law(self.spec.noise).std
+        summed = PrivacyPlan(self.spec).noisy_vectors
+        return self.spec.noise_scale * get_noise_law(self.spec.noise).std * math.sqrt(summed)
 
     def ended_by(self, failure: Failure) -> "RunResult":
         """Return the run without its result: what it claimed of its gradients is false."""

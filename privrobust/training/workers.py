@@ -1,4 +1,4 @@
-"""What workers who follow the protocol do with their batches: clip, average, remember.
+"""What workers who follow the protocol do with their gradients: clip, average, remember.
 
 All lanes share the noise law and the unit of privacy; C, beta and the seed may differ.
 """
@@ -45,7 +45,7 @@ def clipped_gradients(
 
 
 class Clipping:
-    """Bounded averages: each example's gradient is clipped, or each worker's average."""
+    """Bounds what a unit adds: each example's gradient is clipped, or each worker's vector."""
 
     def __init__(
         self,
@@ -75,23 +75,43 @@ class Clipping:
         self._participation = _Participation(lanes, device, owner)
 
     def __call__(self, parameters: Tensor, batch: Batch) -> ClippedSums:
-        """Clip, and average over the public B, never over who happened to join the batch.
+        """Average gradients over the public B, never over who happened to join the batch.
+
+        Where examples are the unit, each one's is clipped.
 
         Args:
-            parameters: `(lanes, dim)`.
+            parameters: of all workers of a lane, `(lanes, dim)`, or each worker's own,
+                `(lanes, workers, dim)`.
             batch: of every lane's workers.
 
         Returns:
             As `sums`, averages `(lanes, workers, dim)`, in float64: rounded before noise is added
-            they could differ by more than is accounted for. As `norms`, those of the units before
-            clipping, `(lanes, workers, units)`.
+            they could differ by more than is accounted for. As `norms`, those of the examples
+            before clipping, `(lanes, workers, pad)`.
 
         """
-        if not self._of_workers:
-            return self._gradients(parameters, batch, self._clip_norms, self._batch_size)
-        never = torch.full_like(self._clip_norms, torch.inf)
-        averages = self._gradients(parameters, batch, never, self._batch_size).sums
-        clipped, norms = clip_vectors(averages, self._layers, self._rule, self._clip_norms)
+        clip_norms = self._clip_norms
+        if self._of_workers:  # whose examples' gradients are summed as they are
+            clip_norms = torch.full_like(clip_norms, torch.inf)
+        if parameters.dim() == 2:
+            return self._gradients(parameters, batch, clip_norms, self._batch_size)
+        # to whoever computes gradients, a worker at a place of its own is a lane
+        workers = batch.labels.shape[1]
+        clip_norms = clip_norms.repeat_interleave(workers)
+        found = self._gradients(parameters.flatten(0, 1), batch.apart, clip_norms, self._batch_size)
+        return ClippedSums(*(part.reshape(-1, workers, part.shape[-1]) for part in found))
+
+    def whole(self, vectors: Tensor) -> ClippedSums:
+        """Clip whole vectors of workers in place, and draw who takes part; others become 0.
+
+        Args:
+            vectors: `(lanes, workers, dim)`, float64.
+
+        Returns:
+            The vectors, and their norms before clipping, `(lanes, workers, 1)`.
+
+        """
+        clipped, norms = clip_vectors(vectors, self._layers, self._rule, self._clip_norms)
         return ClippedSums(self._participation.draw(clipped), norms)
 
 

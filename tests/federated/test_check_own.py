@@ -26,6 +26,14 @@ def test_a_run_is_what_its_messages_spend(checked):
     assert "server" in found.against
 
 
+def test_local_steps_are_steps_where_examples_are_protected(checked):
+    (found,) = checked(RUN + "local_steps: 4\n")
+    assert found.holds == checked(RUN.replace("steps: 20", "steps: 80"))[0].holds
+    assert found.why.startswith("80 steps, by ")
+    workers = RUN.replace("noise_scale: 0.1", "noise_scale: 10") + "unit: worker\n"
+    assert checked(workers + "local_steps: 4\n")[0].holds == checked(workers)[0].holds
+
+
 @pytest.mark.parametrize("field", ["target_epsilon", "max_epsilon"])
 def test_a_budget_that_is_stated_holds(checked, field):
     noise = "" if field == "target_epsilon" else "noise_scale: 0.1\n"

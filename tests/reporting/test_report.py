@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from frames import frame
 from made_runs import HOSTILE
 from scipy import stats
 from typer.testing import CliRunner
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 from privrobust.cli.main import app, main
 from privrobust.reporting.report import page as pages
 from privrobust.reporting.report.page import page, write_report
+from privrobust.reporting.report.words import overview
 from privrobust.store import Store
 from privrobust.store.schema import RUNS
 from privrobust.sweeps.grid import Sweep
@@ -437,3 +439,12 @@ def test_missing_packages_are_told(made, monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     line = refused(monkeypatch, capsys, made, "-o", tmp_path / "page.html")
     assert "pip install 'privrobust[report]'" in line
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"), [([1, 1], ""), ([1, 5], "; 1 and 5 local steps a message")]
+)
+def test_the_overview_tells_local_steps_where_there_are_some(steps, told):
+    runs = frame(*(({"local_steps": each, "seed": seed}, 0.9) for seed, each in enumerate(steps)))
+    sentence = dict(overview(runs))["Training"]
+    assert sentence == f"300 steps of learning rate 0.5, batches of 32 examples expected{told}"

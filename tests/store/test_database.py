@@ -55,11 +55,13 @@ def lacked_of(version, table):
 
 
 def is_of_before(version, before, results):
-    """Whether everything is there, and nothing in what an older store has not."""
+    """Whether everything is there, and what an older store has not is empty, or its default."""
     runs, lacked = results.runs(), lacked_of(version, "runs")
     pd.testing.assert_frame_equal(runs.drop(columns=lacked), before.drop(columns=lacked))
     assert list(runs.columns) == [c.name for c in RUNS.c if c.name in runs]
-    assert runs[lacked].isna().all().all()
+    defaults = {"local_steps": 1, "sampling": "poisson"}
+    assert all((runs[name] == default).all() for name, default in defaults.items())
+    assert runs[[name for name in lacked if name not in defaults]].isna().all().all()
     history = results.history(SPECS[0].key)
     assert len(history) == 1
     assert history[lacked_of(version, "evaluations")].isna().all().all()
@@ -73,7 +75,7 @@ def test_a_store_of_a_version_before_is_read_and_written(version, location):
     for create in (False, True):
         with Store(location, create=create) as results:
             is_of_before(version, before, results)
-    backdoor = {"sampling_rate": 0.1, "byzantine": 1, "attack": "backdoor"}
+    backdoor = {"sampling_rate": 0.1, "byzantine": 1, "attack": "backdoor", "local_steps": 2}
     rated = RunSpec(**{**dict(SPECS[3]), **backdoor})
     with Store(location) as results:
         result = train(rated)
@@ -81,7 +83,7 @@ def test_a_store_of_a_version_before_is_read_and_written(version, location):
         row, history = results.runs([rated.key]), results.history(rated.key)
         assert row["attack_success_rate"].item() == result.attack_success_rate
         assert history["attack_success_rate"].equals(result.history["attack_success_rate"])
-        assert row["sampling_rate"].item() == 0.1
+        assert (row["sampling_rate"].item(), row["local_steps"].item()) == (0.1, 2)
         assert row["error"].item() > 0
         assert row["train_accuracy"].item() > 0
         assert len(results.runs()) == 3

@@ -41,6 +41,8 @@ CHANGES = {
     "batch_size": (16, {}),
     "sampling_rate": (0.1, {}),
     "steps": (8, {}),
+    "local_steps": (3, {}),
+    "local_learning_rate": (0.1, {"local_steps": 3}),
     "learning_rate": (0.1, {}),
     "schedule": ("cosine", {}),
     "warmup_steps": (3, {}),

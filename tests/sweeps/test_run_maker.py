@@ -39,6 +39,8 @@ VALUES = {
     "batch_size": [32, 1.5, 1e9],
     "sampling_rate": [None, 0.1, 1.0],
     "steps": [1, 5, 300],
+    "local_steps": [1, 2, 10**9],
+    "local_learning_rate": [None, 0.1],
     "learning_rate": [0.5, 1e9],
     "schedule": ["constant", "drops(by=1e300)", "linear"],
     "warmup_steps": [0, 1, 10],

@@ -78,11 +78,11 @@ def _claim(path: Path, run: RunSpec) -> OwnRun:
         word, claimed = "max_epsilon", run.max_epsilon
     elif spent.reason is not None:
         claimed = None
-    holds, why = spent, f"{plan.steps} steps, by {spent.accountant}, an upper bound"
+    holds, why = spent, f"{plan.noisy_steps} steps, by {spent.accountant}, an upper bound"
     if spent.reason is not None:
         why = spent.reason
     elif not spent.is_upper_bound:
-        holds = spend(replace(release, steps=plan.steps), run.delta)
+        holds = spend(replace(release, steps=plan.noisy_steps), run.delta)
         why = f"{spent.accountant} is an estimate; {holds.accountant} is an upper bound"
     return OwnRun(
         where=path.name,

@@ -57,7 +57,8 @@ def overview(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
     yield "Clipping", _clipping(runs)
     yield (
         "Training",
-        f"{each('steps')} steps of learning rate {each('learning_rate')}, {_batches(runs)}",
+        f"{each('steps')} steps of learning rate {each('learning_rate')}, {_batches(runs)}"
+        f"{_local_steps(runs)}",
     )
     seeds = runs["seed"].nunique()
     yield (
@@ -90,6 +91,12 @@ def _batches(runs: pd.DataFrame) -> str:
     schemes = [each for each in _values(runs, "sampling") if each != "poisson"]
     drawn = f" ({listed(schemes)})" if schemes else ""
     return ", or ".join(parts) + drawn
+
+
+def _local_steps(runs: pd.DataFrame) -> str:
+    if runs["local_steps"].max() == 1:
+        return ""
+    return f"; {listed(_values(runs, 'local_steps'))} local steps a message"
 
 
 def _partition(runs: pd.DataFrame) -> str:
