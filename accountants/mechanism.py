@@ -62,5 +62,5 @@ def composition(releases: Iterable[Release], *, knows_signs: bool = False) -> Co
     """Compose releases: only how many steps of each kind there are matters, not their order."""
     steps: Counter[Mechanism] = Counter()
     for release in releases:
-        steps[Mechanism.of(release, knows_signs=knows_signs)] += release.steps
+        steps[Mechanism.of(release, knows_signs=knows_signs)] += release.steps * release.runs
     return tuple(sorted(steps.items(), key=lambda item: repr(item[0])))

@@ -17,6 +17,7 @@ WHOLE_ORDERS = (
     *(4.0**k for k in range(6, 21)),
 )
 """Each up to 63, then ever sparser ones: far up, epsilon changes slowly with the order."""
+LOW_ORDERS = tuple(1 + 2 ** (k / 4) for k in range(-24, 8) if k)
 LARGEST_REFINED_ORDER = 12
 """Above it no fractional order is looked for: it would save 3 % at most, as measured up to 40."""
 MOST_POINTS = 2000
@@ -49,6 +50,7 @@ class RDP(Accountant):
     """
 
     name = "rdp"
+    knows_selections = True
 
     def compose_epsilon(self, steps: Composition, delta: float) -> float:
         """Return the least over the orders tried."""
@@ -63,10 +65,18 @@ class RDP(Accountant):
             orders.append(_likely_best(steps, delta, whole))
         return min(_epsilon(steps, delta, order) for order in orders)
 
+    def divergences(self, steps: Composition) -> tuple[Any, Any]:
+        """Return those of orders next to 1, where selections need them, and of whole ones."""
+        orders = (*LOW_ORDERS, *WHOLE_ORDERS)
+        return np.array(orders), np.array([_composed(steps, order) for order in orders])
+
 
 def _epsilon(steps: Composition, delta: float, order: float) -> float:
-    divergence = math.fsum(count * _divergence(step, order) for step, count in steps)
-    return float(divergence + conversion(order, delta))
+    return float(_composed(steps, order) + conversion(order, delta))
+
+
+def _composed(steps: Composition, order: float) -> float:
+    return math.fsum(count * _divergence(step, order) for step, count in steps)
 
 
 @lru_cache(maxsize=200_000)
