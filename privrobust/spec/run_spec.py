@@ -1,5 +1,6 @@
 """`RunSpec`: the fields of a run, checked against each other."""
 
+import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -67,6 +68,14 @@ class RunSpec(RunFields):
     def workers(self) -> int:
         """n = h + f."""
         return self.honest + self.byzantine
+
+    @property
+    def stream_seed(self) -> int:
+        """The seed of all that is drawn but the shares; of repetition 0 the `seed` itself."""
+        if not self.repetition:
+            return self.seed
+        named = repr(("repetition", self.seed, self.repetition)).encode()
+        return int.from_bytes(hashlib.shake_256(named).digest(8)) >> 1
 
     @property
     def key(self) -> str:

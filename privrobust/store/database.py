@@ -12,7 +12,7 @@ from sqlalchemy.schema import CreateColumn
 
 from privrobust.core.interrupts import deferred
 from privrobust.store.base import RESTORE
-from privrobust.store.schema import ABOUT, LACKED, METADATA, RUNS, SCHEMA_VERSION
+from privrobust.store.schema import ABOUT, BEFORE, LACKED, METADATA, RUNS, SCHEMA_VERSION
 from privrobust.store.transactions import Transactions
 
 log = logging.getLogger(__name__)
@@ -59,10 +59,11 @@ class Database(Transactions):
             self._lacks = LACKED[found]  # one may read it and not write to it
 
     def _add_columns(self, connection: Connection, names: Iterable[str]) -> None:
-        """Give the runs of an earlier version what they lack, without a value."""
+        """Give the runs of an earlier version what they lack, with the value that they had."""
         for name in names:
             column = CreateColumn(RUNS.c[name]).compile(dialect=connection.dialect)
             connection.exec_driver_sql(f"ALTER TABLE {RUNS.name} ADD COLUMN {column}")
+        connection.execute(update(RUNS).values({name: BEFORE.get(name) for name in names}))
         connection.execute(update(ABOUT).values(schema_version=SCHEMA_VERSION))
 
     def _version(self, connection: Connection) -> int | None:

@@ -24,11 +24,14 @@ from sqlalchemy.types import TypeEngine
 from privrobust.spec import AttackSpec, RunSpec
 from privrobust.training.measures import Evaluation, Measures
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Raise it with every change of these tables, and say in `LACKED` what older ones are to get."""
 
-LACKED = {5: ("sampling_rate",)}
+LACKED = {5: ("sampling_rate", "repetition", "repeats"), 6: ("repetition", "repeats")}
 """By version, the columns of `RUNS` that are added; a store of any other version is refused."""
+
+BEFORE = {name: field.default for name, field in RunSpec.model_fields.items()}
+"""By column, what runs had that were stored before it was there; others have no value."""
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 

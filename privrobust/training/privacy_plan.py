@@ -174,6 +174,7 @@ def _releases(spec: RunSpec) -> list[Release]:
             unit=spec.unit,
             steps=spec.steps,
             message=_message(spec),
+            repeats=spec.repeats,
         )
         for size in set(held)  # workers of equal shares send alike, and most are
     }

@@ -97,7 +97,7 @@ class Server:
         public: Callable[[Tensor], Sequence[Tensor | None]],
     ) -> None:
         self._rules, self._public = rules, public
-        self._streams = [stream(spec.seed, "aggregation", device) for spec in lanes]
+        self._streams = [stream(spec.stream_seed, "aggregation", device) for spec in lanes]
 
     def __call__(self, messages: Messages, parameters: Tensor) -> Tensor:
         """Aggregate what all workers sent, `(lanes, dim)`; rules may ask for a gradient here."""

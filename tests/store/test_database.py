@@ -11,7 +11,7 @@ from privrobust import RunSpec, train
 from privrobust.errors import PrivRobustError
 from privrobust.reporting.tables import lay_out
 from privrobust.store import Store, database, transactions
-from privrobust.store.schema import ABOUT, RUNS
+from privrobust.store.schema import ABOUT, LACKED, RUNS
 
 SPECS = [RunSpec(honest=3, steps=2, clip_norm=1.0, noise_scale=0.1, seed=seed) for seed in range(6)]
 
@@ -27,49 +27,60 @@ def test_a_store_of_another_version_is_refused(location, monkeypatch):
     monkeypatch.setattr(database, "SCHEMA_VERSION", 4)
     Store(location)
     monkeypatch.undo()
-    with pytest.raises(PrivRobustError, match=r"version 4, .* reads 6; give another --store"):
+    with pytest.raises(PrivRobustError, match=r"version 4, .* reads 7; give another --store"):
         Store(location)
 
 
-def made_by_version_5(location):
-    """A store as it was before runs had a `sampling_rate`, with one run of each status."""
+def made_by(version, location):
+    """A store as it was before runs had these columns, with one run of each status."""
     with Store(location) as results:
         results.add([train(SPECS[0])])
         results.claim(SPECS[1:3])
         results.fail(SPECS[2:3], "no luck")
-        before = results.runs().drop(columns="sampling_rate")
+        before = results.runs().drop(columns=list(LACKED[version]))
         with results._writing.begin() as connection:
-            connection.exec_driver_sql("ALTER TABLE runs DROP COLUMN sampling_rate")
-            connection.execute(update(ABOUT).values(schema_version=5))
+            for name in LACKED[version]:
+                connection.exec_driver_sql(f"ALTER TABLE runs DROP COLUMN {name}")
+            connection.execute(update(ABOUT).values(schema_version=version))
         results.release()
     return before
 
 
-def test_a_store_of_the_version_before_is_read_and_written(location):
-    before = made_by_version_5(location)
+def were_there(runs, version):
+    """What the columns hold that were not there: what runs did without them."""
+    absent = {"sampling_rate": None, "repetition": 0, "repeats": None}
+    for name in LACKED[version]:
+        assert runs[name].isna().all() if absent[name] is None else (runs[name] == 0).all(), name
+
+
+@pytest.mark.parametrize("version", LACKED)
+def test_a_store_of_a_version_before_is_read_and_written(location, version):
+    before = made_by(version, location)
     for create in (False, True):
         with Store(location, create=create) as results:
             runs = results.runs()
-            pd.testing.assert_frame_equal(runs.drop(columns="sampling_rate"), before)
-            assert runs["sampling_rate"].isna().all()
+            pd.testing.assert_frame_equal(runs.drop(columns=list(LACKED[version])), before)
+            were_there(runs, version)
             assert len(results.history(SPECS[0].key)) == 1
             assert results.failed().to_dict() == {SPECS[2].key: "no luck"}
-    rated = RunSpec(**{**dict(SPECS[3]), "sampling_rate": 0.1})
+    new = {"sampling_rate": 0.1, "repetition": 2, "repeats": "poisson(mean=2.0)"}
+    rated = RunSpec(**{**dict(SPECS[3]), **new})
     with Store(location) as results:
         results.add([train(rated)])
-        assert results.runs([rated.key])["sampling_rate"].item() == 0.1
+        assert results.runs([rated.key])[list(new)].iloc[0].to_dict() == new
         assert len(results.runs()) == 3
         assert lay_out(results.runs()).blocks
 
 
-def test_an_older_store_that_cannot_be_changed_is_read(location, monkeypatch):
-    before = made_by_version_5(location)
+@pytest.mark.parametrize("version", LACKED)
+def test_an_older_store_that_cannot_be_changed_is_read(location, monkeypatch, version):
+    before = made_by(version, location)
     monkeypatch.setattr(Store, "_add_columns", _refuse_to_write)
     with Store(location) as results:
         runs = results.runs()
-        pd.testing.assert_frame_equal(runs.drop(columns="sampling_rate"), before)
+        pd.testing.assert_frame_equal(runs.drop(columns=list(LACKED[version])), before)
         assert list(runs.columns) == [c.name for c in RUNS.c if c.name in runs]
-        assert runs["sampling_rate"].isna().all()
+        were_there(runs, version)
 
 
 def _refuse_to_write(self, connection, names):
