@@ -9,6 +9,7 @@ from privrobust.core.formatting import number
 from privrobust.reporting.intervals import CONFIDENCE
 from privrobust.reporting.neighbours import all_in_short
 from privrobust.reporting.summary import fixes_workers, setting_levels
+from privrobust.reporting.tuning import about_tuning
 
 DIVERGED = "†"
 FEW = "°"
@@ -86,7 +87,7 @@ def promise(runs: pd.DataFrame) -> Iterator[str]:
             f"{all_in_short(finite)}, "
             "against whoever sees every message of one run; the largest over honest workers."
         )
-        yield "Not counted: settings that were tuned on private data."
+        yield from about_tuning(finite["repeats"])
 
 
 def deltas(runs: pd.DataFrame) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, model_validator
 
+from privrobust.accountants.release import Message
 from privrobust.aggregators import get_aggregator
 from privrobust.aggregators.registry import AGGREGATORS
 from privrobust.attacks import get_attack
@@ -110,6 +111,17 @@ class RunSpec(RunFields):
                 "at least one worker is honest"
             )
         return {**rest, "honest": workers - byzantine}
+
+    @property
+    def message(self) -> Message:
+        """What a step adds to what was sent before: a sign, unless it is one of older noise too.
+
+        The signs of a momentum tell of noise that earlier signs told of: they are charged as
+        vectors.
+        """
+        if self.worker_momentum:
+            return "vector"
+        return get_aggregator(self.aggregator, self.byzantine).message
 
     @property
     def dealt_by(self) -> Partition:

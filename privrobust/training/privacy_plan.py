@@ -17,8 +17,6 @@ from typing import Any, ParamSpec, TypeVar
 
 from privrobust.accountants import Release, Spent, max_steps, noise_scale, spend
 from privrobust.accountants.registry import ACCOUNTANTS
-from privrobust.accountants.release import Message
-from privrobust.aggregators import get_aggregator
 from privrobust.core.formatting import rounded_up
 from privrobust.data import get_dataset
 from privrobust.errors import PrivRobustWarning, SpecError
@@ -173,22 +171,12 @@ def _releases(spec: RunSpec) -> list[Release]:
             **rates,
             unit=spec.unit,
             steps=spec.steps,
-            message=_message(spec),
+            message=spec.message,
             repeats=spec.repeats,
         )
         for size in set(held)  # workers of equal shares send alike, and most are
     }
     return [of_size[size] for size in held]
-
-
-def _message(spec: RunSpec) -> Message:
-    """Tell what a step adds to what was sent before: a sign, unless it is one of older noise too.
-
-    The signs of a momentum tell of noise that earlier signs told of: they are charged as vectors.
-    """
-    if spec.worker_momentum:
-        return "vector"
-    return get_aggregator(spec.aggregator, spec.byzantine).message
 
 
 def _refuse_unproven(spec: RunSpec) -> None:
