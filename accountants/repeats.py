@@ -206,10 +206,10 @@ class Poisson(Selection):
 
 def _at(quantile: float, k: int, mass: float, ratio: Callable[[int], float]) -> int:
     """Return the number at a quantile, of the first one, its probability, and how these go on."""
-    below = mass
-    while quantile >= below and mass > 0:  # rounding may leave their sum below 1
+    below, before = mass, 0.0
+    while quantile >= below > before:  # rounding may leave their sum below 1
         mass *= ratio(k)
-        below += mass
+        below, before = below + mass, below
         k += 1
     return k
 
