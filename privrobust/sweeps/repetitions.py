@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from itertools import cycle, islice
 
 from privrobust.accountants.repeats import Constant, get_repeats
-from privrobust.errors import SpecError
+from privrobust.errors import SpecError, shown
 from privrobust.spec import RunSpec
 from privrobust.spec.run_fields import named
 from privrobust.sweeps.grid import Tune
@@ -77,13 +77,13 @@ def refuse_unlike(tune: Tune, settings: Settings, runs: Sequence[RunSpec]) -> No
     for name, value in (("by", tune.by), ("seeds", tune.seeds)):
         if value is not None:
             raise SpecError(
-                f"tune.{name}: {value} with repeats: {repeats}, by which each run is the best of "
-                f"its own repetitions; accepted: tune without {name}"
+                f"tune.{name}: {shown(value)} with repeats: {repeats}, by which each run is "
+                f"the best of its own repetitions; accepted: tune without {name}"
             )
     if "repetition" in settings:
         raise SpecError(
-            f"repetition: {settings['repetition']} with tune and repeats: {repeats}, which number "
-            "repetitions; accepted: without"
+            f"repetition: {shown(settings['repetition'])} with tune and repeats: {repeats}, "
+            "which number repetitions; accepted: without"
         )
     for name, value in _charged(runs[0]).items():
         for run in runs:

@@ -1,6 +1,7 @@
-"""Tuning that is counted: which runs are drawn, which is published, and that they share no noise."""
+"""Tuning that is counted: which runs are drawn, which is published, what they share."""
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_each_of_a_candidate_drawn_by_itself():
     ]
     every = Counter(rate for run in drawn for rate in run)
     assert stats.chisquare([every[rate] for rate in RATES]).pvalue > SURELY
-    pairs = Counter(pair for run in drawn for pair in zip(run, run[1:], strict=False))
+    pairs = Counter(pair for run in drawn for pair in pairwise(run))
     table = [[pairs[one, other] for other in RATES] for one in RATES]
     assert stats.chi2_contingency(table).pvalue > SURELY
 
@@ -138,7 +139,7 @@ def test_beside_runs_whose_tuning_is_not_counted():
         ({"seeds": [1]}, {}, r"tune.seeds: \[1\] with repeats"),
         ({}, {"repetition": 3}, "repetition: 3 with tune and repeats"),
         ({"batch_size": [16, 32]}, {}, "tune: candidates of batch_size 16.0 and 32.0 with repeats"),
-        ({"steps": [5, 6]}, {}, "tune: candidates of steps 5 and 6"),
+        ({"steps": [5, 6]}, {"steps": None}, "tune: candidates of steps 5 and 6"),
         ({"clip_norm": [0.5, 1]}, {"clip_norm": None}, "tune: candidates of clip_norm 0.5 and 1.0"),
         ({"delta": [1e-5, 1e-6]}, {}, "tune: candidates of delta 1e-05 and 1e-06"),
         ({"aggregator": ["median", "majority_vote"]}, {}, "candidates of message vector and sign"),
@@ -159,13 +160,9 @@ def test_a_choice_that_epsilon_would_not_be_of_is_refused(tune, settings, says):
 
 
 def test_with_a_target_clipping_norms_cost_the_same():
-    given = {
-        name: value for name, value in PRIVATE.items() if name not in ("noise_scale", "clip_norm")
-    }
     sweep = Sweep.from_settings(
-        given
-        | {"target_epsilon": 4, "repeats": "negative_binomial(mean=6.0)", "seed": 3}
-        | {"tune": {"clip_norm": [0.25, 1.0]}}
+        {"honest": 5, "steps": 5, "target_epsilon": 4, "repeats": "negative_binomial(mean=6.0)"}
+        | {"seed": 3, "tune": {"clip_norm": [0.25, 1.0]}}
     )
     tried = candidates(sweep)
     assert {run.clip_norm for run in tried} == {0.25, 1.0}
@@ -185,9 +182,8 @@ def test_too_many_runs_are_refused(monkeypatch):
 
 
 def test_repetitions_deal_alike_and_share_nothing_else():
-    runs = [
-        RunSpec(**PRIVATE, repetition=place, seed=seed) for seed in (0, 1) for place in range(50)
-    ]
+    places = [(seed, place) for seed in (0, 1) for place in range(50)]
+    runs = [RunSpec(**PRIVATE, seed=seed, repetition=place) for seed, place in places]
     streams = {run.stream_seed for run in runs}
     assert len(streams) == len(runs)
     assert all(0 <= each < 2**63 for each in streams)
