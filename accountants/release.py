@@ -104,8 +104,8 @@ class Release:
             charge for the vector.
         repeats: the law of how many such releases, each with noise of its own, the published one is
             chosen from by what they hold (`privrobust.accountants.repeats`): "constant(count=5)",
-            all of which may be seen, or "poisson(mean=10)" and "negative_binomial(mean=10)", whose
-            others nobody sees. None: it is the only one.
+            all of which may be seen, or "poisson(mean=10)" and "negative_binomial(mean=10)", where
+            epsilon is against outsiders, who see nothing of the others. None: it is the only one.
 
     Raises:
         SpecError: a field is out of range, or contradicts another.

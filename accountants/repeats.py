@@ -6,6 +6,8 @@ depends on how many runs there were: `Release.repeats` names the law of that num
 A number that is fixed costs what all runs together do, `constant`. **A random number costs less**
 (repeat and select): draw K, train K times, each time with a candidate drawn uniformly from the list
 and with randomness of its own, publish the run of the highest score, and nothing of the others.
+That is a promise against outsiders: a server, and workers who are sent its models, see all runs,
+and what these tell together is what a constant number costs.
 
 With f(x) = E[x^K], Q the output of a run that is ordered by its score (ties by lot, or, which is
 the same, by which was first), and q, q' the probabilities of one event under neighbours,
@@ -88,7 +90,13 @@ class Constant(Repeats):
 
 @dataclass(frozen=True)
 class Selection(Repeats):
-    """A random number of runs, of which the best alone is seen."""
+    """A random number of runs, of which the best alone is seen.
+
+    Formal guarantee:
+        **Upper bound**, against whoever sees the published run alone, if candidates are drawn
+        uniformly from a list that is fixed in advance, cost the same, are trained with randomness
+        of their own, and are scored by what they send and by data that is not protected.
+    """
 
     @abstractmethod
     def epsilon(
