@@ -127,11 +127,6 @@ def budget(
     \b
     Which b spends epsilon = 8 or 2?
       $ privrobust budget --target-epsilon 8,2 -C 1 -B 32 -n 95 -T 300
-
-    \b
-    What does tuning cost, if the best of some ten runs is published?
-      $ privrobust budget -b 0.4 -C 1 -B 32 -n 95 -T 300 \\
-          --repeats 'none,negative_binomial(mean=10)'
     """
     if context.args:
         raise SpecError(

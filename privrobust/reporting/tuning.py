@@ -16,8 +16,8 @@ def counted(law: str) -> str:
         among = "so many, all of which may be seen"
     else:
         among = (
-            "a random number, by validation data, which epsilon does not protect, against outsiders "
-            "alone, who see nothing of the others"
+            "a random number, by validation data, which epsilon does not protect; against "
+            "outsiders alone, who see nothing of the others"
         )
     return f"Counted, with repeats {law}: the choice of each run among {among}."
 

@@ -84,6 +84,8 @@ def _claim(path: Path, run: RunSpec) -> OwnRun:
     elif not spent.is_upper_bound:
         holds = spend(replace(release, steps=plan.steps), run.delta)
         why = f"{spent.accountant} is an estimate; {holds.accountant} is an upper bound"
+    if release.selection:
+        why = f"{why}; with repeats against outsiders alone, not against the server"
     return OwnRun(
         where=path.name,
         what="run",
