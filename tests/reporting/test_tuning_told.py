@@ -4,14 +4,17 @@ import math
 
 import pandas as pd
 import pytest
+import yaml
 from made_runs import row, stored, words
 
 from privrobust.reporting.figures.epsilon import epsilon_figure
+from privrobust.reporting.report.recipes import recipe
 from privrobust.reporting.report.rows import rows_of
 from privrobust.reporting.report.words import guarantees
 from privrobust.reporting.summary import row_fields, summarise
 from privrobust.reporting.tables import PRESETS, lay_out
 from privrobust.reporting.tuning import NOT_COUNTED, about_tuning
+from privrobust.sweeps.grid import Sweep
 
 POISSON, CONSTANT = "poisson(mean=10.0)", "constant(count=3)"
 RATES = [0.1, 0.5, 2.0]
@@ -105,3 +108,9 @@ def test_a_report_marks_rows_whose_tuning_is_not_counted_alone():
     assert {str(each.setting["repeats"]): each.tuned for each in both.rows} == {
         "none": True, POISSON: False,
     }  # fmt: skip
+
+
+def test_the_yaml_of_a_row_trains_the_runs_that_were_chosen():
+    runs = stored(chosen(POISSON))
+    sweep = Sweep.from_settings(yaml.safe_load(recipe(runs)))
+    assert sorted(run.key for run in sweep.runs()) == sorted(runs.index)
