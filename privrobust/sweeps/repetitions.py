@@ -85,11 +85,11 @@ def refuse_unlike(tune: Tune, settings: Settings, runs: Sequence[RunSpec]) -> No
             f"repetition: {shown(settings['repetition'])} with tune and repeats: {repeats}, "
             "which number repetitions; accepted: without"
         )
-    for name, value in _charged(runs[0]).items():
+    for field, cost in _charged(runs[0]).items():
         for run in runs:
-            if _charged(run)[name] != value:
+            if _charged(run)[field] != cost:
                 raise SpecError(
-                    f"tune: candidates of {name} {value} and {_charged(run)[name]} with repeats: "
+                    f"tune: candidates of {field} {cost} and {_charged(run)[field]} with repeats: "
                     f"{repeats}; accepted: candidates that all cost the same, such as learning "
                     "rates, or with a target_epsilon clipping norms"
                 )
