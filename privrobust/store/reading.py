@@ -81,8 +81,8 @@ class Reading(Database):
 
     def _raw(self, column: Column[Any]) -> ColumnElement[Any]:
         """Return a column whose cells nobody converts, whatever they are."""
-        if column.name in self._lacks and column.table is RUNS:
-            return literal(BEFORE.get(column.name), NullType()).label(column.name)
+        if str(column) in self._lacks:
+            return literal(BEFORE.get(str(column)), NullType()).label(column.name)
         is_truth = isinstance(column.type, Boolean)
         return type_coerce(column, NullType()).label(column.name) if is_truth else column
 

@@ -31,56 +31,65 @@ def test_a_store_of_another_version_is_refused(location, monkeypatch):
         Store(location)
 
 
-def made_by(version, location):
-    """A store as it was before runs had these columns, with one run of each status."""
+def made_by_version(version, location):
+    """A store as it was before it had all columns, with one run of each status."""
     with Store(location) as results:
         results.add([train(SPECS[0])])
         results.claim(SPECS[1:3])
         results.fail(SPECS[2:3], "no luck")
-        before = results.runs().drop(columns=list(LACKED[version]))
+        before = results.runs()
         with results._writing.begin() as connection:
-            for name in LACKED[version]:
-                connection.exec_driver_sql(f"ALTER TABLE runs DROP COLUMN {name}")
+            for lacked in LACKED[version]:
+                table, name = lacked.split(".")
+                connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {name}")
             connection.execute(update(ABOUT).values(schema_version=version))
         results.release()
     return before
 
 
-def were_there(runs, version):
-    """What the columns hold that were not there: what runs did without them."""
-    absent = {"sampling_rate": None, "repetition": 0, "repeats": None}
-    for name in LACKED[version]:
-        assert runs[name].isna().all() if absent[name] is None else (runs[name] == 0).all(), name
+def lacked_of(version, table):
+    names = [name.split(".") for name in LACKED[version]]
+    return [name for of, name in names if of == table]
+
+
+def is_of_before(version, before, results):
+    """Whether everything is there, and nothing in what an older store has not."""
+    runs, lacked = results.runs(), lacked_of(version, "runs")
+    pd.testing.assert_frame_equal(runs.drop(columns=lacked), before.drop(columns=lacked))
+    assert list(runs.columns) == [c.name for c in RUNS.c if c.name in runs]
+    had = {"repetition": 0}
+    for name in lacked:
+        assert runs[name].eq(had[name]).all() if name in had else runs[name].isna().all(), name
+    history = results.history(SPECS[0].key)
+    assert len(history) == 1
+    assert history[lacked_of(version, "evaluations")].isna().all().all()
+    assert results.failed().to_dict() == {SPECS[2].key: "no luck"}
+    assert lay_out(runs).blocks
 
 
 @pytest.mark.parametrize("version", LACKED)
-def test_a_store_of_a_version_before_is_read_and_written(location, version):
-    before = made_by(version, location)
+def test_a_store_of_a_version_before_is_read_and_written(version, location):
+    before = made_by_version(version, location)
     for create in (False, True):
         with Store(location, create=create) as results:
-            runs = results.runs()
-            pd.testing.assert_frame_equal(runs.drop(columns=list(LACKED[version])), before)
-            were_there(runs, version)
-            assert len(results.history(SPECS[0].key)) == 1
-            assert results.failed().to_dict() == {SPECS[2].key: "no luck"}
+            is_of_before(version, before, results)
     new = {"sampling_rate": 0.1, "repetition": 2, "repeats": "poisson(mean=2.0)"}
     rated = RunSpec(**{**dict(SPECS[3]), **new})
     with Store(location) as results:
         results.add([train(rated)])
-        assert results.runs([rated.key])[list(new)].iloc[0].to_dict() == new
+        row = results.runs([rated.key])
+        assert row[list(new)].iloc[0].to_dict() == new
+        assert row["error"].item() > 0
         assert len(results.runs()) == 3
         assert lay_out(results.runs()).blocks
 
 
 @pytest.mark.parametrize("version", LACKED)
-def test_an_older_store_that_cannot_be_changed_is_read(location, monkeypatch, version):
-    before = made_by(version, location)
+def test_an_older_store_that_cannot_be_changed_is_read(version, location, monkeypatch):
+    before = made_by_version(version, location)
     monkeypatch.setattr(Store, "_add_columns", _refuse_to_write)
     with Store(location) as results:
-        runs = results.runs()
-        pd.testing.assert_frame_equal(runs.drop(columns=list(LACKED[version])), before)
-        assert list(runs.columns) == [c.name for c in RUNS.c if c.name in runs]
-        were_there(runs, version)
+        is_of_before(version, before, results)
 
 
 def _refuse_to_write(self, connection, names):
