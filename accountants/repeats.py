@@ -149,13 +149,18 @@ class NegativeBinomial(Selection):
         if log_gamma == 0:
             return 1.0
         odds = math.expm1(-log_gamma)  # (1 - gamma) / gamma
-        if self.shape == 0:
+        if self._eta == 0:
             return odds / -log_gamma
-        return self.shape * odds / -math.expm1(self.shape * log_gamma)
+        return self._eta * odds / -math.expm1(self._eta * log_gamma)
+
+    @property
+    def _eta(self) -> float:
+        """The shape, one that is nothing in double precision as 0, of which it then is the law."""
+        return self.shape if self.shape > 1e-15 else 0.0
 
     def at(self, quantile: float) -> int:
         """Return the number at a quantile, by adding up probabilities."""
-        eta, rest = self.shape, -math.expm1(self.log_gamma)
+        eta, rest = self._eta, -math.expm1(self.log_gamma)
         weight = eta / math.expm1(-eta * self.log_gamma) if eta else -1 / self.log_gamma
         return _at(quantile, 1, rest * weight, lambda k: rest * (k + eta) / (k + 1))
 
