@@ -22,7 +22,6 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from statistics import fmean
 from typing import NamedTuple
 
@@ -77,11 +76,7 @@ def candidates(sweep: Sweep) -> list[RunSpec]:
     if tune is None:
         return []
     choices = _choices(sweep, tune, RunMaker())
-    every = (run for choice in choices for _, runs in choice.options for run in runs)
-    tried = distinct(islice(every, MOST_COMBINATIONS + 1))
-    if len(tried) > MOST_COMBINATIONS:
-        raise SpecError(f"repeats: more than {MOST_COMBINATIONS:,} runs; accepted: up to so many")
-    return tried
+    return distinct(run for choice in choices for _, runs in choice.options for run in runs)
 
 
 def choose(sweep: Sweep, accuracy: Mapping[str, float]) -> list[RunSpec]:
@@ -133,6 +128,7 @@ def undecided(sweep: Sweep, accuracy: Mapping[str, float]) -> list[str]:
 
 def _choices(sweep: Sweep, tune: Tune, make: RunMaker) -> Iterator[_Choice]:
     """Yield what there is to choose: for each setting, or with `repeats` for each run."""
+    count = 0
     for setting in _settings(sweep, tune, make):
         candidates, combinations = setting.candidates, setting.combinations
         one = [make(next(iter(combinations.values())) | candidate) for candidate in candidates]
@@ -144,6 +140,9 @@ def _choices(sweep: Sweep, tune: Tune, make: RunMaker) -> Iterator[_Choice]:
             runs = [make(settings | candidate) for candidate in candidates]
             refuse_unlike(tune, settings, runs)
             drawn = repetitions(str(runs[0].repeats), runs[0].seed, candidates)
+            count += len(drawn)
+            if count > MOST_COMBINATIONS:
+                raise SpecError(f"repeats: more than {MOST_COMBINATIONS:,} runs; accepted: fewer")
             options = [(each, [make(settings | each | _VALIDATED)]) for each in drawn]
             yield _Choice(options, {place: settings})
 
