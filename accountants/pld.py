@@ -50,13 +50,14 @@ TOLERANCE = 1e-2
 class PLD(Accountant):
     """Compose privacy loss distributions by their transforms, for Gaussian and Laplace noise.
 
-    The module's docstring has the method.
+    The module's docstring has the method. Batches of fixed size are composed on a grid alone.
 
     Formal guarantee:
         **Upper bound**, numerically tight, of releases as `Accountant` says, at any delta. All
         neighbours, but replace-one of a sampled unit under Laplace noise: zero-out and
         add-or-remove in both directions, each composed on its own; replace-one by the pair in
-        which both have a unit, at opposite ends. What is left out of the integral and the
+        which both have a unit, at opposite ends. Batches of fixed size by the pairs of
+        `fixed_batches`, Gaussian. What is left out of the integral and the
         rounding of its sum are bounded and added. Where inversions cannot be tight,
         dp-accounting's grid may have a lesser value; it errs upwards by its rounding of losses,
         and is asked only where its FFT's rounding, added too, is a thousandth of delta at most.
@@ -69,6 +70,7 @@ class PLD(Accountant):
     """
 
     name = "pld"
+    samplings = frozenset({"poisson", "fixed"})
 
     def unsupported(self, release: Release) -> str | None:
         """Refuse only the replacement of a sampled unit under Laplace noise."""
@@ -83,6 +85,8 @@ class PLD(Accountant):
 def _epsilon(steps: Composition, delta: float) -> float:
     if all(step.noise == "gaussian" and step.sampling_rate == 1 for step, _ in steps):
         return gaussian_epsilon(1 / unsampled_mu(steps), delta)
+    if any(step.sampling != "poisson" for step, _ in steps):
+        return grid.epsilon(steps, delta) if grid.is_sound(steps, delta) else math.nan
     ((first, count), *others) = steps
     if not others and count == 1 and first.noise == "gaussian" and not first.replace:
         return sampled_epsilon(first.noise_multiplier, first.sampling_rate, delta)

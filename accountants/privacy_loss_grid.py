@@ -1,4 +1,4 @@
-"""Privacy loss distributions on a grid (dp-accounting), for what inversions leave loose.
+"""Privacy loss distributions on a grid (dp-accounting), for what inversions leave loose or out.
 
 Each step's privacy loss is rounded up to a grid and the grids are convolved by FFT, so any grid
 gives an upper bound, a finer one a tighter bound, as long as delta is far above what rounding adds.
@@ -13,6 +13,7 @@ import math
 from functools import lru_cache
 from typing import Any, assert_never
 
+from privrobust.accountants import fixed_batches
 from privrobust.accountants.mechanism import Composition, Mechanism
 
 _TOLERANCE = 2e-4
@@ -88,12 +89,28 @@ def _self_composed(step: Mechanism, count: int, interval: float) -> Any:
         return laplace.self_compose(count)
     if step.noise != "gaussian":
         assert_never(step.noise)
+    if step.sampling == "fixed":
+        return _fixed(step, interval).self_compose(count)
     settings["neighboring_relation"] = (
         Neighbors.REPLACE_ONE if step.replace else Neighbors.ADD_OR_REMOVE_ONE
     )
     if step.sampling_rate == 1:
         return pld.from_gaussian_mechanism(_one_gaussian(step, count), **settings)
     return pld.from_gaussian_mechanism(step.noise_multiplier, **settings).self_compose(count)
+
+
+def _fixed(step: Mechanism, interval: float) -> Any:
+    """Return the losses of one step with a batch of fixed size."""
+    from dp_accounting.pld.pld_pmf import create_pmf
+    from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
+
+    cells = math.ceil(_loss_range(step, 1) / 2 / interval)
+    sides = []
+    for side in fixed_batches.SIDES:
+        found = fixed_batches.masses(step, side, interval, cells)
+        weights = dict(zip(range(-cells, cells + 1), found.weights.tolist(), strict=True))
+        sides.append(create_pmf(weights, interval, found.infinite, True))
+    return PrivacyLossDistribution(*sides)
 
 
 def _one_gaussian(step: Mechanism, count: int) -> float:
@@ -115,6 +132,8 @@ def _loss_range(step: Mechanism, count: int) -> float:
     if step.noise != "gaussian":
         assert_never(step.noise)
     sigma = _one_gaussian(step, count) if step.sampling_rate == 1 else step.noise_multiplier
+    if step.sampling == "fixed" and step.replace:
+        sigma /= 2  # of other schemes, dp-accounting halves it
     return (1 + 20 * sigma) / sigma**2
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from privrobust.accountants.mechanism import Composition, composition
+from privrobust.accountants.mechanism import Composition, Mechanism, composition
 from privrobust.accountants.release import Release
 from privrobust.accountants.sequence import Releases, as_sequence
 from privrobust.core.numbers import as_float
@@ -35,12 +35,11 @@ class Accountant(ABC):
         no more than (epsilon, delta)-differential privacy allows, for the neighbours that
         `Release.adjacency` names, whatever the other units are, and also where a step's gradients
         depend on the messages before it. It assumes what a `Release` states: its numbers are
-        public and fixed in advance; a unit joins each step independently with probability q; it
-        adds at most `contribution` in the norm of the bound; noise is of the law, and drawn anew
-        for each step and worker, as `privrobust.noise` does. With `Release.repeats` it covers the
-        choice among so many releases too. Not covered: other settings that were chosen by looking
-        at private data, batches that are shuffled or of fixed size, and what a computation tells
-        by its time.
+        public and fixed in advance; units take part as its `sampling` says; one adds at most
+        `contribution` in the norm of the bound; noise is of the law, and drawn anew for each step
+        and worker, as `privrobust.noise` does. With `Release.repeats` it covers the choice among
+        so many releases too. Not covered: other settings that were chosen by looking at private
+        data, batches drawn otherwise than stated, and what a computation tells by its time.
 
     >>> class Unsampled(Accountant):
     ...     "Gaussian steps without sampling, by zero-concentrated differential privacy."
@@ -61,6 +60,8 @@ class Accountant(ABC):
     """Whether it charges a sign for less than the vector that it is of, which covers it."""
     knows_selections: ClassVar[bool] = False
     """Whether it has `divergences`, which the best of a random number of releases is charged by."""
+    samplings: ClassVar[frozenset[str]] = frozenset({"poisson"})
+    """Which rounds it composes, of `Mechanism.sampling`; of any it has to have a proof."""
 
     @property
     def label(self) -> str:
@@ -153,7 +154,16 @@ class Accountant(ABC):
                     f"accountant: {self.name} does not support a random number of repeats (rdp "
                     "can do it)"
                 )
-        return composition(several, knows_signs=self.knows_signs)
+        steps = composition(several, knows_signs=self.knows_signs)
+        for step, _ in steps:
+            if step.sampling != "poisson" and not (
+                step.sampling in self.samplings and step.noise == "gaussian"
+            ):
+                raise SpecError(
+                    f"accountant: {self.name} does not support sampling {step.sampling!r} of "
+                    f"{step.noise} noise{_REMEDY.get((step.sampling, step.noise), '')}"
+                )
+        return steps
 
     def _guarded(
         self, compute: Callable[[float], float], steps: Composition, value: float, given: str
@@ -197,9 +207,16 @@ def check_delta(delta: Any) -> float:
     return as_float("delta", delta, "between 0 and 1, both excluded", above=0.0, below=1.0)
 
 
+_REMEDY = {
+    ("fixed", "gaussian"): " (pld and rdp can do it)",
+    ("balls_in_bins", "gaussian"): " (rdp can do it)",
+}
+
+
 def no_sampled_replacement(release: Release) -> str | None:
-    """Return why amplification by sampling does not cover replacing a unit, or None."""
-    if release.adjacency == "replace-one" and release.sampling_rate < 1:
+    """Return why amplification by Poisson sampling does not cover replacing a unit, or None."""
+    step = Mechanism.of(release)
+    if step.replace and step.sampling == "poisson":
         return (
             f"adjacency 'replace-one' with Poisson sampling of {release.noise} noise "
             "(only add-or-remove and zero-out, or pld with gaussian noise)"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from privrobust.accountants import balls_in_bins, fixed_batches
 from privrobust.accountants.mechanism import Composition, Mechanism
 from privrobust.accountants.protocol import Accountant
 from privrobust.accountants.renyi import conversion, fractional_log_moment, whole_log_moment
@@ -31,17 +32,19 @@ LARGEST_SAMPLED_ORDER = 1024
 
 
 class RDP(Accountant):
-    """Add up Rényi divergences of Gaussian steps, Poisson-sampled or not, at the best order.
+    """Add up Rényi divergences of Gaussian steps, however they are sampled, at the best order.
 
     Every order gives an upper bound, so the search for the best one may be approximate: whole
     orders, which are quick to evaluate, by bisection from 2 to 4^20; then, around a small one, the
     fractional order that a quadrature points to. No optimum is at the edge of a fixed list, and a
-    dozen orders are evaluated where opacus, whose divergences these are, evaluates 150.
+    dozen orders are evaluated where opacus, whose divergences of Poisson-sampled steps these are,
+    evaluates 150. Batches of fixed size and balls in bins have whole orders alone.
 
     Formal guarantee:
         **Upper bound**, of releases as `Accountant` says. Neighbours: zero-out and add-or-remove,
-        and replace-one without sampling. What the two series of a step may be too small by,
-        `FRACTIONAL_ERROR` and `WHOLE_ERROR`, is added to each; steps are summed by `fsum`.
+        and replace-one without sampling or with batches of fixed size. What the two series of a
+        step may be too small by, `FRACTIONAL_ERROR` and `WHOLE_ERROR`, is added to each; steps are
+        summed by `fsum`. docs/sampling.md proves the rounds of the other schemes.
 
     References:
         Mironov, Talwar, Zhang 2019 (https://arxiv.org/abs/1908.10530) for the divergence of a
@@ -52,6 +55,7 @@ class RDP(Accountant):
 
     name = "rdp"
     knows_selections = True
+    samplings = frozenset({"poisson", "fixed", "balls_in_bins"})
 
     def compose_epsilon(self, steps: Composition, delta: float) -> float:
         """Return the least over the orders tried."""
@@ -62,13 +66,18 @@ class RDP(Accountant):
 
         whole = WHOLE_ORDERS[bisect_left(range(len(WHOLE_ORDERS) - 1), True, key=rises)]
         orders = [whole]
-        if whole <= LARGEST_REFINED_ORDER:
+        is_poisson = all(step.sampling == "poisson" for step, _ in steps)
+        if whole <= LARGEST_REFINED_ORDER and is_poisson:
             orders.append(_likely_best(steps, delta, whole))
         return min(_epsilon(steps, delta, order) for order in orders)
 
     def divergences(self, steps: Composition) -> tuple[Any, Any]:
-        """Return those of orders next to 1, where selections need them, and of whole ones."""
-        orders = (*LOW_ORDERS, *WHOLE_ORDERS)
+        """Return those of orders next to 1, where selections need them, and of whole ones.
+
+        Of batches other than Poisson's there are whole orders alone.
+        """
+        is_poisson = all(step.sampling == "poisson" for step, _ in steps)
+        orders = (*LOW_ORDERS, *WHOLE_ORDERS) if is_poisson else WHOLE_ORDERS
         return np.array(orders), np.array([_composed(steps, order) for order in orders])
 
 
@@ -82,7 +91,12 @@ def _composed(steps: Composition, order: float) -> float:
 
 @lru_cache(maxsize=200_000)
 def _divergence(step: Mechanism, order: float) -> float:
-    """Return the Rényi divergence of one step, at most that without sampling (convexity)."""
+    """Return the Rényi divergence of one round, at most that without sampling (convexity)."""
+    if step.sampling == "balls_in_bins":
+        bins = round(1 / step.sampling_rate)
+        return balls_in_bins.divergence(bins, step.noise_multiplier, int(order))
+    if step.sampling == "fixed":
+        return fixed_batches.divergence(step, int(order))
     unsampled = order / (2 * step.noise_multiplier**2)
     if step.sampling_rate == 1 or order > LARGEST_SAMPLED_ORDER:
         return unsampled

@@ -16,10 +16,17 @@ Where q is fixed in advance and public, whatever the worker holds, n need not be
 """
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from privrobust.accountants.repeats import Selection, canonical_repeats, get_repeats
+from privrobust.accountants.sampling import (
+    IN_EPOCHS,
+    Sampling,
+    check_full,
+    check_neighbours,
+    rate_by_size,
+)
 from privrobust.core.numbers import as_float, as_whole, own, shown
 from privrobust.errors import SpecError
 from privrobust.noise.laws import canonical_noise_law, get_noise_law
@@ -28,7 +35,6 @@ if TYPE_CHECKING:
     from dp_accounting import DpEvent
 
 Norm = Literal["l2", "l1"]
-Sampling = Literal["poisson", "full"]
 Unit = Literal["example", "worker"]
 Adjacency = Literal["add-or-remove", "replace-one", "zero-out"]
 Message = Literal["vector", "sign"]
@@ -78,11 +84,11 @@ class Release:
         dataset_size: n_i, the examples that the worker holds: a public number, the same for both
             neighbours. Irrelevant to the unit "worker", and with a `sampling_rate` mere
             information.
-        sampling_rate: q of the unit, in (0, 1]. Give it for examples that join a step with a
-            probability that is public and fixed in advance, whatever the worker holds; else it is
-            B / n_i, the rate of the workers, or 1. Read, it is always a number; one that was not
-            given is found anew when `dataclasses.replace` changes what it follows from, so
-            `float()` of it is what another release can be given.
+        sampling_rate: q of the unit, in (0, 1], the share of steps that it takes part in. Give it
+            for examples that join with a probability that is public and fixed in advance; else it
+            follows from B and n_i, or is that of the workers, or 1. Read, it is always a number;
+            one that was not given is found anew when `dataclasses.replace` changes what it
+            follows from, so `float()` of it is what another release can be given.
         worker_sampling_rate: the probability that a worker takes part in a step, for the unit
             "worker"; None: every worker does. Sampled workers are hidden only if a worker that
             sits out still sends pure noise.
@@ -90,8 +96,9 @@ class Release:
             accountant knows, so that nothing is private.
         norm: the norm of the bound; by default the one that the noise needs (L2 for Gaussian,
             L1 for Laplace).
-        sampling: "poisson" (each unit joins a step independently, with probability q) or "full"
-            (q is 1; an average without a batch_size is over the n_i examples).
+        sampling: "poisson" (each unit joins a step independently, with probability q), "full" (q
+            is 1; an average without a batch_size is over the n_i examples), or of examples
+            "shuffled", "fixed" or "balls_in_bins", which go by B and n_i (`accountants.sampling`).
         unit: what the guarantee protects.
         adjacency: which two datasets are neighbours, and so what epsilon promises. "zero-out": one
             unit's contribution is set to zero and n_i stays, the default where q or the divisor
@@ -195,6 +202,11 @@ class Release:
                 "give worker_sampling_rate"
             )
         rate = self.worker_sampling_rate
+        if self.sampling not in ("poisson", "full"):
+            raise SpecError(
+                f"sampling: {self.sampling!r} is of examples; for the unit 'worker' accepted: "
+                "poisson, full"
+            )
         if self.sampling == "full" and rate is not None and rate < 1:
             raise SpecError(
                 f"worker_sampling_rate: {rate:g} with sampling='full'; accepted: 1, or "
@@ -212,12 +224,17 @@ class Release:
                 "that of examples is sampling_rate"
             )
         if self.sampling == "full":
-            self._check_full(rate)
+            check_full(size, total, rate)
             self._set("sampling_rate", _Quotient(1.0) if rate is None else rate)
             fixed = rate is not None and size is not None
             self._settle_adjacency("add-or-remove" if fixed else "zero-out")
             if size is None:
                 self._refuse_removal("the average's divisor")
+            return
+        if self.sampling != "poisson":
+            self._set("sampling_rate", _Quotient(rate_by_size(self.sampling, size, total, rate)))
+            self._settle_adjacency("zero-out")
+            check_neighbours(self.sampling, str(self.adjacency))
             return
         if size is None:
             raise SpecError("batch_size: Poisson sampling needs it (or sampling='full')")
@@ -237,23 +254,6 @@ class Release:
         self._set("sampling_rate", _Quotient(size / total))
         self._settle_adjacency("zero-out")
         self._refuse_removal("q = batch_size / dataset_size")
-
-    def _check_full(self, rate: float | None) -> None:
-        """Refuse full batches that are not the dataset."""
-        size, total = self.batch_size, self.dataset_size
-        if rate is not None and rate < 1:
-            raise SpecError(
-                f"sampling_rate: {rate:g} with sampling='full'; accepted: 1, or sampling='poisson'"
-            )
-        if total is None and (rate is None or size is None):
-            raise SpecError(
-                "dataset_size: full batches need it (the batch is the dataset), or a batch_size "
-                "with sampling_rate=1"
-            )
-        if rate is None and size is not None and size != total:
-            raise SpecError(
-                f"batch_size: {size:.12g} with sampling='full' is not dataset_size, {total}"
-            )
 
     def _settle_adjacency(self, default: Adjacency) -> None:
         if self.adjacency is None or isinstance(self.adjacency, _Default):
@@ -331,6 +331,19 @@ class Release:
         return law if isinstance(law, Selection) else None
 
     @property
+    def rounds(self) -> int:
+        """How many rounds compose: T or, where a unit takes part once an epoch, epochs begun."""
+        return -(-self.steps // self._steps_per_round)
+
+    @property
+    def _steps_per_round(self) -> int:
+        return round(1 / self.sampling_rate) if self.sampling in IN_EPOCHS else 1
+
+    def repeated(self, times: int) -> "Release":
+        """Return so many releases like this as one: each began its epochs anew."""
+        return replace(self, steps=times * self.rounds * self._steps_per_round)
+
+    @property
     def not_private_reason(self) -> str | None:
         """Why epsilon is infinite whatever the accountant, or None."""
         if self.noise_scale == 0:
@@ -347,7 +360,8 @@ class Release:
         The neighbouring relation is the accountant's to choose: `ADD_OR_REMOVE_ONE`,
         `REPLACE_ONE`, or `REPLACE_SPECIAL` for "zero-out". The event holds q as a constant, so the
         first is right only where `adjacency` is "add-or-remove": q and the divisor are then fixed
-        in advance.
+        in advance. A shuffled epoch is one step without sampling. Batches of fixed size, whose
+        event is of replacement alone, and balls in bins are unsupported.
         """
         import dp_accounting as dp
 
@@ -355,9 +369,11 @@ class Release:
             return dp.NonPrivateDpEvent()
         laws = {"gaussian": dp.GaussianDpEvent, "laplace": dp.LaplaceDpEvent}
         step = laws[self.noise](self.noise_multiplier)
-        if self.sampling_rate < 1:
+        if self.sampling in ("fixed", "balls_in_bins"):
+            return dp.UnsupportedDpEvent()
+        if self.sampling != "shuffled" and self.sampling_rate < 1:
             step = dp.PoissonSampledDpEvent(float(self.sampling_rate), step)
-        run = dp.SelfComposedDpEvent(step, self.steps)
+        run = dp.SelfComposedDpEvent(step, self.rounds)
         return run if self.repeats is None else get_repeats(self.repeats).dp_event(run)
 
 

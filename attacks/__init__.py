@@ -11,8 +11,10 @@ tensor([[-2.,  3.]])
 """
 
 from privrobust.attacks.alie import ALIE, NoiseAwareALIE
+from privrobust.attacks.backdoor import Backdoor, EdgeCase
 from privrobust.attacks.base import Attack, Craft, Setting, collude
 from privrobust.attacks.drift import Drift
+from privrobust.attacks.examples import Examples
 from privrobust.attacks.extremes import MedianExtreme, VoteExtreme
 from privrobust.attacks.faults import Gaussian, Infinity, NotANumber, Zero
 from privrobust.attacks.inner_product import InnerProduct
@@ -34,8 +36,11 @@ from privrobust.core.parameters import parameter
 __all__ = [
     "ALIE",
     "Attack",
+    "Backdoor",
     "Craft",
     "Drift",
+    "EdgeCase",
+    "Examples",
     "Gaussian",
     "Infinity",
     "InnerProduct",

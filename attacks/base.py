@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 from privrobust.aggregators import Aggregator
 from privrobust.aggregators.base import Generators as Generators
 from privrobust.aggregators.base import described, on_zeros, writes_to
+from privrobust.attacks.examples import Examples, check_examples
 from privrobust.core.lazy_imports import torch
 from privrobust.core.numbers import as_whole, shown
 from privrobust.core.parameters import Configured
@@ -157,9 +158,79 @@ class Attack(Configured, ABC):
         """Return the attack with what it keeps through a run, or takes from its setting."""
         return self.craft
 
-    def poison(self, labels: Tensor, classes: int) -> Tensor:
-        """Return the labels that Byzantine workers train on, where they see their own data."""
-        return labels
+    def poison(self, data: Examples, generator: torch.Generator) -> Examples:
+        """Return what Byzantine workers train on in place of these, where they see their own data.
+
+        It is made once before a run: as many examples, of the same shape and type, in that order,
+        so that a worker that holds the first of `data` holds the first of these.
+
+        Args:
+            data: the training data, which is not to be written to.
+            generator: the run's stream to draw from.
+
+        """
+        return data
+
+    def aim(self, data: Examples, held_out: Examples) -> Examples | None:
+        """Return held-out examples with the labels that it wants them to get; by default none.
+
+        The share of them that a model gives these labels is its attack success rate.
+
+        Args:
+            data: the training data, as `poison` is given it.
+            held_out: what runs are evaluated on, which is not to be written to.
+
+        """
+        return None
+
+    def poisoned(self, data: Examples, generator: torch.Generator) -> Examples:
+        """Poison data as `poison` does.
+
+        Raises:
+            SpecError: it fails, writes to `data`, or makes anything but as many such examples.
+
+        """
+        version = writes_to(data.inputs), writes_to(data.labels)
+        try:
+            made = self.poison(data, generator)
+        except Exception as error:  # whatever a user's attack raises
+            raise failure(self, error, "poison(self, data, generator)") from error
+        self._check_examples(made, data, version)
+        if len(made.labels) != len(data.labels):
+            raise self._refusal(
+                f"it makes {len(made.labels)} examples of {len(data.labels)}; accepted: as many"
+            )
+        return made
+
+    def aimed_at(self, data: Examples, held_out: Examples) -> Examples | None:
+        """Return what its success is measured on as `aim` does.
+
+        Raises:
+            SpecError: it fails, writes to what it is given, or makes anything but such examples.
+
+        """
+        version = writes_to(held_out.inputs), writes_to(held_out.labels)
+        try:
+            made = self.aim(data, held_out)
+        except Exception as error:  # whatever a user's attack raises
+            raise failure(self, error, "aim(self, data, held_out)") from error
+        if made is None:
+            return None
+        self._check_examples(made, held_out, version)
+        if not len(made.labels):
+            raise self._refusal("none of the held-out examples is one that it aims at")
+        return made
+
+    def _check_examples(self, made: object, before: Examples, version: tuple[int, int]) -> None:
+        if version != (writes_to(before.inputs), writes_to(before.labels)):
+            raise self._refusal("it writes to the examples that it is given; accepted: copies")
+        try:
+            check_examples(made, before)
+        except SpecError as error:
+            raise self._refusal(str(error)) from None
+
+    def _refusal(self, why: str) -> SpecError:
+        return SpecError(f"{type(self).__name__}: {why}")
 
 
 def collude(message: Tensor, byzantine: int) -> Tensor:

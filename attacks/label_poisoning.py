@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from privrobust.attacks.base import Attack, Generators, Sees
+from privrobust.attacks.examples import Examples
 from privrobust.core.parameters import parameter
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ class LabelFlip(_Poisoning):
 
     paper: ClassVar[str] = "Allen-Zhu et al. 2021, section 5"
 
-    def poison(self, labels: Tensor, classes: int) -> Tensor:
+    def poison(self, data: Examples, generator: Generator) -> Examples:
         """Mirror labels."""
-        return classes - 1 - labels
+        return data._replace(labels=data.classes - 1 - data.labels)
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,6 @@ class LabelShift(_Poisoning):
 
     shift: int = parameter(1, least=1)
 
-    def poison(self, labels: Tensor, classes: int) -> Tensor:
+    def poison(self, data: Examples, generator: Generator) -> Examples:
         """Shift labels."""
-        return (labels + self.shift % classes) % classes
+        return data._replace(labels=(data.labels + self.shift % data.classes) % data.classes)

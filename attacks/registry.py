@@ -3,6 +3,7 @@
 from typing import Any
 
 from privrobust.attacks.alie import ALIE, NoiseAwareALIE
+from privrobust.attacks.backdoor import Backdoor, EdgeCase
 from privrobust.attacks.base import Attack
 from privrobust.attacks.drift import Drift
 from privrobust.attacks.extremes import MedianExtreme, VoteExtreme
@@ -21,7 +22,9 @@ from privrobust.errors import SpecError
 
 _BUILT_IN: dict[str, type[Attack]] = {
     "alie": ALIE,
+    "backdoor": Backdoor,
     "drift": Drift,
+    "edge_case": EdgeCase,
     "gaussian": Gaussian,
     "infinity": Infinity,
     "inner_product": InnerProduct,

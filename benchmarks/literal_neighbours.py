@@ -64,7 +64,7 @@ def literal_epsilon(
     """
     with_it, without = _messages(n, batch, sigma)
     return max(
-        _epsilon(one, other, steps, resolution / steps)
+        epsilon_of_bins(one, other, steps, resolution / steps)
         for one, other in ((with_it, without), (without, with_it))
     )
 
@@ -84,7 +84,7 @@ def _messages(n: int, batch: float, sigma: float) -> tuple[Array, Array]:
     return in_bins @ with_it, in_bins @ without
 
 
-def _epsilon(one: Array, other: Array, steps: int, grid: float) -> float:
+def epsilon_of_bins(one: Array, other: Array, steps: int, grid: float) -> float:
     """Return the epsilon of `steps` messages under `one` against `other`, from below."""
     told = (one > LEAST) & (other > LEAST)
     losses = np.floor(np.log(one[told] / other[told]) / grid).astype(np.int64)

@@ -19,6 +19,7 @@ def frame(*runs):
                 "accuracy": accuracy,
                 "steps_taken": spec.steps,
                 "kappa": 1.0 + accuracy,
+                "attack_success_rate": math.nan,
                 "diverged": False,
                 "failure": None,
                 "epsilon": 6.721 if spec.noise_scale else math.inf,

@@ -23,6 +23,7 @@ import noise
 import peers
 import pytest
 import report
+import sampling
 import signs
 import startup
 import steps
@@ -282,6 +283,18 @@ def test_literal_neighbours():
     ((*setting, claimed, literal),) = rows
     assert setting == ["32", "32", "20", "10"]
     assert 0 < number(claimed) < number(literal)
+
+
+@pytest.mark.parametrize("epochs", [1, 4])
+def test_sampling(epochs):
+    """The best that is known of shuffled batches lies between what is shown of them."""
+    ((header, rows),) = tables(sampling.report([(10, 0.8, epochs)], resolution=0.01))
+    assert header == sampling.HEADER
+    ((*setting, poisson, least, shuffled, bins, fixed),) = rows
+    assert setting == ["10", "0.8", str(epochs)]
+    assert number(poisson) < number(least) < number(shuffled)
+    assert number(bins) < number(shuffled)
+    assert number(poisson) < number(fixed)
 
 
 def test_signs(tmp_path):

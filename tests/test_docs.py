@@ -169,6 +169,29 @@ def test_the_page_on_privacy_says_what_the_literal_reading_costs():
     assert 0 <= float(shown[5]) - float(again[5]) < 0.01
 
 
+SAMPLING = (ROOT / "docs" / "sampling.md").read_text(encoding="utf-8")
+
+
+def test_the_page_on_sampling_has_what_its_command_and_its_code_give():
+    script = importlib.import_module("sampling")
+    heading, _, *rows = re.search(r"\| k = n / B .*?\n\n", SAMPLING, re.DOTALL)[0].splitlines()
+    cells = {
+        tuple(row[:3]): row for row in (each.strip("| ").split(" | ") for each in rows if each)
+    }
+    assert heading.strip("| ").split(" | ") == script.HEADER
+    assert list(cells) == [tuple(f"{x:g}" for x in each) for each in script.SETTINGS]
+    for setting in ((10, 1.0, 1), (20, 2.0, 50)):
+        assert script.row(*setting) == cells[tuple(f"{x:g}" for x in setting)]
+    hidden = [float(row[4]) / float(row[3]) for row in cells.values()]
+    assert 13 < max(hidden) < 14
+    assert all(float(row[4]) <= float(row[5]) for row in cells.values())
+    (example,) = re.findall(r"```python\n(.*?)```", SAMPLING, re.DOTALL)
+    names = {}
+    exec(example, names)
+    assert f"{eval('epsilon(r)', names):.2f}" in example
+    assert f"# {eval('max_steps(r, epsilon=8)', names)}: 28 epochs of three steps" in example
+
+
 SIGNS = (ROOT / "docs" / "signs.md").read_text(encoding="utf-8")
 
 

@@ -12,6 +12,7 @@ from answer import NAMES, shortened
 from frames import frame
 from scipy import stats
 from study import (
+    backdoors,
     r1_iid,
     r1_noise_vs_robustness,
     r1_tradeoff,
@@ -278,6 +279,49 @@ def test_trilemma():
     assert of(found, "epsilon 8, f = 2: some method") == FAILS
     assert of(found, "without noise, f = 2, worst case: nnm") == HOLDS
     assert of(found, "epsilon 1, f = 2, worst case: nnm") == UNDECIDED  # both are broken there
+
+
+def test_backdoors():
+    """One that clipping removes, one that noise does, one that neither does, one that it opens."""
+
+    def success(run):
+        attack, noise = run["attack"], run["noise_scale"]
+        if "share" in str(attack):
+            return 0.02
+        bare = math.isnan(run["clip_norm"])
+        return {
+            "mean": 0.9 if bare else 0.05,
+            "arc + mean": 0.05 if noise else 0.9,
+            "median": 0.9,
+            "nnm + trimmed_mean": 0.95 if noise else 0.03,
+        }[run["aggregator"]]
+
+    runs = made_up(
+        lambda run: 0.9,
+        aggregator=["mean", "arc + mean", "median", "nnm + trimmed_mean"],
+        clip_norm=[None, 1.0],
+        noise_scale=[0.0, 0.1, 0.3],
+        byzantine=[0, 2],
+        attack=["backdoor(share=0)", "backdoor", "backdoor(boost=5)"],
+    )
+    won = [success(run) if run["byzantine"] else math.nan for run in runs.to_dict("records")]
+    runs["attack_success_rate"] = won
+    found = backdoors.claims(runs)
+    assert len(found) == 4 * 2 * 4
+    for rule, outcomes_ in {
+        "mean": (HOLDS, HOLDS, HOLDS, FAILS),
+        "arc + mean": (HOLDS, FAILS, HOLDS, FAILS),
+        "median": (HOLDS, FAILS, FAILS, FAILS),
+        "nnm + trimmed_mean": (FAILS, UNDECIDED, UNDECIDED, HOLDS),
+    }.items():
+        claims = ("works", "clipping removes", "noise remove it", "opens")
+        for claim, outcome in zip(claims, outcomes_, strict=True):
+            one = [each for each in found if each.claim.startswith(f"{rule}, f = 2, backdoor:")]
+            assert of(one, claim) == outcome, (rule, claim)
+    dear = runs.assign(accuracy=runs["accuracy"].where(runs["noise_scale"] == 0, 0.8))
+    judged = [each for each in backdoors.claims(dear) if each.claim.startswith("arc + mean, f = 2")]
+    assert of(judged[:4], "noise remove it") == FAILS
+    assert "f=2" in backdoors.table(runs)
 
 
 def test_bias_and_variance(monkeypatch):

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from privrobust.aggregators import get_aggregator
+from privrobust.attacks import Examples
 from privrobust.data import Split, get_dataset, get_partition
 from privrobust.federated.flower import Attacker
 from privrobust.models import build_model
@@ -34,16 +35,16 @@ def examples_of(config: Config, place: int) -> Split:
     """Return a client's examples. In a federation of your own it reads its own data here.
 
     The honest clients share all. One that attacks has those of one of them, or what it makes of
-    their labels.
+    them.
     """
     dataset, honest = get_dataset(config["dataset"]), config["clients"] - config["byzantine"]
     train = dataset.train
     shares = get_partition(config["partition"]).deal(train.labels, honest, config["seed"])
     held = shares[place % honest]
-    labels = train.labels[held]
+    data = Examples(train.inputs[held], train.labels[held], dataset.classes)
     if attacker := attacker_of(config, place):
-        labels = attacker.poison(labels, dataset.classes)
-    return Split(train.inputs[held], labels, train.scaling)
+        data = attacker.poison(data)
+    return Split(data.inputs, data.labels, train.scaling)
 
 
 def attacker_of(config: Config, place: int) -> Attacker | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from operator import attrgetter
@@ -99,6 +99,10 @@ class AuditedRuns:
             )
         self.release = max(PrivacyPlan(self._spec).releases, key=_rate)
         """What spends most of all that is trained: shares are dealt anew for each run."""
+        if asked.opposed:
+            replace(
+                self.release, adjacency="replace-one"
+            )  # refuses schemes that have no such bound
 
     def drawn(self, purpose: str) -> np.random.Generator:
         """Return a stream of its own: what one observer is shown does not depend on the others."""

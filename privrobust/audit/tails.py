@@ -167,7 +167,7 @@ def audit_tails(
 
     Raises:
         SpecError: as the run's own training and accountant; a run without noise, or of which no
-            finite epsilon is claimed.
+            finite epsilon is claimed; one whose steps do not draw examples apart.
 
     """
     import torch
@@ -177,6 +177,11 @@ def audit_tails(
     from privrobust.training.noise import Perturbation
     from privrobust.training.privacy_plan import PrivacyPlan
 
+    if spec.sampling != "poisson" and spec.unit == "example":
+        raise SpecError(
+            f"sampling: {spec.sampling} with canaries: {TAILS}, which count on steps that draw "
+            "examples apart; accepted: poisson"
+        )
     plan = PrivacyPlan(spec)
     release = max(plan.releases, key=lambda each: each.sampling_rate)
     spent = spend(release, spec.delta, spec.accountant)

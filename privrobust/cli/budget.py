@@ -83,7 +83,10 @@ def budget(
         typer.Option("--accountant", help="Names, or all; by default those that load at once."),
     ] = None,
     noise: Annotated[str, typer.Option(help="gaussian or laplace.")] = "gaussian",
-    sampling: Annotated[str, typer.Option(help="poisson or full.")] = "poisson",
+    sampling: Annotated[
+        str,
+        typer.Option(help="poisson, full, shuffled, fixed or balls_in_bins: how batches come."),
+    ] = "poisson",
     unit: Annotated[str, typer.Option(help="example or worker: what is protected.")] = "example",
     message: Annotated[
         str, typer.Option(help="vector or sign: what is sent of the noisy average.")

@@ -34,7 +34,7 @@ def table(
         str | None, typer.Option(help="Fields that are spread over columns; epsilon is one.")
     ] = None,
     show: Annotated[
-        str | None, typer.Option(help="Of epsilon,clean,attacks,worst,gap,breakdown.")
+        str | None, typer.Option(help="Of epsilon,clean,attacks,worst,success,gap,breakdown.")
     ] = None,
     where: Annotated[
         list[str] | None, typer.Option(help="field=value, or field=[a, b]: these runs; repeat.")
@@ -92,7 +92,7 @@ def _laid_out(
         return tables.preset(preset or "attacks")(runs)
     if preset is not None:
         raise SpecError(f"preset: {preset} with --rows, --columns or --show; accepted: one of them")
-    shows = _names(show) or tables.SHOWN[:4]
+    shows = _names(show) or tables.SHOWN[:5]
     return tables.lay_out(runs, shows, _names(rows), _names(columns))
 
 

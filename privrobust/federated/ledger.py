@@ -14,7 +14,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -188,7 +187,7 @@ class Ledger(Transactions):
             if row.release != row.last:
                 raise self._changed()
         several = [(self._of(row), row.times) for row in charged]
-        return terms, [replace(each, steps=each.steps * times) for each, times in several]
+        return terms, [each.repeated(times) for each, times in several]
 
     def _terms(self, rows: Sequence[Row[Any]], charges: int) -> Terms:
         """Return what holds, by rows that all say it, if there are as many charges as it says."""

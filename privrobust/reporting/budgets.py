@@ -11,10 +11,12 @@ import pandas as pd
 
 from privrobust.accountants import Release, budget_table, noise_table
 from privrobust.accountants.release import MOST_STEPS
+from privrobust.accountants.sampling import IN_EPOCHS, steps_per_epoch
 from privrobust.accountants.table import NOTE
 from privrobust.core.formatting import in_full, quotient, rounded_down, rounded_up
 from privrobust.errors import SpecError
 from privrobust.reporting.neighbours import neighbours
+from privrobust.reporting.schemes import charged
 from privrobust.reporting.tables.table import Column, Entry, Layout
 from privrobust.reporting.tuning import about_tuning
 
@@ -160,12 +162,11 @@ def _share_of_an_epoch(setting: Mapping[str, Any]) -> Fraction:
     for field in ("batch_size", "dataset_size"):
         if field not in setting:
             raise SpecError(f"{field}: --epochs needs it, as T = epochs n / B")
-    share = Fraction(repr(setting["batch_size"])) / int(setting["dataset_size"])
+    size, total = setting["batch_size"], int(setting["dataset_size"])
+    share = Fraction(repr(size)) / total
     if share > 1:
-        raise SpecError(
-            f"batch_size: {setting['batch_size']:g} exceeds dataset_size, {setting['dataset_size']}"
-        )
-    return share
+        raise SpecError(f"batch_size: {size:g} exceeds dataset_size, {total}")
+    return Fraction(1, steps_per_epoch(size, total)) if setting["sampling"] in IN_EPOCHS else share
 
 
 def _results(table: pd.DataFrame) -> list[str]:
@@ -206,6 +207,7 @@ def _remarks(table: pd.DataFrame, release: Release, *, is_federation: bool) -> I
     yield f"Neighbours: {neighbours(release)}."
     if release.unit == "worker" and release.sampling_rate == 1:
         yield _EVERY_WORKER
+    yield from charged([release.sampling])
     if release.noise == "laplace":
         yield _LAPLACE
     if release.message == "sign":

@@ -8,6 +8,7 @@ import pandas as pd
 from privrobust.core.formatting import number
 from privrobust.reporting.intervals import CONFIDENCE
 from privrobust.reporting.neighbours import all_in_short
+from privrobust.reporting.schemes import charged_for
 from privrobust.reporting.summary import fixes_workers, setting_levels
 from privrobust.reporting.tuning import about_tuning
 
@@ -18,6 +19,10 @@ FEW_SEEDS = 3
 BREAKDOWN_NOTE = (
     "breakdown: the largest f/n up to which every attack leaves half of the clean accuracy; "
     "≥ where no f that was tried leaves less."
+)
+SUCCESS_NOTE = (
+    "success: how many in % of the held-out examples that an attack aims at get the label that it "
+    "wants; no column's best is marked. Accuracy, and with it worst, does not count that."
 )
 FEWER_ATTACKS = "‡"
 FEWER_NOTE = f"{FEWER_ATTACKS} fewer attacks were run than on others of its column: never the best."
@@ -87,6 +92,7 @@ def promise(runs: pd.DataFrame) -> Iterator[str]:
             f"{all_in_short(finite)}, "
             "against whoever sees every message of one run; the largest over honest workers."
         )
+        yield from charged_for(finite)
         yield from about_tuning(finite["repeats"])
 
 

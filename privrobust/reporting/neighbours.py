@@ -52,7 +52,7 @@ def _stays(release: "Release") -> str:
     n, batch = release.dataset_size, release.batch_size
     if release.adjacency == "add-or-remove" or n is None:
         return "q and B are public and fixed in advance"
-    if release.sampling == "full":
+    if release.sampling != "poisson":
         return "n is public and stays"
     assert batch is not None
     if release.sampling_rate != batch / n:  # q was given, and n only beside it

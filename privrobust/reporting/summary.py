@@ -65,18 +65,21 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
         Indexed by the fields that tell rows apart, `byzantine` and `attack`: empty where there is
         none, and "worst" for the attack that leaves the least mean accuracy. Columns: `accuracy`,
         the mean over seeds; `interval`, the half-width of its 95 % Student interval, NaN for a
-        single seed; `epsilon`, the largest, whether it `is_upper_bound` and no estimate, and
-        `not_private`, why it is infinite; `seeds`, `diverged` and `failed`, counts of runs;
-        `kappa`, the largest empirical robustness coefficient; `workers`, n.
+        single seed; `attack_success_rate` and `attack_success_interval`, the same of attacks with
+        a goal of their own, NaN of others; `epsilon`, the largest, whether it `is_upper_bound` and
+        no estimate, and `not_private`, why it is infinite; `seeds`, `diverged` and `failed`, counts
+        of runs; `kappa`, the largest empirical robustness coefficient; `workers`, n.
 
     """
     runs = without_gaps(runs.assign(attack=runs["attack"].fillna("")))
     groups = runs.groupby([*_telling(runs), "byzantine", "attack"], sort=False)
-    accuracy = groups["accuracy"]
+    accuracy, success = groups["accuracy"], groups["attack_success_rate"]
     summary = pd.DataFrame(
         {
             "accuracy": accuracy.mean(),
             "interval": half_width(accuracy.std(), accuracy.count()),
+            "attack_success_rate": success.mean(),
+            "attack_success_interval": half_width(success.std(), success.count()),
             "epsilon": groups["epsilon"].max(),
             "is_upper_bound": groups["is_upper_bound"].min().astype(bool),
             "not_private": groups["not_private"].first(),

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from privrobust.store import Store
 
 _KEY = re.compile(r"[0-9a-f]{32}")
-_RESULTS = ("accuracy", "final_loss", "kappa", "calibration_error", "epsilon")
+_RESULTS = (
+    "accuracy",
+    "final_loss",
+    "kappa",
+    "calibration_error",
+    "attack_success_rate",
+    "epsilon",
+)
 
 
 def to_tensorboard(store: "Store", folder: Path) -> int:

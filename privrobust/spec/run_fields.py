@@ -164,13 +164,18 @@ class RunFields(Record):
         Number, Meaning(Role.TASK, checked_with="participation", is_released=True)
     ] = Field(1.0, gt=0, le=1)
     """With unit `worker`: the probability that a worker takes part in a step."""
-    batch_size: Annotated[Number, Meaning(Role.TASK, symbol="B", is_released=True)] = Field(
-        32.0, gt=0
-    )
+    sampling: Annotated[
+        Literal["poisson", "shuffled", "fixed", "balls_in_bins"],
+        Meaning(Role.TASK, checked_with="batches", is_released=True),
+    ] = "poisson"
+    """How batches are drawn: by coins, an epoch's order, B of n, or a step an epoch for each."""
+    batch_size: Annotated[
+        Number, Meaning(Role.TASK, symbol="B", checked_with="batches", is_released=True)
+    ] = Field(32.0, gt=0)
     """B, the divisor of a worker's sum; without a `sampling_rate` its expected batch size too."""
-    sampling_rate: Annotated[PerhapsNumber, Meaning(Role.TASK, symbol="q", is_released=True)] = (
-        Field(None, gt=0, le=1)
-    )
+    sampling_rate: Annotated[
+        PerhapsNumber, Meaning(Role.TASK, symbol="q", checked_with="batches", is_released=True)
+    ] = Field(None, gt=0, le=1)
     """q, public and fixed in advance: how likely each example joins a batch. Else B / n_i."""
     steps: Annotated[
         Whole, Meaning(Role.TASK, symbol="T", checked_with="steps", is_released=True)

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, model_validator
 
 from privrobust.accountants.release import Message
+from privrobust.accountants.sampling import check_whole
 from privrobust.aggregators import get_aggregator
 from privrobust.aggregators.registry import AGGREGATORS
 from privrobust.attacks import get_attack
@@ -150,6 +151,12 @@ class RunSpec(RunFields):
                 f"worker_sampling_rate: {self.worker_sampling_rate:g} needs unit: worker; "
                 "with unit: example every worker takes part in every step"
             )
+        if self.sampling != "poisson" and self.sampling_rate is not None:
+            raise SpecError(
+                f"sampling_rate: {self.sampling_rate:g} with sampling: {self.sampling}, which goes "
+                "by what a worker holds; accepted: sampling: poisson"
+            )
+        check_whole(self.sampling, self.batch_size)
         self._read_heterogeneity()
         if self.warmup_steps >= self.steps:
             raise SpecError(

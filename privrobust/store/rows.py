@@ -31,6 +31,7 @@ def row_of(result: "RunResult") -> dict[str, Any]:
         "error_bound": _number(result.error_bound),
         "error_of_mean": _number(result.error_of_mean),
         "calibration_error": None if failed else _number(result.calibration_error),
+        "attack_success_rate": None if failed else _number(result.attack_success_rate),
         "accuracy_by_class": None if failed else _numbers(result.accuracy_by_class),
         "accuracy_by_worker": None if failed else _numbers(result.accuracy_by_worker),
         "steps_taken": result.steps,

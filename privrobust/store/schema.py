@@ -22,16 +22,19 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from privrobust.spec import AttackSpec, RunSpec
-from privrobust.training.measures import Evaluation, Measures
+from privrobust.training.measures import Evaluation, Measures, Success
 
 SCHEMA_VERSION = 7
 """Raise it with every change of these tables, and say in `LACKED` what older ones are to get."""
 
 _SINCE_7 = (
-    "runs.repetition",
-    "runs.repeats",
-    *(f"runs.{name}" for name in ("kappa_bound", "error", "error_bound", "error_of_mean")),
+    *(
+        f"runs.{name}"
+        for name in ("repetition", "repeats", "sampling", "kappa_bound", "error", "error_bound")
+    ),
+    "runs.error_of_mean",
     "evaluations.error",
+    *(f"{table}.attack_success_rate" for table in ("runs", "evaluations")),
 )
 LACKED = {5: ("runs.sampling_rate", *_SINCE_7), 6: _SINCE_7}
 """By version, the columns that are added; a store of any other version is refused."""
@@ -57,12 +60,15 @@ _POSITIVE = {"ge": 0}
 _NEEDED = {"needed": True}
 
 
-def _accepts(field: FieldInfo) -> dict[str, Any]:
+def _accepts(name: str, field: FieldInfo) -> dict[str, Any]:
     """Say what a column of a spec's field holds in a run that was stored: as `cells` reads it."""
     annotation, kinds = field.annotation, get_args(field.annotation)
-    accepted: dict[str, Any] = {"needed": type(None) not in kinds}
+    is_late = any(
+        f"runs.{name}" in names for names in LACKED.values()
+    )  # runs stored earlier have none
+    accepted: dict[str, Any] = {"needed": type(None) not in kinds and not is_late}
     if get_origin(annotation) is Literal:
-        accepted["choices"] = kinds
+        accepted["choices"] = (*kinds, None) if is_late else kinds
     for bound in field.metadata:
         accepted |= {of: getattr(bound, of) for of in _BOUNDS if hasattr(bound, of)}
     if float in (annotation, *kinds):
@@ -98,7 +104,7 @@ RUNS = Table(
     Column("owner", String),
     Column("lease_until", _NUMBER),
     *(
-        Column(name, _type(field.annotation), info=_accepts(field))
+        Column(name, _type(field.annotation), info=_accepts(name, field))
         for name, field in RunSpec.model_fields.items()
     ),
     Column("accuracy", _NUMBER, info=_SHARE),
@@ -109,6 +115,7 @@ RUNS = Table(
     Column("error_bound", _NUMBER, info=_POSITIVE),
     Column("error_of_mean", _NUMBER, info=_POSITIVE),
     Column("calibration_error", _NUMBER, info=_SHARE),
+    Column("attack_success_rate", _NUMBER, info=_SHARE),
     Column("accuracy_by_class", JSON),
     Column("accuracy_by_worker", JSON),
     Column("steps_taken", Integer, info=_POSITIVE),
@@ -128,7 +135,7 @@ EVALUATIONS = Table(
     METADATA,
     Column("run", String(32), ForeignKey("runs.key"), primary_key=True, info=_NEEDED),
     Column("step", Integer, primary_key=True, info=_POSITIVE),
-    *(Column(name, _NUMBER) for name in (*Evaluation._fields, *Measures._fields)),
+    *(Column(name, _NUMBER) for name in (*Evaluation._fields, *Success._fields, *Measures._fields)),
 )
 FAILURES = Table(
     "failures",

@@ -13,14 +13,14 @@ from privrobust.data import Dataset, Split
 from privrobust.gradients.batch import Batch
 from privrobust.spec import RunSpec
 from privrobust.training.lanes import distinct
-from privrobust.training.sampling import poisson_batches
+from privrobust.training.sampling import draw_batches
 from privrobust.training.shares import deal
 
 
 def honest_batches(
     lanes: Sequence[RunSpec], dataset: Dataset, train: Split, steps: int
 ) -> Iterator[Batch]:
-    """Draw every lane's Poisson batches, step by step.
+    """Draw every lane's batches, step by step.
 
     Args:
         lanes: the runs.
@@ -68,12 +68,13 @@ def _batches(
         [(seed, of_deal) for (*_, seed), of_deal in zip(deals, sizes, strict=True)], device
     )
     table = _padded(held).to(device)
-    drawn = poisson_batches(
+    drawn = draw_batches(
         [of_draw for _, of_draw in draws],
         shared.batch_size,
         steps,
         [seed for seed, _ in draws],
         purpose,
+        shared.sampling,
         shared.sampling_rate,
     )
     for slots, present in drawn:

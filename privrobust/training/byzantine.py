@@ -1,7 +1,7 @@
 """The Byzantine workers: what they see of a step, and what they send."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -9,11 +9,13 @@ from torch import Tensor
 from privrobust.attacks import Attack, Setting
 from privrobust.core.random import stream
 from privrobust.data import Dataset, Split
+from privrobust.gradients.batch import Batch
 from privrobust.gradients.clipping import GradientSum
 from privrobust.gradients.layout import Layout
 from privrobust.training.batches import byzantine_batches
 from privrobust.training.messages import signs_
 from privrobust.training.noise import Perturbation, noise_std
+from privrobust.training.poisoning import PoisonedData
 from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.server import Rule
 from privrobust.training.workers import Clipping, Momentum
@@ -32,11 +34,15 @@ class ByzantineWorkers:
         train: Split,
     ) -> None:
         self._rules = rules
+        lanes = [plan.spec for plan in plans]
+        named = [lanes[rule.lanes][0].attack for rule in rules]
+        attacks = [None if attack is None else attack.build() for attack in named]
+        poisoned = PoisonedData(lanes, rules, attacks, dataset, train)
         self._crews = [
-            _Crew(plans[rule.lanes], attacked.build(), rule, gradients, layout, dataset, train)
-            if (attacked := plans[rule.lanes][0].spec.attack)
-            else None
-            for rule in rules
+            None
+            if attack is None
+            else _Crew(plans[rule.lanes], attack, rule, gradients, layout, dataset, train, poisoned)
+            for rule, attack in zip(rules, attacks, strict=True)
         ]
 
     def __call__(self, honest: Tensor, parameters: Tensor) -> list[Tensor]:
@@ -66,6 +72,7 @@ class _Crew:
         layout: Layout,
         dataset: Dataset,
         train: Split,
+        poisoned: PoisonedData,
     ) -> None:
         lanes, device = [plan.spec for plan in plans], train.labels.device
         self._rule = rule
@@ -76,7 +83,8 @@ class _Crew:
             seen_std = torch.zeros_like(seen_std)  # they see signs, of which it is not the spread
         self._craft = attack.started(Setting(rule.aggregator, seen_std))
         if attack.sees == "own":
-            self._own = _Protocol(plans, attack, gradients, layout, dataset, train)
+            poison = partial(poisoned, lanes=rule.lanes)
+            self._own = _Protocol(plans, poison, gradients, layout, dataset, train)
 
     def __call__(self, honest: Tensor, parameters: Tensor) -> Tensor:
         rule = self._rule
@@ -95,15 +103,14 @@ class _Protocol:
     def __init__(
         self,
         plans: Sequence[PrivacyPlan],
-        attack: Attack,
+        poison: Callable[[Batch], Batch],
         gradients: GradientSum,
         layout: Layout,
         dataset: Dataset,
         train: Split,
     ) -> None:
         lanes, device = [plan.spec for plan in plans], train.labels.device
-        self._classes = dataset.classes
-        self._poison = attack.poison
+        self._poison = poison
         self._batches = byzantine_batches(lanes, dataset, train, plans[0].steps)
         self._clip = Clipping(lanes, gradients, layout, device, owner="byzantine ")
         shape = (lanes[0].byzantine, layout.dim)
@@ -112,7 +119,6 @@ class _Protocol:
 
     def __call__(self, parameters: Tensor) -> Tensor:
         """Compute what these workers would send, `(lanes, f, dim)`, from `(lanes, dim)`."""
-        batch = next(self._batches)
-        poisoned = replace(batch, labels=self._poison(batch.labels, self._classes))
-        averages = self._clip(parameters, poisoned).sums
+        batch = self._poison(next(self._batches))
+        averages = self._clip(parameters, batch).sums
         return self._remember(self._perturb(averages))

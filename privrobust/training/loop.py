@@ -10,6 +10,7 @@ Many runs that share shapes train as one tensor program: parameters are `(lanes,
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from functools import partial
 
 import torch
 
@@ -22,6 +23,7 @@ from privrobust.gradients.layout import Layout
 from privrobust.gradients.losses import get_loss
 from privrobust.models.validation import EXAMPLES, initial_parameters
 from privrobust.spec import RunSpec
+from privrobust.training.attack_success import AttackSuccess
 from privrobust.training.batches import honest_batches
 from privrobust.training.byzantine import ByzantineWorkers
 from privrobust.training.evaluation import Evaluator
@@ -95,7 +97,8 @@ def train_lanes(
     model, parameters = deepcopy(model).to(device), starts.to(device)[seed_of]
     layout, rules = Layout(model), list(rules_of(lanes))
 
-    evaluate = Evaluator(model, layout, held_out, get_loss(shared.loss))
+    evaluator = partial(Evaluator, model, layout, loss=get_loss(shared.loss))
+    evaluate, succeed = evaluator(held_out), AttackSuccess(lanes, rules, dataset, evaluator, device)
     gradients = clipped_gradients(shared, model, layout, train_split.examples(slice(EXAMPLES)))
     clip_and_average = Clipping(lanes, watch.plant(gradients, layout), layout, device)
     bounds = GradientBounds(lanes)
@@ -136,7 +139,7 @@ def train_lanes(
         # 9. Now and then x is evaluated on held-out examples, and u held against what was sent.
         if wanted is not None:
             measures = measure(messages.honest, update, previous, wanted)
-            records.add(step, evaluate(parameters), measures)
+            records.add(step, evaluate(parameters), succeed(parameters), measures)
         on_step()
         if bounds.broken_by_all():
             break

@@ -24,6 +24,13 @@ class Evaluation(NamedTuple):
     calibration_error: Tensor
 
 
+class Success(NamedTuple):
+    """Of an attack with a goal of its own, `(lanes,)`; NaN of others."""
+
+    attack_success_rate: Tensor
+    """The share of the held-out examples that it aims at which get the label that it wants."""
+
+
 class Measures(NamedTuple):
     """Of one step, `(lanes,)` each; NaN where it is not defined."""
 

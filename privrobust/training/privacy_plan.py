@@ -154,10 +154,10 @@ def _releases(spec: RunSpec) -> list[Release]:
             f"batch_size: {spec.batch_size:g} is more than the {least} examples of honest worker "
             f"{held.index(least)} (sampling rate above 1); accepted: at most {least}, or a "
             "partition that deals it more (dirichlet's `least`, a smaller exponent), or a "
-            "sampling_rate"
+            "sampling_rate with sampling: poisson"
         )
     _refuse_unproven(spec)
-    rates: dict[str, Any] = {"sampling_rate": spec.sampling_rate}
+    rates: dict[str, Any] = {"sampling_rate": spec.sampling_rate, "sampling": spec.sampling}
     if spec.unit == "worker":
         rates = {"worker_sampling_rate": spec.worker_sampling_rate}
     of_size = {
@@ -205,6 +205,7 @@ def _most_sampled(releases: list[Release]) -> Release:
 
     A higher sampling rate never spends less: sampling at q' < q is sampling at q and thinning, so
     the output is a mixture of what q gives and of what nothing gives, and hockey-stick divergences
-    are convex. Composition keeps that order (Zhu, Dong, Wang 2022).
+    are convex. Composition keeps that order (Zhu, Dong, Wang 2022). It holds of batches of fixed
+    size alike; in epochs, fewer steps hide less, and there are more epochs (docs/sampling.md).
     """
     return max(releases, key=lambda release: release.sampling_rate)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from privrobust.spec import RunSpec
 from privrobust.training.evaluation import Evaluated
-from privrobust.training.measures import Evaluation, Measures
+from privrobust.training.measures import Evaluation, Measures, Success
 
 
 class Records:
@@ -23,16 +23,16 @@ class Records:
         self._found: list[np.ndarray] = []  # of every step, (columns, lanes)
         self._correct: deque[Tensor] = deque(maxlen=max(self._evaluations))
 
-    def add(self, step: int, evaluated: Evaluated, measures: Measures) -> None:
+    def add(self, step: int, evaluated: Evaluated, success: Success, measures: Measures) -> None:
         """Keep what was found at a step."""
-        columns = [column.double() for column in (*evaluated.means, *measures)]
+        columns = [column.double() for column in (*evaluated.means, *success, *measures)]
         self._steps.append(step)
         self._found.append(np.stack([column.cpu().numpy() for column in columns]))
         self._correct.append(evaluated.correct)
 
     def history(self, lane: int) -> pd.DataFrame:
         """Make a lane's table, a row a step."""
-        names = (*Evaluation._fields, *Measures._fields)
+        names = (*Evaluation._fields, *Success._fields, *Measures._fields)
         of_lane = np.array([found[:, lane] for found in self._found]).reshape(-1, len(names))
         steps = np.array(self._steps, dtype=int)
         return pd.DataFrame({"step": steps, **dict(zip(names, of_lane.T, strict=True))})

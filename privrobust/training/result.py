@@ -26,8 +26,8 @@ class RunResult:
     """(epsilon, delta), the accountant that vouches for it, and why epsilon is infinite if so."""
     history: pd.DataFrame
     """A row an evaluation: `step`, `accuracy`, `loss` and `calibration_error` on the held-out
-    split, and how well the step's aggregate stood for the honest messages
-    (`privrobust.training.measures.Measures`)."""
+    split, the `attack_success_rate`, and how well the step's aggregate stood for the honest
+    messages (`privrobust.training.measures.Measures`)."""
     correct: np.ndarray
     """For each held-out example, the share of the last `spec.final_evaluations` evaluations that
     classified it correctly, `(examples,)`."""
@@ -52,6 +52,15 @@ class RunResult:
     def calibration_error(self) -> float:
         """Expected calibration error, in [0, 1], of the same evaluations (Guo et al. 2017)."""
         return self._final("calibration_error")
+
+    @property
+    def attack_success_rate(self) -> float:
+        """Share, in [0, 1], of the held-out examples that the attack aims at which it wins.
+
+        Over the same evaluations; NaN without an attack that has a goal of its own, as backdoors
+        do. A model that nobody attacked is not at 0: the attack's `share=0` measures that.
+        """
+        return self._final("attack_success_rate")
 
     @property
     def accuracy_by_class(self) -> pd.Series:

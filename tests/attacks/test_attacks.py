@@ -19,6 +19,7 @@ from privrobust.attacks import (
     ALIE,
     Attack,
     Drift,
+    Examples,
     Gaussian,
     InnerProduct,
     LabelFlip,
@@ -44,7 +45,8 @@ from privrobust.attacks.alie import z_max
 from privrobust.errors import SpecError
 
 NAMES = [
-    *["alie", "drift", "gaussian", "infinity", "inner_product", "label_flip", "label_shift"],
+    *["alie", "backdoor", "drift", "edge_case", "gaussian", "infinity", "inner_product"],
+    *["label_flip", "label_shift"],
     *["large_value", "line_search", "median_extreme", "mimic", "min_max", "min_sum", "nan"],
     *["noise_aware_alie", "own_sign_flip", "replay", "sign_flip", "vote_extreme", "zero"],
 ]
@@ -271,10 +273,15 @@ def test_a_memory_belongs_to_one_run():
 
 
 def test_labels_are_poisoned():
-    labels = torch.tensor([0, 1, 8, 9])
-    assert LabelFlip().poison(labels, 10).tolist() == [9, 8, 1, 0]
-    assert LabelShift(shift=2).poison(labels, 10).tolist() == [2, 3, 0, 1]
-    assert LabelShift(shift=10**50 + 2).poison(labels, 10).tolist() == [2, 3, 0, 1]
+    data = Examples(torch.rand(4, 3), torch.tensor([0, 1, 8, 9]), 10)
+    for attack, expected in (
+        (LabelFlip(), [9, 8, 1, 0]),
+        (LabelShift(shift=2), [2, 3, 0, 1]),
+        (LabelShift(shift=10**50 + 2), [2, 3, 0, 1]),
+    ):
+        made = attack.poisoned(data, torch.Generator())
+        assert made.labels.tolist() == expected
+        assert made.inputs is data.inputs
 
 
 def test_drift_is_a_share_of_the_noise():

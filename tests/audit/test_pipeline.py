@@ -111,6 +111,9 @@ def test_who_sees_messages_finds_most_of_a_claim_and_helpers_help():
         {"unit": "worker", "sampling_rate": None, "worker_sampling_rate": 0.5},
         {"partition": "dirichlet(alpha=1.0)", "batch_size": 1},
         {"sampling_rate": None, "model": "mlp(hidden=[4, 4])"},
+        {"sampling_rate": None, "sampling": "shuffled", "batch_size": 400, "steps": 3},
+        {"sampling_rate": None, "sampling": "fixed"},
+        {"sampling_rate": None, "sampling": "balls_in_bins"},
     ],
 )
 def test_runs_of_all_kinds_are_audited(settings):
@@ -119,6 +122,12 @@ def test_runs_of_all_kinds_are_audited(settings):
         assert not found.is_refuted
         assert found.epsilon_lower_bound <= found.claimed
         json.dumps(found.as_record(), allow_nan=False)
+
+
+def test_an_exchange_that_no_bound_covers_is_refused_before_training():
+    spec = SPEC.model_copy(update={"sampling_rate": None, "sampling": "balls_in_bins"})
+    with pytest.raises(SpecError, match="adjacency: 'replace-one' with sampling 'balls_in_bins'"):
+        AuditedRuns(spec, canary("coordinate"), asked(opposed=True))
 
 
 @pytest.mark.parametrize(

@@ -131,3 +131,9 @@ def test_what_is_refused(settings, message):
 def test_runs_without_noise_are_refused():
     with pytest.raises(SpecError, match="noise_scale: 0"):
         audit_tails(RunSpec(noise_scale=0.0))
+
+
+def test_runs_whose_steps_draw_no_examples_apart_are_refused():
+    spec = RunSpec(noise_scale=0.1, clip_norm=1.0, steps=3, sampling="shuffled")
+    with pytest.raises(SpecError, match="sampling: shuffled with canaries: tails"):
+        audit_tails(spec)

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from privrobust import RunSpec
 from privrobust.aggregators import get_aggregator
-from privrobust.attacks import available_attacks, get_attack
+from privrobust.attacks import Examples, available_attacks, get_attack
 from privrobust.attacks.base import Setting
 from privrobust.core.random import stream
 from privrobust.data import get_dataset
@@ -281,10 +281,18 @@ def test_replay_remembers_within_a_process():
     np.testing.assert_array_equal(sent[0, 0], START + UPDATE)
 
 
-def test_labels_are_poisoned_by_the_app():
+def test_data_is_poisoned_by_the_app():
     attacker = Attacker("label_flip", honest=6)
-    assert attacker.poison(torch.tensor([0, 9]), 10).tolist() == [9, 0]
-    assert Attacker("alie", honest=6, byzantine=2).poison(torch.tensor([3]), 10).tolist() == [3]
+    data = Examples(torch.zeros(2, 1), torch.tensor([0, 9]), 10)
+    assert attacker.poison(data).labels.tolist() == [9, 0]
+    assert Attacker("alie", honest=6, byzantine=2).poison(data).labels.tolist() == [0, 9]
+    attack = get_attack("backdoor", target=4, size=1)
+    many = Examples(torch.rand(100, 3), torch.zeros(100, dtype=torch.long), 10)
+    colluders = [Attacker(attack, honest=6, byzantine=2, seed=5).poison(many) for _ in range(2)]
+    chosen = colluders[0].labels == 4
+    assert torch.equal(colluders[1].labels, colluders[0].labels)
+    assert 0 < chosen.sum() < 100
+    assert (colluders[0].inputs[chosen, 2] == many.inputs[:, 2].max()).all()
 
 
 def test_an_attacker_evaluates_honestly_and_fails_in_silence():

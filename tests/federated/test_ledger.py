@@ -51,6 +51,18 @@ def test_what_is_charged_composes_over_runs(location):
         assert "tester" not in repr(of_others)  # who the server knows
 
 
+@pytest.mark.parametrize("sampling", ["shuffled", "balls_in_bins", "fixed"])
+def test_charges_of_epochs_that_were_begun_apart_are_epochs_of_their_own(sampling, location):
+    """Four times one step of three: as many epochs, not two."""
+    one = Release(
+        noise_scale=0.5, clip_norm=1.0, batch_size=32, dataset_size=95, steps=1, sampling=sampling
+    )
+    with Ledger(location, "ward 7") as ledger:
+        for _ in range(4):
+            ledger.charge(one)
+        assert ledger.spent.epsilon == composed(one, one, one, one)
+
+
 def test_what_does_not_fit_is_refused_and_not_written(location):
     fits = epsilon(replace(ROUND, steps=3))
     with Ledger(location, "ward", max_epsilon=fits) as ledger:

@@ -31,6 +31,7 @@ def row(accuracy, **settings):
         "accuracy": accuracy,
         "steps_taken": spec.steps,
         "kappa": None if failed else 0.5,
+        "attack_success_rate": None,
         "diverged": False,
         "failure": "no memory" if failed else None,
         "epsilon": EPSILON[spec.noise_scale],

@@ -60,3 +60,18 @@ def test_data_names_the_neighbours_of_each_row(runs: pd.DataFrame) -> None:
 def test_runs_without_an_epsilon_promise_nothing(runs: pd.DataFrame) -> None:
     none = runs.assign(epsilon=math.inf, not_private="no noise (b = 0)")
     assert not any("zero-out" in line for line in legend(none))
+
+
+@pytest.mark.parametrize("sampling", ["shuffled", "fixed", "balls_in_bins"])
+def test_whatever_prints_an_epsilon_says_how_batches_were_drawn(
+    runs: pd.DataFrame, sampling: str
+) -> None:
+    """Where it matters: of examples, and where they are no Poisson samples."""
+    word = f"{sampling.replace('_', ' ').capitalize()}: "
+    drawn = runs.iloc[[0, 2]].assign(sampling=sampling)
+    for place, is_said in ((0, True), (1, False)):
+        of_kind = drawn.iloc[place : place + 1]
+        for printed in (legend(of_kind), small_print(of_kind, of_kind), guarantees(of_kind)):
+            assert (word in " ".join(printed)) == is_said
+    for older in (runs, runs.assign(sampling=None)):
+        assert word not in " ".join(legend(older))

@@ -124,6 +124,19 @@ def test_numbers_are_those_of_the_store(made):
                 assert 0 <= float(row["epsilon"][0]) / epsilon - 1 < 0.01
 
 
+def test_success_is_told_beside_the_accuracies_of_attacks_that_have_a_goal(changed):
+    """A rate of three seeds, 0.6, 0.7 and 0.8: a half-width of t(2, 97.5 %) 0.1 / sqrt(3)."""
+    told = "0.6 + seed / 10.0 where attack = 'sign_flip'"
+    path = changed((f"update runs set attack_success_rate = {told}",))
+    text = text_of(path)
+    assert "success: of the held-out examples that an attack aims at" in text
+    half = f"{100 * stats.t.ppf(0.975, 2) * 0.1 / 3**0.5:.0f}"
+    for row in records(text):
+        assert f"success 70 ± {half} %" in row["sign flip"][0]
+        assert "success" not in row["alie(z=1.5)"][0] + row["clean"][0]
+    assert "success: of the held-out" not in text_of(changed(("update runs set seed = seed",)))
+
+
 def test_breakdown_points(changed):
     """One or two Byzantine workers joined five."""
     path = changed(

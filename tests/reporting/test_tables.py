@@ -487,3 +487,51 @@ def test_any_store_makes_every_format(found):
         if len(values) > 1 and values.std() > 1e-9:
             low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
             assert row["interval"] == pytest.approx((high - low) / 2)
+
+
+BACKDOORED = frame(
+    *(({"seed": seed, "noise_scale": 0.1}, 0.9) for seed in range(3)),
+    *(({"seed": seed, **ATTACKED, "attack": "backdoor"}, 0.91) for seed in range(3)),
+    *(({"seed": seed, **ALIE}, 0.5) for seed in range(3)),
+)
+RATES = [0.8, 0.6, 0.7]
+BACKDOORED["attack_success_rate"] = (
+    BACKDOORED["seed"].map(dict(enumerate(RATES))).where(BACKDOORED["attack"] == "backdoor")
+)
+
+
+def test_success_has_columns_of_its_own_where_there_is_any():
+    """Of the attack that has a goal, mean and interval over seeds; no row is best at it."""
+    layout = lay_out(BACKDOORED)
+    headers = [column.header for column in layout.columns]
+    assert headers.count(("f=2", "backdoor", "success")) == 1
+    assert sum("success" in header for header in headers) == 1
+    entry = layout.blocks[0][0][headers.index(("f=2", "backdoor", "success"))]
+    half = stats.t.ppf(0.975, 2) * np.std(RATES, ddof=1) / 3**0.5
+    assert entry.text == f"70±{100 * half:.0f}"
+    assert not entry.is_best
+    assert any(note.startswith("success: how many in %") for note in layout.notes)
+    assert "success" not in shown(RUNS)
+    assert "success" not in FORMATS["terminal"](lay_out(BACKDOORED, ["clean", "worst"]))
+
+
+def test_the_worst_case_is_about_accuracy_whatever_a_backdoor_achieves():
+    worst = summarise(BACKDOORED).xs((2, "worst"), level=("byzantine", "attack")).iloc[0]
+    assert worst["accuracy"] == pytest.approx(0.5)
+    assert np.isnan(worst["attack_success_rate"])
+
+
+def test_success_is_data_with_all_digits():
+    cells = data(BACKDOORED).set_index("attack")
+    assert cells.loc["backdoor", "attack_success_rate"] == pytest.approx(0.7)
+    half = stats.t.ppf(0.975, 2) * np.std(RATES, ddof=1) / 3**0.5
+    assert cells.loc["backdoor", "attack_success_interval"] == pytest.approx(half)
+    assert cells.loc[["", "alie"], "attack_success_rate"].isna().all()
+
+
+def test_the_success_of_failed_runs_is_not_known():
+    runs = BACKDOORED.copy()
+    runs.loc[4, ["failure", "accuracy", "attack_success_rate"]] = ["no memory", None, None]
+    layout = lay_out(runs)
+    at = [column.header for column in layout.columns].index(("f=2", "backdoor", "success"))
+    assert layout.blocks[0][0][at].text == "failed"

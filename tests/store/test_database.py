@@ -58,7 +58,7 @@ def is_of_before(version, before, results):
     runs, lacked = results.runs(), lacked_of(version, "runs")
     pd.testing.assert_frame_equal(runs.drop(columns=lacked), before.drop(columns=lacked))
     assert list(runs.columns) == [c.name for c in RUNS.c if c.name in runs]
-    had = {"repetition": 0}
+    had = {"repetition": 0, "sampling": "poisson"}
     for name in lacked:
         assert runs[name].eq(had[name]).all() if name in had else runs[name].isna().all(), name
     history = results.history(SPECS[0].key)
@@ -75,10 +75,14 @@ def test_a_store_of_a_version_before_is_read_and_written(version, location):
         with Store(location, create=create) as results:
             is_of_before(version, before, results)
     new = {"sampling_rate": 0.1, "repetition": 2, "repeats": "poisson(mean=2.0)"}
-    rated = RunSpec(**{**dict(SPECS[3]), **new})
+    backdoor = {"byzantine": 1, "attack": "backdoor"}
+    rated = RunSpec(**{**dict(SPECS[3]), **new, **backdoor})
     with Store(location) as results:
-        results.add([train(rated)])
-        row = results.runs([rated.key])
+        result = train(rated)
+        results.add([result])
+        row, history = results.runs([rated.key]), results.history(rated.key)
+        assert row["attack_success_rate"].item() == result.attack_success_rate
+        assert history["attack_success_rate"].equals(result.history["attack_success_rate"])
         assert row[list(new)].iloc[0].to_dict() == new
         assert row["error"].item() > 0
         assert len(results.runs()) == 3

@@ -85,7 +85,7 @@ def test_what_is_done_stays_as_it_is(location):
     other = train(spec.model_copy(update={"steps": 1}))
     with Store(location) as results:
         results.add([result])
-        changed = type(result)(spec, other.spent, other.history, other.correct, 1)
+        changed = replace(other, spec=spec)
         results.add([changed])
         results.fail([spec], "too late")
         results.retry([spec.key])

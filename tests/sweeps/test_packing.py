@@ -37,6 +37,7 @@ CHANGES = {
     "grad_norm_bound": (1.0, {"clip_norm": None, "grad_norm_bound": 1e3}),
     "unit": ("worker", {}),
     "worker_sampling_rate": (0.5, {"unit": "worker"}),
+    "sampling": ("shuffled", {}),
     "batch_size": (16, {}),
     "sampling_rate": (0.1, {}),
     "steps": (8, {}),

@@ -120,13 +120,13 @@ def test_rates_train_apart_and_are_the_byzantine_workers_too(byzantine, monkeypa
     attacked = {"byzantine": byzantine, "attack": "label_flip"} if byzantine else {}
     runs = [RunSpec(**SHORT, sampling_rate=rate, **attacked) for rate in (0.1, 1.0)]
     assert len({lane_shape(run) for run in runs}) == 2
-    asked, drawn = [], drawing.poisson_batches
+    asked, drawn = [], drawing.draw_batches
 
     def noted(*arguments):
         asked.append(arguments[-1])
         return drawn(*arguments)
 
-    monkeypatch.setattr(drawing, "poisson_batches", noted)
+    monkeypatch.setattr(drawing, "draw_batches", noted)
     for run in runs:
         train(run)
     assert asked == [0.1] * (1 + (byzantine > 0)) + [1.0] * (1 + (byzantine > 0))
@@ -314,3 +314,81 @@ def test_a_vote_meets_a_target_with_less_noise():
 def test_a_rule_after_mixing_asks_for_signs_if_its_last_part_does():
     vote = RunSpec(aggregator="bucketing(s=1) + majority_vote", clip_norm=1.0, noise_scale=0.1)
     assert {release.message for release in plan(vote).releases} == {"sign"}
+
+
+SCHEMES = ("shuffled", "fixed", "balls_in_bins")
+
+
+@pytest.mark.parametrize("sampling", SCHEMES)
+def test_a_scheme_is_charged_for_as_its_releases_say(sampling):
+    """Of unequal shares: who has the least spends the most, and the run spends that."""
+    spec = RunSpec(**SHORT, partition="power_law(exponent=1)", sampling=sampling)
+    found = plan(spec)
+    assert {release.sampling for release in found.releases} == {sampling}
+    assert len({release.dataset_size for release in found.releases}) > 1
+    spent = [epsilon(release) for release in found.releases]
+    assert found.spent.epsilon == max(spent)
+    poisson = plan(RunSpec(**SHORT, partition="power_law(exponent=1)"))
+    assert found.spent.epsilon != poisson.spent.epsilon
+
+
+@pytest.mark.parametrize("sampling", SCHEMES)
+@pytest.mark.parametrize("byzantine", [0, 2])
+def test_runs_of_a_scheme_train_alike_alone_and_in_lanes(sampling, byzantine):
+    attacked = {"byzantine": byzantine, "attack": "label_flip"} if byzantine else {}
+    runs = [
+        RunSpec(**SHORT | {"noise_scale": b}, sampling=sampling, seed=seed, **attacked)
+        for seed in (0, 1)
+        for b in (0.2, 0.4)
+    ]
+    assert len({lane_shape(run) for run in runs}) == 1
+    assert lane_shape(runs[0]) != lane_shape(RunSpec(**SHORT, **attacked))
+    together = training.train_lanes(runs)
+    for run, result in zip(runs, together, strict=True):
+        alone = train(run)
+        assert result.accuracy == alone.accuracy
+        assert result.history["loss"].tolist() == alone.history["loss"].tolist()
+        assert result.epsilon == alone.epsilon == plan(run).spent.epsilon
+
+
+@pytest.mark.parametrize("sampling", ["shuffled", "balls_in_bins"])
+def test_a_budget_allows_whole_epochs(sampling):
+    """252 examples a worker, 8 steps an epoch."""
+    spec = RunSpec(**SHORT | {"noise_scale": 0.05}, sampling=sampling)
+    most = plan(RunSpec(**SHORT | {"noise_scale": 0.05, "steps": 16}, sampling=sampling)).spent
+    budget = plan(spec.model_copy(update={"max_epsilon": most.epsilon * 1.001}))
+    assert budget.steps == 16
+    assert budget.spent.epsilon == pytest.approx(most.epsilon)
+
+
+@pytest.mark.parametrize("sampling", SCHEMES)
+def test_a_target_of_a_scheme_is_met(sampling):
+    spec = RunSpec(**SHORT | {"noise_scale": 0.0}, sampling=sampling, target_epsilon=3.0)
+    assert 3.0 * 0.998 < plan(spec).spent.epsilon <= 3.0
+
+
+def test_whole_workers_are_protected_however_batches_are_drawn():
+    settings = {**SHORT, "unit": "worker"}
+    found = plan(RunSpec(**settings, sampling="shuffled"))
+    assert found.spent == plan(RunSpec(**settings)).spent
+
+
+def test_signs_of_shuffled_batches_are_charged_as_signs():
+    votes = RunSpec(**SHORT, sampling="shuffled", aggregator="majority_vote")
+    assert plan(votes).spent.accountant == "sign"
+    fixed = votes.model_copy(update={"sampling": "fixed"})
+    assert plan(fixed).spent.accountant == "pld"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sampling_rate": 0.1}, "sampling_rate: 0.1 with sampling: shuffled, which goes by what"),
+        ({"batch_size": 1.5}, "batch_size: 1.5 with sampling 'shuffled'; accepted: a whole number"),
+        ({"batch_size": 300}, "batch_size: 300 is more than the 251 examples of honest worker 2"),
+    ],
+)
+def test_schemes_refuse_what_they_have_no_batches_for(settings, message):
+    with pytest.raises(SpecError) as error:
+        _ = plan(RunSpec(**SHORT, sampling="shuffled", **settings)).releases
+    assert str(error.value).startswith(message)

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp.typing import ClientAppCallable
-from torch import Tensor
 
 from privrobust.aggregators import get_aggregator
-from privrobust.attacks import Attack, Craft, Setting, get_attack
+from privrobust.attacks import Attack, Craft, Examples, Setting, get_attack
 from privrobust.core.numbers import as_float, as_whole
 from privrobust.core.random import stream
 from privrobust.federated.flower.arrays import SentArrays, Vector
@@ -32,8 +31,8 @@ class Attacker:
     wrong in the client's app is told.
 
     What an attack remembers (`replay`, `mimic`) is kept in the process: where every message starts
-    a new one, as in Flower's deployments, it remembers nothing. Attacks that poison labels
-    (`label_flip`, `label_shift`) are what the app trains on: `poison(labels, classes)`.
+    a new one, as in Flower's deployments, it remembers nothing. Attacks that poison data
+    (`label_flip`, `backdoor`, ...) are what the app trains on: `poison(data)`.
 
     Args:
         attack: the name of one of ours, or itself.
@@ -90,9 +89,14 @@ class Attacker:
         content = RecordDict({"arrays": arrays, "metrics": MetricRecord({WEIGHT: 1})})
         return Message(content, reply_to=msg)
 
-    def poison(self, labels: Tensor, classes: int) -> Tensor:
-        """Return the labels to train on: others than these, of attacks that poison labels."""
-        return self.attack.poison(labels, classes)
+    def poison(self, data: Examples) -> Examples:
+        """Return the examples to train on: others than these, of attacks that poison data.
+
+        Raises:
+            SpecError: as `Attack.poisoned`.
+
+        """
+        return self.attack.poisoned(data, stream(self._seed, "poison"))
 
     def _own(
         self, sent: SentArrays, msg: Message, ctxt: Context, call_next: ClientAppCallable

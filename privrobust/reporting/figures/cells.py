@@ -12,6 +12,7 @@ from privrobust.core.formatting import number
 from privrobust.errors import SpecError
 from privrobust.reporting.legend import DIVERGED, FEW, FEW_SEEDS, deltas, vouchers
 from privrobust.reporting.neighbours import all_in_short
+from privrobust.reporting.schemes import charged_for
 from privrobust.reporting.summary import WORST, summarise, without_gaps
 from privrobust.reporting.tables.choice import tested
 from privrobust.reporting.tuning import about_tuning
@@ -185,6 +186,7 @@ def guarantee(runs: pd.DataFrame, every: pd.DataFrame) -> Iterator[str]:
             "whoever sees every message; the largest over honest workers. "
             + " ".join(_tuning(finite, every))
         )
+        yield from charged_for(finite)
     for reason in runs["not_private"].dropna().unique():
         yield f"Not private: {reason}."
 

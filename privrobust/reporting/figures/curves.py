@@ -65,7 +65,7 @@ def curves_figure(
     points = averaged(settings, histories, measure)
     rows, columns = ordered(settings["heterogeneity"]), settings["attacked"].unique()
 
-    is_share = "accuracy" in measure
+    is_share = "accuracy" in measure or measure == "attack_success_rate"
     label = measure.replace("_", " ") + (" in %" if is_share else "")
     styles = looks(settings["method"].unique())
     width = NARROW if len(columns) == 1 else WIDE

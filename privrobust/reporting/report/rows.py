@@ -36,6 +36,9 @@ class Cell:
     """Their mean; NaN where all failed."""
     interval: float
     """Half of the 95 % interval; NaN for a single seed."""
+    success: float
+    """How often the attack got its way; NaN where it has no goal of its own."""
+    success_interval: float
     runs: int
     diverged: int
     failed: int
@@ -67,6 +70,9 @@ class Cell:
         if self.failed:
             others = f", others {self._mean}" if self.finished else ""
             marks.append(f"{self.failed} of {self.runs}{others}")
+        if not math.isnan(self.success):
+            rate, half = in_percent(self.success, self.success_interval)
+            marks.append(f"success {rate} ± {half} %" if half else f"success {rate} %")
         if self.diverged:
             marks.append(f"{self.diverged} diverged")
         if 0 < self.finished < FEW_SEEDS:
@@ -243,6 +249,8 @@ def _cells(summary: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Cell]]:
             attack=at[-1],
             accuracy=float(values["accuracy"]),
             interval=float(values["interval"]),
+            success=float(values["attack_success_rate"]),
+            success_interval=float(values["attack_success_interval"]),
             runs=int(values["seeds"]),
             diverged=int(values["diverged"]),
             failed=int(values["failed"]),

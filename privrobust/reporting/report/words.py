@@ -11,6 +11,7 @@ from privrobust.reporting import tuning
 from privrobust.reporting.legend import FEW_SEEDS
 from privrobust.reporting.neighbours import adjacencies, at_length
 from privrobust.reporting.report.rows import Rows
+from privrobust.reporting.schemes import charged_for
 from privrobust.spec.run_fields import FIELDS
 
 _MOST = 12  # values that a line lists
@@ -87,7 +88,9 @@ def _batches(runs: pd.DataFrame) -> str:
     if rates := listed(_values(runs, "sampling_rate")):
         divisors = listed(_values(runs[at_rate], "batch_size"))
         parts.append(f"each example drawn with probability {rates} and sums divided by {divisors}")
-    return ", or ".join(parts)
+    schemes = [each for each in _values(runs, "sampling") if each != "poisson"]
+    drawn = f" ({listed(schemes)})" if schemes else ""
+    return ", or ".join(parts) + drawn
 
 
 def _partition(runs: pd.DataFrame) -> str:
@@ -157,6 +160,7 @@ def guarantees(runs: pd.DataFrame) -> Iterator[str]:
             f"{at_length(unit, adjacency)}."
             + (f" {tuning.counted(repeats)}" if isinstance(repeats, str) else "")
         )
+    yield from charged_for(private)
 
 
 def odds(runs: pd.DataFrame) -> Iterator[str]:

@@ -18,6 +18,7 @@ from privrobust.reporting.legend import (
     FEW_SEEDS,
     FEWER_ATTACKS,
     FEWER_NOTE,
+    SUCCESS_NOTE,
     breakdown_text,
     epsilon_marks,
     legend,
@@ -28,8 +29,8 @@ from privrobust.reporting.summary import WORST, Row, setting_levels, summarise
 from privrobust.reporting.tables.table import Attacks, Column, Entry, Layout
 from privrobust.spec.run_fields import heading, named
 
-SHOWN = ("epsilon", "clean", "attacks", "worst", "gap", "breakdown")
-"""What a table can show of a setting."""
+SHOWN = ("epsilon", "clean", "attacks", "worst", "success", "gap", "breakdown")
+"""What a table can show of a setting; the first five by default, success where there is any."""
 
 # Rows that agree in all else are compared.
 _COMPARED = {"epsilon", *named(lambda field: field.is_compared)}
@@ -49,11 +50,12 @@ class _Measure:
             return (self.shown,)
         if self.shown == "breakdown":
             return ("break-", "down")
-        name = self.attack if self.shown == "attacks" else self.shown
-        return (f"f={self.byzantine}", *name.split("_"))
+        name = self.attack if self.shown in ("attacks", "success") else self.shown
+        of = ("success",) if self.shown == "success" else ()
+        return (f"f={self.byzantine}", *name.split("_"), *of)
 
     def place(self) -> tuple[int, int, int]:
-        """Return a key: epsilon, clean, then f by f what the attacks leave, the worst, the gap."""
+        """Return a key: epsilon, clean, then f by f what attacks leave, the worst, success, gap."""
         order = SHOWN.index(self.shown)
         last = len(SHOWN) if self.shown == "breakdown" else 0
         return (last, self.byzantine, order)
@@ -64,7 +66,7 @@ Measured = dict[_Measure, Entry]
 
 def lay_out(
     runs: pd.DataFrame,
-    shows: Iterable[str] = SHOWN[:4],
+    shows: Iterable[str] = SHOWN[:5],
     rows: Sequence[str] = (),
     across: Sequence[str] = (),
 ) -> Layout:
@@ -97,6 +99,8 @@ def lay_out(
             raise unknown_name("rows, columns", name, map(str, values))
     told = _row_fields(values, rows, across)
     notes = [*legend(runs, summary), *([BREAKDOWN_NOTE] if "breakdown" in shows else [])]
+    if "success" in shows and summary["attack_success_rate"].notna().any():
+        notes.append(SUCCESS_NOTE)
     return _arranged(values, list(measured.values()), told, across, notes)
 
 
@@ -142,6 +146,9 @@ def _measured(
             if kind == "worst":
                 entry = replace(entry, attacks=faced[*setting, byzantine])
             found[tuple(setting)][measure] = entry
+        if "success" in shows and kind == "attacks" and not math.isnan(row["attack_success_rate"]):
+            measure = _Measure("success", int(byzantine), attack)
+            found[tuple(setting)][measure] = _success_entry(row)
     if "epsilon" in shows:
         for setting, text in epsilons.items():
             found[setting][_Measure("epsilon")] = Entry(text)
@@ -267,6 +274,15 @@ def accuracy_entry(row: Mapping[Any, Any]) -> Entry:
     mark += FEW if row["seeds"] < FEW_SEEDS else ""
     mean, half = in_percent(row["accuracy"], row["interval"])
     return Entry(f"{mean}{mark}±{half}" if half else f"{mean}{mark}", row["accuracy"])
+
+
+def _success_entry(row: Mapping[Any, Any]) -> Entry:
+    """Write how often an attack got its way, as accuracies are; no row is the best at that.
+
+    A model that has learnt nothing obeys no attacker either.
+    """
+    rate = {"accuracy": row["attack_success_rate"], "interval": row["attack_success_interval"]}
+    return Entry(accuracy_entry({**row, **rate}).text)
 
 
 def epsilon_text(of_setting: pd.DataFrame, marks: dict[str, str]) -> str:

@@ -1,0 +1,156 @@
+"""Whether clipping and noise remove backdoors, and whether noise opens rules to them."""
+
+import math
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from privrobust.reporting.tables import FORMATS, lay_out
+from study.experiment import Experiment
+from study.lines import lines_figure
+from study.outcomes import NONE, outcomes
+from study.verdicts import HOLDS, Verdict, all_of, any_of, judge, untested
+
+_FIELDS = ["aggregator", "clip_norm", "noise_scale"]
+_CONTROL = "backdoor(share=0.0)"
+_TRIGGERS = ["backdoor", "backdoor(boost=5.0)"]
+_TAIL = "edge_case(tail=0.25)"
+_CLIP_NORM = 1.0
+_REMOVED = 10  # points of success above the control that count as none
+_AFFORDED = 5  # points of clean accuracy
+_FEW = (
+    "The tail of `edge_case` holds few of the held-out digits, and its success rate moves in steps "
+    "of one of them: it is shown, and not judged."
+)
+
+
+def successes(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the attack success rate in % of every run under attack.
+
+    Args:
+        runs: a row a run, as from `Store.runs`.
+
+    Returns:
+        Indexed by rule, C ("none" without), b, f and attack, a column a seed; NaN where a run
+        failed.
+
+    """
+    attacked = runs[runs["byzantine"] > 0]
+    known = attacked.assign(
+        success=100 * pd.to_numeric(attacked["attack_success_rate"], errors="coerce").astype(float),
+        clip_norm=attacked["clip_norm"].astype(object).where(attacked["clip_norm"].notna(), NONE),
+    )
+    levels = [*_FIELDS, "byzantine", "attack"]
+    return known.set_index([*levels, "seed"])["success"].unstack("seed")
+
+
+def claims(runs: pd.DataFrame) -> list[Verdict]:
+    """For each rule, f and boost: what clipping and noise do to the success of a trigger."""
+    success, accuracy = successes(runs), outcomes(runs, _FIELDS)
+    controls = success.xs(_CONTROL, level="attack")
+    clean = accuracy.xs(0, level="byzantine")
+    noises = sorted(b for b in clean.index.unique("noise_scale") if b)
+    found = []
+    for rule in clean.index.unique("aggregator"):
+        for f in controls.index.unique("byzantine"):
+            for attack in _TRIGGERS:
+                excess = (success.xs(attack, level="attack") - controls).loc[rule]
+                of_f = excess.xs(f, level="byzantine")
+                found += _judged(f"{rule}, f = {f}, {attack}", of_f, clean.loc[rule], noises)
+    return found
+
+
+def _judged(
+    setting: str, excess: pd.DataFrame, clean: pd.DataFrame, noises: list[float]
+) -> list[Verdict]:
+    """Judge one rule, f and attack, by success above the control and clean accuracy at (C, b)."""
+    bare, clipped = _seeds(excess, NONE, 0.0), _seeds(excess, _CLIP_NORM, 0.0)
+    works = judge(
+        f"{setting}: without clipping and noise the backdoor works", bare, (_REMOVED, math.inf)
+    )
+    by_clipping = f"{setting}: clipping removes it"
+    by_noise = f"{setting}: clipping and noise remove it for under {_AFFORDED} points of accuracy"
+    if works.outcome == HOLDS:
+        removed = [
+            judge(by_clipping, clipped, (-math.inf, _REMOVED)),
+            any_of(by_noise, [_removed_at(b, excess, clean, len(noises)) for b in noises]),
+        ]
+    else:
+        removed = [untested(claim, "there is none to remove") for claim in (by_clipping, by_noise)]
+    opened = [
+        judge(
+            f"b = {b:g}",
+            _seeds(excess, _CLIP_NORM, b) - clipped,
+            (_REMOVED, math.inf),
+            comparisons=len(noises),
+        )
+        for b in noises
+    ]
+    return [
+        works,
+        *removed,
+        any_of(f"{setting}: some noise opens it by over {_REMOVED} points", opened),
+    ]
+
+
+def _removed_at(b: float, excess: pd.DataFrame, clean: pd.DataFrame, comparisons: int) -> Verdict:
+    """Judge whether little success and most of the accuracy are left at this b."""
+    gained = _seeds(clean, _CLIP_NORM, b) - _seeds(clean, NONE, 0.0)
+    success = _seeds(excess, _CLIP_NORM, b)
+    parts = {
+        "success above the control": (success, (-math.inf, _REMOVED)),
+        "accuracy gained": (gained, (-_AFFORDED, math.inf)),
+    }
+    return all_of(
+        f"b = {b:g}",
+        [
+            judge(name, sample, accepted, comparisons=comparisons)
+            for name, (sample, accepted) in parts.items()
+        ],
+    )
+
+
+def _seeds(frame: "pd.DataFrame | pd.Series", *at: Any) -> pd.Series:
+    """Return what stands at one place of an index, a value a seed."""
+    seeds: pd.Series = frame.loc[at]
+    return seeds
+
+
+def table(runs: pd.DataFrame) -> str:
+    """Tell success and clean accuracy by rule, C and b."""
+    layout = lay_out(
+        runs, ("epsilon", "clean", "success"), rows=["aggregator", "clip_norm", "noise_scale"]
+    )
+    return f"{FORMATS['markdown'](layout)}\n{_FEW}"
+
+
+def figure(runs: pd.DataFrame) -> Figure:
+    """Success against b at C = 1: a panel a rule and f, a line an attack, and clean accuracy."""
+    success = successes(runs).xs(_CLIP_NORM, level="clip_norm")
+    clean = outcomes(runs, _FIELDS).xs((_CLIP_NORM, 0), level=("clip_norm", "byzantine"))
+    lines = {
+        _TRIGGERS[0]: "trigger",
+        _TRIGGERS[1]: "trigger, boosted",
+        _TAIL: "edge case",
+        _CONTROL: "control",
+    }
+    kept = success[success.index.get_level_values("attack").isin(list(lines))]
+    values = {
+        (f"{rule}, f = {f}", lines[attack], b): _seeds(kept, rule, b, f, attack)
+        for rule, b, f, attack in kept.index
+    }
+    for rule, b in clean.index:
+        for f in kept.index.unique("byzantine"):
+            values[f"{rule}, f = {f}", "clean accuracy", b] = _seeds(clean, rule, b)
+    drawn = pd.DataFrame.from_dict(values, orient="index")
+    drawn.index = pd.MultiIndex.from_tuples(drawn.index)
+    return lines_figure(
+        drawn,
+        "noise scale b",
+        "success, accuracy in %",
+        ["Clipping norm C = 1. Control: the trigger, where nobody has trained on it."],
+    )
+
+
+EXPERIMENT = Experiment(claims, table, figure)
