@@ -13,6 +13,7 @@ tensor([[-2.,  3.]])
 from privrobust.attacks.alie import ALIE, NoiseAwareALIE
 from privrobust.attacks.backdoor import Backdoor, EdgeCase
 from privrobust.attacks.base import Attack, Craft, Setting, collude
+from privrobust.attacks.camouflage import Camouflage
 from privrobust.attacks.drift import Drift
 from privrobust.attacks.examples import Examples
 from privrobust.attacks.extremes import MedianExtreme, VoteExtreme
@@ -37,6 +38,7 @@ __all__ = [
     "ALIE",
     "Attack",
     "Backdoor",
+    "Camouflage",
     "Craft",
     "Drift",
     "EdgeCase",

@@ -5,6 +5,7 @@ from typing import Any
 from privrobust.attacks.alie import ALIE, NoiseAwareALIE
 from privrobust.attacks.backdoor import Backdoor, EdgeCase
 from privrobust.attacks.base import Attack
+from privrobust.attacks.camouflage import Camouflage
 from privrobust.attacks.drift import Drift
 from privrobust.attacks.extremes import MedianExtreme, VoteExtreme
 from privrobust.attacks.faults import Gaussian, Infinity, NotANumber, Zero
@@ -23,6 +24,7 @@ from privrobust.errors import SpecError
 _BUILT_IN: dict[str, type[Attack]] = {
     "alie": ALIE,
     "backdoor": Backdoor,
+    "camouflage": Camouflage,
     "drift": Drift,
     "edge_case": EdgeCase,
     "gaussian": Gaussian,

@@ -53,6 +53,9 @@ class Recorder:
         self.message = message
         self.seen = []
 
+    def started(self, noise):
+        return self
+
     def __call__(self, messages, generator=None, public=None):
         self.seen.append(messages.clone())
         return torch.zeros(messages.shape[0], messages.shape[-1])

@@ -15,9 +15,11 @@ from privrobust.aggregators.bulyan import Bulyan
 from privrobust.aggregators.centred_clipping import CentredClipping
 from privrobust.aggregators.coordinate_wise import MeaMed, Mean, Median, TrimmedMean
 from privrobust.aggregators.geometric_median import GeometricMedian
+from privrobust.aggregators.known_noise import KnownNoise
 from privrobust.aggregators.majority_vote import MajorityVote
 from privrobust.aggregators.mixing import NNM, Bucketing
 from privrobust.aggregators.nearest import MDA, Krum, MoNNA, MultiKrum
+from privrobust.aggregators.noise_aware import NoiseAware
 from privrobust.aggregators.registry import (
     available_aggregators,
     available_pre_aggregators,
@@ -47,6 +49,7 @@ __all__ = [
     "DnC",
     "FLTrust",
     "GeometricMedian",
+    "KnownNoise",
     "Krum",
     "MajorityVote",
     "MeaMed",
@@ -54,6 +57,7 @@ __all__ = [
     "Median",
     "MoNNA",
     "MultiKrum",
+    "NoiseAware",
     "PreAggregator",
     "StaticClipping",
     "TrimmedMean",

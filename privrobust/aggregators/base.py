@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from privrobust.core.lazy_imports import torch
@@ -16,6 +16,8 @@ from privrobust.errors import SpecError, failure
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from privrobust.aggregators.known_noise import KnownNoise
 
 Generators: TypeAlias = "torch.Generator | Sequence[torch.Generator] | None"
 """A stream, or one for each entry of the first axis (the lanes of a sweep), or torch's own."""
@@ -148,6 +150,8 @@ class Aggregator(_Rule):
     """Of how many public examples it wants the server's own gradient; else it is given none."""
     by_place: ClassVar[bool] = False
     """Whether the place of a message, which says who sent it, means something to it."""
+    knows_noise: ClassVar[bool] = False
+    """Whether it wants messages with the noise that workers added, of a law and size it is told."""
 
     def __call__(
         self, messages: Tensor, generator: Generators = None, public: Tensor | None = None
@@ -219,6 +223,22 @@ class Aggregator(_Rule):
             with on_zeros():
                 self(torch.zeros(n, 1), torch.Generator())
 
+    def started(self, noise: KnownNoise) -> Aggregator:
+        """Start a run as `in_run` does, with errors that name the rule."""
+        try:
+            begun = self.in_run(noise)
+        except Exception as error:  # whatever a user's rule raises
+            raise failure(self, error, "in_run(self, noise)") from error
+        if not isinstance(begun, Aggregator):
+            raise SpecError(
+                f"{type(self).__name__}: its in_run returns {described(begun)}; accepted: a rule"
+            )
+        return begun
+
+    def in_run(self, noise: KnownNoise) -> Aggregator:
+        """Return the rule with what it keeps through a run, or takes from what is known of it."""
+        return self
+
     def given(self, generator: Generators, public: Tensor | None) -> Callable[[Tensor], Tensor]:
         """Return `aggregate` with what else the server has; rules that want that override it."""
         return self.aggregate
@@ -280,9 +300,18 @@ class Chain(Aggregator):
         object.__setattr__(self, "message", self.rule.message)
         object.__setattr__(self, "public_examples", self.rule.public_examples)
 
+    def in_run(self, noise: KnownNoise) -> Aggregator:
+        """Start the rule's run."""
+        return replace(self, rule=self.rule.in_run(noise))
+
     def fits(self, n: int, byzantine: int) -> None:
         """Refuse what the rule refuses, for the messages that reach it."""
         for each in self.before:
+            if self.rule.knows_noise:
+                raise SpecError(
+                    f"{type(self.rule).__name__}: behind {type(each).__name__}, which changes what "
+                    "noise there is; accepted: nothing before it"
+                )
             if self.rule.by_place and not each.keeps_places:
                 raise SpecError(
                     f"{type(self.rule).__name__}: behind {type(each).__name__}, which shuffles "
@@ -336,6 +365,26 @@ def described(made: object) -> str:
         if isinstance(made, torch.Tensor)
         else type(made).__name__
     )
+
+
+def checked_public(rule: Aggregator, messages: Tensor, public: Tensor | None) -> Tensor:
+    """Return the server's own gradient itself.
+
+    Raises:
+        SpecError: it is missing, or of other lanes, coordinates or type than the messages.
+
+    """
+    expected = (*messages.shape[:-2], messages.shape[-1])
+    if (
+        not isinstance(public, torch.Tensor)
+        or public.shape != expected
+        or public.dtype != messages.dtype
+    ):
+        raise SpecError(
+            f"{type(rule).__name__}: public {described(public)} is not accepted: {messages.dtype} "
+            f"{expected}, the gradient of the server's examples"
+        )
+    return public
 
 
 def writes_to(messages: Tensor) -> int:

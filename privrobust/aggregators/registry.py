@@ -10,6 +10,7 @@ from privrobust.aggregators.geometric_median import GeometricMedian
 from privrobust.aggregators.majority_vote import MajorityVote
 from privrobust.aggregators.mixing import NNM, Bucketing
 from privrobust.aggregators.nearest import MDA, Krum, MoNNA, MultiKrum
+from privrobust.aggregators.noise_aware import NoiseAware
 from privrobust.aggregators.robust_clipping import ARC, StaticClipping
 from privrobust.aggregators.shortest import CGE
 from privrobust.aggregators.spectral import CAF, SMEA, DnC
@@ -42,6 +43,7 @@ _BUILT_IN: dict[str, type[Part]] = {
     "monna": MoNNA,
     "multi_krum": MultiKrum,
     "nnm": NNM,
+    "noise_aware": NoiseAware,
     "smea": SMEA,
     "static_clipping": StaticClipping,
     "trimmed_mean": TrimmedMean,

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from privrobust.aggregators.base import Aggregator, Generators, described
+from privrobust.aggregators.base import Aggregator, Generators, checked_public
 from privrobust.aggregators.distances import bounded, combined, dots
 from privrobust.aggregators.scaling import are_safe, exponents, lengths, scaled, unit
 from privrobust.core.lazy_imports import torch
 from privrobust.core.parameters import parameter
-from privrobust.errors import SpecError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,16 +56,7 @@ class FLTrust(Aggregator):
         return self._trusting(messages, None)
 
     def _trusting(self, messages: Tensor, public: Tensor | None) -> Tensor:
-        expected = (*messages.shape[:-2], messages.shape[-1])
-        if (
-            not isinstance(public, torch.Tensor)
-            or public.shape != expected
-            or public.dtype != messages.dtype
-        ):
-            raise SpecError(
-                f"FLTrust: public {described(public)} is not accepted: {messages.dtype} {expected},"
-                " the gradient of the server's examples"
-            )
+        public = checked_public(self, messages, public)
         vectors, norm = bounded(public.unsqueeze(-2))
         messages, norms = _of_safe_norms(messages)
         cosines = dots(messages, unit(vectors.squeeze(-2))).double() / norms

@@ -176,6 +176,9 @@ class RunSpec(RunFields):
         written = str(self.attack) if self.attack else None
         changes = AGGREGATORS.changes, ATTACKS.changes  # one of a user's own may be replaced
         _meet(changes, self.aggregator, written, self.honest, self.byzantine, self.evaluate_on)
+        is_noisy = bool(self.noise_scale) or self.target_epsilon is not None
+        is_bounded = self.clip_norm is not None or self.grad_norm_bound is not None
+        _tell_noise(changes[0], self.aggregator, self.noise if is_noisy else None, is_bounded)
         return self
 
     def _check_target(self) -> None:
@@ -231,3 +234,25 @@ def _meet(
     if attack is not None:
         name, parameters = parse("attack", attack)
         get_attack(name, **parameters).fits(rule, honest, byzantine)
+
+
+@lru_cache(maxsize=1024)
+def _tell_noise(changes: int, aggregator: str, noise: str | None, is_bounded: bool) -> None:
+    """Refuse a rule that knows the noise where there is none, or where more may be hidden by it."""
+    if not get_aggregator(aggregator).knows_noise:
+        return
+    if noise is None:
+        raise SpecError(
+            f"noise_scale: 0 with aggregator {shown(aggregator)}, which tells messages by their "
+            "noise; accepted: above 0"
+        )
+    if noise != "gaussian":
+        raise SpecError(
+            f"noise: {shown(noise)} with aggregator {shown(aggregator)}, whose tests are of the "
+            "Gaussian; accepted: gaussian"
+        )
+    if not is_bounded:
+        raise SpecError(
+            f"clip_norm: none with aggregator {shown(aggregator)}, which tells noise by its size; "
+            "accepted: a clip_norm or a grad_norm_bound"
+        )

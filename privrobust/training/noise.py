@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from privrobust.aggregators import KnownNoise
 from privrobust.noise import NoiseLaw, derived_keys, get_noise_law
 from privrobust.noise.addition import add_on_device, add_to_rows
 from privrobust.noise.grid import Grid, Grids, grid
@@ -167,3 +168,24 @@ def noise_std(lanes: Sequence[RunSpec], device: torch.device) -> Tensor:
         return spec.noise_scale * float(get_noise_law(spec.noise).std) * math.sqrt(kept)
 
     return column(lanes, of_lane, device).unsqueeze(-1)
+
+
+def known_noise(lanes: Sequence[RunSpec], device: torch.device) -> KnownNoise:
+    """Return what everybody knows of the honest messages of these lanes.
+
+    A worker's average has a norm of at most C / B for each example of its batch, of which there are
+    B, and B + 3 sqrt(B) but rarely; where the worker is the unit, of at most C.
+    """
+
+    def std(spec: RunSpec) -> float:
+        return spec.noise_scale * float(get_noise_law(spec.noise).std)
+
+    def reach(spec: RunSpec) -> float:
+        bound = spec.clip_norm or spec.grad_norm_bound or math.inf
+        return bound if spec.unit == "worker" else bound * (1 + 3 / math.sqrt(spec.batch_size))
+
+    of_lanes = (
+        column(lanes, setting, device).unsqueeze(-1)
+        for setting in (std, lambda spec: spec.worker_momentum, reach)
+    )
+    return KnownNoise(*of_lanes)

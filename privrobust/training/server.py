@@ -11,6 +11,7 @@ from torch import Tensor
 from privrobust.aggregators import Aggregator, get_aggregator
 from privrobust.core.random import stream
 from privrobust.spec import RunSpec
+from privrobust.training.noise import known_noise
 
 
 class Rule(NamedTuple):
@@ -97,12 +98,17 @@ class Server:
         public: Callable[[Tensor], Sequence[Tensor | None]],
     ) -> None:
         self._rules, self._public = rules, public
+        self._aggregators = [
+            rule.aggregator.started(known_noise(lanes[rule.lanes], device)) for rule in rules
+        ]
         self._streams = [stream(spec.stream_seed, "aggregation", device) for spec in lanes]
 
     def __call__(self, messages: Messages, parameters: Tensor) -> Tensor:
         """Aggregate what all workers sent, `(lanes, dim)`; rules may ask for a gradient here."""
         updates = [
-            rule.aggregator(messages.of(rule), self._streams[rule.lanes], public)
-            for rule, public in zip(self._rules, self._public(parameters), strict=True)
+            aggregate(messages.of(rule), self._streams[rule.lanes], public)
+            for rule, aggregate, public in zip(
+                self._rules, self._aggregators, self._public(parameters), strict=True
+            )
         ]
         return updates[0] if len(updates) == 1 else torch.cat(updates)

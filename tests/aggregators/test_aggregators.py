@@ -446,6 +446,7 @@ def test_every_rule_has_a_name():
             "median",
             "monna",
             "multi_krum",
+            "noise_aware",
             "smea",
         ],
         "trimmed_mean",

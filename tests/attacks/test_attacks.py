@@ -45,8 +45,8 @@ from privrobust.attacks.alie import z_max
 from privrobust.errors import SpecError
 
 NAMES = [
-    *["alie", "backdoor", "drift", "edge_case", "gaussian", "infinity", "inner_product"],
-    *["label_flip", "label_shift"],
+    *["alie", "backdoor", "camouflage", "drift", "edge_case", "gaussian", "infinity"],
+    *["inner_product", "label_flip", "label_shift"],
     *["large_value", "line_search", "median_extreme", "mimic", "min_max", "min_sum", "nan"],
     *["noise_aware_alie", "own_sign_flip", "replay", "sign_flip", "vote_extreme", "zero"],
 ]

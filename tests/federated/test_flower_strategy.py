@@ -386,6 +386,7 @@ def test_a_server_that_is_started_again_goes_on_from_the_ledger(tmp_path):
         ({"ledger": 1}, "ledger: 1 is not accepted: a Ledger"),
         ({"ledger": "l.db", "privacy": PRIVACY}, "ledger: 'l.db' is not accepted: a Ledger"),
         ({"aggregator": "fltrust"}, "aggregator: 'fltrust' takes a gradient of the server's own"),
+        ({"aggregator": "noise_aware"}, "'noise_aware' takes a gradient of the server's own ex"),
         ({"trusted_node": "x"}, "trusted_node: 'x' is not the number of a node"),
         ({"privacy": 1}, "privacy: 1 is no UpdatePrivacy, nor a Release"),
         (
