@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from privrobust.accountants.protocol import NoValue
-from privrobust.accountants.release import Release, Releases, as_sequence
+from privrobust.accountants.release import Release
+from privrobust.accountants.sequence import Releases, as_sequence
 from privrobust.accountants.spending import spend
 from privrobust.core.numbers import as_float
 from privrobust.errors import SpecError

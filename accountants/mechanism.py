@@ -69,5 +69,5 @@ def composition(releases: Iterable[Release], *, knows_signs: bool = False) -> Co
     """Compose releases: only how many rounds of each kind there are matters, not their order."""
     steps: Counter[Mechanism] = Counter()
     for release in releases:
-        steps[Mechanism.of(release, knows_signs=knows_signs)] += release.rounds
+        steps[Mechanism.of(release, knows_signs=knows_signs)] += release.rounds * release.runs
     return tuple(sorted(steps.items(), key=lambda item: repr(item[0])))

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from privrobust.accountants.mechanism import Composition, Mechanism, composition
-from privrobust.accountants.release import Release, Releases, as_sequence
+from privrobust.accountants.release import Release
+from privrobust.accountants.sequence import Releases, as_sequence
 from privrobust.core.numbers import as_float
 from privrobust.errors import SpecError
 
@@ -36,9 +37,9 @@ class Accountant(ABC):
         depend on the messages before it. It assumes what a `Release` states: its numbers are
         public and fixed in advance; units take part as its `sampling` says; one adds at most
         `contribution` in the norm of the bound; noise is of the law, and drawn anew for each step
-        and worker, as `privrobust.noise` does. Not covered: settings that were chosen by looking
-        at private data, batches drawn otherwise than stated, and what a computation tells by its
-        time.
+        and worker, as `privrobust.noise` does. With `Release.repeats` it covers the choice among
+        so many releases too. Not covered: other settings that were chosen by looking at private
+        data, batches drawn otherwise than stated, and what a computation tells by its time.
 
     >>> class Unsampled(Accountant):
     ...     "Gaussian steps without sampling, by zero-concentrated differential privacy."
@@ -57,6 +58,8 @@ class Accountant(ABC):
     """Whether `privrobust budget` asks it unasked: it loads and computes within a moment."""
     knows_signs: ClassVar[bool] = False
     """Whether it charges a sign for less than the vector that it is of, which covers it."""
+    knows_selections: ClassVar[bool] = False
+    """Whether it has `divergences`, which the best of a random number of releases is charged by."""
     samplings: ClassVar[frozenset[str]] = frozenset({"poisson"})
     """Which rounds it composes, of `Mechanism.sampling`; of any it has to have a proof."""
 
@@ -83,13 +86,14 @@ class Accountant(ABC):
 
         Where a step of the search has no value it is taken for too much; NaN where all have none.
         """
-        low, high, found = math.log(LEAST_DELTA), 0.0, False
-        while high - low > 1e-3:
-            middle = (low + high) / 2
-            spent = self.compose_epsilon(steps, math.exp(middle))
-            found = found or not math.isnan(spent)
-            low, high = (low, middle) if spent <= epsilon else (middle, high)
-        return math.exp(high) if found else math.nan
+        return _bisected(lambda delta: self.compose_epsilon(steps, delta), epsilon)
+
+    def divergences(self, steps: Composition) -> tuple[Any, Any]:
+        """Return orders above 1 and Rényi divergences of them, both `(orders,)`.
+
+        They are upper bounds, in nats, whichever of the neighbours is the true one.
+        """
+        raise NotImplementedError
 
     def epsilon(self, releases: Releases, delta: float) -> float:
         """Return the epsilon spent at that delta; infinite where nothing is private.
@@ -99,9 +103,11 @@ class Accountant(ABC):
                 supported; `NoValue` where the computation failed.
 
         """
-        delta = check_delta(delta)
-        steps = self._supported(releases)
-        return math.inf if steps is None else self._guarded(self.compose_epsilon, steps, delta)
+        several, delta = as_sequence(releases), check_delta(delta)
+        steps = self._supported(several)
+        if steps is None:
+            return math.inf
+        return self._guarded(self._epsilon_of(several, steps), steps, delta, "delta")
 
     def delta(self, releases: Releases, epsilon: float) -> float:
         """Return the delta at which that epsilon is spent; 1 where nothing is private.
@@ -110,11 +116,30 @@ class Accountant(ABC):
             SpecError: epsilon is not a finite number from 0 up, or as `epsilon` raises.
 
         """
-        epsilon = check_epsilon(epsilon)
-        steps = self._supported(releases)
+        several, epsilon = as_sequence(releases), check_epsilon(epsilon)
+        steps = self._supported(several)
         if steps is None:
             return 1.0
-        return min(1.0, self._guarded(self.compose_delta, steps, epsilon))
+
+        def compute(epsilon: float) -> float:
+            if several[0].selection is None:
+                return self.compose_delta(steps, epsilon)
+            return _bisected(self._epsilon_of(several, steps), epsilon)
+
+        return min(1.0, self._guarded(compute, steps, epsilon, "epsilon"))
+
+    def _epsilon_of(
+        self, releases: tuple[Release, ...], steps: Composition
+    ) -> Callable[[float], float]:
+        """Return what tells epsilon by delta: of all releases, or of the best that there was."""
+
+        def spent(delta: float) -> float:
+            return self.compose_epsilon(steps, delta)
+
+        selection = releases[0].selection
+        if selection is None:
+            return spent
+        return lambda delta: selection.epsilon(*self.divergences(steps), spent, delta)
 
     def _supported(self, releases: Releases) -> Composition | None:
         """Return the composition, or None where some release is not private at all."""
@@ -124,6 +149,11 @@ class Accountant(ABC):
         for release in several:
             if reason := self.unsupported(release):
                 raise SpecError(f"accountant: {self.name} does not support {reason}")
+            if release.selection and not self.knows_selections:
+                raise SpecError(
+                    f"accountant: {self.name} does not support a random number of repeats (rdp "
+                    "can do it)"
+                )
         steps = composition(several, knows_signs=self.knows_signs)
         for step, _ in steps:
             if step.sampling != "poisson" and not (
@@ -136,7 +166,7 @@ class Accountant(ABC):
         return steps
 
     def _guarded(
-        self, compute: Callable[[Composition, float], float], steps: Composition, value: float
+        self, compute: Callable[[float], float], steps: Composition, value: float, given: str
     ) -> float:
         """Return what `compute` does, from 0 up, without its warnings and with one clear error."""
         cause: Exception | None = None
@@ -144,17 +174,27 @@ class Accountant(ABC):
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             try:
-                result = float(compute(steps, value))
+                result = float(compute(value))
             except (ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError) as error:
                 cause = error
         if math.isnan(result):
-            given = "epsilon" if compute == self.compose_delta else "delta"
             settings = ", ".join(f"{count} steps of {step}" for step, count in steps[:3])
             raise NoValue(
                 f"accountant: {self.name} has no value for {settings} at {given} = {value:g} "
                 "(outside its numerical range)"
             ) from cause
         return max(0.0, result)
+
+
+def _bisected(spent: Callable[[float], float], epsilon: float) -> float:
+    """Return the delta of an epsilon, to 0.1 % from above; NaN where no delta tried has a value."""
+    low, high, found = math.log(LEAST_DELTA), 0.0, False
+    while high - low > 1e-3:
+        middle = (low + high) / 2
+        value = spent(math.exp(middle))
+        found = found or not math.isnan(value)
+        low, high = (low, middle) if value <= epsilon else (middle, high)
+    return math.exp(high) if found else math.nan
 
 
 def check_epsilon(epsilon: Any) -> float:

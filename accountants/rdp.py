@@ -18,6 +18,8 @@ WHOLE_ORDERS = (
     *(4.0**k for k in range(6, 21)),
 )
 """Each up to 63, then ever sparser ones: far up, epsilon changes slowly with the order."""
+LOW_ORDERS = tuple(1 + 2 ** (k / 4) for k in range(-24, 8) if k % 4)
+"""Fractional ones from 1.02 on, ever sparser: a selection's price is often least at one of them."""
 LARGEST_REFINED_ORDER = 12
 """Above it no fractional order is looked for: it would save 3 % at most, as measured up to 40."""
 MOST_POINTS = 2000
@@ -52,6 +54,7 @@ class RDP(Accountant):
     """
 
     name = "rdp"
+    knows_selections = True
     samplings = frozenset({"poisson", "fixed", "balls_in_bins"})
 
     def compose_epsilon(self, steps: Composition, delta: float) -> float:
@@ -68,10 +71,22 @@ class RDP(Accountant):
             orders.append(_likely_best(steps, delta, whole))
         return min(_epsilon(steps, delta, order) for order in orders)
 
+    def divergences(self, steps: Composition) -> tuple[Any, Any]:
+        """Return those of orders next to 1, where selections need them, and of whole ones.
+
+        Of batches other than Poisson's there are whole orders alone.
+        """
+        is_poisson = all(step.sampling == "poisson" for step, _ in steps)
+        orders = (*LOW_ORDERS, *WHOLE_ORDERS) if is_poisson else WHOLE_ORDERS
+        return np.array(orders), np.array([_composed(steps, order) for order in orders])
+
 
 def _epsilon(steps: Composition, delta: float, order: float) -> float:
-    divergence = math.fsum(count * _divergence(step, order) for step, count in steps)
-    return float(divergence + conversion(order, delta))
+    return float(_composed(steps, order) + conversion(order, delta))
+
+
+def _composed(steps: Composition, order: float) -> float:
+    return math.fsum(count * _divergence(step, order) for step, count in steps)
 
 
 @lru_cache(maxsize=200_000)

@@ -16,10 +16,10 @@ Where q is fixed in advance and public, whatever the worker holds, n need not be
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from privrobust.accountants.repeats import Selection, canonical_repeats, get_repeats
 from privrobust.accountants.sampling import (
     IN_EPOCHS,
     Sampling,
@@ -109,6 +109,10 @@ class Release:
         message: the noisy vector, or its sign: "+" where the noisy value is at least 0, of vectors
             that are noised anew at each step. The accountant "sign" knows what it hides; the others
             charge for the vector.
+        repeats: the law of how many such releases, each with noise of its own, the published one is
+            chosen from by what they hold (`privrobust.accountants.repeats`): "constant(count=5)",
+            all of which may be seen, or "poisson(mean=10)" and "negative_binomial(mean=10)", where
+            epsilon is against outsiders, who see nothing of the others. None: it is the only one.
 
     Raises:
         SpecError: a field is out of range, or contradicts another.
@@ -130,6 +134,7 @@ class Release:
     unit: Unit = "example"
     adjacency: Adjacency | None = None
     message: Message = "vector"
+    repeats: str | None = None
     _settled: bool = field(default=False, repr=False, compare=False)
     """Whether the values are those of a release, as `dataclasses.replace` hands them on."""
 
@@ -145,6 +150,7 @@ class Release:
             if not settled_later:
                 self._set(name, _one_of(name, value, accepted))
         self._set("noise", canonical_noise_law(self.noise))
+        self._set("repeats", canonical_repeats(self.repeats))
         self._normalise()
         if self.clip_norm is not None and self.grad_norm_bound is not None:
             raise SpecError("grad_norm_bound: give either clip_norm or grad_norm_bound, not both")
@@ -166,6 +172,10 @@ class Release:
         scale = as_float("noise_scale", self.noise_scale, "a finite number, 0 or more", least=0.0)
         self._set("noise_scale", scale)
         self._set("steps", _count("steps", self.steps, MOST_STEPS))
+        if self.steps * self.runs > MOST_STEPS:
+            raise SpecError(
+                f"steps: {self.steps} of {self.runs} runs; accepted: {MOST_STEPS:.3g} in all"
+            )
         for name in ("clip_norm", "grad_norm_bound", "batch_size"):
             if (value := getattr(self, name)) is not None:
                 self._set(name, as_float(name, value, "a finite number above 0", above=0.0))
@@ -310,6 +320,17 @@ class Release:
         return self.noise_scale / self.contribution
 
     @property
+    def runs(self) -> int:
+        """How many such releases are seen: one, or those of a constant number of `repeats`."""
+        return 1 if self.repeats is None else get_repeats(self.repeats).runs
+
+    @property
+    def selection(self) -> Selection | None:
+        """The law of how many releases there are of which the best alone is seen, if that is so."""
+        law = None if self.repeats is None else get_repeats(self.repeats)
+        return law if isinstance(law, Selection) else None
+
+    @property
     def rounds(self) -> int:
         """How many rounds compose: T or, where a unit takes part once an epoch, epochs begun."""
         return -(-self.steps // self._steps_per_round)
@@ -352,35 +373,8 @@ class Release:
             return dp.UnsupportedDpEvent()
         if self.sampling != "shuffled" and self.sampling_rate < 1:
             step = dp.PoissonSampledDpEvent(float(self.sampling_rate), step)
-        return dp.SelfComposedDpEvent(step, self.rounds)
-
-
-Releases = Release | Iterable[Release]
-
-
-def as_sequence(releases: Releases) -> tuple[Release, ...]:
-    """Return one release or several as a tuple that can be composed.
-
-    Raises:
-        SpecError: there is none, or they do not protect the same thing.
-
-    """
-    if isinstance(releases, Release):
-        return (releases,)
-    try:
-        several = tuple(releases)
-    except TypeError:  # no iterable
-        raise SpecError(f"releases: {shown(releases)} is not a Release, nor several") from None
-    for release in several:
-        if not isinstance(release, Release):
-            raise SpecError(f"releases: {shown(release)} is not a Release")
-    if not several:
-        raise SpecError("releases: an empty sequence; give at least one Release")
-    for name in ("unit", "adjacency"):
-        values = sorted({getattr(release, name) for release in several})
-        if len(values) > 1:
-            raise SpecError(f"{name}: releases that compose must agree, not {' and '.join(values)}")
-    return several
+        run = dp.SelfComposedDpEvent(step, self.rounds)
+        return run if self.repeats is None else get_repeats(self.repeats).dp_event(run)
 
 
 def _one_of(field: str, value: object, accepted: tuple[str, ...]) -> str:

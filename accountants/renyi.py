@@ -62,3 +62,9 @@ def conversion(order: Any, delta: float) -> Any:
     (Canonne, Kamath, Steinke 2020, arXiv:2004.00010, Proposition 12.)
     """
     return np.log1p(-1 / order) - np.log(delta * order) / (order - 1)
+
+
+def log_delta(orders: Any, divergences: Any, epsilon: Any) -> Any:
+    """Return the logarithm of the delta at which an epsilon is spent: `conversion`, turned."""
+    excess = (orders - 1) * (divergences - epsilon)
+    return excess + orders * np.log1p(-1 / orders) - np.log(orders - 1)

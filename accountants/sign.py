@@ -24,8 +24,9 @@ import numpy as np
 
 from privrobust.accountants.mechanism import Composition, Mechanism
 from privrobust.accountants.protocol import Accountant
-from privrobust.accountants.release import Release, Releases, as_sequence
+from privrobust.accountants.release import Release
 from privrobust.accountants.renyi import conversion
+from privrobust.accountants.sequence import Releases, as_sequence
 from privrobust.accountants.sign_moments import MOST_ORDER, log_moment
 from privrobust.errors import SpecError
 
@@ -55,6 +56,7 @@ class Sign(Accountant):
 
     name = "sign"
     knows_signs = True
+    knows_selections = True
 
     def unsupported(self, release: Release) -> str | None:
         """Refuse Laplace noise, and replacement: the moments are of a unit that is there or not."""
@@ -75,6 +77,12 @@ class Sign(Accountant):
             if spent.argmin() < 3 * len(orders) // 4:
                 break
         return best
+
+    def divergences(self, steps: Composition) -> tuple[Any, Any]:
+        """Return those of the whole orders of the first stage."""
+        most = STAGES[0]
+        orders = np.arange(2, most + 1)
+        return orders, sum(count * _divergences(step, most) for step, count in steps)
 
     def _supported(self, releases: Releases) -> Composition | None:
         """Return as inherited, and refuse what has no signs at all."""

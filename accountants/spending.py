@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from privrobust.accountants.protocol import Accountant, check_delta, check_epsilon
 from privrobust.accountants.registry import get_accountant
-from privrobust.accountants.release import Release, Releases, as_sequence
+from privrobust.accountants.release import Release
+from privrobust.accountants.sequence import Releases, as_sequence
 from privrobust.core.numbers import own
 from privrobust.errors import SpecError
 

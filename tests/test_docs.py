@@ -143,6 +143,19 @@ def test_the_accountants_table_of_the_privacy_page_is_what_its_command_prints():
     assert printed[2].endswith(values)
 
 
+def test_the_price_of_tuning_on_the_privacy_page_is_what_its_command_prints():
+    (command,) = re.findall(
+        r"```\nprivrobust (budget --format markdown .*?)\n```", PRIVACY, re.DOTALL
+    )
+    words = shlex.split(command.replace("\\\n", " "))
+    printed = CliRunner().invoke(app, words).output.split("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in printed]
+    kept = [cells[0].index(name) for name in ("b", "repeats", "pld", "rdp")]
+    table = [f"| {' | '.join(row[place] for place in kept)} |" for row in cells]
+    assert len(table) == 2 + 15
+    assert "\n".join(table) in PRIVACY
+
+
 def test_the_page_on_privacy_says_what_the_literal_reading_costs():
     script = importlib.import_module("literal_neighbours")
     heading, _, *rows = re.search(r"\| n \| B \| sigma .*?\n\n", PRIVACY, re.DOTALL)[0].splitlines()
@@ -203,6 +216,8 @@ def test_the_page_on_signs_has_what_its_command_and_its_code_give():
         "privrobust.accountants.protocol",
         "privrobust.accountants.release",
         "privrobust.accountants.spending",
+        "privrobust.reporting.tuning",
+        "privrobust.sweeps.repetitions",
         "privrobust.aggregators",
         "privrobust.aggregators.base",
         "privrobust.aggregators.coordinate_wise",
@@ -314,8 +329,9 @@ SWEEPS = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
 
 
 def test_the_sweep_of_the_page_on_sweeps_is_one():
-    (text,) = re.findall(r"```yaml\n(.*?)```", SWEEPS, re.DOTALL)
+    text, counted = re.findall(r"```yaml\n(.*?)```", SWEEPS, re.DOTALL)
     sweep = Sweep.from_settings(yaml.safe_load(text))
+    assert len(choose(Sweep.from_settings(yaml.safe_load(counted)), {})) == 2 * 3
     # mean: clean and f = 2 under two attacks; the vote: clean, and both f under both
     assert len(choose(sweep, {})) == 2 * 3 * (3 + 5)
     zipped = yaml.safe_load(re.search(r"`(zip: {.*?})`", SWEEPS).group(1))

@@ -1,5 +1,6 @@
 """`privrobust budget`: from noise to epsilon and back, accountants side by side."""
 
+import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -90,6 +91,13 @@ def budget(
     message: Annotated[
         str, typer.Option(help="vector or sign: what is sent of the noisy average.")
     ] = "vector",
+    repeats: Annotated[
+        Values | None,
+        typer.Option(
+            help="The law of how many runs the best is published of, as in tuning: "
+            "poisson(mean=10), negative_binomial(mean=10), constant(count=5), or none."
+        ),
+    ] = None,
     adjacency: Annotated[
         str | None,
         typer.Option(
@@ -144,6 +152,7 @@ def budget(
         "sampling": [sampling],
         "unit": [unit],
         "message": [message],
+        "repeats": _laws(repeats),
         "adjacency": None if adjacency is None else [adjacency],
     }
     settings = {field: values for field, values in given.items() if values is not None}
@@ -187,6 +196,14 @@ def _parts(values: Sequence[str] | None) -> list[str] | None:
     if not values:
         return None
     return [part.strip() for value in values for part in value.split(",")]
+
+
+def _laws(values: Sequence[str] | None) -> list[str | None] | None:
+    """Read the laws of repeats, whose parameters have commas in their brackets."""
+    if not values:
+        return None
+    laws = [law.strip() for value in values for law in re.split(r",(?![^(]*\))", value)]
+    return [None if law == "none" else law for law in laws]
 
 
 def _asked(names: Sequence[str] | None, message: str) -> list[str]:

@@ -27,6 +27,7 @@ class Kind(StrEnum):
     models = "privrobust.models"
     noise_laws = "privrobust.noise"
     partitions = "privrobust.data.partitions"
+    repeats = "privrobust.accountants.repeats"
     schedules = "privrobust.schedules"
 
 

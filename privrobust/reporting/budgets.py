@@ -18,6 +18,7 @@ from privrobust.errors import SpecError
 from privrobust.reporting.neighbours import neighbours
 from privrobust.reporting.schemes import charged
 from privrobust.reporting.tables.table import Column, Entry, Layout
+from privrobust.reporting.tuning import about_tuning
 
 HEADINGS = {
     "noise_scale": "b",
@@ -27,6 +28,7 @@ HEADINGS = {
     "dataset_size": "n",
     "epochs": "epochs",
     "steps": "T",
+    "repeats": "repeats",
     "delta": "delta",
     "target_epsilon": "target",
     "noise_multiplier": "sigma",
@@ -48,7 +50,6 @@ _SIGNS = (
 _LAPLACE = "Laplace noise: b is its scale parameter, and gradients are bounded in the L1 norm."
 _EVERY_WORKER = "Every worker takes part in every step (q = 1), whatever its B and n."
 ROUNDING = "Rounded so that nothing looks better than it is: sigma down, the rest up."
-_TUNING = "Not counted: settings that were tuned on private data."
 _ESTIMATE = "(estimate): may report less than is spent; the others are upper bounds."
 
 
@@ -182,7 +183,7 @@ def _federation(table: pd.DataFrame, sites: str, settings: Mapping[str, list[Any
     goals = [column for column in ("delta", "target_epsilon") if column in table]
     same = [field for field in settings if field not in (sites, "adjacency")] + goals
     rows = []
-    for _, of_sites in table.groupby(same, sort=False):
+    for _, of_sites in table.groupby(same, sort=False, dropna=False):
         row = {
             column: of_sites[column].iloc[0] if of_sites[column].nunique() == 1 else None
             for column in table.columns
@@ -212,7 +213,7 @@ def _remarks(table: pd.DataFrame, release: Release, *, is_federation: bool) -> I
     if release.message == "sign":
         yield _SIGNS
     yield ROUNDING
-    yield _TUNING
+    yield from about_tuning(table.get("repeats", [None]))
     if any("(estimate)" in column for column in _results(table)):
         yield _ESTIMATE
     for note in dict.fromkeys(note for cell in table[NOTE] for note in cell.split("; ") if note):
@@ -240,6 +241,8 @@ def laid_out(budgets: Budgets) -> Layout:
 
 def in_cell(column: str, value: Any) -> str:
     """Write one cell: what was given as it is, what was computed with four digits."""
+    if column == "repeats" and not isinstance(value, str):
+        return "none"
     if value is None:
         return ""
     if not isinstance(value, float):

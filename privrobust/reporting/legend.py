@@ -11,6 +11,7 @@ from privrobust.reporting.metrics import ACCURACY, METRICS, lacking
 from privrobust.reporting.neighbours import all_in_short
 from privrobust.reporting.schemes import charged_for
 from privrobust.reporting.summary import fixes_workers, setting_levels
+from privrobust.reporting.tuning import about_tuning
 
 DIVERGED = "†"
 FEW = "°"
@@ -117,7 +118,7 @@ def promise(runs: pd.DataFrame) -> Iterator[str]:
             "against whoever sees every message of one run; the largest over honest workers."
         )
         yield from charged_for(finite)
-        yield "Not counted: settings that were tuned on private data."
+        yield from about_tuning(finite["repeats"])
 
 
 def deltas(runs: pd.DataFrame) -> str:

@@ -22,8 +22,9 @@ _NEVER_ROWS = set(named(lambda field: field.rows == "never"))
 def row_fields(runs: pd.DataFrame) -> list[str]:
     """Name the fields that tell rows apart: the usual three, and each that varies by itself.
 
-    A field that those already decide (the learning rate of a method) makes no column. Where a
-    sweep fixed `workers`, that stands for `honest`, which only makes room for `byzantine`.
+    A field that those already decide (the learning rate of a method) makes no column, nor does one
+    that was chosen for each seed, f and attack apart, as with `repeats`. Where a sweep fixed
+    `workers`, that stands for `honest`, which only makes room for `byzantine`.
     """
     return _telling(without_gaps(runs))
 
@@ -31,7 +32,10 @@ def row_fields(runs: pd.DataFrame) -> list[str]:
 def _telling(runs: pd.DataFrame) -> list[str]:
     """Name the fields that tell rows apart, of runs without gaps."""
     rows = list(ALWAYS_ROWS)
-    groups = runs.groupby(rows)
+    if runs["repeats"].nunique() > 1:  # also where b tells them apart: it is what epsilon means
+        rows.append("repeats")
+    apart = _chosen_apart(runs)
+    groups = runs.groupby([*rows, apart])
     for field in FIELDS:
         if field in _NEVER_ROWS or field in rows or runs[field].nunique() == 1:
             continue
@@ -39,8 +43,14 @@ def _telling(runs: pd.DataFrame) -> list[str]:
             field = "workers"
         if groups[field].nunique().max() > 1:
             rows.append(field)
-            groups = runs.groupby(rows)
+            groups = runs.groupby([*rows, apart])
     return rows
+
+
+def _chosen_apart(runs: pd.DataFrame) -> pd.Series:
+    """Tell by a number what one choice was for: with `repeats` a seed, f and attack, else all."""
+    places = runs.groupby(["seed", "byzantine", "attack"], dropna=False).ngroup()
+    return places.where(runs["repeats"] != "none", -1)
 
 
 def fixes_workers(runs: pd.DataFrame) -> bool:

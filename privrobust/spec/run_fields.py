@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from privrobust.accountants import get_accountant
 from privrobust.accountants.release import MOST_STEPS
+from privrobust.accountants.repeats import canonical_repeats
 from privrobust.aggregators import canonical, get_aggregator
 from privrobust.data import canonical_dataset
 from privrobust.data.partitions import canonical_partition
@@ -18,7 +19,7 @@ from privrobust.schedules import canonical_schedule
 from privrobust.spec.attack import AttackSpec, read_attack
 from privrobust.spec.field_meaning import Meaning, Role
 from privrobust.spec.record import Record
-from privrobust.spec.values import Named, Number, PerhapsNumber, Whole
+from privrobust.spec.values import Named, Number, PerhapsNamed, PerhapsNumber, Whole
 
 _MOST_WORKERS = 10_000
 
@@ -210,6 +211,18 @@ class RunFields(Record):
         0, ge=0, lt=2**63
     )
     """Of all that is drawn: starts, shares, batches, noise, attacks."""
+    repetition: Annotated[Whole, Meaning(Role.SEED, rows="never", per_lane=True)] = Field(
+        0, ge=0, lt=2**63
+    )
+    """Which run of this seed: the shares are the same, all else that is drawn is drawn anew."""
+    repeats: Annotated[
+        PerhapsNamed,
+        AfterValidator(canonical_repeats),
+        Meaning(Role.BUDGET, per_lane=True, is_released=True),
+    ] = None
+    """The law of how many runs this one is the best of, which epsilon then counts:
+    `poisson(mean=10)`, `negative_binomial(mean=10)`, `constant(count=5)`. None: tuning, if any,
+    is not counted. A sweep's `tune` draws them, and chooses."""
     delta: Annotated[Number, Meaning(Role.BUDGET, per_lane=True, is_released=True)] = Field(
         1e-5, gt=0, lt=1
     )

@@ -1,12 +1,13 @@
 """`RunSpec`: the fields of a run, checked against each other."""
 
+import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, model_validator
 
-from privrobust.accountants.release import MOST_STEPS
+from privrobust.accountants.release import MOST_STEPS, Message
 from privrobust.accountants.sampling import check_whole
 from privrobust.aggregators import get_aggregator
 from privrobust.aggregators.registry import AGGREGATORS
@@ -71,6 +72,14 @@ class RunSpec(RunFields):
         return self.honest + self.byzantine
 
     @property
+    def stream_seed(self) -> int:
+        """The seed of all that is drawn but the shares; of repetition 0 the `seed` itself."""
+        if not self.repetition:
+            return self.seed
+        named = repr(("repetition", self.seed, self.repetition)).encode()
+        return int.from_bytes(hashlib.shake_256(named).digest(8)) >> 1
+
+    @property
     def key(self) -> str:
         """A name for this run's result: equal specs have equal keys, on whatever device."""
         known: str | None = getattr(self, "_key", None)
@@ -103,6 +112,26 @@ class RunSpec(RunFields):
                 "at least one worker is honest"
             )
         return {**rest, "honest": workers - byzantine}
+
+    @property
+    def noisy_vectors(self) -> int:
+        """Of how many noisy vectors a message is made: each is a release.
+
+        Of a worker's whole vector there is one, noised once. Of examples there is one a local step,
+        as each moves where the next one's gradients are taken.
+        """
+        return 1 if self.unit == "worker" else self.local_steps
+
+    @property
+    def message(self) -> Message:
+        """What a step adds to what was sent before: a sign, unless it is one of older noise too.
+
+        The signs of a momentum tell of noise that earlier signs told of, and those of a sum of
+        noisy vectors of noise by which later ones of them were moved: they are charged as vectors.
+        """
+        if self.worker_momentum or self.noisy_vectors > 1:
+            return "vector"
+        return get_aggregator(self.aggregator, self.byzantine).message
 
     @property
     def dealt_by(self) -> Partition:

@@ -71,3 +71,4 @@ PerhapsNumber = Annotated[float | None, _NUMBER, _ZERO]
 Whole = Annotated[int, BeforeValidator(_read_whole)]
 Named = Annotated[str, BeforeValidator(_read_named)]
 """Text that names a thing, with its parameters if any."""
+PerhapsNamed = Annotated[str | None, BeforeValidator(_read_named)]

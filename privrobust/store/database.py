@@ -12,7 +12,7 @@ from sqlalchemy.schema import CreateColumn
 
 from privrobust.core.interrupts import deferred
 from privrobust.store.base import RESTORE
-from privrobust.store.schema import ABOUT, LACKED, METADATA, SCHEMA_VERSION, before
+from privrobust.store.schema import ABOUT, BEFORE, LACKED, METADATA, SCHEMA_VERSION
 from privrobust.store.transactions import Transactions
 
 log = logging.getLogger(__name__)
@@ -59,14 +59,14 @@ class Database(Transactions):
             self._lacks = LACKED[found]  # one may read it and not write to it
 
     def _add_columns(self, connection: Connection, names: Iterable[str]) -> None:
-        """Give the tables of an earlier version what they lack."""
+        """Give the tables of an earlier version what they lack, with what runs had before it."""
         for name in names:
             table, _, lacked = name.partition(".")
             of = METADATA.tables[table]
             column = CreateColumn(of.c[lacked]).compile(dialect=connection.dialect)
             connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column}")
-            if (value := before(lacked)) is not None:
-                connection.execute(update(of).values({lacked: value}))
+            if (before := BEFORE.get(name)) is not None:
+                connection.execute(update(of).values({lacked: before}))
         connection.execute(update(ABOUT).values(schema_version=SCHEMA_VERSION))
 
     def _version(self, connection: Connection) -> int | None:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Boolean, Column, ColumnElement, cast, select, type_coerce
+from sqlalchemy import Boolean, Column, ColumnElement, literal, select, type_coerce
 from sqlalchemy.types import NullType
 
 from privrobust.errors import PrivRobustError
 from privrobust.store.base import RESTORE
 from privrobust.store.cells import frame_of, told
 from privrobust.store.database import MOST_KEYS, Database, parts
-from privrobust.store.schema import DONE, EVALUATIONS, FAILED, FAILURES, RUNNING, RUNS, before
+from privrobust.store.schema import BEFORE, DONE, EVALUATIONS, FAILED, FAILURES, RUNNING, RUNS
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Reading(Database):
     def _raw(self, column: Column[Any]) -> ColumnElement[Any]:
         """Return a column whose cells nobody converts, whatever they are."""
         if str(column) in self._lacks:
-            return cast(before(column.name), column.type).label(column.name)
+            return literal(BEFORE.get(str(column)), NullType()).label(column.name)
         is_truth = isinstance(column.type, Boolean)
         return type_coerce(column, NullType()).label(column.name) if is_truth else column
 

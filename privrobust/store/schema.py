@@ -28,7 +28,8 @@ SCHEMA_VERSION = 7
 """Raise it with every change of these tables, and say in `LACKED` what older ones are to get."""
 
 _SINCE_7 = (
-    *(f"runs.{name}" for name in ("sampling", "local_steps", "local_learning_rate")),
+    *(f"runs.{name}" for name in ("sampling", "repetition", "repeats")),
+    *(f"runs.{name}" for name in ("local_steps", "local_learning_rate")),
     *(f"runs.{name}" for name in ("kappa_bound", "error", "error_bound", "error_of_mean")),
     *(f"runs.{name}" for name in ("train_accuracy", "train_loss")),
     *(f"runs.worst_{kind}_accuracy" for kind in ("class", "worker")),
@@ -38,12 +39,8 @@ _SINCE_7 = (
 LACKED = {5: ("runs.sampling_rate", *_SINCE_7), 6: _SINCE_7}
 """By version, the columns that are added; a store of any other version is refused."""
 
-
-def before(column: str) -> Any:
-    """Return what is read of runs that were stored before there was it: a field's default."""
-    field = RunSpec.model_fields.get(column)
-    return None if field is None else field.default
-
+BEFORE = {f"runs.{name}": field.default for name, field in RunSpec.model_fields.items()}
+"""By column, what runs had that were stored before it was there; in others there is nothing."""
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 

@@ -42,7 +42,8 @@ YAML.
 
 **tune.** `privrobust.sweeps.tuning` says what is trained and how it is chosen. A mapping of
 `exclude` that names a tuned field takes candidates away:
-{aggregator: majority_vote, learning_rate: 0.5}.
+{aggregator: majority_vote, learning_rate: 0.5}. With `repeats: poisson(mean=10)`, a field of runs
+as any other, epsilon counts what tuning spends: `privrobust.sweeps.repetitions`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
@@ -60,7 +61,7 @@ from privrobust.sweeps.yaml_lines import as_written, at
 
 _FIELDS = list(SETTINGS)
 _CRITERIA = ["clean", "worst"]
-_MOST_COMBINATIONS = 1_000_000
+MOST_COMBINATIONS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,9 @@ class Tune:
 
     fields: Mapping[str, list[Any]]
     """The values that each tuned field may take."""
-    by: str = "clean"
-    """`clean`: accuracy with no Byzantine worker; `worst`: that of the worst (f, attack)."""
+    by: str | None = None
+    """`clean`, which None is too: accuracy with no Byzantine worker; `worst`: that of the worst
+    (f, attack). With `repeats` each run is chosen by its own accuracy, and there is none."""
     seeds: Sequence[Any] | None = None
     """Those of the sweep, if None."""
 
@@ -160,10 +162,10 @@ class Sweep:
         axes = [*self.grid.values(), *(self.tune.fields.values() if self.tune else ())]
         pairs = len(next(iter(self.zip.values()), [{}]))
         count = len(self.cases) * pairs * prod(map(len, axes))
-        if count > _MOST_COMBINATIONS:
+        if count > MOST_COMBINATIONS:
             raise SpecError(
                 f"{at(next(iter(self.grid), ''))}grid: {shown(count)} combinations; accepted: "
-                f"up to {_MOST_COMBINATIONS:,}"
+                f"up to {MOST_COMBINATIONS:,}"
             )
 
     @property
@@ -303,8 +305,8 @@ def _tuned(place: str, settings: Any) -> Tune | None:
     if settings is None:
         return None
     tuned = _fields(place, settings, [*_FIELDS, "by", "seeds"])
-    by, seeds = tuned.pop("by", "clean"), tuned.pop("seeds", None)
-    if by not in _CRITERIA:
+    by, seeds = tuned.pop("by", None), tuned.pop("seeds", None)
+    if by is not None and by not in _CRITERIA:
         raise SpecError(f"{at(as_written('by', settings))}{unknown_name('tune.by', by, _CRITERIA)}")
     if seeds is not None:
         _choices("tune.seeds", seeds, as_written("seeds", settings))

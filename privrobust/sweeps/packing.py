@@ -45,7 +45,7 @@ def batches(runs: Sequence[RunSpec], at_once: int = 1) -> Iterator[list[RunSpec]
     """
     most = -(-len(runs) // at_once)
     by_shape: dict[tuple[object, ...], list[RunSpec]] = {}
-    for run in sorted(runs, key=lambda run: run.seed):
+    for run in sorted(runs, key=lambda run: (run.seed, run.repetition)):
         by_shape.setdefault(lane_shape(run), []).append(run)
     for shape in sorted(by_shape, key=repr):
         alike = by_shape[shape]

@@ -58,13 +58,14 @@ def _batches(
     """Draw for workers that hold the shares of these honest ones."""
     shared, device = lanes[0], train.labels.device
     # data is dealt once for lanes of equal seed and partition
-    deals, deal_of = distinct([(spec.seed, spec.dealt_by) for spec in lanes], device)
-    dealt = [deal(dataset, partition, shared.honest, seed) for seed, partition in deals]
+    streams = [(spec.seed, spec.dealt_by, spec.stream_seed) for spec in lanes]
+    deals, deal_of = distinct(streams, device)
+    dealt = [deal(dataset, partition, shared.honest, seed) for seed, partition, _ in deals]
     held = [[share[worker] for worker in workers] for share in dealt]
     # and drawn once for deals of equal seed and sizes: which places join depends on no more
     sizes = [tuple(map(len, of_deal)) for of_deal in held]
     draws, drawn_by = distinct(
-        [(seed, of_deal) for (seed, _), of_deal in zip(deals, sizes, strict=True)], device
+        [(seed, of_deal) for (*_, seed), of_deal in zip(deals, sizes, strict=True)], device
     )
     table = _padded(held).to(device)
     drawn = draw_batches(

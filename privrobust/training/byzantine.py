@@ -78,7 +78,7 @@ class _Crew:
         lanes, device = [plan.spec for plan in plans], train.labels.device
         self._rule = rule
         self._attack = attack
-        self._streams = [stream(spec.seed, "attack", device) for spec in lanes]
+        self._streams = [stream(spec.stream_seed, "attack", device) for spec in lanes]
         seen_std = noise_std(lanes, device)
         if rule.aggregator.message == "sign" and attack.sees != "own":
             seen_std = torch.zeros_like(seen_std)  # they see signs, of which it is not the spread

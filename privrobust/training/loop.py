@@ -93,7 +93,7 @@ def train_lanes(
     dataset = get_dataset(shared.dataset, shared.data_dir)
     train_split = dataset.train.to(device)
     held_out = dataset.held_out(shared.evaluate_on).to(device)
-    seeds, seed_of = distinct([spec.seed for spec in lanes], device)
+    seeds, seed_of = distinct([spec.stream_seed for spec in lanes], device)
     model, starts = initial_parameters(shared.model, dataset, seeds)
     model, parameters = deepcopy(model).to(device), starts.to(device)[seed_of]
     layout, rules = Layout(model), list(rules_of(lanes))

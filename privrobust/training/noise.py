@@ -55,7 +55,7 @@ class Perturbation:
     def _among(self, places: list[int], plans: Sequence[PrivacyPlan]) -> "_Noisy":
         grids = [grid_of(plans[place], self._dim) for place in places]
         rows = Grids.of(each for each in grids for _ in range(self._workers))
-        seeds = [plans[place].spec.seed for place in places]
+        seeds = [plans[place].spec.stream_seed for place in places]
         return _Noisy(torch.tensor(places, dtype=torch.long, device=self._device), seeds, rows)
 
     def __call__(self, averages: Tensor, into: Tensor | None = None) -> Tensor:
@@ -91,9 +91,10 @@ class Perturbation:
         sent.copy_(averages)
         noise: dict[int, Tensor] = {}
         for lane, spec in self._in_floats:
-            if spec.seed not in noise:
-                noise[spec.seed] = drawn(law, self._uniform(spec.seed, step))
-            sent[lane] = averages[lane] + spec.noise_scale * noise[spec.seed]
+            seed = spec.stream_seed
+            if seed not in noise:
+                noise[seed] = drawn(law, self._uniform(seed, step))
+            sent[lane] = averages[lane] + spec.noise_scale * noise[seed]
         return sent
 
     def _uniform(self, seed: int, step: int) -> Tensor:

@@ -17,8 +17,6 @@ from typing import Any, ParamSpec, TypeVar
 
 from privrobust.accountants import Release, Spent, max_steps, noise_scale, spend
 from privrobust.accountants.registry import ACCOUNTANTS
-from privrobust.accountants.release import Message
-from privrobust.aggregators import get_aggregator
 from privrobust.core.formatting import rounded_up
 from privrobust.data import get_dataset
 from privrobust.errors import PrivRobustWarning, SpecError
@@ -99,12 +97,7 @@ class PrivacyPlan:
     @property
     def noisy_steps(self) -> int:
         """How many noisy vectors a worker's messages are made of, in the steps that are taken."""
-        return self.steps * self.noisy_vectors
-
-    @property
-    def noisy_vectors(self) -> int:
-        """How many a message is made of: local steps where examples are protected, else one."""
-        return _noisy_vectors(self.given)
+        return self.steps * self.given.noisy_vectors
 
     @cached_property
     def steps(self) -> int:
@@ -123,7 +116,7 @@ class PrivacyPlan:
             )
         except SpecError as error:
             raise SpecError(f"max_epsilon: {spec.max_epsilon:g} cannot be kept ({error})") from None
-        if allowed < (each := self.noisy_vectors):
+        if allowed < (each := self.given.noisy_vectors):
             raise SpecError(
                 f"max_epsilon: {spec.max_epsilon:g} cannot be kept (it allows {allowed} of the "
                 f"{each} local steps before a first message)"
@@ -188,32 +181,13 @@ def _releases(spec: RunSpec) -> list[Release]:
             dataset_size=size,
             **rates,
             unit=spec.unit,
-            steps=spec.steps * _noisy_vectors(spec),
-            message=_message(spec),
+            steps=spec.steps * spec.noisy_vectors,
+            message=spec.message,
+            repeats=spec.repeats,
         )
         for size in set(held)  # workers of equal shares send alike, and most are
     }
     return [of_size[size] for size in held]
-
-
-def _noisy_vectors(spec: RunSpec) -> int:
-    """Count the noisy vectors of which a message is made.
-
-    Of a worker's whole vector there is one, noised once. Of examples there is one a local step, as
-    each moves where the next one's gradients are taken: the message is made of all of them.
-    """
-    return 1 if spec.unit == "worker" else spec.local_steps
-
-
-def _message(spec: RunSpec) -> Message:
-    """Tell what a step adds to what was sent before: a sign, unless it is one of older noise too.
-
-    The signs of a momentum tell of noise that earlier signs told of, and those of a sum of noisy
-    vectors of noise by which later ones of them were moved: they are charged as vectors.
-    """
-    if spec.worker_momentum or _noisy_vectors(spec) > 1:
-        return "vector"
-    return get_aggregator(spec.aggregator, spec.byzantine).message
 
 
 def _refuse_unproven(spec: RunSpec) -> None:

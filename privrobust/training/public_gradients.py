@@ -79,7 +79,7 @@ class _Examples:
                 f"{len(split)}, as many as the validation split has"
             )
         drawn = [
-            torch.randperm(len(split), generator=stream(spec.seed, "public examples"))[:many]
+            torch.randperm(len(split), generator=stream(spec.stream_seed, "public examples"))[:many]
             for spec in lanes
         ]
         device = split.labels.device

@@ -153,7 +153,7 @@ class RunResult:
         """
         spec, plan = self.spec, PrivacyPlan(self.spec)
         releases = plan.releases
-        if spec.worker_momentum or plan.noisy_vectors > 1 or math.isinf(releases[0].contribution):
+        if spec.worker_momentum or spec.noisy_vectors > 1 or math.isinf(releases[0].contribution):
             return math.nan
         moment = sum(map(second_moment, releases)) / len(releases)
         return error_bound(self.kappa_bound, spec.honest, self.dim, self._noise_std, moment)
@@ -167,7 +167,7 @@ class RunResult:
 
     @property
     def _noise_std(self) -> float:
-        summed = PrivacyPlan(self.spec).noisy_vectors
+        summed = self.spec.noisy_vectors
         return self.spec.noise_scale * get_noise_law(self.spec.noise).std * math.sqrt(summed)
 
     def ended_by(self, failure: Failure) -> "RunResult":

@@ -101,7 +101,7 @@ class Server:
         self._aggregators = [
             rule.aggregator.started(known_noise(lanes[rule.lanes], device)) for rule in rules
         ]
-        self._streams = [stream(spec.seed, "aggregation", device) for spec in lanes]
+        self._streams = [stream(spec.stream_seed, "aggregation", device) for spec in lanes]
 
     def __call__(self, messages: Messages, parameters: Tensor) -> Tensor:
         """Aggregate what all workers sent, `(lanes, dim)`; rules may ask for a gradient here."""

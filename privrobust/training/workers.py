@@ -119,7 +119,7 @@ class _Participation:
     """Which workers take part in a step; one that sits out still sends pure noise."""
 
     def __init__(self, lanes: Sequence[RunSpec], device: torch.device, owner: str) -> None:
-        self._seeds, self._seed_of = distinct([spec.seed for spec in lanes], device)
+        self._seeds, self._seed_of = distinct([spec.stream_seed for spec in lanes], device)
         self._purpose = f"{owner}participation"
         self._rate = lanes[0].worker_sampling_rate
         self._steps = count(1)

@@ -4,6 +4,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,38 @@ def test_examples_of_the_help_run(example: str) -> None:
     assert "pld" in output
     assert "gdp (estimate)" in output
     assert "tuned on private data" in output
+
+
+def test_repeats_have_a_row_each_and_say_what_they_count() -> None:
+    laws = "none, poisson(mean=4), negative_binomial(mean=4,shape=0), constant(count=2)"
+    output = run(*DIGITS, "-b", "0.4", "--accountant", "pld,rdp", "--repeats", laws)
+    rows = {
+        line.split("300")[1].split("1e-05")[0].strip(): line for line in output.splitlines()[2:6]
+    }
+    r = Release(noise_scale=0.4, clip_norm=1, batch_size=32, dataset_size=95, steps=300)
+    for law, line in rows.items():
+        release = replace(r, repeats=None if law == "none" else law)
+        shown = float(line.split()[-1])
+        assert 0 <= shown - epsilon(release, accountant="rdp") < 1e-3
+        assert (line.split()[-2] == "-") == (release.selection is not None)
+        told = " ".join(output.split())
+        assert law == "none" or f"Counted, with repeats {law}: the choice of each run" in told
+    assert len(rows) == 4
+    assert "Not counted, without repeats: settings that were tuned" in " ".join(output.split())
+    assert "rdp can do it" in " ".join(output.split())
+
+
+def test_repeats_leave_less_of_a_target_and_sites_keep_them_apart() -> None:
+    laws = ["--repeats", "constant(count=3)", "--repeats", "none"]
+    asked = ["-C", "1", "-B", "32", "-n", "95,400", "-T", "300", "--accountant", "pld", *laws]
+    output = run(*asked, "--target-epsilon", "2", "--format", "json")
+    found = json.loads(output)
+    table = pd.DataFrame(found["rows"])
+    more = table[table["repeats"].notna()].set_index("dataset_size")["pld"]
+    assert (more > table[table["repeats"].isna()].set_index("dataset_size")["pld"]).all()
+    federation = pd.DataFrame(found["federation"]).fillna("none").set_index("repeats")["pld"]
+    largest_of = table.fillna("none").groupby("repeats")["pld"].max()
+    assert federation.to_dict() == largest_of.to_dict()
 
 
 def test_a_table_never_rounds_down() -> None:

@@ -78,3 +78,12 @@ def test_code_is_not_run(checked, tmp_path):
 def test_what_is_no_run(checked):
     with pytest.raises(SpecError, match="unknown"):
         checked("stepz: 3")
+
+
+def test_the_best_of_a_random_number_of_runs_is_private_against_outsiders_alone(checked):
+    (one,) = checked(RUN)
+    (found,) = checked(RUN + "repeats: poisson(mean=3)\n")
+    assert (found.against, found.verdict) == ("outsiders", "holds")
+    assert found.holds > one.holds
+    (every,) = checked(RUN + "repeats: constant(count=3)\n")
+    assert every.against == one.against != found.against

@@ -59,9 +59,9 @@ def is_of_before(version, before, results):
     runs, lacked = results.runs(), lacked_of(version, "runs")
     pd.testing.assert_frame_equal(runs.drop(columns=lacked), before.drop(columns=lacked))
     assert list(runs.columns) == [c.name for c in RUNS.c if c.name in runs]
-    defaults = {"local_steps": 1, "sampling": "poisson"}
-    assert all((runs[name] == default).all() for name, default in defaults.items())
-    assert runs[[name for name in lacked if name not in defaults]].isna().all().all()
+    had = {"repetition": 0, "sampling": "poisson", "local_steps": 1}
+    for name in lacked:
+        assert runs[name].eq(had[name]).all() if name in had else runs[name].isna().all(), name
     history = results.history(SPECS[0].key)
     assert len(history) == 1
     assert history[lacked_of(version, "evaluations")].isna().all().all()
@@ -75,15 +75,16 @@ def test_a_store_of_a_version_before_is_read_and_written(version, location):
     for create in (False, True):
         with Store(location, create=create) as results:
             is_of_before(version, before, results)
-    backdoor = {"sampling_rate": 0.1, "byzantine": 1, "attack": "backdoor", "local_steps": 2}
-    rated = RunSpec(**{**dict(SPECS[3]), **backdoor})
+    new = {"sampling_rate": 0.1, "repetition": 2, "repeats": "poisson(mean=2.0)", "local_steps": 2}
+    backdoor = {"byzantine": 1, "attack": "backdoor"}
+    rated = RunSpec(**{**dict(SPECS[3]), **new, **backdoor})
     with Store(location) as results:
         result = train(rated)
         results.add([result])
         row, history = results.runs([rated.key]), results.history(rated.key)
         assert row["attack_success_rate"].item() == result.attack_success_rate
         assert history["attack_success_rate"].equals(result.history["attack_success_rate"])
-        assert (row["sampling_rate"].item(), row["local_steps"].item()) == (0.1, 2)
+        assert row[list(new)].iloc[0].to_dict() == new
         assert row["error"].item() > 0
         assert row["train_accuracy"].item() > 0
         assert len(results.runs()) == 3

@@ -50,6 +50,8 @@ CHANGES = {
     "worker_momentum": (0.9, {}),
     "weight_decay": (0.1, {}),
     "seed": (1, {}),
+    "repetition": (1, {}),
+    "repeats": ("poisson(mean=3.0)", {}),
     "delta": (1e-6, {}),
     "accountant": ("rdp", {}),
     "max_epsilon": (0.9, {}),

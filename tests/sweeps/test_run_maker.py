@@ -48,6 +48,8 @@ VALUES = {
     "worker_momentum": [0.0, 0.9],
     "weight_decay": [0.0, 1.0],
     "seed": [0, 2**62],
+    "repetition": [0, 3, -1],
+    "repeats": [None, "poisson( mean=3 )", "binomial"],
     "delta": [1e-5, 0.9],
     "accountant": ["auto", "sign", "rdp", "gdp"],
     "max_epsilon": [None, 3.0],

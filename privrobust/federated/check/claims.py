@@ -172,6 +172,7 @@ class OwnRun(Claim):
     holds: Spent
     unit: str
     adjacency: str
+    against: str
     why: str
 
 

@@ -10,6 +10,7 @@ from privrobust.federated.check.settings import SETTINGS
 Verdict = Literal["holds", "does not hold", "cannot be told", "no claim"]
 EVERYONE = "server, clients, outsiders"
 OF_MODELS = "clients, outsiders"
+OUTSIDERS = "outsiders"
 SERVER = "server"
 
 T = TypeVar("T")

@@ -41,7 +41,7 @@ def own_run(claim: OwnRun) -> Iterator[Finding]:
         delta=claim.holds.delta,
         unit=claim.unit,
         adjacency=claim.adjacency,
-        against=EVERYONE,
+        against=claim.against,
         verdict="no claim" if claimed is None else judged(claimed, claim.holds.epsilon),
         why=claim.why,
         accountant=claim.holds.accountant,

@@ -9,6 +9,7 @@ from privrobust.core.formatting import number
 from privrobust.core.plugins import without_plugins
 from privrobust.federated.check.claims import OwnRun, Reading
 from privrobust.federated.check.files import content
+from privrobust.federated.check.findings import EVERYONE, OUTSIDERS
 from privrobust.spec import RunSpec
 from privrobust.spec.field_meaning import Role
 from privrobust.spec.run_fields import named, symbol
@@ -20,8 +21,8 @@ _TELLING = named(lambda field: field.role not in (Role.SEED, Role.PLACE))
 
 NOTES = (
     "Budgets are of one run; more runs on the same data, those of a sweep or of tuning, add up.",
-    "Against everyone who sees what workers send, so against the server, too; accuracy that is "
-    "measured on test data is in no epsilon here.",
+    "Against everyone who sees what workers send, so against the server, too, but for runs of a "
+    "random number of repeats; accuracy that is measured on test data is in no epsilon here.",
 )
 
 
@@ -92,5 +93,6 @@ def _claim(path: Path, run: RunSpec) -> OwnRun:
         holds=holds,
         unit=release.unit,
         adjacency=str(release.adjacency),
+        against=OUTSIDERS if release.selection else EVERYONE,
         why=why,
     )

@@ -15,6 +15,7 @@ from privrobust.reporting.neighbours import all_in_short
 from privrobust.reporting.schemes import charged_for
 from privrobust.reporting.summary import WORST, summarise, without_gaps
 from privrobust.reporting.tables.choice import tested
+from privrobust.reporting.tuning import about_tuning
 from privrobust.spec.run_fields import SETTINGS, symbol
 
 _WITHIN = {"byzantine", "attack", "heterogeneity", "aggregator"}
@@ -182,17 +183,21 @@ def guarantee(runs: pd.DataFrame, every: pd.DataFrame) -> Iterator[str]:
     if len(finite):
         yield (
             f"ε: at δ = {deltas(finite)}, by {vouchers(finite)}; {all_in_short(finite)}, against "
-            "whoever sees every message; the largest over honest workers. " + _tuning(every)
+            "whoever sees every message; the largest over honest workers. "
+            + " ".join(_tuning(finite, every))
         )
         yield from charged_for(finite)
     for reason in runs["not_private"].dropna().unique():
         yield f"Not private: {reason}."
 
 
-def _tuning(every: pd.DataFrame) -> str:
-    if "validation" in set(every["evaluate_on"]):
-        return "Settings were tuned on private data: what that spent is not counted."
-    return "Tuning on private data, if any, is not counted."
+def _tuning(finite: pd.DataFrame, every: pd.DataFrame) -> Iterator[str]:
+    if finite["repeats"].notna().any():
+        yield from map(in_figure, about_tuning(finite["repeats"]))
+    elif "validation" in set(every["evaluate_on"]):
+        yield "Settings were tuned on private data: what that spent is not counted."
+    else:
+        yield "Tuning on private data, if any, is not counted."
 
 
 def about_attacks(cells: pd.DataFrame) -> Iterator[str]:

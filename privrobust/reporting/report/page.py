@@ -60,6 +60,7 @@ def page(store: Store) -> str:
     runs = store.runs()
     main = tested(runs)
     tuning = runs[~runs.index.isin(main.index)]
+    uncounted = int(tuning["repeats"].isna().sum())
     rows = rows_of(main, tuning) if len(main) else _NOTHING
     drawn = curves(store, rows)
     from privrobust.reporting.report.charts import charts
@@ -87,6 +88,7 @@ def page(store: Store) -> str:
         protected=words.protected(main),
         unprotected=list(words.unprotected(main)),
         tuning=words.counted(len(tuning), "run") if len(tuning) else "",
+        uncounted=words.counted(uncounted, "run") if uncounted else "",
         table=rows,
         reasons=_reasons(rows),
         worst=rows.worst_first[:_MOST_WORST],

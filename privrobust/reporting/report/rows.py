@@ -270,6 +270,9 @@ def _order(places: Iterable[tuple[Any, ...]]) -> Callable[[tuple[Any, ...]], lis
 
 
 def _may_be_tuned(runs: pd.DataFrame, tuning: pd.DataFrame) -> bool:
-    """Tell whether its method was tried on the validation split of its data."""
+    """Tell whether its method was tried on the validation split of its data, uncounted."""
+    if runs["repeats"].notna().all():
+        return False
+    tuning = tuning[tuning["repeats"].isna()]
     tried = set(zip(tuning["dataset"], tuning["aggregator"], strict=True))
     return not tried.isdisjoint(zip(runs["dataset"], runs["aggregator"], strict=True))

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from privrobust.core.formatting import number, rounded_up
+from privrobust.reporting import tuning
 from privrobust.reporting.legend import FEW_SEEDS
 from privrobust.reporting.neighbours import adjacencies, at_length
 from privrobust.reporting.report.rows import Rows
@@ -148,8 +149,9 @@ def guarantees(runs: pd.DataFrame) -> Iterator[str]:
     """Say what the finite epsilons promise, a sentence a kind."""
     named = runs.assign(adjacency=adjacencies(runs))
     private = named[named["epsilon"] < math.inf]
-    kinds = ["accountant_used", "is_upper_bound", "delta", "unit", "adjacency"]
-    for (name, is_bound, delta, *kind), of_kind in private.groupby(kinds, sort=False):
+    kinds = ["accountant_used", "is_upper_bound", "delta", "repeats", "unit", "adjacency"]
+    for at, of_kind in private.groupby(kinds, sort=False, dropna=False):
+        name, is_bound, delta, repeats, *kind = at
         unit, adjacency = map(str, kind)
         sort = "an upper bound" if is_bound else "an ESTIMATE, which may be smaller than the truth"
         low, high = of_kind["epsilon"].min(), of_kind["epsilon"].max()
@@ -163,6 +165,7 @@ def guarantees(runs: pd.DataFrame) -> Iterator[str]:
             f"{counted(len(of_kind), 'run')}{of_rules}: epsilon = {span} at delta = "
             f"{number(delta)}, {sort}, computed by the accountant {name!r}. Neighbouring data: "
             f"{at_length(unit, adjacency)}."
+            + (f" {tuning.counted(repeats)}" if isinstance(repeats, str) else "")
         )
     yield from charged_for(private)
 

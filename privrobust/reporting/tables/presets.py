@@ -131,9 +131,10 @@ def tuning(runs: pd.DataFrame) -> Layout:
     notes = [
         "best rate: the learning rate of the highest mean clean accuracy; * at the edge of those "
         "tried, so that a better one may lie beyond.",
-        "Tuning looks at data, which epsilon does not count.",
         *legend(runs, summary),
     ]
+    if runs["repeats"].isna().any():
+        notes.insert(1, "Tuning looks at data, which epsilon does not count.")
     return Layout(heads, [rows], notes)
 
 
