@@ -45,7 +45,7 @@ def add_to_rows(values: Floats, keys: Keys, grids: Grids, noise: str, out: Float
     """
     dim = values.shape[-1]
     loop = compiled_loop()
-    if loop is not None and noise in loop.IS_LAPLACE:
+    if loop is not None and noise in loop.CODES:
         doubtful = _compiled_rows(loop, values, keys, grids, noise, out)
     else:
         words = torch.from_numpy(first_words(keys, _words(dim)).view(np.int64))
@@ -91,7 +91,7 @@ def _compiled_rows(
     (inputs, first), (outputs, sent) = _in_a_vector(values), _in_a_vector(out)
     add = partial(
         loop.add_rows,
-        loop.IS_LAPLACE[noise],
+        loop.CODES[noise],
         keys,
         given,
         inputs,

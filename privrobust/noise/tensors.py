@@ -50,6 +50,14 @@ def laplace(words: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     return _rounded(torch.where(words < 0, -size, size), size, scale.unsqueeze(-1), short)
 
 
+def logistic(words: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw logistic noise from words, as `gaussian`; m is the scale parameter."""
+    of_below, short = _minus_log(words, 0.5)
+    of_above, _ = _minus_log(~words, 0.5)  # of 1 - u, as near to its own ends
+    scale = scale.unsqueeze(-1)
+    return _rounded((of_above - of_below) * scale, (of_above + of_below) * scale, scale, short)
+
+
 def _minus_log(words: Tensor, middle: float) -> tuple[Tensor, Tensor]:
     """Return -ln(u) of fractions u of 2^64, precise near 0 and near 1, and where it is not."""
     folded = words ^ (words >> 63)  # how far from 0 or, where negative as int64, from 1
