@@ -69,7 +69,7 @@ class Accountant(ABC):
         As inherited: Gaussian noise only, and no replacement of a sampled unit.
         """
         if release.noise != "gaussian":
-            return f"{release.noise} noise (pld and basic can do it)"
+            return another_law(release)
         return no_sampled_replacement(release)
 
     @abstractmethod
@@ -154,6 +154,12 @@ def check_epsilon(epsilon: Any) -> float:
 def check_delta(delta: Any) -> float:
     """Return a delta as a float, or refuse what is no probability between 0 and 1."""
     return as_float("delta", delta, "between 0 and 1, both excluded", above=0.0, below=1.0)
+
+
+def another_law(release: Release) -> str:
+    """Return that the release's law is not the accountant's, and which accountants know it."""
+    able = {"laplace": " (pld and basic can do it)", "logistic": " (rdp can do it)"}
+    return f"{release.noise} noise{able.get(release.noise, '')}"
 
 
 def no_sampled_replacement(release: Release) -> str | None:

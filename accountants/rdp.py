@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from privrobust.accountants.logistic import of_whole_orders, renyi_multiplier
 from privrobust.accountants.mechanism import Composition, Mechanism
-from privrobust.accountants.protocol import Accountant
+from privrobust.accountants.protocol import Accountant, no_sampled_replacement
+from privrobust.accountants.release import Release
 from privrobust.accountants.renyi import conversion, fractional_log_moment, whole_log_moment
 
 WHOLE_ORDERS = (
@@ -29,12 +31,14 @@ LARGEST_SAMPLED_ORDER = 1024
 
 
 class RDP(Accountant):
-    """Add up Rényi divergences of Gaussian steps, Poisson-sampled or not, at the best order.
+    """Add up Rényi divergences of steps, Poisson-sampled or not, at the best order.
 
     Every order gives an upper bound, so the search for the best one may be approximate: whole
     orders, which are quick to evaluate, by bisection from 2 to 4^20; then, around a small one, the
     fractional order that a quadrature points to. No optimum is at the edge of a fixed list, and a
-    dozen orders are evaluated where opacus, whose divergences these are, evaluates 150.
+    dozen orders are evaluated where opacus, whose divergences these are, evaluates 150. Logistic
+    noise is bounded by Gaussian noise of sqrt(3) times its scale (`accountants/logistic.py`), where
+    it is sampled at whole orders.
 
     Formal guarantee:
         **Upper bound**, of releases as `Accountant` says. Neighbours: zero-out and add-or-remove,
@@ -50,6 +54,12 @@ class RDP(Accountant):
 
     name = "rdp"
 
+    def unsupported(self, release: Release) -> str | None:
+        """Refuse Laplace noise, and the replacement of a sampled unit."""
+        if release.noise == "logistic":
+            return no_sampled_replacement(release)
+        return super().unsupported(release)
+
     def compose_epsilon(self, steps: Composition, delta: float) -> float:
         """Return the least over the orders tried."""
 
@@ -59,7 +69,7 @@ class RDP(Accountant):
 
         whole = WHOLE_ORDERS[bisect_left(range(len(WHOLE_ORDERS) - 1), True, key=rises)]
         orders = [whole]
-        if whole <= LARGEST_REFINED_ORDER:
+        if whole <= LARGEST_REFINED_ORDER and not any(of_whole_orders(step) for step, _ in steps):
             orders.append(_likely_best(steps, delta, whole))
         return min(_epsilon(steps, delta, order) for order in orders)
 
@@ -72,10 +82,10 @@ def _epsilon(steps: Composition, delta: float, order: float) -> float:
 @lru_cache(maxsize=200_000)
 def _divergence(step: Mechanism, order: float) -> float:
     """Return the Rényi divergence of one step, at most that without sampling (convexity)."""
-    unsampled = order / (2 * step.noise_multiplier**2)
-    if step.sampling_rate == 1 or order > LARGEST_SAMPLED_ORDER:
+    q, sigma = step.sampling_rate, renyi_multiplier(step)
+    unsampled = order / (2 * sigma**2)
+    if q == 1 or order > LARGEST_SAMPLED_ORDER:
         return unsampled
-    q, sigma = step.sampling_rate, step.noise_multiplier
     if order % 1:
         moment, error = fractional_log_moment(q, sigma, order), FRACTIONAL_ERROR
     else:
@@ -97,7 +107,7 @@ def _quadrature(step: Mechanism, orders: Any) -> Any:
     """Return divergences of one step by the trapezoid rule: to choose an order, not to report."""
     from scipy.special import logsumexp
 
-    q, sigma = step.sampling_rate, step.noise_multiplier
+    q, sigma = step.sampling_rate, renyi_multiplier(step)
     span = orders[-1] + 20 * sigma
     spacing = max(sigma / 4, span / MOST_POINTS)
     z = np.arange(-10 * sigma, span - 10 * sigma, spacing)

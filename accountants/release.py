@@ -32,7 +32,7 @@ Sampling = Literal["poisson", "full"]
 Unit = Literal["example", "worker"]
 Adjacency = Literal["add-or-remove", "replace-one", "zero-out"]
 Message = Literal["vector", "sign"]
-AccountedLaw = Literal["gaussian", "laplace"]
+AccountedLaw = Literal["gaussian", "laplace", "logistic"]
 
 ACCOUNTED_LAWS: tuple[AccountedLaw, ...] = get_args(AccountedLaw)
 """Noise laws that accountants know; of any other nothing is private, built in or not."""
@@ -67,7 +67,7 @@ class Release:
 
     Attributes:
         noise_scale: b, in units of the message; standard deviation of Gaussian noise, scale
-            parameter of Laplace noise. 0 means no noise, and no privacy.
+            parameter of Laplace or logistic noise. 0 means no noise, and no privacy.
         steps: T, the number of messages.
         clip_norm: C, the norm to which each example's gradient (or, for the unit "worker", the
             worker's vector) is clipped.
@@ -86,10 +86,10 @@ class Release:
         worker_sampling_rate: the probability that a worker takes part in a step, for the unit
             "worker"; None: every worker does. Sampled workers are hidden only if a worker that
             sits out still sends pure noise.
-        noise: the law of the noise: "gaussian" or "laplace", or one of a user's own, which no
-            accountant knows, so that nothing is private.
-        norm: the norm of the bound; by default the one that the noise needs (L2 for Gaussian,
-            L1 for Laplace).
+        noise: the law of the noise: "gaussian", "laplace" or "logistic", or one of a user's own,
+            which no accountant knows, so that nothing is private.
+        norm: the norm of the bound; by default the one that the noise needs (L1 for Laplace, L2 for
+            the others).
         sampling: "poisson" (each unit joins a step independently, with probability q) or "full"
             (q is 1; an average without a batch_size is over the n_i examples).
         unit: what the guarantee protects.
@@ -326,13 +326,17 @@ class Release:
         The neighbouring relation is the accountant's to choose: `ADD_OR_REMOVE_ONE`,
         `REPLACE_ONE`, or `REPLACE_SPECIAL` for "zero-out". The event holds q as a constant, so the
         first is right only where `adjacency` is "add-or-remove": q and the divisor are then fixed
-        in advance.
+        in advance. Of logistic noise it has no event: every accountant there refuses what is returned.
         """
         import dp_accounting as dp
 
         if self.not_private_reason:
             return dp.NonPrivateDpEvent()
-        laws = {"gaussian": dp.GaussianDpEvent, "laplace": dp.LaplaceDpEvent}
+        laws = {
+            "gaussian": dp.GaussianDpEvent,
+            "laplace": dp.LaplaceDpEvent,
+            "logistic": lambda sigma: dp.UnsupportedDpEvent(),
+        }
         step = laws[self.noise](self.noise_multiplier)
         if self.sampling_rate < 1:
             step = dp.PoissonSampledDpEvent(float(self.sampling_rate), step)

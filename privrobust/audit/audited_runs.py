@@ -301,5 +301,5 @@ class AuditedRuns:
         if spec.noise == "gaussian":
             return spec.noise_scale, "gaussian"
         if is_coordinate:
-            return spec.noise_scale, "laplace"
+            return spec.noise_scale, "laplace" if spec.noise == "laplace" else "logistic"
         return spec.noise_scale * float(get_noise_law(spec.noise).std), "gaussian"  # about

@@ -81,7 +81,7 @@ def budget(
         Values | None,
         typer.Option("--accountant", help="Names, or all; by default those that load at once."),
     ] = None,
-    noise: Annotated[str, typer.Option(help="gaussian or laplace.")] = "gaussian",
+    noise: Annotated[str, typer.Option(help="gaussian, laplace or logistic.")] = "gaussian",
     sampling: Annotated[str, typer.Option(help="poisson or full.")] = "poisson",
     unit: Annotated[str, typer.Option(help="example or worker: what is protected.")] = "example",
     message: Annotated[

@@ -44,6 +44,7 @@ _SIGNS = (
     "tell, the others for the averages."
 )
 _LAPLACE = "Laplace noise: b is its scale parameter, and gradients are bounded in the L1 norm."
+_LOGISTIC = "Logistic noise: b is its scale parameter; its standard deviation is 1.814 b."
 _EVERY_WORKER = "Every worker takes part in every step (q = 1), whatever its B and n."
 ROUNDING = "Rounded so that nothing looks better than it is: sigma down, the rest up."
 _TUNING = "Not counted: settings that were tuned on private data."
@@ -207,6 +208,8 @@ def _remarks(table: pd.DataFrame, release: Release, *, is_federation: bool) -> I
         yield _EVERY_WORKER
     if release.noise == "laplace":
         yield _LAPLACE
+    if release.noise == "logistic":
+        yield _LOGISTIC
     if release.message == "sign":
         yield _SIGNS
     yield ROUNDING

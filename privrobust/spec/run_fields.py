@@ -113,7 +113,7 @@ class RunFields(Record):
         AfterValidator(canonical_noise_law),
         Meaning(Role.BUDGET, names_own=True, is_released=True),
     ] = "gaussian"
-    """The law of the noise that honest workers add: `gaussian`, `laplace`, or one of your own."""
+    """The law of the noise that honest workers add: `gaussian`, `laplace`, `logistic`, your own."""
     noise_scale: Annotated[
         Number,
         Meaning(
@@ -126,7 +126,7 @@ class RunFields(Record):
             is_released=True,
         ),
     ] = Field(0.0, ge=0)
-    """b, per worker, step and coordinate: standard deviation, or Laplace's scale parameter."""
+    """b, per worker, step and coordinate: standard deviation, or the other laws' scale parameter."""
     target_epsilon: Annotated[
         PerhapsNumber, Meaning(Role.BUDGET, checked_with="budget", per_lane=True)
     ] = Field(None, gt=0)
