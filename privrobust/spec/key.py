@@ -9,7 +9,7 @@ from privrobust.spec.attack import AttackSpec
 from privrobust.spec.run_fields import named
 
 # Part of every key: raise it when a change makes the same spec give other numbers.
-_RESULTS_VERSION = 10
+_RESULTS_VERSION = 11
 
 _IN_KEY = sorted(named(lambda field: field.is_in_key))
 # A target says which b, so that a spec has one key before and after it is calibrated.

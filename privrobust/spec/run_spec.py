@@ -69,6 +69,11 @@ class RunSpec(RunFields):
         return self.honest + self.byzantine
 
     @property
+    def hidden(self) -> int:
+        """The workers of whose pairs' noise the observer knows nothing but what others tell of it."""
+        return self.workers - (self.byzantine if self.colluding is None else self.colluding)
+
+    @property
     def key(self) -> str:
         """A name for this run's result: equal specs have equal keys, on whatever device."""
         known: str | None = getattr(self, "_key", None)
@@ -121,6 +126,11 @@ class RunSpec(RunFields):
             raise SpecError(
                 "clip_norm, grad_norm_bound: give one of them; a bound replaces clipping"
             )
+        if self.pairwise_noise is not None and self.noise != "gaussian":
+            raise SpecError(
+                f"pairwise_noise: {self.pairwise_noise:g} with noise {self.noise}; accepted: "
+                "gaussian, whose sums are of the same law"
+            )
         self._check_target()
         if self.clipping != "flat" and self.clip_norm is None:
             raise SpecError(f"clipping: {self.clipping} needs a clip_norm")
@@ -128,6 +138,11 @@ class RunSpec(RunFields):
             raise SpecError(
                 f"worker_sampling_rate: {self.worker_sampling_rate:g} needs unit: worker; "
                 "with unit: example every worker takes part in every step"
+            )
+        if self.colluding is not None and not self.byzantine <= self.colluding < self.workers:
+            raise SpecError(
+                f"colluding: {self.colluding} of {self.workers} workers; accepted: from byzantine, "
+                f"{self.byzantine}, to all but the one that is protected, {self.workers - 1}"
             )
         self._read_heterogeneity()
         if self.warmup_steps >= self.steps:

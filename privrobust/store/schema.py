@@ -24,10 +24,13 @@ from sqlalchemy.types import TypeEngine
 from privrobust.spec import AttackSpec, RunSpec
 from privrobust.training.measures import Evaluation, Measures
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Raise it with every change of these tables, and say in `LACKED` what older ones are to get."""
 
-LACKED = {5: ("sampling_rate",)}
+LACKED = {
+    5: ("sampling_rate", "pairwise_noise", "colluding"),
+    6: ("pairwise_noise", "colluding"),
+}
 """By version, the columns of `RUNS` that are added; a store of any other version is refused."""
 
 RUNNING, DONE, FAILED = "running", "done", "failed"

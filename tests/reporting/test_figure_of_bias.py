@@ -11,7 +11,7 @@ from privrobust.errors import SpecError
 from privrobust.reporting.figures.bias_variance import bias_variance_figure, monte_carlo
 
 
-def exact_mean_and_variance(messages, b, LAWS[noise]):
+def exact_mean_and_variance(messages, b, law):
     """Of the median of an odd number, by integrating its distribution function."""
     need = len(messages) // 2 + 1
 
