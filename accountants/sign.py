@@ -59,7 +59,7 @@ class Sign(Accountant):
     def unsupported(self, release: Release) -> str | None:
         """Refuse other laws, and replacement: the moments are of a unit that is there or not."""
         if release.noise != "gaussian":
-            return f"signs of {another_law(release)}"
+            return another_law(release)
         if release.adjacency == "replace-one":
             return "adjacency 'replace-one' (pld can do it, as for the vector)"
         return None

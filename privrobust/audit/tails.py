@@ -187,7 +187,9 @@ def audit_tails(
             "accepted: noise of which a finite epsilon is claimed"
         )
     _, parameters = initial_parameters(spec.model, get_dataset(spec.dataset, spec.data_dir), (0,))
-    shape = (-(-_CHUNK // parameters.shape[-1]), parameters.shape[-1])
+    dim = parameters.shape[-1]
+    # one worker's where it shares noise: draws are to be independent
+    shape = (1 if spec.pairwise_noise else -(-_CHUNK // dim), dim)
     perturbed = Perturbation([plan], shape, torch.device("cpu"))
     averages = torch.zeros(1, *shape, dtype=torch.float64)
 

@@ -86,6 +86,11 @@ def promise(runs: pd.DataFrame) -> Iterator[str]:
             f"{all_in_short(finite)}, "
             "against whoever sees every message of one run; the largest over honest workers."
         )
+        if finite["pairwise_noise"].notna().any():
+            yield (
+                "pairwise_noise: of pairs with a Byzantine or colluding worker the observer knows "
+                "the noise, of others nothing."
+            )
         yield "Not counted: settings that were tuned on private data."
 
 

@@ -70,7 +70,7 @@ class RunSpec(RunFields):
 
     @property
     def hidden(self) -> int:
-        """The workers of whose pairs' noise the observer knows nothing but what others tell of it."""
+        """Those who tell the observer nothing of their pairs' noise."""
         return self.workers - (self.byzantine if self.colluding is None else self.colluding)
 
     @property

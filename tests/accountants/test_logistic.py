@@ -1,4 +1,4 @@
-"""Logistic noise: its Rényi moments in closed form, and no exact divergence above what is claimed."""
+"""Logistic noise: its Rényi moments in closed form, and no exact divergence above the claim."""
 
 import math
 from dataclasses import replace
@@ -143,7 +143,7 @@ def test_what_is_not_proven_is_refused():
     replaced = release(0.1, 1.0, 10, noise="logistic", adjacency="replace-one")
     with pytest.raises(SpecError, match="Poisson sampling of logistic noise"):
         epsilon(replaced)
-    with pytest.raises(SpecError, match="signs of logistic noise"):
+    with pytest.raises(SpecError, match="sign does not support logistic noise"):
         epsilon(release(0.1, 1.0, 10, noise="logistic", message="sign"), accountant="sign")
     unsampled = release(1.0, 2.0, 10, noise="logistic", adjacency="replace-one")
     assert epsilon(unsampled) == epsilon(release(1.0, 1.0, 10, noise="logistic"))

@@ -102,6 +102,8 @@ def test_who_sees_messages_finds_most_of_a_claim_and_helpers_help():
     [
         {"noise": "laplace"},
         {"noise": "logistic"},
+        {"pairwise_noise": 2.0},
+        {"pairwise_noise": 0.5, "aggregator": "majority_vote"},
         {"worker_momentum": 0.9},
         {"aggregator": "majority_vote", "worker_momentum": 0.5},
         {"clip_norm": None, "grad_norm_bound": 30.0, "model": "bounded_logistic"},

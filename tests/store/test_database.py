@@ -11,7 +11,7 @@ from privrobust import RunSpec, train
 from privrobust.errors import PrivRobustError
 from privrobust.reporting.tables import lay_out
 from privrobust.store import Store, database, transactions
-from privrobust.store.schema import ABOUT, RUNS
+from privrobust.store.schema import ABOUT, LACKED, RUNS
 
 SPECS = [RunSpec(honest=3, steps=2, clip_norm=1.0, noise_scale=0.1, seed=seed) for seed in range(6)]
 
@@ -27,49 +27,54 @@ def test_a_store_of_another_version_is_refused(location, monkeypatch):
     monkeypatch.setattr(database, "SCHEMA_VERSION", 4)
     Store(location)
     monkeypatch.undo()
-    with pytest.raises(PrivRobustError, match=r"version 4, .* reads 6; give another --store"):
+    with pytest.raises(PrivRobustError, match=r"version 4, .* reads 7; give another --store"):
         Store(location)
 
 
-def made_by_version_5(location):
-    """A store as it was before runs had a `sampling_rate`, with one run of each status."""
+def made_by(version, location):
+    """A store as it was before runs had some of their fields, with one run of each status."""
+    lacked = list(LACKED[version])
     with Store(location) as results:
         results.add([train(SPECS[0])])
         results.claim(SPECS[1:3])
         results.fail(SPECS[2:3], "no luck")
-        before = results.runs().drop(columns="sampling_rate")
+        before = results.runs().drop(columns=lacked)
         with results._writing.begin() as connection:
-            connection.exec_driver_sql("ALTER TABLE runs DROP COLUMN sampling_rate")
-            connection.execute(update(ABOUT).values(schema_version=5))
+            for name in lacked:
+                connection.exec_driver_sql(f"ALTER TABLE runs DROP COLUMN {name}")
+            connection.execute(update(ABOUT).values(schema_version=version))
         results.release()
     return before
 
 
-def test_a_store_of_the_version_before_is_read_and_written(location):
-    before = made_by_version_5(location)
+@pytest.mark.parametrize("version", LACKED)
+def test_a_store_of_a_version_before_is_read_and_written(version, location):
+    before, lacked = made_by(version, location), list(LACKED[version])
     for create in (False, True):
         with Store(location, create=create) as results:
             runs = results.runs()
-            pd.testing.assert_frame_equal(runs.drop(columns="sampling_rate"), before)
-            assert runs["sampling_rate"].isna().all()
+            pd.testing.assert_frame_equal(runs.drop(columns=lacked), before)
+            assert runs[lacked].isna().all(axis=None)
             assert len(results.history(SPECS[0].key)) == 1
             assert results.failed().to_dict() == {SPECS[2].key: "no luck"}
-    rated = RunSpec(**{**dict(SPECS[3]), "sampling_rate": 0.1})
+    values = {"sampling_rate": 0.1, "pairwise_noise": 0.5, "colluding": 1}
+    other = RunSpec(**{**dict(SPECS[3]), **values})
     with Store(location) as results:
-        results.add([train(rated)])
-        assert results.runs([rated.key])["sampling_rate"].item() == 0.1
+        results.add([train(other)])
+        assert results.runs([other.key])[[*values]].iloc[0].to_dict() == values
         assert len(results.runs()) == 3
         assert lay_out(results.runs()).blocks
 
 
-def test_an_older_store_that_cannot_be_changed_is_read(location, monkeypatch):
-    before = made_by_version_5(location)
+@pytest.mark.parametrize("version", LACKED)
+def test_an_older_store_that_cannot_be_changed_is_read(version, location, monkeypatch):
+    before, lacked = made_by(version, location), list(LACKED[version])
     monkeypatch.setattr(Store, "_add_columns", _refuse_to_write)
     with Store(location) as results:
         runs = results.runs()
-        pd.testing.assert_frame_equal(runs.drop(columns="sampling_rate"), before)
+        pd.testing.assert_frame_equal(runs.drop(columns=lacked), before)
         assert list(runs.columns) == [c.name for c in RUNS.c if c.name in runs]
-        assert runs["sampling_rate"].isna().all()
+        assert runs[lacked].isna().all(axis=None)
 
 
 def _refuse_to_write(self, connection, names):
@@ -78,7 +83,7 @@ def _refuse_to_write(self, connection, names):
         connection.exec_driver_sql("PRAGMA query_only = ON")
     else:
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-    connection.exec_driver_sql("ALTER TABLE runs ADD COLUMN sampling_rate FLOAT")
+    connection.exec_driver_sql("ALTER TABLE runs ADD COLUMN pairwise_noise FLOAT")
 
 
 def test_a_database_that_is_away_for_a_while(server, monkeypatch):

@@ -3,8 +3,8 @@
 With Gaussian noise and b large against the spread of the messages u_i, the bias is
 `-mean((u_i - u)^3) / (6 b^2)`, with logistic noise half of that; with Laplace noise it is
 `-mean((u_i - u) |u_i - u|) / (2 b)`. These follow from the noise's distribution function, expanded
-at 0, for many workers. The variance is that of the median of the noise: `pi b^2 / (2 n)`, `4 b^2 / n`
-and `b^2 / n`, against `b^2 / n`, `pi^2 b^2 / (3 n)` and `2 b^2 / n` of the mean.
+at 0, for many workers. The variance is that of the median of the noise: `pi b^2 / (2 n)`,
+`4 b^2 / n` and `b^2 / n`, against `b^2 / n`, `pi^2 b^2 / (3 n)` and `2 b^2 / n` of the mean.
 """
 
 import math
