@@ -21,24 +21,27 @@ noise of the scale
 
     b_eff = b sqrt((1 + m r^2) / (1 + r^2)).
 
-**Proof.** Whiten the m messages of each coordinate by S^(-1/2). The unit then moves them along the one
-direction S^(-1/2) e_i, by v times its length; across it there is noise that is independent of all of
-this and the same for both neighbours. Along it there is v with Gaussian noise of scale b_eff, in d
-coordinates, for 1 / b_eff^2 = e_i^T S^-1 e_i = (1/m + (1 - 1/m) / (1 + m r^2)) / b^2: the vector e_i has
-1/m of its square along the ones. That is the formula above. The map is a bijection, so sampling, any
-neighbours and composition over steps are those of one message with that noise: every accountant of
-vectors holds. Not that of signs: the sign of a message is no sign after whitening.
+**Proof.** Whiten the m messages of each coordinate by S^(-1/2). The unit then moves them along the
+one direction S^(-1/2) e_i, by v times its length; across it there is noise that is independent of
+all of this and the same for both neighbours. Along it there is v with Gaussian noise of scale
+b_eff, in d coordinates, for 1 / b_eff^2 = e_i^T S^-1 e_i = (1/m + (1 - 1/m) / (1 + m r^2)) / b^2:
+the vector e_i has 1/m of its square along the ones. That is the formula above. The map is a
+bijection, so sampling, any neighbours and composition over steps are those of one message with that
+noise: every accountant of vectors holds. Not that of signs: the sign of a message is no sign after
+whitening.
 
-The messages of the others count too, as noise of theirs tells of this one's: b_eff is of all of them
-together. Without pairs (m = 1, nobody to trust) it is b; for large r it comes near to sqrt(m) b, and
-the noise of the mean to that of a trusted server's.
+The messages of the others count too, as noise of theirs tells of this one's: b_eff is of all of
+them together. Without pairs (m = 1, nobody to trust) it is b; for large r it comes near to sqrt(m)
+b, and the noise of the mean to that of a trusted server's.
 
-**Assumed.** Every pair shares a secret of its own. Who sits out a step, or fails, still sends noise,
-that of its pairs too. Whoever may work with the observer is counted: at least all who are Byzantine.
+**Assumed.** Every pair shares a secret of its own. Who sits out a step, or fails, still sends
+noise, that of its pairs too. Whoever may work with the observer is counted: at least all who are
+Byzantine.
 
 Sources: Allouah, Koloskova, El Firdoussi, Jaggi, Guerraoui 2024 (arXiv:2405.01031): DECOR, noise of
 pairs, secrets that some share, and Rényi divergences by the inverse of S for any graph; Allouah,
-Guerraoui, Stephan 2025 (arXiv:2505.01874): CafCor, the same with Byzantine workers and robust rules.
+Guerraoui, Stephan 2025 (arXiv:2505.01874): CafCor, the same with Byzantine workers and robust
+rules.
 """
 
 import math

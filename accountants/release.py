@@ -326,7 +326,7 @@ class Release:
         The neighbouring relation is the accountant's to choose: `ADD_OR_REMOVE_ONE`,
         `REPLACE_ONE`, or `REPLACE_SPECIAL` for "zero-out". The event holds q as a constant, so the
         first is right only where `adjacency` is "add-or-remove": q and the divisor are then fixed
-        in advance. Of logistic noise it has no event: every accountant there refuses what is returned.
+        in advance. Of logistic noise it has no event, and its accountants refuse what is returned.
         """
         import dp_accounting as dp
 

@@ -8,10 +8,10 @@ Its covariance is s^2 (I + r^2 (n I - 1 1^T)): jointly, messages are those of wo
 noise of scale s, and of scale r s with every other one (`privrobust.accountants.correlated` says
 what that hides), at n draws a coordinate in place of n (n + 1) / 2.
 
-The sum N_i is rounded to the grid once, exactly, as `exact` rounds single draws: so a message is the
-rounding of a real-valued one, which tells no more. Floating-point numbers tell how far off they may
-be, and the few that are too close to a half are settled in whole numbers. Rounded messages cancel in
-the mean but for half a step of the grid each, 2^-13 of a contribution at most.
+The sum N_i is rounded to the grid once, exactly, as `exact` rounds single draws: so a message is
+the rounding of a real-valued one, which tells no more. Floating-point numbers tell how far off they
+may be, and the few that are too close to a half are settled in whole numbers. Rounded messages
+cancel in the mean but for half a step of the grid each, 2^-13 of a contribution at most.
 """
 
 import math
