@@ -11,7 +11,8 @@ what that hides), at n draws a coordinate in place of n (n + 1) / 2.
 The sum N_i is rounded to the grid once, exactly, as `exact` rounds single draws: so a message is
 the rounding of a real-valued one, which tells no more. Floating-point numbers tell how far off they
 may be, and the few that are too close to a half are settled in whole numbers. Rounded messages
-cancel in the mean but for half a step of the grid each, 2^-13 of a contribution at most.
+cancel in the mean but for half a step of the grid each, 2^-13 of a contribution at most, and for
+what float32 rounds of each.
 """
 
 import math
@@ -114,6 +115,6 @@ def exactly(worker: int, coordinate: int, mixed: Mixture, more: Sequence[exact.M
         bits += _BITS
         draws = [exact.gaussian(coordinate, 2.0**bits, each) for each in more]
         noise = own * draws[worker] + common * sum(draws)
-        low, high = (math.floor((noise + by) / 2**bits + Fraction(1, 2)) for by in (-off, off))
+        low, high = (math.floor((noise + by) / (1 << bits) + Fraction(1, 2)) for by in (-off, off))
         if low == high:
             return low

@@ -129,12 +129,12 @@ class RunFields(Record):
     """b, per worker, step and coordinate: standard deviation; of other laws, their parameter."""
     pairwise_noise: Annotated[
         PerhapsNumber,
-        Meaning(Role.BUDGET, symbol="r", checked_with="budget", per_lane=True, is_released=True),
+        Meaning(Role.BUDGET, checked_with="budget", per_lane=True, is_released=True),
     ] = Field(None, gt=0, le=1e6)
     """r: every pair of workers shares Gaussian noise of std r b, which cancels in their sum."""
     colluding: Annotated[
         PerhapsWhole,
-        Meaning(Role.TASK, rows="varied", checked_with="workers", per_lane=True, is_released=True),
+        Meaning(Role.TASK, checked_with="workers", per_lane=True, is_released=True),
     ] = Field(None, ge=0, le=_MOST_WORKERS)
     """Workers that tell the observer their pairs' noise, Byzantine ones included; by default f."""
     target_epsilon: Annotated[
