@@ -80,13 +80,13 @@ def table(runs: pd.DataFrame) -> str:
             "",
             "| f | r | own noise b | of a message | of the mean of honest messages |",
             "| --- | --- | --- | --- | --- |",
-            *_noise(runs),
+            *noise_rows(runs),
         ]
     )
 
 
-def _noise(runs: pd.DataFrame) -> list[str]:
-    """Tell the noise that met the target; the largest share of data that f leaves decides it."""
+def noise_rows(runs: pd.DataFrame) -> list[str]:
+    """Write the noise of each f and r, a row each."""
     settings = ["byzantine", "pairwise_noise", "honest", "noise_scale"]
     rows = []
     for f, ratio, honest, b in runs[settings].drop_duplicates().sort_values(settings).to_numpy():

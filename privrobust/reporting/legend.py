@@ -86,12 +86,17 @@ def promise(runs: pd.DataFrame) -> Iterator[str]:
             f"{all_in_short(finite)}, "
             "against whoever sees every message of one run; the largest over honest workers."
         )
-        if finite["pairwise_noise"].notna().any():
-            yield (
-                "pairwise_noise: of pairs with a Byzantine or colluding worker the observer knows "
-                "the noise, of others nothing."
-            )
+        yield from secrets(finite)
         yield "Not counted: settings that were tuned on private data."
+
+
+def secrets(runs: pd.DataFrame) -> Iterator[str]:
+    """Say what epsilon takes the observer to know of noise that pairs of workers share, if any."""
+    if runs["pairwise_noise"].notna().any():
+        yield (
+            "pairwise_noise: who sees the messages knows the noise of pairs with a Byzantine or "
+            "colluding worker, of others nothing."
+        )
 
 
 def deltas(runs: pd.DataFrame) -> str:

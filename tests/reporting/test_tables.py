@@ -11,6 +11,7 @@ from scipy import stats
 from tex import compile_table, needs_tex
 
 from privrobust.errors import SpecError
+from privrobust.reporting.legend import guarantee
 from privrobust.reporting.summary import row_fields, summarise
 from privrobust.reporting.tables import FORMATS, PRESETS, SHOWN, chosen, data, lay_out
 
@@ -463,3 +464,11 @@ def test_any_store_makes_every_format(found):
         if len(values) > 1 and values.std() > 1e-9:
             low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
             assert row["interval"] == pytest.approx((high - low) / 2)
+
+
+def test_small_print_says_who_knows_the_noise_of_pairs():
+    spec = {"clip_norm": 1.0, "noise_scale": 0.1, "honest": 4, "steps": 2}
+    alone, shared = (frame((spec | more, 0.5)) for more in ({}, {"pairwise_noise": 1.0}))
+    told = "pairwise_noise: who sees the messages knows the noise of pairs with a Byzantine"
+    for runs, count in ((alone, 0), (shared, 1)):
+        assert sum(note.startswith(told) for note in guarantee(runs)) == count

@@ -10,7 +10,7 @@ import pandas as pd
 from privrobust.core.escaping import in_figure
 from privrobust.core.formatting import number
 from privrobust.errors import SpecError
-from privrobust.reporting.legend import DIVERGED, FEW, FEW_SEEDS, deltas, vouchers
+from privrobust.reporting.legend import DIVERGED, FEW, FEW_SEEDS, deltas, secrets, vouchers
 from privrobust.reporting.neighbours import all_in_short
 from privrobust.reporting.summary import WORST, summarise, without_gaps
 from privrobust.reporting.tables.choice import tested
@@ -183,6 +183,7 @@ def guarantee(runs: pd.DataFrame, every: pd.DataFrame) -> Iterator[str]:
             f"ε: at δ = {deltas(finite)}, by {vouchers(finite)}; {all_in_short(finite)}, against "
             "whoever sees every message; the largest over honest workers. " + _tuning(every)
         )
+        yield from secrets(finite)
     for reason in runs["not_private"].dropna().unique():
         yield f"Not private: {reason}."
 
