@@ -70,6 +70,15 @@ def test_its_covariance_is_that_of_noise_drawn_pair_by_pair():
     assert stats.kstest(ours.sum(0) / math.sqrt(WORKERS), "norm").pvalue > 1e-9
 
 
+def test_a_median_cancels_what_the_closed_form_says():
+    """A median of five standard normal numbers has the variance .28683 (Teichroew 1956)."""
+    ratio, dim, workers = 0.5, 10**6, 5
+    noise = drawn(dim, mixture(2.0**20, ratio, workers)).double().numpy() / 2.0**20
+    expected = (1 + (workers * 0.28683 - 1) * (1 + workers * ratio**2)) / workers
+    found = np.median(noise, axis=0).var()
+    assert found == pytest.approx(expected, rel=6.2 * math.sqrt(2 / dim))  # once in 10^9
+
+
 def test_coordinates_workers_and_steps_are_apart():
     """Products of neighbours in a row, and with another seed's: 2 tests, each errs once in 10^9."""
     mixed = mixture(2.0**20, 1.0, WORKERS)
