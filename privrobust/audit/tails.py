@@ -177,6 +177,11 @@ def audit_tails(
     from privrobust.training.noise import Perturbation
     from privrobust.training.privacy_plan import PrivacyPlan
 
+    if spec.pairwise_noise:
+        raise SpecError(
+            f"pairwise_noise: {spec.pairwise_noise:g} with canaries: tails, whose draws are to be "
+            "independent; accepted: other canaries"
+        )
     plan = PrivacyPlan(spec)
     release = max(plan.releases, key=lambda each: each.sampling_rate)
     spent = spend(release, spec.delta, spec.accountant)
@@ -187,9 +192,7 @@ def audit_tails(
             "accepted: noise of which a finite epsilon is claimed"
         )
     _, parameters = initial_parameters(spec.model, get_dataset(spec.dataset, spec.data_dir), (0,))
-    dim = parameters.shape[-1]
-    # one worker's where it shares noise: draws are to be independent
-    shape = (1 if spec.pairwise_noise else -(-_CHUNK // dim), dim)
+    shape = (-(-_CHUNK // parameters.shape[-1]), parameters.shape[-1])
     perturbed = Perturbation([plan], shape, torch.device("cpu"))
     averages = torch.zeros(1, *shape, dtype=torch.float64)
 
