@@ -60,6 +60,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "privrobust.store": (),
     "privrobust.sweeps": (),
     "privrobust.sweeps.grid": (),
+    "privrobust.theory": (),
     "privrobust.training.loop": (),
     "privrobust.training.result": (),
 }

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from privrobust import RunSpec
 from privrobust.reporting.figures.bias_variance import bias_variance_figure, monte_carlo, theory
+from privrobust.theory import median_bias_bound
 from study.experiment import Experiment
 from study.outcomes import slopes
 from study.probe import gradients, specs
@@ -49,6 +50,14 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
                 ],
                 (0.9, 1.1),
                 "times",
+            )
+        )
+        found.append(
+            judge(
+                f"{where}: the bias stays below the bound of docs/theory.md at every b",
+                [float((curve["bias"] / curve["bias_bound"]).max()) for curve in curves],
+                (0, 1),
+                "of the bound",
             )
         )
         found.append(_best_is_that_of_theory(where, curves))
@@ -93,6 +102,8 @@ def _curve(spec: RunSpec) -> pd.DataFrame:
     lines = theory(messages, scales, "gaussian")
     curve["bias_in_theory"], curve["variance_in_theory"] = lines["bias"], lines["variance"]
     curve["gap"] = lines["gap"]
+    each = [[median_bias_bound(s, len(messages), b) for s in messages.std(0)] for b in scales]
+    curve["bias_bound"] = np.linalg.norm(each, axis=1)
     return curve.set_axis(pd.Index(_RATIOS, name="noise_scale"))
 
 

@@ -193,6 +193,20 @@ class Aggregator(_Rule):
             )
         self.try_out(n)
 
+    def kappa_bound(self, n: int, byzantine: int) -> float | None:
+        """Return what `|result - mean|^2 / mean_i |g_i - mean|^2` of the honest g_i is at most.
+
+        That is a kappa for which the rule is (f, kappa)-robust (Allouah et al. 2023, Fixing by
+        mixing, Definition 2), whatever the Byzantine messages are. docs/theory.md has the proofs.
+        None where nothing is proven, infinite where there is no bound.
+
+        Args:
+            n: how many messages reach it.
+            byzantine: how many of them are Byzantine.
+
+        """
+        return None
+
     def try_out(self, n: int) -> None:
         """Refuse n messages as a run would: `check` knows, of a user's own rule zeros tell.
 
@@ -241,6 +255,13 @@ class PreAggregator(_Rule):
         with on_zeros():
             return len(self(torch.zeros(n, 1), torch.Generator()))
 
+    def kappa_bound_behind(self, kappa: float, n: int, byzantine: int) -> float | None:
+        """Return the `Aggregator.kappa_bound` of a rule with this kappa, of what it makes of n.
+
+        None where nothing is proven.
+        """
+        return None
+
     @abstractmethod
     def transform(self, messages: Tensor, generator: Generators) -> Tensor:
         """Transform messages that are checked, `(..., n, d)` to `(..., m, d)`."""
@@ -269,6 +290,16 @@ class Chain(Aggregator):
                 )
             n = each.makes_of(n)
         self.rule.fits(n, byzantine)
+
+    def kappa_bound(self, n: int, byzantine: int) -> float | None:
+        """Bound it from the rule's own, part by part."""
+        reaching = [n]
+        for each in self.before:
+            reaching.append(each.makes_of(reaching[-1]))
+        bound = self.rule.kappa_bound(reaching[-1], byzantine)
+        for each, of in reversed(list(zip(self.before, reaching[:-1], strict=True))):
+            bound = None if bound is None else each.kappa_bound_behind(bound, of, byzantine)
+        return bound
 
     def try_out(self, n: int) -> None:
         """Try out its parts, of which some may be a user's own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 class Mean(Aggregator):
     """The average: the non-robust baseline. One worker can move it anywhere, to NaN included."""
 
+    def kappa_bound(self, n: int, byzantine: int) -> float | None:
+        """Return 0 without Byzantine workers, who move it without bound."""
+        return math.inf if byzantine else 0.0
+
     def aggregate(self, messages: Tensor) -> Tensor:
         """Return the mean over workers."""
         return mean(messages)
@@ -49,6 +54,10 @@ class Median(Aggregator):
 
     paper: ClassVar[str] = "Chen et al. 2020, Algorithm 2"
     robust: ClassVar[bool] = True
+
+    def kappa_bound(self, n: int, byzantine: int) -> float | None:
+        """Return that of the trimmed mean which leaves one value, or two."""
+        return _kappa_bound((n - 1) // 2, n, byzantine)
 
     def aggregate(self, messages: Tensor) -> Tensor:
         """Return the median over workers."""
@@ -75,9 +84,18 @@ class TrimmedMean(Minority, Aggregator):
 
     paper: ClassVar[str] = "Yin et al. 2018, Definition 2"
 
+    def kappa_bound(self, n: int, byzantine: int) -> float | None:
+        """Return `f / (n - 2f)`, the least that a rule can have; more where it trims more."""
+        return _kappa_bound(self.f, n, byzantine)
+
     def aggregate(self, messages: Tensor) -> Tensor:
         """Return the mean of the values between, over workers."""
         return mean_of_ranks(messages, self.f, messages.shape[-2] - self.f)
+
+
+def _kappa_bound(trimmed: int, n: int, byzantine: int) -> float:
+    """Return that of a mean without so many values at each end, which some messages reach."""
+    return trimmed / (n - byzantine - trimmed) if trimmed >= byzantine else math.inf
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -36,6 +37,12 @@ class GeometricMedian(Aggregator):
 
     smoothing: float = parameter(1e-6, above=0)
     iterations: int = parameter(100, least=1)
+
+    def kappa_bound(self, n: int, byzantine: int) -> float | None:
+        """Return `4 ((n - f) / (n - 2f))^2`, that of the exact point."""
+        if 2 * byzantine >= n:
+            return math.inf
+        return 4 * ((n - byzantine) / (n - 2 * byzantine)) ** 2
 
     def aggregate(self, messages: Tensor) -> Tensor:
         """Return a weighted mean of the messages."""

@@ -30,6 +30,10 @@ class NNM(Minority, PreAggregator):
 
     paper: ClassVar[str] = "Allouah et al. 2023, Fixing by mixing"
 
+    def kappa_bound_behind(self, kappa: float, n: int, byzantine: int) -> float | None:
+        """Return `8 f (kappa + 1) / (n - f)` where f is right."""
+        return 8 * self.f * (kappa + 1) / (n - self.f) if self.f == byzantine else None
+
     def transform(self, messages: Tensor, generator: Generators) -> Tensor:
         """Return as many messages as before."""
         geometry = Geometry.of(messages)

@@ -47,6 +47,14 @@ class _Krum(Aggregator):
                 f"accepted: 1 to {n - 1}"
             )
 
+    def kappa_bound(self, n: int, byzantine: int) -> float | None:
+        """Return `2h/a (2m/(h-1) + 1)`: h honest, m neighbours that count, `a = m - f + 1`."""
+        honest, nearest = n - byzantine, self.neighbours or n - self.f - 2
+        near = nearest - byzantine + 1
+        if nearest >= honest or near < 1:
+            return None
+        return 2 * honest / near * (2 * nearest / (honest - 1) + 1)
+
     def best(self, geometry: Geometry, count: int) -> Tensor:
         """Return the rows of least score, `(..., count)`."""
         distances = geometry.squared_distances()
@@ -104,6 +112,11 @@ class MultiKrum(_Krum):
         super().check(n)
         if self.best_of is not None and self.best_of > n:
             raise SpecError(f"MultiKrum.best_of: {self.best_of} of {n} workers; accepted: 1 to {n}")
+
+    def kappa_bound(self, n: int, byzantine: int) -> float | None:
+        """Return that of Krum, while no more messages count than are honest."""
+        counted = self.best_of or n - self.f
+        return super().kappa_bound(n, byzantine) if counted <= n - byzantine else None
 
     def aggregate(self, messages: Tensor) -> Tensor:
         """Return the mean of the best."""

@@ -106,6 +106,10 @@ class SMEA(OfSubsets, Aggregator):
 
     paper: ClassVar[str] = "Allouah et al. 2023, On the privacy-robustness-utility trilemma, SMEA"
 
+    def kappa_bound(self, n: int, byzantine: int) -> float | None:
+        """Return `4f / (n - 2f)`, where f is right."""
+        return 4 * self.f / (n - 2 * self.f) if self.f == byzantine else None
+
     def aggregate(self, messages: Tensor) -> Tensor:
         """Return the mean of the subset of least top eigenvalue."""
         geometry = Geometry.of(messages)

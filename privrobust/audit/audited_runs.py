@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -302,8 +301,7 @@ class AuditedRuns:
             return (spec.noise_scale if is_known else 0.0), "sign"
         if spec.noise == "gaussian":
             # with that of pairs, as if it were the worker's own: other scores look at all workers
-            of_pairs = (spec.workers - 1) * (spec.pairwise_noise or 0.0) ** 2
-            return spec.noise_scale * math.sqrt(1 + of_pairs), "gaussian"
+            return spec.noise_std, "gaussian"
         if is_coordinate:
             return spec.noise_scale, "laplace" if spec.noise == "laplace" else "logistic"
-        return spec.noise_scale * float(get_noise_law(spec.noise).std), "gaussian"  # about
+        return spec.noise_std, "gaussian"  # about

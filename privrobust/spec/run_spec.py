@@ -1,5 +1,6 @@
 """`RunSpec`: the fields of a run, checked against each other."""
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -15,6 +16,7 @@ from privrobust.core.parameters import parse
 from privrobust.core.plugins import refuse_unwanted
 from privrobust.data.partitions import Partition, Similarity, get_partition
 from privrobust.errors import SpecError
+from privrobust.noise.laws import get_noise_law
 from privrobust.schedules import get_schedule, rate
 from privrobust.spec.key import in_key, key_of
 from privrobust.spec.run_fields import RunFields, named
@@ -72,6 +74,12 @@ class RunSpec(RunFields):
     def hidden(self) -> int:
         """Those who tell the observer nothing of their pairs' noise."""
         return self.workers - (self.byzantine if self.colluding is None else self.colluding)
+
+    @property
+    def noise_std(self) -> float:
+        """The standard deviation of the noise on a coordinate of a message, that of pairs too."""
+        of_pairs = (self.workers - 1) * (self.pairwise_noise or 0.0) ** 2
+        return self.noise_scale * float(get_noise_law(self.noise).std) * math.sqrt(1 + of_pairs)
 
     @property
     def key(self) -> str:

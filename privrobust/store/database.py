@@ -12,7 +12,7 @@ from sqlalchemy.schema import CreateColumn
 
 from privrobust.core.interrupts import deferred
 from privrobust.store.base import RESTORE
-from privrobust.store.schema import ABOUT, LACKED, METADATA, RUNS, SCHEMA_VERSION
+from privrobust.store.schema import ABOUT, LACKED, METADATA, SCHEMA_VERSION
 from privrobust.store.transactions import Transactions
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Database(Transactions):
 
     def __init__(self, location: str | Path, create: bool = True) -> None:
         self._lacks: tuple[str, ...] = ()
-        """Columns of runs that an older store has not, where it cannot be given them."""
+        """Columns, with their table, that an older store has not and cannot be given."""
         super().__init__(location, create)
 
     # --- opening -----------------------------------------------------------------------------
@@ -59,10 +59,12 @@ class Database(Transactions):
             self._lacks = LACKED[found]  # one may read it and not write to it
 
     def _add_columns(self, connection: Connection, names: Iterable[str]) -> None:
-        """Give the runs of an earlier version what they lack, without a value."""
+        """Give the tables of an earlier version what they lack, without a value."""
         for name in names:
-            column = CreateColumn(RUNS.c[name]).compile(dialect=connection.dialect)
-            connection.exec_driver_sql(f"ALTER TABLE {RUNS.name} ADD COLUMN {column}")
+            table, _, lacked = name.partition(".")
+            of = METADATA.tables[table].c[lacked]
+            column = CreateColumn(of).compile(dialect=connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column}")
         connection.execute(update(ABOUT).values(schema_version=SCHEMA_VERSION))
 
     def _version(self, connection: Connection) -> int | None:

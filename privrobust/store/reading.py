@@ -81,7 +81,7 @@ class Reading(Database):
 
     def _raw(self, column: Column[Any]) -> ColumnElement[Any]:
         """Return a column whose cells nobody converts, whatever they are."""
-        if column.name in self._lacks and column.table is RUNS:
+        if str(column) in self._lacks:
             return null().label(column.name)
         is_truth = isinstance(column.type, Boolean)
         return type_coerce(column, NullType()).label(column.name) if is_truth else column

@@ -27,11 +27,13 @@ from privrobust.training.measures import Evaluation, Measures
 SCHEMA_VERSION = 7
 """Raise it with every change of these tables, and say in `LACKED` what older ones are to get."""
 
-LACKED = {
-    5: ("sampling_rate", "pairwise_noise", "colluding"),
-    6: ("pairwise_noise", "colluding"),
-}
-"""By version, the columns of `RUNS` that are added; a store of any other version is refused."""
+_SINCE_7 = (
+    *(f"runs.{name}" for name in ("kappa_bound", "error", "error_bound", "error_of_mean")),
+    *(f"runs.{name}" for name in ("pairwise_noise", "colluding")),
+    "evaluations.error",
+)
+LACKED = {5: ("runs.sampling_rate", *_SINCE_7), 6: _SINCE_7}
+"""By version, the columns that are added; a store of any other version is refused."""
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 
@@ -98,6 +100,10 @@ RUNS = Table(
     Column("accuracy", _NUMBER, info=_SHARE),
     Column("final_loss", _NUMBER),
     Column("kappa", _NUMBER, info=_POSITIVE),
+    Column("kappa_bound", _NUMBER, info=_POSITIVE),
+    Column("error", _NUMBER, info=_POSITIVE),
+    Column("error_bound", _NUMBER, info=_POSITIVE),
+    Column("error_of_mean", _NUMBER, info=_POSITIVE),
     Column("calibration_error", _NUMBER, info=_SHARE),
     Column("accuracy_by_class", JSON),
     Column("accuracy_by_worker", JSON),

@@ -113,9 +113,11 @@ def train_lanes(
     # Each honest worker
     # 1. draws a batch S of its examples;
     for step, batch in enumerate(honest_batches(lanes, dataset, train_split, steps), start=1):
+        is_evaluated = step % shared.evaluate_every == 0 or step == steps
         # 2. clips the gradient of each and averages, v = 1/B sum_{z in S} min(1, C / |g_z|) g_z;
         vectors, norms = clip_and_average(parameters, batch)
         bounds.check(step, norms)  # of runs that state a bound on |g_z| in place of C
+        wanted = vectors.mean(1) if is_evaluated else None
         # 3. adds noise, v <- v + b xi (under one name: in float64 v is not to outlive its noise);
         vectors = perturb(vectors, messages.new())
         # 4. may keep a momentum, v <- m <- beta m + (1 - beta) v;
@@ -132,8 +134,8 @@ def train_lanes(
         parameters = descend(step, parameters, update)
         watch.see(step, messages, update, parameters)
         # 9. Now and then x is evaluated on held-out examples, and u held against what was sent.
-        if step % shared.evaluate_every == 0 or step == steps:
-            measures = measure(messages.honest, update, previous)
+        if wanted is not None:
+            measures = measure(messages.honest, update, previous, wanted)
             records.add(step, evaluate(parameters), measures)
         on_step()
         if bounds.broken_by_all():
@@ -147,6 +149,7 @@ def train_lanes(
             history=records.history(lane),
             correct=records.correct(lane),
             steps=steps,
+            dim=layout.dim,
         )
         failure = bounds.failures.get(lane)
         results[place] = result.ended_by(failure) if failure else result

@@ -38,15 +38,19 @@ class Measures(NamedTuple):
     variance: Tensor
     """`|aggregate - last aggregate|^2 / 2`, which estimates the total variance of the aggregate
     over steps that are close (von Neumann 1941)."""
+    error: Tensor
+    """`|aggregate - mean of the honest vectors before noise|^2`: how far it is from what a step
+    without noise and Byzantine workers would take. Of signs it says little."""
 
 
-def measure(honest: Tensor, update: Tensor, previous: Tensor) -> Measures:
+def measure(honest: Tensor, update: Tensor, previous: Tensor, wanted: Tensor) -> Measures:
     """Measure one step.
 
     Args:
         honest: messages, `(lanes, honest, dim)`.
         update: their aggregate with the Byzantine ones, `(lanes, dim)`.
         previous: that of the step before; NaN where there is none.
+        wanted: the mean of the honest vectors before noise, `(lanes, dim)`.
 
     """
     # in float64: a large value's messages are float32 numbers whose squares are not
@@ -59,4 +63,5 @@ def measure(honest: Tensor, update: Tensor, previous: Tensor) -> Measures:
             update, mean, dim=-1, eps=torch.finfo(mean.dtype).tiny
         ),
         variance=(update - previous).square().sum(-1) / 2,
+        error=(update - wanted).square().sum(-1).nan_to_num(torch.inf, torch.inf),
     )

@@ -199,8 +199,6 @@ def noise_std(lanes: Sequence[RunSpec], device: torch.device) -> Tensor:
 
     def of_lane(spec: RunSpec) -> float:
         kept = (1 - spec.worker_momentum) / (1 + spec.worker_momentum)
-        of_pairs = (spec.workers - 1) * (spec.pairwise_noise or 0.0) ** 2
-        law = float(get_noise_law(spec.noise).std)
-        return spec.noise_scale * law * math.sqrt((1 + of_pairs) * kept)
+        return spec.noise_std * math.sqrt(kept)
 
     return column(lanes, of_lane, device).unsqueeze(-1)

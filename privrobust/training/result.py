@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from privrobust.accountants import Spent
+from privrobust.accountants import Release, Spent
+from privrobust.aggregators import get_aggregator
 from privrobust.data import get_dataset
+from privrobust.noise.laws import get_noise_law
 from privrobust.spec import RunSpec
+from privrobust.theory import error_bound, error_of_mean
 from privrobust.training.gradient_bounds import Failure
 from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.shares import codes, shares
@@ -30,6 +33,8 @@ class RunResult:
     classified it correctly, `(examples,)`."""
     steps: int
     """Steps taken: fewer than `spec.steps` where `max_epsilon` ended the run."""
+    dim: int
+    """The model's parameters, and with it the coordinates of a message."""
     failure: str | None = None
     """Why the run ended without a result: accuracy and loss are NaN, epsilon is infinite."""
 
@@ -83,6 +88,42 @@ class RunResult:
         """Empirical robustness coefficient: the largest kappa of the steps that were measured."""
         return float(self.history["kappa"].max())
 
+    @property
+    def kappa_bound(self) -> float:
+        """What `kappa` is at most, by the rule's proof; NaN where nothing is proven."""
+        rule = get_aggregator(self.spec.aggregator, self.spec.byzantine)
+        bound = rule.kappa_bound(self.spec.workers, self.spec.byzantine)
+        return math.nan if bound is None else bound
+
+    @property
+    def error(self) -> float:
+        """Mean of the `error` of the steps that were measured; NaN where signs are sent."""
+        rule = get_aggregator(self.spec.aggregator, self.spec.byzantine)
+        return math.nan if rule.message == "sign" else float(self.history["error"].mean())
+
+    @property
+    def error_bound(self) -> float:
+        """What the expectation of `error` is at most, by settings alone (`theory.error_bound`).
+
+        With `pairwise_noise` it takes no advantage of what cancels in the mean. NaN where nothing is proven: of the rule, of gradients without a bound, and with
+        `worker_momentum`, whose messages are of other steps too.
+        """
+        spec, releases = self.spec, PrivacyPlan(self.spec).releases
+        if spec.worker_momentum or math.isinf(releases[0].contribution):
+            return math.nan
+        moment = sum(map(second_moment, releases)) / len(releases)
+        return error_bound(self.kappa_bound, spec.honest, self.dim, spec.noise_std, moment)
+
+    @property
+    def error_of_mean(self) -> float:
+        """What noise makes of the mean of the honest messages; NaN with `worker_momentum`."""
+        if self.spec.worker_momentum:
+            return math.nan
+        # pairs of honest workers cancel in their mean, those with Byzantine ones do not
+        of_pairs = self.spec.byzantine * (self.spec.pairwise_noise or 0.0) ** 2
+        std = self.spec.noise_scale * get_noise_law(self.spec.noise).std * math.sqrt(1 + of_pairs)
+        return error_of_mean(self.spec.honest, self.dim, std)
+
     def ended_by(self, failure: Failure) -> "RunResult":
         """Return the run without its result: what it claimed of its gradients is false."""
         spent = replace(self.spent, epsilon=math.inf, reason="the stated gradient bound was broken")
@@ -115,6 +156,19 @@ class RunResult:
         if self.failure:
             return math.nan
         return float(self.history[column].tail(self.spec.final_evaluations).mean(skipna=False))
+
+
+def second_moment(release: Release) -> float:
+    """Bound the expectation of the squared L2 norm of what a worker sends, before noise.
+
+    A batch of S examples, each of which joins with probability q, adds up to S / B of the bound C
+    at most, and `E S^2 = n q (n q + 1 - q)`.
+    """
+    if release.unit == "worker":
+        return release.sampling_rate * release.contribution**2
+    assert release.dataset_size is not None  # of a run
+    expected = release.dataset_size * release.sampling_rate
+    return release.contribution**2 * expected * (expected + 1 - release.sampling_rate)
 
 
 def _mean_by(codes: np.ndarray, values: np.ndarray, kinds: int) -> np.ndarray:

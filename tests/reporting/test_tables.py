@@ -7,6 +7,7 @@ from frames import frame
 from hypothesis import given
 from hypothesis import settings as few_examples
 from hypothesis import strategies as st
+from made_runs import row, stored
 from scipy import stats
 from tex import compile_table, needs_tex
 
@@ -280,6 +281,29 @@ def test_latex_compiles_as_it_is_and_stays_on_the_page(tmp_path, name):
     said = compile_table(FORMATS["latex"](make(golden())), tmp_path)
     assert "Missing character" not in said
     assert "Overfull" not in said
+
+
+def test_theory_shows_shares_of_bounds():
+    """Of two attacks and two seeds: the largest kappa, the error of the worst attack's mean."""
+    specs = [
+        {"byzantine": f, "attack": attack, "seed": seed, "noise_scale": 0.1}
+        for f, attack in ((0, None), (2, "alie"), (2, "sign_flip"))
+        for seed in (0, 1)
+    ]
+    runs = stored([row(0.5, **spec) for spec in specs]).assign(
+        kappa=[0.1, 0.2, 0.3, 0.4, 0.5, 0.25], kappa_bound=[0.8] * 2 + [1.0] * 4,
+        error=[1.0, 2.0, 8.0, 2.0, 3.0, 4.0], error_bound=[10.0] * 2 + [np.inf] * 4,
+        error_of_mean=0.65,
+    )  # fmt: skip
+    layout = PRESETS["theory"](runs)
+    assert entries(layout, "kappa") == ["0.2", "0.5"]
+    assert entries(layout, "error") == ["1.5", "5"]
+    assert entries(layout, "noise") == ["0.65", "0.65"]
+    _, of_clean, of_attacked = FORMATS["markdown"](layout).split("| median |")
+    assert "| 0.2 | 0.8 | 25.0 | 1.5 | 0.65 | 10 | 15.0 |" in of_clean
+    assert "| 0.5 | 1 | 50.0 | 5 | 0.65 | ∞ |  |" in of_attacked
+    with pytest.raises(SpecError, match="preset: theory: no run of this store has an error"):
+        PRESETS["theory"](runs.assign(error=np.nan))
 
 
 def test_latex_says_once_what_columns_share():

@@ -31,50 +31,63 @@ def test_a_store_of_another_version_is_refused(location, monkeypatch):
         Store(location)
 
 
-def made_by(version, location):
-    """A store as it was before runs had some of their fields, with one run of each status."""
-    lacked = list(LACKED[version])
+def made_by_version(version, location):
+    """A store as it was before it had all columns, with one run of each status."""
     with Store(location) as results:
         results.add([train(SPECS[0])])
         results.claim(SPECS[1:3])
         results.fail(SPECS[2:3], "no luck")
-        before = results.runs().drop(columns=lacked)
+        before = results.runs()
         with results._writing.begin() as connection:
-            for name in lacked:
-                connection.exec_driver_sql(f"ALTER TABLE runs DROP COLUMN {name}")
+            for lacked in LACKED[version]:
+                table, name = lacked.split(".")
+                connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {name}")
             connection.execute(update(ABOUT).values(schema_version=version))
         results.release()
     return before
 
 
+def lacked_of(version, table):
+    names = [name.split(".") for name in LACKED[version]]
+    return [name for of, name in names if of == table]
+
+
+def is_of_before(version, before, results):
+    """Whether everything is there, and nothing in what an older store has not."""
+    runs, lacked = results.runs(), lacked_of(version, "runs")
+    pd.testing.assert_frame_equal(runs.drop(columns=lacked), before.drop(columns=lacked))
+    assert list(runs.columns) == [c.name for c in RUNS.c if c.name in runs]
+    assert runs[lacked].isna().all().all()
+    history = results.history(SPECS[0].key)
+    assert len(history) == 1
+    assert history[lacked_of(version, "evaluations")].isna().all().all()
+    assert results.failed().to_dict() == {SPECS[2].key: "no luck"}
+    assert lay_out(runs).blocks
+
+
 @pytest.mark.parametrize("version", LACKED)
 def test_a_store_of_a_version_before_is_read_and_written(version, location):
-    before, lacked = made_by(version, location), list(LACKED[version])
+    before = made_by_version(version, location)
     for create in (False, True):
         with Store(location, create=create) as results:
-            runs = results.runs()
-            pd.testing.assert_frame_equal(runs.drop(columns=lacked), before)
-            assert runs[lacked].isna().all(axis=None)
-            assert len(results.history(SPECS[0].key)) == 1
-            assert results.failed().to_dict() == {SPECS[2].key: "no luck"}
+            is_of_before(version, before, results)
     values = {"sampling_rate": 0.1, "pairwise_noise": 0.5, "colluding": 1}
     other = RunSpec(**{**dict(SPECS[3]), **values})
     with Store(location) as results:
         results.add([train(other)])
-        assert results.runs([other.key])[[*values]].iloc[0].to_dict() == values
+        row = results.runs([other.key])
+        assert row[[*values]].iloc[0].to_dict() == values
+        assert row["error"].item() > 0
         assert len(results.runs()) == 3
         assert lay_out(results.runs()).blocks
 
 
 @pytest.mark.parametrize("version", LACKED)
 def test_an_older_store_that_cannot_be_changed_is_read(version, location, monkeypatch):
-    before, lacked = made_by(version, location), list(LACKED[version])
+    before = made_by_version(version, location)
     monkeypatch.setattr(Store, "_add_columns", _refuse_to_write)
     with Store(location) as results:
-        runs = results.runs()
-        pd.testing.assert_frame_equal(runs.drop(columns=lacked), before)
-        assert list(runs.columns) == [c.name for c in RUNS.c if c.name in runs]
-        assert runs[lacked].isna().all(axis=None)
+        is_of_before(version, before, results)
 
 
 def _refuse_to_write(self, connection, names):
@@ -83,7 +96,7 @@ def _refuse_to_write(self, connection, names):
         connection.exec_driver_sql("PRAGMA query_only = ON")
     else:
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-    connection.exec_driver_sql("ALTER TABLE runs ADD COLUMN pairwise_noise FLOAT")
+    connection.exec_driver_sql("ALTER TABLE runs ADD COLUMN sampling_rate FLOAT")
 
 
 def test_a_database_that_is_away_for_a_while(server, monkeypatch):

@@ -213,3 +213,17 @@ def test_messages_give_away_what_is_claimed_and_nearly_that():
         high = stats.beta.ppf(1 - 5e-8, unseen + 1, dim - unseen)
         best = max(best, math.log(max(low - delta, 1e-300) / high))
     assert mistaken < 0.75 * claimed < best <= claimed
+
+
+def test_the_error_of_a_mean_is_what_does_not_cancel():
+    """Of 4 evaluations of 650 coordinates: 2,600 squares, which err once in 10^6."""
+    spec = RunSpec(
+        honest=5, clip_norm=1e-9, noise_scale=0.1, pairwise_noise=2.0, aggregator="mean", steps=4,
+        evaluate_every=1, learning_rate=1e-9,
+    )  # fmt: skip
+    result = train(spec)
+    assert result.error_of_mean == pytest.approx(650 * 0.01 / 5)
+    assert result.error == pytest.approx(result.error_of_mean, rel=5 * math.sqrt(2 / 2600))
+    assert result.error <= result.error_bound
+    attacked = train(spec.model_copy(update=ATTACKED | {"steps": 1}))
+    assert attacked.error_of_mean == pytest.approx(650 * 0.01 * (1 + 2 * 4) / 5)

@@ -11,6 +11,7 @@ from privrobust.reporting.legend import epsilon_marks, guarantee, legend
 from privrobust.reporting.summary import row_fields, setting_levels, summarise
 from privrobust.reporting.tables.layout import accuracy_entry, epsilon_text, lay_out
 from privrobust.reporting.tables.table import Column, Entry, Layout
+from privrobust.reporting.tables.theory import theory
 from privrobust.spec.run_fields import named
 
 Preset = Callable[[pd.DataFrame], Layout]
@@ -126,6 +127,7 @@ PRESETS: dict[str, Preset] = {
     "budget": budget,
     "clipping": clipping,
     "noise": noise,
+    "theory": theory,
     "trilemma": trilemma,
     "tuning": tuning,
 }

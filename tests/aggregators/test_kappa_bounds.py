@@ -1,0 +1,118 @@
+"""What rules promise of kappa, held against messages that are chosen to break it."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from privrobust.aggregators import available_aggregators, get_aggregator
+from privrobust.errors import SpecError
+from privrobust.theory import least_kappa
+
+PROVEN = [
+    "mean",
+    "median",
+    "trimmed_mean",
+    "trimmed_mean(f=3)",
+    "geometric_median",
+    "krum",
+    "krum(neighbours=5)",
+    "multi_krum",
+    "multi_krum(best_of=2)",
+    "smea",
+    "nnm + trimmed_mean",
+    "nnm + median",
+    "nnm + geometric_median",
+    "nnm + nnm + krum",
+]
+WORKERS = [(7, 0), (7, 1), (8, 1), (10, 2), (11, 3), (12, 2)]
+
+
+def kappa(rule, honest, byzantine):
+    """Of lanes of messages, by its definition."""
+    mean = honest.mean(-2)
+    spread = (honest - mean.unsqueeze(-2)).square().sum(-1).mean(-1)
+    return (rule(torch.cat([honest, byzantine], -2)) - mean).square().sum(-1) / spread
+
+
+def found(rule, n, f, dim, lanes=40, steps=40):
+    """Climb from random messages, half of them in two clusters, to the largest kappa."""
+    draw = torch.Generator().manual_seed(1000 * n + 10 * f + dim)
+    honest = torch.randn(lanes, n - f, dim, generator=draw, dtype=torch.float64)
+    far = 3 * torch.randn(lanes, f, dim, generator=draw, dtype=torch.float64)
+    half = lanes // 2
+    clusters = (
+        torch.rand(half, n - f, 1, generator=draw) < torch.rand(half, 1, 1, generator=draw)
+    ).double()
+    honest[:half] = clusters + 1e-6 * honest[:half]
+    far[: half // 2] = 1.0
+    best = kappa(rule, honest, far).nan_to_num(0.0)
+    for _ in range(steps):
+        size = 10 ** (-3 * torch.rand(lanes, 1, 1, generator=draw, dtype=torch.float64))
+        moved = [
+            each + size * torch.randn(each.shape, generator=draw, dtype=torch.float64)
+            for each in (honest, far)
+        ]
+        now = kappa(rule, *moved).nan_to_num(0.0)
+        better = (now > best)[:, None, None]
+        honest, far = (
+            torch.where(better, *pair) for pair in zip(moved, (honest, far), strict=True)
+        )
+        best = torch.maximum(now, best)
+    return float(best.max())
+
+
+@pytest.mark.parametrize("name", PROVEN)
+@pytest.mark.parametrize(("n", "f"), WORKERS)
+def test_no_messages_exceed_the_bound(name, n, f):
+    rule = get_aggregator(name, f)
+    try:
+        rule.fits(n, f)
+    except SpecError:
+        return  # no run would have it
+    bound = rule.kappa_bound(n, f)
+    assert bound is not None
+    assert bound >= least_kappa(n, f) * (1 - 1e-12)
+    for dim in (1, 2):
+        assert found(rule, n, f, dim) <= bound * (1 + 1e-6) + 1e-9
+
+
+@pytest.mark.parametrize(("n", "f"), WORKERS)
+@pytest.mark.parametrize("name", ["median", "trimmed_mean", "trimmed_mean(f=3)"])
+def test_two_values_reach_the_bound_of_what_trims(name, n, f):
+    rule = get_aggregator(name, f)
+    trimmed = {"median": (n - 1) // 2, "trimmed_mean": f}.get(name, 3)
+    honest = torch.ones(n - f, 1, dtype=torch.float64)
+    honest[:trimmed] = 0.0
+    if honest.std() == 0:  # f = 0: the mean
+        return
+    reached = float(kappa(rule, honest, torch.full((f, 1), 9.0, dtype=torch.float64)))
+    assert reached == pytest.approx(rule.kappa_bound(n, f), rel=1e-12)
+
+
+def test_no_rule_beats_the_least():
+    """The two sets of honest workers of the proof: one of them is off by that much."""
+    for name, (n, f) in itertools.product(available_aggregators(), WORKERS[1:]):
+        rule = get_aggregator(name, f)
+        try:
+            rule.fits(n, f)
+        except SpecError:
+            continue
+        if rule.public_examples or rule.message == "sign":
+            continue
+        messages = torch.zeros(n, 1, dtype=torch.float64)
+        messages[:f] = 1.0
+        made = float(rule(messages, torch.Generator().manual_seed(0)))
+        mean = f / (n - f)
+        of_ones = (made - mean) ** 2 / (mean * (1 - mean))
+        assert abs(made) > 1e-6 or of_ones >= least_kappa(n, f) * (1 - 1e-6)
+
+
+def test_bounds_that_are_none():
+    assert get_aggregator("mean").kappa_bound(10, 1) == math.inf
+    assert get_aggregator("trimmed_mean(f=1)").kappa_bound(10, 2) == math.inf
+    for name in ("majority_vote", "cge", "nnm(f=1) + median", "bucketing + median", "nnm + cge"):
+        assert get_aggregator(name, 2).kappa_bound(12, 2) is None
+    with pytest.raises(SpecError, match="byzantine: 5 of 10; accepted: fewer than half"):
+        least_kappa(10, 5)
