@@ -105,8 +105,9 @@ class RunResult:
     def error_bound(self) -> float:
         """What the expectation of `error` is at most, by settings alone (`theory.error_bound`).
 
-        With `pairwise_noise` it takes no advantage of what cancels in the mean. NaN where nothing is proven: of the rule, of gradients without a bound, and with
-        `worker_momentum`, whose messages are of other steps too.
+        With `pairwise_noise` it takes no advantage of what cancels in the mean. NaN where nothing
+        is proven: of the rule, of gradients without a bound, and with `worker_momentum`, whose
+        messages are of other steps too.
         """
         spec, releases = self.spec, PrivacyPlan(self.spec).releases
         if spec.worker_momentum or math.isinf(releases[0].contribution):

@@ -218,7 +218,7 @@ def test_messages_give_away_what_is_claimed_and_nearly_that():
 def test_the_error_of_a_mean_is_what_does_not_cancel():
     """Of 4 evaluations of 650 coordinates: 2,600 squares, which err once in 10^6."""
     spec = RunSpec(
-        honest=5, clip_norm=1e-9, noise_scale=0.1, pairwise_noise=2.0, aggregator="mean", steps=4,
+        honest=5, clip_norm=1e-6, noise_scale=0.1, pairwise_noise=2.0, aggregator="mean", steps=4,
         evaluate_every=1, learning_rate=1e-9,
     )  # fmt: skip
     result = train(spec)
