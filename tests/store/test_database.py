@@ -1,6 +1,7 @@
 """Opening stores, bringing them to this version, and databases that are away, full or damaged."""
 
 import sqlite3
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -141,7 +142,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
         results._engine.dispose()
         event.listen(results._engine, "connect", fill)
         many = result.history.loc[np.zeros(3000, dtype=int)].assign(step=range(3000))
-        large = type(result)(result.spec, result.spent, many, result.correct, result.steps)
+        large = replace(result, history=many)
         with pytest.raises(PrivRobustError, match=r"disk is full.*what is finished is kept"):
             results.add([large])
         event.remove(results._engine, "connect", fill)
