@@ -6,6 +6,7 @@
 """
 
 from privrobust.accountants.calibration import max_clip_norm, max_steps, noise_scale
+from privrobust.accountants.correlated import effective_noise_scale
 from privrobust.accountants.protocol import Accountant
 from privrobust.accountants.registry import (
     available_accountants,
@@ -24,6 +25,7 @@ __all__ = [
     "available_accountants",
     "budget_table",
     "delta",
+    "effective_noise_scale",
     "epsilon",
     "get_accountant",
     "list_accountants",

@@ -1,11 +1,10 @@
 """Basic composition with amplification by sampling: an upper bound, the loosest."""
 
 import math
-from typing import assert_never
 
 from privrobust.accountants import gaussian
 from privrobust.accountants.mechanism import Composition, Mechanism
-from privrobust.accountants.protocol import Accountant, no_sampled_replacement
+from privrobust.accountants.protocol import Accountant, another_law, no_sampled_replacement
 from privrobust.accountants.release import Release
 
 
@@ -30,7 +29,9 @@ class Basic(Accountant):
     name = "basic"
 
     def unsupported(self, release: Release) -> str | None:
-        """Refuse only the replacement of a sampled unit."""
+        """Refuse logistic noise, and the replacement of a sampled unit."""
+        if release.noise not in ("gaussian", "laplace"):
+            return another_law(release)
         return no_sampled_replacement(release)
 
     def compose_epsilon(self, steps: Composition, delta: float) -> float:
@@ -46,4 +47,4 @@ def _amplified(step: Mechanism, delta: float) -> float:
         return gaussian.amplified((1 + 1e-15) / step.noise_multiplier, step.sampling_rate)
     if step.noise == "gaussian":
         return gaussian.sampled_epsilon(step.noise_multiplier, step.sampling_rate, delta)
-    assert_never(step.noise)
+    raise AssertionError(f"no curve of {step.noise} noise")

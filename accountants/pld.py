@@ -37,7 +37,7 @@ from privrobust.accountants.gaussian import epsilon as gaussian_epsilon
 from privrobust.accountants.mechanism import Composition, Mechanism
 from privrobust.accountants.one_sided import OneSided, Tiny, unsampled_mu
 from privrobust.accountants.privacy_losses import Side
-from privrobust.accountants.protocol import Accountant, no_sampled_replacement
+from privrobust.accountants.protocol import Accountant, another_law, no_sampled_replacement
 from privrobust.accountants.release import Release
 from privrobust.accountants.transform_inversion import Inversion
 
@@ -73,8 +73,11 @@ class PLD(Accountant):
     samplings = frozenset({"poisson", "fixed"})
 
     def unsupported(self, release: Release) -> str | None:
-        """Refuse only the replacement of a sampled unit under Laplace noise."""
-        return None if release.noise == "gaussian" else no_sampled_replacement(release)
+        """Refuse logistic noise, and the replacement of a sampled unit under Laplace noise."""
+        if release.noise == "gaussian":
+            return None
+        is_known = release.noise == "laplace"
+        return no_sampled_replacement(release) or (None if is_known else another_law(release))
 
     def compose_epsilon(self, steps: Composition, delta: float) -> float:
         """Return epsilon from above; NaN where a step would take too many nodes."""

@@ -11,7 +11,7 @@ Manurangsi 2022 (arXiv:2207.04380). Adding and removing are composed apart, the 
 
 import math
 from functools import lru_cache
-from typing import Any, assert_never
+from typing import Any
 
 from privrobust.accountants import fixed_batches
 from privrobust.accountants.mechanism import Composition, Mechanism
@@ -88,7 +88,7 @@ def _self_composed(step: Mechanism, count: int, interval: float) -> Any:
         laplace = pld.from_laplace_mechanism(step.noise_multiplier, **settings)
         return laplace.self_compose(count)
     if step.noise != "gaussian":
-        assert_never(step.noise)
+        raise AssertionError(f"no losses of {step.noise} noise")
     if step.sampling == "fixed":
         return _fixed(step, interval).self_compose(count)
     settings["neighboring_relation"] = (
@@ -130,7 +130,7 @@ def _loss_range(step: Mechanism, count: int) -> float:
     if step.noise == "laplace":
         return 2 / step.noise_multiplier
     if step.noise != "gaussian":
-        assert_never(step.noise)
+        raise AssertionError(f"no losses of {step.noise} noise")
     sigma = _one_gaussian(step, count) if step.sampling_rate == 1 else step.noise_multiplier
     if step.sampling == "fixed" and step.replace:
         sigma /= 2  # of other schemes, dp-accounting halves it

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, assert_never
+from typing import Any, Literal
 
 import numpy as np
 
@@ -86,7 +86,7 @@ def losses(step: Mechanism, side: Side, resolution: Resolution, tail: float, cut
         return _laplace(step, side, resolution)
     if step.noise == "gaussian":
         return _gaussian(step, side, resolution, tail, cut)
-    assert_never(step.noise)
+    raise AssertionError(f"no losses of {step.noise} noise")
 
 
 @cache

@@ -74,7 +74,7 @@ class Accountant(ABC):
         As inherited: Gaussian noise only, and no replacement of a sampled unit.
         """
         if release.noise != "gaussian":
-            return f"{release.noise} noise (pld and basic can do it)"
+            return another_law(release)
         return no_sampled_replacement(release)
 
     @abstractmethod
@@ -211,6 +211,12 @@ _REMEDY = {
     ("fixed", "gaussian"): " (pld and rdp can do it)",
     ("balls_in_bins", "gaussian"): " (rdp can do it)",
 }
+
+
+def another_law(release: Release) -> str:
+    """Return that the release's law is not the accountant's, and which accountants know it."""
+    able = {"laplace": " (pld and basic can do it)", "logistic": " (rdp can do it)"}
+    return f"{release.noise} noise{able.get(release.noise, '')}"
 
 
 def no_sampled_replacement(release: Release) -> str | None:

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from privrobust.accountants import balls_in_bins, fixed_batches
+from privrobust.accountants.logistic import of_whole_orders, renyi_multiplier
 from privrobust.accountants.mechanism import Composition, Mechanism
-from privrobust.accountants.protocol import Accountant
+from privrobust.accountants.protocol import Accountant, no_sampled_replacement
+from privrobust.accountants.release import Release
 from privrobust.accountants.renyi import conversion, fractional_log_moment, whole_log_moment
 
 WHOLE_ORDERS = (
@@ -32,13 +34,15 @@ LARGEST_SAMPLED_ORDER = 1024
 
 
 class RDP(Accountant):
-    """Add up Rényi divergences of Gaussian steps, however they are sampled, at the best order.
+    """Add up Rényi divergences of steps, however they are sampled, at the best order.
 
     Every order gives an upper bound, so the search for the best one may be approximate: whole
     orders, which are quick to evaluate, by bisection from 2 to 4^20; then, around a small one, the
     fractional order that a quadrature points to. No optimum is at the edge of a fixed list, and a
     dozen orders are evaluated where opacus, whose divergences of Poisson-sampled steps these are,
-    evaluates 150. Batches of fixed size and balls in bins have whole orders alone.
+    evaluates 150. Batches of fixed size and balls in bins have whole orders alone. Logistic noise
+    is bounded by Gaussian noise of sqrt(3) times its scale (`accountants/logistic.py`), where it is
+    sampled at whole orders.
 
     Formal guarantee:
         **Upper bound**, of releases as `Accountant` says. Neighbours: zero-out and add-or-remove,
@@ -57,6 +61,12 @@ class RDP(Accountant):
     knows_selections = True
     samplings = frozenset({"poisson", "fixed", "balls_in_bins"})
 
+    def unsupported(self, release: Release) -> str | None:
+        """Refuse Laplace noise, and the replacement of a sampled unit."""
+        if release.noise == "logistic":
+            return no_sampled_replacement(release)
+        return super().unsupported(release)
+
     def compose_epsilon(self, steps: Composition, delta: float) -> float:
         """Return the least over the orders tried."""
 
@@ -66,19 +76,22 @@ class RDP(Accountant):
 
         whole = WHOLE_ORDERS[bisect_left(range(len(WHOLE_ORDERS) - 1), True, key=rises)]
         orders = [whole]
-        is_poisson = all(step.sampling == "poisson" for step, _ in steps)
-        if whole <= LARGEST_REFINED_ORDER and is_poisson:
+        if whole <= LARGEST_REFINED_ORDER and not _are_whole(steps):
             orders.append(_likely_best(steps, delta, whole))
         return min(_epsilon(steps, delta, order) for order in orders)
 
     def divergences(self, steps: Composition) -> tuple[Any, Any]:
         """Return those of orders next to 1, where selections need them, and of whole ones.
 
-        Of batches other than Poisson's there are whole orders alone.
+        Of batches other than Poisson's, and of logistic noise, there are whole orders alone.
         """
-        is_poisson = all(step.sampling == "poisson" for step, _ in steps)
-        orders = (*LOW_ORDERS, *WHOLE_ORDERS) if is_poisson else WHOLE_ORDERS
+        orders = WHOLE_ORDERS if _are_whole(steps) else (*LOW_ORDERS, *WHOLE_ORDERS)
         return np.array(orders), np.array([_composed(steps, order) for order in orders])
+
+
+def _are_whole(steps: Composition) -> bool:
+    """Tell whether some step has a proof for whole orders alone."""
+    return any(step.sampling != "poisson" or of_whole_orders(step) for step, _ in steps)
 
 
 def _epsilon(steps: Composition, delta: float, order: float) -> float:
@@ -97,10 +110,10 @@ def _divergence(step: Mechanism, order: float) -> float:
         return balls_in_bins.divergence(bins, step.noise_multiplier, int(order))
     if step.sampling == "fixed":
         return fixed_batches.divergence(step, int(order))
-    unsampled = order / (2 * step.noise_multiplier**2)
-    if step.sampling_rate == 1 or order > LARGEST_SAMPLED_ORDER:
+    q, sigma = step.sampling_rate, renyi_multiplier(step)
+    unsampled = order / (2 * sigma**2)
+    if q == 1 or order > LARGEST_SAMPLED_ORDER:
         return unsampled
-    q, sigma = step.sampling_rate, step.noise_multiplier
     if order % 1:
         moment, error = fractional_log_moment(q, sigma, order), FRACTIONAL_ERROR
     else:
@@ -122,7 +135,7 @@ def _quadrature(step: Mechanism, orders: Any) -> Any:
     """Return divergences of one step by the trapezoid rule: to choose an order, not to report."""
     from scipy.special import logsumexp
 
-    q, sigma = step.sampling_rate, step.noise_multiplier
+    q, sigma = step.sampling_rate, renyi_multiplier(step)
     span = orders[-1] + 20 * sigma
     spacing = max(sigma / 4, span / MOST_POINTS)
     z = np.arange(-10 * sigma, span - 10 * sigma, spacing)

@@ -38,7 +38,7 @@ Norm = Literal["l2", "l1"]
 Unit = Literal["example", "worker"]
 Adjacency = Literal["add-or-remove", "replace-one", "zero-out"]
 Message = Literal["vector", "sign"]
-AccountedLaw = Literal["gaussian", "laplace"]
+AccountedLaw = Literal["gaussian", "laplace", "logistic"]
 
 ACCOUNTED_LAWS: tuple[AccountedLaw, ...] = get_args(AccountedLaw)
 """Noise laws that accountants know; of any other nothing is private, built in or not."""
@@ -73,7 +73,7 @@ class Release:
 
     Attributes:
         noise_scale: b, in units of the message; standard deviation of Gaussian noise, scale
-            parameter of Laplace noise. 0 means no noise, and no privacy.
+            parameter of Laplace or logistic noise. 0 means no noise, and no privacy.
         steps: T, the number of messages.
         clip_norm: C, the norm to which each example's gradient (or, for the unit "worker", the
             worker's vector) is clipped.
@@ -92,10 +92,10 @@ class Release:
         worker_sampling_rate: the probability that a worker takes part in a step, for the unit
             "worker"; None: every worker does. Sampled workers are hidden only if a worker that
             sits out still sends pure noise.
-        noise: the law of the noise: "gaussian" or "laplace", or one of a user's own, which no
-            accountant knows, so that nothing is private.
-        norm: the norm of the bound; by default the one that the noise needs (L2 for Gaussian,
-            L1 for Laplace).
+        noise: the law of the noise: "gaussian", "laplace" or "logistic", or one of a user's own,
+            which no accountant knows, so that nothing is private.
+        norm: the norm of the bound; by default the one that the noise needs (L1 for Laplace, L2 for
+            the others).
         sampling: "poisson" (each unit joins a step independently, with probability q), "full" (q
             is 1; an average without a batch_size is over the n_i examples), or of examples
             "shuffled", "fixed" or "balls_in_bins", which go by B and n_i (`accountants.sampling`).
@@ -361,13 +361,17 @@ class Release:
         `REPLACE_ONE`, or `REPLACE_SPECIAL` for "zero-out". The event holds q as a constant, so the
         first is right only where `adjacency` is "add-or-remove": q and the divisor are then fixed
         in advance. A shuffled epoch is one step without sampling. Batches of fixed size, whose
-        event is of replacement alone, and balls in bins are unsupported.
+        event is of replacement alone, balls in bins and logistic noise are unsupported.
         """
         import dp_accounting as dp
 
         if self.not_private_reason:
             return dp.NonPrivateDpEvent()
-        laws = {"gaussian": dp.GaussianDpEvent, "laplace": dp.LaplaceDpEvent}
+        laws = {
+            "gaussian": dp.GaussianDpEvent,
+            "laplace": dp.LaplaceDpEvent,
+            "logistic": lambda sigma: dp.UnsupportedDpEvent(),
+        }
         step = laws[self.noise](self.noise_multiplier)
         if self.sampling in ("fixed", "balls_in_bins"):
             return dp.UnsupportedDpEvent()

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from privrobust.accountants.mechanism import Composition, Mechanism
-from privrobust.accountants.protocol import Accountant
+from privrobust.accountants.protocol import Accountant, another_law
 from privrobust.accountants.release import Release
 from privrobust.accountants.renyi import conversion
 from privrobust.accountants.sequence import Releases, as_sequence
@@ -59,9 +59,9 @@ class Sign(Accountant):
     knows_selections = True
 
     def unsupported(self, release: Release) -> str | None:
-        """Refuse Laplace noise, and replacement: the moments are of a unit that is there or not."""
+        """Refuse other laws, and replacement: the moments are of a unit that is there or not."""
         if release.noise != "gaussian":
-            return f"{release.noise} noise (pld can do it, as for the vector)"
+            return another_law(release)
         if release.adjacency == "replace-one":
             return "adjacency 'replace-one' (pld can do it, as for the vector)"
         return None

@@ -280,7 +280,7 @@ def test_the_page_on_own_data_and_models_runs(tmp_path, monkeypatch):
     assert 0 < names["with_own"].epsilon < 100
     assert names["with_noise"].accuracy > 0.9
     assert names["with_noise"].epsilon == float("inf")
-    assert "no accountant knows (logistic)" in names["with_noise"].spent.reason
+    assert "no accountant knows (secant)" in names["with_noise"].spent.reason
     assert names["sent"].shape == (650,)
     assert float((names["sent"] - names["average"]).std()) == pytest.approx(0.1, rel=0.2)
     found = names["model"](names["images"]).argmax(-1)

@@ -13,6 +13,7 @@ from frames import frame
 from scipy import stats
 from study import (
     backdoors,
+    correlated_noise,
     generalisation,
     local_steps,
     minority_classes,
@@ -293,6 +294,45 @@ def test_local_steps():
         assert of(found, privacy, "clean", "30 messages of 10") == HOLDS
         assert of(found, privacy, "f = 2", "30 messages of 10") == UNDECIDED
     assert "local_steps" in local_steps.table(runs)
+
+
+def test_correlated_noise():
+    """The mean gains 3 points by much of it, the median loses 3; under attack both are broken."""
+
+    def accuracy(run):
+        if run["byzantine"]:
+            return 0.1
+        gain = 0.03 if run["aggregator"] == "mean" else -0.03
+        return 0.8 + gain * (run["pairwise_noise"] == 2)
+
+    runs = made_up(
+        accuracy,
+        aggregator=["mean", "median"],
+        pairwise_noise=[None, 0.5, 2.0],
+        target_epsilon=[2.0],
+        clip_norm=[1.0],
+        byzantine=[0, 2],
+        attack=["alie"],
+    )
+    found = correlated_noise.claims(runs)
+    assert len(found) == 8
+    assert [of(found, "mean", "clean", verb) for verb in ("gains", "costs")] == [HOLDS, FAILS]
+    assert [of(found, "median", "clean", verb) for verb in ("gains", "costs")] == [FAILS, HOLDS]
+    assert of(found, "median", "worst case", "gains") == UNDECIDED
+    table = correlated_noise.table(runs)
+    assert "| median | 80.2 ± 0.2 | 80.2 ± 0.2 | 77.2 ± 0.2 | 10.2 ± 0.2 |" in table
+
+
+def test_what_pairs_take_is_what_messages_have():
+    """The mean of honest messages, by the covariance that is drawn: pairs with f are left in it."""
+    honest, f, r = 13, 2, 0.5
+    whole = np.eye(honest + f) + r**2 * ((honest + f) * np.eye(honest + f) - 1)
+    of_honest = whole[:honest, :honest]
+    runs = frame(({"honest": honest, "byzantine": f, "attack": "alie", "pairwise_noise": r,
+                   "noise_scale": 1.0, "clip_norm": 1.0}, 0.5))  # fmt: skip
+    (row,) = correlated_noise.noise_rows(runs)
+    message, mean = math.sqrt(of_honest[0, 0]), math.sqrt(of_honest.mean())
+    assert row == f"| 2 | 0.5 | 1.000 | {message:.3f} | {mean:.4f} |"
 
 
 def test_trilemma():

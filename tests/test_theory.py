@@ -67,6 +67,12 @@ def test_the_second_moment_is_that_of_binomial_batches():
         noise_scale=0.1, clip_norm=2.0, batch_size=8, dataset_size=40, sampling_rate=0.5, steps=1
     )
     assert second_moment(fixed) == pytest.approx(4 * (stats.binom(40, 0.5).var() + 400) / 64)
+    for sampling in ("fixed", "shuffled"):  # of two batches the first is full
+        whole = Release(
+            noise_scale=0.1, clip_norm=2.0, batch_size=32, dataset_size=33, sampling=sampling,
+            steps=1,
+        )  # fmt: skip
+        assert second_moment(whole) == 4.0
     worker = Release(
         noise_scale=0.1, clip_norm=2.0, unit="worker", worker_sampling_rate=0.25, steps=1
     )

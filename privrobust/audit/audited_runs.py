@@ -306,9 +306,11 @@ class AuditedRuns:
             return 0.0, "gaussian"
         if get_aggregator(spec.aggregator, spec.byzantine).message == "sign":
             is_known = is_coordinate and not spec.worker_momentum and spec.noise == "gaussian"
+            is_known = is_known and not spec.pairwise_noise
             return (spec.noise_scale if is_known else 0.0), "sign"
         if spec.noise == "gaussian":
-            return spec.noise_scale, "gaussian"
+            # with that of pairs, as if it were the worker's own: other scores look at all workers
+            return spec.noise_std, "gaussian"
         if is_coordinate:
-            return spec.noise_scale, "laplace"
-        return spec.noise_scale * float(get_noise_law(spec.noise).std), "gaussian"  # about
+            return spec.noise_scale, "laplace" if spec.noise == "laplace" else "logistic"
+        return spec.noise_std, "gaussian"  # about

@@ -117,6 +117,10 @@ def _likelihood(trials: Trials) -> Floats:
     def log_ratio(moved: Floats) -> Floats:
         if trials.law == "laplace":
             ratio: Floats = (np.abs(seen) - np.abs(seen - moved)) / b
+        elif trials.law == "logistic":
+            # its density is proportional to cosh(x / 2)^-2, x in units of b
+            near, far = (np.logaddexp(x, -x) for x in (seen / b / 2, (seen - moved) / b / 2))
+            ratio = 2 * (near - far)
         elif trials.law == "sign":
             ratio = log_ndtr(np.sign(seen) * moved / b) - np.log(0.5)
         else:

@@ -182,6 +182,11 @@ def audit_tails(
             f"sampling: {spec.sampling} with canaries: {TAILS}, which count on steps that draw "
             "examples apart; accepted: poisson"
         )
+    if spec.pairwise_noise:
+        raise SpecError(
+            f"pairwise_noise: {spec.pairwise_noise:g} with canaries: {TAILS}, which count on noise "
+            "that is independent; accepted: other canaries"
+        )
     plan = PrivacyPlan(spec)
     release = max(plan.releases, key=lambda each: each.sampling_rate)
     spent = spend(release, spec.delta, spec.accountant)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Truths = npt.NDArray[np.bool_]
-Law = Literal["gaussian", "laplace", "sign"]
+Law = Literal["gaussian", "laplace", "logistic", "sign"]
 
 
 @dataclass(frozen=True, kw_only=True)

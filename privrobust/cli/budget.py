@@ -82,7 +82,7 @@ def budget(
         Values | None,
         typer.Option("--accountant", help="Names, or all; by default those that load at once."),
     ] = None,
-    noise: Annotated[str, typer.Option(help="gaussian or laplace.")] = "gaussian",
+    noise: Annotated[str, typer.Option(help="gaussian, laplace or logistic.")] = "gaussian",
     sampling: Annotated[
         str,
         typer.Option(help="poisson, full, shuffled, fixed or balls_in_bins: how batches come."),

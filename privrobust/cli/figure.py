@@ -34,7 +34,7 @@ def figure(
         str | None, typer.Option(help="Of curves: accuracy (default), loss, kappa, variance, ...")
     ] = None,
     noise: Annotated[
-        str | None, typer.Option(help="Of bias_variance: gaussian (default) or laplace.")
+        str | None, typer.Option(help="Of bias_variance: gaussian (default), laplace or logistic.")
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="Of partitions: the runs' data, where it is no built-in.")

@@ -31,7 +31,7 @@ class UpdatePrivacy:
     Args:
         clip_norm: C, the norm to which a whole update is clipped: L2, or L1 for Laplace noise.
         noise_scale: b, in units of the update; 0 adds no noise, and nothing is private.
-        noise: "gaussian" or "laplace".
+        noise: "gaussian", "laplace" or "logistic".
         message: the noisy "vector", or its "sign" for a server that counts votes.
         participation: the probability that a client takes part in a round, by a coin of its own
             that nobody sees. One that sits out still sends, of a zero update: pure noise.

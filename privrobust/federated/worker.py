@@ -80,7 +80,7 @@ class PrivateWorker(Sender):
         batch_size: B, the expected batch and the divisor of the average.
         loss: a name, as in specs.
         clipping: "flat", "per_layer" or "automatic".
-        noise: "gaussian" or "laplace".
+        noise: "gaussian", "laplace" or "logistic".
         message: the noisy "vector", or its "sign" for a server that counts votes.
         sampling_rate: q, where it is public and fixed in advance: the number of examples is then
             protected too. None: B over the number of examples.

@@ -45,7 +45,7 @@ def add_to_rows(values: Floats, keys: Keys, grids: Grids, noise: str, out: Float
     """
     dim = values.shape[-1]
     loop = compiled_loop()
-    if loop is not None and noise in loop.IS_LAPLACE:
+    if loop is not None and noise in loop.CODES:
         doubtful = _compiled_rows(loop, values, keys, grids, noise, out)
     else:
         words = torch.from_numpy(first_words(keys, _words(dim)).view(np.int64))
@@ -53,7 +53,7 @@ def add_to_rows(values: Floats, keys: Keys, grids: Grids, noise: str, out: Float
         sums, doubtful = _tensor_rows(rows, words, grids, noise)
         out[...] = sums.numpy().reshape(out.shape)
     for row, place in doubtful:
-        more = partial(_words_of, keys[row].tobytes(), place // 2)
+        more = partial(words_of, keys[row].tobytes(), place // 2)
         at = np.unravel_index(row, values.shape[:-1])
         out[at][place] = _settled(values[at][place], place % 2, _row(grids, row), noise, more)
 
@@ -73,7 +73,7 @@ def add_on_device(values: Tensor, words: Tensor, keys: Keys, grids: Grids, noise
     for row, place in doubtful:
         block = place // 2
         drawn = words[row, 2 * block : 2 * block + 2].cpu().numpy().view(np.uint64).tolist()
-        more = partial(_words_of, keys[row].tobytes(), block, drawn=drawn)
+        more = partial(words_of, keys[row].tobytes(), block, drawn=drawn)
         value = float(values[row, place])
         sums[row, place] = _settled(value, place % 2, _row(grids, row), noise, more)
     return sums.float()
@@ -91,7 +91,7 @@ def _compiled_rows(
     (inputs, first), (outputs, sent) = _in_a_vector(values), _in_a_vector(out)
     add = partial(
         loop.add_rows,
-        loop.IS_LAPLACE[noise],
+        loop.CODES[noise],
         keys,
         given,
         inputs,
@@ -132,9 +132,25 @@ def _tensor_rows(
     dim = values.shape[-1]
     steps, scales = (torch.from_numpy(of_rows).to(values.device).unsqueeze(-1) for of_rows in grids)
     drawn, doubt = NOISE_LAWS[noise].in_tensors(words.unflatten(-1, (-1, 2)), scales)
+    drawn, doubt = (each.flatten(-2)[:, :dim] for each in (drawn, doubt))
+    return on_grid(values, drawn, doubt, steps)
+
+
+def on_grid(
+    values: Tensor, drawn: Tensor, doubt: Tensor, steps: Tensor
+) -> tuple[Tensor, list[list[int]]]:
+    """Return `values + drawn * steps`, rounded to whole steps, and the places that are doubtful.
+
+    Args:
+        values: float64 `(rows, dim)`.
+        drawn: noise in whole numbers of steps, of that shape.
+        doubt: which of it is doubtful.
+        steps: gamma of all rows, or `(rows, 1)`.
+
+    """
     whole = (values / steps).round_()
-    doubt = doubt.flatten(-2)[:, :dim] | ~(whole.abs() <= MOST_STEPS)
-    sums = whole.add_(drawn.flatten(-2)[:, :dim]).mul_(steps)
+    doubt = doubt | ~(whole.abs() <= MOST_STEPS)
+    sums = whole.add_(drawn).mul_(steps)
     return sums.add_(0.0), doubt.nonzero().tolist()  # a zero's sign would tell the value's
 
 
@@ -147,16 +163,17 @@ def _row(grids: Grids, row: int) -> Grid:
     return Grid(float(grids.steps[row]), float(grids.scales[row]))
 
 
-def _words_of(
-    key: bytes, block: int, level: int, drawn: list[int] | None = None
-) -> tuple[int, int]:
+def words_of(key: bytes, block: int, level: int, drawn: list[int] | None = None) -> tuple[int, int]:
     """Return a block's words at a level, the first as they were drawn elsewhere if they were."""
     u, t = drawn if drawn and level == 0 else keystream(key, [block], level)[0].tolist()
     return u, t
 
 
-def _settled(value: float, coordinate: int, on: Grid, noise: str, more: exact.More) -> float:
+def settled(value: float, step: float, drawn: int) -> float:
     """Return the sum of a value and its noise on the grid, in whole numbers of any size."""
-    step = Fraction(on.step)
-    drawn = NOISE_LAWS[noise].exactly(coordinate, on.scale, more)
-    return float((round(Fraction(value) / step) + drawn) * step)
+    unit = Fraction(step)
+    return float((round(Fraction(value) / unit) + drawn) * unit)
+
+
+def _settled(value: float, coordinate: int, on: Grid, noise: str, more: exact.More) -> float:
+    return settled(value, on.step, NOISE_LAWS[noise].exactly(coordinate, on.scale, more))

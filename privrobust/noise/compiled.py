@@ -26,8 +26,10 @@ from privrobust.noise.intrinsics import (
     widest_vectors,
 )
 
-IS_LAPLACE = MappingProxyType({"gaussian": False, "laplace": True})
-"""The laws that the loop draws, and what its argument `laplace` is for each."""
+CODES = MappingProxyType({"gaussian": 0, "laplace": 1, "logistic": 2})
+"""The laws that the loop draws, and what its argument `law` is for each."""
+
+_GAUSSIAN, _LAPLACE, _LOGISTIC = CODES.values()
 
 # Coordinates at a time: values, words and sums of a unit stay in the first-level cache.
 UNIT = 1024
@@ -40,7 +42,7 @@ GROUP = aes.GROUP or UNIT
 _SLACK = 2.0**-48
 _LEAST_SLACK = 2.0**-55
 # Words so close to 0 or to 2^64 that their length tells.
-_SHORT, _SHORT_LAPLACE = 1 << 43, 1 << 45
+_SHORT, _SHORT_ALONE = 1 << 43, 1 << 45  # of a block's radius; of what is drawn by one word
 
 # Chebyshev fits in the square of the variable (tests/noise recompute them): of -4 (atanh(s) / s -
 # 1) / s^2 for |s| up to that of sqrt(2), and of sin and 2 cos of (pi / 4) x for |x| up to 1.
@@ -152,7 +154,7 @@ def _laplace(words, doubts, values, scale, step, out):
         size = square * (0.5 * scale)
         whole = (size + _ROUNDER) - _ROUNDER
         apart = size - whole
-        doubts[i] = (folded - _SHORT_LAPLACE) | as_bits(most - size * _SLACK - apart * apart)
+        doubts[i] = (folded - _SHORT_ALONE) | as_bits(most - size * _SLACK - apart * apart)
         doubtful |= doubts[i]
         v = values[i] * inverse + _ROUNDER
         large |= as_bits(v) ^ _TWO_52
@@ -161,18 +163,41 @@ def _laplace(words, doubts, values, scale, step, out):
 
 
 @compiled
-def _add(laplace, words, scratch, values, scale, step, out):
+def _logistic(words, doubts, values, scale, step, out):
+    """Write the sums of words, and their doubts, and return whether there may be any."""
+    widest_vectors()
+    most, inverse = _LARGEST_SQUARE - scale * _LEAST_SLACK, 1.0 / step
+    doubtful = large = 0
+    for i in range(values.shape[0]):
+        of_below, folded = _minus_2_log(words[i], 0.5)
+        of_above, _ = _minus_2_log(~words[i], 0.5)
+        drawn = (of_above - of_below) * (0.5 * scale)
+        size = (of_above + of_below) * (0.5 * scale)  # either may be off by its share of it
+        whole = (drawn + _ROUNDER) - _ROUNDER
+        apart = drawn - whole
+        doubts[i] = (folded - _SHORT_ALONE) | as_bits(most - size * _SLACK - apart * apart)
+        doubtful |= doubts[i]
+        v = values[i] * inverse + _ROUNDER
+        large |= as_bits(v) ^ _TWO_52
+        out[i] = ((v - _ROUNDER) + whole) * step
+    return doubtful < 0 or exponent_bits(large) != 0
+
+
+@compiled
+def _add(law, words, scratch, values, scale, step, out):
     """Write `values + noise` on the grid, NaN where doubtful, and return whether any may be."""
     squares, turns, doubts = scratch
-    if laplace:
+    if law == _LAPLACE:
         doubtful = _laplace(words, doubts, values, scale, step, out)
+    elif law == _LOGISTIC:
+        doubtful = _logistic(words, doubts, values, scale, step, out)
     else:
         blocks = values.shape[0] // 2
         _logarithms(words, squares[:blocks], turns, doubts)
         doubtful = _gaussian(squares[:blocks], turns, doubts, values, scale, step, out)
     if doubtful:
         for i in range(values.shape[0]):
-            doubt = doubts[i if laplace else i // 2] < 0
+            doubt = doubts[i // 2 if law == _GAUSSIAN else i] < 0
             if doubt or not (abs(values[i] / step) <= MOST_STEPS):
                 out[i] = np.nan
     return doubtful
@@ -187,11 +212,11 @@ def _aligned(size):
 
 
 @compiled
-def add_rows(laplace, keys, given, values, scales, steps, out, marks, starts, dim, start, stop):
+def add_rows(law, keys, given, values, scales, steps, out, marks, starts, dim, start, stop):
     """Add noise on the grid to units from start to stop, counted row by row.
 
     Args:
-        laplace: whether noise is that, or Gaussian.
+        law: one of `CODES`.
         keys: uint8 `(rows, 16)`.
         given: int64 `(rows, words)`, where the processor has no AES; else `(rows, 0)`.
         values: float64, a vector that all rows are parts of.
@@ -223,10 +248,10 @@ def add_rows(laplace, keys, given, values, scales, steps, out, marks, starts, di
         scale, step = scales[row], steps[row]
         first, sent = starts[0, row] + low, starts[1, row] + low
         inputs, outputs = values[first : first + even], out[sent : sent + even]
-        doubtful = _add(laplace, words, scratch, inputs, scale, step, outputs)
+        doubtful = _add(law, words, scratch, inputs, scale, step, outputs)
         if even < count:  # an odd coordinate has a block of its own
             last[0] = values[first + even]
-            doubtful |= _add(laplace, words[even:], scratch, last, scale, step, one)
+            doubtful |= _add(law, words[even:], scratch, last, scale, step, one)
             out[sent + even] = one[0]
         marks[row, number] = doubtful
 
@@ -250,5 +275,5 @@ def try_out() -> None:
     one, keys, starts = np.ones(1), np.zeros((1, 16), np.uint8), np.zeros((2, 1), np.int64)
     given, marks = np.zeros((1, UNIT), np.int64), np.zeros((1, 1), np.bool_)
     for kind in (np.float32, np.float64):
-        add_rows(False, keys, given, one, one, one, np.empty(1, kind), marks, starts, 1, 0, 1)
+        add_rows(_GAUSSIAN, keys, given, one, one, one, np.empty(1, kind), marks, starts, 1, 0, 1)
     fill_rows(keys, given)

@@ -8,6 +8,8 @@ The two words of a block are the first 64 binary digits of two real numbers, u a
   t is a sign for both, the others are a v uniform on [0, 1), and phi is `pi (v - 1/2)`.
 - *Laplace* noise takes one of u and t a coordinate: the first digit is the sign, the others are a v
   uniform on [0, 1), and the size is `-m ln v`.
+- *Logistic* noise takes one of u and t a coordinate, and inverts the law's distribution function:
+  the draw is `m (ln u - ln(1 - u))`, of t likewise.
 
 Each is then rounded to the nearest whole number. Here that is done in interval arithmetic, with
 more digits until both ends round alike: the result is the rounding of a real-valued draw, exactly.
@@ -61,6 +63,21 @@ def laplace(coordinate: int, scale: float, more: More) -> int:
         bits = digits + 32
         low, high = _minus_log(v, digits - 1, bits)
         return _scaled((-high, -low) if negative else (low, high), scale, bits)
+
+    return _first_certain(enclosed, more)
+
+
+def logistic(coordinate: int, scale: float, more: More) -> int:
+    """Return coordinate 0 or 1 of a block of logistic noise, as `gaussian`; m is its parameter."""
+
+    def enclosed(u: int, t: int, digits: int) -> Interval | None:
+        below = (u, t)[coordinate]
+        above = (1 << digits) - 1 - below
+        if below == 0 or above == 0:
+            return None
+        bits = digits + 32
+        of_below, of_above = (_minus_log(each, digits, bits) for each in (below, above))
+        return _scaled((of_above[0] - of_below[1], of_above[1] - of_below[0]), scale, bits)
 
     return _first_certain(enclosed, more)
 

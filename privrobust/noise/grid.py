@@ -26,8 +26,9 @@ SHARE = 2.0**-12
 MOST_STEPS = 2.0**51
 """Of a value, up to which its sum with noise is exact in float64."""
 
-# Steps up to which a draw is below 2^52, tails included.
-_LARGEST_SCALE = 2.0**48
+LARGEST_SCALE = 2.0**48
+"""Steps of a scale up to which a draw is below 2^52, tails included."""
+
 # Bits of b in steps where nothing is private: as many as float32 messages tell.
 _UNBOUNDED_BITS = 26
 
@@ -80,10 +81,10 @@ def grid(
     rounding = float(dim) if order == 1 else math.sqrt(dim)
     finest = SHARE * contribution / rounding * (1 - 2.0**-50)
     step = math.ldexp(1.0, math.frexp(finest)[1] - 1)
-    if not wider / step <= _LARGEST_SCALE:
+    if not wider / step <= LARGEST_SCALE:
         raise SpecError(
             f"{field}: {shown(noise_scale)} is too large for a grid that is fine against a "
             f"contribution of {contribution:.3g} in {dim} coordinates; accepted: at most "
-            f"{_LARGEST_SCALE * step / (1 + SHARE):.3g}"
+            f"{LARGEST_SCALE * step / (1 + SHARE):.3g}"
         )
     return Grid(step, wider / step)

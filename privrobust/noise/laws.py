@@ -49,12 +49,12 @@ class NoiseLaw(Configured, ABC):
 
     No accountant knows it, so a run's epsilon is infinite.
 
-    >>> class Logistic(NoiseLaw):
-    ...     "Logistic noise of variance pi^2 / 3."
-    ...     std = math.pi / math.sqrt(3)
+    >>> class Cauchy(NoiseLaw):
+    ...     "Cauchy noise, of no variance."
+    ...     std = math.inf
     ...     def draw(self, uniform):
-    ...         return uniform.logit()
-    >>> Logistic().draw(torch.tensor([0.5]))
+    ...         return (math.pi * (uniform - 0.5)).tan()
+    >>> Cauchy().draw(torch.tensor([0.5]))
     tensor([0.])
     """
 
@@ -85,6 +85,10 @@ NOISE_LAWS = MappingProxyType({
     "laplace": GridLaw(
         "Laplace's, of scale parameter 1 (variance 2).", math.sqrt(2), 1, exact.laplace,
         tensors.laplace,
+    ),
+    "logistic": GridLaw(
+        "Logistic, of scale parameter 1 (variance pi^2 / 3).", math.pi / math.sqrt(3), 2,
+        exact.logistic, tensors.logistic,
     ),
 })  # fmt: skip
 """Ours, which are drawn on a grid."""

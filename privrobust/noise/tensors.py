@@ -34,20 +34,44 @@ def gaussian(words: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         Whole numbers in float64 `(..., blocks, 2)`, and which of them are doubtful.
 
     """
+    noise, radius, short = standard_normal(words)
+    scale = scale.unsqueeze(-1)
+    return rounded(noise * scale, radius * scale, scale, short)
+
+
+def standard_normal(words: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw standard normal numbers from words, not rounded.
+
+    Args:
+        words: int64 `(..., blocks, 2)`.
+
+    Returns:
+        The numbers `(..., blocks, 2)`; the radius of each block, a share of which they may be off
+        by, and whether its word is so short that they may be off by more, `(..., blocks, 1)`.
+
+    """
     u, t = words.unbind(-1)
     size, short = _minus_log(u, 0.5)
-    radius = size.mul_(2).sqrt_() * scale
+    radius = size.mul_(2).sqrt_()
     angle = ((t & _BELOW_SIGN) - (1 << 62)).double() * (math.pi * 2.0**-63)
     signed = torch.where(t < 0, -radius, radius)
     noise = torch.stack([signed * angle.sin(), signed * angle.cos()], -1)
-    return _rounded(noise, radius.unsqueeze(-1), scale.unsqueeze(-1), short.unsqueeze(-1))
+    return noise, radius.unsqueeze(-1), short.unsqueeze(-1)
 
 
 def laplace(words: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """Draw Laplace noise from words, as `gaussian`; m is the scale parameter."""
     size, short = _minus_log(words << 1, 1.0)
     size = size * scale.unsqueeze(-1)
-    return _rounded(torch.where(words < 0, -size, size), size, scale.unsqueeze(-1), short)
+    return rounded(torch.where(words < 0, -size, size), size, scale.unsqueeze(-1), short)
+
+
+def logistic(words: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw logistic noise from words, as `gaussian`; m is the scale parameter."""
+    of_below, short = _minus_log(words, 0.5)
+    of_above, _ = _minus_log(~words, 0.5)  # of 1 - u, as near to its own ends
+    scale = scale.unsqueeze(-1)
+    return rounded((of_above - of_below) * scale, (of_above + of_below) * scale, scale, short)
 
 
 def _minus_log(words: Tensor, middle: float) -> tuple[Tensor, Tensor]:
@@ -58,7 +82,10 @@ def _minus_log(words: Tensor, middle: float) -> tuple[Tensor, Tensor]:
     return size.neg_(), folded < _SHORT
 
 
-def _rounded(noise: Tensor, size: Tensor, scale: Tensor, short: Tensor) -> tuple[Tensor, Tensor]:
+def rounded(
+    noise: Tensor, size: Tensor, scale: Tensor | float, short: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Round noise that is off by a share of its size and of its scale; which are doubtful?"""
     whole = noise.round()
     room = 0.5 - size * _SLACK - scale * _LEAST_SLACK
     return whole, ((noise - whole).abs() > room) | short

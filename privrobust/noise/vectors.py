@@ -49,10 +49,10 @@ def add_noise(
     Args:
         vector: a dense tensor on any device, or a numpy array; finite, any shape, of float16 to
             float64.
-        scale: b: the standard deviation of Gaussian noise, the scale parameter of Laplace noise.
-        sensitivity: the most that one unit moves the vector, in L2 for Gaussian noise and in L1 for
-            Laplace noise. For a sum of gradients clipped to C and divided by B it is C / B.
-        noise: "gaussian" or "laplace".
+        scale: b: the standard deviation of Gaussian noise, the scale parameter of the others.
+        sensitivity: the most that one unit moves the vector, in L1 for Laplace noise and in L2 for
+            the others. For a sum of gradients clipped to C and divided by B it is C / B.
+        noise: "gaussian", "laplace" or "logistic".
         key: 16 bytes, for experiments that repeat (`derived_keys` makes them); whoever knows it can
             subtract the noise, and one that is used twice protects nothing. By default a new one.
 

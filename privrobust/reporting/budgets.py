@@ -48,6 +48,7 @@ _SIGNS = (
     "tell, the others for the averages."
 )
 _LAPLACE = "Laplace noise: b is its scale parameter, and gradients are bounded in the L1 norm."
+_LOGISTIC = "Logistic noise: b is its scale parameter; its standard deviation is 1.814 b."
 _EVERY_WORKER = "Every worker takes part in every step (q = 1), whatever its B and n."
 ROUNDING = "Rounded so that nothing looks better than it is: sigma down, the rest up."
 _ESTIMATE = "(estimate): may report less than is spent; the others are upper bounds."
@@ -210,6 +211,8 @@ def _remarks(table: pd.DataFrame, release: Release, *, is_federation: bool) -> I
     yield from charged([release.sampling])
     if release.noise == "laplace":
         yield _LAPLACE
+    if release.noise == "logistic":
+        yield _LOGISTIC
     if release.message == "sign":
         yield _SIGNS
     yield ROUNDING

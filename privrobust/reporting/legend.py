@@ -118,7 +118,17 @@ def promise(runs: pd.DataFrame) -> Iterator[str]:
             "against whoever sees every message of one run; the largest over honest workers."
         )
         yield from charged_for(finite)
+        yield from secrets(finite)
         yield from about_tuning(finite["repeats"])
+
+
+def secrets(runs: pd.DataFrame) -> Iterator[str]:
+    """Say what epsilon takes the observer to know of noise that pairs of workers share, if any."""
+    if runs["pairwise_noise"].notna().any():
+        yield (
+            "pairwise_noise: who sees the messages knows the noise of pairs with a Byzantine or "
+            "colluding worker, of others nothing."
+        )
 
 
 def deltas(runs: pd.DataFrame) -> str:

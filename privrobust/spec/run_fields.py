@@ -19,7 +19,14 @@ from privrobust.schedules import canonical_schedule
 from privrobust.spec.attack import AttackSpec, read_attack
 from privrobust.spec.field_meaning import Meaning, Role
 from privrobust.spec.record import Record
-from privrobust.spec.values import Named, Number, PerhapsNamed, PerhapsNumber, Whole
+from privrobust.spec.values import (
+    Named,
+    Number,
+    PerhapsNamed,
+    PerhapsNumber,
+    PerhapsWhole,
+    Whole,
+)
 
 _MOST_WORKERS = 10_000
 
@@ -112,9 +119,9 @@ class RunFields(Record):
     noise: Annotated[
         Named,
         AfterValidator(canonical_noise_law),
-        Meaning(Role.BUDGET, names_own=True, is_released=True),
+        Meaning(Role.BUDGET, checked_with="budget", names_own=True, is_released=True),
     ] = "gaussian"
-    """The law of the noise that honest workers add: `gaussian`, `laplace`, or one of your own."""
+    """The law of the noise that honest workers add: `gaussian`, `laplace`, `logistic`, your own."""
     noise_scale: Annotated[
         Number,
         Meaning(
@@ -127,7 +134,17 @@ class RunFields(Record):
             is_released=True,
         ),
     ] = Field(0.0, ge=0)
-    """b, per worker, step and coordinate: standard deviation, or Laplace's scale parameter."""
+    """b, per worker, step and coordinate: standard deviation; of other laws, their parameter."""
+    pairwise_noise: Annotated[
+        PerhapsNumber,
+        Meaning(Role.BUDGET, checked_with="budget", per_lane=True, is_released=True),
+    ] = Field(None, gt=0, le=1e6)
+    """r: every pair of workers shares Gaussian noise of std r b, which cancels in their sum."""
+    colluding: Annotated[
+        PerhapsWhole,
+        Meaning(Role.TASK, checked_with="workers", per_lane=True, is_released=True),
+    ] = Field(None, ge=0, le=_MOST_WORKERS)
+    """Workers that tell the observer their pairs' noise, Byzantine ones included; by default f."""
     target_epsilon: Annotated[
         PerhapsNumber, Meaning(Role.BUDGET, checked_with="budget", per_lane=True)
     ] = Field(None, gt=0)

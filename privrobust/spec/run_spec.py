@@ -1,6 +1,7 @@
 """`RunSpec`: the fields of a run, checked against each other."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,7 @@ from privrobust.core.parameters import parse
 from privrobust.core.plugins import refuse_unwanted
 from privrobust.data.partitions import Partition, Similarity, get_partition
 from privrobust.errors import SpecError
+from privrobust.noise.laws import get_noise_law
 from privrobust.schedules import get_schedule, rate
 from privrobust.spec.key import in_key, key_of
 from privrobust.spec.run_fields import RunFields, named
@@ -80,6 +82,21 @@ class RunSpec(RunFields):
         return int.from_bytes(hashlib.shake_256(named).digest(8)) >> 1
 
     @property
+    def hidden(self) -> int:
+        """Those who tell the observer nothing of their pairs' noise."""
+        return self.workers - (self.byzantine if self.colluding is None else self.colluding)
+
+    @property
+    def noise_std(self) -> float:
+        """The standard deviation of the noise on a coordinate of a message.
+
+        That of pairs is in it, and that of all local steps of which the message is a sum.
+        """
+        of_pairs = (self.workers - 1) * (self.pairwise_noise or 0.0) ** 2
+        of_all = self.noisy_vectors * (1 + of_pairs)
+        return self.noise_scale * float(get_noise_law(self.noise).std) * math.sqrt(of_all)
+
+    @property
     def key(self) -> str:
         """A name for this run's result: equal specs have equal keys, on whatever device."""
         known: str | None = getattr(self, "_key", None)
@@ -126,10 +143,11 @@ class RunSpec(RunFields):
     def message(self) -> Message:
         """What a step adds to what was sent before: a sign, unless it is one of older noise too.
 
-        The signs of a momentum tell of noise that earlier signs told of, and those of a sum of
-        noisy vectors of noise by which later ones of them were moved: they are charged as vectors.
+        The signs of a momentum tell of noise that earlier signs told of, those of a sum of noisy
+        vectors of noise by which later ones of them were moved, and those of pairs' noise of noise
+        that other workers' signs tell of: they are charged as vectors.
         """
-        if self.worker_momentum or self.noisy_vectors > 1:
+        if self.worker_momentum or self.noisy_vectors > 1 or self.pairwise_noise:
             return "vector"
         return get_aggregator(self.aggregator, self.byzantine).message
 
@@ -152,6 +170,11 @@ class RunSpec(RunFields):
             raise SpecError(
                 "clip_norm, grad_norm_bound: give one of them; a bound replaces clipping"
             )
+        if self.pairwise_noise is not None and self.noise != "gaussian":
+            raise SpecError(
+                f"pairwise_noise: {self.pairwise_noise:g} with noise {self.noise}; accepted: "
+                "gaussian, whose sums are of the same law"
+            )
         self._check_target()
         if self.clipping != "flat" and self.clip_norm is None:
             raise SpecError(f"clipping: {self.clipping} needs a clip_norm")
@@ -166,6 +189,11 @@ class RunSpec(RunFields):
                 "by what a worker holds; accepted: sampling: poisson"
             )
         check_whole(self.sampling, self.batch_size)
+        if self.colluding is not None and not self.byzantine <= self.colluding < self.workers:
+            raise SpecError(
+                f"colluding: {self.colluding} of {self.workers} workers; accepted: from byzantine, "
+                f"{self.byzantine}, to all but the one that is protected, {self.workers - 1}"
+            )
         self._read_heterogeneity()
         if self.warmup_steps >= self.steps:
             raise SpecError(

@@ -69,6 +69,7 @@ _ZERO = AfterValidator(_plain_zero)
 Number = Annotated[float, _NUMBER, _ZERO]
 PerhapsNumber = Annotated[float | None, _NUMBER, _ZERO]
 Whole = Annotated[int, BeforeValidator(_read_whole)]
+PerhapsWhole = Annotated[int | None, BeforeValidator(_read_whole)]
 Named = Annotated[str, BeforeValidator(_read_named)]
 """Text that names a thing, with its parameters if any."""
 PerhapsNamed = Annotated[str | None, BeforeValidator(_read_named)]

@@ -72,7 +72,9 @@ def _converter(column: Column[Any]) -> Callable[[Cells], Converted]:
     if isinstance(column.type, Boolean):
         return _truths
     if isinstance(column.type, Integer):
-        return lambda cells: _whole(cells, accepted)
+        if accepted.get("needed", True):
+            return lambda cells: _whole(cells, accepted)
+        return lambda cells: _perhaps_whole(cells, accepted)
     same: dict[Any, Any] = {}  # a million cells of a few texts: each is kept once
     return lambda cells: _texts(cells, needed, accepted.get("choices"), same)
 
@@ -93,6 +95,12 @@ def _whole(cells: Cells, accepted: dict[str, Any]) -> Converted:
     values = np.array(cells, np.int64)
     is_bad = ~_within(values, accepted)
     return values, is_bad | is_odd if is_odd else is_bad
+
+
+def _perhaps_whole(cells: Cells, accepted: dict[str, Any]) -> Converted:
+    """Read whole numbers as floats, of which one may be missing."""
+    values, is_bad = _numbers(cells, False, accepted)
+    return values, is_bad | (values != np.floor(values)) & ~np.isnan(values)
 
 
 def _within(values: np.ndarray, accepted: dict[str, Any]) -> np.ndarray:

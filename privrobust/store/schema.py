@@ -33,6 +33,7 @@ _SINCE_7 = (
     *(f"runs.{name}" for name in ("kappa_bound", "error", "error_bound", "error_of_mean")),
     *(f"runs.{name}" for name in ("train_accuracy", "train_loss")),
     *(f"runs.worst_{kind}_accuracy" for kind in ("class", "worker")),
+    *(f"runs.{name}" for name in ("pairwise_noise", "colluding")),
     "evaluations.error",
     *(f"{table}.attack_success_rate" for table in ("runs", "evaluations")),
 )

@@ -12,6 +12,7 @@ from torch import Tensor
 from privrobust.aggregators import KnownNoise
 from privrobust.noise import NoiseLaw, derived_keys, get_noise_law
 from privrobust.noise.addition import add_on_device, add_to_rows
+from privrobust.noise.correlated import Mixture, add_correlated, mixture
 from privrobust.noise.grid import Grid, Grids, grid
 from privrobust.noise.laws import drawn
 from privrobust.noise.streams import Keys, first_words
@@ -41,15 +42,22 @@ class Perturbation:
         self._workers, self._dim = shape
         self._noise, self._purpose, self._device = plans[0].spec.noise, f"{owner}noise", device
         lanes = [plan.spec for plan in plans]
+        self._first = lanes[0].honest if owner else 0  # of these workers, where all draw together
         noisy = [lane for lane, spec in enumerate(lanes) if spec.noise_scale]
         law = get_noise_law(self._noise)
         self._own_law = law if isinstance(law, NoiseLaw) else None
         if self._own_law is not None:  # which nothing vouches for: no grid would make it private
             self._in_floats = [(lane, lanes[lane]) for lane in noisy]
             noisy = []
-        bounded = [lane for lane in noisy if lanes[lane].clip_norm or lanes[lane].grad_norm_bound]
-        self._private = self._among(bounded, plans)
-        self._others = self._among([lane for lane in noisy if lane not in bounded], plans)
+        self._correlated = [
+            (lane, lanes[lane].stream_seed, *_correlated(plans[lane], self._dim))
+            for lane in noisy
+            if lanes[lane].pairwise_noise
+        ]
+        noisy = [lane for lane in noisy if not lanes[lane].pairwise_noise]
+        self._is_bounded = [bool(spec.clip_norm or spec.grad_norm_bound) for spec in lanes]
+        self._private = self._among([lane for lane in noisy if self._is_bounded[lane]], plans)
+        self._others = self._among([lane for lane in noisy if not self._is_bounded[lane]], plans)
         self._steps = count(1)
 
     def _among(self, places: list[int], plans: Sequence[PrivacyPlan]) -> "_Noisy":
@@ -84,7 +92,32 @@ class Perturbation:
             noise = sent.new_empty(values.shape)
             values.add_(self._with_noise(step, torch.zeros_like(values), others, noise))
             sent.index_copy_(0, others.places, values.float())
+        if self._correlated:
+            self._add_correlated(step, averages, sent)
         return sent
+
+    def _add_correlated(self, step: int, averages: Tensor, sent: Tensor) -> None:
+        """Write the sums of lanes whose workers share noise, one xi for equal seeds."""
+        words: dict[tuple[int, int], tuple[Tensor, Keys]] = {}
+        for lane, seed, on, mixed in self._correlated:
+            if (seed, mixed.workers) not in words:
+                keys = derived_keys(seed, "noise", step, mixed.workers)
+                words[seed, mixed.workers] = self._words(keys), keys
+            values = averages[lane]
+            if self._is_bounded[lane]:
+                sent[lane] = add_correlated(
+                    values, self._first, *words[seed, mixed.workers], on, mixed
+                )
+            else:  # as others
+                zeros = torch.zeros_like(values)
+                noise = add_correlated(zeros, self._first, *words[seed, mixed.workers], on, mixed)
+                sent[lane] = (values + noise).float()
+
+    def _words(self, keys: Keys) -> Tensor:
+        """Return int64 words, `(workers, dim or one more)`."""
+        if self._device.type != "cpu":
+            return device_words(keys, self._dim, self._device)
+        return torch.from_numpy(first_words(keys, self._dim + self._dim % 2).view(np.int64))
 
     def _with_own_noise(self, law: NoiseLaw, step: int, averages: Tensor, sent: Tensor) -> Tensor:
         """Add noise of a user's own law, in floating point, one xi for lanes of equal seed."""
@@ -99,11 +132,7 @@ class Perturbation:
 
     def _uniform(self, seed: int, step: int) -> Tensor:
         """Draw numbers between 0 and 1, both excluded, `(workers, dim)`, float64."""
-        keys = derived_keys(seed, self._purpose, step, self._workers)
-        if self._device.type == "cpu":
-            words = torch.from_numpy(first_words(keys, self._dim + self._dim % 2).view(np.int64))
-        else:
-            words = device_words(keys, self._dim, self._device)
+        words = self._words(derived_keys(seed, self._purpose, step, self._workers))
         # 52 bits and a half: with 53 the largest would be 1
         return ((words[:, : self._dim] >> 12 & (1 << 52) - 1).double() + 0.5) * 2.0**-52
 
@@ -141,7 +170,14 @@ def grid_of(plan: PrivacyPlan, dim: int) -> Grid:
     """
     release = plan.releases[0]  # a unit moves every worker's message as far
     order = get_noise_law(release.noise).order
-    return grid(release.noise_scale, release.contribution, dim, order)
+    return grid(plan.spec.noise_scale, release.contribution, dim, order)
+
+
+def _correlated(plan: PrivacyPlan, dim: int) -> tuple[Grid, Mixture]:
+    """Return the grid of a run whose workers share noise, and how they do."""
+    spec, on = plan.spec, grid_of(plan, dim)
+    assert spec.pairwise_noise is not None
+    return on, mixture(on.scale, spec.pairwise_noise, spec.workers)
 
 
 def device_words(keys: Keys, dim: int, device: torch.device) -> Tensor:
@@ -166,8 +202,7 @@ def noise_std(lanes: Sequence[RunSpec], device: torch.device) -> Tensor:
 
     def of_lane(spec: RunSpec) -> float:
         kept = (1 - spec.worker_momentum) / (1 + spec.worker_momentum)
-        summed = spec.local_steps if spec.unit == "example" else 1
-        return spec.noise_scale * float(get_noise_law(spec.noise).std) * math.sqrt(kept * summed)
+        return spec.noise_std * math.sqrt(kept)
 
     return column(lanes, of_lane, device).unsqueeze(-1)
 
@@ -176,18 +211,18 @@ def known_noise(lanes: Sequence[RunSpec], device: torch.device) -> KnownNoise:
     """Return what everybody knows of the honest messages of these lanes.
 
     A worker's average has a norm of at most C / B for each example of its batch, of which there are
-    B, and B + 3 sqrt(B) but rarely; where the worker is the unit, of at most C.
+    B, and B + 3 sqrt(B) but rarely, and a message adds up those of all local steps; where the
+    worker is the unit, it has a norm of at most C.
     """
-
-    def std(spec: RunSpec) -> float:
-        return spec.noise_scale * float(get_noise_law(spec.noise).std)
 
     def reach(spec: RunSpec) -> float:
         bound = spec.clip_norm or spec.grad_norm_bound or math.inf
-        return bound if spec.unit == "worker" else bound * (1 + 3 / math.sqrt(spec.batch_size))
+        if spec.unit == "worker":
+            return bound
+        return spec.noisy_vectors * bound * (1 + 3 / math.sqrt(spec.batch_size))
 
     of_lanes = (
         column(lanes, setting, device).unsqueeze(-1)
-        for setting in (std, lambda spec: spec.worker_momentum, reach)
+        for setting in (lambda spec: spec.noise_std, lambda spec: spec.worker_momentum, reach)
     )
     return KnownNoise(*of_lanes)

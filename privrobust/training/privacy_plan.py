@@ -9,13 +9,21 @@ charged for what they tell, which is less than the vectors do.
 (300, 6.71, 126)
 """
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, ParamSpec, TypeVar
 
-from privrobust.accountants import Release, Spent, max_steps, noise_scale, spend
+from privrobust.accountants import (
+    Release,
+    Spent,
+    effective_noise_scale,
+    max_steps,
+    noise_scale,
+    spend,
+)
 from privrobust.accountants.registry import ACCOUNTANTS
 from privrobust.core.formatting import rounded_up
 from privrobust.data import get_dataset
@@ -79,9 +87,10 @@ class PrivacyPlan:
             return spec
         release = replace(_most_sampled(_releases(spec)), noise_scale=0.0)
         try:
-            b = _noise_scale(release, target, spec.delta, spec.accountant)
+            hidden_by = _noise_scale(release, target, spec.delta, spec.accountant)
         except SpecError as error:
             raise SpecError(f"target_epsilon: {target:g} cannot be met ({error})") from None
+        b = _least_scale(spec, hidden_by)
         if not SMALLEST <= b <= LARGEST:
             raise SpecError(
                 f"target_epsilon: {target:g} takes noise of scale {b:g}; accepted: {SMALLEST:g} to "
@@ -174,7 +183,7 @@ def _releases(spec: RunSpec) -> list[Release]:
     of_size = {
         size: Release(
             noise=spec.noise,
-            noise_scale=spec.noise_scale,
+            noise_scale=_effective(spec, spec.noise_scale),
             clip_norm=spec.clip_norm,
             grad_norm_bound=spec.grad_norm_bound,
             batch_size=spec.batch_size,
@@ -188,6 +197,19 @@ def _releases(spec: RunSpec) -> list[Release]:
         for size in set(held)  # workers of equal shares send alike, and most are
     }
     return [of_size[size] for size in held]
+
+
+def _effective(spec: RunSpec, b: float) -> float:
+    """Return the scale of noise on one message alone that hides what that b does."""
+    return effective_noise_scale(b, spec.pairwise_noise or 0.0, spec.hidden)
+
+
+def _least_scale(spec: RunSpec, effective: float) -> float:
+    """Return the least b that hides what noise of this effective scale on one message does."""
+    b = effective / _effective(spec, 1.0)
+    while _effective(spec, b) < effective:  # in its last bits
+        b = math.nextafter(b, math.inf)
+    return b
 
 
 def _refuse_unproven(spec: RunSpec) -> None:

@@ -147,28 +147,28 @@ class RunResult:
     def error_bound(self) -> float:
         """What the expectation of `error` is at most, by settings alone (`theory.error_bound`).
 
-        NaN where nothing is proven: of the rule, of gradients without a bound, with
-        `worker_momentum`, whose messages are of other steps too, and of sums of noisy local steps,
-        of whose gradients the noise is not independent.
+        With `pairwise_noise` it takes no advantage of what cancels in the mean. NaN where nothing
+        is proven: of the rule, of gradients without a bound, with `worker_momentum`, whose messages
+        are of other steps too, and of sums of noisy local steps, of whose gradients the noise is
+        not independent.
         """
         spec, plan = self.spec, PrivacyPlan(self.spec)
         releases = plan.releases
         if spec.worker_momentum or spec.noisy_vectors > 1 or math.isinf(releases[0].contribution):
             return math.nan
         moment = sum(map(second_moment, releases)) / len(releases)
-        return error_bound(self.kappa_bound, spec.honest, self.dim, self._noise_std, moment)
+        return error_bound(self.kappa_bound, spec.honest, self.dim, spec.noise_std, moment)
 
     @property
     def error_of_mean(self) -> float:
         """What noise makes of the mean of the honest messages; NaN with `worker_momentum`."""
         if self.spec.worker_momentum:
             return math.nan
-        return error_of_mean(self.spec.honest, self.dim, self._noise_std)
-
-    @property
-    def _noise_std(self) -> float:
-        summed = self.spec.noisy_vectors
-        return self.spec.noise_scale * get_noise_law(self.spec.noise).std * math.sqrt(summed)
+        # pairs of honest workers cancel in their mean, those with Byzantine ones do not
+        of_pairs = self.spec.byzantine * (self.spec.pairwise_noise or 0.0) ** 2
+        of_all = self.spec.noisy_vectors * (1 + of_pairs)
+        std = self.spec.noise_scale * get_noise_law(self.spec.noise).std * math.sqrt(of_all)
+        return error_of_mean(self.spec.honest, self.dim, std)
 
     def ended_by(self, failure: Failure) -> "RunResult":
         """Return the run without its result: what it claimed of its gradients is false."""
@@ -215,12 +215,16 @@ class RunResult:
 def second_moment(release: Release) -> float:
     """Bound the expectation of the squared L2 norm of what a worker sends, before noise.
 
-    A batch of S examples, each of which joins with probability q, adds up to S / B of the bound C
-    at most, and `E S^2 = n q (n q + 1 - q)`.
+    A batch of S examples adds up to S / B of the bound C at most. Where each joins with probability
+    q by itself, `E S^2 = n q (n q + 1 - q)`; batches of fixed size and of a shuffled epoch have B
+    examples at most.
     """
     if release.unit == "worker":
         return release.sampling_rate * release.contribution**2
     assert release.dataset_size is not None  # of a run
+    assert release.batch_size is not None
+    if release.sampling in ("fixed", "shuffled"):
+        return (release.contribution * release.batch_size) ** 2
     expected = release.dataset_size * release.sampling_rate
     return release.contribution**2 * expected * (expected + 1 - release.sampling_rate)
 

@@ -175,7 +175,7 @@ def test_frozen_and_hashable() -> None:
         ({"steps": 1.5}, "steps: 1.5 is not a whole number, 1 or more"),
         ({"steps": 0}, "steps: 0 is not a whole number, 1 or more"),
         ({"grad_norm_bound": 1.0}, "grad_norm_bound: give either clip_norm or grad_norm_bound"),
-        ({"noise": "cauchy"}, "noise: unknown name 'cauchy' (known: gaussian, laplace)"),
+        ({"noise": "cauchy"}, "noise: unknown name 'cauchy' (known: gaussian, laplace, logistic)"),
         ({"noise": "laplace", "norm": "l2"}, "norm: Laplace noise needs a bound in the L1 norm"),
         ({"norm": "linf"}, "norm: 'linf' is not one of l2, l1"),
         ({"sampling": "shuffle"}, "sampling: 'shuffle' is not one of poisson, full"),

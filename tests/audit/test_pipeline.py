@@ -29,6 +29,7 @@ def asked(**settings):
         ({"clipping": "per_layer", "model": "mlp(hidden=3)"}, 0.1),
         ({"clipping": "automatic"}, 0.1),
         ({"noise": "laplace"}, 0.1),
+        ({"noise": "logistic"}, 0.1),
         ({"unit": "worker", "sampling_rate": None}, 1.0),
         ({"aggregator": "majority_vote"}, 0.1),
     ],
@@ -100,6 +101,9 @@ def test_who_sees_messages_finds_most_of_a_claim_and_helpers_help():
     "settings",
     [
         {"noise": "laplace"},
+        {"noise": "logistic"},
+        {"pairwise_noise": 2.0},
+        {"pairwise_noise": 0.5, "aggregator": "majority_vote"},
         {"worker_momentum": 0.9},
         {"aggregator": "majority_vote", "worker_momentum": 0.5},
         {"clip_norm": None, "grad_norm_bound": 30.0, "model": "bounded_logistic"},

@@ -128,6 +128,12 @@ def test_what_is_refused(settings, message):
     assert "\n" not in str(raised.value)
 
 
+def test_noise_that_workers_share_is_refused():
+    spec = RunSpec(clip_norm=1.0, noise_scale=0.1, pairwise_noise=0.5)
+    with pytest.raises(SpecError, match=r"^pairwise_noise: 0.5 with canaries: tails"):
+        audit_tails(spec)
+
+
 def test_runs_without_noise_are_refused():
     with pytest.raises(SpecError, match="noise_scale: 0"):
         audit_tails(RunSpec(noise_scale=0.0))

@@ -164,15 +164,16 @@ def test_what_is_not_doubtful_is_right_whatever_digits_follow(noise, way):
     at_a_root[:] = 2.0 ** (random.integers(40, 65, size=800) - 0.5 + random.normal(size=800) * 1e-9)
     if noise == "laplace":  # both are sizes, one digit shorter
         words[:, 1] = (words[:, 0] >> np.uint64(1)) | (words[:, 1] & np.uint64(1 << 63))
+    if noise == "logistic":  # each is a draw
+        words[:, 1] = words[::-1, 0]
     settled = 0
     for pair in words:
         scale = 2.0 ** random.uniform(40, 48)
         if way == "loop":
             drawn = np.empty(2)
             scratch = np.empty(1), np.empty(1, np.int64), np.empty(2, np.int64)
-            laplace = noise == "laplace"
-            add = compiled_loop()._add
-            add(laplace, pair.view(np.int64), scratch, np.zeros(2), scale, 1.0, drawn)
+            law, add = compiled_loop().CODES[noise], compiled_loop()._add
+            add(law, pair.view(np.int64), scratch, np.zeros(2), scale, 1.0, drawn)
         else:
             whole, doubt = NOISE_LAWS[noise].in_tensors(
                 torch.from_numpy(pair.view(np.int64))[None],

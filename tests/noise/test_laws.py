@@ -14,7 +14,7 @@ from privrobust.noise.addition import add_to_rows
 from privrobust.noise.backend import compiled_loop
 from privrobust.noise.grid import Grids
 
-LAWS = {"gaussian": stats.norm, "laplace": stats.laplace}
+LAWS = {"gaussian": stats.norm, "laplace": stats.laplace, "logistic": stats.logistic}
 FINE = 2.0**30  # steps of the grid in one scale: outputs are as good as real numbers
 ROWS, DIM = 10, 1_000_000
 
@@ -59,6 +59,8 @@ def test_tails_in_10_to_the_10(noise):
 def moment(noise, order):
     if order % 2:
         return 0
+    if noise == "logistic":  # (2 pi)^k (1 - 2^(1-k)) |B_k|, B_k Bernoulli's number
+        return float((2 * mp.pi) ** order * (1 - 2.0 ** (1 - order)) * abs(mp.bernoulli(order)))
     return math.factorial(order) if noise == "laplace" else math.prod(range(1, order, 2))
 
 
@@ -66,9 +68,9 @@ def moment(noise, order):
 def test_moments(noise):
     """Of 2 10^7 draws, to order 8: each errs once in 10^9 (6.1 standard errors).
 
-    To order 6 for Laplace noise, as means of its higher powers are not yet normal.
+    To order 6 for noise of exponential tails, as means of its higher powers are not yet normal.
     """
-    orders = 6 if noise == "laplace" else 8
+    orders = 8 if noise == "gaussian" else 6
     sums, total = np.zeros(orders), 0
     for drawn in draws(noise, 2, seed=1):
         power = np.ones_like(drawn)
@@ -134,6 +136,9 @@ def by_mpmath(noise, coordinate, scale, u, t):
         if noise == "laplace":
             negative, v = divmod((u, t)[coordinate], 1 << (digits - 1))
             size = -scale * mp.log(mp.mpf(v) / 2 ** (digits - 1))
+        elif noise == "logistic":
+            below = mp.mpf((u, t)[coordinate])
+            negative, size = False, scale * mp.log(below / (mp.mpf(2) ** digits - below))
         else:
             negative, v = divmod(t, 1 << (digits - 1))
             angle = mp.pi * (mp.mpf(v) / 2 ** (digits - 1) - mp.mpf(1) / 2)
@@ -168,18 +173,22 @@ def test_whole_numbers_are_those_of_mpmath(noise, near):
 @pytest.mark.parametrize("noise", LAWS)
 def test_tails_end_nowhere(noise):
     """The least word that is not 0 lies 9.4 deviations out, and further words go on from 0."""
-    far, further = (9.42, 13.3) if noise == "gaussian" else (43.7, 88.0)
+    far, further = {
+        "gaussian": (9.42, 13.3),
+        "laplace": (43.7, 88.0),
+        "logistic": (-44.4, -88.7),
+    }[noise]
     half_turned = 2**62 if noise == "gaussian" else 0
     levels = [(0, half_turned), (1, 1), (5, 5)]
     law = NOISE_LAWS[noise].exactly
     assert law(1, 1e6, levels.__getitem__) == pytest.approx(1e6 * further, rel=0.02)
-    near = [(1, half_turned + (noise == "laplace")), *levels[1:]]
+    near = [(1, half_turned + (noise != "gaussian")), *levels[1:]]
     assert law(1, 1e6, near.__getitem__) == pytest.approx(1e6 * far, rel=0.02)
 
 
 def test_uniform_words_at_the_ends_are_sent_where_digits_are_known():
     edge = torch.tensor([[0, 0], [-1, -1], [1, 1 << 62], [-(2**63), 2**63 - 1]])
-    for law in (tensors.gaussian, tensors.laplace):
+    for law in (tensors.gaussian, tensors.laplace, tensors.logistic):
         whole, doubtful = law(edge, torch.tensor(1e3, dtype=torch.float64))
         assert doubtful[:3, 0].all()
         assert whole[~doubtful].isfinite().all()

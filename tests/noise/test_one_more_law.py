@@ -56,7 +56,7 @@ def third(monkeypatch):
 
 
 def test_a_spec_may_name_it():
-    assert available_noise_laws() == ["gaussian", "laplace", "third"]
+    assert available_noise_laws() == ["gaussian", "laplace", "logistic", "third"]
 
 
 @pytest.mark.parametrize("accountant", ["auto", *available_accountants()])
@@ -83,7 +83,7 @@ def test_nothing_is_calibrated_to_it_or_told_to_others():
 def test_no_formula_of_another_law_is_used_where_one_is_said_to_know_it(accountant, monkeypatch):
     """Who adds it to `ACCOUNTED_LAWS` and forgets a place gets an error there."""
     for module in (releases, mechanism):
-        monkeypatch.setattr(module, "ACCOUNTED_LAWS", ("gaussian", "laplace", "third"))
+        monkeypatch.setattr(module, "ACCOUNTED_LAWS", ("gaussian", "laplace", "logistic", "third"))
     unknown = replace(DIGITS, noise="third", message="sign" if accountant == "sign" else "vector")
     for release in (unknown, replace(unknown, sampling="full", batch_size=None)):
         with pytest.raises((SpecError, AssertionError), match="third"):
@@ -126,7 +126,7 @@ def test_a_run_trains_with_it_and_has_no_epsilon():
 
 
 def test_laws_are_not_added_or_exchanged_from_outside():
-    for laws in (NOISE_LAWS, compiled_loop().IS_LAPLACE):
+    for laws in (NOISE_LAWS, compiled_loop().CODES):
         with pytest.raises(TypeError):
             laws["third"] = THIRD
         with pytest.raises(TypeError):

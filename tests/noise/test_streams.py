@@ -146,7 +146,7 @@ def drawn_elsewhere(**environment):
         "from privrobust.noise import add_noise, backend\n"
         "v = np.linspace(-1, 1, 3001)\n"
         "sent = [add_noise(v, 3.0, 1.0, noise=n, key=bytes(range(16))).tolist()"
-        " for n in ('gaussian', 'laplace')]\n"
+        " for n in ('gaussian', 'laplace', 'logistic')]\n"
         "loop = backend.compiled_loop()\n"
         "print(json.dumps([loop and loop.LANES, sent]))\n"
     )

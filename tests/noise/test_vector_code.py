@@ -20,6 +20,7 @@ HALF = NUMBERS[:32]
         ("_logarithms", (WORDS, HALF, WORDS, WORDS), "vdivpd"),
         ("_gaussian", (HALF, WORDS, WORDS, NUMBERS, 1.0, 1.0, SENT), "vsqrtpd"),
         ("_laplace", (WORDS, WORDS, NUMBERS, 1.0, 1.0, SENT), "vdivpd"),
+        ("_logistic", (WORDS, WORDS, NUMBERS, 1.0, 1.0, SENT), "vdivpd"),
     ],
 )
 def test_loops_take_the_widest_vectors_and_gather_nothing(name, arguments, instruction):

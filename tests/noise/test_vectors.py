@@ -49,7 +49,10 @@ def test_a_view_of_negated_numbers_is_read_as_such():
     assert float(add_noise(conjugate, 1.0, 1.0)[0]) == pytest.approx(-2e9, rel=1e-6)
 
 
-@pytest.mark.parametrize(("noise", "std"), [("gaussian", 1.0), ("laplace", math.sqrt(2))])
+@pytest.mark.parametrize(
+    ("noise", "std"),
+    [("gaussian", 1.0), ("laplace", math.sqrt(2)), ("logistic", math.pi / math.sqrt(3))],
+)
 def test_noise_has_the_scale_that_is_asked_for(noise, std):
     sent = add_noise(np.full(1_000_000, 5.0), 0.2, 1e-3, noise=noise)
     assert abs(sent.mean() - 5) < 6 * 0.2 * std / 1000

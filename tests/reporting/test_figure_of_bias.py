@@ -29,11 +29,14 @@ def exact_mean_and_variance(messages, b, law):
     return mean, square - mean**2
 
 
-@pytest.mark.parametrize(("noise", "law"), [("gaussian", stats.norm), ("laplace", stats.laplace)])
+LAWS = {"gaussian": stats.norm, "laplace": stats.laplace, "logistic": stats.logistic}
+
+
+@pytest.mark.parametrize("noise", LAWS)
 @pytest.mark.parametrize("b", [0.1, 1.0, 4.0])
-def test_measured_bias_and_variance_are_the_exact_ones(noise, law, b):
+def test_measured_bias_and_variance_are_the_exact_ones(noise, b):
     messages = np.array([0.0, 0.1, 0.2, 0.5, 3.0])
-    mean, variance = exact_mean_and_variance(messages, b, law)
+    mean, variance = exact_mean_and_variance(messages, b, LAWS[noise])
     found = monte_carlo(messages[:, None], [b], noise, 1_000_000, 0).iloc[0]
     assert found["bias"] == pytest.approx(abs(mean - messages.mean()), abs=2 * found["error"])
     assert found["error"] < 0.01
@@ -41,10 +44,11 @@ def test_measured_bias_and_variance_are_the_exact_ones(noise, law, b):
 
 
 @pytest.mark.parametrize(
-    ("noise", "power", "factor"), [("gaussian", -2, math.pi / 2), ("laplace", -1, 1)]
+    ("noise", "power", "factor"),
+    [("gaussian", -2, math.pi / 2), ("laplace", -1, 1), ("logistic", -2, 4)],
 )
 def test_theory_has_the_exponents_of_a_large_population(noise, power, factor):
-    law = {"gaussian": stats.norm, "laplace": stats.laplace}[noise]
+    law = LAWS[noise]
     messages = -np.log1p(-(np.arange(200) + 0.5) / 200)
     scales = [20.0, 40.0]
     figure = bias_variance_figure(messages, scales, noise, draws=2000)

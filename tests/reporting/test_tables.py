@@ -12,6 +12,7 @@ from scipy import stats
 from tex import compile_table, needs_tex
 
 from privrobust.errors import SpecError
+from privrobust.reporting.legend import guarantee
 from privrobust.reporting.summary import row_fields, summarise
 from privrobust.reporting.tables import FORMATS, PRESETS, SHOWN, chosen, data, lay_out
 
@@ -537,3 +538,11 @@ def test_the_success_of_failed_runs_is_not_known():
     layout = lay_out(runs)
     at = [column.header for column in layout.columns].index(("f=2", "backdoor", "success"))
     assert layout.blocks[0][0][at].text == "failed"
+
+
+def test_small_print_says_who_knows_the_noise_of_pairs():
+    spec = {"clip_norm": 1.0, "noise_scale": 0.1, "honest": 4, "steps": 2}
+    alone, shared = (frame((spec | more, 0.5)) for more in ({}, {"pairwise_noise": 1.0}))
+    told = "pairwise_noise: who sees the messages knows the noise of pairs with a Byzantine"
+    for runs, count in ((alone, 0), (shared, 1)):
+        assert sum(note.startswith(told) for note in guarantee(runs)) == count

@@ -76,6 +76,7 @@ def test_a_store_of_a_version_before_is_read_and_written(version, location):
         with Store(location, create=create) as results:
             is_of_before(version, before, results)
     new = {"sampling_rate": 0.1, "repetition": 2, "repeats": "poisson(mean=2.0)", "local_steps": 2}
+    new |= {"pairwise_noise": 0.5, "colluding": 1}
     backdoor = {"byzantine": 1, "attack": "backdoor"}
     rated = RunSpec(**{**dict(SPECS[3]), **new, **backdoor})
     with Store(location) as results:

@@ -31,6 +31,8 @@ CHANGES = {
     "aggregator": ("majority_vote", {}),
     "noise": ("laplace", {}),
     "noise_scale": (0.2, {}),
+    "pairwise_noise": (2.0, {"pairwise_noise": 0.5}),
+    "colluding": (3, {"pairwise_noise": 0.5}),
     "target_epsilon": (4.0, {"noise_scale": 0.0, "target_epsilon": 2.0}),
     "clip_norm": (0.3, {}),
     "clipping": ("automatic", {}),

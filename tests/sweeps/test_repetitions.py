@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from privrobust import RunSpec, train
@@ -16,6 +17,7 @@ from privrobust.sweeps.grid import Sweep
 from privrobust.sweeps.repetitions import repetitions
 from privrobust.sweeps.runner import run_whole
 from privrobust.sweeps.tuning import candidates, choose, undecided
+from privrobust.training.noise import Perturbation
 from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.shares import shares
 
@@ -196,6 +198,32 @@ def test_repetitions_deal_alike_and_share_nothing_else():
     assert one.spent == other.spent
     again = train(runs[1])
     assert again.history.equals(other.history)
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        {},
+        {"noise": "laplace"},
+        {"noise": "logistic"},
+        {"pairwise_noise": 2.0},
+        {"unit": "worker", "pairwise_noise": 2.0},
+    ],
+)
+def test_repetitions_share_no_noise_of_any_kind(noise):
+    """What they shared would cancel in the difference of their messages."""
+    runs = [RunSpec(**PRIVATE | noise, repetition=place) for place in (0, 1, 2)]
+    shape = (runs[0].honest, 1000)
+    first, *others = (
+        Perturbation([PrivacyPlan(run)], shape, torch.device("cpu"))(
+            torch.zeros(1, *shape, dtype=torch.float64)
+        ).double()
+        for run in runs
+    )
+    for other in others:
+        assert (first != other).all()
+        together = torch.corrcoef(torch.stack([first.flatten(), other.flatten()]))[0, 1]
+        assert abs(float(together)) < 0.3  # over nine standard errors of 1000 coordinates
 
 
 def test_a_sweep_counts_what_its_tuning_spends(tmp_path):

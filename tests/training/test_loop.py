@@ -106,13 +106,13 @@ def test_a_run_is_the_same_on_one_thread_to_rounding(threads):
     np.testing.assert_allclose(one.history["loss"], several.history["loss"], rtol=1e-4)
 
 
-@pytest.mark.parametrize("noise", ["gaussian", "laplace"])
+@pytest.mark.parametrize("noise", ["gaussian", "laplace", "logistic"])
 @pytest.mark.parametrize("clipping", ["flat", "per_layer", "automatic"])
 def test_no_example_moves_a_message_beyond_the_sensitivity_however_it_is_clipped(
     clipping, noise, messages_of, monkeypatch
 ):
     """Neighbouring datasets under the same draws, in the norm that the noise law needs."""
-    order = {"gaussian": 2, "laplace": 1}[noise]
+    order = {"gaussian": 2, "laplace": 1, "logistic": 2}[noise]
     settings = SHORT | {"clip_norm": 0.5, "batch_size": 200, "model": "mlp"}
     spec = RunSpec(**settings, clipping=clipping, noise=noise)
     before = messages_of(spec)

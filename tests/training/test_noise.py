@@ -7,13 +7,13 @@ import torch
 
 from privrobust import RunSpec
 from privrobust.errors import SpecError
-from privrobust.noise import derived_keys
+from privrobust.noise import NOISE_LAWS, derived_keys
 from privrobust.training.noise import Perturbation, device_words, grid_of
 from privrobust.training.privacy_plan import PrivacyPlan
 
 CPU = torch.device("cpu")
 RUN = RunSpec(honest=3, clip_norm=1.0, noise_scale=0.1)
-LAWS = ["gaussian", "laplace"]
+LAWS = ["gaussian", "laplace", "logistic"]
 
 
 def perturbation(runs, dim=4001, owner=""):
@@ -123,7 +123,7 @@ def test_the_way_of_a_gpu_draws_noise_of_scale_b(noise, monkeypatch):
     vectors = torch.ones(2, 3, 100_001, dtype=torch.float64)
     first, second = perturb(vectors.clone()), perturb(vectors.clone())
     drawn = torch.cat([first.flatten(0, 1), second.flatten(0, 1)]).double() - 1
-    std = 0.1 * (math.sqrt(2) if noise == "laplace" else 1)
+    std = 0.1 * NOISE_LAWS[noise].std
     assert float(drawn.std() / std) == pytest.approx(1, abs=0.01)
     correlation = torch.corrcoef(drawn) - torch.eye(12)
     assert float(correlation.abs().max()) < 6.5 / math.sqrt(100_001)

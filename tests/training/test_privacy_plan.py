@@ -19,9 +19,9 @@ from privrobust.training.shares import shares
 
 SHORT = {"clip_norm": 0.5, "noise_scale": 0.2, "steps": 30, "honest": 5, "evaluate_every": 10}
 plan = PrivacyPlan
-LAWS = {"gaussian": stats.norm, "laplace": stats.laplace}
+LAWS = {"gaussian": stats.norm, "laplace": stats.laplace, "logistic": stats.logistic}
 MODES = [
-    {"noise": noise, "unit": unit} for noise in ("gaussian", "laplace")
+    {"noise": noise, "unit": unit} for noise in LAWS
     for unit in ("example", "worker")
 ]  # fmt: skip
 

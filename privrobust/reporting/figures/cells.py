@@ -10,7 +10,7 @@ import pandas as pd
 from privrobust.core.escaping import in_figure
 from privrobust.core.formatting import number
 from privrobust.errors import SpecError
-from privrobust.reporting.legend import DIVERGED, FEW, FEW_SEEDS, deltas, vouchers
+from privrobust.reporting.legend import DIVERGED, FEW, FEW_SEEDS, deltas, secrets, vouchers
 from privrobust.reporting.neighbours import all_in_short
 from privrobust.reporting.schemes import charged_for
 from privrobust.reporting.summary import WORST, summarise, without_gaps
@@ -187,6 +187,7 @@ def guarantee(runs: pd.DataFrame, every: pd.DataFrame) -> Iterator[str]:
             + " ".join(_tuning(finite, every))
         )
         yield from charged_for(finite)
+        yield from secrets(finite)
     for reason in runs["not_private"].dropna().unique():
         yield f"Not private: {reason}."
 

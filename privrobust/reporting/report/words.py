@@ -115,7 +115,10 @@ def _noise(runs: pd.DataFrame) -> str:
         parts.append(f"of scale b = {fixed} in every coordinate")
     if targets := listed(_values(runs, "target_epsilon")):
         parts.append(f"of the least scale b that keeps epsilon within {targets}")
-    return ", ".join([listed(_values(runs, "noise")), " or ".join(parts)])
+    shared = []
+    if ratios := listed(_values(runs, "pairwise_noise")):
+        shared.append(f"with noise of {ratios} b that every pair of workers shares")
+    return ", ".join([listed(_values(runs, "noise")), " or ".join(parts), *shared])
 
 
 def _clipping(runs: pd.DataFrame) -> str:
