@@ -92,5 +92,5 @@ class _Learning:
         weight = 1 / self._steps
         turned = combined(dots(deviations, self._direction).unsqueeze(-2), deviations).squeeze(-2)
         self._direction = unit(torch.lerp(self._direction, unit(turned), weight))
-        along = scaled(dots(deviations, self._direction).double(), powers.squeeze(-1))
+        along = scaled(dots(deviations, self._direction), powers.squeeze(-1))
         self._along = torch.lerp(self._along, along, weight)

@@ -38,7 +38,7 @@ class _Bounded(Attack):
         geometry = Geometry.of(messages)
         measured = measured.squeeze(-2)
         square = measured.double().square().sum(-1, keepdim=True)
-        products = dots(messages, measured).double()
+        products = dots(messages, measured)
         along = scaled(products.mean(-1, keepdim=True) - products, -geometry.power)
         gamma = self._gamma(geometry, along, square)
         power = geometry.power + (of_messages - of_direction).squeeze(-2)

@@ -107,23 +107,28 @@ def bounded(messages: Tensor) -> tuple[Tensor, Tensor]:
 def combined(weights: Tensor, messages: Tensor) -> Tensor:
     """Return sums of `weight * message`, `(..., k, n)` and `(..., n, d)` to `(..., k, d)`.
 
-    Lane by lane, as torch's product of a batch may round otherwise than that of a single lane.
+    One message after the other, in every lane alike: a BLAS rounds by where a lane lies in memory.
     """
     weights = weights.to(messages.dtype)
-    sums = messages.new_empty(*weights.shape[:-1], messages.shape[-1])
+    if takes(messages):
+        from privrobust.kernels.weighted_sums import weighted_sums
+
+        return weighted_sums(weights, messages)
+    sums = messages.new_zeros(*weights.shape[:-1], messages.shape[-1])
     for of_lane, lane, into in zip(
         lanes_of(weights), lanes_of(messages), lanes_of(sums), strict=True
     ):
-        torch.mm(of_lane, lane, out=into)
+        for factors, message in zip(of_lane.T, lane, strict=True):
+            into += factors.unsqueeze(-1) * message
     return sums
 
 
 def dots(messages: Tensor, vectors: Tensor) -> Tensor:
-    """Return inner products, `(..., n, d)` and `(..., d)` to `(..., n)`; lanes as in `combined`."""
-    found = messages.new_empty(messages.shape[:-1])
+    """Return inner products in float64, `(..., n, d)` and `(..., d)` to `(..., n)`."""
+    found = messages.new_empty(messages.shape[:-1], dtype=torch.float64)
     several = lanes_of(messages), lanes_of(vectors.unsqueeze(-2)), lanes_of(found.unsqueeze(-2))
-    for lane, (vector,), (into,) in zip(*several, strict=True):
-        torch.mv(lane, vector, out=into)
+    for lane, (vector,), (into,) in zip(*several, strict=True):  # as in `combined`
+        torch.sum(lane.double() * vector, dim=-1, out=into)
     return found
 
 
@@ -222,17 +227,20 @@ def products_of(messages: Tensor) -> Tensor:
 
         return inner_products(messages)
     whole = messages.shape[-1] // _WIDTH * _WIDTH
-    total = _gram(messages[..., whole:]).double()
-    if whole:
-        for lane, into in zip(lanes_of(messages), lanes_of(total), strict=True):
-            blocks = lane[:, :whole].unflatten(-1, (-1, _WIDTH)).transpose(0, 1)
+    total = messages.new_zeros(*messages.shape[:-1], messages.shape[-2], dtype=torch.float64)
+    for lane, into in zip(lanes_of(messages), lanes_of(total), strict=True):
+        # a copy, as a BLAS rounds by where numbers lie in memory
+        into += _gram(lane[:, whole:].clone(memory_format=torch.contiguous_format))
+        if whole:
+            blocks = lane[:, :whole].clone(memory_format=torch.contiguous_format)
+            blocks = blocks.unflatten(-1, (-1, _WIDTH)).transpose(0, 1)
             # a batch of small products: torch takes several times as long for a single long one
             into += (blocks @ blocks.mT).double().sum(0)
     return total
 
 
 def _gram(messages: Tensor) -> Tensor:
-    """Return inner products of short messages, in their own precision.
+    """Return inner products of short messages `(n, d)`, in their own precision.
 
     On a processor they are NumPy's, whose bits do not depend on how many threads torch has.
     """

@@ -75,8 +75,9 @@ def _top(products: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     total = weights.sum(-1, keepdim=True)
     centred = _centred(products, weights / total)
     roots = weights.sqrt()
-    values, vectors = torch.linalg.eigh(roots.unsqueeze(-1) * centred * roots.unsqueeze(-2))
-    along = times(centred, roots * vectors[..., -1])
+    weighted = roots.unsqueeze(-1) * centred * roots.unsqueeze(-2)
+    values, vectors = torch.linalg.eigh(_aligned(weighted))
+    along = times(centred, roots * vectors[..., : roots.shape[-1], -1])
     value = values[..., -1:].clamp(min=0.0)
     return value / total, along.square() / torch.where(value > 0, value, 1.0)
 
@@ -126,8 +127,17 @@ def _largest(products: Tensor, chosen: Tensor) -> Tensor:
     of_subset = products[..., chosen.unsqueeze(-1), chosen.unsqueeze(-2)]
     uniform = torch.full(of_subset.shape[:-1], 1 / chosen.shape[-1], dtype=products.dtype)
     centred = _centred(of_subset, uniform.to(products.device))
-    values: Tensor = torch.linalg.eigvalsh(centred)
+    values: Tensor = torch.linalg.eigvalsh(_aligned(centred))
     return values[..., -1]
+
+
+def _aligned(matrices: Tensor) -> Tensor:
+    """Fill up symmetric `(..., n, n)` of no negative eigenvalue with zeros, which add none above 0.
+
+    Then all of them lie alike in memory, by which LAPACK rounds.
+    """
+    missing = -matrices.shape[-1] % 4
+    return torch.nn.functional.pad(matrices, (0, missing, 0, missing))
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class FLTrust(Aggregator):
         public = checked_public(self, messages, public)
         vectors, norm = bounded(public.unsqueeze(-2))
         messages, norms = _of_safe_norms(messages)
-        cosines = dots(messages, unit(vectors.squeeze(-2))).double() / norms
+        cosines = dots(messages, unit(vectors.squeeze(-2))) / norms
         trust = cosines.nan_to_num(0.0).clamp(0.0, 1.0)
         total = trust.sum(-1, keepdim=True)
         weights = (trust / total / norms).nan_to_num(0.0, 0.0, 0.0)
