@@ -161,7 +161,7 @@ class Accountant(ABC):
             ):
                 raise SpecError(
                     f"accountant: {self.name} does not support sampling {step.sampling!r} of "
-                    f"{step.noise} noise{_REMEDY.get((step.sampling, step.noise), '')}"
+                    f"{step.noise} noise{_who(step)}"
                 )
         return steps
 
@@ -207,16 +207,26 @@ def check_delta(delta: Any) -> float:
     return as_float("delta", delta, "between 0 and 1, both excluded", above=0.0, below=1.0)
 
 
-_REMEDY = {
-    ("fixed", "gaussian"): " (pld and rdp can do it)",
-    ("balls_in_bins", "gaussian"): " (rdp can do it)",
+_ABLE = {
+    ("poisson", "laplace"): "pld and basic",
+    ("poisson", "logistic"): "rdp",
+    ("fixed", "gaussian"): "pld and rdp",
+    ("balls_in_bins", "gaussian"): "rdp",
 }
+"""Who knows steps that are so sampled, with noise of that law, where not all do."""
+
+
+def _who(step: Mechanism) -> str:
+    """Return in words who can do what an accountant cannot."""
+    able = _ABLE.get((step.sampling, step.noise))
+    return f" ({able} can do it)" if able else " (no accountant can do it)"
 
 
 def another_law(release: Release) -> str:
     """Return that the release's law is not the accountant's, and which accountants know it."""
-    able = {"laplace": " (pld and basic can do it)", "logistic": " (rdp can do it)"}
-    return f"{release.noise} noise{able.get(release.noise, '')}"
+    step = Mechanism.of(release)
+    drawn = "" if step.sampling == "poisson" else f", sampled {step.sampling!r}"
+    return f"{release.noise} noise{drawn}{_who(step)}"
 
 
 def no_sampled_replacement(release: Release) -> str | None:

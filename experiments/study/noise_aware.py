@@ -51,7 +51,7 @@ def _at(accuracy: pd.DataFrame, epsilon: float, f: int) -> list[Verdict]:
     others = [each for each in accuracy.index.unique("attack") if each not in (_CLEAN, _KNOWING)]
     found = [
         all_of(
-            f"{where}: {_RULE} loses at most {_MARGIN} points to any attack that does not know it",
+            f"{where}: {_RULE} loses at most {_MARGIN} points to attacks that do not know it",
             [
                 judge(
                     attack,

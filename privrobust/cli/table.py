@@ -26,8 +26,8 @@ def table(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="attacks (default), budget, clipping, fairness, generalisation, noise, trilemma "
-            "or tuning."
+            help="attacks (default), budget, clipping, fairness, generalisation, noise, theory, "
+            "trilemma or tuning."
         ),
     ] = None,
     rows: Annotated[

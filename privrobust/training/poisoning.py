@@ -50,6 +50,7 @@ class PoisonedData:
             if attack is None or attack.sees != "own":
                 of_lanes += [None] * len(lanes[rule.lanes])
             else:
+                # repetitions have the same: it is what the Byzantine workers hold, and no release
                 of_lanes += [(attack, spec.seed) for spec in lanes[rule.lanes]]
         versions, self._version_of = distinct(of_lanes, device)
 

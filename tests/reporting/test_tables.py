@@ -300,7 +300,7 @@ def test_theory_shows_shares_of_bounds():
     layout = PRESETS["theory"](runs)
     assert entries(layout, "kappa") == ["0.2", "0.5"]
     assert entries(layout, "error") == ["1.5", "5"]
-    assert entries(layout, "noise") == ["0.65", "0.65"]
+    assert entries(layout, "noise alone") == ["0.65", "0.65"]
     _, of_clean, of_attacked = FORMATS["markdown"](layout).split("| median |")
     assert "| 0.2 | 0.8 | 25.0 | 1.5 | 0.65 | 10 | 15.0 |" in of_clean
     assert "| 0.5 | 1 | 50.0 | 5 | 0.65 | ∞ |  |" in of_attacked

@@ -13,13 +13,13 @@ from privrobust.spec.run_fields import heading
 
 _NOTES = (
     "kappa: |aggregate - mean|² over the mean |gᵢ - mean|² of honest messages as they are sent, "
-    "its largest over measured steps, attacks and seeds; bound: what it is at most, whatever "
-    "Byzantine workers send.",
+    "its largest over measured steps, attacks and seeds; its bound: whatever Byzantine workers "
+    "send.",
     "error: |aggregate - mean|² of honest gradients before noise, mean over measured steps and "
-    "seeds, under the attack where it is largest; noise: that of the mean of the honest messages; "
-    "bound: what the expectation is at most, by settings alone.",
-    "share: of the bound, in %. Empty: nothing is proven of the rule, workers send signs or keep a "
-    "momentum, or gradients have no bound.",
+    "seeds, under the attack where it is largest; noise alone: that of the mean of honest "
+    "messages; its bound: of the expectation, by settings alone.",
+    "share: of the bound, in %. Empty: nothing is proven of the rule, workers send signs, keep a "
+    "momentum or take noisy local steps, or gradients have no bound.",
 )
 _ROUNDING = 1e-9  # of messages of about 1: what is less is 0
 
@@ -51,8 +51,9 @@ def theory(runs: pd.DataFrame) -> Layout:
             ]
         )
     heads = [Column(heading(name), is_text=True) for name in (*told, "byzantine")]
-    heads += [Column(head) for head in (("kappa",), ("bound",), ("share",))]
-    heads += [Column(head) for head in (("error",), ("noise",), ("bound",), ("share",))]
+    heads += [Column(head) for head in (("kappa",), ("kappa", "bound"), ("kappa", "share"))]
+    heads += [Column(("error",)), Column(("noise", "alone"))]
+    heads += [Column(head) for head in (("error", "bound"), ("error", "share"))]
     return Layout(heads, [rows], list(_NOTES))
 
 
