@@ -77,7 +77,8 @@ def median_bias_bound(deviation: float, workers: int, noise_scale: float) -> flo
 
     It is what Theorem 3 of Chen et al. 2020 (https://arxiv.org/abs/1906.01736) is about, with a
     constant, and of a higher order: with `r = n s^2 / b^2` the bound is
-    `s int_0^1 sqrt(exp(t^2 r) - 1 - t^2 r) dt`, which is near `n s^3 / (3 sqrt(2) b^2)` where b is large, and never above `s sqrt(n - 1)`.
+    `s int_0^1 sqrt(exp(t^2 r) - 1 - t^2 r) dt`, which is near `n s^3 / (3 sqrt(2) b^2)` where b is
+    large, and never above `s sqrt(n - 1)`.
 
     Args:
         deviation: s, the standard deviation of the fixed u_i over workers (divided by n).

@@ -1,5 +1,6 @@
 """Lines with bands: what the experiments draw that is no figure of the suite."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -49,7 +50,7 @@ def lines_figure(
             _line(panel, part.droplevel("line"), scale, styles[str(line)]._asdict())
         scale.show(panel)
         grid(panel)
-        panel.set_title(name.replace(", ", "\n", 1))
+        panel.set_title(re.sub(r", (?![^(]*\))", "\n", name, count=1))  # of no parameters
     for panel in axes[-1]:
         panel.set_xlabel(xlabel)
     for row in axes:
