@@ -150,9 +150,10 @@ class Accountant(ABC):
             if reason := self.unsupported(release):
                 raise SpecError(f"accountant: {self.name} does not support {reason}")
             if release.selection and not self.knows_selections:
+                able = "no accountant" if release.noise == "laplace" else "rdp"
                 raise SpecError(
-                    f"accountant: {self.name} does not support a random number of repeats (rdp "
-                    "can do it)"
+                    f"accountant: {self.name} does not support a random number of repeats of "
+                    f"{release.noise} noise ({able} can do it)"
                 )
         steps = composition(several, knows_signs=self.knows_signs)
         for step, _ in steps:

@@ -185,7 +185,10 @@ class Poisson(Selection):
 
     By Theorem 6 of the paper, where one run is (log(1 + 1/(lambda-1)), d)-private,
     E[(A/A')^lambda] over published runs is at most mean exp((lambda-1) (eps(lambda) + mean d)).
-    What is added here is P(K = 0), as nothing is also something that is seen.
+    Here it is over P(K > 0) = 1 - e^-mean: a run that is published is one of a number that was not
+    0, of which the generating function is that of K over P(K > 0), but for a constant. So nothing
+    is gained by not publishing, and what is said of the run holds whether or not it might have been
+    kept back; where nothing may be published, the moment is a mean of this one and of 1, and less.
 
     Args:
         mean: E[K].
@@ -213,7 +216,7 @@ class Poisson(Selection):
         least = np.log1p(1 / (orders - 1))[:, None]
         loss = np.exp(np.minimum(0.0, log_delta(orders, divergences, least).min(axis=1)))
         moment = math.log(self.mean) + (orders - 1) * (divergences + self.mean * loss)
-        selected = np.logaddexp(-self.mean, moment) / (orders - 1)
+        selected = (moment - math.log(-math.expm1(-self.mean))) / (orders - 1)
         return float((selected + conversion(orders, delta)).min())
 
 

@@ -204,4 +204,4 @@ class EdgeCase(_Backdoor):
     def _radius(self, away: Tensor) -> Tensor:
         """Return the distance beyond which the tail of training examples lies."""
         furthest = away[away >= 0].sort(descending=True).values
-        return furthest[math.ceil(self.tail * len(furthest)) - 1]
+        return furthest[math.ceil(self.tail * len(furthest) - 1e-9) - 1]  # .07 of 100 are 7

@@ -20,6 +20,8 @@ from privrobust.errors import SpecError, failure
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from privrobust.aggregators import KnownNoise
+
 Craft: TypeAlias = "Callable[[Tensor, int, Generators], Tensor]"
 """Messages that an attack sees, f, and its stream, to the messages that it sends."""
 
@@ -33,6 +35,8 @@ class Setting:
     aggregator: Aggregator
     noise_std: Tensor
     """Of the noise on each coordinate that the attack sees, `(lanes, 1, 1)`; 0 on honest signs."""
+    known: KnownNoise | None = None
+    """What a rule is told of honest messages, step by step; None of signs."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _HALVINGS = 50
 _SHORTER = 1e-4  # share of the squared norm that rounding may add
+_WITHIN = 1e-5  # of the band of each order statistic, at either end
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Camouflage(Attack):
 
     def in_run(self, setting: Setting) -> Craft:
         """Take the run's noise, unless another was given, and count its steps."""
-        return _Crew(self, setting.noise_std if self.noise_std is None else None)
+        return _Crew(self, setting)
 
     def craft(self, honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
         """Return the message against the mean of these, from every Byzantine worker."""
@@ -60,8 +61,8 @@ class Camouflage(Attack):
 class _Crew:
     """What colluding workers remember of a run, a row a lane."""
 
-    def __init__(self, attack: Camouflage, std: Tensor | None) -> None:
-        self._attack, self._std = attack, std
+    def __init__(self, attack: Camouflage, setting: Setting) -> None:
+        self._attack, self._setting = attack, setting
         self._step = 0
         self._wanted: Tensor | None = None
 
@@ -70,8 +71,15 @@ class _Crew:
         is_with_them = self._step % self._attack.every == 0
         self._step += 1
         sent = noise_along(self._wanted if is_with_them else -self._wanted)
-        std = self._attack.noise_std or 0.0 if self._std is None else self._std.squeeze(-2)
-        return collude((sent * std).to(honest.dtype), byzantine)
+        return collude((sent * self._std()).to(honest.dtype), byzantine)
+
+    def _std(self) -> Tensor | float:
+        """Return that of the honest noise in this step, which workers' momentum lets grow."""
+        if self._attack.noise_std is not None:
+            return self._attack.noise_std
+        known = self._setting.known
+        std = self._setting.noise_std if known is None else known.std_at(self._step)
+        return std.squeeze(-2)
 
 
 def noise_along(direction: Tensor) -> Tensor:
@@ -95,6 +103,7 @@ def noise_along(direction: Tensor) -> Tensor:
     direction = torch.where((direction == 0).all(-1, keepdim=True), anywhere, direction)
     ascending, places = unit(direction).sort(dim=-1, stable=True)
     low, high = quantile_band(direction)
+    low, high = low + _WITHIN, high - _WITHIN  # as whoever tests it rounds too
     most = longest_square(direction.shape[-1]) * (1 - _SHORTER)
 
     def values(power: Tensor) -> Tensor:

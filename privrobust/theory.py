@@ -67,6 +67,10 @@ def error_bound(
         second_moment: M, which the mean over workers of `E |g_i|^2` does not exceed.
 
     """
+    for name, value in (("kappa", kappa), ("second_moment", second_moment), ("dim", dim)):
+        if value < 0:
+            raise SpecError(f"{name}: {value:g} is not accepted: 0 or more")
+    honest = as_whole("honest", honest, "a whole number, 1 or more", least=1)
     noise = dim * noise_std**2
     of_rule = kappa * (second_moment + noise) if kappa else 0.0  # 0 times infinity is NaN
     return (math.sqrt(of_rule) + math.sqrt(noise / honest)) ** 2
@@ -95,7 +99,8 @@ def median_bias_bound(deviation: float, workers: int, noise_scale: float) -> flo
     most = deviation * math.sqrt(workers - 1)
     if not noise_scale or not deviation:
         return most
-    ratio = workers * (deviation / noise_scale) ** 2
+    quotient = deviation / noise_scale
+    ratio = workers * quotient * quotient  # infinite rather than an error
     # the integrand rises, so that its values at the right ends bound the integral
     pieces = (_beyond_linear(ratio * (piece / _PIECES) ** 2) for piece in range(1, _PIECES + 1))
     return min(most, deviation * math.fsum(map(math.sqrt, pieces)) / _PIECES)
@@ -106,4 +111,4 @@ def _beyond_linear(x: float) -> float:
     if x > 700:  # beyond floats
         return math.inf
     # of small x the difference has lost its digits: its terms add up to less than this
-    return x**2 / 2 * math.exp(x / 3) if x < 1e-3 else math.expm1(x) - x
+    return x**2 / 2 * math.exp(x / 2) if x < 1e-3 else math.expm1(x) - x

@@ -95,7 +95,9 @@ class TrimmedMean(Minority, Aggregator):
 
 def _kappa_bound(trimmed: int, n: int, byzantine: int) -> float:
     """Return that of a mean without so many values at each end, which some messages reach."""
-    return trimmed / (n - byzantine - trimmed) if trimmed >= byzantine else math.inf
+    if trimmed < byzantine or 2 * trimmed >= n:
+        return math.inf
+    return trimmed / (n - byzantine - trimmed)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ BREAKDOWN_NOTE = (
 )
 SUCCESS_NOTE = (
     "success: how many in % of the held-out examples that an attack aims at get the label that it "
-    "wants; no column's best is marked. Accuracy, and with it worst, does not count that."
+    "wants; of these no best is marked. Accuracy, and with it worst, does not count that."
 )
 FEWER_ATTACKS = "‡"
 FEWER_NOTE = f"{FEWER_ATTACKS} fewer attacks were run than on others of its column: never the best."

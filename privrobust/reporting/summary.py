@@ -16,13 +16,15 @@ from privrobust.spec.run_fields import FIELDS, named
 Row = tuple[Any, ...]
 WORST = "worst"
 ALWAYS_ROWS = named(lambda field: field.rows == "always")
+_TOLD_ROWS = named(lambda field: field.rows == "told")
 _NEVER_ROWS = set(named(lambda field: field.rows == "never"))
 
 
 def row_fields(runs: pd.DataFrame) -> list[str]:
     """Name the fields that tell rows apart: the usual three, and each that varies by itself.
 
-    A field that those already decide (the learning rate of a method) makes no column, nor does one
+    A field that those already decide (the learning rate of a method) makes no column, unless it is
+    one that epsilon is not to be read without (how examples are sampled); nor does one
     that was chosen for each seed, f and attack apart, as with `repeats`. Where a sweep fixed
     `workers`, that stands for `honest`, which only makes room for `byzantine`.
     """
@@ -31,9 +33,7 @@ def row_fields(runs: pd.DataFrame) -> list[str]:
 
 def _telling(runs: pd.DataFrame) -> list[str]:
     """Name the fields that tell rows apart, of runs without gaps."""
-    rows = list(ALWAYS_ROWS)
-    if runs["repeats"].nunique() > 1:  # also where b tells them apart: it is what epsilon means
-        rows.append("repeats")
+    rows = [*ALWAYS_ROWS, *(name for name in _TOLD_ROWS if runs[name].nunique() > 1)]
     apart = _chosen_apart(runs)
     groups = runs.groupby([*rows, apart])
     for field in FIELDS:

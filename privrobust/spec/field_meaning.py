@@ -48,10 +48,12 @@ class Meaning:
     """The letter or word that figures and reports write for it, which their texts explain."""
     heading: tuple[str, ...] = ()
     """Of its column in a narrow table, line by line, where it is too long for one."""
-    rows: Literal["always", "varied", "never"] = "varied"
+    rows: Literal["always", "told", "varied", "never"] = "varied"
     """Whether it tells rows of tables apart: always, where it varies, or never.
 
-    What never does is averaged over, spread over columns, or told by another field.
+    Of what is "told" wherever it varies no row's epsilon can be understood without it; the others
+    have no column where those before them decide them. What never does is averaged over, spread
+    over columns, or told by another field.
     """
     checked_with: str = ""
     """The group of fields that `RunSpec` checks against each other; else it is valid by itself.

@@ -119,7 +119,7 @@ class RunFields(Record):
     noise: Annotated[
         Named,
         AfterValidator(canonical_noise_law),
-        Meaning(Role.BUDGET, checked_with="budget", names_own=True, is_released=True),
+        Meaning(Role.BUDGET, rows="told", checked_with="budget", names_own=True, is_released=True),
     ] = "gaussian"
     """The law of the noise that honest workers add: `gaussian`, `laplace`, `logistic`, your own."""
     noise_scale: Annotated[
@@ -137,12 +137,12 @@ class RunFields(Record):
     """b, per worker, step and coordinate: standard deviation; of other laws, their parameter."""
     pairwise_noise: Annotated[
         PerhapsNumber,
-        Meaning(Role.BUDGET, checked_with="budget", per_lane=True, is_released=True),
+        Meaning(Role.BUDGET, rows="told", checked_with="budget", per_lane=True, is_released=True),
     ] = Field(None, gt=0, le=1e6)
     """r: every pair of workers shares Gaussian noise of std r b, which cancels in their sum."""
     colluding: Annotated[
         PerhapsWhole,
-        Meaning(Role.TASK, checked_with="workers", per_lane=True, is_released=True),
+        Meaning(Role.TASK, rows="told", checked_with="workers", per_lane=True, is_released=True),
     ] = Field(None, ge=0, le=_MOST_WORKERS)
     """Workers that tell the observer their pairs' noise, Byzantine ones included; by default f."""
     target_epsilon: Annotated[
@@ -174,7 +174,7 @@ class RunFields(Record):
     """G, proven for that norm, instead of clipping; checked at every step."""
     unit: Annotated[
         Literal["example", "worker"],
-        Meaning(Role.TASK, checked_with="participation", is_released=True),
+        Meaning(Role.TASK, rows="told", checked_with="participation", is_released=True),
     ] = "example"
     """What privacy protects and clipping bounds: each example, or each worker's whole vector."""
     worker_sampling_rate: Annotated[
@@ -183,7 +183,7 @@ class RunFields(Record):
     """With unit `worker`: the probability that a worker takes part in a step."""
     sampling: Annotated[
         Literal["poisson", "shuffled", "fixed", "balls_in_bins"],
-        Meaning(Role.TASK, checked_with="batches", is_released=True),
+        Meaning(Role.TASK, rows="told", checked_with="batches", is_released=True),
     ] = "poisson"
     """How batches are drawn: by coins, an epoch's order, B of n, or a step an epoch for each."""
     batch_size: Annotated[
@@ -198,9 +198,9 @@ class RunFields(Record):
         Whole, Meaning(Role.TASK, symbol="T", checked_with="steps", is_released=True)
     ] = Field(300, ge=1, le=MOST_STEPS)
     """T, the messages that each worker sends."""
-    local_steps: Annotated[Whole, Meaning(Role.METHOD, checked_with="steps", is_released=True)] = (
-        Field(1, ge=1, le=MOST_STEPS)
-    )
+    local_steps: Annotated[
+        Whole, Meaning(Role.METHOD, rows="told", checked_with="steps", is_released=True)
+    ] = Field(1, ge=1, le=MOST_STEPS)
     """Steps that a worker takes by itself before it sends the sum of their gradients."""
     local_learning_rate: Annotated[
         PerhapsNumber, Meaning(Role.DESCENT, checked_with="steps", per_lane=True)
@@ -235,7 +235,7 @@ class RunFields(Record):
     repeats: Annotated[
         PerhapsNamed,
         AfterValidator(canonical_repeats),
-        Meaning(Role.BUDGET, per_lane=True, is_released=True),
+        Meaning(Role.BUDGET, rows="told", per_lane=True, is_released=True),
     ] = None
     """The law of how many runs this one is the best of, which epsilon then counts:
     `poisson(mean=10)`, `negative_binomial(mean=10)`, `constant(count=5)`. None: tuning, if any,

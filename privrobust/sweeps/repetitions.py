@@ -46,6 +46,11 @@ def repetitions(repeats: str, seed: int, candidates: Sequence[Settings]) -> list
     law = get_repeats(repeats)
     count = law.at((_word(seed, "count") >> 11) * 2.0**-53)
     if isinstance(law, Constant):
+        if count < len(candidates):
+            raise SpecError(
+                f"repeats: {repeats} of {len(candidates)} candidates leaves some out; accepted: a "
+                f"count of {len(candidates)} or more"
+            )
         drawn = list(islice(cycle(candidates), count))
     else:
         drawn = [

@@ -15,7 +15,7 @@ from privrobust.gradients.layout import Layout
 from privrobust.training.batches import byzantine_batches
 from privrobust.training.local_steps import LocalSteps
 from privrobust.training.messages import signs_
-from privrobust.training.noise import Perturbation, noise_std
+from privrobust.training.noise import Perturbation, known_noise, noise_std
 from privrobust.training.poisoning import PoisonedData
 from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.server import Rule
@@ -79,10 +79,12 @@ class _Crew:
         self._rule = rule
         self._attack = attack
         self._streams = [stream(spec.stream_seed, "attack", device) for spec in lanes]
-        seen_std = noise_std(lanes, device)
+        seen_std, known = noise_std(lanes, device), known_noise(lanes, device)
+        setting = Setting(rule.aggregator, seen_std, known)
         if rule.aggregator.message == "sign" and attack.sees != "own":
-            seen_std = torch.zeros_like(seen_std)  # they see signs, of which it is not the spread
-        self._craft = attack.started(Setting(rule.aggregator, seen_std))
+            # they see signs, of which it is not the spread
+            setting = Setting(rule.aggregator, torch.zeros_like(seen_std))
+        self._craft = attack.started(setting)
         if attack.sees == "own":
             poison = partial(poisoned, lanes=rule.lanes)
             self._own = _Protocol(plans, poison, gradients, layout, dataset, train)

@@ -19,6 +19,7 @@ from privrobust.noise.streams import Keys, first_words
 from privrobust.spec import RunSpec
 from privrobust.training.lanes import column
 from privrobust.training.privacy_plan import PrivacyPlan
+from privrobust.training.shares import sizes
 
 
 class Perturbation:
@@ -211,15 +212,19 @@ def known_noise(lanes: Sequence[RunSpec], device: torch.device) -> KnownNoise:
     """Return what everybody knows of the honest messages of these lanes.
 
     A worker's average has a norm of at most C / B for each example of its batch, of which there are
-    B, and B + 3 sqrt(B) but rarely, and a message adds up those of all local steps; where the
-    worker is the unit, it has a norm of at most C.
+    S in expectation, and more than S + 3 sqrt(S) but rarely; a message adds up those of all local
+    steps. Where the worker is the unit, it has a norm of at most C.
     """
 
     def reach(spec: RunSpec) -> float:
         bound = spec.clip_norm or spec.grad_norm_bound or math.inf
         if spec.unit == "worker":
             return bound
-        return spec.noisy_vectors * bound * (1 + 3 / math.sqrt(spec.batch_size))
+        expected = spec.batch_size
+        if spec.sampling_rate is not None:
+            expected = spec.sampling_rate * max(sizes(spec))
+        most = expected + 3 * math.sqrt(expected)
+        return spec.noisy_vectors * bound * most / spec.batch_size
 
     of_lanes = (
         column(lanes, setting, device).unsqueeze(-1)

@@ -13,6 +13,7 @@ from privrobust.gradients.batch import Batch
 from privrobust.spec import RunSpec
 from privrobust.training.lanes import distinct
 from privrobust.training.server import Rule
+from privrobust.training.shares import deal
 
 
 def examples_of(dataset: Dataset, split: Split) -> Examples:
@@ -21,7 +22,10 @@ def examples_of(dataset: Dataset, split: Split) -> Examples:
 
 
 class PoisonedData:
-    """What every lane's Byzantine workers train on; of inputs, those that changed are kept."""
+    """What every lane's Byzantine workers train on.
+
+    Of inputs, those are kept that changed and that some of them hold.
+    """
 
     def __init__(
         self,
@@ -46,12 +50,18 @@ class PoisonedData:
         """
         device = train.labels.device
         of_lanes: list[tuple[Attack, int] | None] = []
+        held: dict[tuple[Attack, int], Tensor] = {}
         for rule, attack in zip(rules, attacks, strict=True):
             if attack is None or attack.sees != "own":
                 of_lanes += [None] * len(lanes[rule.lanes])
-            else:
+                continue
+            for spec in lanes[rule.lanes]:
                 # repetitions have the same: it is what the Byzantine workers hold, and no release
-                of_lanes += [(attack, spec.seed) for spec in lanes[rule.lanes]]
+                version = attack, spec.seed
+                of_lanes.append(version)
+                some = held.setdefault(version, torch.zeros(len(dataset.train), dtype=torch.bool))
+                for share in deal(dataset, spec.dealt_by, spec.honest, spec.seed)[: spec.byzantine]:
+                    some[share] = True  # worker j's are a copy of honest worker j's
         versions, self._version_of = distinct(of_lanes, device)
 
         # the data is poisoned where it lies, on the CPU, so that every device trains on the same
@@ -60,13 +70,13 @@ class PoisonedData:
         every = torch.arange(len(data.labels))
         places, labels, rows = [], [], [data.inputs[:0]]
         for version in versions:
-            made = data
+            made, changed = data, every[:0]
             if version is not None:
                 attack, seed = version
                 made = attack.poisoned(data, stream(seed, "poison"))
-            changed = _changed(data.inputs, made.inputs)
+                changed = _changed(data.inputs, made.inputs, held[version].nonzero().squeeze(-1))
             after = len(every) + sum(map(len, rows))
-            places.append(every.masked_scatter(changed, after + torch.arange(int(changed.sum()))))
+            places.append(every.index_copy(0, changed, after + torch.arange(len(changed))))
             labels.append(made.labels)
             rows.append(made.inputs[changed])
         self._places, self._labels = torch.stack(places).to(device), torch.stack(labels).to(device)
@@ -89,8 +99,8 @@ class PoisonedData:
         return inputs
 
 
-def _changed(before: Tensor, after: Tensor) -> Tensor:
-    """Tell which examples' inputs are others, `(examples,)`."""
+def _changed(before: Tensor, after: Tensor, places: Tensor) -> Tensor:
+    """Return at which of these places inputs are others, `(changed,)`."""
     if after is before:
-        return torch.zeros(len(before), dtype=torch.bool)
-    return (before != after).flatten(1).any(1)
+        return places[:0]
+    return places[(before[places] != after[places]).flatten(1).any(1)]

@@ -10,7 +10,8 @@ from dp_accounting.rdp import rdp_privacy_accountant as theirs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from scipy.special import logsumexp
+from scipy.optimize import brentq
+from scipy.special import logsumexp, ndtr
 
 from privrobust.accountants import (
     Release,
@@ -80,9 +81,20 @@ def test_it_is_what_dp_accounting_says_of_the_same_divergences(law, b):
     if isinstance(law, NegativeBinomial):
         assert math.isclose(found, expected, rel_tol=1e-9)
         return
-    # P(K = 0) is ours alone; next to the rest, which is the mean and more, it is this much at most
-    more = selected + math.log1p(math.exp(-law.mean) / law.mean) / (orders - 1)
-    assert expected * (1 - 1e-9) <= found <= float(np.min(more)) * (1 + 1e-9)
+    # that something is published is ours alone
+    more = selected - math.log(-math.expm1(-law.mean)) / (orders - 1)
+    assert math.isclose(found, float(np.nanmin(more)), rel_tol=1e-9)
+
+
+@pytest.mark.parametrize("mean", [1e-3, 0.01, 0.1, 1.0, 10.0])
+def test_a_selection_costs_no_less_than_a_run(mean):
+    """Which is what is published where the number is 1, however seldom anything is."""
+    once = Release(noise_scale=1.0, clip_norm=1.0, unit="worker", steps=1)
+    exact = brentq(lambda e: ndtr(0.5 - e) - math.exp(e) * ndtr(-0.5 - e) - DELTA, 0.1, 20)
+    assert math.isclose(exact, 4.377, abs_tol=1e-3)
+    found = epsilon(replace(once, repeats=f"poisson(mean={mean})"))
+    assert found >= exact
+    assert found >= get_accountant("rdp").epsilon(once, DELTA) * (1 - 1e-9)
 
 
 @pytest.mark.parametrize("law", THEIRS, ids=repr)
@@ -92,8 +104,11 @@ def test_it_is_what_dp_accounting_says_of_its_event(law):
     judge = dp.rdp.RdpAccountant(list(orders), dp.NeighboringRelation.REPLACE_SPECIAL)
     judge.compose(release.dp_event())
     found, expected = epsilon(release), judge.get_epsilon(DELTA)
-    # fractional orders between the list's are ours alone; P(K = 0) is, too
-    assert expected * 0.98 <= found <= expected * (1.02 if isinstance(law, Poisson) else 1 + 1e-9)
+    # fractional orders between the list's are ours alone, and that something is published
+    most = 1 + 1e-9
+    if isinstance(law, Poisson):
+        most = 1.02 - 2 * math.log(-math.expm1(-law.mean))
+    assert expected * 0.98 <= found <= expected * most
 
 
 def test_a_constant_number_composes():

@@ -105,3 +105,15 @@ def test_scores_of_the_rule_are_earned_and_kept():
         along.append(float(update @ gradient / gradient.square().sum()))
     assert along[0] > 1
     assert np.mean(along[20:]) < 0  # where a mean of honest messages has 1
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 0.9, 0.99])
+def test_it_passes_at_every_step_of_workers_with_a_momentum(beta):
+    """From the first, where their noise is far less than in the limit."""
+    std, momentum = torch.tensor([[[0.3]]]), torch.tensor([[[beta]]])
+    known = KnownNoise(std, momentum, torch.zeros(1, 1, 1))
+    limit = std * ((1 - beta) / (1 + beta)) ** 0.5
+    craft = Camouflage().in_run(Setting(Median(), limit, known))
+    for step in range(1, 40):
+        sent = craft(draw(1, 3, 650, seed=step), 2, None)
+        assert passes(sent, known.std_at(step), known.reach).all(), step
