@@ -10,6 +10,7 @@ from sqlalchemy import Boolean, Column, ColumnElement, literal, select, type_coe
 from sqlalchemy.types import NullType
 
 from privrobust.errors import PrivRobustError
+from privrobust.spec.run_fields import named
 from privrobust.store.base import RESTORE
 from privrobust.store.cells import frame_of, told
 from privrobust.store.database import MOST_KEYS, Database, parts
@@ -18,6 +19,9 @@ from privrobust.store.schema import BEFORE, DONE, EVALUATIONS, FAILED, FAILURES,
 log = logging.getLogger(__name__)
 
 _ROWS = 10_000  # that are read at a time: their cells are held twice, as Python's and as NumPy's
+
+# What tells runs apart; their keys differ by version too.
+_SETTINGS = named(lambda field: field.is_in_key)
 
 # Columns that tables and figures do not need, which would take most of the time to read.
 _HEAVY = ("accuracy_by_class", "accuracy_by_worker")
@@ -38,7 +42,8 @@ class Reading(Database):
             keys: which, in this order; those that are not there are left out. All by default.
 
         Returns:
-            Indexed by key. Runs with a cell that no run has are left out, with a warning.
+            Indexed by key. Runs with a cell that no run has are left out, with a warning. Of all,
+            those are left out that a later version has trained anew: no seed counts twice.
 
         Raises:
             PrivRobustError: there are runs, and none is whole.
@@ -47,7 +52,7 @@ class Reading(Database):
         columns = [column for column in RUNS.c if column.name not in _HEAVY]
         settled = RUNS.c.status != RUNNING
         if keys is None:
-            return self._whole(columns, settled)
+            return _newest(self._whole(columns, settled))
         if len(keys) <= MOST_KEYS:  # of more, all rows are read faster than those picked out
             settled &= RUNS.c.key.in_(keys)
         rows = self._whole(columns, settled)
@@ -138,3 +143,14 @@ class Reading(Database):
     def failures(self) -> pd.DataFrame:
         """Return a row an attempt that failed: run, time, owner, reason, details."""
         return self._read(select(FAILURES).order_by(FAILURES.c.place)).drop(columns="place")
+
+
+def _newest(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return, of runs with equal settings, the one that was finished last."""
+    settings = runs[_SETTINGS].assign(
+        noise_scale=runs["noise_scale"].mask(runs["target_epsilon"].notna())  # it follows
+    )
+    if not settings.duplicated().any():
+        return runs
+    by_time = runs["finished"].fillna("").sort_values(kind="stable").index
+    return runs[~settings.loc[by_time].duplicated(keep="last").loc[runs.index]]

@@ -107,7 +107,7 @@ def train_lanes(
     messages = Messages(rules, (len(lanes), shared.honest, layout.dim), device)
     perturb = Perturbation(plans, (shared.honest, layout.dim), device)
     batches = honest_batches(lanes, dataset, train_split, steps * shared.local_steps)
-    work = LocalSteps(lanes, steps, batches, clip_and_average, perturb, device)
+    take_local_steps = LocalSteps(lanes, steps, batches, clip_and_average, perturb, device)
     remember = Momentum(lanes, device)
     send = HonestMessages(lanes, rules)
     attack = watch.help(ByzantineWorkers(plans, rules, gradients, layout, dataset, train_split))
@@ -119,11 +119,11 @@ def train_lanes(
 
     for step in range(1, steps + 1):
         is_evaluated = step % shared.evaluate_every == 0 or step == steps
-        # Each honest worker
+        # Each honest worker, once or `local_steps` times, from x and then from where that led,
         # 1. draws a batch S of its examples;
         # 2. clips the gradient of each and averages, v = 1/B sum_{z in S} min(1, C / |g_z|) g_z;
-        # 3. adds noise, v <- v + b xi; and does so again from x - eta v, if it takes local steps;
-        vectors, norms, wanted = work(parameters, messages.new(), is_evaluated)
+        # 3. adds noise, v <- v + b xi, and adds up what it has of these v;
+        vectors, norms, wanted = take_local_steps(parameters, messages.new(), is_evaluated)
         bounds.check(step, norms)  # of runs that state a bound on |g_z| in place of C
         # 4. may keep a momentum, v <- m <- beta m + (1 - beta) v;
         vectors = remember(vectors)

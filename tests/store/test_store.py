@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sqlalchemy import update
 
 from privrobust import RunSpec, train
 from privrobust.data import Dataset
 from privrobust.errors import PrivRobustError
 from privrobust.store import Store
+from privrobust.store.schema import RUNS
 from privrobust.training.records import Records
 
 SPECS = [RunSpec(honest=3, steps=2, clip_norm=1.0, noise_scale=0.1, seed=seed) for seed in range(6)]
@@ -148,3 +150,24 @@ def test_other_data_of_the_same_name(location):
         results.same_data([data(0)])
         with pytest.raises(PrivRobustError, match=r"mine is not the data that .* has results of"):
             results.same_data([data(1)])
+
+
+def test_runs_that_a_later_version_has_trained_anew_count_once(location, monkeypatch):
+    """With a b that was given, and with one that a target found, a little otherwise then."""
+    given = {"honest": 3, "steps": 2, "clip_norm": 1.0}
+    settings = [{"noise_scale": 0.1}, {"target_epsilon": 3.0}, {"noise_scale": 0.1, "seed": 1}]
+    with Store(location) as store:
+        monkeypatch.setattr("privrobust.spec.key._RESULTS_VERSION", 1)
+        before = [train(RunSpec(**given, **each)) for each in settings]
+        store.add(before)
+        with store._writing.begin() as connection:
+            connection.execute(update(RUNS).values(finished="2020-01-01T00:00:00+00:00"))
+            found = RUNS.c.target_epsilon.is_not(None)
+            connection.execute(update(RUNS).where(found).values(noise_scale=0.123))
+        monkeypatch.undo()
+        assert len(store.runs()) == 3
+        anew = [train(RunSpec(**given, **each)) for each in settings[:2]]
+        store.add(anew)
+        kept = {before[2].spec.key, *(result.spec.key for result in anew)}
+        assert set(store.runs().index) == kept
+        assert len(store.runs([before[0].spec.key, anew[0].spec.key])) == 2
