@@ -233,7 +233,7 @@ def test_kernels():
 
 def test_noise():
     (_, rows), (_, parts) = tables(noise.report(dim=51, rounds=2))
-    laws, numbers = ("gaussian", "laplace"), ("1 thread", "2 threads")
+    laws, numbers = ("gaussian", "laplace", "logistic"), ("1 thread", "2 threads")
     assert [row[0] for row in rows] == [f"{law}, {count}" for count in numbers for law in laws]
     assert all(number(cell) >= 0 for row in rows for cell in row[1:-1])
     assert all(is_ratio(row[-1]) for row in rows)

@@ -1,6 +1,7 @@
 """Passes of convolutions and pooling, on images with channels last."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -8,17 +9,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privrobust.gradients.passes import Parts, Pass, Piece, both, sum_rows
-from privrobust.kernels import images, row_sums
+from privrobust.kernels import images, matrix_products, row_sums
 
 # Numbers that are unfolded together: they stay in a core's own cache.
 _UNFOLDED = 1 << 18
+
+# Places in memory that are tried: numbers of a cache line.
+_TRIALS = 16
 
 
 class Convolution(Pass):
     """A convolution of images, channels last, as products with what lies under its window.
 
     How torch rounds a product depends on how many rows it has. As lanes have whole blocks, which
-    are cut into equal parts, what is found of an example does not depend on those beside it.
+    are cut into equal parts, what is found of an example does not depend on those beside it. On
+    some processors it depends on where in a block an example stands, too: where it does, products
+    are ours (`_Products`).
     """
 
     block = 8
@@ -60,12 +66,13 @@ class Convolution(Pass):
         window, high, wide = self._seen(inputs.shape[1:])
         outputs = inputs.new_empty(len(inputs), high * wide, self._outputs)
         at_once = _at_once(high * wide * window)
+        products = _Products.of(at_once, high * wide, window, self._outputs, inputs.dtype)
         for lane, rows in piece.lanes:
             weight = _matrix(parameters["weight"][lane]).T.contiguous()
             for start in range(rows.start, rows.stop, at_once):
                 some = slice(start, start + at_once)
                 patches, into = images.unfold(padded[some], self._window), outputs[some]
-                torch.mm(patches.flatten(0, 1), weight, out=into.flatten(0, 1))
+                products.rows(patches, weight, into)
                 if "bias" in parameters:  # sooner than as a part of the product
                     into.add_(parameters["bias"][lane])
         return outputs.view(-1, high, wide, self._outputs).permute(0, 3, 1, 2), padded
@@ -81,15 +88,16 @@ class Convolution(Pass):
         formed = errors.new_empty(count, outputs, window)
         back = torch.empty_like(kept) if goes_on else None
         at_once = _at_once(places * window)
+        products = _Products.of(at_once, places, window, outputs, errors.dtype)
         for lane, rows in piece.lanes:
             matrix = _matrix(weight[lane])
             for start in range(rows.start, rows.stop, at_once):
                 some = slice(start, start + at_once)
                 patches = images.unfold(kept[some], self._window)
-                torch.bmm(errors[some].mT, patches, out=formed[some])
+                products.of_examples(errors[some], patches, formed[some])
                 if back is not None:
-                    sent = errors[some].flatten(0, 1) @ matrix
-                    images.fold(sent, back[some], self._window)
+                    products.rows(errors[some], matrix, patches)
+                    images.fold(patches, back[some], self._window)
         if back is not None:
             back = self._padded(back, -1).permute(0, 3, 1, 2)
         biases = errors.sum(1) if "bias" in parameters else None
@@ -99,6 +107,79 @@ class Convolution(Pass):
         """Count outputs, and the gradient that is formed."""
         window, high, wide = self._seen(shape)
         return self._outputs * (high * wide + window)
+
+
+class _Products:
+    """Products of a block of examples, in which each has the bits that it has alone."""
+
+    def rows(self, block: Tensor, matrix: Tensor, out: Tensor) -> None:
+        """Multiply rows `(examples, places, k)` with `(k, m)`."""
+        torch.mm(block.flatten(0, 1), matrix, out=out.flatten(0, 1))
+
+    def of_examples(self, errors: Tensor, patches: Tensor, out: Tensor) -> None:
+        """Multiply `(examples, places, outputs)`, turned, with `(examples, places, window)`."""
+        torch.bmm(errors.mT, patches, out=out)
+
+    @staticmethod
+    @cache
+    def of(block: int, places: int, window: int, outputs: int, kind: torch.dtype) -> "_Products":
+        """Return torch's where they keep examples apart, as trials show, and ours elsewhere."""
+        draw = torch.Generator().manual_seed(0)
+        patches, errors, weight = (
+            torch.randn(shape, generator=draw, dtype=kind)
+            for shape in (
+                (block, places, window),
+                (block, places, outputs),
+                (window, outputs),
+            )
+        )
+        found = [_tried(patches, errors, weight, turned) for turned in range(_TRIALS)]
+        alike = all(
+            torch.equal(*pair) for made in found for pair in zip(made, found[0], strict=True)
+        )
+        return _Products() if alike else _OwnProducts()
+
+
+class _OwnProducts(_Products):
+    """Those of `privrobust.kernels.matrix_products`, of which a row's depends on it alone."""
+
+    def rows(self, block: Tensor, matrix: Tensor, out: Tensor) -> None:
+        """Multiply rows with one matrix."""
+        rows = block.flatten(0, 1)
+        made = matrix_products.multiply(
+            rows, matrix_products.pack(matrix.unsqueeze(0)), [(0, slice(0, len(rows)))]
+        )
+        out.copy_(made.view_as(out))
+
+    def of_examples(self, errors: Tensor, patches: Tensor, out: Tensor) -> None:
+        """Multiply those of each example with its own matrix."""
+        examples, _, outputs = errors.shape
+        groups = [(i, slice(i * outputs, (i + 1) * outputs)) for i in range(examples)]
+        rows = errors.mT.flatten(0, 1)
+        out.copy_(
+            matrix_products.multiply(rows, matrix_products.pack(patches), groups).view_as(out)
+        )
+
+
+def _tried(patches: Tensor, errors: Tensor, weight: Tensor, turned: int) -> list[Tensor]:
+    """Return torch's products of a block, turned by so many places and back, and moved by as many.
+
+    Where a number of them lies in memory decides how some round.
+    """
+
+    def moved(block: Tensor) -> Tensor:
+        spare = block.new_empty(block.numel() + turned)[turned:].view(block.shape)
+        return spare.copy_(block.roll(turned, 0))
+
+    patches, errors = moved(patches), moved(errors)
+    made = [torch.empty_like(errors), torch.empty_like(patches)]
+    made = [moved(each) for each in made]
+    formed = moved(patches.new_empty(len(patches), errors.shape[2], patches.shape[2]))
+    products = _Products()
+    products.rows(patches, weight, made[0])
+    products.rows(errors, weight.T.contiguous(), made[1])
+    products.of_examples(errors, patches, formed)
+    return [each.roll(-turned, 0) for each in (*made, formed)]
 
 
 def _at_once(numbers: int) -> int:

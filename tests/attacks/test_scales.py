@@ -140,7 +140,7 @@ def test_mean_and_standard_deviation_of_each_coordinate_are_float64s(size, seed,
 def test_kappa_and_cosine_do_not_depend_on_the_unit(size):
     honest = (size * draw(1, 8, 30).double()).float()
     update = (size * draw(1, 30, seed=1).double()).float()
-    measured = measure(honest, update, update)
+    measured = measure(honest, update, update, update)
     mean = honest.double().mean(1)
     spread = (honest.double() - mean.unsqueeze(1)).square().sum(-1).mean(1)
     kappa = (update.double() - mean).square().sum(-1) / spread

@@ -48,7 +48,7 @@ def test_faults_are_found_with_workers_as_the_unit(monkeypatch):
 def test_noise_for_another_batch_size_is_found(monkeypatch):
     faults.noise_for_another_batch_size(monkeypatch)
     assert audit(LOUD, runs=800).p_value < SURE
-    assert audit(LOUD, runs=20, per_run=150).is_refuted
+    assert audit(LOUD, runs=160, per_run=150).is_refuted
 
 
 def test_epsilon_of_removal_quoted_for_replacement_is_found():
