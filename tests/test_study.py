@@ -415,8 +415,8 @@ def test_noise_aware():
         attack=["label_flip", "sign_flip", "camouflage"],
     )
     found = noise_aware.claims(runs)
-    assert of(found, "epsilon 1, f = 2", "does not know") == HOLDS
-    assert of(found, "epsilon 8, f = 6", "does not know") == FAILS
+    assert of(found, "epsilon 1, f = 2", "do not know") == HOLDS
+    assert of(found, "epsilon 8, f = 6", "do not know") == FAILS
     assert of(found, "epsilon 8, f = 6", "less than half") == HOLDS
     assert of(found, "epsilon 1, f = 2", "fltrust is better") == HOLDS
     assert of(found, "epsilon 1, f = 2", "median is better") == HOLDS

@@ -206,9 +206,7 @@ class RunSpec(RunFields):
                 f"local_steps: {self.local_steps} in each of {self.steps} steps; accepted: up to "
                 f"{MOST_STEPS:.3g} in all"
             )
-        if self.pairwise_noise is None:  # nobody has a secret, and equal runs get equal keys
-            object.__setattr__(self, "colluding", None)
-        if self.local_steps == 1:  # the server alone moves, as well
+        if self.local_steps == 1:  # the server alone moves, and equal runs get equal keys
             object.__setattr__(self, "local_learning_rate", None)
         if self.byzantine and self.attack is None:
             raise SpecError(f"attack: needed when byzantine is {self.byzantine}")

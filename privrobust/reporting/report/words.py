@@ -89,8 +89,8 @@ def _batches(runs: pd.DataFrame) -> str:
     if rates := listed(_values(runs, "sampling_rate")):
         divisors = listed(_values(runs[at_rate], "batch_size"))
         parts.append(f"each example drawn with probability {rates} and sums divided by {divisors}")
-    schemes = _values(runs, "sampling")
-    drawn = f" ({listed(schemes)})" if schemes != ["poisson"] else ""
+    is_poisson = (runs["sampling"] == "poisson").all()
+    drawn = "" if is_poisson else f" ({listed(_values(runs, 'sampling'))})"
     return ", or ".join(parts) + drawn
 
 
