@@ -57,9 +57,10 @@ class PoisonedData:
                 continue
             for spec in lanes[rule.lanes]:
                 # repetitions have the same: it is what the Byzantine workers hold, and no release
-                version = attack, spec.seed
-                of_lanes.append(version)
-                some = held.setdefault(version, torch.zeros(len(dataset.train), dtype=torch.bool))
+                of_lanes.append((attack, spec.seed))
+                some = held.setdefault(
+                    (attack, spec.seed), torch.zeros(len(dataset.train), dtype=torch.bool)
+                )
                 for share in deal(dataset, spec.dealt_by, spec.honest, spec.seed)[: spec.byzantine]:
                     some[share] = True  # worker j's are a copy of honest worker j's
         versions, self._version_of = distinct(of_lanes, device)
