@@ -23,6 +23,7 @@ def frame(*runs):
                 "train_loss": 1.0 - accuracy,
                 "worst_class_accuracy": accuracy,
                 "worst_worker_accuracy": accuracy,
+                "error": 2.0 - accuracy,
                 "steps_taken": spec.steps,
                 "kappa": 1.0 + accuracy,
                 "attack_success_rate": math.nan,

@@ -89,8 +89,8 @@ def noise_rows(runs: pd.DataFrame) -> list[str]:
     """Write the noise of each f and r, a row each."""
     settings = ["byzantine", "pairwise_noise", "honest", "noise_scale"]
     rows = []
-    for f, ratio, honest, b in runs[settings].drop_duplicates().sort_values(settings).to_numpy():
-        r = 0.0 if math.isnan(ratio) else ratio
+    each = runs[settings].fillna({"pairwise_noise": 0.0}).drop_duplicates().sort_values(settings)
+    for f, r, honest, b in each.to_numpy():
         message = b * math.sqrt(1 + (honest + f - 1) * r**2)
         mean = b * math.sqrt((1 + f * r**2) / honest)
         rows.append(f"| {f:.0f} | {r:g} | {b:.3f} | {message:.3f} | {mean:.4f} |")

@@ -63,6 +63,13 @@ METRICS = {
         _stored("calibration_error"),
         more_is_better=False,
     ),
+    "error": Metric(
+        "error",
+        "squared error of a step, against honest gradients without noise",
+        _stored("error"),
+        is_share=False,
+        more_is_better=False,
+    ),
     "worst_class_accuracy": Metric(
         "worst class",
         "accuracy in % on the worst class of {data} data",

@@ -40,6 +40,14 @@ class Round(NamedTuple):
     wanted: Tensor | None
     """The mean over workers of these sums without their noise, `(lanes, dim)`, if asked for"""
 
+    def followed_by(self, step: "Round") -> "Round":
+        """Add one step more, in place."""
+        norms = torch.cat([self.norms, step.norms], dim=-1)
+        wanted = self.wanted
+        if wanted is not None and step.wanted is not None:
+            wanted.add_(step.wanted)
+        return Round(self.vectors.add_(step.vectors), norms, wanted)
+
 
 class LocalSteps:
     """Rounds of all lanes' workers, one after the other."""
@@ -84,18 +92,13 @@ class LocalSteps:
 
         """
         current = next(self._rounds)
-        vectors, norms, wanted = self._step(parameters, into, is_measured)
-        seen = [norms]
-        for _ in range(1, self._steps):
-            way = self._rates[current].unsqueeze(-1) * vectors.to(parameters.dtype)
-            more, norms, further = self._step(parameters.unsqueeze(1) - way, None, is_measured)
-            vectors.add_(more)
-            seen.append(norms)
-            if wanted is not None and further is not None:
-                wanted.add_(further)
+        made = self._step(parameters, into, is_measured)
+        for _ in range(1, self._steps):  # from x_i = x - eta (the sum of the v that there are)
+            way = self._rates[current].unsqueeze(-1) * made.vectors.to(parameters.dtype)
+            made = made.followed_by(self._step(parameters.unsqueeze(1) - way, None, is_measured))
         if not self._of_workers:
-            return Round(vectors, torch.cat(seen, dim=-1), wanted)
-        vectors, norms = self._clip.whole(vectors)
+            return made
+        vectors, norms = self._clip.whole(made.vectors)
         return self._noisy(vectors, norms, into, is_measured)
 
     def _step(self, parameters: Tensor, into: Tensor | None, is_measured: bool) -> Round:

@@ -28,6 +28,7 @@ _MEASURED = (
     "train_loss",
     "worst_class_accuracy",
     "worst_worker_accuracy",
+    "error",
 )
 
 

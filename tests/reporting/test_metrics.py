@@ -39,6 +39,7 @@ def made():
         train_loss=draw.uniform(0, 1, len(runs)),
         worst_class_accuracy=runs["accuracy"] - draw.uniform(0.1, 0.3, len(runs)),
         worst_worker_accuracy=runs["accuracy"] - draw.uniform(0, 0.3, len(runs)),
+        error=draw.uniform(0, 3, len(runs)),
     )
 
 
@@ -78,7 +79,7 @@ def test_a_cell_is_the_mean_of_runs_with_its_student_interval(metric, aggregator
     for heading, attack in (("clean", None), ("f=2 worst", worst)):
         found = values(metric, aggregator, attack)
         low, high = stats.t.interval(0.95, len(found) - 1, found.mean(), stats.sem(found))
-        scale = 1 if "loss" in metric else 100
+        scale = 1 if "loss" in metric or metric == "error" else 100
         mean, half = map(float, row[heading].text.split("±"))
         assert mean == pytest.approx(scale * found.mean(), abs=0.51 * half)  # a digit of it
         assert half == pytest.approx(scale * (high - low) / 2, rel=0.3)
