@@ -92,8 +92,15 @@ class RunSpec(RunFields):
 
         That of pairs is in it, and that of all local steps of which the message is a sum.
         """
-        of_pairs = (self.workers - 1) * (self.pairwise_noise or 0.0) ** 2
-        of_all = self.noisy_vectors * (1 + of_pairs)
+        return self._noise_std(pairs=self.workers - 1)
+
+    @property
+    def lasting_noise_std(self) -> float:
+        """The same of what does not cancel in the mean of honest messages: of pairs, theirs do."""
+        return self._noise_std(pairs=self.byzantine)
+
+    def _noise_std(self, pairs: int) -> float:
+        of_all = self.noisy_vectors * (1 + pairs * (self.pairwise_noise or 0.0) ** 2)
         return self.noise_scale * float(get_noise_law(self.noise).std) * math.sqrt(of_all)
 
     @property

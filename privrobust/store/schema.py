@@ -61,15 +61,12 @@ _POSITIVE = {"ge": 0}
 _NEEDED = {"needed": True}
 
 
-def _accepts(name: str, field: FieldInfo) -> dict[str, Any]:
+def _accepts(field: FieldInfo) -> dict[str, Any]:
     """Say what a column of a spec's field holds in a run that was stored: as `cells` reads it."""
     annotation, kinds = field.annotation, get_args(field.annotation)
-    is_late = any(
-        f"runs.{name}" in names for names in LACKED.values()
-    )  # runs stored earlier have none
-    accepted: dict[str, Any] = {"needed": type(None) not in kinds and not is_late}
+    accepted: dict[str, Any] = {"needed": type(None) not in kinds}
     if get_origin(annotation) is Literal:
-        accepted["choices"] = (*kinds, None) if is_late else kinds
+        accepted["choices"] = kinds
     for bound in field.metadata:
         accepted |= {of: getattr(bound, of) for of in _BOUNDS if hasattr(bound, of)}
     if float in (annotation, *kinds):
@@ -105,7 +102,7 @@ RUNS = Table(
     Column("owner", String),
     Column("lease_until", _NUMBER),
     *(
-        Column(name, _type(field.annotation), info=_accepts(name, field))
+        Column(name, _type(field.annotation), info=_accepts(field))
         for name, field in RunSpec.model_fields.items()
     ),
     Column("accuracy", _NUMBER, info=_SHARE),

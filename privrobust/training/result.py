@@ -9,7 +9,6 @@ import pandas as pd
 from privrobust.accountants import Release, Spent
 from privrobust.aggregators import get_aggregator
 from privrobust.data import get_dataset
-from privrobust.noise.laws import get_noise_law
 from privrobust.spec import RunSpec
 from privrobust.theory import error_bound, error_of_mean
 from privrobust.training.gradient_bounds import Failure
@@ -164,11 +163,7 @@ class RunResult:
         """What noise makes of the mean of the honest messages; NaN with `worker_momentum`."""
         if self.spec.worker_momentum:
             return math.nan
-        # pairs of honest workers cancel in their mean, those with Byzantine ones do not
-        of_pairs = self.spec.byzantine * (self.spec.pairwise_noise or 0.0) ** 2
-        of_all = self.spec.noisy_vectors * (1 + of_pairs)
-        std = self.spec.noise_scale * get_noise_law(self.spec.noise).std * math.sqrt(of_all)
-        return error_of_mean(self.spec.honest, self.dim, std)
+        return error_of_mean(self.spec.honest, self.dim, self.spec.lasting_noise_std)
 
     def ended_by(self, failure: Failure) -> "RunResult":
         """Return the run without its result: what it claimed of its gradients is false."""

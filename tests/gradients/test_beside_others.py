@@ -8,7 +8,7 @@ from test_chain import MODELS, made
 from torch import nn
 
 from privrobust.core.threads import in_threads, one_layer_of_threads
-from privrobust.gradients import get_loss
+from privrobust.gradients import get_loss, image_passes
 from privrobust.gradients.batch import Batch
 from privrobust.gradients.chain import Chain
 from privrobust.gradients.clipping import Flat
@@ -80,8 +80,13 @@ def test_products_of_a_new_pool_thread_are_of_one_thread(threads, monkeypatch):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_an_example_has_the_same_bits_alone_and_beside_others(name):
+@pytest.mark.parametrize("own", [False, True])
+def test_an_example_has_the_same_bits_alone_and_beside_others(name, own, monkeypatch):
     """So one that joins or leaves moves no other, which is what clipping's bound speaks of."""
+    if own:  # where torch's products keep examples apart, ours are never asked for
+        monkeypatch.setattr(
+            image_passes._Products, "of", lambda *shape: image_passes._OwnProducts()
+        )
     model, examples = made(name)
     way, start = chain(model, examples)
     places = torch.randint(len(examples), (1, 1, 33))
@@ -97,3 +102,18 @@ def test_an_example_has_the_same_bits_alone_and_beside_others(name):
     for each in alone:
         total += each.sums
     torch.testing.assert_close(together.sums, total, rtol=1e-13, atol=1e-15)
+
+
+def test_own_products_of_a_block_are_torchs():
+    draw = torch.Generator().manual_seed(0)
+    patches, errors, matrix = (
+        torch.randn(shape, generator=draw, dtype=torch.float64)
+        for shape in ((8, 25, 27), (8, 25, 5), (27, 5))
+    )
+    found = []
+    for products in (image_passes._Products(), image_passes._OwnProducts()):
+        into, formed = torch.empty(8, 25, 5).double(), torch.empty(8, 5, 27).double()
+        products.rows(patches, matrix, into)
+        products.of_examples(errors, patches, formed)
+        found.append((into, formed))
+    torch.testing.assert_close(*found)

@@ -97,6 +97,26 @@ def test_rows_are_told_apart_by_what_varies_by_itself():
     assert row_fields(frame(*optional)) == [*usual, "clip_norm"]
 
 
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("sampling", ["poisson", "shuffled"]),
+        ("local_steps", [1, 3]),
+        ("pairwise_noise", [None, 1.0]),
+        ("colluding", [0, 2]),
+        ("repeats", [None, "constant(count=2)"]),
+        ("noise", ["gaussian", "laplace"]),
+        ("unit", ["example", "worker"]),
+    ],
+)
+def test_what_epsilon_is_not_read_without_has_a_column_wherever_it_varies(field, values):
+    """Also where the method decides it, as it may decide a learning rate."""
+    methods = zip(["mean", "median"], values, strict=True)
+    runs = frame(*(({"aggregator": rule, field: value}, 0.5) for rule, value in methods))
+    assert field in row_fields(runs)
+    assert field.replace("_", " ") in shown(runs).replace("_", " ")
+
+
 def test_honest_makes_no_rows_where_it_only_makes_room_for_byzantine():
     usual = ["heterogeneity", "aggregator", "noise_scale"]
     sizes = [(workers, f) for workers in (12, 15) for f in (0, 2, 4)]

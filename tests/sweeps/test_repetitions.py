@@ -174,6 +174,13 @@ def test_with_a_target_clipping_norms_cost_the_same():
     assert all(0.999 * 4 <= plan.spent.epsilon <= 4 for plan in plans)
 
 
+def test_a_number_that_leaves_candidates_out_is_refused():
+    with pytest.raises(SpecError, match=r"constant\(count=2\) of 3 candidates leaves some out"):
+        candidates(sweep_of(repeats="constant(count=2)"))
+    tried = candidates(sweep_of(repeats="constant(count=4)"))
+    assert {run.learning_rate for run in tried} == set(RATES)
+
+
 def test_too_many_runs_are_refused(monkeypatch):
     monkeypatch.setattr("privrobust.sweeps.tuning.MOST_COMBINATIONS", 50)
     with pytest.raises(SpecError, match="repeats: more than 50 runs"):

@@ -14,12 +14,14 @@ from privrobust.attacks import Attack, Examples, register_attack
 from privrobust.data import Dataset, Split, get_dataset, register_dataset
 from privrobust.data.dataset import Scaling
 from privrobust.errors import SpecError
+from privrobust.gradients.batch import Batch
 from privrobust.gradients.layout import Layout
 from privrobust.gradients.losses import get_loss
 from privrobust.models import build_model
 from privrobust.training.attack_success import AttackSuccess
 from privrobust.training.evaluation import Evaluator
 from privrobust.training.loop import train_lanes
+from privrobust.training.poisoning import PoisonedData
 from privrobust.training.server import rules_of
 from privrobust.training.shares import shares
 
@@ -235,3 +237,18 @@ def test_a_users_own_backdoor_is_measured():
     result = train(RunSpec(**TRAINED, attack="inverted"))
     assert result.attack_success_rate > 0.9
     assert result.accuracy > 0.8
+
+
+def test_only_poisoned_examples_that_somebody_holds_are_kept():
+    """Workers 0 and 1 of ten are copied: a fifth of the data, of which the attack stamps half."""
+    spec = RunSpec(**SHORT | {"honest": 10}, byzantine=2, attack="backdoor(share=0.5)")
+    dataset, (rule,) = get_dataset("digits"), list(rules_of([spec]))
+    data = PoisonedData([spec], [rule], [spec.attack.build()], dataset, dataset.train)
+    held = torch.cat(shares(spec)[:2])
+    assert 0.3 * len(held) < len(data._poisoned) < 0.7 * len(held)
+    batch = Batch(dataset.train.examples, held.view(1, 1, -1), dataset.train.labels[held],
+                  torch.ones(1, 1, len(held), dtype=torch.bool))  # fmt: skip
+    stamped = data(batch, slice(0, 1))
+    seen = stamped.examples(stamped.places.flatten())
+    changed = (seen != dataset.train.examples(held)).flatten(1).any(1)
+    assert int(changed.sum()) == len(data._poisoned)

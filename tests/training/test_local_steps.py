@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 import torch
 from scipy import stats
+from told import told
 
 from privrobust import RunSpec, train
 from privrobust.accountants import Release, epsilon
-from privrobust.aggregators import Aggregator
 from privrobust.audit.audited_runs import Asked, AuditedRuns
 from privrobust.audit.canaries import CANARIES
 from privrobust.data import get_dataset
@@ -257,27 +257,9 @@ def test_byzantine_workers_who_follow_the_protocol_take_local_steps(unit, messag
     assert float(cosines.max()) < 0.9
 
 
-told = []
-
-
-class Told(Aggregator):
-    """The server's own direction alone, which it keeps."""
-
-    public_examples = 180
-
-    def given(self, generator, public):
-        """Keep it; a rule is tried without."""
-        told.append(public)
-        return self.aggregate if public is None else lambda messages: public
-
-    def aggregate(self, messages):
-        """Return anything of that shape."""
-        return messages[..., 0, :]
-
-
 @pytest.mark.parametrize("unit", ["example", "worker"])
 def test_the_servers_own_direction_is_of_as_many_steps(unit):
-    rule = f"{__name__}:Told"
+    rule = "told:Told"
     spec = RunSpec(
         **SHORT | {"clip_norm": 0.4, "steps": 1}, unit=unit, aggregator=rule, local_steps=4,
         local_learning_rate=0.7,

@@ -9,6 +9,7 @@ from privrobust.aggregators.known_noise import passes
 from privrobust.errors import SpecError
 from privrobust.training.loop import train_lanes
 from privrobust.training.noise import known_noise
+from privrobust.training.shares import sizes
 
 RARE = 1e-6  # how often a right test of chance may fail
 RUN = {"clip_norm": 1.0, "noise_scale": 0.1, "steps": 60, "learning_rate": 1.0}
@@ -44,6 +45,14 @@ def test_what_is_known_of_lanes():
     assert known.std.flatten().tolist() == pytest.approx([0.1, 0.2])
     assert known.momentum.flatten().tolist() == [0.5, 0.5]
     assert known.reach.flatten().tolist() == pytest.approx([18 / 9, 0.5 * 18 / 9])
+    # with a rate that is public, B is the divisor alone
+    public = RunSpec(**RUN, honest=1, batch_size=4, sampling_rate=0.2)
+    expected = 0.2 * sizes(public)[0]
+    reach = known_noise([public], torch.device("cpu")).reach.item()
+    assert reach == pytest.approx((expected + 3 * expected**0.5) / 4)
+    summed = known_noise([of_examples.model_copy(update={"local_steps": 4})], torch.device("cpu"))
+    assert summed.reach.item() == pytest.approx(4 * 18 / 9)
+    assert summed.std.item() == pytest.approx(0.2)
     of_workers = known_noise([RunSpec(**RUN, unit="worker")], torch.device("cpu"))
     assert of_workers.reach.shape == (1, 1, 1)
     assert of_workers.reach.item() == 1.0

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from told import Told, told
 
 from privrobust import RunSpec, train
-from privrobust.aggregators import Aggregator
 from privrobust.data import get_dataset
 from privrobust.errors import SpecError
 from privrobust.gradients.layout import Layout
@@ -34,24 +34,6 @@ def test_lanes_of_other_rules_and_seeds_are_the_runs_alone():
     )
 
 
-told = []
-
-
-class Told(Aggregator):
-    """The server's gradient alone, which it keeps."""
-
-    public_examples = 180
-
-    def given(self, generator, public):
-        """Keep it; a rule is tried without."""
-        told.append(public)
-        return self.aggregate if public is None else lambda messages: public
-
-    def aggregate(self, messages):
-        """Return anything of that shape."""
-        return messages[..., 0, :]
-
-
 @pytest.mark.parametrize("unit", ["example", "worker"])
 def test_the_servers_gradient_is_of_validation_examples_and_clipped_as_a_workers(unit):
     """At the first parameters, against torch's own gradients of all of them."""
@@ -59,7 +41,7 @@ def test_the_servers_gradient_is_of_validation_examples_and_clipped_as_a_workers
     held = digits.validation
     assert len(held) == Told.public_examples
     rate = {"worker_sampling_rate": 0.5} if unit == "worker" else {}
-    rule = f"{__name__}:Told"
+    rule = "told:Told"
     train(RunSpec(clip_norm=0.3, unit=unit, steps=1, honest=4, aggregator=rule, seed=3, **rate))
     model, (start,) = initial_parameters("logistic", digits, [3])
     layout = Layout(model)
