@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from privrobust.reporting.intervals import CONFIDENCE, half_width
 from privrobust.reporting.metrics import METRICS
 from privrobust.reporting.summary import Row, row_fields, without_gaps
 
+Named = TypeVar("Named")
 Values = Mapping[int, float]
 """By seed."""
 
@@ -85,3 +87,33 @@ def by_seed(runs: pd.DataFrame, metric: str = "accuracy") -> dict[Row, dict[int,
         if at not in lacking:
             found.setdefault(at, {})[int(seed)] = float(value)
     return found
+
+
+def leaders(values: Mapping[Named, Values]) -> list[Named]:
+    """Return which may be the best of several, that with the largest mean first.
+
+    The others are those of which seeds do not tell that it is better: the Student interval of
+    their paired difference from it, of level `1 - 0.05 / (m - 1)` for m in all (Bonferroni), has
+    something at or below 0. A single seed tells nothing. The truly best is left out with a
+    probability of at most 2.5 % where differences follow a normal law, though the leader is chosen
+    by the same seeds: it would have to lose one of its own m - 1 comparisons, each at a tail of
+    `0.025 / (m - 1)`.
+
+    Args:
+        values: by name, of every seed; what more is better of.
+
+    References:
+        Gupta, On some multiple decision (selection and ranking) rules (1965); Hsu, Constrained
+        simultaneous confidence intervals for multiple comparisons with the best (1984).
+
+    """
+    ordered = sorted(values, key=lambda name: -estimate(values[name].values()).mean)
+    if len(ordered) < 2:
+        return ordered
+    level = 1 - (1 - CONFIDENCE) / (len(ordered) - 1)
+    best = values[ordered[0]]
+    return [
+        name
+        for name in ordered
+        if name == ordered[0] or not difference(best, values[name], level=level).low > 0
+    ]

@@ -21,12 +21,12 @@ from privrobust.reporting.legend import (
     GAP_NOTE,
     NEAR_CHANCE,
     SUCCESS_NOTE,
+    about_chance,
     breakdown_text,
     epsilon_marks,
     gap_text,
     legend,
     most_tried,
-    about_chance,
 )
 from privrobust.reporting.metrics import ACCURACY, METRICS, checked, interval_of
 from privrobust.reporting.robustness import breakdown, robustness
