@@ -12,7 +12,7 @@ from textwrap import shorten
 
 import pandas as pd
 
-from privrobust.core.formatting import in_percent
+from privrobust.core.formatting import in_percent, percent
 from privrobust.reporting.contests import Budget, Data, Standing, contests
 from privrobust.reporting.intervals import CONFIDENCE
 from privrobust.reporting.legend import FEW_SEEDS, deltas
@@ -53,12 +53,13 @@ def findings(runs: pd.DataFrame) -> list[str]:
 
 def _best(data: Sequence[Data]) -> Iterator[str]:
     """Say which rules to use, on the data where the best keep least."""
-    if not data:
-        return
     of, attacked = data[0], data[0].tried[0] > 0
+    if not of.standings:
+        yield "No rule has all of its runs: those that failed may be those that were hit hardest."
+        return
     groups = groupby(of.standings.items(), key=lambda each: _outcome(each[1]))
     told = [_standing([*alike], attacked) for _, alike in groups]
-    on = f"on {of.name}, the hardest of {len(data)} data, " if of.name else ""
+    on = f"on {of.name}, the hardest of {len(data)} kinds of data, " if of.name else ""
     under = "under the worst attacks " if attacked else "without attackers "
     yield f"{_capital(f'{on}{under}')}{_cut(told, '; ')}."
 
@@ -67,7 +68,7 @@ def _outcome(standing: Standing) -> Hashable:
     """Tell standings apart that are not said in one breath."""
     if standing.verdict is Verdict.HOLDS:
         return standing.f, *(each.rule for each in standing.leaders)
-    return standing.verdict, standing.f
+    return standing.verdict, standing.f, standing.all_break
 
 
 def _standing(alike: Sequence[tuple[Budget, Standing]], attacked: bool) -> str:
@@ -78,26 +79,31 @@ def _standing(alike: Sequence[tuple[Budget, Standing]], attacked: bool) -> str:
     left = kept[0] if len(kept) == 1 else f"{kept[0]} to {kept[-1]}"
     rule, *others = (each.rule for each in one.leaders)
     f = f" f = {one.f} of {one.first.workers[one.f]}"
-    if one.verdict is Verdict.BREAKS:
+    if one.all_break:
         return f"no rule withstands{f} {at} (the best keeps {left})"
+    if one.verdict is Verdict.BREAKS:
+        return f"the best rule breaks at{f} {at} (it keeps {left})"
     if one.verdict is Verdict.UNDECIDED:
-        return f"it is undecided whether a rule withstands{f} {at} (the best keeps {left})"
-    who = f"{rule} (undecided: or {_cut(others, 'or')})" if others else rule
-    return f"{who} {f'withstands{f}' if attacked else 'is best'} {at} ({left})"
+        return f"it is undecided whether the best rule withstands{f} {at} (it keeps {left})"
+    is_alone = all(len(budget.settings) == 1 for budget, _ in alike)
+    who = f"{rule}, the only rule," if is_alone else rule
+    who = f"{rule} (undecided: or {_cut(others, 'or')})" if others else who
+    does = f"withstands{f}" if attacked else "was run" if is_alone else "is best"
+    return f"{who} {does} {at} ({left})"
 
 
 def _cost(data: Sequence[Data]) -> Iterator[str]:
     """Say how a leader at the least epsilon differs from itself at the largest, seed by seed."""
-    if not data:
-        return
     of = data[0]
     standings = list(of.standings.values())
+    if not standings:
+        return
     noisy = next((each for each in standings if each.verdict is Verdict.HOLDS), standings[0])
     names = {each: budget.name for budget in of.budgets for each in budget.settings}
     rule, f = noisy.first.rule, noisy.f
-    same = [each for each in names if each.rule == rule and each.clean.values]
-    base = max(same, key=lambda each: each.epsilon, default=noisy.first)
-    if base.epsilon <= noisy.first.epsilon:
+    same = [each for each in names if (each.rule, each.clipped) == (rule, noisy.first.clipped)]
+    base = [each for each in same if each.left(0) or each.left(f)][-1]
+    if base is noisy.first:
         yield f"What noise costs is not known: {rule} was run at a single epsilon."
         return
     changes = {"clean": difference(noisy.first.left(0), base.left(0))}
@@ -105,14 +111,14 @@ def _cost(data: Sequence[Data]) -> Iterator[str]:
         changes[f"against f = {f}"] = difference(noisy.first.left(f), base.left(f))
     told = [f"{_points(each)} {name}" for name, each in changes.items() if each.seeds]
     yield (
-        f"Noise: epsilon {names[noisy.first]} in place of {names[base]} changes {rule} by "
+        f"Noise{_there(of)}: epsilon {names[noisy.first]} in place of {names[base]} changes {rule} by "
         f"{' and '.join(told)}."
     )
 
 
 def _breaks(data: Sequence[Data]) -> Iterator[str]:
     """Say which rules break at which budgets, on the hardest data."""
-    if not data or not data[0].tried[0]:
+    if not data[0].tried[0]:
         return
     of, f = data[0], data[0].tried[0]
     broken: dict[str, list[Budget]] = {}
@@ -127,8 +133,10 @@ def _breaks(data: Sequence[Data]) -> Iterator[str]:
         f"{_cut(rules)} {_everywhere(of, budgets)}"
         for budgets, rules in sorted(groups.items(), key=lambda each: -len(each[0]))
     ]
-    what = "less than half of clean accuracy is left, or no more than chance"
-    yield f"f = {f} breaks {_cut(told, '; ') or 'none for sure'} ({what})."
+    chances = sorted({percent(each.clean.chance) for each in of.settings} - {""})
+    chance = f"chance, {' or '.join(chances)}{_SPACE}%" if chances else "chance"
+    what = f"less than half of clean accuracy is left, or no more than {chance}"
+    yield f"f = {f} breaks{_there(of)} {_cut(told, '; ') or 'none for sure'} ({what})."
 
 
 def _everywhere(data: Data, budgets: Sequence[Budget]) -> str:
@@ -162,8 +170,12 @@ def _sureness(runs: pd.DataFrame, data: Sequence[Data]) -> Iterator[str]:
     more = []
     if len(failures):
         more.append(f"{len(failures):,} of {len(runs):,} runs failed ({_reason(failures)})")
-    if not any(of.tried[0] for of in data):
+    if not (runs["byzantine"] > 0).any():
         more.append("no attack was run")
+    if (runs["byzantine"] > 0).all():
+        more.append("no clean run, without which nothing tells what withstands")
+    if fewer := sum(of.faced_fewer for of in data):
+        more.append(f"{fewer:,} worst cases are of fewer attacks than others, and not compared")
     if (runs["evaluate_on"] == "validation").all():
         more.append("all on validation data")
     yield "; ".join([sure, *more]) + "."
@@ -176,11 +188,15 @@ def _promise(runs: pd.DataFrame) -> Iterator[str]:
         reasons = runs["not_private"].dropna().unique()
         yield f"Nothing is private: {' or '.join(reasons) or 'no run has an epsilon'}."
         return
-    kind = "bounds" if finite["is_upper_bound"].all() else "partly ESTIMATES (~)"
+    estimates = "" if finite["is_upper_bound"].all() else " (after ~, an ESTIMATE alone)"
     yield (
-        f"epsilon {kind} what whoever sees every message of one run learns, at delta = "
+        f"epsilon bounds{estimates} what whoever sees every message of one run learns, at delta = "
         f"{deltas(finite)}; neighbours: {all_in_short(finite)}."
     )
+
+
+def _there(data: Data) -> str:
+    return " there" if data.name else ""
 
 
 def _accuracy(found: Estimate) -> str:
