@@ -1,16 +1,18 @@
 """The command that makes tables of a store."""
 
-import shutil
+import os
 import sys
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privrobust.core.escaping import in_csv
+from privrobust.cli.saying import say
+from privrobust.core.escaping import in_csv, in_encoding, in_terminal
 from privrobust.core.files import write_whole
 from privrobust.core.json_document import document, records
+from privrobust.core.window import columns_of
 from privrobust.errors import SpecError, unknown_name
 
 if TYPE_CHECKING:
@@ -183,12 +185,39 @@ def write(content: bytes, output: Path | None) -> None:
 
 
 def print_table(layout: "Layout") -> None:
-    """Print a table at its own width, the best of a column bold where that can be seen."""
+    """Print a table, in parts that fit where a window shows it, and whole elsewhere."""
+    from privrobust.reporting.tables.folding import folded
     from privrobust.reporting.tables.formats import lines, note_lines
 
-    written = lines(layout)
-    typer.echo("\n".join(lines(layout, partial(typer.style, bold=True))))
-    width = max(map(len, written))
-    if sys.stdout.isatty() and width > shutil.get_terminal_size().columns:
-        typer.echo(f"The table is {width} columns wide: widen the window, or add | less -S")
-    typer.echo("\n".join(note_lines(layout)))
+    columns = columns_of(sys.stdout)
+    first, parts = folded(_writable(layout), columns)
+    for line in first:
+        say(line)
+    typer.echo(
+        "\n".join([""] * bool(first) + [line for part in parts for line in lines(part, _bold)])
+    )
+    typer.echo("\n".join(note_lines(layout, columns)))
+
+
+def _writable(layout: "Layout") -> "Layout":
+    """Write a table in the signs that the screen has, so that its columns stay straight."""
+    encoding = sys.stdout.encoding or "utf-8"
+
+    def text(of: str) -> str:
+        return in_encoding(in_terminal(of), encoding)
+
+    return replace(
+        layout,
+        columns=[replace(each, header=tuple(map(text, each.header))) for each in layout.columns],
+        blocks=[
+            [[replace(entry, text=text(entry.text)) for entry in row] for row in block]
+            for block in layout.blocks
+        ],
+        notes=[text(note) for note in layout.notes],
+    )
+
+
+def _bold(text: str) -> str:
+    """Write the best of a column bold where that can be seen; it has a star everywhere."""
+    is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    return text if is_plain or not sys.stdout.isatty() else typer.style(text, bold=True)

@@ -9,8 +9,8 @@ from typing import IO
 
 from rich.cells import cell_len
 
-# Neither between a number and its % nor around ±, = and the like.
-_BETWEEN_WORDS = re.compile(r"(?<![±=≥<]) +(?![%±=≥<])")
+# No line ends inside a command, between a number and its %, or beside ±, = and the like.
+_HELD = re.compile(r"`[^`]*`|(?<=[±=≥<]) | (?=[%±=≥<])")
 _UNTOLD = 80  # columns of a window that does not tell its width
 
 
@@ -56,7 +56,8 @@ def wrapped(text: str, columns: int | None, hang: int = 2) -> str:
 
 
 def _folded(line: str, columns: int, hang: int) -> list[str]:
-    words = _BETWEEN_WORDS.split(line.strip(" "))
+    held = _HELD.sub(lambda found: found[0].replace(" ", "\0"), line)
+    words = [word.replace("\0", " ") for word in held.split(" ") if word] or [""]
     indent = line[: len(line) - len(line.lstrip(" "))]
     lines = [f"{indent}{words[0]}"]
     for word in words[1:]:

@@ -32,9 +32,9 @@ def test_words_keep_their_order_and_lines_fit(words, columns, hang, indent):
 
 @pytest.mark.parametrize("columns", range(3, 40))
 def test_a_number_keeps_its_percent_and_its_interval(columns):
-    text = "mean 83 ± 5 % of 95 %, b = 0.1, q < 1 and so on"
+    text = "mean 83 ± 5 % of 95 %, b = 0.1, q < 1 and `table a.db | less -S` so on"
     lines = [line.strip() for line in wrapped(text, columns).split("\n")]
-    for piece in ("83 ± 5 %", "95 %,", "b = 0.1,", "q < 1"):
+    for piece in ("83 ± 5 %", "95 %,", "b = 0.1,", "q < 1", "`table a.db | less -S`"):
         assert any(piece in line for line in lines)
 
 

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, groupby
-from textwrap import wrap
 
 from rich.cells import cell_len
 
 from privrobust.core.escaping import in_html, in_markdown, in_terminal, in_tex
+from privrobust.core.window import wrapped
 from privrobust.reporting.tables.table import Column, Entry, Layout
 
-READABLE = 100  # characters of a line of prose
+_READABLE = 100  # characters of a line of prose, however wide the window
+_SHORT = 10  # characters of a header that is not broken to make a column narrower
 
 
 def terminal(layout: Layout) -> str:
@@ -18,20 +19,20 @@ def terminal(layout: Layout) -> str:
 
 
 def lines(layout: Layout, best: Callable[[str], str] = str) -> list[str]:
-    """Lay a table out in columns of a fixed pitch.
+    """Lay a table out in columns that are as wide as their cells.
+
+    Headers that are longer break between words, after an underscore, or between parameters.
 
     Args:
         layout: the table, whose notes are left out.
         best: what is done to the best of a column, beside its star: printed bold, say.
 
     """
-    depth = max(len(column.header) for column in layout.columns)
-    tops = (_bottom(column.header, depth) for column in layout.columns)
-    heads = [list(map(Entry, texts)) for texts in zip(*tops, strict=True)]
     widths = [
-        max(cell_len(_starred(entry)) for entry in entries)
-        for entries in zip(*heads, *_rows(layout), strict=True)
+        max([_least(column), *(cell_len(_starred(row[place])) for row in _rows(layout))])
+        for place, column in enumerate(layout.columns)
     ]
+    heads = [list(map(Entry, texts)) for texts in zip(*_tops(layout.columns, widths), strict=True)]
 
     def line(row: Sequence[Entry]) -> str:
         places = []
@@ -51,18 +52,57 @@ def _starred(entry: Entry) -> str:
     return f"{'*' * entry.is_best}{in_terminal(entry.text)}"
 
 
-def note_lines(layout: Layout, width: int = READABLE) -> list[str]:
-    """Fold the notes below a table into lines; paths and names stay whole."""
-    return [
-        line
-        for note in layout.notes
-        for line in wrap(
-            in_terminal(note),
-            min(width, READABLE),
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    ]
+def _least(column: Column) -> int:
+    """Return how wide a column is at least, for its header."""
+    parts = [in_terminal(part) for part in column.header]
+    pieces = (
+        piece.rstrip()
+        for part in parts
+        for piece in ([part] if cell_len(part) <= _SHORT else _pieces(part))
+    )
+    return max(map(cell_len, pieces), default=0)
+
+
+def _tops(columns: Sequence[Column], widths: Sequence[int]) -> list[list[str]]:
+    """Break headers to these widths, so that what belongs together stands in one line."""
+    levels = max(len(column.header) for column in columns)
+    tops: list[list[str]] = [[] for _ in columns]
+    for level in range(levels):
+        parts = [_bottom(column.header, levels)[level] for column in columns]
+        stacks = [
+            broken(in_terminal(part), width) for part, width in zip(parts, widths, strict=True)
+        ]
+        depth = max(map(len, stacks))
+        for top, stack in zip(tops, stacks, strict=True):
+            top += _bottom(stack, depth)
+    return tops
+
+
+def broken(part: str, width: int) -> list[str]:
+    """Fold a name to a width: after a space or an underscore, and between parameters."""
+    lines = [""]
+    for piece in _pieces(part):
+        if lines[-1] and cell_len(f"{lines[-1]}{piece}".rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return [line.strip() for line in lines]
+
+
+def _pieces(part: str) -> list[str]:
+    """Part a name where it may be broken: inside no word, and inside no parameter."""
+    pieces, depth = [""], 0
+    for sign in part:
+        pieces[-1] += sign
+        depth += (sign in "([") - (sign in ")]")
+        if sign in (" _:/", "(,", "")[min(max(depth, 0), 2)] and pieces[-1] != "(":
+            pieces.append("")
+    return [piece for piece in pieces if piece]
+
+
+def note_lines(layout: Layout, columns: int | None = None) -> list[str]:
+    """Fold the notes below a table into lines, for a window of so many columns."""
+    width = min(columns or _READABLE, _READABLE)
+    return [wrapped(in_terminal(note), width) for note in layout.notes]
 
 
 def markdown(layout: Layout) -> str:
@@ -73,7 +113,7 @@ def markdown(layout: Layout) -> str:
         return f"**{text}**" if entry.is_best else text
 
     lines = [
-        [in_markdown(_title(column)) for column in layout.columns],
+        [in_markdown(column.title) for column in layout.columns],
         ["---" if column.is_text else "---:" for column in layout.columns],
         *([shown(entry) for entry in row] for row in _rows(layout)),
     ]
@@ -185,11 +225,6 @@ FORMATS: dict[str, Callable[[Layout], str]] = {
 
 def _rows(layout: Layout) -> list[Sequence[Entry]]:
     return list(chain.from_iterable(layout.blocks))
-
-
-def _title(column: Column) -> str:
-    """Join a header into one line: words that were hyphenated are whole again."""
-    return " ".join(column.header).replace("- ", "")
 
 
 def _bottom(lines: Sequence[str], depth: int) -> list[str]:
