@@ -42,7 +42,7 @@ def in_markdown(text: str) -> str:
     r"""Write text for Markdown of GitHub's flavour, tables included.
 
     >>> print(in_markdown("majority_vote, *[old](b)*"))
-    majority_vote, \*\[old\](b)\*
+    majority_vote, *\[old\](b)\*
 
     """
     return _MARKDOWN.sub(lambda sign: f"\\{sign[0]}", in_terminal(text))

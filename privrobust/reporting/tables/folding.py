@@ -7,10 +7,11 @@ from itertools import groupby, zip_longest
 from rich.cells import cell_len
 
 from privrobust.core.escaping import in_terminal
-from privrobust.reporting.tables.formats import broken, lines
+from privrobust.reporting.tables.formats import bottom, lines, starred
 from privrobust.reporting.tables.table import Column, Entry, Layout
 
 _NARROW = (24, 16, 10)  # columns of text, in which cells are folded where that makes room
+_SHORT = 10  # characters of a header that is not broken, which would make it hard to read
 _MOST_PARTS = 3  # before columns that are no more than details are left out
 
 
@@ -43,11 +44,11 @@ def folded(layout: Layout, columns: int | None) -> tuple[list[str], list[Layout]
     whole = _width(layout)
     names, values = _places(layout, is_text=True), _places(layout, is_text=False)
     narrow = [layout, *(_narrowed(layout, limit) for limit in _NARROW)]
-    for each in narrow:
+    for each in (layout, *map(_stacked, narrow)):
         if _width(each) <= columns:
             return told, [each]
     for each in narrow:
-        if values and all(_width(_part(each, [*names, place])) <= columns for place in values):
+        if values and all(_fits(each, [*names, place], columns) for place in values):
             layout = each
             break
     else:
@@ -73,14 +74,17 @@ def _in_parts(
     parts: list[list[int]] = []
     for _, group in groupby(values, key=lambda place: layout.columns[place].header[:1]):
         together = list(group)
-        fits = _width(_part(layout, [*names, *together])) <= columns
-        for places in [together] if fits else [[place] for place in together]:
-            more = [*(parts[-1] if parts else []), *places]
-            if parts and _width(_part(layout, [*names, *more])) <= columns:
-                parts[-1] = more
+        is_whole = _fits(layout, [*names, *together], columns)
+        for places in [together] if is_whole else [[place] for place in together]:
+            if parts and _fits(layout, [*names, *parts[-1], *places], columns):
+                parts[-1] += places
             else:
-                parts.append(list(places))
-    return [_part(layout, [*names, *places]) for places in parts]
+                parts.append([*places])
+    return [_stacked(_part(layout, [*names, *places])) for places in parts]
+
+
+def _fits(layout: Layout, places: Sequence[int], columns: int) -> bool:
+    return _width(_stacked(_part(layout, places))) <= columns
 
 
 def _width(layout: Layout) -> int:
@@ -95,13 +99,66 @@ def _told(column: Column, entry: Entry) -> str:
     return in_terminal(f"{column.title} {entry.text}")
 
 
+def _stacked(layout: Layout) -> Layout:
+    """Break headers that are wider than the cells below them.
+
+    What stands side by side stays so, as in f=2 above several attacks.
+    """
+    rows = [row for block in layout.blocks for row in block]
+    levels = max(len(column.header) for column in layout.columns)
+    parts = [list(map(in_terminal, bottom(column.header, levels))) for column in layout.columns]
+    widths = [
+        max([*map(_least, above), *(cell_len(starred(row[place])) for row in rows)])
+        for place, above in enumerate(parts)
+    ]
+    headers: list[tuple[str, ...]] = [() for _ in parts]
+    for level in zip(*parts, strict=True):
+        stacks = [_broken(part, width) for part, width in zip(level, widths, strict=True)]
+        depth = max(map(len, stacks))
+        headers = [
+            (*above, *bottom(stack, depth)) for above, stack in zip(headers, stacks, strict=True)
+        ]
+    columns = [
+        replace(column, header=header)
+        for column, header in zip(layout.columns, headers, strict=True)
+    ]
+    return replace(layout, columns=columns)
+
+
+def _least(part: str) -> int:
+    """Return how wide a part of a header is at least."""
+    pieces = [part] if cell_len(part) <= _SHORT else _pieces(part)
+    return max((cell_len(piece.rstrip()) for piece in pieces), default=0)
+
+
+def _broken(name: str, width: int) -> list[str]:
+    """Fold a name to a width: after a space or an underscore, and between parameters."""
+    lines = [""]
+    for piece in _pieces(name):
+        if lines[-1] and cell_len(f"{lines[-1]}{piece}".rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return [line.strip() for line in lines]
+
+
+def _pieces(name: str) -> list[str]:
+    """Part a name where it may be broken: inside no word, and inside no parameter."""
+    pieces, depth = [""], 0
+    for sign in name:
+        pieces[-1] += sign
+        depth += (sign in "([") - (sign in ")]")
+        if sign in (" _:/", "(,", "")[min(max(depth, 0), 2)] and pieces[-1] != "(":
+            pieces.append("")
+    return [piece for piece in pieces if piece]
+
+
 def _narrowed(layout: Layout, limit: int) -> Layout:
     """Fold the names of rows to a width: a row takes as many lines as its longest cell."""
     places = set(_places(layout, is_text=True))
 
     def folded_row(row: Sequence[Entry]) -> Iterator[list[Entry]]:
         cells = [
-            [replace(entry, text=line) for line in broken(in_terminal(entry.text), limit)]
+            [replace(entry, text=line) for line in _broken(in_terminal(entry.text), limit)]
             if place in places
             else [entry]
             for place, entry in enumerate(row)

@@ -10,7 +10,6 @@ from privrobust.core.window import wrapped
 from privrobust.reporting.tables.table import Column, Entry, Layout
 
 _READABLE = 100  # characters of a line of prose, however wide the window
-_SHORT = 10  # characters of a header that is not broken to make a column narrower
 
 
 def terminal(layout: Layout) -> str:
@@ -19,25 +18,25 @@ def terminal(layout: Layout) -> str:
 
 
 def lines(layout: Layout, best: Callable[[str], str] = str) -> list[str]:
-    """Lay a table out in columns that are as wide as their cells.
-
-    Headers that are longer break between words, after an underscore, or between parameters.
+    """Lay a table out in columns of a fixed pitch.
 
     Args:
         layout: the table, whose notes are left out.
         best: what is done to the best of a column, beside its star: printed bold, say.
 
     """
+    depth = max(len(column.header) for column in layout.columns)
+    tops = (bottom(column.header, depth) for column in layout.columns)
+    heads = [list(map(Entry, texts)) for texts in zip(*tops, strict=True)]
     widths = [
-        max([_least(column), *(cell_len(_starred(row[place])) for row in _rows(layout))])
-        for place, column in enumerate(layout.columns)
+        max(cell_len(starred(entry)) for entry in entries)
+        for entries in zip(*heads, *_rows(layout), strict=True)
     ]
-    heads = [list(map(Entry, texts)) for texts in zip(*_tops(layout.columns, widths), strict=True)]
 
     def line(row: Sequence[Entry]) -> str:
         places = []
         for column, width, entry in zip(layout.columns, widths, row, strict=True):
-            text = _starred(entry)
+            text = starred(entry)
             space = " " * (width - cell_len(text))
             text = best(text) if entry.is_best else text
             places.append(text + space if column.is_text else space + text)
@@ -48,61 +47,16 @@ def lines(layout: Layout, best: Callable[[str], str] = str) -> list[str]:
     return [*map(line, heads), rule, *list(chain.from_iterable(blocks))[1:], ""]
 
 
-def _starred(entry: Entry) -> str:
+def starred(entry: Entry) -> str:
+    """Write a cell, with a star where it is the best of its column."""
     return f"{'*' * entry.is_best}{in_terminal(entry.text)}"
-
-
-def _least(column: Column) -> int:
-    """Return how wide a column is at least, for its header."""
-    parts = [in_terminal(part) for part in column.header]
-    pieces = (
-        piece.rstrip()
-        for part in parts
-        for piece in ([part] if cell_len(part) <= _SHORT else _pieces(part))
-    )
-    return max(map(cell_len, pieces), default=0)
-
-
-def _tops(columns: Sequence[Column], widths: Sequence[int]) -> list[list[str]]:
-    """Break headers to these widths, so that what belongs together stands in one line."""
-    levels = max(len(column.header) for column in columns)
-    tops: list[list[str]] = [[] for _ in columns]
-    for level in range(levels):
-        parts = [_bottom(column.header, levels)[level] for column in columns]
-        stacks = [
-            broken(in_terminal(part), width) for part, width in zip(parts, widths, strict=True)
-        ]
-        depth = max(map(len, stacks))
-        for top, stack in zip(tops, stacks, strict=True):
-            top += _bottom(stack, depth)
-    return tops
-
-
-def broken(part: str, width: int) -> list[str]:
-    """Fold a name to a width: after a space or an underscore, and between parameters."""
-    lines = [""]
-    for piece in _pieces(part):
-        if lines[-1] and cell_len(f"{lines[-1]}{piece}".rstrip()) > width:
-            lines.append("")
-        lines[-1] += piece
-    return [line.strip() for line in lines]
-
-
-def _pieces(part: str) -> list[str]:
-    """Part a name where it may be broken: inside no word, and inside no parameter."""
-    pieces, depth = [""], 0
-    for sign in part:
-        pieces[-1] += sign
-        depth += (sign in "([") - (sign in ")]")
-        if sign in (" _:/", "(,", "")[min(max(depth, 0), 2)] and pieces[-1] != "(":
-            pieces.append("")
-    return [piece for piece in pieces if piece]
 
 
 def note_lines(layout: Layout, columns: int | None = None) -> list[str]:
     """Fold the notes below a table into lines, for a window of so many columns."""
     width = min(columns or _READABLE, _READABLE)
-    return [wrapped(in_terminal(note), width) for note in layout.notes]
+    notes = (wrapped(in_terminal(note), width) for note in layout.notes)
+    return [line for note in notes for line in note.split("\n")]
 
 
 def markdown(layout: Layout) -> str:
@@ -180,7 +134,7 @@ def _tex_heads(columns: Sequence[Column]) -> list[str]:
         below += [column.header[is_shared:] for column in group]
         start += len(group)
     depth = max(map(len, below))
-    bottoms = [_bottom(lines, depth) for lines in below]
+    bottoms = [bottom(lines, depth) for lines in below]
     heads = [_tex_line(map(in_tex, line)) for line in zip(*bottoms, strict=True)]
     return [_tex_line(titles), "".join(rules), *heads] if rules else heads
 
@@ -227,5 +181,6 @@ def _rows(layout: Layout) -> list[Sequence[Entry]]:
     return list(chain.from_iterable(layout.blocks))
 
 
-def _bottom(lines: Sequence[str], depth: int) -> list[str]:
+def bottom(lines: Sequence[str], depth: int) -> list[str]:
+    """Let lines stand at the foot of so many."""
     return [""] * (depth - len(lines)) + list(lines)
