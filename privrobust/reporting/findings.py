@@ -75,8 +75,8 @@ def _standing(alike: Sequence[tuple[Budget, Standing]], attacked: bool) -> str:
     """Say who leads at neighbouring budgets of the same outcome."""
     at = _at([budget for budget, _ in alike])
     one = alike[0][1]
-    kept = [_accuracy(standing.kept) for _, standing in alike]
-    left = kept[0] if len(kept) == 1 else f"{kept[0]} to {kept[-1]}"
+    kept = [_joined(standing.kept) for _, standing in alike]
+    left = f"{kept[0] if len(kept) == 1 else f'{kept[0]} to {kept[-1]}'}{_SPACE}%"
     rule, *others = (each.rule for each in one.leaders)
     f = f" f = {one.f} of {one.first.workers[one.f]}"
     if one.all_break:
@@ -110,49 +110,43 @@ def _cost(data: Sequence[Data]) -> Iterator[str]:
     if f:
         changes[f"against f = {f}"] = difference(noisy.first.left(f), base.left(f))
     told = [f"{_points(each)} {name}" for name, each in changes.items() if each.seeds]
-    yield (
-        f"Noise{_there(of)}: epsilon {names[noisy.first]} in place of {names[base]} changes {rule} by "
-        f"{' and '.join(told)}."
-    )
+    instead = f"epsilon {names[noisy.first]} in place of {names[base]}"
+    yield f"Noise{_there(of)}: {instead} changes {rule} by {' and '.join(told)}."
 
 
 def _breaks(data: Sequence[Data]) -> Iterator[str]:
-    """Say which rules break at which budgets, on the hardest data."""
-    if not data[0].tried[0]:
-        return
+    """Say which rules the largest f breaks at which budgets, on the hardest data."""
     of, f = data[0], data[0].tried[0]
-    broken: dict[str, list[Budget]] = {}
-    for budget in of.budgets:
-        for each in budget.settings:
-            if f in each.attacked and each.verdict(f) is Verdict.BREAKS:
-                broken.setdefault(each.rule, []).append(budget)
-    groups: dict[tuple[Budget, ...], list[str]] = {}
-    for rule, budgets in broken.items():
-        groups.setdefault(tuple(budgets), []).append(rule)
+    if not f:
+        return
+    broken = {budget: _broken(budget, f) for budget in of.budgets}
     told = [
-        f"{_cut(rules)} {_everywhere(of, budgets)}"
-        for budgets, rules in sorted(groups.items(), key=lambda each: -len(each[0]))
+        f"{rules} {_at(list(alike))}"
+        for rules, alike in groupby(of.budgets, key=broken.__getitem__)
+        if rules
     ]
     chances = sorted({percent(each.clean.chance) for each in of.settings} - {""})
     chance = f"chance, {' or '.join(chances)}{_SPACE}%" if chances else "chance"
-    what = f"less than half of clean accuracy is left, or no more than {chance}"
-    yield f"f = {f} breaks{_there(of)} {_cut(told, '; ') or 'none for sure'} ({what})."
+    yield (
+        f"f = {f}{_there(of)} breaks {_cut(told, '; ') or 'nothing for sure'}: under half of clean "
+        f"accuracy is left, or no more than {chance}."
+    )
 
 
-def _everywhere(data: Data, budgets: Sequence[Budget]) -> str:
-    if len(budgets) == len(data.budgets):
-        return "at every epsilon" if len(budgets) > 1 else _at(budgets)
-    return _at(budgets, data.budgets)
+def _broken(budget: Budget, f: int) -> str:
+    """Name the rules that so many surely break."""
+    tried = [each for each in budget.settings if f in each.attacked]
+    broken = [each.rule for each in tried if each.verdict(f) is Verdict.BREAKS]
+    others = [each.rule for each in tried if each.rule not in broken]
+    if len(tried) > 1 and len(others) < min(2, len(broken)):
+        return " but ".join(["every rule", *others])
+    return _cut(broken)
 
 
-def _at(budgets: Sequence[Budget], every: Sequence[Budget] = ()) -> str:
-    """List budgets: `at epsilon 1.00 to 8.00` where they are neighbours in every one."""
+def _at(budgets: Sequence[Budget]) -> str:
+    """Name neighbouring budgets."""
     names = [budget.name for budget in budgets]
-    places = [list(every).index(budget) for budget in budgets] if every else range(len(names))
-    is_run = list(places) == list(range(places[0], places[0] + len(places)))
-    if is_run and len(names) > 2:
-        return f"at epsilon {names[0]} to {names[-1]}"
-    return f"at epsilon {_cut(names)}"
+    return f"at epsilon {f'{names[0]} to {names[-1]}' if len(names) > 2 else _cut(names)}"
 
 
 def _sureness(runs: pd.DataFrame, data: Sequence[Data]) -> Iterator[str]:
@@ -163,8 +157,8 @@ def _sureness(runs: pd.DataFrame, data: Sequence[Data]) -> Iterator[str]:
     else:
         few = " (few)" if seeds < FEW_SEEDS else ""
         sure = (
-            f"± is half of a {CONFIDENCE:.0%} interval over {seeds} seeds{few}; undecided is what "
-            "those of paired differences do not tell"
+            f"± is half of a {CONFIDENCE:.0%} interval over {seeds} seeds{few}; undecided: those of "
+            "paired differences do not tell"
         )
     failures = runs["failure"].dropna()
     more = []
@@ -188,10 +182,10 @@ def _promise(runs: pd.DataFrame) -> Iterator[str]:
         reasons = runs["not_private"].dropna().unique()
         yield f"Nothing is private: {' or '.join(reasons) or 'no run has an epsilon'}."
         return
-    estimates = "" if finite["is_upper_bound"].all() else " (after ~, an ESTIMATE alone)"
+    estimates = "" if finite["is_upper_bound"].all() else "; after ~ an ESTIMATE alone"
     yield (
-        f"epsilon bounds{estimates} what whoever sees every message of one run learns, at delta = "
-        f"{deltas(finite)}; neighbours: {all_in_short(finite)}."
+        f"epsilon (delta {deltas(finite)}{estimates}) holds against whoever sees every message of "
+        f"one run, for {all_in_short(finite)}."
     )
 
 
@@ -199,19 +193,13 @@ def _there(data: Data) -> str:
     return " there" if data.name else ""
 
 
-def _accuracy(found: Estimate) -> str:
-    mean, half = in_percent(found.mean, found.half)
-    return f"{_joined(mean, half)}{_SPACE}%"
-
-
 def _points(found: Estimate) -> str:
-    mean, half = in_percent(found.mean, found.half)
-    mean = mean if mean.startswith("-") else f"+{mean}"
     undecided = "" if found.low > 0 or found.high < 0 else " (undecided)"
-    return f"{_joined(mean, half)}{_SPACE}points{undecided}"
+    return f"{'' if found.mean < 0 else '+'}{_joined(found)}{_SPACE}points{undecided}"
 
 
-def _joined(mean: str, half: str) -> str:
+def _joined(found: Estimate) -> str:
+    mean, half = in_percent(found.mean, found.half)
     return f"{mean}{_SPACE}±{_SPACE}{half}" if half else mean
 
 
