@@ -106,8 +106,8 @@ PLAIN = "privrobust_plain"
 
 # Of the notes' marks none may be taken for another, nor for a part of a number.
 _STAND_INS = {
-    "±": "+-", "≥": ">=", "∞": "inf", "─": "-", "†": "^+", "‡": "^++", "°": "^o", "§": "^s", "¹": "^1",
-    "²": "^2", "³": "^3",
+    "±": "+-", "≥": ">=", "∞": "inf", "─": "-", "†": "^+", "‡": "^++", "°": "^o", "§": "^s",
+    "¹": "^1", "²": "^2", "³": "^3",
 }  # fmt: skip
 
 

@@ -60,8 +60,8 @@ def _best(data: Sequence[Data]) -> Iterator[str]:
     groups = groupby(of.standings.items(), key=lambda each: _outcome(each[1]))
     told = [_standing([*alike], attacked) for _, alike in groups]
     on = f"on {of.name}, the hardest of {len(data)} kinds of data, " if of.name else ""
-    under = "under the worst attacks " if attacked else "without attackers "
-    yield f"{_capital(f'{on}{under}')}{_cut(told, '; ')}."
+    under = "best under the worst attacks" if attacked else "best without attackers"
+    yield f"{_capital(f'{on}{under}')}: {_cut(told, '; ')}."
 
 
 def _outcome(standing: Standing) -> Hashable:
@@ -88,8 +88,7 @@ def _standing(alike: Sequence[tuple[Budget, Standing]], attacked: bool) -> str:
     is_alone = all(len(budget.settings) == 1 for budget, _ in alike)
     who = f"{rule}, the only rule," if is_alone else rule
     who = f"{rule} (undecided: or {_cut(others, 'or')})" if others else who
-    does = f"withstands{f}" if attacked else "was run" if is_alone else "is best"
-    return f"{who} {does} {at} ({left})"
+    return f"{who}{f' withstands{f}' if attacked else ''} {at} ({left})"
 
 
 def _cost(data: Sequence[Data]) -> Iterator[str]:
@@ -157,8 +156,8 @@ def _sureness(runs: pd.DataFrame, data: Sequence[Data]) -> Iterator[str]:
     else:
         few = " (few)" if seeds < FEW_SEEDS else ""
         sure = (
-            f"± is half of a {CONFIDENCE:.0%} interval over {seeds} seeds{few}; undecided: those of "
-            "paired differences do not tell"
+            f"± is half of a {CONFIDENCE:.0%} interval over {seeds} seeds{few}; undecided: those "
+            "of paired differences do not tell"
         )
     failures = runs["failure"].dropna()
     more = []
