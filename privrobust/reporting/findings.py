@@ -112,7 +112,7 @@ def _cost(data: Sequence[Data]) -> Iterator[str]:
         and (each.left(0) or each.left(f))
     ]
     *others, (largest, base) = same
-    told = []
+    told: list[str] = []
     for budget, each in _spread(others):
         points = [_change(each.left(at), base.left(at)) for at in dict.fromkeys((0, f))]
         if not told:  # the others are in the same order
