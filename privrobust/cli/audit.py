@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from privrobust.cli.saying import say
 from privrobust.cli.table import csv_of, print_table, write
 from privrobust.errors import SpecError, shown, unknown_name
 from privrobust.reporting.figures import check_ending, save_figure
@@ -125,7 +126,7 @@ def audit(
             why = str(refuted[0].counterexample)
         estimates = sum(each.is_estimate for each in refuted)
         of_these = f", {estimates} of them estimates" if estimates else ""
-        typer.echo(f"{len(refuted)} of {len(found)} {claims} refuted{of_these}: {why}", err=True)
+        say(f"{len(refuted)} of {len(found)} {claims} refuted{of_these}: {why}", err=True)
         raise typer.Exit(REFUTED)
 
 

@@ -1,4 +1,8 @@
-"""What commands say beside tables: prose, in lines that fit the window."""
+"""What commands say beside tables: prose, in lines that fit the window.
+
+What is to be known before an answer, and hints, go to stderr and before it: the answer is the last
+thing on the screen, and alone in a file.
+"""
 
 import sys
 

@@ -63,9 +63,14 @@ def table(
     A preset says what is compared; --rows, --columns, --show and --metric build another table. csv,
     json and parquet hold one row a cell, with all digits: every cell, so without these.
 
-    Examples: privrobust table results.db
+    A window that is narrower than the table shows it in parts; a file has every row in one line.
 
-    privrobust table results.db --preset trilemma --where heterogeneity=1 --format latex -o t.tex
+    \b
+    Examples:
+      $ privrobust table results.db
+      $ privrobust table results.db | less -S
+      $ privrobust table results.db --preset trilemma --where heterogeneity=1
+      $ privrobust table results.db --preset noise --format latex -o noise.tex
     """
     from privrobust.cli.stored import finished
     from privrobust.reporting.tables import FORMATS, chosen, tested, validated
@@ -78,7 +83,13 @@ def table(
     with Store(store, create=False) as results:
         runs = finished(results, sweep)
     runs = chosen(runs, where or [])
-    runs = validated(runs) if preset == "tuning" else tested(runs)
+    found, runs = len(runs), validated(runs) if preset == "tuning" else tested(runs)
+    if preset != "tuning" and len(runs) < found:
+        say(
+            f"Left out: {found - len(runs)} runs on validation data, which were there to tune by; "
+            "--where evaluate_on=validation shows them.",
+            err=True,
+        )
     if form in _DATA:
         write(_data(runs, form, output), output)
         return
