@@ -209,7 +209,8 @@ def _progress(runs: int) -> Iterator[Callable[[float], object]]:
         TextColumn("{task.completed:.0f}/{task.total} runs"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    is_seen = console.is_terminal and not console.is_dumb_terminal
+    with Progress(*columns, console=console, disable=not is_seen) as bar:
         task = bar.add_task("", total=runs)
         yield lambda trained: bar.advance(task, trained)
 

@@ -117,9 +117,8 @@ def _laid_out(
         raise SpecError(
             f"preset: {preset} with --rows, --columns, --show or --metric; accepted: one of them"
         )
-    shows = _names(show) or tables.SHOWN[:5]
     metrics = _names(metric) or ACCURACY
-    return tables.lay_out(runs, shows, _names(rows), _names(columns), metrics)
+    return tables.lay_out(runs, _names(show) or None, _names(rows), _names(columns), metrics)
 
 
 def _refuse(form: str, options: dict[str, str | None]) -> None:
