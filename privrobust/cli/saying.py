@@ -6,8 +6,6 @@ thing on the screen, and alone in a file.
 
 import sys
 
-import typer
-
 from privrobust.core.window import columns_of, wrapped
 
 
@@ -21,4 +19,4 @@ def say(text: str, mark: str = "", *, err: bool = False) -> None:
 
     """
     stream = sys.stderr if err else sys.stdout
-    typer.echo(wrapped(f"{mark}{text}", columns_of(stream), len(mark) or 2), err=err)
+    print(wrapped(f"{mark}{text}", columns_of(stream), len(mark) or 2), file=stream, flush=True)

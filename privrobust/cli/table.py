@@ -201,12 +201,11 @@ def print_table(layout: "Layout") -> None:
 
     columns = columns_of(sys.stdout)
     first, parts = folded(_writable(layout), columns)
-    for line in first:
-        say(line)
-    typer.echo(
-        "\n".join([""] * bool(first) + [line for part in parts for line in lines(part, _bold)])
-    )
-    typer.echo("\n".join(note_lines(layout, columns)))
+    if first:
+        say("\n".join([*first, ""]))
+    for part in parts:
+        print(*lines(part, _bold), sep="\n")
+    print(*note_lines(layout, columns), sep="\n", flush=True)
 
 
 def _writable(layout: "Layout") -> "Layout":

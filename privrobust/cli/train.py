@@ -119,13 +119,13 @@ def run(
         takes = [_foretold(missing, jobs, ray, task_cpus, task_gpus)] if missing else []
         say("\n".join([told, *takes]))
         return
-    if missing and not quiet:
-        say(f"{told}; --dry-run says how long that takes, and trains nothing", err=True)
     if log is not None:
         log_to(log)
     executor = _executor(jobs, ray, task_cpus, task_gpus)
     watch = Watch() if quiet else watch_on(console)
     with Store(store) as results, _warnings_on(console):
+        if missing and not quiet:
+            say(f"{told}; --dry-run says how long that takes, and trains nothing", err=True)
         runs = run_whole(described, results, executor, watch, retry_failed)
         table = results.runs([run.key for run in runs])
     _show(table, results.location, form)

@@ -88,6 +88,8 @@ def in_terminal(text: str) -> str:
     a\x1b[31mb
 
     """
+    if text.isprintable() and not _UNSEEN.search(text):
+        return text
     return "".join(
         sign
         if sign.isprintable() and not _UNSEEN.match(sign)

@@ -1,15 +1,16 @@
 """A table in parts, for a window that is narrower than it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby, zip_longest
 
 from rich.cells import cell_len
 
 from privrobust.core.escaping import in_terminal
-from privrobust.reporting.tables.formats import bottom, lines, starred
+from privrobust.reporting.tables.formats import bottom, starred
 from privrobust.reporting.tables.table import Column, Entry, Layout
 
+_GAP = 2  # columns of the window between two of the table
 _NARROW = (24, 16, 10)  # columns of text, in which cells are folded where that makes room
 _SHORT = 10  # characters of a header that is not broken, which would make it hard to read
 _MOST_PARTS = 3  # before columns that are no more than details are left out
@@ -31,9 +32,9 @@ def folded(layout: Layout, columns: int | None) -> tuple[list[str], list[Layout]
         What is to be read first, line by line, and the parts: nothing and the table where it fits.
 
     """
-    if columns is None or _width(layout) <= columns:
-        return [], [layout]
     rows = [row for block in layout.blocks for row in block]
+    if columns is None or not rows or sum(_pitches(layout)) <= columns:
+        return [], [layout]
     names, values = _places(layout, is_text=True), _places(layout, is_text=False)
     differ = [place for place in names if len({row[place].text for row in rows}) > 1]
     common = [
@@ -41,17 +42,20 @@ def folded(layout: Layout, columns: int | None) -> tuple[list[str], list[Layout]
     ]
     told = [f"In every row: {', '.join(common)}"] if common else []
     layout = _part(layout, sorted([*differ, *values]))
-    whole = _width(layout)
+    whole = sum(_pitches(layout))
+    if whole <= columns:
+        return told, [layout]
     names, values = _places(layout, is_text=True), _places(layout, is_text=False)
     narrow = [layout, *(_narrowed(layout, limit) for limit in _NARROW)]
-    for each in (layout, *map(_stacked, narrow)):
-        if _width(each) <= columns:
-            return told, [each]
     for each in narrow:
-        if values and all(_fits(each, [*names, place], columns) for place in values):
+        if sum(_pitches(each, _least)) <= columns:
+            return told, [_stacked(each)]
+    for each in narrow:
+        pitches = _pitches(each, _least)
+        if values and _sum(pitches, names) + max(_sum(pitches, [at]) for at in values) <= columns:
             layout = each
             break
-    else:
+    else:  # a name, or a number beside it, is too long
         told += _key(layout, names)
         layout = _numbered(layout, values)
         names, values = [0], _places(layout, is_text=False)
@@ -71,24 +75,40 @@ def _in_parts(
     layout: Layout, names: Sequence[int], values: Sequence[int], columns: int
 ) -> list[Layout]:
     """Deal columns to as few parts as fit, each with those that name the row."""
+    pitches = _pitches(layout, _least)
+    room = columns - _sum(pitches, names)
     parts: list[list[int]] = []
     for _, group in groupby(values, key=lambda place: layout.columns[place].header[:1]):
         together = list(group)
-        is_whole = _fits(layout, [*names, *together], columns)
+        is_whole = _sum(pitches, together) <= room
         for places in [together] if is_whole else [[place] for place in together]:
-            if parts and _fits(layout, [*names, *parts[-1], *places], columns):
+            if parts and _sum(pitches, [*parts[-1], *places]) <= room:
                 parts[-1] += places
             else:
                 parts.append([*places])
     return [_stacked(_part(layout, [*names, *places])) for places in parts]
 
 
-def _fits(layout: Layout, places: Sequence[int], columns: int) -> bool:
-    return _width(_stacked(_part(layout, places))) <= columns
+def _pitches(layout: Layout, head: Callable[[str], int] = cell_len) -> list[int]:
+    """Return how wide every column is, with the gap before it, if parts of headers are as `head`.
+
+    They add up to the width of the table.
+    """
+    rows = [row for block in layout.blocks for row in block]
+    return [
+        _GAP
+        + max(
+            [
+                *(head(in_terminal(part)) for part in column.header),
+                *(cell_len(starred(row[place])) for row in rows),
+            ]
+        )
+        for place, column in enumerate(layout.columns)
+    ]
 
 
-def _width(layout: Layout) -> int:
-    return max(map(cell_len, lines(layout)))
+def _sum(pitches: Sequence[int], places: Iterable[int]) -> int:
+    return sum(pitches[place] for place in places)
 
 
 def _places(layout: Layout, *, is_text: bool) -> list[int]:
@@ -104,13 +124,9 @@ def _stacked(layout: Layout) -> Layout:
 
     What stands side by side stays so, as in f=2 above several attacks.
     """
-    rows = [row for block in layout.blocks for row in block]
     levels = max(len(column.header) for column in layout.columns)
     parts = [list(map(in_terminal, bottom(column.header, levels))) for column in layout.columns]
-    widths = [
-        max([*map(_least, above), *(cell_len(starred(row[place])) for row in rows)])
-        for place, above in enumerate(parts)
-    ]
+    widths = [pitch - _GAP for pitch in _pitches(layout, _least)]
     headers: list[tuple[str, ...]] = [() for _ in parts]
     for level in zip(*parts, strict=True):
         stacks = [_broken(part, width) for part, width in zip(level, widths, strict=True)]
@@ -181,9 +197,9 @@ def _numbered(layout: Layout, places: Sequence[int]) -> Layout:
 
 
 def _key(layout: Layout, places: Sequence[int]) -> Iterator[str]:
-    """Say what the number of every row stands for."""
+    """Say what the number of every row stands for; where nothing tells rows apart, there is one."""
     rows = [row for block in layout.blocks for row in block]
-    for count, row in enumerate(rows, 1):
+    for count, row in enumerate(rows if places else [], 1):
         yield f"row {count}: {', '.join(_told(layout.columns[at], row[at]) for at in places)}"
 
 
