@@ -228,5 +228,5 @@ def _writable(layout: "Layout") -> "Layout":
 
 def _bold(text: str) -> str:
     """Write the best of a column bold where that can be seen; it has a star everywhere."""
-    is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return text if is_plain or not sys.stdout.isatty() else typer.style(text, bold=True)
