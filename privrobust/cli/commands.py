@@ -47,7 +47,7 @@ class _Command(TyperCommand):
         stated = signature(self.callback).parameters if self.callback else {}
         for each in self.params:
             for info in getattr(stated[str(each.name)].annotation, "__metadata__", ()):
-                each.help = getattr(each, "help", None) or info.help  # type: ignore[attr-defined]
+                each.help = getattr(each, "help", None) or info.help
 
     def format_arguments(self, ctx: Any, formatter: Any) -> None:
         """Write nothing: typer writes arguments with the options, and click 8.5 would again."""

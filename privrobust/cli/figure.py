@@ -119,7 +119,7 @@ def _refuse_unmeasured(histories: "pd.DataFrame", measure: str) -> None:
     """Refuse to draw what none of these runs measured, as a backdoor's success without one."""
     measured = [name for name in histories if histories[name].notna().any()]
     if measure in histories and measure not in measured:
-        there = ", ".join(name for name in measured if name not in ("run", "step"))
+        there = ", ".join(str(name) for name in measured if name not in ("run", "step"))
         raise SpecError(f"measure: no run measured {measure} (there is: {there})")
 
 

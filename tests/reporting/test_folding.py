@@ -118,7 +118,7 @@ def test_what_all_rows_share_is_said_once():
     assert not any("heterogeneity" in column.title for part in parts for column in part.columns)
 
 
-def test_names_that_leave_no_room_are_told_before_by_the_number_of_their_row():
+def test_names_that_leave_no_room_are_told_before_by_a_number():
     rows = [
         [Entry(LONG.replace("died", name)), Entry(f"{place}.5±1")]
         for place, name in enumerate("abc")
@@ -127,7 +127,7 @@ def test_names_that_leave_no_room_are_told_before_by_the_number_of_their_row():
         [Column(("dataset",), is_text=True), Column(("clean",))], [rows[:1], rows[1:]], []
     )
     told, (part,) = folded(layout, 60)
-    assert told == [f"row {at}: dataset {row[0].text}" for at, row in enumerate(rows, 1)]
+    assert told == [f"dataset {at}: {row[0].text}" for at, row in enumerate(rows, 1)]
     assert [line.split() for line in lines(part)[2:] if line] == [
         ["1", "0.5±1"],
         ["2", "1.5±1"],

@@ -13,6 +13,7 @@ from privrobust.reporting.tables.table import Column, Entry, Layout
 _GAP = 2  # columns of the window between two of the table
 _NARROW = (24, 16, 10)  # columns of text, in which cells are folded where that makes room
 _SHORT = 10  # characters of a header that is not broken, which would make it hard to read
+_LONG = 20  # columns of the window for which a number may stand
 _MOST_PARTS = 3  # before columns that are no more than details are left out
 
 
@@ -20,8 +21,8 @@ def folded(layout: Layout, columns: int | None) -> tuple[list[str], list[Layout]
     """Split a table into parts that fit a window, one below the other.
 
     What all rows have in common is said once, before them. Every part repeats the columns in which
-    rows differ, folded where that makes room; where they leave none for another, rows get numbers,
-    and what these stand for is said before the table, too. Columns of one group, such as those of
+    rows differ, folded where that makes room; where they leave none for another, numbers stand for
+    them, and what these mean is said before the table, too. Columns of one group, such as those of
     f=2, stay together where they fit. Of many parts, details of what others tell are left out.
 
     Args:
@@ -50,15 +51,10 @@ def folded(layout: Layout, columns: int | None) -> tuple[list[str], list[Layout]
     for each in narrow:
         if sum(_pitches(each, _least)) <= columns:
             return told, [_stacked(each)]
-    for each in narrow:
-        pitches = _pitches(each, _least)
-        if values and _sum(pitches, names) + max(_sum(pitches, [at]) for at in values) <= columns:
-            layout = each
-            break
-    else:  # a name, or a number beside it, is too long
-        told += _key(layout, names)
-        layout = _numbered(layout, values)
-        names, values = [0], _places(layout, is_text=False)
+    roomy = next((each for each in narrow if _has_room(each, columns)), None)
+    key, layout = ([], roomy) if roomy else _abridged(layout, columns)
+    told += key
+    names, values = _places(layout, is_text=True), _places(layout, is_text=False)
     parts = _in_parts(layout, names, values, columns)
     wide = f"all {len(values)} columns side by side take {whole}; `| less -S` shows them so"
     kept = [place for place in values if not layout.columns[place].detail]
@@ -186,21 +182,50 @@ def _narrowed(layout: Layout, limit: int) -> Layout:
     return replace(layout, blocks=blocks)
 
 
-def _numbered(layout: Layout, places: Sequence[int]) -> Layout:
-    """Keep some columns, and put a number in the place of those that tell rows apart."""
-    part, count = _part(layout, places), 0
+def _has_room(layout: Layout, columns: int) -> bool:
+    """Tell whether each column fits beside those that tell rows apart."""
+    pitches = _pitches(layout, _least)
+    values = _places(layout, is_text=False)
+    widest = max((pitches[place] for place in values), default=0)
+    return _sum(pitches, _places(layout, is_text=True)) + widest <= columns
+
+
+def _abridged(layout: Layout, columns: int) -> tuple[list[str], Layout]:
+    """Let numbers stand for long names, or else for all that tells a row apart; say for what."""
+    names, pitches = _places(layout, is_text=True), _pitches(layout)
+    told, short = [], layout
+    for place in sorted(names, key=pitches.__getitem__, reverse=True):
+        if pitches[place] > _LONG:
+            key, short = _numbered(short, [place], layout.columns[place].title)
+            told += key
+            if _has_room(short, columns):
+                return told, short
+    return _numbered(layout, names, "row")
+
+
+def _numbered(layout: Layout, places: Sequence[int], title: str) -> tuple[list[str], Layout]:
+    """Put one column of numbers in the place of some, and say what each number stands for."""
+    if not places:
+        return [], layout
+    first, rest = places[0], set(places[1:])
+    numbers: dict[tuple[str, ...], int] = {}
     blocks = []
-    for block in part.blocks:
-        blocks.append([[Entry(str(count + at)), *row] for at, row in enumerate(block, 1)])
-        count += len(block)
-    return replace(part, columns=[Column(("row",), is_text=True), *part.columns], blocks=blocks)
-
-
-def _key(layout: Layout, places: Sequence[int]) -> Iterator[str]:
-    """Say what the number of every row stands for; where nothing tells rows apart, there is one."""
-    rows = [row for block in layout.blocks for row in block]
-    for count, row in enumerate(rows if places else [], 1):
-        yield f"row {count}: {', '.join(_told(layout.columns[at], row[at]) for at in places)}"
+    for block in layout.blocks:
+        blocks.append([])
+        for row in block:
+            texts = tuple(row[place].text for place in places)
+            number = numbers.setdefault(texts, len(numbers) + 1)
+            short = [*row[:first], Entry(str(number)), *row[first + 1 :]]
+            blocks[-1].append([entry for place, entry in enumerate(short) if place not in rest])
+    heads = [*layout.columns]
+    heads[first] = Column((title,), is_text=True)
+    heads = [head for place, head in enumerate(heads) if place not in rest]
+    titles = [f"{layout.columns[place].title} " if rest else "" for place in places]
+    told = [
+        in_terminal(f"{title} {number}: {', '.join(map(''.join, zip(titles, texts, strict=True)))}")
+        for texts, number in numbers.items()
+    ]
+    return told, replace(layout, columns=heads, blocks=blocks)
 
 
 def _part(layout: Layout, places: Sequence[int]) -> Layout:

@@ -104,8 +104,8 @@ def lay_out(
     summary = summarise(runs, metrics)
     lacking = {name: why for name in shows if (why := _why_not(name, summary))}
     if len(lacking) == len(shows):
-        told = "; ".join(f"{name}: {why}" for name, why in lacking.items())
-        raise SpecError(f"show: there is nothing to show ({told})")
+        reasons = "; ".join(f"{name}: {why}" for name, why in lacking.items())
+        raise SpecError(f"show: there is nothing to show ({reasons})")
     shows = [name for name in shows if name not in lacking]
     epsilons = _epsilons(runs, summary)
     measured = _measured(runs, summary, set(shows), epsilons, metrics)
