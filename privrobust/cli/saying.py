@@ -19,4 +19,5 @@ def say(text: str, mark: str = "", *, err: bool = False) -> None:
 
     """
     stream = sys.stderr if err else sys.stdout
-    print(wrapped(f"{mark}{text}", columns_of(stream), len(mark) or 2), file=stream, flush=True)
+    if stream is not None:  # else it is closed, and nobody listens
+        print(wrapped(f"{mark}{text}", columns_of(stream), len(mark) or 2), file=stream, flush=True)

@@ -209,7 +209,7 @@ def _numbered(layout: Layout, places: Sequence[int], title: str) -> tuple[list[s
         return [], layout
     first, rest = places[0], set(places[1:])
     numbers: dict[tuple[str, ...], int] = {}
-    blocks = []
+    blocks: list[list[list[Entry]]] = []
     for block in layout.blocks:
         blocks.append([])
         for row in block:
