@@ -111,10 +111,10 @@ def budget(
 ) -> None:
     """Compare privacy budgets: epsilon from the noise scale b, or b from a target epsilon.
 
-    One line a setting, accountants side by side. An option takes one value
-    or several, with commas or repeated; every combination gets a line. Several
-    n (or q) are the sites of a federation: a last line has its epsilon, the
-    largest of theirs.
+    One line a setting, accountants side by side. Options of numbers,
+    --accountant and --repeats take one value or several, with commas or
+    repeated; every combination gets a line. Several n (or q) are the sites
+    of a federation: a last line has its epsilon, the largest of theirs.
 
     \b
     What does b = 0.1 spend, with clipping to 1 and batches of 32 out of 95?

@@ -5,6 +5,7 @@ import sys
 import warnings
 from functools import lru_cache
 from importlib.metadata import version
+from inspect import signature
 from typing import Annotated, Any
 
 import typer
@@ -40,6 +41,17 @@ class _Commands(TyperGroup):
 
 
 class _Command(TyperCommand):
+    def __init__(self, *given: Any, **more: Any) -> None:
+        """Give arguments back their help, which some typer and click lose between them."""
+        super().__init__(*given, **more)  # typer 0.20 sets it before click 8.5 sets none
+        stated = signature(self.callback).parameters if self.callback else {}
+        for each in self.params:
+            for info in getattr(stated[str(each.name)].annotation, "__metadata__", ()):
+                each.help = getattr(each, "help", None) or info.help
+
+    def format_arguments(self, ctx: Any, formatter: Any) -> None:
+        """Write nothing: typer writes arguments with the options, and click 8.5 would again."""
+
     def get_help(self, ctx: Any) -> str:
         """Return it as it is to be read: older ones of typer escape brackets for rich, unasked."""
         return super().get_help(ctx).replace("\\[", "[")

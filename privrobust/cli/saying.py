@@ -1,8 +1,10 @@
-"""What commands say beside tables: prose, in lines that fit the window."""
+"""What commands say beside tables: prose, in lines that fit the window.
+
+What is to be known before an answer, and hints, go to stderr and before it: the answer is the last
+thing on the screen, and alone in a file.
+"""
 
 import sys
-
-import typer
 
 from privrobust.core.window import columns_of, wrapped
 
@@ -17,4 +19,5 @@ def say(text: str, mark: str = "", *, err: bool = False) -> None:
 
     """
     stream = sys.stderr if err else sys.stdout
-    typer.echo(wrapped(f"{mark}{text}", columns_of(stream), len(mark) or 2), err=err)
+    if stream is not None:  # else it is closed, and nobody listens
+        print(wrapped(f"{mark}{text}", columns_of(stream), len(mark) or 2), file=stream, flush=True)

@@ -63,9 +63,14 @@ def table(
     A preset says what is compared; --rows, --columns, --show and --metric build another table. csv,
     json and parquet hold one row a cell, with all digits: every cell, so without these.
 
-    Examples: privrobust table results.db
+    A window that is narrower than the table shows it in parts; a file has every row in one line.
 
-    privrobust table results.db --preset trilemma --where heterogeneity=1 --format latex -o t.tex
+    \b
+    Examples:
+      $ privrobust table results.db
+      $ privrobust table results.db | less -S
+      $ privrobust table results.db --preset trilemma --where heterogeneity=1
+      $ privrobust table results.db --preset noise --format latex -o noise.tex
     """
     from privrobust.cli.stored import finished
     from privrobust.reporting.tables import FORMATS, chosen, tested, validated
@@ -78,7 +83,13 @@ def table(
     with Store(store, create=False) as results:
         runs = finished(results, sweep)
     runs = chosen(runs, where or [])
-    runs = validated(runs) if preset == "tuning" else tested(runs)
+    found, runs = len(runs), validated(runs) if preset == "tuning" else tested(runs)
+    if preset != "tuning" and len(runs) < found:
+        say(
+            f"Left out: {found - len(runs)} runs on validation data, which were there to tune by; "
+            "--where evaluate_on=validation shows them.",
+            err=True,
+        )
     if form in _DATA:
         write(_data(runs, form, output), output)
         return
@@ -108,9 +119,8 @@ def _laid_out(
         raise SpecError(
             f"preset: {preset} with --rows, --columns, --show or --metric; accepted: one of them"
         )
-    shows = _names(show) or tables.SHOWN[:5]
     metrics = _names(metric) or ACCURACY
-    return tables.lay_out(runs, shows, _names(rows), _names(columns), metrics)
+    return tables.lay_out(runs, _names(show) or None, _names(rows), _names(columns), metrics)
 
 
 def _refuse(form: str, options: dict[str, str | None]) -> None:
@@ -207,12 +217,11 @@ def print_table(layout: "Layout") -> None:
 
     columns = columns_of(sys.stdout)
     first, parts = folded(_writable(layout), columns)
-    for line in first:
-        say(line)
-    typer.echo(
-        "\n".join([""] * bool(first) + [line for part in parts for line in lines(part, _bold)])
-    )
-    typer.echo("\n".join(note_lines(layout, columns)))
+    if first:
+        say("\n".join([*first, ""]))
+    for part in parts:
+        print(*lines(part, _bold), sep="\n")
+    print(*note_lines(layout, columns), sep="\n", flush=True)
 
 
 def _writable(layout: "Layout") -> "Layout":
@@ -235,5 +244,5 @@ def _writable(layout: "Layout") -> "Layout":
 
 def _bold(text: str) -> str:
     """Write the best of a column bold where that can be seen; it has a star everywhere."""
-    is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return text if is_plain or not sys.stdout.isatty() else typer.style(text, bold=True)

@@ -88,6 +88,8 @@ def in_terminal(text: str) -> str:
     a\x1b[31mb
 
     """
+    if text.isprintable() and not _UNSEEN.search(text):
+        return text
     return "".join(
         sign
         if sign.isprintable() and not _UNSEEN.match(sign)
@@ -102,12 +104,12 @@ def in_lines(text: str) -> str:
 
 
 PLAIN = "privrobust_plain"
-"""How streams and `str.encode` treat errors so that our signs have stand-ins, and others a `?`."""
+"""How streams and `str.encode` treat errors: our signs have stand-ins, é is e, others are a `?`."""
 
 # Of the notes' marks none may be taken for another, nor for a part of a number.
 _STAND_INS = {
     "±": "+-", "≥": ">=", "∞": "inf", "─": "-", "†": "^+", "‡": "^++", "°": "^o", "§": "^s",
-    "¹": "^1", "²": "^2", "³": "^3",
+    "¹": "^1", "²": "^2", "³": "^3", "ᵢ": "_i",
 }  # fmt: skip
 
 
@@ -115,7 +117,11 @@ def _stand_in(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     signs = error.object[error.start : error.end]
-    return "".join(_STAND_INS.get(sign, "?") for sign in signs), error.end
+    bare = (normalize("NFKD", sign).encode("ascii", "ignore").decode() for sign in signs)
+    stand_ins = (
+        _STAND_INS.get(sign) or letter or "?" for sign, letter in zip(signs, bare, strict=True)
+    )
+    return "".join(stand_ins), error.end
 
 
 codecs.register_error(PLAIN, _stand_in)

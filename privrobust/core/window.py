@@ -6,8 +6,7 @@
 import os
 import re
 from typing import IO
-
-from rich.cells import cell_len
+from unicodedata import combining, east_asian_width
 
 # No line ends inside a command, between a number and its %, or beside ±, = and the like.
 _HELD = re.compile(r"`[^`]*`|(?<=[±=≥<]) | (?=[%±=≥<])")
@@ -61,8 +60,13 @@ def _folded(line: str, columns: int, hang: int) -> list[str]:
     indent = line[: len(line) - len(line.lstrip(" "))]
     lines = [f"{indent}{words[0]}"]
     for word in words[1:]:
-        if cell_len(f"{lines[-1]} {word}") <= columns:
+        if _cells(f"{lines[-1]} {word}") <= columns:
             lines[-1] += f" {word}"
         else:
             lines.append(f"{indent}{' ' * hang}{word}")
     return lines
+
+
+def _cells(text: str) -> int:
+    """Return how many columns a text takes; without rich, which a signal does not wait for."""
+    return sum((not combining(sign)) * (1 + (east_asian_width(sign) in "WF")) for sign in text)

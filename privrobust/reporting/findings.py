@@ -86,7 +86,7 @@ def _standing(alike: Sequence[tuple[Budget, Standing]], attacked: bool) -> str:
     if one.verdict is Verdict.BREAKS:
         return f"the best rule breaks at{f} {at} (it keeps {left})"
     if one.verdict is Verdict.UNDECIDED:
-        return f"it is undecided whether the best rule withstands{f} {at} (it keeps {left})"
+        return f"undecided whether the best rule withstands{f} {at} (it keeps {left})"
     is_alone = all(len(budget.settings) == 1 for budget, _ in alike)
     who = f"{rule}, the only rule," if is_alone else rule
     who = f"{rule} (undecided: or {_cut(others, 'or')})" if others else who

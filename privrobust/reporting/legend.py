@@ -31,6 +31,8 @@ SUCCESS_NOTE = (
 )
 FEWER_ATTACKS = "‡"
 FEWER_NOTE = f"{FEWER_ATTACKS} fewer attacks were run than on others of its column: never the best."
+WITH_PUBLIC_EXAMPLES = ("fltrust", "noise_aware")
+"""The rules that ask for `public_examples`, by name, as whoever prints a table loads no rule."""
 _MARKS = "¹²³"
 _MOST_FAILURES = 3
 
@@ -164,6 +166,7 @@ def promise(runs: pd.DataFrame) -> Iterator[str]:
         )
         yield from charged_for(finite)
         yield from secrets(finite)
+        yield from unprotected(finite)
         yield from about_tuning(finite["repeats"])
 
 
@@ -174,6 +177,21 @@ def secrets(runs: pd.DataFrame) -> Iterator[str]:
             "pairwise_noise: who sees the messages knows the noise of pairs with a Byzantine or "
             "colluding worker, of others nothing."
         )
+
+
+def unprotected(runs: pd.DataFrame) -> Iterator[str]:
+    """Say of rules that look at examples of the server's own, if any, that epsilon omits these."""
+    rules = [rule for rule in runs["aggregator"].unique() if _base_of(rule) in WITH_PUBLIC_EXAMPLES]
+    if rules:
+        yield (
+            f"{', '.join(rules)}: no epsilon protects the examples that the server holds, of the "
+            "validation data, which have to be public."
+        )
+
+
+def _base_of(aggregator: str) -> str:
+    """Return the name of the rule that comes last, without what is in its brackets."""
+    return aggregator.rpartition(" + ")[2].partition("(")[0]
 
 
 def deltas(runs: pd.DataFrame) -> str:

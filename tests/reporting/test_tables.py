@@ -11,8 +11,9 @@ from made_runs import row, stored
 from scipy import stats
 from tex import compile_table, needs_tex
 
+from privrobust.aggregators import available_aggregators, get_aggregator
 from privrobust.errors import SpecError
-from privrobust.reporting.legend import guarantee
+from privrobust.reporting.legend import WITH_PUBLIC_EXAMPLES, guarantee
 from privrobust.reporting.summary import row_fields, summarise
 from privrobust.reporting.tables import FORMATS, PRESETS, SHOWN, chosen, data, lay_out
 
@@ -565,3 +566,29 @@ def test_small_print_says_who_knows_the_noise_of_pairs():
     told = "pairwise_noise: who sees the messages knows the noise of pairs with a Byzantine"
     for runs, count in ((alone, 0), (shared, 1)):
         assert sum(note.startswith(told) for note in guarantee(runs)) == count
+
+
+def test_small_print_says_that_no_epsilon_protects_the_examples_of_the_server():
+    runs = of_methods({rule: {"alie": 0.5} for rule in ("median", "krum", "mean")})
+    rules = {"krum": "nnm + fltrust(examples=20)", "mean": "noise_aware"}
+    told = lay_out(runs.replace({"aggregator": rules})).notes
+    [note] = [note for note in told if "public" in note and "no epsilon protects" in note]
+    assert note.startswith("nnm + fltrust(examples=20), noise_aware: ")
+    assert not any("no epsilon protects" in note for note in lay_out(RUNS).notes)
+    known = {name for name in available_aggregators() if get_aggregator(name).public_examples}
+    assert set(WITH_PUBLIC_EXAMPLES) == known
+
+
+def test_of_what_is_asked_for_a_table_says_why_it_is_not_there():
+    clean = RUNS[RUNS["byzantine"] == 0]
+    notes = lay_out(clean, ["clean", "worst", "gap", "success"]).notes
+    assert notes[-3:] == [
+        "worst: no run has attackers.",
+        "gap: no run has attackers.",
+        "success: no run has an attack with a goal of its own, such as a backdoor.",
+    ]
+    attacked = RUNS[RUNS["byzantine"] > 0]
+    assert "clean: no run is without attackers." in PRESETS["trilemma"](attacked).notes
+    assert not any("no run" in note for note in lay_out(clean).notes)  # what there is, unasked
+    with pytest.raises(SpecError, match=r"show: there is nothing to show \(worst: no run has att"):
+        lay_out(clean, ["worst"])

@@ -74,7 +74,7 @@ _NOTES = {"gap": GAP_NOTE, "breakdown": BREAKDOWN_NOTE}
 
 def lay_out(
     runs: pd.DataFrame,
-    shows: Iterable[str] = SHOWN[:5],
+    shows: Iterable[str] | None = None,
     rows: Sequence[str] = (),
     across: Sequence[str] = (),
     metrics: Sequence[str] = ACCURACY,
@@ -85,7 +85,8 @@ def lay_out(
 
     Args:
         runs: a row a run, as from `Store.runs`, at least one.
-        shows: of `SHOWN`.
+        shows: of `SHOWN`; without, what there is of the first five. A note says why one of these is
+            not there.
         rows: the fields that come first, in this order.
         across: fields that are spread over columns; `epsilon` is one, too.
         metrics: of `privrobust.reporting.metrics.METRICS`. The first decides which attack is the
@@ -93,10 +94,11 @@ def lay_out(
 
     Raises:
         SpecError: nothing of that name can be shown, or is a field that varies, or a metric; or
-            the gap or breakdown point is asked for of several metrics.
+            the gap or breakdown point is asked for of several metrics; or nothing is there of what
+            is to be shown.
 
     """
-    shows, metrics = list(shows), checked(metrics)
+    is_asked, shows, metrics = shows is not None, list(shows or SHOWN[:5]), checked(metrics)
     for name in shows:
         if name not in SHOWN:
             raise unknown_name("show", name, SHOWN)
@@ -105,6 +107,11 @@ def lay_out(
     if runs.empty:
         raise SpecError("runs: there are none to make a table of")
     summary = summarise(runs, metrics)
+    lacking = {name: why for name in shows if (why := _why_not(name, summary))}
+    if len(lacking) == len(shows):
+        reasons = "; ".join(f"{name}: {why}" for name, why in lacking.items())
+        raise SpecError(f"show: there is nothing to show ({reasons})")
+    shows = [name for name in shows if name not in lacking]
     epsilons = _epsilons(runs, summary)
     measured = _measured(runs, summary, set(shows), epsilons, metrics)
     values = pd.DataFrame(list(measured), columns=setting_levels(summary), dtype=object)
@@ -117,9 +124,23 @@ def lay_out(
     notes += [told for name, told in _NOTES.items() if name in shows]
     if any(NEAR_CHANCE in entry.text for each in measured.values() for entry in each.values()):
         notes.append(about_chance(summary))
-    if "success" in shows and summary["attack_success_rate"].notna().any():
+    if "success" in shows:
         notes.append(SUCCESS_NOTE)
+    if is_asked:
+        notes += [f"{name}: {why}." for name, why in lacking.items()]
     return _arranged(values, list(measured.values()), told, across, notes)
+
+
+def _why_not(name: str, summary: pd.DataFrame) -> str:
+    """Say why there is nothing of this to show; nothing where there is."""
+    attacks = set(summary.index.get_level_values("attack"))
+    if name == "success" and summary["attack_success_rate"].isna().all():
+        return "no run has an attack with a goal of its own, such as a backdoor"
+    if name in ("clean", "gap", "breakdown") and "" not in attacks:
+        return "no run is without attackers"
+    if name in ("attacks", "worst", "gap", "breakdown") and attacks == {""}:
+        return "no run has attackers"
+    return ""
 
 
 def _row_fields(values: pd.DataFrame, rows: Sequence[str], across: Sequence[str]) -> list[str]:

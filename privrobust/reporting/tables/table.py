@@ -34,7 +34,7 @@ class Column:
     @property
     def title(self) -> str:
         """The header in one line."""
-        return " ".join(self.header)
+        return " ".join(filter(None, self.header))
 
 
 @dataclass(frozen=True)
