@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from privrobust.cli.saying import say
 from privrobust.cli.table import csv_of, print_table, write
 from privrobust.errors import SpecError, shown, unknown_name
 from privrobust.reporting.figures import check_ending, save_figure
@@ -125,7 +126,7 @@ def audit(
             why = str(refuted[0].counterexample)
         estimates = sum(each.is_estimate for each in refuted)
         of_these = f", {estimates} of them estimates" if estimates else ""
-        typer.echo(f"{len(refuted)} of {len(found)} {claims} refuted{of_these}: {why}", err=True)
+        say(f"{len(refuted)} of {len(found)} {claims} refuted{of_these}: {why}", err=True)
         raise typer.Exit(REFUTED)
 
 
@@ -208,7 +209,8 @@ def _progress(runs: int) -> Iterator[Callable[[float], object]]:
         TextColumn("{task.completed:.0f}/{task.total} runs"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    is_seen = console.is_terminal and not console.is_dumb_terminal
+    with Progress(*columns, console=console, disable=not is_seen) as bar:
         task = bar.add_task("", total=runs)
         yield lambda trained: bar.advance(task, trained)
 

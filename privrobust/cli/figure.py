@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from privrobust.cli.saying import say
 from privrobust.errors import SpecError, shown, unknown_name
 from privrobust.reporting.figures import FIGURES, check_ending, save_figure
 from privrobust.reporting.figures.registry import listed
@@ -80,7 +81,7 @@ def figure(
         _refuse_results(kind, store, where)
         drawn = FIGURES[kind].draw(noise=noise or "gaussian")
     save_figure(drawn, output)
-    typer.echo(f"{kind} is drawn in {output}")
+    say(f"{kind} is drawn in {output}")
 
 
 figure.__doc__ = str(figure.__doc__).replace("FIGURES", listed().replace("\n", "\n    "))
@@ -107,10 +108,19 @@ def _of_store(
         runs = chosen(finished(results), where)
         if "histories" in FIGURES[kind].needs:
             histories = results.histories(list(runs.index))
+            _refuse_unmeasured(histories, measure)
             return FIGURES[kind].draw(runs, histories, measure)
     if "dataset" in FIGURES[kind].needs:
         return _partitions(runs, own)
     return FIGURES[kind].draw(runs)
+
+
+def _refuse_unmeasured(histories: "pd.DataFrame", measure: str) -> None:
+    """Refuse to draw what none of these runs measured, as a backdoor's success without one."""
+    measured = [name for name in histories if histories[name].notna().any()]
+    if measure in histories and measure not in measured:
+        there = ", ".join(str(name) for name in measured if name not in ("run", "step"))
+        raise SpecError(f"measure: no run measured {measure} (there is: {there})")
 
 
 def _partitions(runs: "pd.DataFrame", own: _Own) -> "Figure":

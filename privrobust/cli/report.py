@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from privrobust.cli.saying import say
 from privrobust.errors import SpecError
 
 
@@ -19,7 +20,9 @@ def report(
     It needs no network and no server: open it, mail it, print it. Charts need altair and
     vl-convert-python (pip install 'privrobust[report]').
 
-    Example: privrobust report results.db -o report.html
+    \b
+    Example:
+      $ privrobust report results.db -o report.html
     """
     same = "://" not in store and Path(store).exists() and output.exists()
     if same and output.samefile(store):
@@ -29,4 +32,4 @@ def report(
 
     with Store(store, create=False) as results:
         write_report(results, output)
-    typer.echo(f"{output}: open it in a browser")
+    say(f"{output}: open it in a browser")

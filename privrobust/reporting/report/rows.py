@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from privrobust.core.formatting import in_percent, number, rounded_up
-from privrobust.reporting.legend import FEW_SEEDS, breakdown_text, most_tried
-from privrobust.reporting.robustness import breakdown_point
+from privrobust.reporting.legend import FEW_SEEDS, breakdown_text, gap_text, most_tried
+from privrobust.reporting.robustness import breakdown, robustness
 from privrobust.reporting.summary import (
     ALWAYS_ROWS,
     WORST,
@@ -97,10 +97,15 @@ class Row:
     """Without Byzantine workers; None where that was not run."""
     attacked: dict[str, Cell]
     worst: Cell | None
+    gap: float
+    """Clean less worst accuracy, seed by seed; NaN where one of them is not known."""
+    gap_text: str
+    """In percent, with its interval, marked where nothing was learnt."""
     breakdown: float
-    """Of the setting, over all f; NaN where it was not attacked, or clean runs lack or failed."""
-    most_tried: float
-    """The largest f / n of the setting."""
+    """Of the setting, over all f; NaN where it was not attacked, clean runs lack or failed, or
+    nothing was learnt."""
+    breakdown_text: str
+    """What seeds decide of it."""
     runs: pd.DataFrame
     """All that its cells count, as the store has them."""
     tuned: bool
@@ -126,18 +131,6 @@ class Row:
         """The reason of an infinite epsilon."""
         reasons = self.runs["not_private"].dropna().unique()
         return " or ".join(reasons) or "a run of it ended without a guarantee"
-
-    @property
-    def gap(self) -> float:
-        """Clean less worst accuracy; NaN where one of them is not known."""
-        if self.clean is None or self.worst is None or not (self.clean.holds and self.worst.holds):
-            return math.nan
-        return self.clean.accuracy - self.worst.accuracy
-
-    @property
-    def breakdown_text(self) -> str:
-        """A bound where nothing that was tried broke the setting."""
-        return breakdown_text(self.breakdown, self.most_tried)
 
     @property
     def cells(self) -> list[Cell]:
@@ -199,6 +192,9 @@ class Rows:
         return sorted(found, key=lambda row: row.worst.rank if row.worst else 0)
 
 
+_NO_GAP = {"gap": math.nan}
+
+
 def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
     """Make the rows of these runs.
 
@@ -211,7 +207,9 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
     fields = row_fields(runs)
     members = without_gaps(runs).groupby([*fields, "byzantine"], sort=False).indices
     summary = summarise(runs)
-    cells, breakdown, tried = _cells(summary), breakdown_point(runs), most_tried(summary)
+    cells, tried = _cells(summary), most_tried(summary)
+    points = breakdown(runs).to_dict("index")
+    gaps = robustness(runs).to_dict("index")
     under_attack = {at[:-1] for at in cells if at[-1]}
     rows: list[Row] = []
     for at in sorted(cells, key=_order(cells)):
@@ -222,6 +220,8 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
         places = [*members.get((*setting, 0), ()), *(members[at] if byzantine else ())]
         attacked = cells[at] if byzantine else {}
         of_row = runs.iloc[places]
+        worst = min(attacked.values(), key=lambda cell: cell.rank, default=None)
+        gap = gaps[at] if worst is not None and worst.holds else _NO_GAP
         rows.append(
             Row(
                 number=len(rows) + 1,
@@ -229,9 +229,11 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
                 byzantine=int(byzantine),
                 clean=clean.get(""),
                 attacked=attacked,
-                worst=min(attacked.values(), key=lambda cell: cell.rank, default=None),
-                breakdown=float(breakdown.get(setting, math.nan)),
-                most_tried=float(tried[setting]),
+                worst=worst,
+                gap=gap["gap"],
+                gap_text=gap_text(gap),
+                breakdown=points[setting]["point"],
+                breakdown_text=breakdown_text(points[setting], tried[setting]),
                 runs=of_row,
                 tuned=_may_be_tuned(of_row, tuning),
             )
