@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Values = list[str]
 
 _FORMS = ("table", "markdown", "latex", "html", "csv", "json")
-_UNASKED = "Left out: {}, which take seconds to load; --accountant all has them."
+_UNASKED = "Left out: {}, which take seconds to load; --accountant all has them.\n"
 
 
 def budget(

@@ -87,7 +87,7 @@ def table(
     if preset != "tuning" and len(runs) < found:
         say(
             f"Left out: {found - len(runs)} runs on validation data, which were there to tune by; "
-            "--where evaluate_on=validation shows them.",
+            "--where evaluate_on=validation shows them.\n",
             err=True,
         )
     if form in _DATA:

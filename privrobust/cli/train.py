@@ -183,7 +183,7 @@ def _show(runs: "pd.DataFrame", location: str, form: str) -> None:
     failed = int((runs["status"] == "failed").sum())
     if failed:
         see = f"see `privrobust status {in_terminal(location)}`"
-        tries = "--retry-failed tries them again"
+        tries = "--retry-failed tries them again\n"
         say(f"{failed} of {len(runs)} runs failed: {see}; {tries}", err=True)
     print_runs(runs, form)
     if failed:
