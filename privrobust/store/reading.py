@@ -3,10 +3,12 @@
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Boolean, Column, ColumnElement, literal, select, type_coerce
+from sqlalchemy import Boolean, Column, ColumnElement, func, literal, select, type_coerce
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
 from privrobust.errors import PrivRobustError
@@ -34,6 +36,19 @@ class Reading(Database):
         """Return the keys of the runs of one status: "done", "running" or "failed"."""
         wanted = select(RUNS.c.key).where(RUNS.c.status == status)
         return self._transact(lambda connection: set(connection.scalars(wanted)), self._engine)
+
+    def counts_now(self) -> dict[str, int] | None:
+        """Count the runs by status; None where the database does not answer at once."""
+        database = self._engine.url.database
+        if self._engine.dialect.name == "sqlite" and not Path(str(database)).is_file():
+            return None  # SQLite would make one
+        wanted = select(RUNS.c.status, func.count()).group_by(RUNS.c.status)
+        try:
+            with self._engine.connect() as connection:
+                counts = dict(connection.execute(wanted).tuples().all())
+        except DBAPIError:
+            return None
+        return {status: counts.get(status, 0) for status in (DONE, RUNNING, FAILED)}
 
     def runs(self, keys: Sequence[str] | None = None) -> pd.DataFrame:
         """Return a row a run that is done or failed: its spec's fields, then its results.
