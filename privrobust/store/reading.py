@@ -28,6 +28,9 @@ _SETTINGS = named(lambda field: field.is_in_key)
 # Columns that tables and figures do not need, which would take most of the time to read.
 _HEAVY = ("accuracy_by_class", "accuracy_by_worker")
 
+# And those of a claim, which a run that is settled has no more.
+_CLAIMS = ("owner", "lease_until")
+
 
 class Reading(Database):
     """Runs that are done or failed, to be read; reading changes nothing."""
@@ -57,14 +60,18 @@ class Reading(Database):
             keys: which, in this order; those that are not there are left out. All by default.
 
         Returns:
-            Indexed by key. Runs with a cell that no run has are left out, with a warning. Of all,
-            those are left out that a later version has trained anew: no seed counts twice.
+            Indexed by key, and typed whatever is in it (docs/tables_and_figures.md has the
+            columns): numbers are float64, of which an epsilon may be infinite and what is not there
+            is NaN, or int64; what may lack a whole number is Int64; `finished` is a time in UTC,
+            what is yes or no bool, all else text. Runs with a cell that no run has are left out,
+            with a warning. Of all, those are left out that a later version has trained anew: no
+            seed counts twice.
 
         Raises:
             PrivRobustError: there are runs, and none is whole.
 
         """
-        columns = [column for column in RUNS.c if column.name not in _HEAVY]
+        columns = [column for column in RUNS.c if column.name not in {*_HEAVY, *_CLAIMS}]
         settled = RUNS.c.status != RUNNING
         if keys is None:
             return _newest(self._whole(columns, settled))
@@ -87,7 +94,8 @@ class Reading(Database):
                     f"store: {self.location}: {of} have {told(faults)}; {RESTORE}"
                 )
             log.warning("store: %s: %s are left out: %s", self.location, of, told(faults))
-        return rows.set_index("key")
+        finished = pd.to_datetime(rows["finished"], format="ISO8601", utc=True, errors="coerce")
+        return rows.assign(finished=finished).set_index("key")
 
     def _rows(
         self, columns: Sequence[Column[Any]], where: ColumnElement[bool]
@@ -167,5 +175,5 @@ def _newest(runs: pd.DataFrame) -> pd.DataFrame:
     )
     if not settings.duplicated().any():
         return runs
-    by_time = runs["finished"].fillna("").sort_values(kind="stable").index
+    by_time = runs["finished"].sort_values(kind="stable", na_position="first").index
     return runs[~settings.loc[by_time].duplicated(keep="last").loc[runs.index]]

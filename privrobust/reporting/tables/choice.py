@@ -56,7 +56,7 @@ def _parsed(condition: str, text: str) -> tuple[list[Any], list[str]]:
 
 
 def _is_any(found: Any, values: Sequence[Any]) -> bool:
-    if found is None or found != found:  # no value, or NaN for none
+    if pd.isna(found):
         return None in values or "none" in values
     return any(found == value or str(found) == str(value) for value in values)
 
