@@ -95,7 +95,7 @@ class Reading(Database):
                 )
             log.warning("store: %s: %s are left out: %s", self.location, of, told(faults))
         finished = pd.to_datetime(rows["finished"], format="ISO8601", utc=True, errors="coerce")
-        return rows.assign(finished=finished).set_index("key")
+        return rows.assign(finished=finished.dt.as_unit("s")).set_index("key")
 
     def _rows(
         self, columns: Sequence[Column[Any]], where: ColumnElement[bool]
