@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import math
 import re
 import shlex
 from importlib import metadata
@@ -13,6 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from privrobust import RunSpec, train
+from privrobust.accountants import spend
 from privrobust.attacks import available_attacks, get_attack
 from privrobust.cli.main import app
 from privrobust.data import Dataset, Split, get_dataset
@@ -281,6 +283,17 @@ def test_the_page_on_own_data_and_models_runs(tmp_path, monkeypatch):
     assert names["with_noise"].accuracy > 0.9
     assert names["with_noise"].epsilon == float("inf")
     assert "no accountant knows (secant)" in names["with_noise"].spent.reason
+    rho = 100 / (2 * (0.05 * 16) ** 2)
+    of_theorem = rho + 2 * math.sqrt(rho * math.log(1e5))
+    assert names["by_zcdp"].epsilon == pytest.approx(of_theorem)
+    assert names["by_zcdp"].is_upper_bound
+    assert names["by_pld"].epsilon < names["by_zcdp"].epsilon  # nothing is sampled in a theorem
+    assert names["with_zcdp"].spent.accountant == "zcdp"
+    assert names["with_zcdp"].epsilon > names["result"].epsilon
+    sigma, q = 0.5 * 16, 16 / 100
+    of_step = math.log1p(q * math.expm1(1 / sigma))
+    on_paper = spend(names["on_paper"], accountant="basic").epsilon
+    assert on_paper == pytest.approx(100 * of_step)
     assert names["sent"].shape == (650,)
     assert float((names["sent"] - names["average"]).std()) == pytest.approx(0.1, rel=0.2)
     found = names["model"](names["images"]).argmax(-1)
