@@ -48,7 +48,7 @@ class Reading(Database):
         wanted = select(RUNS.c.status, func.count()).group_by(RUNS.c.status)
         try:
             with self._engine.connect() as connection:
-                counts = dict(connection.execute(wanted).tuples().all())
+                counts = {row[0]: row[1] for row in connection.execute(wanted)}
         except DBAPIError:
             return None
         return {status: counts.get(status, 0) for status in (DONE, RUNNING, FAILED)}
