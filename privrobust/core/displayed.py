@@ -6,9 +6,10 @@
 '<Push mean: scale 2, 3 steps>'
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from itertools import accumulate
+from typing import Any
 
 from privrobust.errors import in_short, shown
 
@@ -19,16 +20,25 @@ _LONGEST_PART = 60
 class Displayed:
     """An object that notebooks show as a small table.
 
-    What is in it `privrobust.reporting.notebook` says, for every kind in one place. It is asked by
-    its name, as pandas asks what draws its plots: rooms below reporting import nothing of it.
+    What is in it `privrobust.reporting.notebook` says, for every kind in one place.
     """
 
     __slots__ = ()
 
     def _repr_html_(self) -> str:
         """Return a piece of HTML that needs nothing else, for Jupyter and others."""
-        html: str = import_module("privrobust.reporting.notebook").html(self)
+        html: str = of_notebooks("html")(self)
         return html
+
+
+def of_notebooks(name: str) -> Callable[..., Any]:
+    """Return a function of `privrobust.reporting.notebook`.
+
+    It is asked for by its name, as pandas asks what draws its plots: rooms below reporting import
+    nothing of it.
+    """
+    function: Callable[..., Any] = getattr(import_module("privrobust.reporting.notebook"), name)
+    return function
 
 
 def called(name: str, arguments: Mapping[str, object]) -> str:

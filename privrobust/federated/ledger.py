@@ -353,4 +353,4 @@ def _upper_bound(name: str) -> str:
             f"accountant: {accountant.name} is an estimate, which may be below what is spent; "
             "accepted: auto, or one whose value is an upper bound, such as pld"
         )
-    return accountant.name
+    return name

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 
 from privrobust.accountants import Release, Spent
 from privrobust.aggregators import get_aggregator
-from privrobust.core.displayed import Displayed, told
+from privrobust.core.displayed import Displayed, of_notebooks, told
 from privrobust.core.formatting import percent, rounded_up
 from privrobust.data import get_dataset
 from privrobust.spec import RunSpec
@@ -68,7 +67,7 @@ class RunResult(Displayed):
             SpecError: no such column, or nothing in it; matplotlib is missing (extra `plot`).
 
         """
-        figure: Figure = import_module("privrobust.reporting.notebook").curve(self, measure)
+        figure: Figure = of_notebooks("curve")(self, measure)
         return figure
 
     @property

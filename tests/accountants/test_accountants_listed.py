@@ -132,7 +132,7 @@ def test_one_is_named_by_its_module(module, name, tmp_path):
     assert result.spent.accountant == "zcdp"
     assert result.epsilon > train(RunSpec(**STEP)).epsilon
     with Ledger(tmp_path / "ledger.db", "ward", accountant=name) as ledger:
-        spent = ledger.charge(release(2.0, 1.0, 1))
+        spent = ledger.charge(release(0.5, 2.0, 1))
     assert spent.accountant == "zcdp"
     settings = ["-b", "0.5", "-C", "1", "-B", "1", "-n", "10", "-T", "10"]
     command = ["budget", *settings, "--accountant", name]
