@@ -12,6 +12,7 @@ from sqlalchemy import update
 
 from privrobust import RunSpec, train
 from privrobust.accountants import Spent
+from privrobust.reporting.tables import chosen
 from privrobust.store import Store
 from privrobust.store.schema import EVALUATIONS, RUNS
 
@@ -86,3 +87,11 @@ def test_the_page_says_what_every_column_is(location):
         results = set(store.runs().columns) - set(RunSpec.model_fields)
     measures = set(EVALUATIONS.c.keys()) - {"run"}
     assert told == results | measures
+
+
+@pytest.mark.parametrize(("condition", "kept"), [("2", 1), ("none", 1), ("[2, none]", 2)])
+def test_conditions_know_a_whole_number_that_is_missing(tmp_path, result, condition, kept):
+    with Store(tmp_path / "results.db") as store:
+        given = {"pairwise_noise": 0.5, "colluding": 2, "honest": 5}
+        store.add([result, replace(result, spec=SPEC.model_copy(update=given))])
+        assert len(chosen(store.runs(), [f"colluding={condition}"])) == kept
