@@ -155,12 +155,12 @@ def _of_release(release: "Release") -> Card:
 def _of_audit(result: "AuditResult") -> Card:
     from privrobust.reporting.audits import MEANING, share, verdict
 
-    found = rounded_down(result.epsilon_lower_bound, 4)
+    found = rounded_down(result.epsilon_lower_bound, 3)
     several = f", of {result.rows} results together" if result.rows > 1 else ""
     facts = [
         Fact("verdict", verdict(result)),
         Fact("found", f"epsilon is at least {found} at delta = {number(result.delta)}"),
-        Fact("claimed", f"{rounded_up(result.claimed, 4)}, by {result.accountant}"),
+        Fact("claimed", f"{rounded_up(result.claimed, 3)}, by {result.accountant}"),
         Fact("share", share(result).replace(" %", f"{NBSP}%")),
         Fact("p", rounded_up(result.p_value, 2)),
         Fact("confidence", f"{number(100 * result.confidence)}{NBSP}%{several}"),

@@ -1,22 +1,25 @@
 """What objects show of themselves in a line, whatever they hold."""
 
 import re
+from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privrobust import RunSpec
 from privrobust.accountants import Release
+from privrobust.attacks.examples import Examples
 from privrobust.core.displayed import LONGEST, called, told
-from privrobust.data import Dataset, Split, get_dataset
+from privrobust.data import Dataset, Split
 from privrobust.federated import Ledger, PrivateUpdates, PrivateWorker, UpdatePrivacy
 from privrobust.spec.run_fields import FIELDS
 from privrobust.store import Store
+from privrobust.sweeps import Sweep, load_sweep
 
 TEXT = st.text(max_size=400)
+QUICKSTART = Path(__file__).parents[2] / "experiments" / "quickstart.yaml"
 THINGS = st.one_of(
     TEXT, st.integers(), st.floats(), st.lists(st.integers()), st.none(), st.binary()
 )
@@ -137,6 +140,13 @@ def test_senders_and_ledgers_show_no_parameters(tmp_path):
         assert ledger.max_epsilon is None
 
 
-@pytest.mark.parametrize("name", ["digits"])
-def test_built_in_data_is_a_short_line(name):
-    assert is_short_line(repr(get_dataset(name)))
+def test_a_sweep_says_what_varies():
+    grid = {"aggregator": ["mean", "median"], "seed": [0, 1, 2]}
+    sweep = Sweep.from_settings({"grid": grid, "tune": {"learning_rate": [0.1, 0.5]}})
+    assert repr(sweep) == "<Sweep: grid aggregator (2), grid seed (3), tune learning_rate (2)>"
+    assert is_short_line(repr(load_sweep(QUICKSTART)))
+
+
+def test_examples_of_attacks_show_no_numbers():
+    examples = Examples(torch.rand(7, 64), torch.zeros(7, dtype=torch.int64), 10)
+    assert repr(examples) == "<Examples: torch.float32 (7, 64), 10 classes>"
