@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import json
 import math
 import re
 import shlex
@@ -193,6 +194,22 @@ def test_the_page_on_sampling_has_what_its_command_and_its_code_give():
     exec(example, names)
     assert f"{eval('epsilon(r)', names):.2f}" in example
     assert f"# {eval('max_steps(r, epsilon=8)', names)}: 28 epochs of three steps" in example
+
+
+NOISE = (ROOT / "docs" / "noise.md").read_text(encoding="utf-8")
+
+
+def test_the_page_on_noise_has_what_its_command_and_its_code_give():
+    (example,) = re.findall(r"```python\n(.*?)```", NOISE, re.DOTALL)
+    names = {}
+    exec(example, names)
+    call, stated = re.search(r"(?m)^(effective_noise_scale\(.*\)) +# ([\d.]+)$", example).groups()
+    assert f"{eval(call, names):.4f}" == stated
+    (command,) = re.findall(r"```\nprivrobust (budget .*)\n```", NOISE)
+    printed = CliRunner().invoke(app, [*shlex.split(command), "--format", "json"]).stdout
+    (row,) = json.loads(printed)["rows"]
+    shown = re.search(r"(?m)^\| logistic, `rdp` \| ([\d.]+) \|", NOISE).group(1)
+    assert f"{row['rdp']:.4f}" == shown
 
 
 SIGNS = (ROOT / "docs" / "signs.md").read_text(encoding="utf-8")
