@@ -119,10 +119,11 @@ def get_accountant(name: str) -> Accountant:
         raise SpecError(
             f"accountant: {name} made {shown(made)}; accepted: {ACCOUNTANTS.own.accepted}"
         )
-    if getattr(made, "name", None) in (None, *ACCOUNTANTS.built_in, *_RESERVED):
+    itself = getattr(made, "name", None)
+    if not isinstance(itself, str) or itself in {*ACCOUNTANTS.built_in, *_RESERVED}:
         raise SpecError(
-            f"accountant: {name} calls itself {shown(getattr(made, 'name', None))}; accepted: a "
-            "name that is not of what is built in"
+            f"accountant: {name} calls itself {shown(itself)}; accepted: a name that is not of what "
+            "is built in"
         )
     return made
 

@@ -81,7 +81,7 @@ def test_a_row_says_under_which_attack_it_is_least():
     clean = sweep_of("clean", [2])
     layout = PRESETS["tuning"](tried(clean, {run.key: 0.5 for run in candidates(clean)}))
     assert {"clean"} == {each for line in cells(layout) for each in line} & {"clean", "worst"}
-    assert all(line["best rate"] == "0.1 (edge)" for line in cells(layout))  # the first of equals
+    assert all(line["best rate"] == "0.1 (edge)" for line in cells(layout))  # of equals
 
 
 def test_a_rate_that_failed_or_lacks_an_attack_is_not_the_best():

@@ -90,15 +90,14 @@ class _Choice:
 def _choose(cells: pd.DataFrame) -> _Choice:
     """Choose among the rates of one setting, of which each cell is one f and attack.
 
-    The first of equals, as sweeps do.
+    Of equals the smallest.
     """
-    by_rate = cells.groupby("learning_rate", sort=False)
-    counts = by_rate.size()
+    counts = cells.groupby("learning_rate").size()
     compared = counts.index[counts == counts.max()]
     # no value, of a mean of which a run failed or has none, is worse than any
     score = cells["accuracy"].where(cells["failed"] == 0).fillna(-math.inf)
-    least = score.groupby(cells["learning_rate"], sort=False).min()[compared]
-    tried, left_out = sorted(map(float, compared)), len(counts) - len(compared)
+    least = score.groupby(cells["learning_rate"]).min()[compared]
+    tried, left_out = list(map(float, compared)), len(counts) - len(compared)
     if least.max() == -math.inf:
         return _Choice(tried, left_out, math.nan, {})
     rate: Any = least.idxmax()
