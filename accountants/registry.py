@@ -122,8 +122,8 @@ def get_accountant(name: str) -> Accountant:
     itself = getattr(made, "name", None)
     if not isinstance(itself, str) or itself in {*ACCOUNTANTS.built_in, *_RESERVED}:
         raise SpecError(
-            f"accountant: {name} calls itself {shown(itself)}; accepted: a name that is not of what "
-            "is built in"
+            f"accountant: {name} calls itself {shown(itself)}; accepted: a name that is none of "
+            "what is built in"
         )
     return made
 
