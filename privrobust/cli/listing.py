@@ -29,6 +29,7 @@ class Kind(StrEnum):
     noise_laws = "privrobust.noise"
     partitions = "privrobust.data.partitions"
     repeats = "privrobust.accountants.repeats"
+    samplings = "privrobust.accountants.registry"
     schedules = "privrobust.schedules"
 
 

@@ -6,25 +6,23 @@ travel between processes as handles to shared memory where `torch.multiprocessin
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from privrobust.core.displayed import Displayed, told
 from privrobust.core.lazy_imports import torch
 from privrobust.core.numbers import as_float, as_whole, own, shown
 from privrobust.core.plugins import check_text
+from privrobust.data.splitting import stratified, three_ways
 from privrobust.errors import SpecError
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_SPLIT_SEED = 0  # which examples are test examples never depends on a run's seed
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class Scaling:
         return pixels.float().div_(255 * std).sub_(mean / std)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """Examples and their labels.
 
@@ -148,6 +146,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        """Say in a line how much it holds."""
+        shape, kind = tuple(self.inputs.shape[1:]), str(self.inputs.dtype)
+        return told(type(self).__name__, "", [f"{len(self)} examples", f"{kind} {shape}"])
+
     @property
     def described(self) -> str:
         """All but the numbers: types, shapes, scaling."""
@@ -179,8 +182,8 @@ class Split:
         return Split(self.inputs.to(device), self.labels.to(device), self.scaling, groups)
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset(Displayed):
     """Three disjoint splits; learning rates are tuned on `validation`, never on `test`.
 
     Args:
@@ -226,6 +229,11 @@ class Dataset:
                 groups = len(self.group_names)
                 _refuse_foreign(f"{name} of {self.name!r}", "groups", split.groups, groups)
 
+    def __repr__(self) -> str:
+        """Say in a line how much it holds."""
+        counts = [f"{len(getattr(self, name))} {name}" for name in ("train", "validation", "test")]
+        return told(type(self).__name__, self.name, [*counts, f"{self.classes} classes"])
+
     @classmethod
     def from_tensors(
         cls, name: str, inputs: Tensor | np.ndarray, labels: Tensor | np.ndarray
@@ -266,7 +274,7 @@ class Dataset:
         """
         classes = as_whole("classes", classes, "a whole number")
         _refuse_foreign(f"train of {name!r}", "labels", training.labels, classes)
-        places = _stratified(name, training.labels.cpu().numpy(), 0.1)
+        places = stratified(name, training.labels.cpu().numpy(), 0.1)
         train, validation = map(training.only, places)
         return cls(name, train, validation, test, classes)
 
@@ -344,50 +352,3 @@ def _refuse_foreign(split: str, kind: str, codes: Tensor, count: int) -> None:
             f"dataset: {split} has {kind} {low} to {high}; accepted: 0 to {count - 1}, "
             f"for {count} {known}"
         )
-
-
-def three_ways(name: str, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Deal places in `labels` 70 / 10 / 20 to train, validation and test, stratified by label.
-
-    Raises:
-        SpecError: too few examples of a class for every split.
-
-    """
-    rest, validation, test = _stratified(name, labels, 0.2, 0.125)
-    return rest, validation, test
-
-
-def _stratified(name: str, labels: np.ndarray, *shares: float) -> list[np.ndarray]:
-    """Take away a share of the examples of each label, then one of what is left, and so on.
-
-    Returns:
-        Places of what is left, then of the last share taken, down to those of the first.
-
-    """
-    from sklearn.model_selection import train_test_split
-
-    places = [np.arange(len(labels))]
-    try:
-        for share in shares:
-            left, taken = train_test_split(
-                places[0], test_size=share, stratify=labels[places[0]], random_state=_SPLIT_SEED
-            )
-            places[:1] = [left, taken]
-    except ValueError:  # scikit-learn's, of classes that cannot be split
-        _, counts = np.unique(labels, return_counts=True)
-        least = next(n for n in count(1) if _smallest_part(n, shares) >= len(counts))
-        raise SpecError(
-            f"labels: {name!r} has {len(counts)} distinct labels in {len(labels)} examples, the "
-            f"rarest in {min(counts)}; accepted: each in {1 + len(shares)} or more, and for so "
-            f"many labels {least} examples or more"
-        ) from None
-    return places
-
-
-def _smallest_part(n: int, shares: Sequence[float]) -> int:
-    """Return how many of n examples the smallest part has, once scikit-learn has rounded."""
-    parts = []
-    for share in shares:
-        parts.append(math.ceil(n * share))
-        n -= parts[-1]
-    return min(*parts, n)

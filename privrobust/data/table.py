@@ -14,8 +14,9 @@ import numpy as np
 
 from privrobust.core.lazy_imports import pandas as pd
 from privrobust.core.lazy_imports import torch
-from privrobust.data.dataset import Dataset, Split, three_ways
+from privrobust.data.dataset import Dataset, Split
 from privrobust.data.source import Source
+from privrobust.data.splitting import three_ways
 from privrobust.errors import PrivRobustWarning, SpecError, did_you_mean, in_short
 
 # Of a column that holds no numbers, each a feature of its own.

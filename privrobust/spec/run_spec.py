@@ -14,6 +14,7 @@ from privrobust.aggregators import get_aggregator
 from privrobust.aggregators.registry import AGGREGATORS
 from privrobust.attacks import get_attack
 from privrobust.attacks.registry import ATTACKS
+from privrobust.core.displayed import Displayed, called
 from privrobust.core.numbers import shown
 from privrobust.core.parameters import parse
 from privrobust.core.plugins import refuse_unwanted
@@ -30,7 +31,7 @@ _MODULES = frozenset(named(lambda field: field.names_own))
 _FLOAT32 = named(lambda field: field.is_float32)
 
 
-class RunSpec(RunFields):
+class RunSpec(Displayed, RunFields):
     """Settings of one training run: those of `RunFields`, or `workers` in place of `honest`.
 
     Raises:
@@ -45,6 +46,27 @@ class RunSpec(RunFields):
         for field in _MODULES & settings.keys():
             refuse_unwanted(field, settings[field])
         super().__init__(**settings)
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The fields that differ from their defaults, attacks as they are written.
+
+        The b that was found for a `target_epsilon` is none: it follows.
+        """
+        found = {
+            name: str(value) if name == "attack" else value
+            for name, field in type(self).model_fields.items()
+            if (value := getattr(self, name)) != field.default
+        }
+        if self.target_epsilon is not None:
+            found.pop("noise_scale", None)
+        return found
+
+    def __repr__(self) -> str:
+        """Write what is `changed`."""
+        return called(type(self).__name__, self.changed)
+
+    __str__ = __repr__
 
     @classmethod
     def restored(cls, settings: Mapping[str, Any]) -> "RunSpec":

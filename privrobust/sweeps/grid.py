@@ -52,6 +52,7 @@ from itertools import combinations, product
 from math import prod
 from typing import Any
 
+from privrobust.core.displayed import told
 from privrobust.core.numbers import own
 from privrobust.errors import SpecError, shown, unknown_name
 from privrobust.spec import AttackSpec, RunSpec
@@ -82,7 +83,7 @@ class Tune:
         return _crossed(self.fields)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sweep:
     """What one sweep says, as `from_settings` and `load_sweep` check it: all but the runs."""
 
@@ -92,6 +93,17 @@ class Sweep:
     grid: Mapping[str, list[Any]] = field(default_factory=dict)
     exclude: Sequence[Settings] = ()
     tune: Tune | None = None
+
+    def __repr__(self) -> str:
+        """Say in a line what varies, and in how many values."""
+        parts = {"zip": self.zip, "grid": self.grid, "tune": self.tune.fields if self.tune else {}}
+        facts = [f"{len(self.cases)} cases"] if len(self.cases) > 1 else []
+        facts += [
+            f"{part} {name} ({len(values)})"
+            for part, fields in parts.items()
+            for name, values in fields.items()
+        ]
+        return told(type(self).__name__, "", facts)
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "Sweep":

@@ -482,7 +482,8 @@ def test_help_imports_neither_torch_nor_opacus(arguments):
         (
             "accountants",
             "basic\n    Add up what the steps spend: Gaussian and Laplace noise, Poisson-sampled "
-            "or not.\n    an upper bound\n",
+            "or not.\n    an upper bound: gaussian and laplace noise (sampling: poisson, "
+            "shuffled)\n",
         ),
         (
             "aggregators",

@@ -381,7 +381,7 @@ def test_the_best_rate_of_each_method_and_b():
         )
     )
     tuned = PRESETS["tuning"](runs)
-    assert entries(tuned, "best rate") == ["0.1", "0.01*"]
+    assert entries(tuned, "best rate") == ["0.1", "0.01 (edge)"]
     assert entries(tuned, "clean") == ["80.0±0.0", "60.0±0.0"]
     assert entries(tuned, "tried") == ["0.01 to 1 (3)", "0.01 to 0.1 (2)"]
     assert any("which epsilon does not count" in note for note in tuned.notes)

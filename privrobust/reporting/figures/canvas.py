@@ -101,8 +101,10 @@ def new_figure(width: float, height: float) -> "Figure":
         SpecError: matplotlib is missing.
 
     """
-    figure: Figure = _matplotlib().figure.Figure(figsize=(width, height), layout="constrained")
-    return figure
+    _matplotlib()
+    from privrobust.reporting.figures.displayed import DisplayedFigure
+
+    return DisplayedFigure(figsize=(width, height), layout="constrained")
 
 
 def save_figure(figure: "Figure", path: Path) -> None:

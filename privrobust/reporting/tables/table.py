@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from privrobust.core.displayed import Displayed, told
+
 Attacks = frozenset[tuple[int, str]]
 """f and the attack."""
 
@@ -37,8 +39,8 @@ class Column:
         return " ".join(filter(None, self.header))
 
 
-@dataclass(frozen=True)
-class Layout:
+@dataclass(frozen=True, repr=False)
+class Layout(Displayed):
     """A table as people read it."""
 
     columns: Sequence[Column]
@@ -46,3 +48,8 @@ class Layout:
     """Rows, in blocks that belong together."""
     notes: Sequence[str]
     """What the numbers are, and which guarantee epsilon is."""
+
+    def __repr__(self) -> str:
+        """Say in a line how large it is."""
+        rows = sum(map(len, self.blocks))
+        return told(type(self).__name__, "", [f"{rows} rows", f"{len(self.columns)} columns"])
