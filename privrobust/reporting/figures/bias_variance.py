@@ -265,5 +265,6 @@ def _note(messages: Array, noise: str, draws: int) -> str:
     over = f", norm and sum over {dim} coordinates" if dim > 1 else ""
     return (
         f"{workers} workers, {noise} noise{over}; {draws} draws, alike at every b; bars: 95 % "
-        "intervals, of a variance narrower than its mark. Theory is of many workers: expect its exponents, not its constants."
+        "intervals, of a variance narrower than its mark. Theory is of many workers: expect its "
+        "exponents, not its constants."
     )

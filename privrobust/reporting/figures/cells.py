@@ -87,7 +87,7 @@ def measured(
 
 def _marks(cell: Any) -> str:
     """Mark that a run diverged, and that there are few."""
-    few = FEW if cell.seeds - cell.failed < FEW_SEEDS else ""
+    few = FEW if 0 < cell.seeds - cell.failed < FEW_SEEDS else ""
     return (DIVERGED if cell.diverged else "") + few
 
 
@@ -194,6 +194,7 @@ def faced_by(cells: pd.DataFrame) -> dict[tuple[Any, ...], set[str]]:
 
 
 def place_of(cell: Any) -> tuple[Any, ...]:
+    """Return what tells one worst case, and the attacks it is over, from another."""
     return cell.method, cell.noise_scale, cell.heterogeneity, cell.byzantine
 
 

@@ -21,7 +21,7 @@ from privrobust.reporting.figures.fitting import about_left_out, fitting, within
 from privrobust.reporting.figures.margins import add_legend, add_notes, handles
 from privrobust.reporting.figures.notes import about_marks, about_names, over_seeds
 from privrobust.reporting.figures.panels import (
-    FAILED,
+    Place,
     draw_band,
     draw_bars,
     draw_line,
@@ -89,12 +89,13 @@ def curves_figure(
             here = _at(lines, heterogeneity, attacked)
             drawn = _at(points, heterogeneity, attacked)
             last = float(points["step"].max())
-            for place, (method, look) in enumerate(styles.items()):
+            for index, (method, look) in enumerate(styles.items()):
+                place = Place(index, len(styles))
                 line = drawn[drawn["method"] == method]
                 about = here[here["method"] == method]
                 _line(panel, line, look, place, "".join(about["marks"]))
                 if about["failed"].any():
-                    mark_failed(panel, last * (1 - 0.04 * place), look)
+                    mark_failed(panel, last * (1 - 0.04 * index), look)
             if drawn["mean"].isna().all():
                 tell_empty(panel, not here.empty)
             set_title(panel, panel_width(len(columns)), title_of_data(heterogeneity), attacked)
@@ -181,7 +182,7 @@ def averaged(settings: pd.DataFrame, histories: pd.DataFrame, measure: str) -> p
     return points.assign(seeds=runs).reset_index().sort_values([*_LINE, "step"], kind="stable")
 
 
-def _line(panel: "Axes", points: pd.DataFrame, look: Look, place: int, marks: str) -> None:
+def _line(panel: "Axes", points: pd.DataFrame, look: Look, place: Place, marks: str) -> None:
     """Draw a line with its band, a bar for a point between gaps, and its marks at its end."""
     if points.empty:
         return
@@ -204,4 +205,4 @@ def _notes(runs: pd.DataFrame, points: pd.DataFrame, lines: pd.DataFrame) -> Ite
         yield "A line is interrupted where some seed has no finite value."
     yield from about_marks(lines["marks"], lines["seeds"] - lines["failed"])
     if failed := int((lines["failed"] > 0).sum()):
-        yield f"{FAILED}: {failed} of {len(lines)} lines are not drawn: runs of theirs failed."
+        yield f"Failed: {failed} of {len(lines)} lines have no mean, as runs of theirs failed."

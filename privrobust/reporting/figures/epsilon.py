@@ -29,6 +29,7 @@ from privrobust.reporting.figures.notes import (
     guarantee,
 )
 from privrobust.reporting.figures.panels import (
+    Place,
     draw_bars,
     draw_line,
     failed_handle,
@@ -87,7 +88,8 @@ def epsilon_figure(runs: pd.DataFrame, metric: str = "accuracy") -> "Figure":
             here = cells[in_panel(cells, heterogeneity, f)]
             scale.show(panel)
             grid(panel)
-            for place, (method, look) in enumerate(styles.items()):
+            for index, (method, look) in enumerate(styles.items()):
+                place = Place(index, len(styles))
                 _line(panel, here[here["method"] == method], look, scale, place)
             if here["mean"].isna().all():
                 tell_empty(panel, not here.empty)
@@ -113,7 +115,7 @@ def epsilon_figure(runs: pd.DataFrame, metric: str = "accuracy") -> "Figure":
     return figure
 
 
-def _line(panel: "Axes", cells: pd.DataFrame, look: Look, scale: Scale, place: int) -> None:
+def _line(panel: "Axes", cells: pd.DataFrame, look: Look, scale: Scale, place: Place) -> None:
     """Draw one method: a line, and what is not private as a point; each mean with its bar."""
     there = cells.dropna(subset="mean").sort_values("epsilon")
     private, apart = there[there["epsilon"] < math.inf], there[there["epsilon"] == math.inf]

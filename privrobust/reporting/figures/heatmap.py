@@ -23,7 +23,7 @@ from privrobust.reporting.figures.cells import (
 )
 from privrobust.reporting.figures.fitting import about_left_out, fitting, within
 from privrobust.reporting.figures.lettering import shortened, width_of, wrapped
-from privrobust.reporting.figures.margins import add_notes
+from privrobust.reporting.figures.margins import add_notes, grow
 from privrobust.reporting.figures.notes import (
     about_attacks,
     about_names,
@@ -98,7 +98,7 @@ def heatmap_figure(
         axes[0, 0].set_yticks(range(len(fs)), fs)
         of_row = filter(None, [text_of_noise(b), spent[b]])
         axes[row, 0].set_ylabel("\n".join([*of_row, "", "f"]))
-    _label_columns(axes[-1], columns, inches)
+    _label_columns(figure, axes[-1], columns, inches)
     figure.colorbar(colors, ax=axes, label=label_of(metric), aspect=10 * height, pad=0.01)
     add_notes(figure, [*left_out, *_notes(runs, drawn, every, metric)])
     return figure
@@ -185,13 +185,14 @@ def _ink(color: tuple[float, ...]) -> str:
     return "black" if (luminance + 0.05) ** 2 > 0.05 * 1.05 else "white"
 
 
-def _label_columns(panels: Any, columns: list[str], inches: float) -> None:
+def _label_columns(figure: "Figure", panels: Any, columns: list[str], inches: float) -> None:
     is_number = all(column[0].isdigit() for column in columns)
     labels = columns if is_number else [title_of_data(column) for column in columns]
     room = inches / len(columns) - 0.08
     is_long = any(width_of(label, _TICK) > room for label in labels)
     if is_long:
         labels = [shortened(label, 1.4, _TICK) for label in labels]
+        grow(figure, max(width_of(label, _TICK) for label in labels))
     for panel in panels:
         panel.set_xticks(range(len(labels)), labels, rotation=90 if is_long else 0)
         panel.set_xlabel(wrapped("heterogeneity" if is_number else "partition", inches, _LABEL))

@@ -20,7 +20,7 @@ from privrobust.reporting.figures.fitting import about_left_out, fitting, within
 from privrobust.reporting.figures.margins import add_legend, add_notes, handles
 from privrobust.reporting.figures.notes import about_marks, about_names, how_many
 from privrobust.reporting.figures.panels import (
-    FAILED,
+    Place,
     draw_bars,
     failed_handle,
     grid,
@@ -71,7 +71,8 @@ def learning_rate_figure(runs: pd.DataFrame) -> "Figure":
         here = best[best["heterogeneity"] == heterogeneity]
         scale.show(panel)
         panel.set_yscale("log")
-        for place, (method, look) in enumerate(styles.items()):
+        for index, (method, look) in enumerate(styles.items()):
+            place = Place(index, len(styles))
             _line(panel, here[here["method"] == method], look, scale, place)
         set_title(panel, panel_width(len(panels)), title_of_data(heterogeneity))
         panel.set_xlabel("noise scale b")
@@ -161,7 +162,7 @@ def is_at_edge(best: pd.DataFrame) -> pd.Series:
     )
 
 
-def _line(panel: "Axes", best: pd.DataFrame, look: Look, scale: Scale, place: int) -> None:
+def _line(panel: "Axes", best: pd.DataFrame, look: Look, scale: Scale, place: Place) -> None:
     there = best.dropna(subset="rate").sort_values("noise_scale")
     x = [scale.beside(b, place) for b in there["noise_scale"]]
     panel.plot(x, there["rate"], **look._asdict() | {"marker": ""}, alpha=0.8)
@@ -209,7 +210,8 @@ def _notes(runs: pd.DataFrame, best: pd.DataFrame) -> list[str]:
     by = "least mean accuracy over f and attacks" if attacked else "mean clean accuracy"
     notes = [
         f"Best by {by} on {data} data, over {how_many(best['seeds'])}. Bars: rates whose accuracy "
-        "lies in the 95 % Student interval of the best. Choosing on private data spends privacy that no ε here counts.",
+        "lies in the 95 % Student interval of the best. Choosing on private data spends privacy "
+        "that no ε here counts.",
     ]
     if data != "validation":
         notes.append("Chosen on test data: the accuracy of such a choice is no estimate of it.")
@@ -217,5 +219,5 @@ def _notes(runs: pd.DataFrame, best: pd.DataFrame) -> list[str]:
         notes.append(f"{left_out} rates that lack some f or attack are not compared.")
     notes += about_marks(best["marks"], best["seeds"])
     if failed := int(best["rate"].isna().sum()):
-        notes.append(f"{FAILED}: at {failed} of {len(best)} settings runs of every rate failed.")
+        notes.append(f"Failed: at {failed} of {len(best)} settings runs of every rate failed.")
     return notes

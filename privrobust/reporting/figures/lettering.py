@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from os.path import commonprefix
+from itertools import takewhile
 from typing import Any
 
 CUT = "…"
@@ -94,9 +94,8 @@ def telling(texts: Iterable[str], most: int) -> dict[str, str]:
     texts = list(texts)
     if max(map(len, texts), default=0) <= most:
         return {text: text for text in texts}
-    start = _whole(commonprefix(texts)) if len(texts) > 1 else 0
-    ends = [text[start:][::-1] for text in texts]
-    end = _whole(commonprefix(ends)) if len(texts) > 1 else 0
+    start = _in_common(texts)
+    end = _in_common([text[start:][::-1] for text in texts])
     found: dict[str, str] = {}
     for text in texts:
         rest = CUT + text[start:] if start > 1 else text
@@ -113,6 +112,9 @@ def telling(texts: Iterable[str], most: int) -> dict[str, str]:
     return found
 
 
-def _whole(common: str) -> int:
-    """Return how much of what texts have in common ends between words."""
-    return len(re.sub(r"(?:\W|\w+)$", "", common))
+def _in_common(texts: list[str]) -> int:
+    """Return how many signs several texts begin with alike, up to the last end of a word."""
+    if len(texts) < 2:
+        return 0
+    alike = takewhile(lambda signs: len(set(signs)) == 1, zip(*texts, strict=False))
+    return len(re.sub(r"(?:\W|\w+)$", "", "".join(signs[0] for signs in alike)))

@@ -31,7 +31,7 @@ def add_legend(figure: "Figure", lines: Sequence[Any]) -> None:
     across = next(n for n in range(len(lines), 0, -1) if n == 1 or _width(lines, n) <= room)
     rows = [line.get_label().count("\n") + 1 for line in lines]
     down = -(-len(lines) // across)
-    _grow(figure, _LINE * max(sum(rows[i : i + down]) for i in range(0, len(rows), down)) + 0.04)
+    grow(figure, _LINE * max(sum(rows[i : i + down]) for i in range(0, len(rows), down)) + 0.04)
     figure.legend(
         handles=lines, loc="outside upper center", ncols=across, columnspacing=1.6,
         handletextpad=0.6, borderpad=0.2,
@@ -58,11 +58,12 @@ def add_notes(figure: "Figure", notes: Iterable[str]) -> None:
     """Put what has to be read with the picture in small print below it; the figure grows."""
     room = figure.get_figwidth() - 2 * _EDGE
     text = "\n".join(filled(in_figure(note), room, _SMALL) for note in notes if note)
-    _grow(figure, 0.1 * (1 + text.count("\n")))
+    grow(figure, 0.1 * (1 + text.count("\n")))
     figure.supxlabel(
         text, x=_EDGE / figure.get_figwidth(), ha="left", fontsize=_SMALL, color=theme().pale
     )
 
 
-def _grow(figure: "Figure", inches: float) -> None:
+def grow(figure: "Figure", inches: float) -> None:
+    """Make a figure so much higher."""
     figure.set_figheight(figure.get_figheight() + inches)

@@ -9,7 +9,6 @@ import pandas as pd
 from privrobust.core.escaping import in_figure
 from privrobust.core.formatting import number, rounded_up
 from privrobust.reporting.figures.cells import ESTIMATE, faced_by, title_of_data
-from privrobust.reporting.figures.panels import FAILED
 from privrobust.reporting.legend import (
     DIVERGED,
     FEW,
@@ -23,7 +22,6 @@ from privrobust.reporting.metrics import METRICS, lacking
 from privrobust.reporting.neighbours import all_in_short
 from privrobust.reporting.schemes import charged_for
 from privrobust.reporting.tuning import about_tuning
-
 
 _MOST_GROUPS = 3
 _MOST_LISTED = 8
@@ -97,7 +95,7 @@ def about_noise(cells: pd.DataFrame) -> Iterator[str]:
         method: tuple(
             (float(b), float(part["epsilon"].max()))
             for b, part in of_method.groupby("noise_scale")
-            if 0 < float(b) and part["epsilon"].max() < math.inf
+            if float(b) > 0 and part["epsilon"].max() < math.inf
         )
         for method, of_method in numbers.groupby("method", sort=False)
     }
@@ -111,8 +109,9 @@ def about_noise(cells: pd.DataFrame) -> Iterator[str]:
     for pairs, methods in groups.items():
         bs = _few(number(b) for b, _ in pairs)
         epsilons = _few(rounded_up(epsilon, 3) for _, epsilon in pairs)
+        stand = "stand" if len(pairs) > 1 else "stands"
         whose = "" if len(spent) == len(methods) else f" for {', '.join(methods)}"
-        yield f"b = {bs} stand at ε = {epsilons}{whose}."
+        yield f"b = {bs} {stand} at ε = {epsilons}{whose}."
 
 
 def _few(texts: Iterable[str]) -> str:
@@ -143,7 +142,7 @@ def about_seeds(
     yield from about_marks(cells["marks"], counts)
     failed = int((cells["failed"] > 0).sum())
     if failed:
-        yield f"{FAILED}: {failed} of {len(cells)} cells are not drawn: runs of theirs failed."
+        yield f"Failed: {failed} of {len(cells)} cells have no mean, as runs of theirs failed."
 
 
 def over_seeds(counts: pd.Series, shown: str) -> str:

@@ -1,6 +1,6 @@
-"""What stands in a panel: lines and bars of means, marks of what is not as it seems, and its axes."""
+"""What stands in a panel: means with their bars, marks of what is not as it seems, its axes."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from privrobust.reporting.figures.lettering import wrapped
 from privrobust.reporting.figures.themes import Look, theme
@@ -9,7 +9,6 @@ from privrobust.reporting.metrics import METRICS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FAILED = "×"
 _MARK, _TITLE = 6.0, 7.5  # points
 _AROUND = ((3, 2), (-6, 2), (3, -7), (-6, -7), (3, 6), (-6, 6), (3, -11), (-6, -11))
 """Points from a mean to its marks: several methods' stand around one place."""
@@ -26,8 +25,20 @@ def draw_band(panel: "Axes", x: Any, mean: Any, half: Any, color: str) -> None:
     panel.fill_between(x, mean - half, mean + half, color=color, alpha=0.15, linewidth=0)
 
 
+class Place(NamedTuple):
+    """Which of several lines one is."""
+
+    index: int
+    lines: int
+
+    @property
+    def below(self) -> int:
+        """How many are drawn over it."""
+        return self.lines - 1 - self.index
+
+
 def draw_bars(
-    panel: "Axes", x: Any, mean: Any, half: Any, color: str, place: int = 0, alpha: float = 1.0
+    panel: "Axes", x: Any, mean: Any, half: Any, color: str, place: Place, alpha: float = 1.0
 ) -> None:
     """Draw the interval of each mean as a bar.
 
@@ -37,22 +48,22 @@ def draw_bars(
         mean: one an x.
         half: of the interval, NaN where there is none; or how far it reaches down and up.
         color: of the line.
-        place: of the line among others, whose caps are wider or narrower: bars may cover each
-            other.
+        place: of the line: bars of others may cover its own, which are wider the more there are.
         alpha: of the bars.
 
     """
+    wider = min(0.6, 2.4 / place.lines) * place.below
     panel.errorbar(
-        x, mean, yerr=half, fmt="none", ecolor=color, elinewidth=0.8, capsize=1.2 + 0.5 * place,
-        capthick=0.8, alpha=alpha, zorder=2.5,
+        x, mean, yerr=half, fmt="none", ecolor=color, elinewidth=0.8 + wider,
+        capsize=1.5 + wider, capthick=0.8, alpha=alpha, zorder=2.5,
     )  # fmt: skip
 
 
-def mark(panel: "Axes", at: tuple[float, float], marks: str, place: int = 0) -> None:
+def mark(panel: "Axes", at: tuple[float, float], marks: str, place: Place) -> None:
     """Put the marks of a point beside it, those of the next method on another side."""
     if marks:
         panel.annotate(
-            marks, at, _AROUND[place % len(_AROUND)], textcoords="offset points",
+            marks, at, _AROUND[place.index % len(_AROUND)], textcoords="offset points",
             fontsize=_MARK,
         )  # fmt: skip
 
@@ -111,7 +122,7 @@ def hatched() -> dict[str, Any]:
     """Return the look of a patch of what was not run."""
     return {
         "facecolor": theme().paper,
-        "edgecolor": theme().faint,
+        "edgecolor": theme().lines[-1],
         "hatch": "////",
         "linewidth": 0,
         "zorder": 0,

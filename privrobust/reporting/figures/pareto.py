@@ -30,6 +30,7 @@ from privrobust.reporting.figures.notes import (
     guarantee,
 )
 from privrobust.reporting.figures.panels import (
+    Place,
     draw_bars,
     draw_line,
     from_0_to_100,
@@ -56,7 +57,8 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
 
     A setting has two marks at its epsilon: worst-case accuracy (full) and clean accuracy (open),
     each with the bar of its 95 % Student interval. They are faded where another setting of the
-    panel is at least as good in all three and better in one. Two steps join the front: the best worst-case and the best clean accuracy within a budget.
+    panel is at least as good in all three and better in one. Two steps join the front: the best
+    worst-case and the best clean accuracy within a budget.
 
     Args:
         runs: a row a run, as from `Store.runs`: with and without attackers.
@@ -147,7 +149,8 @@ def front(points: pd.DataFrame) -> pd.Series:
 
 
 def _settings(panel: "Axes", points: pd.DataFrame, styles: dict[str, Look], scale: Scale) -> None:
-    for place, (method, look) in enumerate(styles.items()):
+    for index, (method, look) in enumerate(styles.items()):
+        place = Place(index, len(styles))
         for point in records(points[points["method"] == method]):
             x = scale.beside(point.epsilon, place)
             alpha = 1.0 if point.is_best else _FADED
@@ -161,7 +164,8 @@ def _settings(panel: "Axes", points: pd.DataFrame, styles: dict[str, Look], scal
 
 
 def _failed(panel: "Axes", cells: pd.DataFrame, styles: dict[str, Look], scale: Scale) -> None:
-    for place, (method, look) in enumerate(styles.items()):
+    for index, (method, look) in enumerate(styles.items()):
+        place = Place(index, len(styles))
         failed = cells[(cells["method"] == method) & (cells["failed"] > 0)]
         for epsilon in failed["epsilon"].dropna():
             mark_failed(panel, scale.beside(epsilon, place), look)

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from privrobust.core.formatting import number, rounded_up
+from privrobust.reporting.figures.panels import Place
 from privrobust.reporting.figures.themes import theme
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Scale:
         self.apart, self._name = apart, name
         self.low, self.high = min(ordinary, default=1.0), max(ordinary, default=1.0)
         step = max(1.6, (self.high / self.low) ** 0.25)
-        self._margin, self._lines = step**0.5, lines
+        self._margin = step**0.5
         at_values = _at_values(ordinary, most_ticks, step)
         self._ticks = at_values or (bracket(self.low, self.high, most_ticks) if ordinary else [])
         self._labels = list(map(written if at_values else number, self._ticks))
@@ -71,12 +72,12 @@ class Scale:
         """Return where a value stands."""
         return float(self.place if value == self.apart else value)
 
-    def beside(self, value: float, place: int) -> float:
+    def beside(self, value: float, place: Place) -> float:
         """Return where one of several stands: side by side in the place apart, which has no width.
 
         Elsewhere the axis is one of quantities, and nothing is moved.
         """
-        shift = _WIDE * ((2 * place + 1) / self._lines - 1) * (value == self.apart)
+        shift = _WIDE * ((2 * place.index + 1) / place.lines - 1) * (value == self.apart)
         return float(self(value) * self._half**shift)
 
     def show(self, panel: "Axes") -> None:
