@@ -8,6 +8,7 @@ from itertools import product
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.collections import LineCollection
 from scipy import stats
 
 from privrobust import RunSpec
@@ -104,6 +105,22 @@ def expected(runs, byzantine, **fields):
 
 def panel_of(figure, title):
     return next(axes for axes in figure.axes if axes.get_title().replace("\n", ", ") == title)
+
+
+def drawn_lines(panel):
+    """Those of a panel that are no caps of bars."""
+    return [line for line in panel.lines if line.get_marker() not in ("_", "|")]
+
+
+def bars_of(panel):
+    """For each line of a panel x, low and high end of the bar of every mean."""
+    return [
+        np.array(
+            [(x[0], *np.sort(y)) for x, y in (np.transpose(part) for part in bar.get_segments())]
+        )
+        for bar in panel.collections
+        if isinstance(bar, LineCollection)
+    ]
 
 
 def words(figure):

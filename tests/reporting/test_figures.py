@@ -18,13 +18,14 @@ from PIL import Image
 from privrobust.errors import PrivRobustError, SpecError
 from privrobust.reporting.figures import FIGURES, new_figure, save_figure
 from privrobust.reporting.figures.bias_variance import bias_variance_figure
-from privrobust.reporting.figures.canvas import NARROW, WIDE, looks
+from privrobust.reporting.figures.canvas import NARROW, WIDE
 from privrobust.reporting.figures.curves import curves_figure
 from privrobust.reporting.figures.epsilon import epsilon_figure
 from privrobust.reporting.figures.heatmap import heatmap_figure
 from privrobust.reporting.figures.learning_rate import learning_rate_figure
 from privrobust.reporting.figures.pareto import pareto_figure
 from privrobust.reporting.figures.scales import Scale
+from privrobust.reporting.figures.themes import looks
 from privrobust.store import Store
 
 
@@ -200,14 +201,17 @@ def test_what_has_no_place_on_a_logarithm_gets_one_apart(values, apart):
     ("values", "ticks"),
     [
         ([1, 2, 4, 8, math.inf], [1, 2, 4, 8]),
-        ([1.85, 6.73, 39.9, 421, math.inf], [10, 100]),
-        ([1, 1.1, 10, 100, math.inf], [1, 10, 100]),  # not round
+        ([1.85, 6.73, 39.9, 421, math.inf], [1.85, 6.73, 39.9, 421]),
+        ([1.57, 1.85, 6.73, 39.9, 421, math.inf], [1, 10, 100, 1000]),  # too many
+        ([0.02, 3000, 3100, math.inf], [0.01, 1, 100, 10000]),  # not apart
+        ([1, 1.1, 10, 100, math.inf], [1, 10, 100]),
         ([1, 10, 90, 100, math.inf], [1, 10, 100]),  # not apart
-        ([0.9996, 1.9998, 3.998, 7.993, math.inf], [1, 2, 4, 8]),
+        ([0.9996, 1.9998, 3.998, 7.993, math.inf], [0.9996, 1.9998, 3.998, 7.993]),
+        ([2.0, 2.001, math.inf], [2.001]),  # all but alike: the larger
         ([3, math.inf], [3]),
     ],
 )
-def test_ticks_stand_at_round_values_or_between(values, ticks):
+def test_ticks_stand_at_the_values_or_enclose_them(values, ticks):
     panel = new_figure(3, 2).add_subplot()
     Scale(values, math.inf, "apart", 4).show(panel)
     *ordinary, _ = panel.get_xticks()

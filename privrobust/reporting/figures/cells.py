@@ -116,31 +116,26 @@ def _with_method(cells: pd.DataFrame, fields: Iterable[str]) -> pd.DataFrame:
     `method` has the name, with long values shortened, and `stands_for` what these are in full.
     """
     naming = [field for field in fields if cells[field].nunique(dropna=False) > 1]
-    short = {
-        field: telling({number(value): None for value in cells[field]}, _LONG) for field in naming
-    }
-    told = cells[["aggregator", *naming]].itertuples(index=False, name=None)
-    named = {row: _method(row, short) for row in dict.fromkeys(told)}  # many are of one method
-    rows = [named[row] for row in cells[["aggregator", *naming]].itertuples(index=False, name=None)]
+    told = cells[["aggregator", *naming]].astype(object)
+    texts = told.where(told.notna(), "none").map(number)
+    short = {field: telling(texts[field].unique(), _LONG) for field in naming}
+    rows = list(texts.itertuples(index=False, name=None))
+    names = {row: _method(row, short) for row in dict.fromkeys(rows)}  # many are of one method
     return cells.assign(
-        method=pd.Series([name for name, _ in rows], index=cells.index, dtype=object),
-        stands_for=pd.Series([full for _, full in rows], index=cells.index, dtype=object),
+        method=pd.Series([names[row][0] for row in rows], index=cells.index, dtype=object),
+        stands_for=pd.Series([names[row][1] for row in rows], index=cells.index, dtype=object),
     )
 
 
-def _method(row: tuple[Any, ...], short: dict[str, dict[str, str]]) -> tuple[str, str]:
-    aggregator, *values = row
-    texts = [number(value) for value in values]
-    parts = [
-        f"{symbol(field)}{'' if text.startswith(_FOR) else '='}{labels[text]}"
-        for (field, labels), text in zip(short.items(), texts, strict=True)
-    ]
-    full = [
-        f"{labels[text]} is {text}"
-        for labels, text in zip(short.values(), texts, strict=True)
-        if labels[text] != text
-    ]
-    return in_figure(", ".join([str(aggregator), *parts])), "; ".join(full)
+def _method(row: tuple[str, ...], short: dict[str, dict[str, str]]) -> tuple[str, str]:
+    aggregator, *texts = row
+    parts, full = [aggregator], []
+    for (field, labels), text in zip(short.items(), texts, strict=True):
+        label = labels[text]
+        parts.append(f"{symbol(field)}{'' if text.startswith(_FOR) else '='}{label}")
+        if label != text:
+            full.append(f"{label} is {text}")
+    return in_figure(", ".join(parts)), "; ".join(full)
 
 
 def in_panel(cells: pd.DataFrame, heterogeneity: str, f: int) -> pd.Series:

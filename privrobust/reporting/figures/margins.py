@@ -14,6 +14,7 @@ _LEGEND, _SMALL = 6.5, 6.0  # points
 _HANDLE, _BETWEEN = 0.36, 0.18  # inches: a line with the gap to its name, and between columns
 _LINE = 0.137  # inches of a line of the legend
 _EDGE = 0.06  # inches left and right of words
+_HINTED = 0.97  # of a line's room: on a screen small letters are set a little wider
 
 
 def handles(styles: Mapping[str, Look]) -> list[Any]:
@@ -25,7 +26,7 @@ def handles(styles: Mapping[str, Look]) -> list[Any]:
 
 def add_legend(figure: "Figure", lines: Sequence[Any]) -> None:
     """Put one legend for all panels above them; the figure grows by what it takes."""
-    room = figure.get_figwidth() - 2 * _EDGE
+    room = _HINTED * (figure.get_figwidth() - 2 * _EDGE)
     for line in lines:
         line.set_label(wrapped(line.get_label(), room - _HANDLE, _LEGEND))
     across = next(n for n in range(len(lines), 0, -1) if n == 1 or _width(lines, n) <= room)
@@ -56,7 +57,7 @@ def _parts(line: Any) -> list[str]:
 
 def add_notes(figure: "Figure", notes: Iterable[str]) -> None:
     """Put what has to be read with the picture in small print below it; the figure grows."""
-    room = figure.get_figwidth() - 2 * _EDGE
+    room = _HINTED * (figure.get_figwidth() - 2 * _EDGE)
     text = "\n".join(filled(in_figure(note), room, _SMALL) for note in notes if note)
     grow(figure, 0.1 * (1 + text.count("\n")))
     figure.supxlabel(

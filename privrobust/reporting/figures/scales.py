@@ -63,7 +63,7 @@ class Scale:
         low, high = min(self._ticks, default=self.low), max(self._ticks, default=self.high)
         self.low, self.high = min(low, self.low), max(high, self.high)
         self._is_right = apart > 1
-        self._half = self._margin ** max(1.0, 0.5 + lines / 6)  # of the width of the place apart
+        self._half = self._margin ** max(1.2, 0.5 + lines / 6)  # of the width of the place apart
         away = self._margin * self._half
         self.place = self.high * away if self._is_right else self.low / away
         self._has_ordinary, self.has_apart = bool(ordinary), apart in values
