@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from privrobust.data.partitions import Partition
 
 _ACROSS = 3  # panels beside each other
-_LARGEST = 0.8  # of a dot, in rows
+_LARGEST = 0.8, 0.22  # of a dot: of a row's height and a column's width, and inches
 _MOST_TICKS = 20
-_KEY = 0.16  # of a panel's width, for the sizes of dots
+_KEY = 0.2  # of a panel's width, for the sizes of dots
 _HEADLINE = 8.0  # points
 
 
@@ -60,17 +60,21 @@ def partition_figure(
         counts.append([labels[share].bincount(minlength=dataset.classes) for share in shares])
     largest = max(int(of_worker.max()) for workers in counts for of_worker in workers)
     panels = axes[:, :-1].flat
+    inches = (width - 0.9) / across
+    row = 1.6 / dataset.classes
+    area = (min(_LARGEST[0], inches / honest / row, _LARGEST[1] / row)) ** 2 / largest
     for text, of_workers, panel in zip(partitions, counts, panels, strict=False):
-        _dots(panel, of_workers, largest)
-        set_title(panel, (width - 0.9) / across, _title(text, get_partition(text)))
+        _dots(panel, of_workers, area)
+        set_title(panel, inches, _title(text, get_partition(text)))
     for unused in [*axes[:, :-1].flat][len(partitions) :]:
         unused.set_axis_off()
-    for row, panel in enumerate(axes[:, -1]):
-        _key(panel, largest if row == 0 else 0, dataset.classes)
+    for panel in axes[:, -1]:
+        panel.set_axis_off()
+    _key(axes[0, -1], largest, area, dataset.classes)
     headline = f"{in_figure(dataset.name)}: training examples of each label and honest worker"
     figure.suptitle(wrapped(headline, width - 0.2, _HEADLINE))
     for panel in axes[-1, :-1]:
-        panel.set_xlabel("honest worker: how many examples it holds")
+        panel.set_xlabel("honest worker: its examples")
     for panel in axes[:, 0]:
         panel.set_ylabel("label")
     add_notes(
@@ -92,10 +96,10 @@ def _title(text: str, partition: "Partition") -> str:
     return title_of_data(text)
 
 
-def _dots(panel: "Axes", counts: Sequence["Tensor"], largest: int) -> None:
-    """Draw one column a worker."""
+def _dots(panel: "Axes", counts: Sequence["Tensor"], area: float) -> None:
+    """Draw one column a worker; an example has so much of a dot's squared diameter, in rows."""
     places = [(worker, label) for worker in range(len(counts)) for label in range(len(counts[0]))]
-    _circles(panel, places, [int(counts[worker][label]) for worker, label in places], largest)
+    _circles(panel, places, [int(counts[worker][label]) for worker, label in places], area)
     panel.set(xlim=(-0.7, len(counts) - 0.3), ylim=(-0.7, len(counts[0]) - 0.3))
     labels, workers = _some(len(counts[0])), _some(len(counts))
     panel.set_yticks(labels, [str(label) for label in labels])
@@ -103,24 +107,24 @@ def _dots(panel: "Axes", counts: Sequence["Tensor"], largest: int) -> None:
     panel.set_xticks(workers, totals, rotation=90)
 
 
-def _key(panel: "Axes", largest: int, classes: int) -> None:
+def _key(panel: "Axes", largest: int, area: float, classes: int) -> None:
     """Draw dots of some sizes with what they stand for, in rows as high as those of panels."""
-    panel.set_axis_off()
-    sizes = sorted({largest, -(-largest // 4), 1}, reverse=True) if largest else []
-    places = [(0.0, classes - 1.0 - row) for row in range(len(sizes))]
-    _circles(panel, places, sizes, largest)
-    panel.set_xlim(-0.5, 1.5)
+    sizes = sorted({largest, -(-largest // 4), 1}, reverse=True)
+    step = min(1.0, classes / 8)  # rows, where there are few and high ones
+    places = [(0.0, classes - 1 - step * row) for row in range(len(sizes))]
+    _circles(panel, places, sizes, area)
+    panel.set_xlim(-1.0, 2.0)
     for (_, y), count in zip(places, sizes, strict=True):
         panel.text(0.7, y, str(count), va="center", fontsize=6.5)
 
 
 def _circles(
-    panel: "Axes", places: Sequence[tuple[float, float]], counts: Sequence[int], largest: int
+    panel: "Axes", places: Sequence[tuple[float, float]], counts: Sequence[int], area: float
 ) -> None:
-    """Draw dots whose areas are counts, the largest nearly as high as a row."""
+    """Draw dots whose areas are counts."""
     from matplotlib.collections import EllipseCollection
 
-    sizes = [_LARGEST * (count / max(1, largest)) ** 0.5 for count in counts]
+    sizes = [(area * count) ** 0.5 for count in counts]
     panel.add_collection(
         EllipseCollection(
             sizes,
