@@ -12,6 +12,7 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 from made_runs import EPSILON, OF_RUNS, RUNS, grid, tuned, words
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
 
@@ -31,7 +32,7 @@ from privrobust.store import Store
 
 def colliding(figure):
     """Pairs of titles, or of labels along an axis, that overlap once drawn."""
-    figure.canvas.draw()
+    FigureCanvasAgg(figure).draw()
     alike = [[axes.title for axes in figure.axes], *(a.get_xticklabels() for a in figure.axes)]
     return [
         (one.get_text(), other.get_text())
@@ -65,7 +66,7 @@ def test_accuracy_is_in_percent_in_every_figure(trained):
         runs, histories = store.runs(), store.histories(list(store.runs().index))
     drawn = [epsilon_figure(RUNS), pareto_figure(RUNS), curves_figure(runs, histories)]
     for figure in drawn:
-        figure.canvas.draw()
+        FigureCanvasAgg(figure).draw()
         for panel in figure.axes:
             assert panel.get_ylim() == (0, 1)
             for label in filter(Text.get_text, panel.get_yticklabels()):

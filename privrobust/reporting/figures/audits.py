@@ -42,7 +42,10 @@ def audits_figure(results: Sequence[AuditResult]) -> "Figure":
 
     """
     shown = results[:_MOST_ROWS]
-    names = [filled(in_figure(name), _LABEL, _POINTS) for name in labels(results)[:_MOST_ROWS]]
+    names = [
+        filled(in_figure(name).replace(" = ", "="), _LABEL, _POINTS)
+        for name in labels(results)[:_MOST_ROWS]
+    ]
     styles = looks(dict.fromkeys(result.observer for result in results))
     heights = _heights(names)
     values = [
