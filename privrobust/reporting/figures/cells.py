@@ -17,7 +17,7 @@ from privrobust.reporting.tables.choice import tested
 from privrobust.spec.run_fields import SETTINGS, symbol
 
 _WITHIN = {"byzantine", "attack", "heterogeneity", "aggregator"}
-_LONG = 28  # signs of a value that needs shortening to name a line
+_LONG, _LONGEST_RULE = 28, 48  # signs from which on a value, or a rule, is shortened in a name
 _FOR = " for "  # a target, of b that is named by it
 ESTIMATE = "~"
 
@@ -118,7 +118,10 @@ def _with_method(cells: pd.DataFrame, fields: Iterable[str]) -> pd.DataFrame:
     naming = [field for field in fields if cells[field].nunique(dropna=False) > 1]
     told = cells[["aggregator", *naming]].astype(object)
     texts = told.where(told.notna(), "none").map(number)
-    short = {field: telling(texts[field].unique(), _LONG) for field in naming}
+    short = {
+        field: telling(texts[field].unique(), _LONGEST_RULE if field == "aggregator" else _LONG)
+        for field in texts
+    }
     rows = list(texts.itertuples(index=False, name=None))
     names = {row: _method(row, short) for row in dict.fromkeys(rows)}  # many are of one method
     return cells.assign(
@@ -128,11 +131,13 @@ def _with_method(cells: pd.DataFrame, fields: Iterable[str]) -> pd.DataFrame:
 
 
 def _method(row: tuple[str, ...], short: dict[str, dict[str, str]]) -> tuple[str, str]:
-    aggregator, *texts = row
-    parts, full = [aggregator], []
-    for (field, labels), text in zip(short.items(), texts, strict=True):
+    parts, full = [], []
+    for (field, labels), text in zip(short.items(), row, strict=True):
         label = labels[text]
-        parts.append(f"{symbol(field)}{'' if text.startswith(_FOR) else '='}{label}")
+        if field == "aggregator":
+            parts.append(label)
+        else:
+            parts.append(f"{symbol(field)}{'' if text.startswith(_FOR) else '='}{label}")
         if label != text:
             full.append(f"{label} is {text}")
     return in_figure(", ".join(parts)), "; ".join(full)
