@@ -1,15 +1,23 @@
 """What a machine can tell of how figures look: words on the canvas and apart, colours that show."""
 
 from itertools import combinations
-from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from made_runs import RUNS, bars_of, drawn_lines, grid, panel_of, tuned, with_failure, words
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
+from made_runs import (
+    RUNS,
+    bars_of,
+    drawn_lines,
+    drawn_words,
+    grid,
+    panel_of,
+    tuned,
+    unreadable,
+    with_failure,
+    words,
+)
 
 from privrobust.data import Dataset
 from privrobust.errors import SpecError
@@ -25,48 +33,6 @@ from privrobust.reporting.figures.panels import Place
 from privrobust.reporting.figures.pareto import pareto_figure
 from privrobust.reporting.figures.partitions import partition_figure
 from privrobust.reporting.figures.scales import Scale, bracket
-
-_LEAST_POINTS = 6
-_MARKS = {"†", "°", "†°", "~"}  # of points that are near each other, too
-
-
-def drawn_words(figure):
-    """All words that are really drawn, each with its box in pixels."""
-    found = []
-    draw = Text.draw
-
-    def seen(text, renderer, *arguments, **settings):
-        if text.get_visible() and text.get_text().strip():
-            found.append((text, Text.get_window_extent(text, renderer)))
-        return draw(text, renderer, *arguments, **settings)
-
-    figure.set_dpi(200)
-    FigureCanvasAgg(figure)  # the canvas of a bare figure draws nothing
-    with mock.patch.object(Text, "draw", seen):
-        figure.canvas.draw()
-    return found
-
-
-def unreadable(figure):
-    """Words off the canvas, too small for print, or over each other."""
-    found, canvas = drawn_words(figure), figure.bbox
-    assert found
-    wrong = [
-        text.get_text()
-        for text, box in found
-        if min(box.x0, box.y0) < -1
-        or box.x1 > canvas.x1 + 1
-        or box.y1 > canvas.y1 + 1
-        or text.get_fontsize() < _LEAST_POINTS
-    ]
-    spoken = [(text, box) for text, box in found if text.get_text() not in _MARKS]
-    for (text, one), (other, two) in combinations(spoken, 2):
-        across = min(one.x1, two.x1) - max(one.x0, two.x0)
-        down = min(one.y1, two.y1) - max(one.y0, two.y0)
-        if across > 1 and down > 1:
-            wrong.append((text.get_text(), other.get_text()))
-    return wrong
-
 
 _RULES = [
     "median", "mean", "majority_vote", "trimmed_mean", "geometric_median", "krum",

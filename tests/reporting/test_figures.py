@@ -5,13 +5,12 @@ import subprocess
 import sys
 from importlib import import_module
 from inspect import signature
-from itertools import combinations
 from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
 import pytest
-from made_runs import EPSILON, OF_RUNS, RUNS, grid, tuned, words
+from made_runs import EPSILON, OF_RUNS, RUNS, grid, tuned, unreadable, words
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
@@ -30,35 +29,23 @@ from privrobust.reporting.figures.themes import looks
 from privrobust.store import Store
 
 
-def colliding(figure):
-    """Pairs of titles, or of labels along an axis, that overlap once drawn."""
-    FigureCanvasAgg(figure).draw()
-    alike = [[axes.title for axes in figure.axes], *(a.get_xticklabels() for a in figure.axes)]
-    return [
-        (one.get_text(), other.get_text())
-        for texts in alike
-        for one, other in combinations(filter(Text.get_text, texts), 2)
-        if one.get_window_extent().overlaps(other.get_window_extent())
-    ]
-
-
 def test_four_panels_beside_each_other_have_room_for_their_words(trained):
     eight = grid(byzantine=[0, 2, 4, 6], heterogeneity=[0.5, 0.25])
-    assert not colliding(epsilon_figure(eight))
-    assert not colliding(pareto_figure(grid(byzantine=[0, 2, 4, 6, 8])))
+    assert not unreadable(epsilon_figure(eight))
+    assert not unreadable(pareto_figure(grid(byzantine=[0, 2, 4, 6, 8])))
     rates = [
         grid(learning_rate=[rate], heterogeneity=[0.0, 0.25, 0.5, 1.0], noise_scale=[*EPSILON])
         for rate in (0.1, 0.3)
     ]
     wide = pd.concat(rates)
     wide["noise_scale"] = wide["noise_scale"].replace({0.03: 0.003})
-    assert not colliding(learning_rate_figure(wide))
+    assert not unreadable(learning_rate_figure(wide))
     with Store(trained) as store:
         runs, histories = store.runs(), store.histories(list(store.runs().index))
     attacks = runs.assign(
         attack=[None, "min_max(direction=unit)"] * (len(runs) // 2), heterogeneity=0.25
     )
-    assert not colliding(curves_figure(attacks, histories))
+    assert not unreadable(curves_figure(attacks, histories))
 
 
 def test_accuracy_is_in_percent_in_every_figure(trained):

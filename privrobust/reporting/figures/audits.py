@@ -119,7 +119,11 @@ def _handles(styles: dict[str, Look], results: Sequence[AuditResult]) -> list[An
         Line2D([], [], color=look.color, marker=look.marker, ls="none", label=f"found in {name}")
         for name, look in styles.items()
     ]
-    open_mark = {"color": theme().pale, "marker": "o", "markerfacecolor": theme().paper}
+    open_mark: dict[str, Any] = {
+        "color": theme().pale,
+        "marker": "o",
+        "markerfacecolor": theme().paper,
+    }
     handles.append(Line2D([], [], ls="none", label="if Gaussian", **open_mark))
     handles.append(Line2D([], [], ls="none", label="claimed", color=theme().ink, **_CLAIM))
     if any(result.is_refuted for result in results):

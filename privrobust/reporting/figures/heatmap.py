@@ -164,7 +164,7 @@ def _map(
     for cell in records(cells):
         at = (columns.index(cell.heterogeneity), fs.index(cell.byzantine))
         there = not math.isnan(cell.mean)
-        color = colors.to_rgba(scale * cell.mean) if there else theme().shade
+        color: Any = colors.to_rgba(scale * cell.mean) if there else theme().shade
         ink = _ink(color) if there else theme().alarm
         words = _words(cell, metric) if there else "failed" if cell.failed else "no value"
         corner = (at[0] - 0.5, at[1] - 0.5)

@@ -91,18 +91,14 @@ def about_noise(cells: pd.DataFrame) -> Iterator[str]:
     """
     chosen = cells.get("target_epsilon", pd.Series("none", cells.index)) == "none"
     numbers = cells[chosen & cells["noise_scale"].map(lambda b: not isinstance(b, str))]
-    spent = {
-        method: tuple(
-            (float(b), float(part["epsilon"].max()))
-            for b, part in of_method.groupby("noise_scale")
-            if float(b) > 0 and part["epsilon"].max() < math.inf
-        )
-        for method, of_method in numbers.groupby("method", sort=False)
-    }
+    private = numbers[(numbers["noise_scale"] != 0) & (numbers["epsilon"] < math.inf)]
+    spent: dict[str, Any] = {}
+    for method, of_method in private.groupby("method", sort=False):
+        most = of_method.groupby("noise_scale")["epsilon"].max()
+        spent[str(method)] = tuple(most.astype(float).items())
     groups: dict[Any, list[str]] = {}
     for method, pairs in spent.items():
-        groups.setdefault(pairs, []).append(str(method))
-    groups.pop((), None)
+        groups.setdefault(pairs, []).append(method)
     if len(groups) > _MOST_GROUPS:
         yield f"b: at the same b {len(groups)} groups of methods spend another ε each."
         return

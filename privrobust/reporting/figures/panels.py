@@ -28,13 +28,13 @@ def draw_band(panel: "Axes", x: Any, mean: Any, half: Any, color: str) -> None:
 class Place(NamedTuple):
     """Which of several lines one is."""
 
-    index: int
+    number: int
     lines: int
 
     @property
     def below(self) -> int:
         """How many are drawn over it."""
-        return self.lines - 1 - self.index
+        return self.lines - 1 - self.number
 
 
 def draw_bars(
@@ -63,7 +63,7 @@ def mark(panel: "Axes", at: tuple[float, float], marks: str, place: Place) -> No
     """Put the marks of a point beside it, those of the next method on another side."""
     if marks:
         panel.annotate(
-            marks, at, _AROUND[place.index % len(_AROUND)], textcoords="offset points",
+            marks, at, _AROUND[place.number % len(_AROUND)], textcoords="offset points",
             fontsize=_MARK,
         )  # fmt: skip
 

@@ -77,7 +77,7 @@ class Scale:
 
         Elsewhere the axis is one of quantities, and nothing is moved.
         """
-        shift = _WIDE * ((2 * place.index + 1) / place.lines - 1) * (value == self.apart)
+        shift = _WIDE * ((2 * place.number + 1) / place.lines - 1) * (value == self.apart)
         return float(self(value) * self._half**shift)
 
     def show(self, panel: "Axes") -> None:
