@@ -120,7 +120,7 @@ def _with_method(cells: pd.DataFrame, fields: Iterable[str]) -> pd.DataFrame:
     texts = told.where(told.notna(), "none").map(number)
     short = {
         field: telling(texts[field].unique(), _LONGEST_RULE if field == "aggregator" else _LONG)
-        for field in texts
+        for field in ["aggregator", *naming]
     }
     rows = list(texts.itertuples(index=False, name=None))
     names = {row: _method(row, short) for row in dict.fromkeys(rows)}  # many are of one method
