@@ -11,7 +11,7 @@ import typer
 from privrobust.cli.saying import say
 from privrobust.cli.table import csv_of, print_table, write
 from privrobust.errors import SpecError, shown, unknown_name
-from privrobust.reporting.figures import check_ending, save_figure
+from privrobust.reporting.figures import DARK, LIGHT, check_ending, painted, save_figure
 
 if TYPE_CHECKING:
     from privrobust.audit import AuditResult
@@ -73,6 +73,7 @@ def audit(
     plot: Annotated[
         Path | None, typer.Option(help="Also draw what is claimed and found into this file.")
     ] = None,
+    dark: Annotated[bool, typer.Option("--dark", help="Of --plot: for dark pages.")] = False,
 ) -> None:
     """Attack the privacy of runs: how much epsilon is there at least, and is the claim true?
 
@@ -116,7 +117,8 @@ def audit(
     if plot is not None:
         from privrobust.reporting.figures.audits import audits_figure
 
-        save_figure(audits_figure(found), plot)
+        with painted(DARK if dark else LIGHT):
+            save_figure(audits_figure(found), plot)
     _show(found, form, output)
     refuted = [each for each in found if each.is_refuted]
     if refuted:

@@ -11,7 +11,7 @@ from privrobust.cli.saying import say
 from privrobust.cli.table import print_table
 from privrobust.core.json_document import document, records
 from privrobust.errors import SpecError, shown, unknown_name
-from privrobust.reporting.figures import check_ending, save_figure
+from privrobust.reporting.figures import DARK, LIGHT, check_ending, painted, save_figure
 
 if TYPE_CHECKING:
     from privrobust.reporting.budgets import Budgets
@@ -108,6 +108,7 @@ def budget(
     plot: Annotated[
         Path | None, typer.Option(help="Also draw epsilon against b into this file.")
     ] = None,
+    dark: Annotated[bool, typer.Option("--dark", help="Of --plot: for dark pages.")] = False,
 ) -> None:
     """Compare privacy budgets: epsilon from the noise scale b, or b from a target epsilon.
 
@@ -175,7 +176,8 @@ def budget(
     if plot is not None:
         from privrobust.reporting.figures.budgets import budgets_figure
 
-        save_figure(budgets_figure(found), plot)
+        with painted(DARK if dark else LIGHT):
+            save_figure(budgets_figure(found), plot)
     _show(found, format)
 
 

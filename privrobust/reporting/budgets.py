@@ -38,7 +38,7 @@ HEADINGS = {
 """Columns that are shown before those of the accountants."""
 _UNSHOWN = ("worker_sampling_rate", "noise", "sampling", "unit", "message", "adjacency")
 """Columns that remarks, and q, tell in words; csv has them."""
-_SPENT = "Cells: the epsilon that one worker's release spends, against who sees every message."
+SPENT = "Cells: the epsilon that one worker's release spends, against who sees every message."
 _MEETS = "Cells: the noise scale b that meets the target epsilon."
 _FEDERATION = {
     "noise_scale": "all: the federation of these sites, whose epsilon is the largest of theirs.",
@@ -208,7 +208,7 @@ def largest(values: pd.Series) -> float:
 def _remarks(table: pd.DataFrame, release: Release, *, is_federation: bool) -> Iterator[str]:
     """Say what has to be read with the numbers."""
     goal = "target_epsilon" if "target_epsilon" in table else "noise_scale"
-    yield _MEETS if goal == "target_epsilon" else _SPENT
+    yield _MEETS if goal == "target_epsilon" else SPENT
     if is_federation:
         yield _FEDERATION[goal]
     yield f"Neighbours: {neighbours(release)}."

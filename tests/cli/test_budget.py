@@ -426,6 +426,16 @@ def test_plot(tmp_path: Path) -> None:
     assert file.stat().st_size > 1000
 
 
+def test_a_plot_says_what_is_released_and_for_which_neighbours(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    file = tmp_path / "epsilon.svg"
+    run(*DIGITS, "-b", "0.1,0.3", "--sampling", "fixed", "--accountant", "pld", "--plot", str(file))
+    text = " ".join(re.findall(r">([^<>]+)</t", file.read_text()))
+    assert "noise gaussian, message vector, sampling fixed, unit example." in text
+    assert "Neighbours: one example's contribution is set to zero" in text.replace("&#x27;", "'")
+    assert "Fixed: each step draws B of the n examples anew" in text
+
+
 @pytest.mark.parametrize(
     ("scales", "file", "message"),
     [
