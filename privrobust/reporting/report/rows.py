@@ -1,7 +1,7 @@
 """The rows of the report's table: a setting and f, with a cell an attack."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,6 +10,7 @@ import pandas as pd
 
 from privrobust.core.formatting import in_percent, number, rounded_up
 from privrobust.reporting.legend import FEW_SEEDS, breakdown_text, most_tried
+from privrobust.reporting.metrics import METRICS, interval_of
 from privrobust.reporting.robustness import breakdown_point
 from privrobust.reporting.summary import (
     ALWAYS_ROWS,
@@ -23,7 +24,7 @@ from privrobust.spec.run_fields import symbol
 
 def header(field: str) -> str:
     """Name a field as columns do: by symbols where the texts explain them."""
-    return symbol(field).replace("_", " ")
+    return symbol(field)
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Cell:
     runs: int
     diverged: int
     failed: int
+    others: Mapping[str, tuple[float, float]]
+    """Mean and half of the interval of other metrics than accuracy, NaN where there is none."""
 
     @property
     def finished(self) -> int:
@@ -62,6 +65,24 @@ class Cell:
     def _mean(self) -> str:
         mean, half = in_percent(self.accuracy, self.interval)
         return f"{mean} ± {half}" if half else mean
+
+    def score(self, metric: str) -> float:
+        """Return how good it is: NaN where that is not known, or no metric to compare by."""
+        how = METRICS[metric]
+        if self.failed or not how.is_compared:
+            return math.nan
+        return float(how.score(self.value(metric)))
+
+    def value(self, metric: str) -> float:
+        """Return the mean of a metric over seeds."""
+        return self.accuracy if metric == "accuracy" else self.others[metric][0]
+
+    def text_of(self, metric: str) -> str:
+        """Write another metric than accuracy; nothing where it is not known."""
+        mean, half = self.others[metric]
+        if self.failed or math.isnan(mean):
+            return ""
+        return " ± ".join(filter(None, METRICS[metric].text(mean, half)))
 
     @property
     def marks(self) -> list[str]:
@@ -150,6 +171,11 @@ class Row:
         return str(self.setting["aggregator"])
 
     @property
+    def block(self) -> list[Any]:
+        """What it shares with rows that belong together: the first two fields, as in tables."""
+        return list(self.setting.values())[:2]
+
+    @property
     def others(self) -> str:
         """What but method, b and f tells the setting from others."""
         parts = [f"heterogeneity {number(self.setting['heterogeneity'])}"]
@@ -174,14 +200,6 @@ class Row:
         setting = f"{self.method}, b = {number(self.setting['noise_scale'])}, {self.others}"
         return f"{setting}, f = {self.byzantine}"
 
-    @property
-    def words(self) -> str:
-        """What a search finds it by."""
-        marks = [mark for cell in self.cells for mark in cell.marks]
-        private = self.why_not_private if math.isinf(self.epsilon) else ""
-        estimate = "estimate" if self.is_estimate else ""
-        words = [self.name, *self.attacked, private, estimate, *dict.fromkeys(marks)]
-        return " ".join(word for word in words if word)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,12 +209,23 @@ class Rows:
     fields: list[str]
     attacks: list[str]
     rows: list[Row]
+    metrics: list[str]
+    """Those beside accuracy that some run has."""
 
     @property
-    def worst_first(self) -> list[Row]:
-        """Those that have a worst case, failed ones before the least accurate."""
-        found = [row for row in self.rows if row.worst is not None]
-        return sorted(found, key=lambda row: row.worst.rank if row.worst else 0)
+    def named_by(self) -> list[str]:
+        """List the fields whose columns tell rows apart: the method, and what varies."""
+        varied = [field for field in self.fields if len(self.values(field)) > 1]
+        return ["aggregator", *(field for field in varied if field != "aggregator")]
+
+    @property
+    def everywhere(self) -> list[str]:
+        """List the fields that have one value, as they are told above the table."""
+        return [field for field in self.fields if field not in self.named_by]
+
+    def values(self, field: str) -> list[Any]:
+        """List the values of a field, each once."""
+        return list(dict.fromkeys(row.setting[field] for row in self.rows))
 
 
 def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
@@ -210,8 +239,9 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
     runs = runs.assign(accuracy=pd.to_numeric(runs["accuracy"]).astype(float))
     fields = row_fields(runs)
     members = without_gaps(runs).groupby([*fields, "byzantine"], sort=False).indices
-    summary = summarise(runs)
-    cells, breakdown, tried = _cells(summary), breakdown_point(runs), most_tried(summary)
+    metrics = [name for name in METRICS if name != "accuracy" and METRICS[name].of(runs).notna().any()]
+    summary = summarise(runs, ["accuracy", *metrics])
+    cells, breakdown, tried = _cells(summary, metrics), breakdown_point(runs), most_tried(summary)
     under_attack = {at[:-1] for at in cells if at[-1]}
     rows: list[Row] = []
     for at in sorted(cells, key=_order(cells)):
@@ -236,10 +266,13 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
                 tuned=_may_be_tuned(of_row, tuning),
             )
         )
-    return Rows(fields, sorted({name for row in rows for name in row.attacked}), rows)
+    attacks = sorted({name for row in rows for name in row.attacked})
+    return Rows(fields, attacks, rows, metrics)
 
 
-def _cells(summary: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Cell]]:
+def _cells(
+    summary: pd.DataFrame, metrics: Sequence[str]
+) -> dict[tuple[Any, ...], dict[str, Cell]]:
     """Return the cells by setting and f, then by attack."""
     cells: dict[tuple[Any, ...], dict[str, Cell]] = {}
     for at, values in zip(summary.index, summary.to_dict("records"), strict=True):
@@ -254,6 +287,7 @@ def _cells(summary: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Cell]]:
             runs=int(values["seeds"]),
             diverged=int(values["diverged"]),
             failed=int(values["failed"]),
+            others={name: (float(values[name]), float(values[interval_of(name)])) for name in metrics},
         )
     return cells
 
