@@ -5,7 +5,7 @@ import sqlite3
 from itertools import product
 
 import pytest
-from made_runs import HOSTILE
+from made_runs import HOSTILE, SWEEP
 
 from privrobust import RunSpec, train
 from privrobust.store import Store
@@ -27,22 +27,6 @@ def trained(tmp_path_factory):
             )  # fmt: skip
             store.add([train(spec)])
     return file
-
-
-SWEEP = {
-    "honest": 5,
-    "steps": 6,
-    "evaluate_every": 2,
-    "clip_norm": 1.0,
-    "grid": {
-        "aggregator": ["mean", "median"],
-        "heterogeneity": [0, 1],
-        "noise_scale": [0, 0.1],
-        "byzantine": [0, 1, 2],
-        "attack": ["sign_flip", "alie(z=1.5)"],
-        "seed": [0, 1, 2],
-    },
-}
 
 
 @pytest.fixture(scope="session")
