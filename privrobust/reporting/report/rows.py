@@ -201,7 +201,6 @@ class Row:
         return f"{setting}, f = {self.byzantine}"
 
 
-
 @dataclass(frozen=True, eq=False)
 class Rows:
     """All of a table."""
@@ -239,7 +238,9 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
     runs = runs.assign(accuracy=pd.to_numeric(runs["accuracy"]).astype(float))
     fields = row_fields(runs)
     members = without_gaps(runs).groupby([*fields, "byzantine"], sort=False).indices
-    metrics = [name for name in METRICS if name != "accuracy" and METRICS[name].of(runs).notna().any()]
+    metrics = [
+        name for name in METRICS if name != "accuracy" and METRICS[name].of(runs).notna().any()
+    ]
     summary = summarise(runs, ["accuracy", *metrics])
     cells, breakdown, tried = _cells(summary, metrics), breakdown_point(runs), most_tried(summary)
     under_attack = {at[:-1] for at in cells if at[-1]}
@@ -270,9 +271,7 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
     return Rows(fields, attacks, rows, metrics)
 
 
-def _cells(
-    summary: pd.DataFrame, metrics: Sequence[str]
-) -> dict[tuple[Any, ...], dict[str, Cell]]:
+def _cells(summary: pd.DataFrame, metrics: Sequence[str]) -> dict[tuple[Any, ...], dict[str, Cell]]:
     """Return the cells by setting and f, then by attack."""
     cells: dict[tuple[Any, ...], dict[str, Cell]] = {}
     for at, values in zip(summary.index, summary.to_dict("records"), strict=True):
@@ -287,7 +286,9 @@ def _cells(
             runs=int(values["seeds"]),
             diverged=int(values["diverged"]),
             failed=int(values["failed"]),
-            others={name: (float(values[name]), float(values[interval_of(name)])) for name in metrics},
+            others={
+                name: (float(values[name]), float(values[interval_of(name)])) for name in metrics
+            },
         )
     return cells
 

@@ -90,11 +90,19 @@ function showTable() {
     });
   }
 
+  /* Every term somewhere, or several words as they stand in one cell: "3 diverged", "83 ± 5". */
+  function found(row, text) {
+    const words = plain(text);
+    const asItStands = words.includes(" ")
+      && phrases(row).some((phrase) => ` ${phrase.text} `.includes(` ${words} `));
+    return asItStands || terms(text).every((term) => holds(row, term));
+  }
+
   const chosen = () => [...new FormData(filters)].filter(([, value]) => value);
 
   function passes(row, name, value) {
     if (name === "show") return true;
-    if (name === "search") return terms(value).every((term) => holds(row, term));
+    if (name === "search") return found(row, value);
     const own = row.cells[placeOf(name)].dataset.v;
     if (name === "epsilon" && value !== "Infinity") return Number(own) <= Number(value);
     return own === value;

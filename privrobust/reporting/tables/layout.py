@@ -239,7 +239,6 @@ def _marked(
     ordered: list[Row], lines: dict[Row, dict[Any, Entry]], columns: list[Any], told: list[str]
 ) -> dict[Row, list[Entry]]:
     """Compare entries of each column with those of rows on the same data, row by row."""
-
     groups: dict[Row, list[Row]] = defaultdict(list)
     for at in ordered:
         groups[peers_of(told, at)].append(at)
