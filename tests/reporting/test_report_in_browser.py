@@ -147,9 +147,7 @@ def test_searching(opened, changed):
 def test_accuracies_are_found_by_their_column(opened, made):
     tab = opened(made)
     row = tab.locator("#results tbody tr").nth(4)
-    at = tab.evaluate(
-        "document.querySelector('#results [data-head=worst]').cellIndex"
-    )
+    at = tab.evaluate("document.querySelector('#results [data-head=worst]').cellIndex")
     mean = row.locator(":scope > *").nth(at).text_content().split("\N{NO-BREAK SPACE}")[0]
     tab.get_by_label("Search").fill(f"worst {mean}")
     assert 5 in shown(tab)[0]
@@ -181,7 +179,9 @@ def test_filters_and_their_link(opened, made):
     tab.get_by_role("button", name="row ", exact=False).and_(tab.locator(":visible")).first.click()
     seen = [column(tab, name) for name in ("row", "worst", "worst class, worst")]
     address = tab.evaluate("location.href")
-    tab.get_by_role("link", name="The table", exact=True).click()  # leaves the view, and its address
+    tab.get_by_role(
+        "link", name="The table", exact=True
+    ).click()  # leaves the view, and its address
     assert tab.evaluate("location.href") == address
     again = tab.context.new_page()
     again.goto(address)

@@ -23,7 +23,7 @@ from privrobust.core.files import write_whole
 from privrobust.core.formatting import number, percent, rounded_up
 from privrobust.errors import PrivRobustError
 from privrobust.reporting.findings import findings
-from privrobust.reporting.legend import FEW_SEEDS
+from privrobust.reporting.legend import BREAKDOWN_NOTE, FEW_SEEDS, GAP_NOTE
 from privrobust.reporting.metrics import METRICS
 from privrobust.reporting.report import words
 from privrobust.reporting.report.best import best
@@ -34,8 +34,8 @@ from privrobust.reporting.tables.choice import tested
 from privrobust.store import Store
 
 _MOST_THRESHOLDS = 15
-_SPACE_IN_NUMBER = re.compile(r"(?<=[\d†‡°])\s(?=[%±])|(?<=±)\s(?=\d)")
-_NOTHING = Rows([], [], [], [])
+_SPACE_IN_NUMBER = re.compile(r"(?<=[\d†‡°§])\s(?=[%±])|(?<=±)\s(?=\d)")
+_NOTHING = Rows([], [], [], [], "")
 
 
 def write_report(
@@ -102,6 +102,7 @@ def page(store: Store, runs: pd.DataFrame | None = None, name: str = "") -> str:
         best=best(rows),
         metrics=METRICS,
         choices=_choices(rows),
+        gap_notes=[note for note in (GAP_NOTE, BREAKDOWN_NOTE, rows.about_chance) if note],
         reasons=_reasons(rows),
         attacks_lacking=words.attacks_lacking(rows),
         troubles=list(words.troubles(rows)),
@@ -186,7 +187,6 @@ def _environment() -> Environment:
         "breakable": _breakable,
         "header": header,
         "number": number,
-        "percent": percent,
     }
     environment.globals |= {"counted": words.counted, "sortable": _sortable}
     return environment

@@ -9,9 +9,16 @@ from typing import Any
 import pandas as pd
 
 from privrobust.core.formatting import in_percent, number, rounded_up
-from privrobust.reporting.legend import FEW_SEEDS, breakdown_text, most_tried
+from privrobust.reporting.legend import (
+    FEW_SEEDS,
+    NEAR_CHANCE,
+    about_chance,
+    breakdown_text,
+    gap_text,
+    most_tried,
+)
 from privrobust.reporting.metrics import METRICS, interval_of
-from privrobust.reporting.robustness import breakdown_point
+from privrobust.reporting.robustness import breakdown, robustness
 from privrobust.reporting.summary import (
     ALWAYS_ROWS,
     WORST,
@@ -118,10 +125,15 @@ class Row:
     """Without Byzantine workers; None where that was not run."""
     attacked: dict[str, Cell]
     worst: Cell | None
+    gap: float
+    """Clean less worst accuracy, seed by seed; NaN where one of them is not known."""
+    gap_text: str
+    """In percent, with its interval, marked where nothing was learnt."""
     breakdown: float
-    """Of the setting, over all f; NaN where it was not attacked, or clean runs lack or failed."""
-    most_tried: float
-    """The largest f / n of the setting."""
+    """Of the setting, over all f; NaN where it was not attacked, clean runs lack or failed, or
+    nothing was learnt."""
+    breakdown_text: str
+    """What seeds decide of it."""
     runs: pd.DataFrame
     """All that its cells count, as the store has them."""
     tuned: bool
@@ -147,18 +159,6 @@ class Row:
         """The reason of an infinite epsilon."""
         reasons = self.runs["not_private"].dropna().unique()
         return " or ".join(reasons) or "a run of it ended without a guarantee"
-
-    @property
-    def gap(self) -> float:
-        """Clean less worst accuracy; NaN where one of them is not known."""
-        if self.clean is None or self.worst is None or not (self.clean.holds and self.worst.holds):
-            return math.nan
-        return self.clean.accuracy - self.worst.accuracy
-
-    @property
-    def breakdown_text(self) -> str:
-        """A bound where nothing that was tried broke the setting."""
-        return breakdown_text(self.breakdown, self.most_tried)
 
     @property
     def cells(self) -> list[Cell]:
@@ -210,6 +210,8 @@ class Rows:
     rows: list[Row]
     metrics: list[str]
     """Those beside accuracy that some run has."""
+    about_chance: str
+    """What is said of rows that may have learnt nothing; empty if there are none."""
 
     @property
     def named_by(self) -> list[str]:
@@ -227,6 +229,9 @@ class Rows:
         return list(dict.fromkeys(row.setting[field] for row in self.rows))
 
 
+_NO_GAP = {"gap": math.nan}
+
+
 def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
     """Make the rows of these runs.
 
@@ -238,11 +243,12 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
     runs = runs.assign(accuracy=pd.to_numeric(runs["accuracy"]).astype(float))
     fields = row_fields(runs)
     members = without_gaps(runs).groupby([*fields, "byzantine"], sort=False).indices
-    metrics = [
-        name for name in METRICS if name != "accuracy" and METRICS[name].of(runs).notna().any()
-    ]
+    others = (name for name in METRICS if name != "accuracy")
+    metrics = [name for name in others if METRICS[name].of(runs).notna().any()]
     summary = summarise(runs, ["accuracy", *metrics])
-    cells, breakdown, tried = _cells(summary, metrics), breakdown_point(runs), most_tried(summary)
+    cells, tried = _cells(summary, metrics), most_tried(summary)
+    points = breakdown(runs).to_dict("index")
+    gaps = robustness(runs).to_dict("index")
     under_attack = {at[:-1] for at in cells if at[-1]}
     rows: list[Row] = []
     for at in sorted(cells, key=_order(cells)):
@@ -253,6 +259,8 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
         places = [*members.get((*setting, 0), ()), *(members[at] if byzantine else ())]
         attacked = cells[at] if byzantine else {}
         of_row = runs.iloc[places]
+        worst = min(attacked.values(), key=lambda cell: cell.rank, default=None)
+        gap = gaps[at] if worst is not None and worst.holds else _NO_GAP
         rows.append(
             Row(
                 number=len(rows) + 1,
@@ -260,15 +268,18 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
                 byzantine=int(byzantine),
                 clean=clean.get(""),
                 attacked=attacked,
-                worst=min(attacked.values(), key=lambda cell: cell.rank, default=None),
-                breakdown=float(breakdown.get(setting, math.nan)),
-                most_tried=float(tried[setting]),
+                worst=worst,
+                gap=gap["gap"],
+                gap_text=gap_text(gap),
+                breakdown=points[setting]["point"],
+                breakdown_text=breakdown_text(points[setting], tried[setting]),
                 runs=of_row,
                 tuned=_may_be_tuned(of_row, tuning),
             )
         )
     attacks = sorted({name for row in rows for name in row.attacked})
-    return Rows(fields, attacks, rows, metrics)
+    is_near = any(NEAR_CHANCE in row.gap_text + row.breakdown_text for row in rows)
+    return Rows(fields, attacks, rows, metrics, about_chance(summary) if is_near else "")
 
 
 def _cells(summary: pd.DataFrame, metrics: Sequence[str]) -> dict[tuple[Any, ...], dict[str, Cell]]:
