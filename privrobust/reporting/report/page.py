@@ -20,7 +20,7 @@ from privrobust.aggregators import list_aggregators
 from privrobust.attacks import list_attacks
 from privrobust.core.escaping import in_lines
 from privrobust.core.files import write_whole
-from privrobust.core.formatting import number, percent, rounded_up
+from privrobust.core.formatting import number, rounded_up
 from privrobust.errors import PrivRobustError
 from privrobust.reporting.findings import findings
 from privrobust.reporting.legend import BREAKDOWN_NOTE, FEW_SEEDS, GAP_NOTE
@@ -34,7 +34,8 @@ from privrobust.reporting.tables.choice import tested
 from privrobust.store import Store
 
 _MOST_THRESHOLDS = 15
-_SPACE_IN_NUMBER = re.compile(r"(?<=[\d†‡°§])\s(?=[%±])|(?<=±)\s(?=\d)")
+_UNBROKEN = "\N{NO-BREAK SPACE}"
+_SPACE_IN_NUMBER = re.compile(r"(?<=[\d†‡°§]) (?=[%±])|(?<=±) (?=\d)")
 _NOTHING = Rows([], [], [], [], "")
 
 
@@ -195,8 +196,8 @@ def _environment() -> Environment:
 def _seen(value: Any) -> Any:
     """Let all signs of a text be seen, those in lists and mappings too, and no number break."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        shown = in_lines(_SPACE_IN_NUMBER.sub(" ", value))
-        return _SPACE_IN_NUMBER.sub("\N{NO-BREAK SPACE}", shown)
+        parts = _SPACE_IN_NUMBER.sub(_UNBROKEN, value).split(_UNBROKEN)
+        return _UNBROKEN.join(map(in_lines, parts))
     if isinstance(value, list | tuple):
         return [_seen(each) for each in value]
     return {key: _seen(each) for key, each in value.items()} if isinstance(value, dict) else value
