@@ -32,6 +32,7 @@ from privrobust.store import Store
 
 _MOST_WORST = 12
 _MOST_THRESHOLDS = 15
+_SPACE_IN_NUMBER = re.compile(r"(?<=[\d†‡°])\s(?=[%±])|(?<=±)\s(?=\d)")
 _NOTHING = Rows([], [], [])
 
 
@@ -65,8 +66,8 @@ def page(store: Store) -> str:
     drawn = curves(store, rows)
     from privrobust.reporting.report.charts import charts
 
-    figures = list(charts(rows, bool(drawn)))
-    script = _asset("page.js")
+    figures = charts(rows, drawn) if rows.rows else []
+    script = _asset("page.js") + _asset("charts.js")
     return _environment().get_template("page.html.j2").render(
         title=f"privrobust: {Path(store.location).name}",
         made=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0"),
@@ -74,7 +75,7 @@ def page(store: Store) -> str:
         policy=_policy([library, script]),
         library=Markup(library),
         script=Markup(script),
-        style=Markup(_asset("page.css")),
+        style=Markup(_asset("page.css") + _asset("charts.css")),
         runs=main,
         counts=_counts(runs, len(store.claims())),
         overview=list(words.overview(main)) if len(main) else [],
@@ -101,10 +102,7 @@ def page(store: Store) -> str:
         figures=figures,
         payload=_seen(
             {
-                "charts": {
-                    each.name: {"spec": each.spec, "data": each.data, "told": each.description}
-                    for each in figures
-                },
+                "charts": {each.name: each.payload for each in figures if not each.lacks},
                 "curves": drawn,
             }
         ),
@@ -157,9 +155,10 @@ def _environment() -> Environment:
 
 
 def _seen(value: Any) -> Any:
-    """Let all signs of a text be seen, and of those in lists and mappings."""
+    """Let all signs of a text be seen, those in lists and mappings too, and no number break."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return in_lines(value)
+        shown = in_lines(_SPACE_IN_NUMBER.sub(" ", value))
+        return _SPACE_IN_NUMBER.sub("\N{NO-BREAK SPACE}", shown)
     if isinstance(value, list | tuple):
         return [_seen(each) for each in value]
     return {key: _seen(each) for key, each in value.items()} if isinstance(value, dict) else value
