@@ -73,8 +73,8 @@ def page(store: Store, runs: pd.DataFrame | None = None, name: str = "") -> str:
     drawn = curves(store, rows)
     from privrobust.reporting.report.charts import charts
 
-    figures = list(charts(rows, bool(drawn)))
-    script = _asset("table.js") + _asset("page.js")
+    figures = charts(rows, drawn) if rows.rows else []
+    script = _asset("table.js") + _asset("charts.js")
     return _environment().get_template("page.html.j2").render(
         name=name or _name(store),
         made=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0"),
@@ -82,7 +82,7 @@ def page(store: Store, runs: pd.DataFrame | None = None, name: str = "") -> str:
         policy=_policy([library, script]),
         library=Markup(library),
         script=Markup(script),
-        style=Markup(_asset("page.css")),
+        style=Markup(_asset("page.css") + _asset("charts.css")),
         runs=main,
         split=" and ".join(main["evaluate_on"].unique()),
         findings=findings(main) if len(main) else [],
@@ -118,10 +118,7 @@ def page(store: Store, runs: pd.DataFrame | None = None, name: str = "") -> str:
         figures=figures,
         payload=_seen(
             {
-                "charts": {
-                    each.name: {"spec": each.spec, "data": each.data, "told": each.description}
-                    for each in figures
-                },
+                "charts": {each.name: each.payload for each in figures if not each.lacks},
                 "curves": drawn,
             }
         ),

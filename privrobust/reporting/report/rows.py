@@ -108,6 +108,12 @@ class Cell:
         return marks
 
     @property
+    def finished_text(self) -> str:
+        """How many of its runs finished, and what else to know of those."""
+        marks = self.marks[1:] if self.failed else self.marks
+        return ", ".join([f"{self.finished} of {self.runs} finished", *marks])
+
+    @property
     def rank(self) -> float:
         """By which cells sort: one with a failed run is worse than any accuracy."""
         return self.accuracy if self.holds else -1.0
@@ -178,13 +184,24 @@ class Row:
     @property
     def others(self) -> str:
         """What but method, b and f tells the setting from others."""
-        parts = [f"heterogeneity {number(self.setting['heterogeneity'])}"]
-        return ", ".join(parts + self._more)
+        return ", ".join([self.data, *self._more])
+
+    @property
+    def data(self) -> str:
+        """How alike the workers' data are."""
+        value = self.setting["heterogeneity"]
+        return value if isinstance(value, str) else f"heterogeneity {number(value)}"
 
     @property
     def rest(self) -> str:
         """What but method, heterogeneity and f does."""
-        return ", ".join([f"b = {number(self.setting['noise_scale'])}", *self._more])
+        return ", ".join([self.noise, *self._more])
+
+    @property
+    def noise(self) -> str:
+        """Its b, or the epsilon that chose one for each size of share."""
+        b = number(self.setting["noise_scale"])
+        return f"b for epsilon {b.removeprefix('for ')}" if b.startswith("for ") else f"b = {b}"
 
     @property
     def _more(self) -> list[str]:
@@ -197,8 +214,7 @@ class Row:
     @property
     def name(self) -> str:
         """In words."""
-        setting = f"{self.method}, b = {number(self.setting['noise_scale'])}, {self.others}"
-        return f"{setting}, f = {self.byzantine}"
+        return f"{self.method}, {self.noise}, {self.others}, f = {self.byzantine}"
 
 
 @dataclass(frozen=True, eq=False)
