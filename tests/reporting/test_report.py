@@ -126,7 +126,11 @@ def test_numbers_are_those_of_the_store(made):
                 assert float(row[name][1]) == pytest.approx(mean, abs=1e-12)
             worst = min(cells["sign_flip"][0], cells["alie(z=1.5)"][0])
             assert float(row["worst"][1]) == pytest.approx(worst, abs=1e-12)
-            assert row["gap"][0] == f"{100 * (cells['clean'][0] - worst):.1f}"
+            gap = cells["clean"][0] - worst
+            assert float(row["gap"][1]) == pytest.approx(gap, abs=1e-12)
+            (text,) = re.match(r"(-?[\d.]+)§? ± [\d.]+$", row["gap"][0]).groups()
+            last = 10.0 ** -len(text.partition(".")[2])
+            assert float(text) == pytest.approx(100 * gap, abs=0.5 * last + 1e-9)
             (epsilon,) = connection.execute(
                 f"select max(epsilon) from runs where {' and '.join(f'{c} = ?' for c in where)}",
                 [*where.values()],
@@ -322,7 +326,7 @@ def test_a_store_too_large_for_curves_says_so(made, monkeypatch):
     monkeypatch.setattr("privrobust.reporting.report.curves.MOST_RUNS", 119)
     monkeypatch.setattr("privrobust.reporting.report.page.MOST_RUNS", 119)
     text = text_of(made)
-    assert 'id="figure-curves"' not in text
+    assert 'id="chart-curves"' not in text
     assert "Training curves are left out: 120 runs are more than the 119" in text
 
 
@@ -456,13 +460,13 @@ def test_only_failures(changed):
     text = text_of(path)
     assert "failed 3 of 3" in records(text)[0]["clean"][0]
     assert "failed: no" in text
-    assert 'id="figure-privacy"' not in text
+    assert 'id="chart-privacy"' not in text
 
 
 def test_only_clean_runs(changed):
     text = text_of(changed(("delete from runs where byzantine > 0",)))
     assert {row["worst"][0] for row in records(text)} == {"not run"}
-    assert 'id="figure-heatmap"' not in text
+    assert 'id="chart-heatmap"' not in text
 
 
 def test_no_runs(tmp_path):

@@ -58,7 +58,7 @@ function showTable() {
       const names = cell.matches(".missing") ? [] : [plain(head), plain(field)].filter(Boolean);
       const told = plain(cell.textContent);
       const sizes = told.split(" ").map(size).filter((each) => !Number.isNaN(each));
-      return [{ names, sizes, text: [...names, told].join(" "), isSetting: place <= naming }];
+      return [{ names, sizes, text: [...names, told].join(" "), isSetting: place > 0 && place <= naming }];
     });
     return row.phrases;
   }
