@@ -216,6 +216,8 @@ def test_names_stay_in_view(opened, made):
             named: named.map((cell) => cell.left - box().left),
             widths: named.map((cell) => cell.width),
             top: heads.map((head) => head.getBoundingClientRect().top - box().top).slice(0, 8),
+            corner: (({ left, top }) => document.elementFromPoint(left + 8, top + 8).closest("th")
+              ?.dataset.head)(box()),
             right: last.getBoundingClientRect().right - box().right,
           };
         }"""
@@ -224,6 +226,7 @@ def test_names_stay_in_view(opened, made):
     lefts, widths = places["named"], places["widths"]
     assert lefts == pytest.approx([1, 1 + widths[0], 1 + widths[0] + widths[1]], abs=1.5)
     assert places["top"] == pytest.approx([1] * 8, abs=1.5)
+    assert places["corner"] == "row"  # above what scrolls under it, both ways
     assert places["right"] <= 0
 
 
