@@ -210,7 +210,7 @@ def test_a_store_too_large_for_curves_says_so(made, monkeypatch):
     monkeypatch.setattr("privrobust.reporting.report.curves.MOST_RUNS", 119)
     monkeypatch.setattr("privrobust.reporting.report.page.MOST_RUNS", 119)
     text = text_of(made)
-    assert 'id="figure-curves"' not in text
+    assert 'id="chart-curves"' not in text
     assert "Training curves are left out: 120 runs are more than the 119" in text
 
 
@@ -341,7 +341,7 @@ def test_only_failures(changed):
     text = text_of(path)
     assert "failed 3 of 3" in records(text)[0]["clean"][0]
     assert "failed: no" in text
-    assert 'id="figure-privacy"' not in text
+    assert 'id="chart-privacy"' not in text
 
 
 def test_only_clean_runs(changed):
