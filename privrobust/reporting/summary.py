@@ -74,12 +74,14 @@ def summarise(runs: pd.DataFrame, metrics: Sequence[str] = ACCURACY) -> pd.DataF
         `attack_success_interval`, the same of attacks with a goal of their own, NaN of others;
         `epsilon`, the largest, whether it `is_upper_bound` and no estimate, and `not_private`, why
         it is infinite; `seeds`, `diverged` and `failed`, counts of runs; `kappa`, the largest
-        empirical robustness coefficient; `workers`, n.
+        empirical robustness coefficient; `workers`, n; `chance`, the accuracy of what has learnt
+        nothing, NaN where runs do not say.
 
     """
     metrics = checked(metrics)
     values = {name: METRICS[name].of(runs) for name in metrics}
-    runs = without_gaps(runs.assign(attack=runs["attack"].fillna(""), **values))
+    chance = runs.get("chance", math.nan)  # a frame of one's own may lack it
+    runs = without_gaps(runs.assign(attack=runs["attack"].fillna(""), chance=chance, **values))
     groups = runs.groupby([*_telling(runs), "byzantine", "attack"], sort=False)
     finished = groups.size() - groups["failure"].count()
     means = {}
@@ -103,6 +105,7 @@ def summarise(runs: pd.DataFrame, metrics: Sequence[str] = ACCURACY) -> pd.DataF
             "failed": groups["failure"].count(),
             "kappa": groups["kappa"].max(),
             "workers": groups["workers"].first(),
+            "chance": groups["chance"].max(),
         }
     )
     worst = summary.loc[_worst_attacks(summary, metrics[0])].rename(lambda _: WORST, level="attack")

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Boolean, Column, ColumnElement, literal, select, type_coerce
+from sqlalchemy import Boolean, Column, ColumnElement, String, cast, literal, select, type_coerce
 from sqlalchemy.types import NullType
 
 from privrobust.errors import PrivRobustError
 from privrobust.spec.run_fields import named
 from privrobust.store.base import RESTORE
 from privrobust.store.cells import frame_of, told
+from privrobust.store.chance import SAMPLE, chance
 from privrobust.store.database import MOST_KEYS, Database, parts
 from privrobust.store.schema import BEFORE, DONE, EVALUATIONS, FAILED, FAILURES, RUNNING, RUNS
 
@@ -43,7 +44,9 @@ class Reading(Database):
 
         Returns:
             Indexed by key. Runs with a cell that no run has are left out, with a warning. Of all,
-            those are left out that a later version has trained anew: no seed counts twice.
+            those are left out that a later version has trained anew: no seed counts twice. Last
+            comes `chance`, what a model gets on the same held-out split that has learnt nothing, as
+            `privrobust.store.chance` tells it of all of the store's runs.
 
         Raises:
             PrivRobustError: there are runs, and none is whole.
@@ -52,11 +55,33 @@ class Reading(Database):
         columns = [column for column in RUNS.c if column.name not in _HEAVY]
         settled = RUNS.c.status != RUNNING
         if keys is None:
-            return _newest(self._whole(columns, settled))
+            return self._with_chance(_newest(self._whole(columns, settled)))
         if len(keys) <= MOST_KEYS:  # of more, all rows are read faster than those picked out
             settled &= RUNS.c.key.in_(keys)
         rows = self._whole(columns, settled)
-        return rows.loc[[key for key in dict.fromkeys(keys) if key in rows.index]]
+        return self._with_chance(
+            rows.loc[[key for key in dict.fromkeys(keys) if key in rows.index]]
+        )
+
+    def _with_chance(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """Add what a model gets that has learnt nothing, on the split of each run."""
+        splits = list(zip(runs["dataset"], runs["evaluate_on"], strict=True))
+        known = {split: chance(self._by_class(*split)) for split in dict.fromkeys(splits)}
+        return runs.assign(chance=pd.Series(map(known.get, splits), runs.index, dtype=float))
+
+    def _by_class(self, dataset: str, evaluate_on: str) -> Sequence[tuple[Any, Any]]:
+        """Return accuracies, and those by class as they are written, of some runs on a split."""
+        wanted = (
+            select(RUNS.c.accuracy, cast(RUNS.c.accuracy_by_class, String))
+            .where(RUNS.c.status == DONE, RUNS.c.accuracy_by_class.is_not(None))
+            .where(RUNS.c.dataset == dataset, RUNS.c.evaluate_on == evaluate_on)
+            .order_by(RUNS.c.key)  # a hash: runs of all kinds
+            .limit(SAMPLE)
+        )
+        return self._transact(
+            lambda connection: [(row[0], row[1]) for row in connection.execute(wanted)],
+            self._engine,
+        )
 
     def _whole(self, columns: Sequence[Column[Any]], where: ColumnElement[bool]) -> pd.DataFrame:
         """Return those runs that can be what was stored, by key."""

@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from made_runs import HOSTILE
+from made_runs import HOSTILE, SWEEP
 
 from privrobust import RunSpec, train
 from privrobust.reporting.report.page import write_report
@@ -29,22 +29,6 @@ def trained(tmp_path_factory):
             )  # fmt: skip
             store.add([train(spec)])
     return file
-
-
-SWEEP = {
-    "honest": 5,
-    "steps": 6,
-    "evaluate_every": 2,
-    "clip_norm": 1.0,
-    "grid": {
-        "aggregator": ["mean", "median"],
-        "heterogeneity": [0, 1],
-        "noise_scale": [0, 0.1],
-        "byzantine": [0, 1, 2],
-        "attack": ["sign_flip", "alie(z=1.5)"],
-        "seed": [0, 1, 2],
-    },
-}
 
 
 @pytest.fixture(scope="session")
@@ -102,15 +86,16 @@ def chromium():
 
 
 @pytest.fixture
-def opened(chromium, tmp_path):
+def opened(chromium):
     """A store's page in the browser, drawn; any problem or request fails the test."""
     troubles = []
     contexts = []
 
     def open_page(path, **options):
-        file = tmp_path / "page.html"
-        with Store(path) as store:
-            write_report(store, file)
+        file = path.with_suffix(".html")
+        if not file.exists():
+            with Store(path) as store:
+                write_report(store, file)
         contexts.append(chromium.new_context(offline=True, **options))
         tab = contexts[-1].new_page()
         tab.on("console", lambda message: troubles.append(message.text))

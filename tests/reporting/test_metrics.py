@@ -14,7 +14,7 @@ from privrobust.cli.commands import app
 from privrobust.core.formatting import with_digits
 from privrobust.errors import SpecError
 from privrobust.reporting.metrics import METRICS
-from privrobust.reporting.robustness import breakdown_point, robustness
+from privrobust.reporting.robustness import breakdown, robustness
 from privrobust.reporting.summary import summarise
 from privrobust.reporting.tables import FORMATS, PRESETS, data, lay_out
 
@@ -176,10 +176,10 @@ def test_failed_runs_say_so_whatever_is_shown():
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_breakdown_point_is_of_an_accuracy(metric):
     if metric.endswith("accuracy"):
-        assert breakdown_point(RUNS, metric=metric).between(0, 1).all()
+        assert breakdown(RUNS, metric=metric)["point"].between(0, 1).all()
     else:
         with pytest.raises(SpecError, match=f"metric: a breakdown point by {metric} is not accep"):
-            breakdown_point(RUNS, metric=metric)
+            breakdown(RUNS, metric=metric)
 
 
 @pytest.mark.parametrize(

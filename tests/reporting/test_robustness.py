@@ -14,7 +14,7 @@ from privrobust.aggregators.distances import Geometry
 from privrobust.attacks import Attack, available_attacks, get_attack
 from privrobust.data import get_dataset
 from privrobust.errors import SpecError
-from privrobust.reporting.robustness import breakdown_point, robustness
+from privrobust.reporting.robustness import breakdown, robustness
 from privrobust.training.loop import train_lanes
 from privrobust.training.measures import measure
 
@@ -200,7 +200,7 @@ def test_robustness_is_the_worst_case_and_its_gap():
     ("fraction", "point"), [(0.5, 4 / 14), (0.7, 2 / 12), (0.95, 0.0), (0.2, 6 / 16)]
 )
 def test_the_breakdown_point_is_the_last_share_that_holds(fraction, point):
-    assert breakdown_point(attack_runs(), fraction).tolist() == [pytest.approx(point)]
+    assert breakdown(attack_runs(), fraction)["point"].tolist() == [pytest.approx(point)]
 
 
 def failing(runs, attack, byzantine=2):
@@ -243,19 +243,19 @@ def test_an_attack_that_failed_alone_leaves_no_worst():
 def test_what_failed_under_attack_has_not_held():
     """Whatever the others, at f = 4, leave."""
     runs = attack_runs()
-    assert breakdown_point(failing(runs, "sign_flip", 4)).tolist() == [pytest.approx(2 / 12)]
-    assert breakdown_point(failing(runs, "alie", 2)).tolist() == [0.0]
-    assert breakdown_point(failing(runs, "", 0)).isna().all()
+    assert breakdown(failing(runs, "sign_flip", 4))["point"].tolist() == [pytest.approx(2 / 12)]
+    assert breakdown(failing(runs, "alie", 2))["point"].tolist() == [0.0]
+    assert breakdown(failing(runs, "", 0))["point"].isna().all()
 
 
 def test_a_breakdown_point_needs_clean_runs_and_a_fraction():
     attacked = attack_runs().query("byzantine > 0")
-    assert breakdown_point(attacked).isna().all()
+    assert breakdown(attacked)["point"].isna().all()
     for fraction in (1.5, math.nan, "half"):
         with pytest.raises(
             SpecError, match=rf"fraction: {fraction!r} is not accepted: above 0 and"
         ):
-            breakdown_point(attack_runs(), fraction)
+            breakdown(attack_runs(), fraction)
 
 
 @pytest.mark.parametrize(

@@ -276,7 +276,7 @@ def test_a_worst_case_of_fewer_attacks_is_marked_and_never_the_best():
     }
     marked = lay_out(of_methods(easy | hard), SHOWN)
     assert entries(marked, "f=2 worst") == ["85.0‡±0.0", "50.0±0.0", "60.0±0.0"]
-    assert entries(marked, "f=2 gap") == ["5.0‡", "40.0", "30.0"]
+    assert entries(marked, "f=2 gap") == ["5.0‡±0.0", "40.0±0.0", "30.0±0.0"]
     assert entries(marked, "break- down")[0].endswith("‡")
     assert entries(marked, "f=2 alie") == ["85.0±0.0", "80.0±0.0", "70.0±0.0"]
     assert best(marked, "f=2 worst") == ["60.0±0.0"]

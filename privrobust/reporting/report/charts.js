@@ -1,5 +1,7 @@
 /* --- charts --------------------------------------------------------------------------------- */
 
+const payload = JSON.parse(document.getElementById("payload").textContent);
+
 /* Lists by column into the records that Vega takes. */
 function records(columns) {
   const names = Object.keys(columns);

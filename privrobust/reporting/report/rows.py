@@ -1,7 +1,7 @@
 """The rows of the report's table: a setting and f, with a cell an attack."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,8 +9,16 @@ from typing import Any
 import pandas as pd
 
 from privrobust.core.formatting import in_percent, number, rounded_up
-from privrobust.reporting.legend import FEW_SEEDS, breakdown_text, most_tried
-from privrobust.reporting.robustness import breakdown_point
+from privrobust.reporting.legend import (
+    FEW_SEEDS,
+    NEAR_CHANCE,
+    about_chance,
+    breakdown_text,
+    gap_text,
+    most_tried,
+)
+from privrobust.reporting.metrics import METRICS, interval_of
+from privrobust.reporting.robustness import breakdown, robustness
 from privrobust.reporting.summary import (
     ALWAYS_ROWS,
     WORST,
@@ -23,7 +31,7 @@ from privrobust.spec.run_fields import symbol
 
 def header(field: str) -> str:
     """Name a field as columns do: by symbols where the texts explain them."""
-    return symbol(field).replace("_", " ")
+    return symbol(field)
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class Cell:
     runs: int
     diverged: int
     failed: int
+    others: Mapping[str, tuple[float, float]]
+    """Mean and half of the interval of other metrics than accuracy, NaN where there is none."""
 
     @property
     def finished(self) -> int:
@@ -62,6 +72,24 @@ class Cell:
     def _mean(self) -> str:
         mean, half = in_percent(self.accuracy, self.interval)
         return f"{mean} ± {half}" if half else mean
+
+    def score(self, metric: str) -> float:
+        """Return how good it is: NaN where that is not known, or no metric to compare by."""
+        how = METRICS[metric]
+        if self.failed or not how.is_compared:
+            return math.nan
+        return float(how.score(self.value(metric)))
+
+    def value(self, metric: str) -> float:
+        """Return the mean of a metric over seeds."""
+        return self.accuracy if metric == "accuracy" else self.others[metric][0]
+
+    def text_of(self, metric: str) -> str:
+        """Write another metric than accuracy; nothing where it is not known."""
+        mean, half = self.others[metric]
+        if self.failed or math.isnan(mean):
+            return ""
+        return " ± ".join(filter(None, METRICS[metric].text(mean, half)))
 
     @property
     def marks(self) -> list[str]:
@@ -103,10 +131,15 @@ class Row:
     """Without Byzantine workers; None where that was not run."""
     attacked: dict[str, Cell]
     worst: Cell | None
+    gap: float
+    """Clean less worst accuracy, seed by seed; NaN where one of them is not known."""
+    gap_text: str
+    """In percent, with its interval, marked where nothing was learnt."""
     breakdown: float
-    """Of the setting, over all f; NaN where it was not attacked, or clean runs lack or failed."""
-    most_tried: float
-    """The largest f / n of the setting."""
+    """Of the setting, over all f; NaN where it was not attacked, clean runs lack or failed, or
+    nothing was learnt."""
+    breakdown_text: str
+    """What seeds decide of it."""
     runs: pd.DataFrame
     """All that its cells count, as the store has them."""
     tuned: bool
@@ -134,18 +167,6 @@ class Row:
         return " or ".join(reasons) or "a run of it ended without a guarantee"
 
     @property
-    def gap(self) -> float:
-        """Clean less worst accuracy; NaN where one of them is not known."""
-        if self.clean is None or self.worst is None or not (self.clean.holds and self.worst.holds):
-            return math.nan
-        return self.clean.accuracy - self.worst.accuracy
-
-    @property
-    def breakdown_text(self) -> str:
-        """A bound where nothing that was tried broke the setting."""
-        return breakdown_text(self.breakdown, self.most_tried)
-
-    @property
     def cells(self) -> list[Cell]:
         """The clean one first."""
         return [cell for cell in (self.clean, *self.attacked.values()) if cell is not None]
@@ -154,6 +175,11 @@ class Row:
     def method(self) -> str:
         """The server's rule."""
         return str(self.setting["aggregator"])
+
+    @property
+    def block(self) -> list[Any]:
+        """What it shares with rows that belong together: the first two fields, as in tables."""
+        return list(self.setting.values())[:2]
 
     @property
     def others(self) -> str:
@@ -190,15 +216,6 @@ class Row:
         """In words."""
         return f"{self.method}, {self.noise}, {self.others}, f = {self.byzantine}"
 
-    @property
-    def words(self) -> str:
-        """What a search finds it by."""
-        marks = [mark for cell in self.cells for mark in cell.marks]
-        private = self.why_not_private if math.isinf(self.epsilon) else ""
-        estimate = "estimate" if self.is_estimate else ""
-        words = [self.name, *self.attacked, private, estimate, *dict.fromkeys(marks)]
-        return " ".join(word for word in words if word)
-
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -207,12 +224,28 @@ class Rows:
     fields: list[str]
     attacks: list[str]
     rows: list[Row]
+    metrics: list[str]
+    """Those beside accuracy that some run has."""
+    about_chance: str
+    """What is said of rows that may have learnt nothing; empty if there are none."""
 
     @property
-    def worst_first(self) -> list[Row]:
-        """Those that have a worst case, failed ones before the least accurate."""
-        found = [row for row in self.rows if row.worst is not None]
-        return sorted(found, key=lambda row: row.worst.rank if row.worst else 0)
+    def named_by(self) -> list[str]:
+        """List the fields whose columns tell rows apart: the method, and what varies."""
+        varied = [field for field in self.fields if len(self.values(field)) > 1]
+        return ["aggregator", *(field for field in varied if field != "aggregator")]
+
+    @property
+    def everywhere(self) -> list[str]:
+        """List the fields that have one value, as they are told above the table."""
+        return [field for field in self.fields if field not in self.named_by]
+
+    def values(self, field: str) -> list[Any]:
+        """List the values of a field, each once."""
+        return list(dict.fromkeys(row.setting[field] for row in self.rows))
+
+
+_NO_GAP = {"gap": math.nan}
 
 
 def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
@@ -226,8 +259,12 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
     runs = runs.assign(accuracy=pd.to_numeric(runs["accuracy"]).astype(float))
     fields = row_fields(runs)
     members = without_gaps(runs).groupby([*fields, "byzantine"], sort=False).indices
-    summary = summarise(runs)
-    cells, breakdown, tried = _cells(summary), breakdown_point(runs), most_tried(summary)
+    others = (name for name in METRICS if name != "accuracy")
+    metrics = [name for name in others if METRICS[name].of(runs).notna().any()]
+    summary = summarise(runs, ["accuracy", *metrics])
+    cells, tried = _cells(summary, metrics), most_tried(summary)
+    points = breakdown(runs).to_dict("index")
+    gaps = robustness(runs).to_dict("index")
     under_attack = {at[:-1] for at in cells if at[-1]}
     rows: list[Row] = []
     for at in sorted(cells, key=_order(cells)):
@@ -238,6 +275,8 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
         places = [*members.get((*setting, 0), ()), *(members[at] if byzantine else ())]
         attacked = cells[at] if byzantine else {}
         of_row = runs.iloc[places]
+        worst = min(attacked.values(), key=lambda cell: cell.rank, default=None)
+        gap = gaps[at] if worst is not None and worst.holds else _NO_GAP
         rows.append(
             Row(
                 number=len(rows) + 1,
@@ -245,17 +284,21 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
                 byzantine=int(byzantine),
                 clean=clean.get(""),
                 attacked=attacked,
-                worst=min(attacked.values(), key=lambda cell: cell.rank, default=None),
-                breakdown=float(breakdown.get(setting, math.nan)),
-                most_tried=float(tried[setting]),
+                worst=worst,
+                gap=gap["gap"],
+                gap_text=gap_text(gap),
+                breakdown=points[setting]["point"],
+                breakdown_text=breakdown_text(points[setting], tried[setting]),
                 runs=of_row,
                 tuned=_may_be_tuned(of_row, tuning),
             )
         )
-    return Rows(fields, sorted({name for row in rows for name in row.attacked}), rows)
+    attacks = sorted({name for row in rows for name in row.attacked})
+    is_near = any(NEAR_CHANCE in row.gap_text + row.breakdown_text for row in rows)
+    return Rows(fields, attacks, rows, metrics, about_chance(summary) if is_near else "")
 
 
-def _cells(summary: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Cell]]:
+def _cells(summary: pd.DataFrame, metrics: Sequence[str]) -> dict[tuple[Any, ...], dict[str, Cell]]:
     """Return the cells by setting and f, then by attack."""
     cells: dict[tuple[Any, ...], dict[str, Cell]] = {}
     for at, values in zip(summary.index, summary.to_dict("records"), strict=True):
@@ -270,6 +313,9 @@ def _cells(summary: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Cell]]:
             runs=int(values["seeds"]),
             diverged=int(values["diverged"]),
             failed=int(values["failed"]),
+            others={
+                name: (float(values[name]), float(values[interval_of(name)])) for name in metrics
+            },
         )
     return cells
 

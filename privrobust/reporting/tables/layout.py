@@ -18,14 +18,18 @@ from privrobust.reporting.legend import (
     FEW_SEEDS,
     FEWER_ATTACKS,
     FEWER_NOTE,
+    GAP_NOTE,
+    NEAR_CHANCE,
     SUCCESS_NOTE,
+    about_chance,
     breakdown_text,
     epsilon_marks,
+    gap_text,
     legend,
     most_tried,
 )
 from privrobust.reporting.metrics import ACCURACY, METRICS, checked, interval_of
-from privrobust.reporting.robustness import breakdown_point, robustness
+from privrobust.reporting.robustness import breakdown, robustness
 from privrobust.reporting.summary import WORST, Row, setting_levels, summarise
 from privrobust.reporting.tables.table import Attacks, Column, Entry, Layout
 from privrobust.spec.run_fields import heading, named
@@ -65,6 +69,7 @@ class _Measure:
 
 
 Measured = dict[_Measure, Entry]
+_NOTES = {"gap": GAP_NOTE, "breakdown": BREAKDOWN_NOTE}
 
 
 def lay_out(
@@ -108,7 +113,10 @@ def lay_out(
         if name not in values:
             raise unknown_name("rows, columns", name, map(str, values))
     told = _row_fields(values, rows, across)
-    notes = [*legend(runs, summary, metrics), *([BREAKDOWN_NOTE] if "breakdown" in shows else [])]
+    notes = list(legend(runs, summary, metrics))
+    notes += [told for name, told in _NOTES.items() if name in shows]
+    if any(NEAR_CHANCE in entry.text for each in measured.values() for entry in each.values()):
+        notes.append(about_chance(summary))
     if "success" in shows and summary["attack_success_rate"].notna().any():
         notes.append(SUCCESS_NOTE)
     return _arranged(values, list(measured.values()), told, across, notes)
@@ -171,12 +179,13 @@ def _measured(
     if "gap" in shows:
         measured = robustness(runs, metrics[0])
         for at, row in zip(measured.index, measured.to_dict("records"), strict=True):
-            text = "failed" if row["failed"] else _gap_text(row["gap"], metrics[0])
+            text = "failed" if row["failed"] else gap_text(row, metrics[0])
             found[at[:-1]][_Measure("gap", int(at[-1]))] = Entry(text, attacks=faced[at])
     if "breakdown" in shows:
         tried = most_tried(summary)
-        for at, point in breakdown_point(runs, metric=metrics[0]).items():
-            entry = Entry(breakdown_text(point, tried[at]), attacks=faced[at])
+        points = breakdown(runs, metric=metrics[0])
+        for at, row in zip(points.index, points.to_dict("records"), strict=True):
+            entry = Entry(breakdown_text(row, tried[at]), attacks=faced.get(at, Attacks()))
             found[at][_Measure("breakdown")] = entry
     return found
 
@@ -239,23 +248,30 @@ def _marked(
     ordered: list[Row], lines: dict[Row, dict[Any, Entry]], columns: list[Any], told: list[str]
 ) -> dict[Row, list[Entry]]:
     """Compare entries of each column with those of rows on the same data, row by row."""
-
-    def kind(at: Row) -> Row:
-        return tuple(value for name, value in zip(told, at, strict=True) if name not in _COMPARED)
-
     groups: dict[Row, list[Row]] = defaultdict(list)
     for at in ordered:
-        groups[kind(at)].append(at)
+        groups[peers_of(told, at)].append(at)
     marked: dict[Row, list[Entry]] = {at: [] for at in ordered}
     for column in columns:
         for peers in groups.values():
-            entries = _compared([lines[at].get(column, Entry()) for at in peers])
+            entries = compared([lines[at].get(column, Entry()) for at in peers])
             for at, entry in zip(peers, entries, strict=True):
                 marked[at].append(entry)
     return marked
 
 
-def _compared(entries: Sequence[Entry]) -> list[Entry]:
+def peers_of(told: Iterable[str], at: Iterable[Any]) -> Row:
+    """Return what a row shares with those that it is compared with: its data and workers.
+
+    Args:
+        told: the fields that tell rows apart.
+        at: the row's values of them.
+
+    """
+    return tuple(value for name, value in zip(told, at, strict=True) if name not in _COMPARED)
+
+
+def compared(entries: Sequence[Entry]) -> list[Entry]:
     """Mark the best, if they differ, and what lacks attacks of others, which never is."""
     every = Attacks().union(*(entry.attacks for entry in entries))
     entries = [
@@ -280,10 +296,6 @@ def _in_order(rows: list[Row]) -> list[Row]:
     return sorted(
         rows, key=lambda row: [rank[value] for rank, value in zip(ranks, row, strict=True)]
     )
-
-
-def _gap_text(gap: float, metric: str) -> str:
-    return "" if math.isnan(gap) else METRICS[metric].text(gap, math.nan)[0]
 
 
 def metric_entry(row: Mapping[Any, Any], metric: str = "accuracy") -> Entry:
