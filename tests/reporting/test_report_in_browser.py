@@ -1,55 +1,8 @@
 """The report: what its page does in a browser."""
 
-import shutil
-from pathlib import Path
-
 import pytest
 
-from privrobust.reporting.report.page import write_report
 from privrobust.store import Store
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    with sync_api.sync_playwright() as playwright:
-        if path is None and not Path(playwright.chromium.executable_path).exists():
-            pytest.skip("no Chromium: neither on the path nor playwright's own")
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def opened(chromium):
-    """A store's page in the browser, drawn; any problem or request fails the test."""
-    troubles = []
-    contexts = []
-
-    def open_page(path, **options):
-        file = path.with_suffix(".html")
-        if not file.exists():
-            with Store(path) as store:
-                write_report(store, file)
-        contexts.append(chromium.new_context(offline=True, **options))
-        tab = contexts[-1].new_page()
-        tab.on("console", lambda message: troubles.append(message.text))
-        tab.on("pageerror", lambda error: troubles.append(str(error)))
-        tab.on(
-            "request",
-            lambda request: (
-                request.url.startswith(("file:", "data:")) or troubles.append(request.url)
-            ),
-        )
-        tab.goto(file.as_uri())
-        tab.locator("html[data-drawn=yes]").wait_for(state="attached")
-        return tab
-
-    yield open_page
-    assert troubles == []
-    for context in contexts:
-        context.close()
 
 
 def column(tab, name):

@@ -143,7 +143,7 @@ def _spec(records: Sequence[dict[str, Any]], across: str, order: Sequence[str]) 
             text=f"{room}length(datum.label) ? datum.label : "
             f"{room}length(datum.short) ? datum.short : ''"
         )
-        .encode(**place)
+        .encode(**place, tooltip=tooltips("attack"))
     )
     holding = base.transform_filter("isValid(datum.accuracy)")
     colour = alt.Color(
@@ -158,10 +158,10 @@ def _spec(records: Sequence[dict[str, Any]], across: str, order: Sequence[str]) 
     layered = alt.layer(
         *not_run,
         failed.mark_rect(fill="var(--paper)"),
-        failed.mark_rect(fill=_HATCHED).encode(tooltip=tooltips("attack")),
+        failed.mark_rect(fill=_HATCHED),
         failed.mark_text(fontSize=12).encode(text="text:N"),
-        holding.mark_rect(stroke="var(--paper)").encode(color=colour, tooltip=tooltips("attack")),
-        holding.mark_text(fontSize=13, tooltip=None).encode(text="text:N", color=letters),
+        holding.mark_rect(stroke="var(--paper)").encode(color=colour),
+        holding.mark_text(fontSize=13).encode(text="text:N", color=letters),
     )
     return finished(layered.add_params(method, rest), height=_HEIGHT * max(3, len(fs)))
 
