@@ -116,9 +116,10 @@ def withstands(
     It holds where under each attack the 95 % Student interval of `attacked - fraction * clean`,
     seed by seed, has nothing below 0, and that of the accuracy is above chance: it is wrongly said
     to with a probability of at most 2.5 %, however many attacks there are, as all must agree. It
-    breaks where under some attack one of them lies on the other side; as one of m is enough, these
-    intervals are of 1 - 0.05 / m (Bonferroni). In between it is undecided, as it is with a single
-    seed. A failed run under attack has left nothing.
+    breaks where under some attack one of them lies on the other side; as one of 2 m is enough, for
+    m attacks, these intervals are of 1 - 0.05 / 2 m (Bonferroni), and that is as seldom wrong. In
+    between it is undecided, as it is with a single seed. A failed run under attack has left
+    nothing.
 
     Args:
         clean: the setting without attackers, some seed of it there.
@@ -126,7 +127,7 @@ def withstands(
         fraction: of the clean metric.
 
     """
-    level = 1 - (1 - CONFIDENCE) / max(len(attacked), 1)
+    level = 1 - (1 - CONFIDENCE) / max(2 * len(attacked), 1)
     holds = bool(attacked)
     for values, accuracies in attacked:
         if not values:
@@ -195,11 +196,12 @@ def cleans(runs: pd.DataFrame, summary: pd.DataFrame, metric: str = "accuracy") 
     values = by_seed(runs, metric)
     accuracies = values if metric == "accuracy" else by_seed(runs)
     chances = summary["chance"].groupby(level=setting_levels(summary), sort=False).max()
+    settings: dict[Any, float] = dict(chances.items())
     return {
         setting: Clean(
             values.get((*setting, 0, ""), {}), accuracies.get((*setting, 0, ""), {}), chance
         )
-        for setting, chance in chances.items()
+        for setting, chance in settings.items()
     }
 
 
