@@ -16,9 +16,10 @@ from privrobust.cli.check import check
 from privrobust.cli.figure import figure
 from privrobust.cli.listing import list_
 from privrobust.cli.report import report
+from privrobust.cli.saying import say
 from privrobust.cli.table import table
 from privrobust.cli.train import export, run, status
-from privrobust.core.escaping import in_terminal
+from privrobust.core.escaping import PLAIN, in_terminal
 from privrobust.errors import PrivRobustError
 from privrobust.store.address import without_addresses, without_secrets
 
@@ -88,11 +89,11 @@ def run_command() -> None:
     warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without ± still gets its table
+            stream.reconfigure(errors=PLAIN)  # a terminal without ± still gets its table
     try:
         app()
     except PrivRobustError as error:
-        typer.echo(f"error: {_printable(str(error))}", err=True)
+        say(_printable(str(error)), "error: ", err=True)
         sys.exit(BAD_INPUT)
 
 
@@ -102,7 +103,7 @@ def _show_warning(message: Warning | str, *where: object, **more: object) -> Non
 
 @lru_cache
 def _warn_once(text: str) -> None:
-    typer.echo(f"warning: {_printable(text)}", err=True)
+    say(_printable(text), "warning: ", err=True)
 
 
 def _printable(text: str) -> str:

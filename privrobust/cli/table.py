@@ -1,16 +1,18 @@
 """The command that makes tables of a store."""
 
-import shutil
+import os
 import sys
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privrobust.core.escaping import in_csv
+from privrobust.cli.saying import say
+from privrobust.core.escaping import in_csv, in_encoding, in_terminal
 from privrobust.core.files import write_whole
 from privrobust.core.json_document import document, records
+from privrobust.core.window import columns_of
 from privrobust.errors import SpecError, unknown_name
 
 if TYPE_CHECKING:
@@ -82,6 +84,8 @@ def table(
         return
     layout = _laid_out(runs, preset, rows, columns, show, metric)
     if form == "terminal" and output is None:
+        if preset is rows is columns is show is metric is None:
+            _print_findings(runs)
         print_table(layout)
     else:
         write(FORMATS[form](layout).encode(), output)
@@ -132,6 +136,7 @@ def check_format(form: str) -> None:
 
 
 def _data(runs: "pd.DataFrame", form: str, output: Path | None) -> bytes:
+    from privrobust.reporting.findings import findings
     from privrobust.reporting.legend import promise
     from privrobust.reporting.tables import data
 
@@ -139,7 +144,9 @@ def _data(runs: "pd.DataFrame", form: str, output: Path | None) -> bytes:
     if form == "csv":
         return csv_of(cells)
     if form == "json":
-        written = document({"rows": records(cells), "notes": list(promise(runs))})
+        found = [text.replace("\N{NO-BREAK SPACE}", " ") for text in findings(runs)]
+        table = {"rows": records(cells), "findings": found, "notes": list(promise(runs))}
+        written = document(table)
         return f"{written}\n".encode()
     if output is None:
         raise SpecError("format: parquet is no text; accepted: with --output FILE")
@@ -169,6 +176,7 @@ def print_runs(runs: "pd.DataFrame", form: str) -> None:
     if form in _DATA:
         write(_data(runs, form, None), None)
     elif form == "terminal":
+        _print_findings(runs)
         print_table(lay_out(runs))
     else:
         write(FORMATS[form](lay_out(runs)).encode(), None)
@@ -182,13 +190,50 @@ def write(content: bytes, output: Path | None) -> None:
         write_whole(content, output)
 
 
+def _print_findings(runs: "pd.DataFrame") -> None:
+    """Print what the runs found, in sentences, before the table that has all of it."""
+    from privrobust.reporting.findings import findings
+    from privrobust.reporting.tables.formats import prose_lines
+
+    said = prose_lines(findings(runs), columns_of(sys.stdout))
+    encoding = sys.stdout.encoding or "utf-8"
+    typer.echo("\n".join([*(in_encoding(line, encoding) for line in said), ""]))
+
+
 def print_table(layout: "Layout") -> None:
-    """Print a table at its own width, the best of a column bold where that can be seen."""
+    """Print a table, in parts that fit where a window shows it, and whole elsewhere."""
+    from privrobust.reporting.tables.folding import folded
     from privrobust.reporting.tables.formats import lines, note_lines
 
-    written = lines(layout)
-    typer.echo("\n".join(lines(layout, partial(typer.style, bold=True))))
-    width = max(map(len, written))
-    if sys.stdout.isatty() and width > shutil.get_terminal_size().columns:
-        typer.echo(f"The table is {width} columns wide: widen the window, or add | less -S")
-    typer.echo("\n".join(note_lines(layout)))
+    columns = columns_of(sys.stdout)
+    first, parts = folded(_writable(layout), columns)
+    for line in first:
+        say(line)
+    typer.echo(
+        "\n".join([""] * bool(first) + [line for part in parts for line in lines(part, _bold)])
+    )
+    typer.echo("\n".join(note_lines(layout, columns)))
+
+
+def _writable(layout: "Layout") -> "Layout":
+    """Write a table in the signs that the screen has, so that its columns stay straight."""
+    encoding = sys.stdout.encoding or "utf-8"
+
+    def text(of: str) -> str:
+        return in_encoding(in_terminal(of), encoding)
+
+    return replace(
+        layout,
+        columns=[replace(each, header=tuple(map(text, each.header))) for each in layout.columns],
+        blocks=[
+            [[replace(entry, text=text(entry.text)) for entry in row] for row in block]
+            for block in layout.blocks
+        ],
+        notes=[text(note) for note in layout.notes],
+    )
+
+
+def _bold(text: str) -> str:
+    """Write the best of a column bold where that can be seen; it has a star everywhere."""
+    is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    return text if is_plain or not sys.stdout.isatty() else typer.style(text, bold=True)

@@ -1,5 +1,6 @@
 """Names and other people's text, for languages that read some of its signs as commands."""
 
+import codecs
 import re
 from html import escape
 from unicodedata import normalize
@@ -41,7 +42,7 @@ def in_markdown(text: str) -> str:
     r"""Write text for Markdown of GitHub's flavour, tables included.
 
     >>> print(in_markdown("majority_vote, *[old](b)*"))
-    majority_vote, \*\[old\](b)\*
+    majority_vote, *\[old\](b)\*
 
     """
     return _MARKDOWN.sub(lambda sign: f"\\{sign[0]}", in_terminal(text))
@@ -98,3 +99,33 @@ def in_terminal(text: str) -> str:
 def in_lines(text: str) -> str:
     """Write text as `in_terminal` does, line by line."""
     return "\n".join(map(in_terminal, text.split("\n")))
+
+
+PLAIN = "privrobust_plain"
+"""How streams and `str.encode` treat errors so that our signs have stand-ins, and others a `?`."""
+
+# Of the notes' marks none may be taken for another, nor for a part of a number.
+_STAND_INS = {
+    "±": "+-", "≥": ">=", "∞": "inf", "─": "-", "†": "^+", "‡": "^++", "°": "^o", "§": "^s",
+    "¹": "^1", "²": "^2", "³": "^3",
+}  # fmt: skip
+
+
+def _stand_in(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end]
+    return "".join(_STAND_INS.get(sign, "?") for sign in signs), error.end
+
+
+codecs.register_error(PLAIN, _stand_in)
+
+
+def in_encoding(text: str, encoding: str) -> str:
+    """Write text in the signs that an encoding has.
+
+    >>> print(in_encoding("83±5", "ascii"))
+    83+-5
+
+    """
+    return text.encode(encoding, PLAIN).decode(encoding)

@@ -25,8 +25,8 @@ class Setting:
     data: str
     """What tells the data and the task from others."""
     budget: Row
-    noise: str
-    """b, or its target."""
+    noise: float
+    """b; 0 where a target chose several."""
     clipped: str
     """What but b tells the budget from others."""
     rule: str
@@ -46,7 +46,9 @@ class Setting:
         return min(under, key=_mean, default={})
 
     def verdict(self, f: int) -> Verdict:
-        """Tell whether it withstands so many."""
+        """Tell whether it withstands so many; none at all it does."""
+        if not f:
+            return Verdict.HOLDS
         if self.clean.near_chance or not self.clean.values or f not in self.attacked:
             return Verdict.UNDECIDED
         return withstands(self.clean, [(values, values) for values in self.attacked[f].values()])
@@ -70,13 +72,16 @@ class Budget:
 
         They are those that faced every attack that any of them did, and of which no run failed.
         """
-        every = {attack for each in self.settings for attack in each.attacked.get(f, {})}
         whole = {
             each: each.left(f)
             for each in self.settings
-            if set(each.attacked.get(f, {})) == every and each.left(f)
+            if set(each.attacked.get(f, {})) == self.faced(f) and each.left(f)
         }
         return leaders(whole)
+
+    def faced(self, f: int) -> set[str]:
+        """Name the attacks that any of them was run under."""
+        return {attack for each in self.settings for attack in each.attacked.get(f, {})}
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,13 +102,13 @@ class Data:
         names = [name for name, _ in named]
         budgets = [
             Budget(
-                name if names.count(name) == 1 else f"{name} (b {alike[0].noise})",
+                name if names.count(name) == 1 else f"{name} (b {number(alike[0].noise)})",
                 max(each.epsilon for each in alike),
                 alike,
             )
             for name, alike in named
         ]
-        return sorted(budgets, key=lambda budget: budget.epsilon)
+        return sorted(budgets, key=lambda budget: (budget.epsilon, -budget.settings[0].noise))
 
     @cached_property
     def tried(self) -> list[int]:
@@ -120,10 +125,23 @@ class Data:
     def _standing(self, budget: Budget) -> "Standing | None":
         led = {f: found for f in self.tried if (found := budget.contest(f))}
         for f, found in led.items():
-            verdict = found[0].verdict(f) if f else Verdict.HOLDS
+            verdicts = {each: each.verdict(f) for each in budget.settings}
+            leaders = sorted(found, key=lambda each: verdicts[each] is not Verdict.HOLDS)
+            verdict = verdicts[leaders[0]]
             if verdict is Verdict.HOLDS or f == min(led):
-                return Standing(f, found, verdict)
+                none = all(each is Verdict.BREAKS for each in verdicts.values())
+                return Standing(f, leaders, verdict, none)
         return None
+
+    @property
+    def faced_fewer(self) -> int:
+        """How many settings faced fewer attacks than others that spend alike, over every f."""
+        return sum(
+            set(each.attacked.get(f, {})) != budget.faced(f)
+            for budget in self.budgets
+            for each in budget.settings
+            for f in self.tried
+        )
 
     @cached_property
     def ease(self) -> float:
@@ -138,13 +156,15 @@ class Standing:
 
     f: int
     leaders: Sequence[Setting]
-    """Those that may be the best, that with the highest mean first."""
+    """Those that may be the best, first what withstands, then by their means."""
     verdict: Verdict
     """Of the first, at that f."""
+    all_break: bool
+    """Whether no rule withstands, of those that lead and of others."""
 
     @property
     def first(self) -> Setting:
-        """The one with the highest mean."""
+        """The one to use."""
         return self.leaders[0]
 
     @property
@@ -161,7 +181,7 @@ def _budget_name(settings: Sequence[Setting]) -> str:
 
 
 def contests(runs: pd.DataFrame) -> list[Data]:
-    """Put together what competes, the data first on which rules keep least.
+    """Put together what competes, the data first on which the best rules keep least.
 
     Args:
         runs: a row a run, as from `Store.runs`, at least one of which has not failed.
@@ -171,13 +191,14 @@ def contests(runs: pd.DataFrame) -> list[Data]:
     for setting in _settings(runs):
         found.setdefault(setting.data, []).append(setting)
     every = [Data(name, settings) for name, settings in found.items()]
-    return sorted((data for data in every if not math.isnan(data.ease)), key=lambda data: data.ease)
+    return sorted(every, key=lambda data: math.inf if math.isnan(data.ease) else data.ease)
 
 
 def _settings(runs: pd.DataFrame) -> Iterator[Setting]:
     """Return what was run of each setting."""
     summary, found = summarise(runs), by_seed(runs)
     fields = setting_levels(summary)
+    summary["epsilon"] = summary["epsilon"].fillna(math.inf)  # what promises nothing
     of_setting = summary.groupby(level=fields, sort=False)
     spent, is_bound = of_setting["epsilon"].max(), of_setting["is_upper_bound"].min()
     attacked: dict[Row, dict[int, dict[str, Values]]] = {}
@@ -201,7 +222,7 @@ def _settings(runs: pd.DataFrame) -> Iterator[Setting]:
         yield Setting(
             data=named(name for name in fields if name not in {*budget, *rule}),
             budget=tuple(values[name] for name in budget),
-            noise=number(values["noise_scale"]),
+            noise=b if isinstance(b := values["noise_scale"], float) else 0.0,
             clipped=named(name for name in budget if name != "noise_scale"),
             rule=", ".join(part for part in (str(values["aggregator"]), others) if part),
             epsilon=float(spent[setting]),

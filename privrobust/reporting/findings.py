@@ -12,7 +12,7 @@ from textwrap import shorten
 
 import pandas as pd
 
-from privrobust.core.formatting import in_percent
+from privrobust.core.formatting import in_percent, percent
 from privrobust.reporting.contests import Budget, Data, Standing, contests
 from privrobust.reporting.intervals import CONFIDENCE
 from privrobust.reporting.legend import FEW_SEEDS, deltas
@@ -53,98 +53,99 @@ def findings(runs: pd.DataFrame) -> list[str]:
 
 def _best(data: Sequence[Data]) -> Iterator[str]:
     """Say which rules to use, on the data where the best keep least."""
-    if not data:
-        return
     of, attacked = data[0], data[0].tried[0] > 0
+    if not of.standings:
+        yield "No rule has all of its runs: those that failed may be those that were hit hardest."
+        return
     groups = groupby(of.standings.items(), key=lambda each: _outcome(each[1]))
     told = [_standing([*alike], attacked) for _, alike in groups]
-    on = f"on {of.name}, the hardest of {len(data)} data, " if of.name else ""
-    under = "under the worst attacks " if attacked else "without attackers "
-    yield f"{_capital(f'{on}{under}')}{_cut(told, '; ')}."
+    on = f"on {of.name}, the hardest of {len(data)} kinds of data, " if of.name else ""
+    under = "best under the worst attacks" if attacked else "best without attackers"
+    yield f"{_capital(f'{on}{under}')}: {_cut(told, '; ')}."
 
 
 def _outcome(standing: Standing) -> Hashable:
     """Tell standings apart that are not said in one breath."""
     if standing.verdict is Verdict.HOLDS:
         return standing.f, *(each.rule for each in standing.leaders)
-    return standing.verdict, standing.f
+    return standing.verdict, standing.f, standing.all_break
 
 
 def _standing(alike: Sequence[tuple[Budget, Standing]], attacked: bool) -> str:
     """Say who leads at neighbouring budgets of the same outcome."""
     at = _at([budget for budget, _ in alike])
     one = alike[0][1]
-    kept = [_accuracy(standing.kept) for _, standing in alike]
-    left = kept[0] if len(kept) == 1 else f"{kept[0]} to {kept[-1]}"
+    kept = [_joined(standing.kept) for _, standing in alike]
+    left = f"{kept[0] if len(kept) == 1 else f'{kept[0]} to {kept[-1]}'}{_SPACE}%"
     rule, *others = (each.rule for each in one.leaders)
     f = f" f = {one.f} of {one.first.workers[one.f]}"
-    if one.verdict is Verdict.BREAKS:
+    if one.all_break:
         return f"no rule withstands{f} {at} (the best keeps {left})"
+    if one.verdict is Verdict.BREAKS:
+        return f"the best rule breaks at{f} {at} (it keeps {left})"
     if one.verdict is Verdict.UNDECIDED:
-        return f"it is undecided whether a rule withstands{f} {at} (the best keeps {left})"
-    who = f"{rule} (undecided: or {_cut(others, 'or')})" if others else rule
-    return f"{who} {f'withstands{f}' if attacked else 'is best'} {at} ({left})"
+        return f"it is undecided whether the best rule withstands{f} {at} (it keeps {left})"
+    is_alone = all(len(budget.settings) == 1 for budget, _ in alike)
+    who = f"{rule}, the only rule," if is_alone else rule
+    who = f"{rule} (undecided: or {_cut(others, 'or')})" if others else who
+    return f"{who}{f' withstands{f}' if attacked else ''} {at} ({left})"
 
 
 def _cost(data: Sequence[Data]) -> Iterator[str]:
     """Say how a leader at the least epsilon differs from itself at the largest, seed by seed."""
-    if not data:
-        return
     of = data[0]
     standings = list(of.standings.values())
+    if not standings:
+        return
     noisy = next((each for each in standings if each.verdict is Verdict.HOLDS), standings[0])
     names = {each: budget.name for budget in of.budgets for each in budget.settings}
     rule, f = noisy.first.rule, noisy.f
-    same = [each for each in names if each.rule == rule and each.clean.values]
-    base = max(same, key=lambda each: each.epsilon, default=noisy.first)
-    if base.epsilon <= noisy.first.epsilon:
+    same = [each for each in names if (each.rule, each.clipped) == (rule, noisy.first.clipped)]
+    base = [each for each in same if each.left(0) or each.left(f)][-1]
+    if base is noisy.first:
         yield f"What noise costs is not known: {rule} was run at a single epsilon."
         return
     changes = {"clean": difference(noisy.first.left(0), base.left(0))}
     if f:
         changes[f"against f = {f}"] = difference(noisy.first.left(f), base.left(f))
     told = [f"{_points(each)} {name}" for name, each in changes.items() if each.seeds]
-    yield (
-        f"Noise: epsilon {names[noisy.first]} in place of {names[base]} changes {rule} by "
-        f"{' and '.join(told)}."
-    )
+    instead = f"epsilon {names[noisy.first]} in place of {names[base]}"
+    yield f"Noise{_there(of)}: {instead} changes {rule} by {' and '.join(told)}."
 
 
 def _breaks(data: Sequence[Data]) -> Iterator[str]:
-    """Say which rules break at which budgets, on the hardest data."""
-    if not data or not data[0].tried[0]:
-        return
+    """Say which rules the largest f breaks at which budgets, on the hardest data."""
     of, f = data[0], data[0].tried[0]
-    broken: dict[str, list[Budget]] = {}
-    for budget in of.budgets:
-        for each in budget.settings:
-            if f in each.attacked and each.verdict(f) is Verdict.BREAKS:
-                broken.setdefault(each.rule, []).append(budget)
-    groups: dict[tuple[Budget, ...], list[str]] = {}
-    for rule, budgets in broken.items():
-        groups.setdefault(tuple(budgets), []).append(rule)
+    if not f:
+        return
+    broken = {budget: _broken(budget, f) for budget in of.budgets}
     told = [
-        f"{_cut(rules)} {_everywhere(of, budgets)}"
-        for budgets, rules in sorted(groups.items(), key=lambda each: -len(each[0]))
+        f"{rules} {_at(list(alike))}"
+        for rules, alike in groupby(of.budgets, key=broken.__getitem__)
+        if rules
     ]
-    what = "less than half of clean accuracy is left, or no more than chance"
-    yield f"f = {f} breaks {_cut(told, '; ') or 'none for sure'} ({what})."
+    chances = sorted({percent(each.clean.chance) for each in of.settings} - {""})
+    chance = f"chance, {' or '.join(chances)}{_SPACE}%" if chances else "chance"
+    yield (
+        f"f = {f}{_there(of)} breaks {_cut(told, '; ') or 'nothing for sure'}: under half of clean "
+        f"accuracy is left, or no more than {chance}."
+    )
 
 
-def _everywhere(data: Data, budgets: Sequence[Budget]) -> str:
-    if len(budgets) == len(data.budgets):
-        return "at every epsilon" if len(budgets) > 1 else _at(budgets)
-    return _at(budgets, data.budgets)
+def _broken(budget: Budget, f: int) -> str:
+    """Name the rules that so many surely break."""
+    tried = [each for each in budget.settings if f in each.attacked]
+    broken = [each.rule for each in tried if each.verdict(f) is Verdict.BREAKS]
+    others = [each.rule for each in tried if each.rule not in broken]
+    if len(tried) > 1 and len(others) < min(2, len(broken)):
+        return " but ".join(["every rule", *others])
+    return _cut(broken)
 
 
-def _at(budgets: Sequence[Budget], every: Sequence[Budget] = ()) -> str:
-    """List budgets: `at epsilon 1.00 to 8.00` where they are neighbours in every one."""
+def _at(budgets: Sequence[Budget]) -> str:
+    """Name neighbouring budgets."""
     names = [budget.name for budget in budgets]
-    places = [list(every).index(budget) for budget in budgets] if every else range(len(names))
-    is_run = list(places) == list(range(places[0], places[0] + len(places)))
-    if is_run and len(names) > 2:
-        return f"at epsilon {names[0]} to {names[-1]}"
-    return f"at epsilon {_cut(names)}"
+    return f"at epsilon {f'{names[0]} to {names[-1]}' if len(names) > 2 else _cut(names)}"
 
 
 def _sureness(runs: pd.DataFrame, data: Sequence[Data]) -> Iterator[str]:
@@ -155,15 +156,19 @@ def _sureness(runs: pd.DataFrame, data: Sequence[Data]) -> Iterator[str]:
     else:
         few = " (few)" if seeds < FEW_SEEDS else ""
         sure = (
-            f"± is half of a {CONFIDENCE:.0%} interval over {seeds} seeds{few}; undecided is what "
-            "those of paired differences do not tell"
+            f"± is half of a {CONFIDENCE:.0%} interval over {seeds} seeds{few}; undecided: those "
+            "of paired differences do not tell"
         )
     failures = runs["failure"].dropna()
     more = []
     if len(failures):
         more.append(f"{len(failures):,} of {len(runs):,} runs failed ({_reason(failures)})")
-    if not any(of.tried[0] for of in data):
+    if not (runs["byzantine"] > 0).any():
         more.append("no attack was run")
+    if (runs["byzantine"] > 0).all():
+        more.append("no clean run, without which nothing tells what withstands")
+    if fewer := sum(of.faced_fewer for of in data):
+        more.append(f"{fewer:,} worst cases are of fewer attacks than others, and not compared")
     if (runs["evaluate_on"] == "validation").all():
         more.append("all on validation data")
     yield "; ".join([sure, *more]) + "."
@@ -176,26 +181,24 @@ def _promise(runs: pd.DataFrame) -> Iterator[str]:
         reasons = runs["not_private"].dropna().unique()
         yield f"Nothing is private: {' or '.join(reasons) or 'no run has an epsilon'}."
         return
-    kind = "bounds" if finite["is_upper_bound"].all() else "partly ESTIMATES (~)"
+    estimates = "" if finite["is_upper_bound"].all() else "; after ~ an ESTIMATE alone"
     yield (
-        f"epsilon {kind} what whoever sees every message of one run learns, at delta = "
-        f"{deltas(finite)}; neighbours: {all_in_short(finite)}."
+        f"epsilon (delta {deltas(finite)}{estimates}) holds against whoever sees every message of "
+        f"one run, for {all_in_short(finite)}."
     )
 
 
-def _accuracy(found: Estimate) -> str:
-    mean, half = in_percent(found.mean, found.half)
-    return f"{_joined(mean, half)}{_SPACE}%"
+def _there(data: Data) -> str:
+    return " there" if data.name else ""
 
 
 def _points(found: Estimate) -> str:
-    mean, half = in_percent(found.mean, found.half)
-    mean = mean if mean.startswith("-") else f"+{mean}"
     undecided = "" if found.low > 0 or found.high < 0 else " (undecided)"
-    return f"{_joined(mean, half)}{_SPACE}points{undecided}"
+    return f"{'' if found.mean < 0 else '+'}{_joined(found)}{_SPACE}points{undecided}"
 
 
-def _joined(mean: str, half: str) -> str:
+def _joined(found: Estimate) -> str:
+    mean, half = in_percent(found.mean, found.half)
     return f"{mean}{_SPACE}±{_SPACE}{half}" if half else mean
 
 

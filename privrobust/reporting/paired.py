@@ -48,6 +48,8 @@ def estimate(values: Iterable[float], level: float = CONFIDENCE) -> Estimate:
     count = len(sample)
     if count < 2:
         return Estimate(float(sample[0]) if count else math.nan, math.nan, count)
+    if sample.min() == sample.max():  # of which rounding would make a spread
+        return Estimate(float(sample[0]), 0.0, count)
     half = half_width(sample.std(ddof=1), count, level)
     return Estimate(float(sample.mean()), float(half), count)
 
@@ -77,7 +79,7 @@ def by_seed(runs: pd.DataFrame, metric: str = "accuracy") -> dict[Row, dict[int,
     """
     values = np.asarray(METRICS[metric].of(runs), dtype=float)
     is_whole = ~np.isnan(values) & runs["failure"].isna().to_numpy()
-    runs = runs.assign(attack=runs["attack"].fillna(""))
+    runs = runs.assign(attack=runs["attack"].astype(object).fillna(""))
     fields = [*row_fields(runs), "byzantine", "attack"]
     filled = without_gaps(runs)
     cells = list(zip(*(filled[name] for name in fields), strict=True))

@@ -192,7 +192,8 @@ def breakdown(runs: pd.DataFrame, fraction: float = HALF, metric: str = "accurac
 
 def cleans(runs: pd.DataFrame, summary: pd.DataFrame, metric: str = "accuracy") -> dict[Row, Clean]:
     """Return what every setting is without attackers, in the order of a summary of these runs."""
-    values, accuracies = by_seed(runs, metric), by_seed(runs)
+    values = by_seed(runs, metric)
+    accuracies = values if metric == "accuracy" else by_seed(runs)
     chances = summary["chance"].groupby(level=setting_levels(summary), sort=False).max()
     return {
         setting: Clean(

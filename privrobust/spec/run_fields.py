@@ -79,7 +79,6 @@ class RunFields(Record):
         Number,
         Meaning(
             Role.DATA,
-            heading=("hetero-", "geneity"),
             rows="always",
             checked_with="partition",
             per_lane=True,
@@ -301,15 +300,13 @@ def named(is_one: Callable[[Meaning], bool]) -> list[str]:
     return [name for name, meaning in FIELDS.items() if is_one(meaning)]
 
 
-def heading(name: str) -> tuple[str, ...]:
-    """Return the heading of a field's column in a narrow table, line by line.
+def heading(name: str) -> str:
+    """Return the heading of a field's column in a table.
 
     Columns that every table has go by their symbol, the others by the name that a spec gives them.
     """
-    meaning = SETTINGS.get(name)
-    if meaning is None:
-        return (name,)
-    return meaning.heading or (symbol(name) if meaning.rows == "always" else name,)
+    is_usual = name in SETTINGS and SETTINGS[name].rows == "always"
+    return symbol(name) if is_usual else name
 
 
 def symbol(name: str) -> str:

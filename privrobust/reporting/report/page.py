@@ -201,10 +201,10 @@ def _seen(value: Any) -> Any:
 
 
 def _breakable(text: str) -> Markup:
-    """Let a name break after an underscore, but in no parameter; elsewhere it has its spaces."""
+    """Let a name break after an underscore, beside its spaces, but in no parameter."""
     parts = re.split(r"(\([^()]*\))", _seen(text))
     return Markup().join(
-        escape(part) if place % 2 else escape(part).replace("_", Markup("_<wbr>"))
+        Markup("<wbr>") + part if place % 2 else escape(part).replace("_", Markup("_<wbr>"))
         for place, part in enumerate(parts)
     )
 

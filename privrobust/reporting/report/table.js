@@ -136,9 +136,9 @@ function showTable() {
     ]);
     let left = 0;
     for (const [place, head] of heads.slice(0, naming).entries()) {
-      if (left + head.offsetWidth > 0.55 * region.clientWidth) break;
+      if (left + head.offsetWidth > 0.62 * region.clientWidth) break;
       rules.push(`#results tr:not(.recipe) > :nth-child(${place + 1}) { position: sticky; left: ${left}px; z-index: 1; }`);
-      rules.push(`#results thead tr > :nth-child(${place + 1}) { z-index: 3; }`);
+      rules.push(`#results thead tr:not(.recipe) > :nth-child(${place + 1}) { z-index: 3; }`);
       left += head.offsetWidth;
     }
     rules.push(`#results-region { scroll-padding: ${table.tHead.offsetHeight}px 0 0 ${left}px; }`);
@@ -214,7 +214,8 @@ function showTable() {
     filter();
     const first = rows.find((row) => row.recipe && !row.hidden);
     if (first) {
-      first.scrollIntoView({ block: "start" });
+      region.scrollIntoView();
+      region.scrollTop = first.offsetTop - table.tHead.offsetHeight;
       first.querySelector("button").focus({ preventScroll: true });
     } else if (view.size) document.getElementById("table").scrollIntoView();
   }

@@ -51,15 +51,15 @@ class _Measure:
     metric: str = ""
 
     def header(self) -> tuple[str, ...]:
-        """Return the lines above the column."""
+        """Return what stands above the column."""
         of = (self.metric,) if self.metric else ()
         if self.shown in ("epsilon", "clean"):
             return (self.shown, *of)
         if self.shown == "breakdown":
-            return ("break-", "down")
+            return ("breakdown",)
         name = self.attack if self.shown in ("attacks", "success") else self.shown
         of = ("success",) if self.shown == "success" else of
-        return (f"f={self.byzantine}", *name.split("_"), *of)
+        return (f"f={self.byzantine}", name, *of)
 
     def place(self) -> tuple[int, int, int]:
         """Return a key: epsilon, clean, then f by f what attacks leave, the worst, success, gap."""
@@ -223,13 +223,15 @@ def _arranged(
         [[*(Entry(number(value)) for value in at), *marked[at]] for at in block]
         for _, block in groupby(ordered, key=lambda at: at[: min(2, len(at) - 1)])
     ]
-    heads = [Column(heading(name), is_text=True) for name in told]
+    has_worst = any(measure.shown == "worst" for _, measure in columns)
+    heads = [Column((heading(name),), is_text=True) for name in told]
     heads += [
         Column(
             (
                 *(f"{name} {_shortest(value)}" for name, value in zip(across, at, strict=True)),
                 *measure.header(),
-            )
+            ),
+            detail="single attacks" if measure.shown == "attacks" and has_worst else "",
         )
         for at, measure in columns
     ]

@@ -25,9 +25,16 @@ class Column:
     """A column of a table."""
 
     header: tuple[str, ...]
-    """Line by line."""
+    """From the group that it belongs to down to its own name."""
     is_text: bool = False
     """Whether it tells rows apart: it stands to the left, in HTML as the heading of its row."""
+    detail: str = ""
+    """What can be done without where there is no room, as another column tells the worst of it."""
+
+    @property
+    def title(self) -> str:
+        """The header in one line."""
+        return " ".join(self.header)
 
 
 @dataclass(frozen=True)
