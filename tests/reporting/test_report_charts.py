@@ -11,10 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import EPSILON, RUNS, expected, grid, row, stored
+from scipy import stats
 
+from privrobust.core.formatting import in_percent
 from privrobust.reporting.report.charts import charts
+from privrobust.reporting.report.curves import curves
 from privrobust.reporting.report.epsilon_axis import EpsilonAxis
 from privrobust.reporting.report.rows import rows_of
+from privrobust.store import Store
 
 NONE = RUNS.iloc[:0]
 
@@ -259,6 +263,33 @@ def test_squares_hold_worst_cases_and_say_what_was_not_run():
 
 
 CURVES = {"steps": [[10, 20]], "rows": {1: [0]}, "curves": [{}], "scale": 1}
+
+
+def test_curves_tell_which_seeds_they_are_of(changed):
+    """A single seed has no interval; what failed and diverged is told with its curve."""
+    late = "step = 6 and run in (select key from runs where seed > 0 and byzantine = 0)"
+    path = changed(
+        (f"delete from evaluations where {late}",),
+        ("update runs set diverged = 1 where byzantine = 0 and seed = 2",),
+        ("update runs set status = 'failed', accuracy = null, failure = 'no' "
+         "where attack = 'sign_flip' and seed = 0",),
+    )  # fmt: skip
+    with Store(path) as store:
+        runs = store.runs()
+        drawn = curves(store, rows_of(runs, runs.iloc[:0]))
+        history = store.histories(list(runs.index))
+    by_attack = {drawn["curves"][place]["attack"]: drawn["curves"][place]
+                 for place in drawn["rows"][1]}  # fmt: skip
+    clean, failed = by_attack["none"], by_attack["sign_flip"]
+    assert clean["seeds"] == [3, 3, 1]
+    assert clean["low"][2] is clean["high"][2] is None
+    assert (clean["signs"], clean["runs"]) == ("†", "3 of 3 finished, 1 diverged")
+    assert (failed["signs"], failed["runs"]) == ("1 failed°", "2 of 3 finished, 2 seeds")
+    first = rows_of(runs, runs.iloc[:0]).rows[0]
+    of_first = history[history["run"].isin(first.runs.index[first.runs["attack"].isna()])]
+    for place, (_, values) in enumerate(of_first.groupby("step")["accuracy"]):
+        half = stats.sem(values) * stats.t.ppf(0.975, 2) if len(values) > 1 else math.nan
+        assert clean["shown"][place] == " ± ".join(filter(None, in_percent(values.mean(), half)))
 
 
 def test_training_is_read_at_its_end():

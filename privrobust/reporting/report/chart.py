@@ -115,7 +115,7 @@ def told(row: Row, cell: Cell, fewer: str) -> dict[str, Any]:
         "accuracy": cell.accuracy if cell.holds else None,  # lines break there
         "shown": in_words(cell),
         "runs": ", ".join(filter(None, [cell.finished_text, fewer])),
-        "b": number(row.setting["noise_scale"]),
+        "b": row.noise.removeprefix("b = ").removeprefix("b "),
         "C": _clip_norm(row),
         "epsilon": epsilon_told(row),
         "signs": signs_of(row, cell, fewer),
@@ -129,13 +129,8 @@ def in_words(cell: Cell) -> str:
 
 def signs_of(row: Row, cell: Cell, fewer: str) -> str:
     """Return the signs that tables put beside such a number."""
-    signs = {
-        ESTIMATE: row.is_estimate,
-        FEWER_ATTACKS: bool(fewer),
-        DIVERGED: cell.diverged > 0,
-        FEW: 0 < cell.finished < FEW_SEEDS,
-    }
-    return "".join(sign for sign, holds in signs.items() if holds)
+    estimate = ESTIMATE if row.is_estimate else ""
+    return estimate + (FEWER_ATTACKS if fewer else "") + cell.signs
 
 
 def fewer_attacks(row: Row, rows: Rows) -> str:
@@ -149,7 +144,7 @@ def epsilon_told(row: Row) -> str:
     """Write a row's epsilon, and what it is not."""
     if row.epsilon_text == "∞":
         return f"∞, not private: {row.why_not_private}"
-    estimate = f"{ESTIMATE}" if row.is_estimate else ""
+    estimate = ESTIMATE if row.is_estimate else ""
     kind = " (an estimate, may be too small)" if row.is_estimate else ""
     return f"{estimate}{row.epsilon_text}{kind}{' + tuning' if row.tuned else ''}"
 
@@ -173,7 +168,7 @@ def legend_of(cells: Sequence[Cell], signs: str, intervals: str) -> str:
     Args:
         cells: that are drawn.
         signs: all that stand beside marks.
-        intervals: what shows an interval.
+        intervals: a sentence that says what shows them.
 
     """
     counts = [cell.finished for cell in cells if cell.finished]
@@ -182,7 +177,7 @@ def legend_of(cells: Sequence[Cell], signs: str, intervals: str) -> str:
     over = " to ".join(map(str, sorted({min(counts), max(counts)})))
     parts = [f"Means over {over} seed{'' if over == '1' else 's'}."]
     if max(counts) > 1:
-        parts.append(f"{intervals}: 95 % Student interval over seeds.")
+        parts.append(intervals)
     meanings = {
         ESTIMATE: "epsilon is an estimate, and may be too small",
         FEWER_ATTACKS: "fewer attacks were run than elsewhere",
@@ -200,9 +195,9 @@ def choice(
     name: str, label: str, options: Sequence[Any], first: int = 0, labels: Sequence[str] = ()
 ) -> alt.Parameter:
     """Make a parameter `chosen_name` that a reader chooses, if there is a choice."""
-    named = {"labels": list(labels)} if labels else {}
+    named: dict[str, Any] = {"labels": list(labels)} if labels else {}
     bind = alt.binding_select(options=list(options), name=label, **named)
-    chosen = {"bind": bind} if len(options) > 1 else {}
+    chosen: dict[str, Any] = {"bind": bind} if len(options) > 1 else {}
     return alt.param(name=f"chosen_{name}", value=options[first], **chosen)
 
 
@@ -258,7 +253,7 @@ def columns(records: Sequence[dict[str, Any]]) -> Columns:
     }
 
 
-def finished(chart: alt.LayerChart, height: int = 320) -> dict[str, Any]:
+def finished(chart: alt.LayerChart | alt.FacetChart, height: int = 320) -> dict[str, Any]:
     """Make a chart as wide as the page allows, in the page's own colours."""
     ink = "currentColor"
     font = "system-ui, sans-serif"

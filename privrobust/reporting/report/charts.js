@@ -14,9 +14,9 @@ function curvesOf(row) {
   const { scale, rows, curves, steps } = payload.curves;
   const share = (value) => value === null || value === undefined ? null : value / scale;
   return (rows[row] ?? []).flatMap((place) => {
-    const { attack, runs, seeds, mean, low, high, shown, steps: known } = curves[place];
+    const { attack, runs, signs, seeds, mean, low, high, shown, steps: known } = curves[place];
     return mean.map((value, at) => ({
-      attack, runs, seeds: seeds[at] ?? seeds, step: steps[known][at],
+      attack, runs, signs, seeds: seeds[at] ?? seeds, step: steps[known][at],
       accuracy: share(value), low: share(low?.[at]), high: share(high?.[at]),
       shown: `${shown[at]}\u00a0%`,
     }));

@@ -24,10 +24,11 @@ def curves(store: Store, rows: Rows) -> dict[str, Any]:
 
     Returns:
         `rows`, by number the places of its curves; `curves`, each with `attack`, `runs` (how many
-        finished, and what else to know), `seeds` (a number, or a list where it is not the same at
-        every step), `steps` (a place in the list `steps`), `mean`, `low` and `high` of its 95 %
-        interval (None where there is a single seed, left out where there is no more anywhere), in
-        1 / `scale`, and `shown`, both in percent. Empty where there are too many runs.
+        finished, and what else to know), `signs` (that stand at its end), `seeds` (a number, or a
+        list where it is not the same at every step), `steps` (a place in the list `steps`),
+        `mean`, `low` and `high` of its 95 % interval (None where there is a single seed, left out
+        where there is no more anywhere), in 1 / `scale`, and `shown`, both in percent. Empty where
+        there are too many runs.
 
     """
     if _count(rows) > MOST_RUNS:
@@ -98,6 +99,7 @@ class _Curves:
         curve: dict[str, Any] = {
             "attack": cell.attack or "none",
             "runs": cell.finished_text,
+            "signs": (f"{cell.failed} failed" if cell.failed else "") + cell.signs,
             "seeds": counts.tolist() if counts.nunique() > 1 else int(counts.max()),
             "steps": mean.index.tolist(),
             "mean": _scaled(mean),

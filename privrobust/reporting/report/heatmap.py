@@ -25,10 +25,11 @@ from privrobust.reporting.report.rows import Cell, Rows
 _NAME = "heatmap"
 _NOT_RUN = "not run"
 _TITLES = {"noise_scale": "noise scale b", "heterogeneity": "heterogeneity of the workers' data"}
-_SCHEME = "cividis"  # as in figures: its lightness rises with the value, for every eye
+_SCHEME: Any = "cividis"  # as in figures: its lightness rises with the value, for every eye
 _LIGHT = 0.5  # the accuracy from which its colours want black letters
 _PER_SIGN = 7.5  # pixels of a text's width
 _HEIGHT = 56  # pixels of a square
+_HALF = "± is half of a 95 % Student interval over seeds."
 _HATCHED = "url(#hatching)"
 
 
@@ -47,7 +48,7 @@ def heatmap(rows: Rows) -> Chart:
         _NAME,
         title,
         caption=f"Numbers are accuracies in %; f = 0 is without attackers. "
-        f"{legend_of(cells, ''.join(record['signs'] for record in records), '±')}",
+        f"{legend_of(cells, ''.join(record['signs'] for record in records), _HALF)}",
         hatched=" or ".join(_without_number(records, cells, len(order))),
         spec=_spec(records, across, order),
         data=columns(records),
@@ -113,7 +114,7 @@ def _spec(records: Sequence[dict[str, Any]], across: str, order: Sequence[str]) 
     title = _TITLES[across]
     if across == "noise_scale" and any(value.startswith("for ") for value in order):
         title += ", or that for an epsilon"
-    place = {
+    place: dict[str, Any] = {
         "x": alt.X(
             "across:O",
             title=title,

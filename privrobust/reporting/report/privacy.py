@@ -37,6 +37,7 @@ from privrobust.reporting.report.rows import Cell, Row, Rows
 _NAME = "privacy"
 _CLEAN, _WORST = "clean", "worst case"
 _FAILED = -0.1  # the lower end of the strip of failed cells
+_BARS = "Bars are 95 % Student intervals over seeds."
 _MOST_BUDGETS = 3  # that a reading speaks of
 
 
@@ -69,11 +70,12 @@ def privacy_chart(rows: Rows) -> Chart:
     cells = [cell for _, _, cell in drawn]
     has_failed = not all(cell.holds for cell in cells)
     kinds = [_CLEAN, _WORST] if is_attacked else []
-    intervals = legend_of(cells, "".join(record["signs"] for record in records), "Bars")
+    intervals = legend_of(cells, "".join(record["signs"] for record in records), _BARS)
     return Chart(
         _NAME,
         title,
-        caption=f"{intervals}{_strips(axis, has_failed)}",
+        caption=f"{intervals}{_strips(axis, has_failed)} A method may be as good as another where "
+        "their intervals overlap.",
         by="method",
         key=[Sign(method, look._replace(dash=())) for method, look in styles.items()],
         signs=[Sign(kind, _look(kind), kind == _CLEAN) for kind in kinds],

@@ -10,6 +10,8 @@ import pandas as pd
 
 from privrobust.core.formatting import in_percent, number, rounded_up
 from privrobust.reporting.legend import (
+    DIVERGED,
+    FEW,
     FEW_SEEDS,
     NEAR_CHANCE,
     about_chance,
@@ -106,6 +108,12 @@ class Cell:
         if 0 < self.finished < FEW_SEEDS:
             marks.append(f"{self.finished} seed{'s' if self.finished > 1 else ''}")
         return marks
+
+    @property
+    def signs(self) -> str:
+        """Those of tables: that a run diverged, and that there are few."""
+        few = FEW if 0 < self.finished < FEW_SEEDS else ""
+        return (DIVERGED if self.diverged else "") + few
 
     @property
     def finished_text(self) -> str:

@@ -19,11 +19,11 @@ from privrobust.reporting.report.chart import (
     looks,
     percents,
     shape,
-    signs_of,
 )
 from privrobust.reporting.report.curves import CURVES, why_none
 from privrobust.reporting.report.rows import Row, Rows
 
+_BAND = "The band of the one that is singled out is its 95 % Student interval over seeds."
 _MOST_POINTS = 40  # of a line: more would hide it
 
 
@@ -41,8 +41,7 @@ def training_chart(rows: Rows, drawn: dict[str, Any]) -> Chart:
     attacks = ["none", *rows.attacks]
     styles = looks(attacks)
     cells = [cell for row in rows.rows for cell in row.cells]
-    signs = "".join(signs_of(row, cell, "") for row in rows.rows for cell in row.cells)
-    intervals = legend_of(cells, signs.replace("~", ""), "Band of the line that is singled out")
+    intervals = legend_of(cells, "".join(cell.signs for cell in cells), _BAND)
     return Chart(
         CURVES,
         title,
@@ -96,14 +95,21 @@ def _spec(rows: Rows, styles: dict[str, Look]) -> dict[str, Any]:
             ],
         )
     )  # fmt: skip
-    return finished(alt.layer(bands, lines, points).add_params(row, last, highlight()))
+    signs = (
+        base.transform_joinaggregate(end="max(step)", groupby=["attack"])
+        .transform_filter("datum.signs !== '' && datum.step === datum.end")
+        .mark_text(align="right", dy=-10, fontSize=12)
+        .encode(y=y, text="signs:N", color=alt.value("currentColor"), opacity=faded("attack"))
+    )
+    return finished(alt.layer(bands, lines, points, signs).add_params(row, last, highlight()))
 
 
 def _readings(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
     """Say for each row what its attacks left in the end."""
     for row in rows:
         told = [
-            f"{f'under {cell.attack}' if cell.attack else 'without attackers'} {in_words(cell)}"
+            f"{f'under {cell.attack}' if cell.attack else 'without attackers'} "
+            f"{in_words(cell)}{cell.signs}"
             for cell in row.cells
         ]
         text = f"Row {row.number}, {row.name}: in the end {', '.join(told)}."
