@@ -204,6 +204,13 @@ def test_metrics_that_are_stored_have_columns(changed):
     assert gap in " ".join(text_of(changed(("update runs set seed = seed",))).split())
 
 
+def test_metrics_of_too_many_rows_are_left_out_and_that_is_said(made, monkeypatch):
+    monkeypatch.setattr("privrobust.reporting.report.page._MOST_MEASURED", 15)
+    text = text_of(made)
+    assert "data-metric" not in text.partition("<table")[2].partition("</table>")[0]
+    assert "left out: 16 rows are more than the 15 that this page has" in text
+
+
 def test_no_line_breaks_inside_a_number(made):
     """Between a mean, its interval and the per cent sign."""
     shown = re.sub(

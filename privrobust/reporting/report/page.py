@@ -35,6 +35,7 @@ from privrobust.spec.run_fields import symbol
 from privrobust.store import Store
 
 _MOST_THRESHOLDS = 15
+_MOST_MEASURED = 500  # rows: those of more would weigh megabytes
 _UNBROKEN = "\N{NO-BREAK SPACE}"
 _SPACE_IN_NUMBER = re.compile(r"(?<=[\d†‡°§]) (?=[%±])|(?<=±) (?=\d)")
 _NOTHING = Rows([], [], [], [], "")
@@ -103,6 +104,8 @@ def page(store: Store, runs: pd.DataFrame | None = None, name: str = "") -> str:
         table=rows,
         best=best(rows),
         metrics=METRICS,
+        measured_by=rows.metrics if len(rows.rows) <= _MOST_MEASURED else [],
+        most_measured=_MOST_MEASURED,
         choices=_choices(rows),
         gap_notes=[note for note in (GAP_NOTE, BREAKDOWN_NOTE, rows.about_chance) if note],
         reasons=_reasons(rows),
