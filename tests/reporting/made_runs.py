@@ -194,3 +194,20 @@ HOSTILE = (
     "</script><script>document.title='hit'</script><img src=x onerror=\"document.title='hit'\">"
 )
 """Of a store that came from anybody."""
+
+
+SWEEP = {
+    "honest": 5,
+    "steps": 6,
+    "evaluate_every": 2,
+    "clip_norm": 1.0,
+    "grid": {
+        "aggregator": ["mean", "median"],
+        "heterogeneity": [0, 1],
+        "noise_scale": [0, 0.1],
+        "byzantine": [0, 1, 2],
+        "attack": ["sign_flip", "alie(z=1.5)"],
+        "seed": [0, 1, 2],
+    },
+}
+"""What the tests of the report train."""

@@ -48,7 +48,7 @@ def overview(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
         return listed(_values(runs, field))
 
     yield "Data", f"{each('dataset')}; accuracy is that on the {each('evaluate_on')} split"
-    yield "Model", f"{each('model')}, trained on the {each('loss').replace('_', ' ')} loss"
+    yield "Model", f"{each('model')}, trained on the loss {each('loss')}"
     yield "Workers", _workers(runs)
     yield "Data over workers", _partition(runs)
     yield "Methods", f"the server combines messages by {each('aggregator')}"

@@ -271,23 +271,30 @@ def _marked(
     ordered: list[Row], lines: dict[Row, dict[Any, Entry]], columns: list[Any], told: list[str]
 ) -> dict[Row, list[Entry]]:
     """Compare entries of each column with those of rows on the same data, row by row."""
-
-    def kind(at: Row) -> Row:
-        return tuple(value for name, value in zip(told, at, strict=True) if name not in _COMPARED)
-
     groups: dict[Row, list[Row]] = defaultdict(list)
     for at in ordered:
-        groups[kind(at)].append(at)
+        groups[peers_of(told, at)].append(at)
     marked: dict[Row, list[Entry]] = {at: [] for at in ordered}
     for column in columns:
         for peers in groups.values():
-            entries = _compared([lines[at].get(column, Entry()) for at in peers])
+            entries = compared([lines[at].get(column, Entry()) for at in peers])
             for at, entry in zip(peers, entries, strict=True):
                 marked[at].append(entry)
     return marked
 
 
-def _compared(entries: Sequence[Entry]) -> list[Entry]:
+def peers_of(told: Iterable[str], at: Iterable[Any]) -> Row:
+    """Return what a row shares with those that it is compared with: its data and workers.
+
+    Args:
+        told: the fields that tell rows apart.
+        at: the row's values of them.
+
+    """
+    return tuple(value for name, value in zip(told, at, strict=True) if name not in _COMPARED)
+
+
+def compared(entries: Sequence[Entry]) -> list[Entry]:
     """Mark the best, if they differ, and what lacks attacks of others, which never is."""
     every = Attacks().union(*(entry.attacks for entry in entries))
     entries = [
