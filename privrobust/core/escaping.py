@@ -11,7 +11,7 @@ _TEX = {
     "[": "{[}",  # at the start of a row it would be an option of the line's end before it
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
     "±": r"$\pm$", "≥": r"$\geq$", "∞": r"$\infty$", "†": r"$^\dagger$", "‡": r"$^\ddagger$",
-    "°": r"$^\circ$", "¹": "$^1$", "²": "$^2$", "³": "$^3$",
+    "°": r"$^\circ$", "§": r"\S{}", "¹": "$^1$", "²": "$^2$", "³": "$^3$",
 }  # fmt: skip
 
 # What shows as nothing, or as a gap, and still counts as printable.

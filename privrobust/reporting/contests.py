@@ -212,7 +212,7 @@ def _settings(runs: pd.DataFrame) -> Iterator[Setting]:
     varied = [name for name in fields if summary.index.get_level_values(name).nunique() > 1]
     budget = [name for name in fields if SETTINGS[name].role is Role.BUDGET]
     rule = [name for name in fields if SETTINGS[name].role in _RULE]
-    for setting, clean in cleans(runs, summary).items():
+    for setting, clean in cleans(summary, found, found).items():
         values = dict(zip(fields, setting, strict=True))
 
         def named(names: Iterable[str], values: dict[str, Any] = values) -> str:

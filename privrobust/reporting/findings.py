@@ -9,6 +9,7 @@ import math
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import groupby
 from textwrap import shorten
+from typing import TypeVar
 
 import pandas as pd
 
@@ -17,13 +18,14 @@ from privrobust.reporting.contests import Budget, Data, Standing, contests
 from privrobust.reporting.intervals import CONFIDENCE
 from privrobust.reporting.legend import FEW_SEEDS, deltas
 from privrobust.reporting.neighbours import all_in_short
-from privrobust.reporting.paired import Estimate, difference
+from privrobust.reporting.paired import Estimate, Values, difference
 from privrobust.reporting.robustness import Verdict
 from privrobust.reporting.tables.choice import tested
 
 _MOST = 4
 """Names, or groups of them, that a sentence lists."""
 _LONGEST_REASON = 80  # characters
+Found = TypeVar("Found")
 _SPACE = "\N{NO-BREAK SPACE}"
 
 
@@ -92,25 +94,43 @@ def _standing(alike: Sequence[tuple[Budget, Standing]], attacked: bool) -> str:
 
 
 def _cost(data: Sequence[Data]) -> Iterator[str]:
-    """Say how a leader at the least epsilon differs from itself at the largest, seed by seed."""
+    """Say how a rule to use differs, seed by seed, from itself at the largest epsilon.
+
+    That is the one that withstands most at the least epsilon at which any withstands.
+    """
     of = data[0]
     standings = list(of.standings.values())
     if not standings:
         return
     noisy = next((each for each in standings if each.verdict is Verdict.HOLDS), standings[0])
-    names = {each: budget.name for budget in of.budgets for each in budget.settings}
     rule, f = noisy.first.rule, noisy.f
-    same = [each for each in names if (each.rule, each.clipped) == (rule, noisy.first.clipped)]
-    base = [each for each in same if each.left(0) or each.left(f)][-1]
-    if base is noisy.first:
+    same = [
+        (budget, each)
+        for budget in of.budgets
+        for each in budget.settings
+        if (each.rule, each.clipped) == (rule, noisy.first.clipped)
+        and (each.left(0) or each.left(f))
+    ]
+    *others, (largest, base) = same
+    told: list[str] = []
+    for budget, each in _spread(others):
+        points = [_change(each.left(at), base.left(at)) for at in dict.fromkeys((0, f))]
+        if not told:  # the others are in the same order
+            points[0] += f"{_SPACE}points clean"
+            points[1:] = [f"{each} against f = {f}" for each in points[1:]]
+        told.append(f"{' and '.join(points)} at {'' if told else 'epsilon '}{budget.name}")
+    if not told:
         yield f"What noise costs is not known: {rule} was run at a single epsilon."
         return
-    changes = {"clean": difference(noisy.first.left(0), base.left(0))}
-    if f:
-        changes[f"against f = {f}"] = difference(noisy.first.left(f), base.left(f))
-    told = [f"{_points(each)} {name}" for name, each in changes.items() if each.seeds]
-    instead = f"epsilon {names[noisy.first]} in place of {names[base]}"
-    yield f"Noise{_there(of)}: {instead} changes {rule} by {' and '.join(told)}."
+    changes = _cut(told, "; ")
+    yield f"Noise{_there(of)} changes {rule}, compared with epsilon {largest.name}, by {changes}."
+
+
+def _spread(found: Sequence[Found]) -> Sequence[Found]:
+    """Keep the ends of many, and some between."""
+    if len(found) <= _MOST:
+        return found
+    return [found[round(place * (len(found) - 1) / (_MOST - 1))] for place in range(_MOST)]
 
 
 def _breaks(data: Sequence[Data]) -> Iterator[str]:
@@ -127,8 +147,8 @@ def _breaks(data: Sequence[Data]) -> Iterator[str]:
     chances = sorted({percent(each.clean.chance) for each in of.settings} - {""})
     chance = f"chance, {' or '.join(chances)}{_SPACE}%" if chances else "chance"
     yield (
-        f"f = {f}{_there(of)} breaks {_cut(told, '; ') or 'nothing for sure'}: under half of clean "
-        f"accuracy is left, or no more than {chance}."
+        f"f = {f}{_there(of)} breaks {_cut(told, '; ') or 'nothing for sure'} (leaves under half "
+        f"of clean accuracy, or {chance})."
     )
 
 
@@ -156,8 +176,8 @@ def _sureness(runs: pd.DataFrame, data: Sequence[Data]) -> Iterator[str]:
     else:
         few = " (few)" if seeds < FEW_SEEDS else ""
         sure = (
-            f"± is half of a {CONFIDENCE:.0%} interval over {seeds} seeds{few}; undecided: those "
-            "of paired differences do not tell"
+            f"± is half of a {CONFIDENCE:.0%} interval over {seeds} seeds{few}; undecided: paired "
+            "ones do not tell"
         )
     failures = runs["failure"].dropna()
     more = []
@@ -192,14 +212,15 @@ def _there(data: Data) -> str:
     return " there" if data.name else ""
 
 
-def _points(found: Estimate) -> str:
-    undecided = "" if found.low > 0 or found.high < 0 else " (undecided)"
-    return f"{'' if found.mean < 0 else '+'}{_joined(found)}{_SPACE}points{undecided}"
-
-
 def _joined(found: Estimate) -> str:
     mean, half = in_percent(found.mean, found.half)
     return f"{mean}{_SPACE}±{_SPACE}{half}" if half else mean
+
+
+def _change(new: Values, old: Values) -> str:
+    """Write by how much accuracies differ seed by seed, with a sign; `?` where no seed has both."""
+    found = difference(new, old)
+    return f"{'' if found.mean < 0 else '+'}{_joined(found)}" if found.seeds else "?"
 
 
 def _cut(names: Sequence[str], between: str = "and") -> str:

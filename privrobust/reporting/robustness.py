@@ -1,7 +1,7 @@
 """What attacks cost: the worst case, the gap to clean accuracy, and where a setting breaks down."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -55,7 +55,7 @@ def robustness(runs: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
         difference(found.get((*at[:-1], 0, ""), {}), found.get((*at, name), {}))
         for at, name in zip(worst.index, worst["attack"], strict=True)
     ]
-    settings_clean = cleans(runs, summary)
+    without = cleans(summary, found, found if metric == "accuracy" else by_seed(runs))
     return pd.DataFrame(
         {
             "workers": settings["workers"].first(),
@@ -65,7 +65,7 @@ def robustness(runs: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
             "gap": [score(gap.mean) for gap in gaps],
             "gap_interval": [gap.half for gap in gaps],
             "gap_seeds": [gap.seeds for gap in gaps],
-            "near_chance": [settings_clean[at[:-1]].near_chance for at in worst.index],
+            "near_chance": [without[at[:-1]].near_chance for at in worst.index],
             "kappa": settings["kappa"].max(),
             "failed": settings["failed"].sum(),
         }
@@ -116,9 +116,10 @@ def withstands(
     It holds where under each attack the 95 % Student interval of `attacked - fraction * clean`,
     seed by seed, has nothing below 0, and that of the accuracy is above chance: it is wrongly said
     to with a probability of at most 2.5 %, however many attacks there are, as all must agree. It
-    breaks where under some attack one of them lies on the other side; as one of m is enough, these
-    intervals are of 1 - 0.05 / m (Bonferroni). In between it is undecided, as it is with a single
-    seed. A failed run under attack has left nothing.
+    breaks where under some attack one of them lies on the other side; as one of 2 m is enough, for
+    m attacks, these intervals are of 1 - 0.05 / 2 m (Bonferroni), and that is as seldom wrong. In
+    between it is undecided, as it is with a single seed. A failed run under attack has left
+    nothing.
 
     Args:
         clean: the setting without attackers, some seed of it there.
@@ -126,7 +127,7 @@ def withstands(
         fraction: of the clean metric.
 
     """
-    level = 1 - (1 - CONFIDENCE) / max(len(attacked), 1)
+    level = 1 - (1 - CONFIDENCE) / max(2 * len(attacked), 1)
     holds = bool(attacked)
     for values, accuracies in attacked:
         if not values:
@@ -169,8 +170,9 @@ def breakdown(runs: pd.DataFrame, fraction: float = HALF, metric: str = "accurac
         )
     summary = summarise(runs)
     levels = setting_levels(summary)
-    settings = cleans(runs, summary, metric)
-    values, accuracies = by_seed(runs, metric), by_seed(runs)
+    values = by_seed(runs, metric)
+    accuracies = values if metric == "accuracy" else by_seed(runs)
+    settings = cleans(summary, values, accuracies)
     attacks: dict[Row, dict[int, list[Row]]] = {setting: {} for setting in settings}
     for *setting, f, attack in summary.index:
         if attack not in ("", WORST):
@@ -190,16 +192,24 @@ def breakdown(runs: pd.DataFrame, fraction: float = HALF, metric: str = "accurac
     return pd.DataFrame(rows, index)
 
 
-def cleans(runs: pd.DataFrame, summary: pd.DataFrame, metric: str = "accuracy") -> dict[Row, Clean]:
-    """Return what every setting is without attackers, in the order of a summary of these runs."""
-    values = by_seed(runs, metric)
-    accuracies = values if metric == "accuracy" else by_seed(runs)
+def cleans(
+    summary: pd.DataFrame, values: Mapping[Row, Values], accuracies: Mapping[Row, Values]
+) -> dict[Row, Clean]:
+    """Return what every setting is without attackers, in the order of a summary.
+
+    Args:
+        summary: of runs, as from `summarise`.
+        values: of a metric of these runs, as from `by_seed`.
+        accuracies: of them, too.
+
+    """
     chances = summary["chance"].groupby(level=setting_levels(summary), sort=False).max()
+    settings: dict[Any, float] = dict(chances.items())
     return {
         setting: Clean(
             values.get((*setting, 0, ""), {}), accuracies.get((*setting, 0, ""), {}), chance
         )
-        for setting, chance in chances.items()
+        for setting, chance in settings.items()
     }
 
 

@@ -19,6 +19,7 @@ from privrobust import RunSpec
 from privrobust.cli.listing import Kind
 from privrobust.cli.main import main
 from privrobust.core.json_document import document
+from privrobust.reporting.findings import findings
 from privrobust.store import Store
 
 SWEEP = """
@@ -211,6 +212,7 @@ def test_every_table_is_one_json_document(tmp_path, sweep, inside):
     assert {row["epsilon"] for row in table["rows"]} == {"Infinity", runs["epsilon"].min()}
     assert [row["gap"] for row in table["rows"]] == [None, None]
     assert any("(zero-out)" in note for note in table["notes"])
+    assert table["findings"] == [text.replace("\N{NO-BREAK SPACE}", " ") for text in findings(runs)]
     inside("table", "results.db", "--format", "json", "-o", "t.json")
     assert (tmp_path / "t.json").read_text() == again
 
@@ -371,7 +373,10 @@ def test_tables_of_a_store(tmp_path, sweep, inside):
     inside("run", sweep(seeds=range(3)), "--quiet")
     code, out, err = inside("table", "results.db")
     assert (code, err) == (0, "")
-    assert "median" in out
+    assert out.startswith("Best without attackers: median, the only rule, at epsilon ")
+    assert out.index("holds against whoever sees every message") < out.index("  method")
+    for other in (["--preset", "noise"], ["--show", "clean"], ["--format", "markdown"]):
+        assert "Best without attackers" not in inside("table", "results.db", *other)[1]
     command = ["table", "results.db", "--format", "csv", "-o", "cells.csv"]
     code, out, err = inside(*command)
     assert (code, out, err) == (0, "", "")

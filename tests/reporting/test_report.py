@@ -443,7 +443,9 @@ def test_few_seeds_failed_and_diverged_runs_and_gaps_are_marked(changed):
 def test_worst_cases_over_fewer_attacks_are_told(made, changed):
     assert "the same attacks" not in text_of(made)
     text = text_of(changed(("delete from runs where attack = 'sign_flip' and byzantine = 2",)))
-    assert "given the same attacks: 8 of 16 worst cases, and the breakdown points" in text
+    assert "‡ Not all rows were given the same attacks: 8 of 16 worst cases, and the" in text
+    marked = {row["f"][0] for row in records(text) if "‡ of 1 attack" in row["worst"][0]}
+    assert marked == {"2"}
 
 
 def test_one_seed(changed):

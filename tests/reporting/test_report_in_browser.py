@@ -11,7 +11,7 @@ def column(tab, name):
         """(name) => {
           const heads = [...document.querySelectorAll("#results thead th")];
           const at = heads.findIndex((head) => head.dataset.head === name);
-          return [...document.querySelectorAll("#results tbody tr")]
+          return [...document.querySelectorAll("#results tbody tr:not(.recipe)")]
             .filter((row) => row.offsetParent !== null || row.getClientRects().length)
             .map((row) => row.cells[at].dataset.v);
         }""",

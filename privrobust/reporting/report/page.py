@@ -29,8 +29,9 @@ from privrobust.reporting.report import words
 from privrobust.reporting.report.best import best
 from privrobust.reporting.report.curves import MOST_RUNS, curves
 from privrobust.reporting.report.recipes import recipe
-from privrobust.reporting.report.rows import Rows, header, rows_of
+from privrobust.reporting.report.rows import Rows, rows_of
 from privrobust.reporting.tables.choice import tested
+from privrobust.spec.run_fields import symbol
 from privrobust.store import Store
 
 _MOST_THRESHOLDS = 15
@@ -183,7 +184,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "breakable": _breakable,
-        "header": header,
+        "header": symbol,
         "number": number,
     }
     environment.globals |= {"counted": words.counted, "sortable": _sortable}

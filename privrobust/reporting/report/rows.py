@@ -31,11 +31,6 @@ from privrobust.reporting.summary import (
 from privrobust.spec.run_fields import symbol
 
 
-def header(field: str) -> str:
-    """Name a field as columns do: by symbols where the texts explain them."""
-    return symbol(field)
-
-
 @dataclass(frozen=True)
 class Cell:
     """What the seeds of one setting, f and attack came to."""
@@ -214,7 +209,7 @@ class Row:
     @property
     def _more(self) -> list[str]:
         return [
-            f"{header(field)} {number(value)}"
+            f"{symbol(field)} {number(value)}"
             for field, value in self.setting.items()
             if field not in ALWAYS_ROWS  # which are said in words of their own
         ]
