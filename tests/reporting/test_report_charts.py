@@ -36,7 +36,12 @@ def usual():
 
 def records(chart):
     """Its data, row by row, as pandas has them."""
-    return pd.DataFrame(chart.data)
+    texts = (
+        (name, pd.Series(column["texts"])[column["places"]].tolist())
+        for name, column in chart.data.items()
+        if isinstance(column, dict)
+    )
+    return pd.DataFrame(chart.data | dict(texts))
 
 
 # --- accuracy against epsilon ----------------------------------------------------------------
@@ -297,7 +302,7 @@ def test_training_is_read_at_its_end():
     first = rows_of(RUNS, NONE).rows[0]
     told = [f"without attackers {first.clean.text} %"]
     told += [f"under {name} {cell.text} %" for name, cell in first.attacked.items()]
-    assert reading(chart, chosen_row=1) == (f"Row 1, {first.name}: in the end {', '.join(told)}.")
+    assert reading(chart, chosen_row=1) == (f"Row 1, in the end: {', '.join(told)}.")
     assert [sign.name for sign in chart.key] == ["none", "alie", "sign_flip"]
 
 

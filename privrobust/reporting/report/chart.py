@@ -33,8 +33,8 @@ _DASHES = ((1, 0), (6, 3), (2, 2), (8, 2, 2, 2), (12, 3), (4, 2, 1, 2))
 SOLID, DASHED = (1, 0), (5, 4)
 _DIM = 0.08
 
-Columns = dict[str, list[Any]]
-"""A data set as lists of one length, smaller than a record a row; the page turns it around."""
+Columns = dict[str, list[Any] | dict[str, list[Any]]]
+"""A data set by column, smaller than a record a row; the page turns it around."""
 
 
 class Look(NamedTuple):
@@ -244,13 +244,15 @@ def distinct(values: Iterable[Any]) -> list[Any]:
 
 def columns(records: Sequence[dict[str, Any]]) -> Columns:
     """Turn records around; six digits of a float are enough to draw it."""
-    return {
-        name: [
-            float(f"{value:.6g}") if isinstance(value, float) else value
-            for value in (record[name] for record in records)
-        ]
-        for name in (records or [{}])[0]
-    }
+    return {name: _packed([record[name] for record in records]) for name in (records or [{}])[0]}
+
+
+def _packed(values: list[Any]) -> list[Any] | dict[str, list[Any]]:
+    """Write the texts of a column once each, with a place among them for every record."""
+    if all(isinstance(value, str) for value in values):
+        places = {text: place for place, text in enumerate(distinct(values))}
+        return {"texts": list(places), "places": [places[text] for text in values]}
+    return [float(f"{value:.6g}") if isinstance(value, float) else value for value in values]
 
 
 def finished(chart: alt.LayerChart | alt.FacetChart, height: int = 320) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 const payload = JSON.parse(document.getElementById("payload").textContent);
 
-/* Lists by column into the records that Vega takes. */
+/* Columns into the records that Vega takes; of texts, each is there once. */
 function records(columns) {
-  const names = Object.keys(columns);
-  const length = names.length ? columns[names[0]].length : 0;
+  const lists = Object.entries(columns).map(([name, column]) =>
+    [name, column.texts ? column.places.map((place) => column.texts[place]) : column]);
+  const length = lists.length ? lists[0][1].length : 0;
   return Array.from({ length }, (_, place) =>
-    Object.fromEntries(names.map((name) => [name, columns[name][place]])));
+    Object.fromEntries(lists.map(([name, list]) => [name, list[place]])));
 }
 
 function curvesOf(row) {

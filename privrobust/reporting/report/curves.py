@@ -15,7 +15,7 @@ CURVES = "curves"
 
 # A page of 2,000 runs must stay below 5 MB, and be made in seconds.
 MOST_RUNS = 5_000
-_MOST_POINTS = 120_000
+_MOST_POINTS = 80_000  # numbers and texts
 _SCALE = 10_000  # accuracies are whole multiples of 1 / this
 
 
@@ -113,12 +113,12 @@ class _Curves:
 
     def thinned(self) -> list[dict[str, Any]]:
         """Keep every so many-th evaluation where all are too many, always the last one."""
-        lines = ("mean", "low", "high")
+        lines = ("mean", "low", "high", "shown")
         points = sum(len(curve[line]) for curve in self.curves for line in lines if line in curve)
         every = -(-points // _MOST_POINTS)
         known: dict[tuple[int, ...], int] = {}
         for curve in self.curves:
-            for line in ("steps", "seeds", "shown", *lines):
+            for line in ("steps", "seeds", *lines):
                 if isinstance(curve.get(line), list):
                     curve[line] = curve[line][::-1][::every][::-1]
             steps = tuple(curve["steps"])

@@ -112,5 +112,5 @@ def _readings(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
             f"{in_words(cell)}{cell.signs}"
             for cell in row.cells
         ]
-        text = f"Row {row.number}, {row.name}: in the end {', '.join(told)}."
+        text = f"Row {row.number}, in the end: {', '.join(told)}."
         yield {"at": {"chosen_row": row.number}, "text": text}
