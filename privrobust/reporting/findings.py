@@ -15,7 +15,7 @@ import pandas as pd
 
 from privrobust.core.formatting import in_percent, percent
 from privrobust.reporting.contests import Budget, Data, Standing, contests
-from privrobust.reporting.intervals import CONFIDENCE
+from privrobust.reporting.intervals import TOLD
 from privrobust.reporting.legend import FEW_SEEDS, deltas
 from privrobust.reporting.neighbours import all_in_short
 from privrobust.reporting.paired import Estimate, Values, difference
@@ -24,6 +24,8 @@ from privrobust.reporting.tables.choice import tested
 
 _MOST = 4
 """Names, or groups of them, that a sentence lists."""
+_MOST_PRICES = 3
+"""Epsilons at which a sentence says what they cost."""
 _LONGEST_REASON = 80  # characters
 Found = TypeVar("Found")
 _SPACE = "\N{NO-BREAK SPACE}"
@@ -128,9 +130,10 @@ def _cost(data: Sequence[Data]) -> Iterator[str]:
 
 def _spread(found: Sequence[Found]) -> Sequence[Found]:
     """Keep the ends of many, and some between."""
-    if len(found) <= _MOST:
+    if len(found) <= _MOST_PRICES:
         return found
-    return [found[round(place * (len(found) - 1) / (_MOST - 1))] for place in range(_MOST)]
+    last = _MOST_PRICES - 1
+    return [found[round(place * (len(found) - 1) / last)] for place in range(_MOST_PRICES)]
 
 
 def _breaks(data: Sequence[Data]) -> Iterator[str]:
@@ -176,12 +179,14 @@ def _sureness(runs: pd.DataFrame, data: Sequence[Data]) -> Iterator[str]:
     else:
         few = " (few)" if seeds < FEW_SEEDS else ""
         sure = (
-            f"± is half of a {CONFIDENCE:.0%} interval over {seeds} seeds{few}; undecided: paired "
-            "ones do not tell"
+            f"± is half of a {TOLD} interval over {seeds} seeds{few}; undecided: those of "
+            "paired differences do not tell"
         )
     failures = runs["failure"].dropna()
     more = []
-    if len(failures):
+    if failures.empty:
+        more.append(f"all of {len(runs):,} runs finished")
+    else:
         more.append(f"{len(failures):,} of {len(runs):,} runs failed ({_reason(failures)})")
     if not (runs["byzantine"] > 0).any():
         more.append("no attack was run")
@@ -203,8 +208,8 @@ def _promise(runs: pd.DataFrame) -> Iterator[str]:
         return
     estimates = "" if finite["is_upper_bound"].all() else "; after ~ an ESTIMATE alone"
     yield (
-        f"epsilon (delta {deltas(finite)}{estimates}) holds against whoever sees every message of "
-        f"one run, for {all_in_short(finite)}."
+        f"epsilon (delta {deltas(finite)}{estimates}) limits how well whoever sees every message "
+        f"of one run can tell its data from neighbours: {all_in_short(finite)}."
     )
 
 

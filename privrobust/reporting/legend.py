@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from privrobust.core.formatting import number, percent
-from privrobust.reporting.intervals import CONFIDENCE
+from privrobust.reporting.intervals import TOLD
 from privrobust.reporting.metrics import ACCURACY, METRICS, lacking
 from privrobust.reporting.neighbours import all_in_short
 from privrobust.reporting.schemes import charged_for
@@ -20,7 +20,7 @@ FEW_SEEDS = 3
 """Fewer make a Student interval of little use, and are marked."""
 BREAKDOWN_NOTE = (
     "breakdown: the largest f/n up to which every attack leaves half of the clean accuracy, and "
-    f"more than chance: what surely holds to what may, by {CONFIDENCE:.0%} intervals over seeds; ≥ "
+    f"more than chance: what surely holds to what may, by {TOLD} intervals over seeds; ≥ "
     "where no f that was tried surely breaks it, ? where none tells."
 )
 GAP_NOTE = "gap: clean less worst, seed by seed."
@@ -101,7 +101,7 @@ def legend(
     best = "bold or *: the best of its column among rows on the same data"
     yield (
         f"{told[0].upper()}{told[1:]}: mean over {_seeds(counts)}, ± half of its "
-        f"{CONFIDENCE:.0%} interval"
+        f"{TOLD} interval"
         f"{f'; {best}' if any(metric.is_compared for metric in shown) else ''}."
     )
     yield from _cautions(runs, metrics)

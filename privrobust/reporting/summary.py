@@ -81,7 +81,9 @@ def summarise(runs: pd.DataFrame, metrics: Sequence[str] = ACCURACY) -> pd.DataF
     metrics = checked(metrics)
     values = {name: METRICS[name].of(runs) for name in metrics}
     chance = runs.get("chance", math.nan)  # a frame of one's own may lack it
-    runs = without_gaps(runs.assign(attack=runs["attack"].fillna(""), chance=chance, **values))
+    runs = without_gaps(
+        runs.assign(attack=runs["attack"].astype(object).fillna(""), chance=chance, **values)
+    )
     groups = runs.groupby([*_telling(runs), "byzantine", "attack"], sort=False)
     finished = groups.size() - groups["failure"].count()
     means = {}

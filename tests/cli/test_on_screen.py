@@ -107,7 +107,7 @@ def test_what_nothing_was_measured_of_is_said_in_a_line(screen):
     assert "gap: no run has attackers." in shown
     shown = screen("figure", "curves", "results.db", "--measure", "attack_success_rate")
     assert shown.startswith(
-        "error: measure: no run measured attack_success_rate (there is: accuracy, "
+        "error: measure: no run has recorded 'attack_success_rate'; accepted: accuracy, "
     )
     assert shown.count("\n") == 1
 
