@@ -27,7 +27,7 @@ def run_of(settings: Settings) -> RunSpec:
         blamed = [name.partition(".")[0] for name in str(error).partition(":")[0].split(", ")]
         blamed += [error.field] if error.field else []
         places = [at(written) for written in settings if written in blamed]
-        raise SpecError(f"{places[0] if places else ''}{error}") from None
+        raise SpecError(f"{places[0] if places else ''}{error}") from error.__cause__
 
 
 class RunMaker:

@@ -14,7 +14,7 @@ from torch import nn
 
 from privrobust.data import Dataset, get_dataset, hand_over
 from privrobust.data.registry import DATASETS
-from privrobust.errors import PrivRobustError
+from privrobust.errors import PrivRobustError, in_a_line
 from privrobust.gradients.layer_rules import OWN_RULES, LayerRule
 from privrobust.spec import RunSpec
 from privrobust.spec.registries import REGISTRIES
@@ -168,10 +168,6 @@ def halves(specs: Sequence[RunSpec]) -> Iterator[Sequence[RunSpec]]:
 
 
 def _one_line(error: Exception) -> str:
-    """Write an error of ours as it is, another's with its type."""
-    text = " ".join(str(error).split())
-    return (
-        text
-        if type(error).__module__.startswith("privrobust")
-        else f"{type(error).__name__}: {text}"
-    )
+    """Write an error of ours as it is, of another's what it says and where it was raised."""
+    line = str(error) if isinstance(error, PrivRobustError) else in_a_line(error)
+    return " ".join(line.split())
