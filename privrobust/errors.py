@@ -82,19 +82,19 @@ def said(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> list[tuple[str, int]]:
-    """Return file and line of a user's that led to an error, the last of them; at most one.
-
-    What is installed counts as a user's where nothing else is: plugins may be packages.
-    """
+    """Return file and line of a user's that led to an error, the last of them; at most one."""
     frames = [
         (Path(frame.f_code.co_filename), line)
         for frame, line in traceback.walk_tb(error.__traceback__)
         if frame.f_globals.get("__name__", "").partition(".")[0] not in _NOT_A_USERS
         and not frame.f_code.co_filename.startswith("<frozen ")
     ]
-    own = [each for each in frames if not is_installed(each[0])]
-    plugins = [each for each in frames if _INSTALLED.intersection(each[0].parts)]
-    return [(file.name, line) for file, line in (own or plugins)[-1:]]
+    return [(file.name, line) for file, line in frames if not is_installed(file)][-1:]
+
+
+def is_of_a_user(error: BaseException) -> bool:
+    """Tell whether an error was raised in, or by what was called from, code of a user's own."""
+    return bool(_place(error))
 
 
 def is_installed(file: Path) -> bool:
@@ -133,6 +133,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def shown(value: object, longest: int = _LONGEST) -> str:
     """Return how an error shows a value: its repr, in one short line whatever that is or does."""
+    if isinstance(value, bool):
+        return str(value).lower()  # as YAML has it
     if type(value) is int and value.bit_length() > _MOST_BITS:
         return f"a number of {value.bit_length()} bits"
     try:

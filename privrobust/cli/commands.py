@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from privrobust.cli import tracebacks
 from privrobust.cli.audit import audit
 from privrobust.cli.budget import budget
 from privrobust.cli.check import check
@@ -44,6 +45,10 @@ class _Command(TyperCommand):
         return super().get_help(ctx).replace("\\[", "[")
 
 
+class _OwnCode(_Command, tracebacks.Command):
+    pass
+
+
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
@@ -71,16 +76,16 @@ def _privrobust(
     """Measure privacy, robustness and utility of noisy median and sign SGD together."""
 
 
-app.command(cls=_Command, context_settings={"allow_extra_args": True})(budget)
-app.command(cls=_Command)(run)
-app.command(cls=_Command)(status)
+app.command(cls=_OwnCode, context_settings={"allow_extra_args": True})(budget)
+app.command(cls=_OwnCode)(run)
+app.command(cls=_OwnCode)(status)
 app.command(cls=_Command)(export)
-app.command(cls=_Command)(table)
+app.command(cls=_OwnCode)(table)
 app.command(cls=_Command)(report)
-app.command(cls=_Command)(figure)
-app.command(cls=_Command)(audit)
-app.command(cls=_Command)(check)
-app.command("list", cls=_Command)(list_)
+app.command(cls=_OwnCode)(figure)
+app.command(cls=_OwnCode)(audit)
+app.command(cls=_OwnCode)(check)
+app.command("list", cls=_OwnCode)(list_)
 
 
 def run_command() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from privrobust.cli import tracebacks
 from privrobust.cli.table import check_format, print_runs
 from privrobust.core.escaping import in_terminal
 from privrobust.core.interrupts import say_at_end
@@ -98,10 +99,15 @@ def run(
 
             spinner.update("loading torch")
             from privrobust.store import Store
+            from privrobust.sweeps.cautions import warn_of_idle
             from privrobust.sweeps.progress import Watch, log_to, watch_on
             from privrobust.sweeps.runner import check, run_whole
 
-            check(plan, spinner.update)
+            try:
+                check(plan, spinner.update)
+            except SpecError as error:
+                raise described.placed(error) from error.__cause__
+            warn_of_idle(described, plan)
     if finished is not None:
         table, place = finished
         done = int((table["status"] == "done").sum())
@@ -174,7 +180,7 @@ def _show(runs: "pd.DataFrame", location: str, form: str) -> None:
     failed = int((runs["status"] == "failed").sum())
     if failed:
         typer.echo(
-            f"{failed} of {len(runs)} runs failed: see `privrobust status {location}`; "
+            f"{failed} of {len(runs)} runs failed: see `privrobust status {location} --traceback`; "
             "--retry-failed tries them again",
             err=True,
         )
@@ -182,6 +188,7 @@ def _show(runs: "pd.DataFrame", location: str, form: str) -> None:
 
 
 def status(
+    context: typer.Context,
     store: Annotated[str, typer.Argument(help="File or postgresql:// address of results.")],
     sweep: Annotated[
         Path | None, typer.Argument(help="Of this sweep's runs only; tells what is missing.")
@@ -190,6 +197,8 @@ def status(
     form: Annotated[str, typer.Option("--format", help="terminal or json.")] = "terminal",
 ) -> None:
     """Show how many runs are done, who is at work on which, and what failed and why.
+
+    With --traceback, where failed runs ended, too: in which line of your attack, rule or model.
 
     Example: privrobust status results.db experiments/quickstart.yaml
     """
@@ -202,7 +211,7 @@ def status(
     described = None if sweep is None else load_sweep(sweep, change or [])
     with Store(store, create=False) as results:
         keys = {run.key for run in planned(described, results)} if described else None
-        typer.echo(_STATUS[form](_status(results, keys)))
+        typer.echo(_STATUS[form](_status(results, keys, tracebacks.is_asked(context))))
 
 
 def export(
@@ -314,8 +323,8 @@ def _foretold_on_ray(missing: Sequence["RunSpec"], ray: str, cpus: int, gpus: fl
     return "\n".join(lines)
 
 
-def _status(store: "Store", keys: set[str] | None) -> dict[str, Any]:
-    """Count runs: all of the store, or those of these keys."""
+def _status(store: "Store", keys: set[str] | None, in_full: bool) -> dict[str, Any]:
+    """Count runs: all of the store, or those of these keys; `in_full` with tracebacks."""
     from privrobust.store.leases import is_gone
 
     done, claims, failed = store.keys(), store.claims(), store.failed()
@@ -336,6 +345,10 @@ def _status(store: "Store", keys: set[str] | None) -> dict[str, Any]:
         for owner, of_owner in claims.groupby(claims["owner"].map(str))
     ]
     reasons = [{"reason": reason, "runs": count} for reason, count in failed.value_counts().items()]
+    if in_full:
+        attempts = store.failures().dropna(subset="details")
+        last = dict(zip(attempts["reason"], attempts["details"], strict=True))
+        reasons = [each | {"traceback": last.get(each["reason"])} for each in reasons]
     return {**found, "owners": owners, "failures": reasons}
 
 
@@ -352,6 +365,7 @@ def _status_lines(found: dict[str, Any]) -> str:
     reasons = found["failures"]
     for each in reasons[:_MOST_REASONS]:
         lines.append(f"failed: {each['runs']} runs: {each['reason']}")
+        lines += [f"    {line}" for line in (each.get("traceback") or "").splitlines()]
     if len(reasons) > _MOST_REASONS:
         lines.append(f"failed: {len(reasons) - _MOST_REASONS} more reasons")
     return "\n".join(map(in_terminal, lines))

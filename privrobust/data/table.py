@@ -15,7 +15,7 @@ import numpy as np
 from privrobust.core.lazy_imports import pandas as pd
 from privrobust.core.lazy_imports import torch
 from privrobust.data.dataset import Dataset, Split, three_ways
-from privrobust.data.source import Source
+from privrobust.data.source import Source, data_folder
 from privrobust.errors import PrivRobustWarning, SpecError, did_you_mean, in_short
 
 # Of a column that holds no numbers, each a feature of its own.
@@ -38,7 +38,8 @@ class Table(Source):
     other text is a value.
 
     Args:
-        path: of the file, in the folder of data or as it is.
+        path: of the file: in `data_dir`, which for a sweep's file is the folder that it lies in
+            unless it says another, in the folder of data, or as it is.
         label: the column to predict; its sorted values are the classes.
         group: a column that says to what real group a row belongs, kept out of the features.
         scaling: "none", or "standard" for features of mean 0 and variance 1 over the training
@@ -46,7 +47,7 @@ class Table(Source):
 
     """
 
-    names_a_file: ClassVar[bool] = True
+    file_parameter: ClassVar[str | None] = "path"
 
     path: str
     label: str
@@ -54,12 +55,22 @@ class Table(Source):
     scaling: Literal["none", "standard"] = "none"
 
     def files(self, folder: Path) -> list[Path]:
-        """List the one."""
-        return [folder / self.path if (folder / self.path).exists() else Path(self.path)]
+        """List the one: the first that is there."""
+        return [next((file for file in self._places(folder) if file.exists()), Path(self.path))]
+
+    def _places(self, folder: Path) -> list[Path]:
+        """List where it may lie."""
+        folders = dict.fromkeys((folder, data_folder(None), Path()))
+        return [each / self.path for each in folders]
 
     def load(self, name: str, folder: Path) -> Dataset:
         """Load it from the file."""
         (path,) = self.files(folder)
+        if not path.exists():
+            looked = dict.fromkeys(str(file.absolute().parent) for file in self._places(folder))
+            raise SpecError(
+                f"dataset: path: there is no file {self.path!r}; looked in: {', '.join(looked)}"
+            )
         rows = _read(path)
         for role, column in (("label", self.label), ("group", self.group)):
             if column is not None and column not in rows.columns:
@@ -88,6 +99,8 @@ class Table(Source):
         features = _features(rows, self.path)
         if self.scaling == "standard":
             features = _standardised(name, features, labels)
+        else:
+            _warn_of_scale(self.path, features)
         whole = Split(
             torch.from_numpy(_in_float32(features, self.path)),
             torch.from_numpy(labels.astype(np.int64)),
@@ -248,6 +261,25 @@ def _standardised(name: str, features: pd.DataFrame, labels: np.ndarray) -> pd.D
     mean = (train / size).mean().where(varies, train.iloc[0])
     std = (train / size).std().where(varies, 1.0)
     return (features / size - mean) / std
+
+
+def _warn_of_scale(path: str, features: pd.DataFrame) -> None:
+    """Warn of features that steps of usual length do not fit, before a run trains to chance.
+
+    Clipped gradients follow the largest feature, and a step of usual length moves scores by its
+    square: from a root mean square of 100 on, by thousands; below 0.01 not at all.
+    """
+    sizes = features.abs().max() * (features / features.abs().max()).pow(2).mean().pow(0.5)
+    column, size = sizes.idxmax(), sizes.max()
+    if 0.01 < size < 100 or not size > 0:
+        return
+    warnings.warn(
+        f"dataset: column {column!r} of {in_short(path)} holds numbers of size {size:.1g}; steps "
+        "are made for features of size 1: divide it by a public constant, or say "
+        "scaling='standard', which measures the training data",
+        PrivRobustWarning,
+        stacklevel=3,
+    )
 
 
 def _in_float32(features: pd.DataFrame, path: str) -> np.ndarray:

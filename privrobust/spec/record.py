@@ -85,10 +85,10 @@ def _accepted(problem: ErrorDetails) -> str:
 _NAMED = "a name, or a name with its parameters"
 _ACCEPTED = {
     "string_type": _TEXT,
-    "greater_than": "above {gt:g}",
-    "greater_than_equal": "at least {ge:g}",
-    "less_than": "below {lt:g}",
-    "less_than_equal": "at most {le:g}",
+    "greater_than": "above {gt:.10g}",
+    "greater_than_equal": "at least {ge:.10g}",
+    "less_than": "below {lt:.10g}",
+    "less_than_equal": "at most {le:.10g}",
     "finite_number": "a finite number",
     "literal_error": "{expected}",
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),

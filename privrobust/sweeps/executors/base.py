@@ -14,7 +14,7 @@ from torch import nn
 
 from privrobust.data import Dataset, get_dataset, hand_over
 from privrobust.data.registry import DATASETS
-from privrobust.errors import PrivRobustError, in_a_line
+from privrobust.errors import PrivRobustError, in_a_line, root
 from privrobust.gradients.layer_rules import OWN_RULES, LayerRule
 from privrobust.spec import RunSpec
 from privrobust.spec.registries import REGISTRIES
@@ -147,7 +147,8 @@ def train_batch(specs: Sequence[RunSpec], on_progress: OnProgress) -> Iterator[O
     except Exception as error:  # whatever a user's class raises, or too little memory
         if elsewhere:
             raise elsewhere[0] from None
-        reason, details = _one_line(error), traceback.format_exc()
+        reason = _one_line(error)
+        details = "".join(traceback.format_exception(root(error)))  # of the code at fault
     else:
         yield Outcome(specs, results, time.perf_counter() - started)
         return

@@ -1,0 +1,56 @@
+"""Paths in a sweep's file, which start from the folder that it lies in.
+
+What a run is does not depend on that folder: a dataset keeps its name as it is written, and where
+its file lies is the run's `data_dir`, which is in no key.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from privrobust.data.registry import built_in_source
+from privrobust.errors import SpecError
+from privrobust.spec.values import named
+from privrobust.sweeps.run_maker import Settings
+from privrobust.sweeps.yaml_lines import Field, as_written
+
+
+def located(places: Iterable[Settings], has_data_dir: bool) -> list[Settings]:
+    """Return settings with the folder that their paths start from, where they name any.
+
+    A `data_dir` of the file is a folder beside it, else as it is. Without one, a dataset that is
+    a file, as `table(path='scans.csv', ...)` is, gets the folder of the sweep's.
+
+    Args:
+        places: settings as one place of a sweep has them.
+        has_data_dir: whether any place of the sweep sets it.
+
+    """
+    if has_data_dir:
+        return [_beside(each) if "data_dir" in each else each for each in places]
+    return [_with_folder(each) if "dataset" in each else each for each in places]
+
+
+def _beside(settings: Settings) -> Settings:
+    folder, given = _folder("data_dir", settings), settings["data_dir"]
+    if folder is None or not isinstance(given, str):
+        return settings
+    path = folder / given
+    return settings | {"data_dir": str(path)} if path.is_dir() else settings
+
+
+def _with_folder(settings: Settings) -> Settings:
+    folder = _folder("dataset", settings)
+    if folder is None:
+        return settings
+    try:
+        source = built_in_source(named(settings["dataset"]))
+    except SpecError:  # as whoever makes the run will say
+        return settings
+    is_beside = source is not None and source.named_file and not Path(source.named_file).is_absolute()
+    return settings | {"data_dir": str(folder)} if is_beside else settings
+
+
+def _folder(name: str, settings: Settings) -> Path | None:
+    """Return the folder of the file that sets a field; of none that Python or `--set` sets."""
+    written = as_written(name, settings)
+    return written.folder if isinstance(written, Field) else None
