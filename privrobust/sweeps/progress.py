@@ -36,7 +36,7 @@ class _Cells:
     def __init__(self, runs: Sequence[RunSpec]) -> None:
         self._varies = [
             field
-            for field in named(lambda field: field.role is not Role.SEED)
+            for field in named(lambda field: field.role not in (Role.SEED, Role.PLACE))
             if any(getattr(run, field) != getattr(runs[0], field) for run in runs)
         ]
         self._runs = {run.key: run for run in runs}

@@ -12,6 +12,7 @@ from privrobust.core.formatting import number
 from privrobust.errors import SpecError
 from privrobust.reporting.legend import DIVERGED, FEW, FEW_SEEDS, deltas, secrets, vouchers
 from privrobust.reporting.neighbours import all_in_short
+from privrobust.reporting.scaling import about_scaling
 from privrobust.reporting.schemes import charged_for
 from privrobust.reporting.summary import WORST, summarise, without_gaps
 from privrobust.reporting.tables.choice import tested
@@ -188,6 +189,7 @@ def guarantee(runs: pd.DataFrame, every: pd.DataFrame) -> Iterator[str]:
         )
         yield from charged_for(finite)
         yield from secrets(finite)
+        yield from about_scaling(finite, "The")
     for reason in runs["not_private"].dropna().unique():
         yield f"Not private: {reason}."
 

@@ -27,6 +27,7 @@ from privrobust.reporting.report import words
 from privrobust.reporting.report.curves import MOST_RUNS, curves
 from privrobust.reporting.report.recipes import recipe
 from privrobust.reporting.report.rows import Rows, header, rows_of
+from privrobust.reporting.scaling import about_scaling
 from privrobust.reporting.tables.choice import tested
 from privrobust.store import Store
 
@@ -111,6 +112,7 @@ def page(store: Store) -> str:
         most_runs=MOST_RUNS,
         thresholds=_thresholds(rows),
         few=FEW_SEEDS,
+        scaling_note=" ".join(about_scaling(main)),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from privrobust.core.formatting import in_percent, number, rounded_up
 from privrobust.reporting.legend import FEW_SEEDS, breakdown_text, most_tried
 from privrobust.reporting.robustness import breakdown_point
+from privrobust.reporting.scaling import is_scaled
 from privrobust.reporting.summary import (
     ALWAYS_ROWS,
     WORST,
@@ -120,6 +121,11 @@ class Row:
     def is_estimate(self) -> bool:
         """Whether epsilon may be more than what is shown."""
         return math.isfinite(self.epsilon) and not self.runs["is_upper_bound"].all()
+
+    @cached_property
+    def scaled_by_data(self) -> bool:
+        """Whether a finite epsilon leaves out what scaling measured."""
+        return math.isfinite(self.epsilon) and bool(is_scaled(self.runs["dataset"]).any())
 
     @cached_property
     def why_not_private(self) -> str:
