@@ -107,7 +107,7 @@ def run(
                 check(plan, spinner.update)
             except SpecError as error:
                 raise described.placed(error) from error.__cause__
-            warn_of_idle(described, plan)
+            warn_of_idle(described, plan, sweep)
     if finished is not None:
         table, place = finished
         done = int((table["status"] == "done").sum())

@@ -276,7 +276,11 @@ def _meet(
     A rule's public examples are of the validation split.
     """
     rule = get_aggregator(aggregator, byzantine)
-    rule.fits(honest + byzantine, byzantine)
+    try:
+        rule.fits(honest + byzantine, byzantine)
+    except SpecError as error:
+        error.field = error.field or "aggregator"
+        raise
     if rule.public_examples and evaluate_on == "validation":
         raise SpecError(
             f"evaluate_on: validation, as in tuning, with aggregator {shown(aggregator)}, whose "
@@ -284,7 +288,11 @@ def _meet(
         )
     if attack is not None:
         name, parameters = parse("attack", attack)
-        get_attack(name, **parameters).fits(rule, honest, byzantine)
+        try:
+            get_attack(name, **parameters).fits(rule, honest, byzantine)
+        except SpecError as error:
+            error.field = error.field or "attack"
+            raise
 
 
 @lru_cache(maxsize=1024)

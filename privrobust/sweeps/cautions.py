@@ -3,11 +3,14 @@
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from itertools import chain
+from pathlib import Path
 
 from privrobust.core.formatting import number
 from privrobust.errors import PrivRobustWarning
 from privrobust.spec import RunSpec
 from privrobust.sweeps.grid import Sweep
+from privrobust.sweeps.yaml_lines import at
 from privrobust.training.privacy_plan import PrivacyPlan
 
 _IDLE: dict[str, tuple[Callable[[RunSpec], bool], str]] = {
@@ -18,12 +21,17 @@ _IDLE: dict[str, tuple[Callable[[RunSpec], bool], str]] = {
 """By field, which runs it does something in, and what these need."""
 
 
-def warn_of_idle(sweep: Sweep, runs: Sequence[RunSpec]) -> None:
-    """Warn of fields that a sweep sets and that do nothing in any of its runs."""
-    said = set[str]().union(*sweep.places.values())
-    for name, (does_something, needed) in _IDLE.items():
-        if name in said and not any(map(does_something, runs)):
-            _warn(f"{name}: it does nothing in any run of this sweep; accepted: with {needed}")
+def warn_of_idle(sweep: Sweep, runs: Sequence[RunSpec], file: Path) -> None:
+    """Warn of fields that a sweep's file sets and that do nothing in any of its runs.
+
+    What it extends may set them for others.
+    """
+    for written in chain.from_iterable(sweep.everywhere):
+        if written not in _IDLE or getattr(written, "file", None) not in (None, file):
+            continue
+        does_something, needed = _IDLE[written]
+        if not any(map(does_something, runs)):
+            _warn(f"{at(written)}{written}: does nothing in any run; accepted: with {needed}")
 
 
 def warn_of_noise(plans: Sequence[PrivacyPlan]) -> None:

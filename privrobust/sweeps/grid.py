@@ -181,10 +181,14 @@ class Sweep:
             "tune": set(self.tune.fields if self.tune else ()),
         }
 
+    @property
+    def everywhere(self) -> list[Settings]:
+        """What sets fields of its runs, place by place; names are as written."""
+        return [self.fixed, *self.cases, dict(self.zip), dict(self.grid)]
+
     def placed(self, error: SpecError) -> SpecError:
         """Return an error about one of its runs with the place of the field, where it has one."""
-        everywhere = [self.fixed, *self.cases, self.zip, self.grid]
-        set_once = Counter(name for place in everywhere for name in place)
+        set_once = Counter(name for place in self.everywhere for name in place)
         return placed(error, [name for name, times in set_once.items() if times == 1])
 
     def _all(self) -> list[Settings]:

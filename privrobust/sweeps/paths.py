@@ -53,4 +53,4 @@ def _with_folder(settings: Settings) -> Settings:
 def _folder(name: str, settings: Settings) -> Path | None:
     """Return the folder of the file that sets a field; of none that Python or `--set` sets."""
     written = as_written(name, settings)
-    return written.folder if isinstance(written, Field) else None
+    return written.file.parent if isinstance(written, Field) and written.file else None

@@ -265,7 +265,7 @@ def log_to(path: Path) -> None:
     try:
         handler = _LogFile(path, encoding="utf-8")
     except OSError as error:
-        raise PrivRobustError(f"log: {str(path)!r} cannot be written ({error})") from None
+        raise PrivRobustError(f"log: {str(path)!r} cannot be written ({error.strerror})") from None
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)

@@ -8,7 +8,7 @@ from operator import attrgetter
 from privrobust.core.devices import resolve_device
 from privrobust.core.random import stream
 from privrobust.data import get_dataset
-from privrobust.errors import PrivRobustError
+from privrobust.errors import PrivRobustError, SpecError
 from privrobust.gradients.clipped_sums import gradient_sum
 from privrobust.gradients.clipping import Flat
 from privrobust.gradients.layout import Layout
@@ -107,9 +107,13 @@ def _check_on_data(runs: Sequence[RunSpec]) -> None:
     for named, run in attacked.values():
         attack, dataset = named.build(), get_dataset(run.dataset, run.data_dir)
         data, held_out = dataset.train, dataset.held_out(run.evaluate_on)
-        if attack.sees == "own":
-            attack.poisoned(examples_of(dataset, data), stream(run.seed, "poison"))
-        attack.aimed_at(examples_of(dataset, data), examples_of(dataset, held_out))
+        try:
+            if attack.sees == "own":
+                attack.poisoned(examples_of(dataset, data), stream(run.seed, "poison"))
+            attack.aimed_at(examples_of(dataset, data), examples_of(dataset, held_out))
+        except SpecError as error:
+            error.field = error.field or "attack"
+            raise
 
 
 def run_whole(

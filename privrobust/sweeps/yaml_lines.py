@@ -23,15 +23,15 @@ _REMEDIES = {
 
 
 class Field(str):
-    """The name of a field, its place, `sweep.yaml, line 7`, and the folder of its file if any."""
+    """The name of a field, its place, `sweep.yaml, line 7`, and its file if it is in one."""
 
     place: str
-    folder: Path | None
+    file: Path | None
 
-    def __new__(cls, name: str, place: str, folder: Path | None = None) -> "Field":
+    def __new__(cls, name: str, place: str, file: Path | None = None) -> "Field":
         """Place the name."""
         made = super().__new__(cls, name)
-        made.place, made.folder = place, folder
+        made.place, made.file = place, file
         return made
 
 
@@ -63,11 +63,11 @@ def read(path: Path) -> Any:
         raise SpecError(
             f"{shown(str(path), 200)} {wrong}; accepted: a sweep, YAML in UTF-8"
         ) from None
-    return parse(text, str(path), lambda line: f"{path}, line {line}", path.parent)
+    return parse(text, str(path), lambda line: f"{path}, line {line}", path)
 
 
 def parse(
-    text: str, source: str, place: Callable[[int], str], folder: Path | None = None
+    text: str, source: str, place: Callable[[int], str], file: Path | None = None
 ) -> Any:
     """Return what the text says, its numbers read as YAML 1.2 does.
 
@@ -75,14 +75,14 @@ def parse(
         text: YAML.
         source: what it is, for errors.
         place: where a line of it is, from 1.
-        folder: where it is, if in a file.
+        file: that it is in, if it is in one.
 
     Raises:
         SpecError: it is not YAML, or more than a sweep can be.
 
     """
     try:
-        loader = _Loader(text, place, folder)
+        loader = _Loader(text, place, file)
         try:
             return loader.get_single_data()
         finally:
@@ -109,8 +109,8 @@ class _Loader(NumbersOf12, yaml.SafeLoader):
     is named: ten lines of anchors in anchors would fill any memory once something looks at each.
     """
 
-    def __init__(self, text: str, place: Callable[[int], str], folder: Path | None) -> None:
-        self._place, self._folder = place, folder
+    def __init__(self, text: str, place: Callable[[int], str], file: Path | None) -> None:
+        self._place, self._file = place, file
         self._composed = 0
         self._sizes: dict[yaml.Node, int] = {}
         super().__init__(text)
@@ -153,7 +153,7 @@ class _Loader(NumbersOf12, yaml.SafeLoader):
         }
 
     def _placed(self, name: str, line: int) -> Field:
-        return Field(name, self._place(line), self._folder)
+        return Field(name, self._place(line), self._file)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:

@@ -513,7 +513,7 @@ class Unresolved(Aggregator):
         (f"{__name__}:Unresolved", "Unresolved cannot be made .NameError: name 'Nothing' is not"),
         (f"{__name__}:summed", "summed' is a function, no class; accepted: a class that derives"),
         ("mean.krum", "unknown name 'mean.krum'.*; one of your own: module:name"),
-        (f"{__name__}:NotRule", r"no attribute 'NotRule'.*; did you mean 'NotARule'\?"),
+        (f"{__name__}:NotRule", r"has no 'NotRule'; did you mean 'NotARule'\?"),
         ("builtins:dict", "'builtins:dict' is of Python's own library; accepted: a class that"),
         ("sys:exit", "'sys:exit' is of Python's own library"),
         (f"krum(f=1{'0' * 400})", "Krum.f: a number of 1329 bits is not a whole number at least 0"),
