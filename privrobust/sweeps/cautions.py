@@ -47,7 +47,8 @@ def warn_of_noise(plans: Sequence[PrivacyPlan]) -> None:
         return
     least = min(drowned, key=lambda spec: spec.target_epsilon or math.inf)
     target, b = least.target_epsilon, f"b = {number(least.noise_scale)}"
-    many = f", one of {len(drowned)} such settings" if len(drowned) > 1 else ""
+    settings = len({(spec.target_epsilon, spec.noise_scale) for spec in drowned})
+    many = f", one of {settings} such settings" if settings > 1 else ""
     stated = f"target_epsilon: {target:g} takes {b}" if target else f"noise_scale: {b}"
     remedy = "a larger target_epsilon" if target else "less noise"
     _warn(
