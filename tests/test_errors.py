@@ -1,4 +1,4 @@
-"""What errors say of other people's code: what it said, file and line, and none of Python's words."""
+"""What errors say of other people's code: what it said, where, and none of Python's words."""
 
 import re
 import sys

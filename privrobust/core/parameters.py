@@ -173,7 +173,9 @@ def _accepted(each: "Field[Any]", hint: Any) -> str:
         return f"one of {', '.join(map(repr, choices))}"
     kinds = _kinds(hint)
     if not {int, float} & set(kinds):
-        return " or ".join(_WORDS.get(kind) or f"a {getattr(kind, '__name__', kind)}" for kind in kinds)
+        return " or ".join(
+            _WORDS.get(kind) or f"a {getattr(kind, '__name__', kind)}" for kind in kinds
+        )
     words = {"above": "above", "least": "at least", "below": "below", "most": "at most"}
     limits = [f"{words[name]} {bound:g}" for name, bound in each.metadata.items()]
     number = "a whole number" if int in kinds else "a finite number"

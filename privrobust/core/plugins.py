@@ -180,7 +180,9 @@ def _searched() -> str:
     """List where modules are looked for, beside what is installed."""
     folders = dict.fromkeys(os.path.abspath(each) for each in sys.path)
     own = [each for each in folders if Path(each).is_dir() and not is_installed(Path(each))]
-    return ", ".join([*(shown(each, _LONGEST) for each in own[:_MOST_FOLDERS]), "what is installed"])
+    return ", ".join(
+        [*(shown(each, _LONGEST) for each in own[:_MOST_FOLDERS]), "what is installed"]
+    )
 
 
 def _not_wanted(kind: str, name: str, problem: str, wanted: Own) -> SpecError:

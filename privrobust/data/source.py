@@ -30,7 +30,7 @@ class Source(Configured, ABC):
 
     @property
     def measures_data(self) -> bool:
-        """Whether what it loads depends on numbers measured on private examples: no epsilon has it."""
+        """Whether what it loads depends on what is measured on private examples, uncounted."""
         return False
 
     def files(self, folder: Path) -> list[Path]:

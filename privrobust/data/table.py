@@ -107,10 +107,11 @@ class Table(Source):
         features = _features(rows, self.path)
         if self.measures_data:
             features = _standardised(name, features, labels)
-        else:
+        inputs = torch.from_numpy(_in_float32(features, self.path))
+        if not self.measures_data:
             _warn_of_scale(self.path, features)
         whole = Split(
-            torch.from_numpy(_in_float32(features, self.path)),
+            inputs,
             torch.from_numpy(labels.astype(np.int64)),
             groups=groups,
         )
@@ -289,7 +290,7 @@ def _warn_of_scale(path: str, features: pd.DataFrame) -> None:
     if not (most <= _TINY or (most >= _LARGE and is_uneven)):
         return
     warnings.warn(
-        f"dataset: column {str(column)!r} of {in_short(path)} holds numbers of size {most:.0e}, and "
+        f"dataset: column {str(column)!r} of {in_short(path)} holds numbers of size {most:.0e}; "
         "steps are made for size 1: the model may learn nothing; accepted: columns divided by "
         "public constants, or scaling='standard', which measures the training data",
         PrivRobustWarning,

@@ -74,8 +74,9 @@ def summarise(runs: pd.DataFrame, metrics: Sequence[str] = ACCURACY) -> pd.DataF
         and, say, `train_loss_interval` of others; `attack_success_rate` and
         `attack_success_interval`, the same of attacks with a goal of their own, NaN of others;
         `epsilon`, the largest, whether it `is_upper_bound` and no estimate, and `not_private`, why
-        it is infinite; `scaled_by_data`, whether it leaves out what scaling measured; `seeds`, `diverged` and `failed`, counts of runs; `kappa`, the largest
-        empirical robustness coefficient; `workers`, n.
+        it is infinite; `scaled_by_data`, whether it leaves out what scaling measured; `seeds`,
+        `diverged` and `failed`, counts of runs; `kappa`, the largest empirical robustness
+        coefficient; `workers`, n.
 
     """
     metrics = checked(metrics)

@@ -51,7 +51,9 @@ def _chain(path: Path, above: tuple[Path, ...]) -> Settings:
     base = settings.pop("extends")
     if not isinstance(base, str):
         given = "nothing is given" if base is None else f"{shown(base)} is not accepted"
-        raise SpecError(f"{here}extends: {given}; give the path of a sweep, from this file's folder")
+        raise SpecError(
+            f"{here}extends: {given}; give the path of a sweep, from this file's folder"
+        )
     other, above = path.parent / base, (*above, path.resolve())
     if other.resolve() in above:
         raise SpecError(f"{here}extends: {shown(base)} extends this file in turn")

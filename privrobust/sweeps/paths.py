@@ -46,7 +46,9 @@ def _with_folder(settings: Settings) -> Settings:
         source = built_in_source(named(settings["dataset"]))
     except SpecError:  # as whoever makes the run will say
         return settings
-    is_beside = source is not None and source.named_file and not Path(source.named_file).is_absolute()
+    is_beside = (
+        source is not None and source.named_file and not Path(source.named_file).is_absolute()
+    )
     return settings | {"data_dir": str(folder)} if is_beside else settings
 
 

@@ -104,8 +104,8 @@ def _check_on_data(runs: Sequence[RunSpec]) -> None:
         for run in runs
         if run.attack is not None
     }
-    for named, run in attacked.values():
-        attack, dataset = named.build(), get_dataset(run.dataset, run.data_dir)
+    for stated, run in attacked.values():
+        attack, dataset = stated.build(), get_dataset(run.dataset, run.data_dir)
         data, held_out = dataset.train, dataset.held_out(run.evaluate_on)
         try:
             if attack.sees == "own":

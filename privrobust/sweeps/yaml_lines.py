@@ -66,9 +66,7 @@ def read(path: Path) -> Any:
     return parse(text, str(path), lambda line: f"{path}, line {line}", path)
 
 
-def parse(
-    text: str, source: str, place: Callable[[int], str], file: Path | None = None
-) -> Any:
+def parse(text: str, source: str, place: Callable[[int], str], file: Path | None = None) -> Any:
     """Return what the text says, its numbers read as YAML 1.2 does.
 
     Args:
@@ -165,7 +163,6 @@ class _Loader(NumbersOf12, yaml.SafeLoader):
     def construct_whole(self, node: yaml.ScalarNode) -> int:
         """Read a whole number."""
         return whole(str(self.construct_scalar(node)))
-
 
     def construct_unknown(self, node: yaml.Node) -> Any:
         """Refuse a tag of some program's own, which may stand for anything."""

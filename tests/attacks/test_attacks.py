@@ -534,7 +534,10 @@ def plain(honest):
 @pytest.mark.parametrize(
     ("attack", "message"),
     [
-        (Unaware(), r"Unaware: it cannot be called so; accepted: craft\(self, seen, byzantine, generator\)"),
+        (
+            Unaware(),
+            r"Unaware: it cannot be called so; accepted: craft\(self, seen, byzantine, generator\)",
+        ),
         (Careless(), r"Careless: it failed \(.*, test_attacks.py, line \d+\)"),
         (
             Alone(),

@@ -1,4 +1,4 @@
-"""An error in one's own code: file and line in a line, and with `--traceback` all that led to it."""
+"""An error in one's own code: file and line, and with `--traceback` all that led to it."""
 
 import json
 import sys
@@ -84,7 +84,11 @@ def command(tmp_path, monkeypatch, capsys, threads):
 @pytest.mark.parametrize(
     ("text", "said", "name"),
     [
-        ("schedule: late:Falls", "Falls: it failed (ZeroDivisionError: division by zero", "schedule"),
+        (
+            "schedule: late:Falls",
+            "Falls: it failed (ZeroDivisionError: division by zero",
+            "schedule",
+        ),
         ("model: late:net", "(no weights today", "model"),
         ("dataset: late:data", "(IndexError: list index out of range", "dataset"),
     ],
@@ -125,7 +129,10 @@ def test_failures_in_training_are_kept_with_file_line_and_traceback(
     code, out, _ = command("status", "results.db", "--traceback")
     assert code == 0
     assert f'late.py", line {line_of(name)}, in ' in out
-    assert out.rstrip().splitlines()[-1].strip() in ("KeyError: 'oops'", "ValueError: enough of this")
+    assert out.rstrip().splitlines()[-1].strip() in (
+        "KeyError: 'oops'",
+        "ValueError: enough of this",
+    )
     code, out, _ = command("status", "results.db", "--traceback", "--format", "json")
     (failure,) = json.loads(out)["failures"]
     assert failure["runs"] == 1
@@ -133,7 +140,9 @@ def test_failures_in_training_are_kept_with_file_line_and_traceback(
 
 
 def test_a_traceback_is_text_that_runs_nothing_in_a_terminal(command, tmp_path):
-    (tmp_path / "late.py").write_text("def net(shape, classes):\n    raise ValueError('\\x1b[2J')\n")
+    (tmp_path / "late.py").write_text(
+        "def net(shape, classes):\n    raise ValueError('\\x1b[2J')\n"
+    )
     _, _, err = command("run", command.write("model: late:net"), "--traceback")
     assert "\x1b" not in err
     assert "\\x1b[2J" in err

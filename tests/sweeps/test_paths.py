@@ -78,11 +78,11 @@ def test_the_folder_of_the_sweep_comes_before_that_of_data_and_the_working_direc
 @pytest.mark.parametrize(
     "text",
     [
-        f"grid: {{dataset: [\"{PEOPLE}\", digits]}}\nhonest: 2\nsteps: 2\nbatch_size: 4\n",
-        f"cases: [{{dataset: \"{PEOPLE}\"}}, {{dataset: digits}}]\nhonest: 2\nbatch_size: 4\n",
+        f'grid: {{dataset: ["{PEOPLE}", digits]}}\nhonest: 2\nsteps: 2\nbatch_size: 4\n',
+        f'cases: [{{dataset: "{PEOPLE}"}}, {{dataset: digits}}]\nhonest: 2\nbatch_size: 4\n',
         "cases: [{dataset: {name: table, path: people.csv, label: y}}, {dataset: digits}]\n"
         "honest: 2\nbatch_size: 4\n",
-        f"zip: {{dataset: [\"{PEOPLE}\", digits], steps: [2, 3]}}\nhonest: 2\nbatch_size: 4\n",
+        f'zip: {{dataset: ["{PEOPLE}", digits], steps: [2, 3]}}\nhonest: 2\nbatch_size: 4\n',
     ],
 )
 def test_only_datasets_that_are_files_get_the_folder(here, text):
@@ -120,7 +120,7 @@ def test_set_starts_from_the_working_directory(here):
 
 def test_an_error_says_everywhere_that_it_looked(here):
     path = written(here / "study")
-    with pytest.raises(SpecError, match="there is no file 'people.csv'; looked in: ") as raised:
+    with pytest.raises(SpecError, match=r"there is no file 'people\.csv'; looked in: ") as raised:
         loaded(path)
     folders = str(raised.value).partition("looked in: ")[2].split(", ")
     assert folders == [str(here / "study"), str(here.parent / "data"), str(here)]
@@ -150,7 +150,7 @@ def test_other_data_of_that_name_is_refused(here):
     people(here / "copy", moved=1.0)
     with Store(str(here / "results.db")) as store:
         run_sweep(planned(load_sweep(written(here / "study"))), store)
-        with pytest.raises(Exception, match="is not the data that .* has results of"):
+        with pytest.raises(Exception, match=r"is not the data that .* has results of"):
             run_sweep(planned(load_sweep(written(here / "copy"))), store)
 
 
