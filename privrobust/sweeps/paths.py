@@ -6,6 +6,7 @@ its file lies is the run's `data_dir`, which is in no key.
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from privrobust.data.registry import built_in_source
 from privrobust.errors import SpecError
@@ -27,7 +28,8 @@ def located(places: Iterable[Settings], has_data_dir: bool) -> list[Settings]:
     """
     if has_data_dir:
         return [_beside(each) if "data_dir" in each else each for each in places]
-    return [_with_folder(each) if "dataset" in each else each for each in places]
+    known: dict[tuple[Path, int], bool] = {}  # of values that the points of a grid share
+    return [_with_folder(each, known) if "dataset" in each else each for each in places]
 
 
 def _beside(settings: Settings) -> Settings:
@@ -38,18 +40,24 @@ def _beside(settings: Settings) -> Settings:
     return settings | {"data_dir": str(path)} if path.is_dir() else settings
 
 
-def _with_folder(settings: Settings) -> Settings:
-    folder = _folder("dataset", settings)
+def _with_folder(settings: Settings, known: dict[tuple[Path, int], bool]) -> Settings:
+    folder, dataset = _folder("dataset", settings), settings["dataset"]
     if folder is None:
         return settings
+    at = folder, id(dataset)
+    if at not in known:
+        known[at] = _is_relative_file(dataset)
+    return settings | {"data_dir": str(folder)} if known[at] else settings
+
+
+def _is_relative_file(dataset: Any) -> bool:
+    """Tell whether a dataset, as a sweep names it, is a file of a relative path."""
     try:
-        source = built_in_source(named(settings["dataset"]))
+        source = built_in_source(named(dataset))
     except SpecError:  # as whoever makes the run will say
-        return settings
-    is_beside = (
-        source is not None and source.named_file and not Path(source.named_file).is_absolute()
-    )
-    return settings | {"data_dir": str(folder)} if is_beside else settings
+        return False
+    file = source.named_file if source is not None else None
+    return file is not None and not Path(file).is_absolute()
 
 
 def _folder(name: str, settings: Settings) -> Path | None:
