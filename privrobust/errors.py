@@ -104,9 +104,18 @@ def is_installed(file: Path) -> bool:
 
 def root(error: BaseException) -> BaseException:
     """Return the error that led to this one, over however many others: a user's own, perhaps."""
-    while error.__cause__ is not None:
-        error = error.__cause__
+    known = {id(error)}
+    while (cause := _cause(error)) is not None and id(cause) not in known:
+        error = cause
+        known.add(id(error))
     return error
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    if error.__cause__ is not error:
+        return error.__cause__
+    context = error.__context__  # it was raised again, from itself, which hid what it came from
+    return context if context is not None and is_of_a_user(context) else None
 
 
 def text_of(error: BaseException) -> str:

@@ -110,6 +110,21 @@ def test_the_root_of_an_error_is_what_users_code_raised(tmp_path, monkeypatch):
     sys.modules.pop("refusing")
 
 
+def test_an_error_that_is_raised_again_from_itself_still_has_its_root():
+    try:
+        try:
+            looks_up()
+        except KeyError as error:
+            raise SpecError("attack: it failed") from error
+    except SpecError as error:
+        again = caught(lambda: exec("raise error from error", {"error": error}))
+    assert again.__cause__ is again
+    assert type(root(again)) is KeyError
+    alone = SpecError("alone")
+    alone.__cause__ = alone
+    assert root(alone) is alone
+
+
 @pytest.mark.parametrize(("value", "text"), [(True, "true"), (False, "false"), (1, "1")])
 def test_truth_values_are_shown_as_yaml_has_them(value, text):
     assert shown(value) == text
