@@ -111,13 +111,17 @@ def test_the_root_of_an_error_is_what_users_code_raised(tmp_path, monkeypatch):
 
 
 def test_an_error_that_is_raised_again_from_itself_still_has_its_root():
-    try:
+    def twice():
         try:
             looks_up()
         except KeyError as error:
-            raise SpecError("attack: it failed") from error
-    except SpecError as error:
-        again = caught(lambda: exec("raise error from error", {"error": error}))
+            made = SpecError("attack: it failed")
+            try:
+                raise made from error
+            except SpecError:
+                raise made from made
+
+    again = caught(twice)
     assert again.__cause__ is again
     assert type(root(again)) is KeyError
     alone = SpecError("alone")

@@ -154,6 +154,7 @@ def test_what_is_wrong_with_a_sweep_alone_has_its_place_too(command):
     assert err.startswith("error: sweep.yaml, line 4: batch_size: 5000 is more than the ")
 
 
+@pytest.mark.filterwarnings("always::privrobust.errors.PrivRobustWarning")
 def test_a_field_that_does_nothing_is_told_in_a_dry_run_and_once(command):
     sweep = command.write("attack: alie\ngrid: {seed: [0, 1]}")
     _, out, err = command("run", sweep, "--dry-run")
