@@ -181,7 +181,7 @@ def _stored(location: str, run: str, change: Sequence[str]) -> "Sweep":
     settings = {name: value for name, value in settings_of(row).items() if value is not None}
     source = built_in_source(settings["dataset"])
     is_vouched = any(each.partition("=")[0].strip() == "dataset" for each in change)
-    if source is not None and source.names_a_file and not is_vouched:
+    if source is not None and source.named_file and not is_vouched:
         raise SpecError(
             f"dataset: {shown(settings['dataset'], 200)} is a file that the store names, which "
             "may come from anybody; accepted: the same with --set dataset=..., if you trust it"

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from privrobust.cli import tracebacks
 from privrobust.cli.audit import audit
 from privrobust.cli.budget import budget
 from privrobust.cli.check import check
@@ -18,8 +19,9 @@ from privrobust.cli.figure import figure
 from privrobust.cli.listing import list_
 from privrobust.cli.report import report
 from privrobust.cli.saying import say
+from privrobust.cli.status import status
 from privrobust.cli.table import table
-from privrobust.cli.train import export, run, status
+from privrobust.cli.train import export, run
 from privrobust.core.escaping import PLAIN, in_terminal
 from privrobust.errors import PrivRobustError
 from privrobust.store.address import without_addresses, without_secrets
@@ -57,6 +59,10 @@ class _Command(TyperCommand):
         return super().get_help(ctx).replace("\\[", "[")
 
 
+class _OwnCode(_Command, tracebacks.Command):
+    pass
+
+
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
@@ -84,16 +90,16 @@ def _privrobust(
     """Measure privacy, robustness and utility of noisy median and sign SGD together."""
 
 
-app.command(cls=_Command, context_settings={"allow_extra_args": True})(budget)
-app.command(cls=_Command)(run)
-app.command(cls=_Command)(status)
+app.command(cls=_OwnCode, context_settings={"allow_extra_args": True})(budget)
+app.command(cls=_OwnCode)(run)
+app.command(cls=_OwnCode)(status)
 app.command(cls=_Command)(export)
-app.command(cls=_Command)(table)
+app.command(cls=_OwnCode)(table)
 app.command(cls=_Command)(report)
-app.command(cls=_Command)(figure)
-app.command(cls=_Command)(audit)
-app.command(cls=_Command)(check)
-app.command("list", cls=_Command)(list_)
+app.command(cls=_OwnCode)(figure)
+app.command(cls=_OwnCode)(audit)
+app.command(cls=_OwnCode)(check)
+app.command("list", cls=_OwnCode)(list_)
 
 
 def run_command() -> None:

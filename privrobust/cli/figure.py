@@ -142,7 +142,7 @@ def _partitions(runs: "pd.DataFrame", own: _Own) -> "Figure":
     partitions = [str(each) for each in named.drop_duplicates()]
     name = str(first["dataset"])
     source = built_in_source(name)
-    if own.dataset is not None or source is None or source.names_a_file:
+    if own.dataset is not None or source is None or source.named_file:
         _vouch("dataset", name, [own.dataset] if own.dataset else [])
     if isinstance(first["data_dir"], str) and (source is None or source.needs_folder):
         _vouch("data_dir", first["data_dir"], [own.data_dir] if own.data_dir else [])

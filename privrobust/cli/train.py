@@ -1,11 +1,11 @@
-"""The commands that train, and those that look at what was trained: run, status, export."""
+"""The commands that train, and what takes it elsewhere: run, export."""
 
 import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,23 +13,19 @@ from privrobust.cli.saying import say
 from privrobust.cli.table import check_format, print_runs
 from privrobust.core.escaping import in_terminal
 from privrobust.core.interrupts import say_at_end
-from privrobust.core.json_document import document
 from privrobust.core.window import wrapped
-from privrobust.errors import PrivRobustError, SpecError, shown, unknown_name
+from privrobust.errors import PrivRobustError, SpecError, shown
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
     from privrobust.spec import RunSpec
-    from privrobust.store import Store
     from privrobust.sweeps.executors import Executor
     from privrobust.sweeps.grid import Sweep
 
 FAILED = 1
 
-_FORMS = ("terminal", "json")  # of status
-_MOST_REASONS = 20
 _WARNING = "warning: "
 _REST = "the same command computes the rest"
 
@@ -104,10 +100,15 @@ def run(
 
             spinner.update("loading torch")
             from privrobust.store import Store
+            from privrobust.sweeps.cautions import warn_of_idle
             from privrobust.sweeps.progress import Watch, log_to, watch_on
             from privrobust.sweeps.runner import check, run_whole
 
-            check(plan, spinner.update)
+            try:
+                check(plan, spinner.update)
+            except SpecError as error:
+                raise described.placed(error) from error.__cause__
+            warn_of_idle(described, plan, sweep)
     if finished is not None:
         table, place = finished
         done = int((table["status"] == "done").sum())
@@ -182,42 +183,12 @@ def _show(runs: "pd.DataFrame", location: str, form: str) -> None:
     """Print the table, and end with the exit code of failures where there are any."""
     failed = int((runs["status"] == "failed").sum())
     if failed:
-        see = f"see `privrobust status {in_terminal(location)}`"
+        see = f"see `privrobust status {in_terminal(location)} --traceback`"
         tries = "--retry-failed tries them again\n"
         say(f"{failed} of {len(runs)} runs failed: {see}; {tries}", err=True)
     print_runs(runs, form)
     if failed:
         raise typer.Exit(FAILED)
-
-
-def status(
-    store: Annotated[str, typer.Argument(help="File or postgresql:// address of results.")],
-    sweep: Annotated[
-        Path | None, typer.Argument(help="Of this sweep's runs only; tells what is missing.")
-    ] = None,
-    change: Changes = None,
-    form: Annotated[str, typer.Option("--format", help="terminal or json.")] = "terminal",
-) -> None:
-    """Show how many runs are done, who is at work on which, and what failed and why.
-
-    \b
-    Example:
-      $ privrobust status results.db experiments/quickstart.yaml
-    """
-    if form not in _FORMS:
-        raise unknown_name("format", form, _FORMS)
-    from privrobust.store import Store
-    from privrobust.sweeps.loading import load_sweep
-    from privrobust.sweeps.planning import planned
-
-    described = None if sweep is None else load_sweep(sweep, change or [])
-    with Store(store, create=False) as results:
-        keys = {run.key for run in planned(described, results)} if described else None
-        found = _status(results, keys)
-    if form == "json":
-        typer.echo(document(found))
-    else:
-        say(_status_lines(found))
 
 
 def export(
@@ -342,46 +313,3 @@ def _foretold_on_ray(missing: Sequence["RunSpec"], ray: str, cpus: int, gpus: fl
         f"are free and as fast as this one; {expected.memory / 2**30:.1f} GiB of memory a batch"
     )
     return "\n".join(lines)
-
-
-def _status(store: "Store", keys: set[str] | None) -> dict[str, Any]:
-    """Count runs: all of the store, or those of these keys."""
-    from privrobust.store.leases import is_gone
-
-    done, claims, failed = store.keys(), store.claims(), store.failed()
-    if keys is not None:
-        done, claims = done & keys, claims[claims["key"].isin(keys)]
-        failed = failed[failed.index.isin(keys)]
-    found = {"done": len(done), "running": len(claims), "failed": len(failed)}
-    if keys is not None:
-        missing = len(keys) - len(done) - len(claims) - len(failed)
-        found |= {"missing": missing, "of_the_sweep": len(keys)}
-    owners = [
-        {
-            "owner": owner,
-            "runs": len(of_owner),
-            "seconds_left": float(of_owner["seconds_left"].max()),
-            "has_ended": is_gone(owner),
-        }
-        for owner, of_owner in claims.groupby(claims["owner"].map(str))
-    ]
-    reasons = [{"reason": reason, "runs": count} for reason, count in failed.value_counts().items()]
-    return {**found, "owners": owners, "failures": reasons}
-
-
-def _status_lines(found: dict[str, Any]) -> str:
-    lines = ["{done} done, {running} running, {failed} failed".format_map(found)]
-    if "missing" in found:
-        lines.append("{missing} of {of_the_sweep} runs of the sweep are missing".format_map(found))
-    for each in found["owners"]:
-        left = each["seconds_left"]
-        lease = f"lease for {left:.0f} s" if left > 0 else "its lease ran out: free to take"
-        if each["has_ended"]:
-            lease = "it has ended: free to take"
-        lines.append(f"running: {each['runs']} by {each['owner']} ({lease})")
-    reasons = found["failures"]
-    for each in reasons[:_MOST_REASONS]:
-        lines.append(f"failed: {each['runs']} runs: {each['reason']}")
-    if len(reasons) > _MOST_REASONS:
-        lines.append(f"failed: {len(reasons) - _MOST_REASONS} more reasons")
-    return "\n".join(map(in_terminal, lines))

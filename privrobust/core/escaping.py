@@ -11,7 +11,7 @@ _TEX = {
     "[": "{[}",  # at the start of a row it would be an option of the line's end before it
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
     "±": r"$\pm$", "≥": r"$\geq$", "∞": r"$\infty$", "†": r"$^\dagger$", "‡": r"$^\ddagger$",
-    "°": r"$^\circ$", "§": r"\S{}", "¹": "$^1$", "²": "$^2$", "³": "$^3$",
+    "°": r"$^\circ$", "§": r"\S{}", "¶": r"\P{}", "¹": "$^1$", "²": "$^2$", "³": "$^3$",
 }  # fmt: skip
 
 # What shows as nothing, or as a gap, and still counts as printable.
@@ -109,7 +109,7 @@ PLAIN = "privrobust_plain"
 # Of the notes' marks none may be taken for another, nor for a part of a number.
 _STAND_INS = {
     "±": "+-", "≥": ">=", "∞": "inf", "─": "-", "†": "^+", "‡": "^++", "°": "^o", "§": "^s",
-    "¹": "^1", "²": "^2", "³": "^3", "ᵢ": "_i",
+    "¶": "^p", "¹": "^1", "²": "^2", "³": "^3", "ᵢ": "_i",
 }  # fmt: skip
 
 

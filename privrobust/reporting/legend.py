@@ -10,6 +10,7 @@ from privrobust.core.formatting import number, percent
 from privrobust.reporting.intervals import TOLD
 from privrobust.reporting.metrics import ACCURACY, METRICS, lacking
 from privrobust.reporting.neighbours import all_in_short
+from privrobust.reporting.scaling import about_scaling
 from privrobust.reporting.schemes import charged_for
 from privrobust.reporting.summary import fixes_workers, setting_levels
 from privrobust.reporting.tuning import about_tuning
@@ -167,6 +168,7 @@ def promise(runs: pd.DataFrame) -> Iterator[str]:
         yield from charged_for(finite)
         yield from secrets(finite)
         yield from unprotected(finite)
+        yield from about_scaling(finite)
         yield from about_tuning(finite["repeats"])
 
 

@@ -37,7 +37,7 @@ class _Cells:
     def __init__(self, runs: Sequence[RunSpec]) -> None:
         self._varies = [
             field
-            for field in named(lambda field: field.role is not Role.SEED)
+            for field in named(lambda field: field.role not in (Role.SEED, Role.PLACE))
             if any(getattr(run, field) != getattr(runs[0], field) for run in runs)
         ]
         self._runs = {run.key: run for run in runs}
@@ -268,7 +268,7 @@ def log_to(path: Path) -> None:
     try:
         handler = _LogFile(path, encoding="utf-8")
     except OSError as error:
-        raise PrivRobustError(f"log: {str(path)!r} cannot be written ({error})") from None
+        raise PrivRobustError(f"log: {str(path)!r} cannot be written ({error.strerror})") from None
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)

@@ -7,6 +7,7 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
+from privrobust.aggregators import get_aggregator
 from privrobust.core.random import stream
 from privrobust.data import Dataset, Split
 from privrobust.errors import SpecError
@@ -17,6 +18,21 @@ from privrobust.spec import RunSpec
 from privrobust.training.local_steps import LocalSteps
 from privrobust.training.server import Rule
 from privrobust.training.workers import Clipping
+
+
+def refuse_too_many(aggregator: str, split: Split) -> None:
+    """Refuse a rule that wants more public examples than the validation split has.
+
+    Raises:
+        SpecError: it does.
+
+    """
+    many = get_aggregator(aggregator).public_examples
+    if many > len(split):
+        raise SpecError(
+            f"aggregator: {aggregator} wants {many} public examples; accepted: 1 to {len(split)}, "
+            "as many as the validation split has"
+        )
 
 
 class PublicGradients:
@@ -73,11 +89,7 @@ class _Examples:
         layout: Layout,
         split: Split,
     ) -> None:
-        if many > len(split):
-            raise SpecError(
-                f"aggregator: {lanes[0].aggregator} wants {many} public examples; accepted: 1 to "
-                f"{len(split)}, as many as the validation split has"
-            )
+        refuse_too_many(lanes[0].aggregator, split)
         drawn = [
             torch.randperm(len(split), generator=stream(spec.stream_seed, "public examples"))[:many]
             for spec in lanes

@@ -449,7 +449,7 @@ class Picky(Aggregator):
     [
         (
             {"attack": f"{__name__}:FailsLater"},
-            r"FailsLater: it failed \(RuntimeError: no more, test_rob.*:\d+\)$",
+            r"FailsLater: it failed \(no more, test_rob.*, line \d+\)$",
         ),
         (
             {"attack": "zero", "aggregator": f"{__name__}:Picky"},

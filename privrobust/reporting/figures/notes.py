@@ -20,6 +20,7 @@ from privrobust.reporting.legend import (
 )
 from privrobust.reporting.metrics import METRICS, lacking
 from privrobust.reporting.neighbours import all_in_short
+from privrobust.reporting.scaling import about_scaling
 from privrobust.reporting.schemes import charged_for
 from privrobust.reporting.tuning import about_tuning
 
@@ -44,6 +45,7 @@ def guarantee(runs: pd.DataFrame, every: pd.DataFrame) -> Iterator[str]:
         )
         yield from charged_for(finite)
         yield from secrets(finite)
+        yield from about_scaling(finite, "The")
     for reason in runs["not_private"].dropna().unique():
         yield f"Not private: {reason}."
 

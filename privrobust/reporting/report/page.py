@@ -30,6 +30,7 @@ from privrobust.reporting.report.best import best
 from privrobust.reporting.report.curves import MOST_RUNS, curves
 from privrobust.reporting.report.recipes import recipe
 from privrobust.reporting.report.rows import Rows, rows_of
+from privrobust.reporting.scaling import about_scaling
 from privrobust.reporting.tables.choice import tested
 from privrobust.spec.run_fields import symbol
 from privrobust.store import Store
@@ -129,6 +130,7 @@ def page(store: Store, runs: pd.DataFrame | None = None, name: str = "") -> str:
         most_runs=MOST_RUNS,
         thresholds=_thresholds(rows),
         few=FEW_SEEDS,
+        scaling_note=" ".join(about_scaling(main)),
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from privrobust.reporting.legend import (
 )
 from privrobust.reporting.metrics import METRICS, interval_of
 from privrobust.reporting.robustness import breakdown, robustness
+from privrobust.reporting.scaling import is_scaled
 from privrobust.reporting.summary import (
     ALWAYS_ROWS,
     WORST,
@@ -162,6 +163,11 @@ class Row:
     def is_estimate(self) -> bool:
         """Whether epsilon may be more than what is shown."""
         return math.isfinite(self.epsilon) and not self.runs["is_upper_bound"].all()
+
+    @cached_property
+    def scaled_by_data(self) -> bool:
+        """Whether a finite epsilon leaves out what scaling measured."""
+        return math.isfinite(self.epsilon) and bool(is_scaled(self.runs["dataset"]).any())
 
     @cached_property
     def why_not_private(self) -> str:

@@ -30,6 +30,7 @@ from privrobust.reporting.legend import (
 )
 from privrobust.reporting.metrics import ACCURACY, METRICS, checked, interval_of
 from privrobust.reporting.robustness import breakdown, robustness
+from privrobust.reporting.scaling import SCALED, is_scaled
 from privrobust.reporting.summary import WORST, Row, setting_levels, summarise
 from privrobust.reporting.tables.table import Attacks, Column, Entry, Layout
 from privrobust.spec.run_fields import heading, named
@@ -164,7 +165,11 @@ def _epsilons(runs: pd.DataFrame, summary: pd.DataFrame) -> dict[Row, str]:
     settings = summary.groupby(level=setting_levels(summary), sort=False)
     spent = settings["epsilon"].max()
     told = zip(
-        spent, settings["not_private"].first(), settings["is_upper_bound"].min(), strict=True
+        spent,
+        settings["not_private"].first(),
+        settings["is_upper_bound"].min(),
+        settings["scaled_by_data"].max(),
+        strict=True,
     )
     return {at: _epsilon_text(*each, marks) for at, each in zip(spent.index, told, strict=True)}
 
@@ -348,15 +353,25 @@ def epsilon_text(of_setting: pd.DataFrame, marks: dict[str, str]) -> str:
     """Write the largest epsilon to three digits, rounded up: it still is an upper bound."""
     reasons = of_setting["not_private"].dropna()
     reason = reasons.iloc[0] if len(reasons) else None
+    scaled = of_setting.get("scaled_by_data")
+    if scaled is None:  # of runs, not of their summary
+        scaled = is_scaled(of_setting["dataset"])
     return _epsilon_text(
-        of_setting["epsilon"].max(), reason, bool(of_setting["is_upper_bound"].all()), marks
+        of_setting["epsilon"].max(),
+        reason,
+        bool(of_setting["is_upper_bound"].all()),
+        bool(scaled.any()),
+        marks,
     )
 
 
-def _epsilon_text(epsilon: float, reason: object, is_bound: bool, marks: dict[str, str]) -> str:
+def _epsilon_text(
+    epsilon: float, reason: object, is_bound: bool, scaled: bool, marks: dict[str, str]
+) -> str:
     if isinstance(reason, str):
         return f"∞{marks[reason]}"
     if math.isnan(epsilon):
         return ""
     estimate = "" if is_bound or math.isinf(epsilon) else "~"
-    return f"{estimate}{rounded_up(epsilon, 3)}"
+    mark = SCALED if scaled and not math.isinf(epsilon) else ""
+    return f"{estimate}{rounded_up(epsilon, 3)}{mark}"
