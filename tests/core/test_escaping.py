@@ -15,7 +15,8 @@ from tex import compile_table, needs_tex
 
 from privrobust import RunSpec
 from privrobust.cli.main import main
-from privrobust.cli.train import _status_lines, _warnings_on
+from privrobust.cli.status import _status_lines
+from privrobust.cli.train import _warnings_on
 from privrobust.core.escaping import in_csv, in_markdown, in_tex
 from privrobust.core.json_document import document
 from privrobust.data import Dataset
