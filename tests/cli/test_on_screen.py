@@ -79,7 +79,7 @@ def test_failures_and_validation_runs_are_told_before_the_table(screen, tmp_path
     ]
     (tmp_path / "run.yaml").write_text("{honest: 3, steps: 3, grad_norm_bound: 0.01}")
     shown = screen("run", "run.yaml", "--store", "failed.db", "--quiet")
-    told = shown.index("1 of 1 runs failed: see `privrobust status failed.db --traceback`; --")
+    told = shown.index("1 of 1 run failed: see `privrobust status failed.db --traceback`; --")
     assert told < shown.index("method")
     assert "1 failed before (--retry-failed trains them, too)" in screen(
         "run", "run.yaml", "--store", "failed.db", "--dry-run"
@@ -89,9 +89,7 @@ def test_failures_and_validation_runs_are_told_before_the_table(screen, tmp_path
     with Store("both.db") as store:
         store.add([train(run) for run in runs])
     shown = screen("table", "both.db")
-    assert shown.startswith(
-        "Left out: 1 runs on validation data, which were there to tune by; --where"
-    )
+    assert shown.startswith("Left out: 1 run on validation data, there to tune by; --where")
     assert "Left out" not in screen("table", "both.db", "--where", "evaluate_on=validation")
     assert "Left out" not in screen("table", "both.db", "--where", "evaluate_on=test")
 

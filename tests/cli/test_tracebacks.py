@@ -124,7 +124,7 @@ def test_failures_in_training_are_kept_with_file_line_and_traceback(
     assert f"failed: {reason}, {place})" in " ".join(out.split())
     assert "privrobust status results.db --traceback" in err
     code, out, _ = command("status", "results.db")
-    assert f"failed: 1 runs: {reason}, {place})" in out
+    assert f"failed: 1 run: {reason}, {place})" in out
     assert "Traceback" not in out
     code, out, _ = command("status", "results.db", "--traceback")
     assert code == 0

@@ -115,7 +115,7 @@ def test_set_starts_from_the_working_directory(here):
     people(here / "files", moved=3.0)
     people(here / "study" / "files")
     (run,) = planned(load_sweep(written(here / "study"), ["data_dir=files"]))
-    assert run.data_dir == "files"
+    assert run.data_dir == str(here / "files")  # what is stored is of no working directory
 
 
 def test_an_error_says_everywhere_that_it_looked(here):

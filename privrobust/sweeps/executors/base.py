@@ -7,11 +7,13 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
+from privrobust.core.plugins import look_in, looked_in
 from privrobust.data import Dataset, get_dataset, hand_over
 from privrobust.data.registry import DATASETS
 from privrobust.errors import PrivRobustError, in_a_line, root
@@ -36,6 +38,8 @@ class Supplies:
     """What was registered here and these runs name, by kind and name."""
     layer_rules: Mapping[type[nn.Module], LayerRule]
     """Those of users' own that can travel; another's layer is in no model that can."""
+    folders: Sequence[Path] = ()
+    """Where modules are looked for first, as of `looked_in`."""
 
     @classmethod
     def of(cls, runs: Sequence[RunSpec]) -> "Supplies":
@@ -58,10 +62,13 @@ class Supplies:
                 for kind, things in own.items()
             },
             {layer: rule for layer, rule in OWN_RULES.items() if not _objection((layer, rule))},
+            looked_in(),
         )
 
     def install(self) -> None:
         """Install them in this process."""
+        for folder in self.folders:
+            look_in(folder)
         hand_over(self.datasets)
         for kind, things in self.registered.items():
             for name, thing in things.items():
@@ -144,7 +151,7 @@ def train_batch(specs: Sequence[RunSpec], on_progress: OnProgress) -> Iterator[O
     try:
         share = len(specs) / PrivacyPlan(specs[0]).steps
         results = train_lanes(specs, on_step)
-    except Exception as error:  # whatever a user's class raises, or too little memory
+    except (Exception, SystemExit) as error:  # whatever a user's class raises, or too little memory
         if elsewhere:
             raise elsewhere[0] from None
         reason = _one_line(error)
