@@ -57,6 +57,12 @@ def failure(of: object, error: BaseException, method: str) -> PrivRobustError:
     return SpecError(f"{type(of).__name__}: it failed ({in_a_line(error)})")
 
 
+def failure_of_own(error: Exception) -> SpecError:
+    """Make the error for one that was raised in a user's code, which it names, with its place."""
+    name = _own_code(error)[-1][0].co_qualname
+    return SpecError(f"{name.rpartition('.')[0] or name}: it failed ({in_a_line(error)})")
+
+
 def is_of_the_call(error: BaseException) -> bool:
     """Tell whether what was called takes other arguments: none of its own lines ran."""
     was_called = error.__traceback__ and error.__traceback__.tb_next
@@ -96,12 +102,6 @@ def _own_code(error: BaseException) -> list[tuple[CodeType, int]]:
         and not frame.f_code.co_filename.startswith("<frozen ")
     ]
     return [(code, line) for code, line in codes if not is_installed(Path(code.co_filename))]
-
-
-def owner_of(error: BaseException) -> str:
-    """Return the class, or else the function, of a user's in which an error was raised."""
-    name = _own_code(error)[-1][0].co_qualname
-    return name.rpartition(".")[0] or name
 
 
 def is_of_a_user(error: BaseException) -> bool:

@@ -118,7 +118,7 @@ def budget(
     of a federation: a last line has its epsilon, the largest of theirs.
 
     \b
-    What does b = 0.1 spend: clipped to 1, batches of 32 of 95?
+    What does b = 0.1 spend, with batches of 32 out of 95?
       $ privrobust budget -b 0.1 -C 1 -B 32 -n 95 -T 300
 
     \b

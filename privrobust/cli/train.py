@@ -70,7 +70,7 @@ def run(
     Examples:
       $ privrobust run experiments/quickstart.yaml
       $ privrobust run sweep.yaml --set seed=[0,1] --jobs 4
-      $ privrobust run sweep.yaml --store postgresql://me@host/db
+      $ privrobust run sweep.yaml --store postgresql://host/db
     """
     from rich.console import Console
 

@@ -8,14 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from privrobust.core.numbers import own, shown
-from privrobust.errors import (
-    SpecError,
-    did_you_mean,
-    in_a_line,
-    is_of_a_user,
-    owner_of,
-    unknown_name,
-)
+from privrobust.errors import SpecError, did_you_mean, unknown_name
 
 _TEXT = "text, in quotes where it reads as a number or a truth value"
 
@@ -63,11 +56,8 @@ class Record(BaseModel):
         cause = problem.get("ctx", {}).get("error")
         path = [*cls._place, *map(str, problem["loc"])]
         field = shown(".".join(path)).strip("'")
-        raised = cause
         if isinstance(cause, SpecError):
-            line, raised = str(cause), cause.__cause__
-        elif isinstance(cause, Exception) and is_of_a_user(cause):  # which pydantic takes for ours
-            line = f"{owner_of(cause)}: it failed ({in_a_line(cause)})"
+            line = str(cause)
         elif problem["type"] == "extra_forbidden" and len(path) == 1:
             line = str(unknown_name("field", field, [*cls.model_fields, *cls._stand_ins]))
         elif problem["input"] is None:
@@ -76,7 +66,7 @@ class Record(BaseModel):
             line = f"{field}: {shown(problem['input'])} is not accepted: {_accepted(problem)}"
         made = SpecError(line)
         made.field = getattr(cause, "field", None) or next(map(str, problem["loc"]), None)
-        made.__cause__ = raised
+        made.__cause__ = getattr(cause, "__cause__", None)
         return made
 
 
