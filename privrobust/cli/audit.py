@@ -181,7 +181,7 @@ def _stored(location: str, run: str, change: Sequence[str]) -> "Sweep":
     return described
 
 
-def _vouched(row: Mapping[str, Any], change: Sequence[str]) -> "Sweep":
+def _vouched(row: Mapping[Any, Any], change: Sequence[str]) -> "Sweep":
     """Read a run of a store, whose file of data only the person who reads it may name."""
     from privrobust.data.registry import named_file
     from privrobust.reporting.report.recipes import settings_of

@@ -38,8 +38,9 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except Exception as error:
             if hasattr(error, "format_message"):  # click's, of wrong usage
-                error.message = _printable(str(getattr(error, "message", "")))  # type: ignore[attr-defined]
-                if "Did you mean" in error.message and hasattr(error, "possibilities"):
+                message = _printable(str(getattr(error, "message", "")))
+                error.message = message  # type: ignore[attr-defined]
+                if "Did you mean" in message and hasattr(error, "possibilities"):
                     error.possibilities = None  # typer has said so, and click 8.5 would again
             raise
 

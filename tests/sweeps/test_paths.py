@@ -202,7 +202,7 @@ def test_a_data_dir_of_one_case_leaves_the_others_folder_alone(here):
 
 def test_a_data_dir_that_is_nowhere_is_named_with_its_folder(here):
     run, *_ = planned(load_sweep(written(here / "study", text=f"{SWEEP}data_dir: nope\n")))
-    with pytest.raises(SpecError, match="is no folder$") as told:
+    with pytest.raises(SpecError, match=r"is no folder$") as told:
         get_dataset(run.dataset, run.data_dir)
     assert f"data_dir: '{here / 'study' / 'nope'}'" in str(told.value)
     with pytest.raises(SpecError, match=f"data_dir: 'nope' is no folder; looked in: {here}"):

@@ -16,7 +16,7 @@ from torch import nn
 from privrobust.core.plugins import look_in, looked_in
 from privrobust.data import Dataset, get_dataset, hand_over
 from privrobust.data.registry import DATASETS
-from privrobust.errors import PrivRobustError, in_a_line, root
+from privrobust.errors import PrivRobustError, in_a_line, is_of_a_user, root
 from privrobust.gradients.layer_rules import OWN_RULES, LayerRule
 from privrobust.spec import RunSpec
 from privrobust.spec.registries import REGISTRIES
@@ -154,6 +154,8 @@ def train_batch(specs: Sequence[RunSpec], on_progress: OnProgress) -> Iterator[O
     except (Exception, SystemExit) as error:  # whatever a user's class raises, or too little memory
         if elsewhere:
             raise elsewhere[0] from None
+        if isinstance(error, SystemExit) and not is_of_a_user(error):  # Ray's, of SIGTERM
+            raise
         reason = _one_line(error)
         details = "".join(traceback.format_exception(root(error)))  # of the code at fault
     else:
@@ -175,7 +177,7 @@ def halves(specs: Sequence[RunSpec]) -> Iterator[Sequence[RunSpec]]:
     yield from (specs[:middle], specs[middle:])
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     """Write an error of ours as it is, of another's what it says and where it was raised."""
     line = str(error) if isinstance(error, PrivRobustError) else in_a_line(error)
     return " ".join(line.split())
