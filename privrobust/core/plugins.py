@@ -108,7 +108,8 @@ def _before_others() -> Iterator[None]:
         yield
     finally:
         for each in first:
-            sys.path.remove(each)
+            if each in sys.path:  # which a module may have set anew
+                sys.path.remove(each)
 
 
 def refuse_unwanted(kind: str, value: object) -> None:
