@@ -1,6 +1,7 @@
 """Where methods hold: worst-case accuracy by f and heterogeneity, a panel a method and b."""
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -32,6 +33,7 @@ from privrobust.reporting.figures.notes import (
 )
 from privrobust.reporting.figures.panels import hatched, set_title
 from privrobust.reporting.figures.themes import theme
+from privrobust.reporting.figures.what_was_run import about_runs
 from privrobust.reporting.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -100,7 +102,7 @@ def heatmap_figure(
         axes[row, 0].set_ylabel("\n".join([*of_row, "", "f"]))
     _label_columns(figure, axes[-1], columns, inches)
     figure.colorbar(colors, ax=axes, label=label_of(metric), aspect=10 * height, pad=0.01)
-    add_notes(figure, [*left_out, *_notes(runs, drawn, every, metric)])
+    add_notes(figure, [*_notes(runs, drawn, every, metric, left_out)])
     return figure
 
 
@@ -198,11 +200,19 @@ def _label_columns(figure: "Figure", panels: Any, columns: list[str], inches: fl
         panel.set_xlabel(wrapped("heterogeneity" if is_number else "partition", inches, _LABEL))
 
 
-def _notes(runs: pd.DataFrame, shown: pd.DataFrame, every: pd.DataFrame, metric: str) -> list[str]:
+def _notes(
+    runs: pd.DataFrame,
+    shown: pd.DataFrame,
+    every: pd.DataFrame,
+    metric: str,
+    left_out: Iterable[str],
+) -> list[str]:
     cells = at_worst(every)
     fields = ["noise_scale", "method", "byzantine", "heterogeneity"]
     places = math.prod(cells[field].nunique() for field in fields)
     return [
+        *about_runs(shown, cells["heterogeneity"], "worst case of"),
+        *left_out,
         "At f = 0 without attackers, else under the worst attack.",
         *about_seeds(shown, cells, "±", metric),
         *about_attacks(every),

@@ -63,7 +63,7 @@ DARK = Theme(
 
 _CURRENT = ContextVar("theme", default=LIGHT)
 
-_MARKERS = "os^DvPX*"
+MARKERS = "os^DvPX*"
 _DASHES: Sequence[Any] = (
     "-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)),
     (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (2, 2)), (0, (6, 1, 2, 1)),
@@ -101,5 +101,5 @@ class Look(NamedTuple):
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
     """Return a look for every name."""
-    styles = zip(cycle(theme().lines), cycle(_MARKERS), cycle(_DASHES), strict=True)
+    styles = zip(cycle(theme().lines), cycle(MARKERS), cycle(_DASHES), strict=True)
     return {name: Look(*style) for name, style in zip(names, styles, strict=False)}
