@@ -38,7 +38,7 @@ from privrobust.reporting.figures.panels import (
     tell_empty,
 )
 from privrobust.reporting.figures.themes import MOST_LINES, Look, looks
-from privrobust.reporting.figures.what_was_run import about_runs
+from privrobust.reporting.figures.what_was_run import about_missing, about_runs
 from privrobust.reporting.intervals import half_width
 from privrobust.reporting.legend import DIVERGED, FEW, FEW_SEEDS
 
@@ -119,6 +119,7 @@ def curves_figure(
         figure,
         [
             *about_runs(drawn_runs, rows),
+            *about_missing(drawn_runs),
             *left_out,
             *_notes(drawn_runs, points, lines),
             *about_names(settings),

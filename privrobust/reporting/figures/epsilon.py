@@ -49,7 +49,7 @@ from privrobust.reporting.figures.panels import (
 )
 from privrobust.reporting.figures.scales import Scale, epsilon_at
 from privrobust.reporting.figures.themes import MOST_LINES, Look, looks
-from privrobust.reporting.figures.what_was_run import about_gaps, about_runs
+from privrobust.reporting.figures.what_was_run import about_missing, about_runs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,7 +115,7 @@ def epsilon_figure(runs: pd.DataFrame, metric: str = "accuracy") -> "Figure":
         [
             *about_runs(drawn, rows, "worst case of"),
             *left_out,
-            *about_gaps(cells),
+            *about_missing(drawn, cells),
             *about_seeds(drawn, cells, "bars", metric),
             *about_attacks(every),
             *about_names(cells),

@@ -23,7 +23,7 @@ from privrobust.reporting.figures.cells import (
     title_of_data,
 )
 from privrobust.reporting.figures.fitting import about_left_out, fitting, within
-from privrobust.reporting.figures.lettering import shortened, width_of, wrapped
+from privrobust.reporting.figures.lettering import shortened, width_of
 from privrobust.reporting.figures.margins import add_notes, grow
 from privrobust.reporting.figures.notes import (
     about_attacks,
@@ -31,9 +31,9 @@ from privrobust.reporting.figures.notes import (
     about_seeds,
     guarantee,
 )
-from privrobust.reporting.figures.panels import hatched, set_title
+from privrobust.reporting.figures.panels import hatched, label_x, set_title
 from privrobust.reporting.figures.themes import theme
-from privrobust.reporting.figures.what_was_run import about_runs
+from privrobust.reporting.figures.what_was_run import about_missing, about_runs
 from privrobust.reporting.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _COLORS = "cividis"  # its lightness rises with the value, for grey and for ever
 _TALLEST = 8.3  # inches: a page, less small print
 _ROOM = 5.4  # inches for the cells of a row of panels
 _CELL, _ROW, _MAP = 0.54, 0.3, 0.75  # inches: a cell's width and height, and the least of a panel
-_NUMBER, _TICK, _LABEL = 6.0, 6.5, 7.5  # points
+_NUMBER, _TICK = 6.0, 6.5  # points
 
 
 @styled
@@ -197,7 +197,7 @@ def _label_columns(figure: "Figure", panels: Any, columns: list[str], inches: fl
         grow(figure, max(width_of(label, _TICK) for label in labels))
     for panel in panels:
         panel.set_xticks(range(len(labels)), labels, rotation=90 if is_long else 0)
-        panel.set_xlabel(wrapped("heterogeneity" if is_number else "partition", inches, _LABEL))
+    label_x(panels, "heterogeneity" if is_number else "partition")
 
 
 def _notes(
@@ -212,6 +212,7 @@ def _notes(
     places = math.prod(cells[field].nunique() for field in fields)
     return [
         *about_runs(shown, cells["heterogeneity"], "worst case of"),
+        *about_missing(shown),
         *left_out,
         "At f = 0 without attackers, else under the worst attack.",
         *about_seeds(shown, cells, "±", metric),

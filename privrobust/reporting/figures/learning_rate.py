@@ -32,7 +32,7 @@ from privrobust.reporting.figures.panels import (
 )
 from privrobust.reporting.figures.scales import Scale
 from privrobust.reporting.figures.themes import MOST_LINES, Look, looks, theme
-from privrobust.reporting.figures.what_was_run import about_runs
+from privrobust.reporting.figures.what_was_run import about_missing, about_runs
 from privrobust.reporting.legend import DIVERGED, FEW
 from privrobust.reporting.summary import WORST
 from privrobust.reporting.tables.choice import validated
@@ -90,6 +90,7 @@ def learning_rate_figure(runs: pd.DataFrame) -> "Figure":
         figure,
         [
             *about_runs(shown, panels),
+            *about_missing(shown),
             *left_out,
             *_notes(shown, best),
             *about_names(best),

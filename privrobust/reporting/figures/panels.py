@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MARK, _TITLE = 6.0, 7.5  # points
-_NEAR, _STEP = 2.0, 1.4  # points: marks so near hide each other, and what each adds
+_NEAR = 2.0  # points: marks that are nearer hide each other
+_OPEN_STEP, _FULL_STEP = 1.4, 0.8  # points that each adds to those behind
 _HIGH = 1.2  # inches of a panel
 SIDE_BY_SIDE = "Grey strip: {}; sideways place means nothing there."
 NESTED = "Nested marks: methods that coincide or nearly; sizes of marks and caps mean nothing."
@@ -78,6 +79,7 @@ def nest_marks(panels: Iterable["Axes"], inches: float, *, is_open: bool = False
         Whether there were such.
 
     """
+    step = _OPEN_STEP if is_open else _FULL_STEP
     found, points = False, (72 * inches, 72 * _HIGH)
     for panel in panels:
         panel.autoscale_view()
@@ -90,7 +92,7 @@ def nest_marks(panels: Iterable["Axes"], inches: float, *, is_open: bool = False
         places = [in_panel.transform(line.get_xydata()[0]) * points for line in marks]
         for at, (line, place) in enumerate(zip(marks, places, strict=True)):
             above = sum(math.dist(place, other) < _NEAR for other in places[at + 1 :])
-            line.set_markersize(line.get_markersize() + _STEP * above)
+            line.set_markersize(line.get_markersize() + step * above)
             if above and is_open:
                 line.set_markerfacecolor("none")
             found |= above > 0

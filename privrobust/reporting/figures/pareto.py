@@ -49,7 +49,7 @@ from privrobust.reporting.figures.panels import (
 )
 from privrobust.reporting.figures.scales import Scale, epsilon_at
 from privrobust.reporting.figures.themes import MOST_LINES, Look, looks, theme
-from privrobust.reporting.figures.what_was_run import about_gaps, about_runs
+from privrobust.reporting.figures.what_was_run import about_missing, about_runs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,7 +117,7 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
         [
             *about_runs(drawn, rows, "worst case of"),
             *left_out,
-            *about_gaps(cells),
+            *about_missing(drawn, cells),
             "Faded: another setting of the panel is as good in ε, clean and worst-case accuracy, "
             "and better in one of them.",
             *about_seeds(drawn, cells, "bars"),

@@ -75,7 +75,7 @@ class Scale:
         return self.high * away if self._is_right else self.low / away
 
     def _has_room(self, inches: float) -> bool:
-        """Tell whether no label of a panel so wide runs into the next, in the line that all have."""
+        """Tell whether no label of a panel so wide runs into the next, in their first lines."""
         ticks, labels = self._shown()
         low, high = self._ends()
         scale = inches / math.log(high / low)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from privrobust.core.formatting import number
 from privrobust.reporting.figures.cells import ordered, title_of_data
-from privrobust.reporting.summary import fixes_workers
+from privrobust.reporting.summary import fixes_workers, without_gaps
 
 _MOST = 8
 """Names or numbers that are listed."""
@@ -18,7 +18,7 @@ _LONGEST = 60  # signs of a dataset or a model; names of lines have a longer one
 def about_runs(
     runs: pd.DataFrame, partitions: Iterable[str], attacked: str = "under"
 ) -> Iterator[str]:
-    """Say what was run: data, model, workers, attacks by name, and how many runs failed.
+    """Say what was run: data, model, workers, attacks by name.
 
     Args:
         runs: that are drawn.
@@ -28,31 +28,45 @@ def about_runs(
     """
     one, *others = dict.fromkeys(partitions)
     data = _one(runs["dataset"], "datasets") + ("" if others else f" ({title_of_data(one)})")
-    failed, every = int(runs["failure"].notna().sum()), len(runs)
-    yield (
-        f"Run: {data}, {_one(runs['model'], 'models')}; {_workers(runs)}{_attacks(runs, attacked)}; "
-        f"{f'{failed:,} of {every:,} runs' if failed else 'no run'} failed."
-    )
+    names = list(runs["attack"][runs["byzantine"] > 0].dropna().unique())
+    parts = [
+        f"{data}, {_one(runs['model'], 'models')}",
+        _workers(runs),
+        f"{attacked} {_joined(names, 'and')}" if names else "",
+    ]
+    yield f"Run: {'; '.join(filter(None, parts))}."
 
 
-def about_gaps(cells: pd.DataFrame) -> Iterator[str]:
-    """Say which share of all combinations was not run.
+def about_missing(runs: pd.DataFrame, cells: pd.DataFrame | None = None) -> Iterator[str]:
+    """Say how many runs failed, and how many combinations of what was tried were not run.
 
     Args:
-        cells: as from `at_worst`; a target stands for the b that it chose.
+        runs: that are drawn.
+        cells: as from `at_worst`, of these; without them nothing is said of combinations.
 
     """
-    target = cells.get("target_epsilon", pd.Series("none", cells.index))
-    b = cells["noise_scale"].where(target == "none", "")
-    places = cells[["method", "heterogeneity", "byzantine"]]
-    noise = list(zip(b, target, strict=True))
-    every = math.prod(places.nunique()) * len(set(noise))
-    missing = every - len(places.assign(noise=noise).drop_duplicates())
-    noise_is = "b" if (target == "none").all() else "ε"
-    if missing:
-        yield f"Not run: {missing:,} of {every:,} combinations of method, data, f and {noise_is}."
-    elif places["method"].nunique() > 1:
-        yield f"Every method was run at every f and {noise_is}."
+    failed, every = int(runs["failure"].notna().sum()), len(runs)
+    told = f"{failed:,} of {every:,} runs failed" if failed else "no run failed"
+    if cells is not None:
+        told = f"{_combinations(runs, cells)}; {told}"
+    yield f"{told[0].upper()}{told[1:]}."
+
+
+def _combinations(runs: pd.DataFrame, cells: pd.DataFrame) -> str:
+    """Say whether each method was run on all data at every f and noise; a target stands for b."""
+    chosen = without_gaps(runs)[["noise_scale", "target_epsilon"]].drop_duplicates()
+    named = {
+        b: ("b", b) if target == "none" else ("ε", target)
+        for b, target in chosen.itertuples(index=False)
+    }
+    noise = cells["noise_scale"].map(named)
+    kinds = {kind for kind, value in noise if value} or {"b"}
+    axis = kinds.pop() if len(kinds) == 1 else "noise"
+    places = cells[["method", "heterogeneity", "byzantine"]].assign(noise=noise)
+    every = math.prod(places.nunique())
+    if missing := every - len(places.drop_duplicates()):
+        return f"{missing:,} of {every:,} combinations of method, data, f and {axis} were not run"
+    return f"every method was run at every f and {axis}"
 
 
 def _one(values: pd.Series, what: str) -> str:
@@ -70,13 +84,6 @@ def _workers(runs: pd.DataFrame) -> str:
     if fixes_workers(runs):
         return f"{_either(runs['honest'] + runs['byzantine'])} workers, {f} of them Byzantine"
     return f"{_either(runs['honest'])} honest workers and {f} Byzantine"
-
-
-def _attacks(runs: pd.DataFrame, attacked: str) -> str:
-    names = list(runs["attack"][runs["byzantine"] > 0].dropna().unique())
-    if not names:
-        return ""
-    return f"; {attacked} {_joined(names, 'and')}"
 
 
 def _either(values: pd.Series) -> str:
