@@ -47,15 +47,19 @@ def test_small_print_says_what_is_missing():
     assert (
         "ε (δ = 1e-05) bounds how well whoever sees every message of one run can tell whether one "
         "example of one honest worker has its contribution set to zero; n, its worker's number of "
-        "examples, is public and stays (zero-out). The largest over honest workers, by pld" in text
+        "examples, is public and stays (zero-out). It is the largest over honest workers, by pld"
+        in text
     )
     assert "Not private: no noise (b = 0)." in text
 
 
 def test_small_print_opens_with_what_was_run():
     text = words(epsilon_figure(RUNS))
-    told = "10 honest workers and 0, 2 or 4 Byzantine; worst case of sign_flip and alie. Every"
-    assert f"Run: digits, logistic; {told} method was run at every f and b; no run failed." in text
+    told = "10 honest workers and 0, 2 or 4 Byzantine; worst case of sign_flip and alie."
+    assert (
+        f"Run: digits, logistic; {told} Every method was run on all data, at every f and b; no run failed."
+        in text
+    )
     mean = (RUNS["aggregator"] == "mean") & (RUNS["byzantine"] == 4)
     without = RUNS[~(mean & (RUNS["noise_scale"] == 0.3) & (RUNS["heterogeneity"] == 1.0))]
     some = words(epsilon_figure(with_failure(without, RUNS.index[0])))

@@ -114,8 +114,8 @@ def epsilon_figure(runs: pd.DataFrame, metric: str = "accuracy") -> "Figure":
         figure,
         [
             *about_runs(drawn, rows, "worst case of"),
-            *left_out,
             *about_missing(drawn, cells),
+            *left_out,
             *about_seeds(drawn, cells, "bars", metric),
             *about_attacks(every),
             *about_names(cells),
@@ -129,14 +129,14 @@ def epsilon_figure(runs: pd.DataFrame, metric: str = "accuracy") -> "Figure":
 
 
 def _line(panel: "Axes", cells: pd.DataFrame, look: Look, scale: Scale, place: Place) -> None:
-    """Draw one method: a line, and what is not private as a point; each mean with its bar."""
+    """Draw one method: a line joins what is private; each mean has a mark and a bar."""
     there = cells.dropna(subset="mean").sort_values("epsilon")
     private = there[there["epsilon"] < math.inf]
-    line, point = ({name: "none"} for name in ("marker", "linestyle"))
-    draw_line(panel, private["epsilon"], private["mean"], **look._asdict() | line)
+    paint = look._asdict()
+    draw_line(panel, private["epsilon"], private["mean"], **paint | {"marker": "None"})
     x = [scale.beside(epsilon, place) for epsilon in there["epsilon"]]
     for at, mean in zip(x, there["mean"], strict=True):
-        draw_line(panel, [at], [mean], **look._asdict() | point)
+        draw_line(panel, [at], [mean], **paint | {"linestyle": "None"})
     draw_bars(panel, x, there["mean"], there["interval"], look.color, place)
     for cell, at in zip(records(there), x, strict=True):
         mark(panel, (at, cell.mean), marks_of(cell), place)

@@ -41,8 +41,8 @@ def guarantee(runs: pd.DataFrame, every: pd.DataFrame) -> Iterator[str]:
         estimated = "" if finite["is_upper_bound"].all() else f", or where {ESTIMATE} estimates,"
         yield (
             f"ε (δ = {deltas(finite)}) bounds{estimated} how well whoever sees every message of "
-            f"one run can tell whether {all_at_length(finite)}. The largest over honest workers, "
-            f"by {vouchers(finite, f'{ESTIMATE} ESTIMATE')}."
+            f"one run can tell whether {all_at_length(finite)}. It is the largest over honest "
+            f"workers, by {vouchers(finite, f'{ESTIMATE} ESTIMATE')}."
         )
         yield from _tuning(finite, every)
         yield from charged_for(finite)

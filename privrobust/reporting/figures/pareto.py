@@ -116,8 +116,8 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
         figure,
         [
             *about_runs(drawn, rows, "worst case of"),
-            *left_out,
             *about_missing(drawn, cells),
+            *left_out,
             "Faded: another setting of the panel is as good in ε, clean and worst-case accuracy, "
             "and better in one of them.",
             *about_seeds(drawn, cells, "bars"),

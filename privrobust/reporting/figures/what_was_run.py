@@ -8,11 +8,12 @@ import pandas as pd
 
 from privrobust.core.formatting import number
 from privrobust.reporting.figures.cells import ordered, title_of_data
-from privrobust.reporting.summary import fixes_workers, without_gaps
+from privrobust.reporting.figures.lettering import shortened
+from privrobust.reporting.summary import fixes_workers
 
 _MOST = 8
 """Names or numbers that are listed."""
-_LONGEST = 60  # signs of a dataset or a model; names of lines have a longer one in full
+_ROOM, _SMALL = 3.0, 6.0  # inches for the name of a dataset or a model, and points
 
 
 def about_runs(
@@ -54,19 +55,20 @@ def about_missing(runs: pd.DataFrame, cells: pd.DataFrame | None = None) -> Iter
 
 def _combinations(runs: pd.DataFrame, cells: pd.DataFrame) -> str:
     """Say whether each method was run on all data at every f and noise; a target stands for b."""
-    chosen = without_gaps(runs)[["noise_scale", "target_epsilon"]].drop_duplicates()
-    named = {
-        b: ("b", b) if target == "none" else ("ε", target)
-        for b, target in chosen.itertuples(index=False)
-    }
-    noise = cells["noise_scale"].map(named)
-    kinds = {kind for kind, value in noise if value} or {"b"}
+    targets = runs[["noise_scale", "target_epsilon"]].dropna().itertuples(index=False)
+    chosen = {b: ("ε", number(float(target))) for b, target in targets}
+    noise = [
+        ("ε", b.removeprefix("for ")) if isinstance(b, str) else chosen.get(b, ("b", number(b)))
+        for b in cells["noise_scale"]
+    ]
+    kinds = {kind for kind, value in noise if value != "0"} or {"b"}
     axis = kinds.pop() if len(kinds) == 1 else "noise"
     places = cells[["method", "heterogeneity", "byzantine"]].assign(noise=noise)
     every = math.prod(places.nunique())
     if missing := every - len(places.drop_duplicates()):
         return f"{missing:,} of {every:,} combinations of method, data, f and {axis} were not run"
-    return f"every method was run at every f and {axis}"
+    data = " on all data," if places["heterogeneity"].nunique() > 1 else ""
+    return f"every method was run{data} at every f and {axis}"
 
 
 def _one(values: pd.Series, what: str) -> str:
@@ -74,7 +76,7 @@ def _one(values: pd.Series, what: str) -> str:
     first, *others = values.unique()
     if others:
         return f"{len(others) + 1} {what}"
-    return first if len(first) <= _LONGEST else f"{first[:20]}…{first[-39:]}"
+    return shortened(first, _ROOM, _SMALL)
 
 
 def _workers(runs: pd.DataFrame) -> str:
