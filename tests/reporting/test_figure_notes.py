@@ -55,10 +55,9 @@ def test_small_print_says_what_is_missing():
 
 def test_small_print_opens_with_what_was_run():
     text = words(epsilon_figure(RUNS))
-    told = "10 honest workers and 0, 2 or 4 Byzantine; worst case of sign_flip and alie."
     assert (
-        f"Run: digits, logistic; {told} Every method was run on all data, at every f and b; no run failed."
-        in text
+        "Run: digits, logistic; 10 honest workers and 0, 2 or 4 Byzantine; worst case of sign_flip "
+        "and alie. Every method was run on all data, at every f and b; no run failed." in text
     )
     mean = (RUNS["aggregator"] == "mean") & (RUNS["byzantine"] == 4)
     without = RUNS[~(mean & (RUNS["noise_scale"] == 0.3) & (RUNS["heterogeneity"] == 1.0))]

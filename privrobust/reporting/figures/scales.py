@@ -72,7 +72,7 @@ class Scale:
     def place(self) -> float:
         """Where the value that has none stands."""
         away = self._margin * self._half
-        return self.high * away if self._is_right else self.low / away
+        return float(self.high * away if self._is_right else self.low / away)
 
     def _has_room(self, inches: float) -> bool:
         """Tell whether no label of a panel so wide runs into the next, in their first lines."""
