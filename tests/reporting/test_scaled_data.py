@@ -5,7 +5,7 @@ import math
 import pytest
 from made_runs import row, stored
 
-from privrobust.reporting.figures.cells import guarantee as of_figures
+from privrobust.reporting.figures.notes import guarantee as of_figures
 from privrobust.reporting.legend import guarantee, promise
 from privrobust.reporting.report import words
 from privrobust.reporting.report.rows import rows_of

@@ -63,7 +63,9 @@ def _combinations(runs: pd.DataFrame, cells: pd.DataFrame) -> str:
     ]
     kinds = {kind for kind, value in noise if value != "0"} or {"b"}
     axis = kinds.pop() if len(kinds) == 1 else "noise"
-    places = cells[["method", "heterogeneity", "byzantine"]].assign(noise=noise)
+    places = cells[["method", "heterogeneity", "byzantine"]].assign(
+        noise=pd.Series(noise, cells.index)
+    )
     every = math.prod(places.nunique())
     if missing := every - len(places.drop_duplicates()):
         return f"{missing:,} of {every:,} combinations of method, data, f and {axis} were not run"
