@@ -388,8 +388,8 @@ def test_the_guarantee_is_told(made):
     text = text_of(made)
     for said in (
         "at delta = 1e-05, an upper bound, computed by the accountant",
-        "one example of one honest worker has its contribution set to zero; n, the examples that "
-        "each worker holds, is public and stays (zero-out)",
+        "one example of one honest worker has its contribution set to zero; n, its worker&#39;s "
+        "number of examples, is public and stays (zero-out)",
         "not private (epsilon = ∞): no noise (b = 0).",
         "<sup>1</sup> not private: no noise (b = 0).",
         "What it does not cover",
