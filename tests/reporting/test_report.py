@@ -250,6 +250,72 @@ def test_a_page_of_one_sweep_has_its_name_and_its_runs_alone(made, tmp_path):
     assert "each with b 0.1" in text
 
 
+def test_runs_are_counted_once_with_what_they_are_of(made, changed):
+    def lead(text):
+        return " ".join(re.search(r'<p class="lead">(.*?);', text, re.S)[1].split())
+
+    assert lead(text_of(made)) == "digits, logistic: 120 runs on test data"  # of 5, 6 or 7
+    path = changed(
+        ("update runs set evaluate_on = 'validation' where seed = 2",),
+        ("update runs set honest = 7 - byzantine",),
+    )
+    assert lead(text_of(path)) == (
+        "digits, logistic, 7 workers: 80 runs on test data, 40 runs to tune by"
+    )
+    several = changed(("update runs set dataset = 'mnist', model = 'mlp' where seed = 2",))
+    assert lead(text_of(several)) == "120 runs on test data"
+
+
+def test_what_was_run_is_told_in_a_line(made):
+    told = re.search(r"<summary>(digits.*?)</summary>", text_of(made))[1]
+    assert told == (
+        "digits, model logistic; methods mean and median; f = 0, 1 and 2; "
+        "attacks sign_flip and alie(z=1.5); 3 seeds"
+    )
+
+
+def test_b_has_no_column_where_epsilon_tells_it(made, changed):
+    """As where targets chose it, a b for every f."""
+    chosen = (
+        "update runs set target_epsilon = 2 + 6 * (aggregator = 'mean'), "
+        "noise_scale = 0.1 + byzantine / 100.0 where noise_scale > 0",
+        "update runs set epsilon = target_epsilon - 0.001 where target_epsilon > 0",
+    )
+    assert "b" in records(text_of(made))[0]
+    text = text_of(changed(*((each,) for each in chosen)))
+    assert "b" not in records(text)[0]
+    assert 'name="noise_scale"' not in text
+    assert {row["epsilon"][0] for row in records(text)} == {"2.00", "8.00", "∞ not private1"}
+    alike = "update runs set epsilon = 2 where target_epsilon > 0"
+    assert "b" in records(text_of(changed(*((each,) for each in (*chosen, alike)))))[0]
+
+
+def test_notes_explain_what_is_there_alone(made, changed):
+    """Each with the one change that makes it true."""
+
+    def told(path):
+        return text_of(path).partition("A row is one setting")[2].partition("<section")[0]
+
+    usual = told(made)
+    for note, change in {
+        "Fewer than 3 seeds": "delete from runs where seed = 2 and attack = 'sign_flip'",
+        "Failed: ": "update runs set accuracy = null, failure = 'no', status = 'failed' "
+                    "where seed = 2 and attack = 'sign_flip'",
+        "Diverged: ": "update runs set diverged = 1 where seed = 2 and attack = 'sign_flip'",
+        "Not run: ": "delete from runs where attack = 'sign_flip' and byzantine = 2",
+    }.items():  # fmt: skip
+        assert note not in usual
+        assert note in told(changed((change,)))
+    for note, change in {
+        "Bold: ": "delete from runs where aggregator = 'mean' or noise_scale = 0",
+        "gap: ": "delete from runs where byzantine > 0",
+        "breakdown: ": "delete from runs where byzantine > 0",
+        "±: half of": "delete from runs where seed > 0",
+    }.items():
+        assert note in usual
+        assert note not in told(changed((change,)))
+
+
 def test_whole_numbers_stay_whole_in_recipes():
     """A column with gaps holds floats."""
     runs = frame(

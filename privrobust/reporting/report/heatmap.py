@@ -24,7 +24,7 @@ from privrobust.reporting.report.rows import Cell, Row, Rows
 
 _NAME = "heatmap"
 _NOT_RUN = "not run"
-_FOR = "for "  # before the epsilon that chose several b
+_FOR, _EPSILON = "for ", "epsilon "  # before the epsilon that chose several b
 _TITLES = {"noise_scale": "noise scale b", "heterogeneity": "heterogeneity of the workers' data"}
 _SCHEME: Any = "cividis"  # as in figures: its lightness rises with the value, for every eye
 _LIGHT = 0.5  # the accuracy from which its colours want black letters
@@ -90,8 +90,7 @@ _PLACES = {"noise_scale": _by_privacy, "heterogeneity": _by_size}
 
 def _label(value: Any) -> str:
     """Write a value on the axis, a target as the epsilon that it is."""
-    text = number(value)
-    return f"epsilon {text.removeprefix(_FOR)}" if text.startswith(_FOR) else text
+    return number(value).replace(_FOR, _EPSILON)
 
 
 def _rest(row: Row, across: str) -> str:
@@ -138,7 +137,7 @@ def _spec(
     rest = choice("rest", "Setting", rests, rests.index(_rest(first, across)))
     fs = sorted({record["f"] for record in records}, reverse=True)
     title = _TITLES[across]
-    if across == "noise_scale" and any(value.startswith("epsilon") for value in order):
+    if across == "noise_scale" and any(value.startswith(_EPSILON) for value in order):
         title += ", or the epsilon that chose it"
     place: dict[str, Any] = {
         "x": alt.X(

@@ -256,7 +256,8 @@ class Rows:
     @property
     def everywhere(self) -> list[str]:
         """List the fields that have one value, as they are told above the table."""
-        return [field for field in self.fields if len(self.values(field)) == 1]
+        alike = (field for field in self.fields if len(self.values(field)) == 1)
+        return [field for field in alike if field not in self.named_by]
 
     @property
     def _is_chosen_by_epsilon(self) -> bool:

@@ -55,9 +55,10 @@ def in_short(runs: pd.DataFrame) -> str:
     f, workers = _values(runs, "byzantine"), set((runs["honest"] + runs["byzantine"]).tolist())
     of = f" of {workers.pop()}" if len(workers) == 1 else ""
     parts = [
-        *(listed(_values(runs, field)) for field in ("dataset", "model", "aggregator")),
+        f"{listed(_values(runs, 'dataset'))}, model {listed(_values(runs, 'model'))}",
+        f"methods {listed(_values(runs, 'aggregator'))}",
         f"f = {listed(f)}{of}",
-        f"under {listed(_values(runs, 'attack')) or 'no attack'}",
+        f"attacks {listed(_values(runs, 'attack')) or 'none'}",
         counted(runs["seed"].nunique(), "seed"),
     ]
     return "; ".join(parts)
