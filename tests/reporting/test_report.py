@@ -254,7 +254,7 @@ def test_runs_are_counted_once_with_what_they_are_of(made, changed):
     def lead(text):
         return " ".join(re.search(r'<p class="lead">(.*?);', text, re.S)[1].split())
 
-    assert lead(text_of(made)) == "digits, logistic: 120 runs on test data"  # of 5, 6 or 7
+    assert lead(text_of(made)) == "digits, logistic, 5 honest workers: 120 runs on test data"
     path = changed(
         ("update runs set evaluate_on = 'validation' where seed = 2",),
         ("update runs set honest = 7 - byzantine",),
@@ -263,7 +263,7 @@ def test_runs_are_counted_once_with_what_they_are_of(made, changed):
         "digits, logistic, 7 workers: 80 runs on test data, 40 runs to tune by"
     )
     several = changed(("update runs set dataset = 'mnist', model = 'mlp' where seed = 2",))
-    assert lead(text_of(several)) == "120 runs on test data"
+    assert lead(text_of(several)) == "5 honest workers: 120 runs on test data"
 
 
 def test_what_was_run_is_told_in_a_line(made):
@@ -308,8 +308,8 @@ def test_notes_explain_what_is_there_alone(made, changed):
         assert note in told(changed((change,)))
     for note, change in {
         "Bold: ": "delete from runs where aggregator = 'mean' or noise_scale = 0",
-        "gap: ": "delete from runs where byzantine > 0",
-        "breakdown: ": "delete from runs where byzantine > 0",
+        "gap: clean less worst": "delete from runs where byzantine > 0",
+        "breakdown: the": "delete from runs where byzantine > 0",
         "±: half of": "delete from runs where seed > 0",
     }.items():
         assert note in usual

@@ -202,10 +202,10 @@ def test_edges_beyond_which_there_is_more_are_shaded(opened, made):
             "(left) => [...document.querySelector('.edges').classList].slice(1).join() === left",
             arg=",".join(sorted(left, reverse=True)),
         )
-    shade = "getComputedStyle(document.querySelector('.edges'), '::after').opacity"
-    tab.wait_for_function(f"{shade} === '0'")
+    opacity = "getComputedStyle(document.querySelector('.edges'), '::after').opacity"
+    tab.wait_for_function(f"() => {opacity} === '0'")
     tab.set_viewport_size({"width": 1920, "height": 1600})
-    tab.wait_for_function("document.getElementById('more').textContent === ''")
+    tab.wait_for_function("() => document.getElementById('more').textContent === ''")
     tab.locator(".edges:not(.right, .below)").wait_for()
 
 

@@ -47,9 +47,9 @@ def heatmap(rows: Rows, first: Row) -> Chart:
         return Chart(_NAME, title, lacks="Nothing was run under attack, so no method broke down.")
     values = {field: distinct(row.setting[field] for row in rows.rows) for field in _TITLES}
     across = max(values, key=lambda field: len(values[field]))  # noise where both have as many
-    places = sorted(values[across], key=_PLACES[across])
-    order = [_label(value) for value in places]
-    squares = list(_squares(rows, across))
+    labels = _labels(sorted(values[across], key=_PLACES[across]))
+    order = list(labels.values())
+    squares = list(_squares(rows, across, labels))
     records = [record for record, _ in squares]
     cells = [cell for _, cell in squares]
     return Chart(
@@ -88,9 +88,15 @@ def _by_size(value: Any) -> tuple[int, float]:
 _PLACES = {"noise_scale": _by_privacy, "heterogeneity": _by_size}
 
 
-def _label(value: Any) -> str:
-    """Write a value on the axis, a target as the epsilon that it is."""
-    return number(value).replace(_FOR, _EPSILON)
+def _labels(values: Sequence[Any]) -> dict[Any, str]:
+    """Name values on the axis; targets are epsilons, and beside them other numbers are b."""
+    texts = {value: number(value) for value in values}
+    if not any(text.startswith(_FOR) for text in texts.values()):
+        return texts
+    return {
+        value: text.replace(_FOR, _EPSILON) if text.startswith(_FOR) else f"b = {text}"
+        for value, text in texts.items()
+    }
 
 
 def _rest(row: Row, across: str) -> str:
@@ -98,7 +104,9 @@ def _rest(row: Row, across: str) -> str:
     return row.others if across == "noise_scale" else row.rest
 
 
-def _squares(rows: Rows, across: str) -> Iterator[tuple[dict[str, Any], Cell]]:
+def _squares(
+    rows: Rows, across: str, labels: dict[Any, str]
+) -> Iterator[tuple[dict[str, Any], Cell]]:
     """Make a record a square, clean ones once, whatever the f of their rows."""
     seen = set()
     for row in rows.rows:
@@ -116,7 +124,7 @@ def _squares(rows: Rows, across: str) -> Iterator[tuple[dict[str, Any], Cell]]:
                 | {
                     "f": f,
                     "rest": rest,
-                    "across": _label(row.setting[across]),
+                    "across": labels[row.setting[across]],
                     "label": cell.text + record["signs"],
                     "short": short,
                     "where": f"{place}, f = {f}, {record['attack']}",

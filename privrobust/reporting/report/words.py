@@ -45,9 +45,19 @@ def counted(count: int, what: str) -> str:
 
 def task(runs: pd.DataFrame) -> str:
     """Name the dataset, the model and how many workers there are; nothing of what varies."""
-    workers = runs["honest"] + runs["byzantine"]
-    told = [_values(runs, "dataset"), _values(runs, "model"), [f"{n} workers" for n in workers]]
-    return ", ".join(str(values[0]) for values in told if len(set(values)) == 1)
+    of_data = [
+        values[0] for field in ("dataset", "model") if _is_one(values := _values(runs, field))
+    ]
+    workers, honest = (runs["honest"] + runs["byzantine"]).tolist(), _values(runs, "honest")
+    if _is_one(workers):
+        of_data.append(counted(workers[0], "worker"))
+    elif _is_one(honest):
+        of_data.append(counted(honest[0], "honest worker"))
+    return ", ".join(of_data)
+
+
+def _is_one(values: list[Any]) -> bool:
+    return len(set(values)) == 1
 
 
 def in_short(runs: pd.DataFrame) -> str:
