@@ -19,6 +19,7 @@ from privrobust.reporting.findings import findings
 from privrobust.reporting.report.charts import charts
 from privrobust.reporting.report.curves import curves
 from privrobust.reporting.report.epsilon_axis import EpsilonAxis
+from privrobust.reporting.report.opening import opening
 from privrobust.reporting.report.rows import rows_of
 from privrobust.store import Store
 
@@ -201,6 +202,22 @@ def test_figures_open_at_what_the_findings_speak_of():
     assert "Thicker: mean." in of_others["privacy"].caption
 
 
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.8])
+def test_whatever_failed_figures_open_at_a_row_that_there_is(share):
+    draw = np.random.default_rng(7)
+    for _ in range(5):
+        fails = draw.random(len(RUNS)) < share
+        runs = RUNS.assign(
+            accuracy=RUNS["accuracy"].mask(fails), failure=RUNS["failure"].mask(fails, "no memory")
+        )
+        rows, data = rows_of(runs, NONE), contests(runs)
+        first = opening(rows, data)
+        told = data[0].standings.values()
+        assert first in rows.rows
+        assert not told or first.method in {each.first.rule for each in told}
+        assert not told or first.byzantine in {each.f for each in told}
+
+
 def test_marks_and_failures_are_told():
     runs = RUNS.copy()
     at = runs["attack"] == "alie"
@@ -297,7 +314,7 @@ def test_squares_lie_as_epsilon_does_private_on_the_left():
         noise_scale=RUNS["noise_scale"] * (1 + RUNS["byzantine"].astype(float) / 10),
     )
     title = "noise scale b, or the epsilon that chose it"
-    assert across(several) == (["epsilon 2", "epsilon 10", "0"], title)
+    assert across(several) == (["epsilon 2", "epsilon 10", "b = 0"], title)
     apart = grid(noise_scale=[0.1], heterogeneity=[1.0, 0.5, 0.0])
     assert across(apart)[0] == ["0", "0.5", "1"]
 

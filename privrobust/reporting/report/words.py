@@ -45,9 +45,8 @@ def counted(count: int, what: str) -> str:
 
 def task(runs: pd.DataFrame) -> str:
     """Name the dataset, the model and how many workers there are; nothing of what varies."""
-    of_data = [
-        values[0] for field in ("dataset", "model") if _is_one(values := _values(runs, field))
-    ]
+    columns = [_values(runs, field) for field in ("dataset", "model")]
+    of_data = [values[0] for values in columns if _is_one(values)]
     workers, honest = (runs["honest"] + runs["byzantine"]).tolist(), _values(runs, "honest")
     if _is_one(workers):
         of_data.append(counted(workers[0], "worker"))
