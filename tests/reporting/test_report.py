@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import yaml
 from frames import frame
-from made_runs import HOSTILE, SWEEP
+from made_runs import HOSTILE, SWEEP, grid
 from scipy import stats
 from typer.testing import CliRunner
 
@@ -24,7 +24,8 @@ from privrobust.reporting.findings import findings
 from privrobust.reporting.report import page as pages
 from privrobust.reporting.report.page import page, write_report
 from privrobust.reporting.report.recipes import recipe
-from privrobust.reporting.report.words import overview
+from privrobust.reporting.report.rows import rows_of
+from privrobust.reporting.report.words import notes, overview
 from privrobust.store import Store
 from privrobust.store.schema import RUNS
 from privrobust.sweeps.grid import Sweep
@@ -290,30 +291,30 @@ def test_b_has_no_column_where_epsilon_tells_it(made, changed):
     assert "b" in records(text_of(changed(*((each,) for each in (*chosen, alike)))))[0]
 
 
-def test_notes_explain_what_is_there_alone(made, changed):
-    """Each with the one change that makes it true."""
+MADE = grid(heterogeneity=[0.0])
+SOME = (MADE["seed"] == 2) & (MADE["attack"] == "sign_flip")
+NO_ATTACK = MADE[MADE["byzantine"] == 0]
 
-    def told(path):
-        return text_of(path).partition("A row is one setting")[2].partition("<section")[0]
 
-    usual = told(made)
-    for note, change in {
-        "Fewer than 3 seeds": "delete from runs where seed = 2 and attack = 'sign_flip'",
-        "Failed: ": "update runs set accuracy = null, failure = 'no', status = 'failed' "
-                    "where seed = 2 and attack = 'sign_flip'",
-        "Diverged: ": "update runs set diverged = 1 where seed = 2 and attack = 'sign_flip'",
-        "Not run: ": "delete from runs where attack = 'sign_flip' and byzantine = 2",
-    }.items():  # fmt: skip
-        assert note not in usual
-        assert note in told(changed((change,)))
-    for note, change in {
-        "Bold: ": "delete from runs where aggregator = 'mean' or noise_scale = 0",
-        "gap: clean less worst": "delete from runs where byzantine > 0",
-        "breakdown: the": "delete from runs where byzantine > 0",
-        "±: half of": "delete from runs where seed > 0",
-    }.items():
-        assert note in usual
-        assert note not in told(changed((change,)))
+@pytest.mark.parametrize(
+    ("note", "without", "runs"),
+    [
+        ("Fewer than 3 seeds", MADE, MADE[~SOME]),
+        ("Failed: ", MADE, MADE.assign(accuracy=MADE["accuracy"].mask(SOME),
+                                       failure=MADE["failure"].mask(SOME, "no memory"))),
+        ("Diverged: ", MADE, MADE.assign(diverged=SOME)),
+        ("Not run: ", MADE, MADE[(MADE["attack"] != "alie") | (MADE["byzantine"] != 2)]),
+        ("±: half of", MADE[MADE["seed"] == 0], MADE),
+        ("gap: ", NO_ATTACK, MADE),
+        ("breakdown: ", NO_ATTACK, MADE),
+    ],
+)  # fmt: skip
+def test_notes_explain_what_is_there_alone(note, without, runs):
+    def told(runs):
+        return "".join(notes(rows_of(runs, MADE.iloc[:0]), has_best=True))
+
+    assert note not in told(without)
+    assert note in told(runs)
 
 
 def test_whole_numbers_stay_whole_in_recipes():
