@@ -21,8 +21,8 @@ FEW_SEEDS = 3
 """Fewer make a Student interval of little use, and are marked."""
 BREAKDOWN_NOTE = (
     "breakdown: the largest f/n up to which every attack leaves half of the clean accuracy, and "
-    f"more than chance: what surely holds to what may, by {TOLD} intervals over seeds; ≥ "
-    "where no f that was tried surely breaks it, ? where none tells."
+    f"more than chance; from what surely holds to what may, where {TOLD} intervals over seeds "
+    "leave that open; ≥ where no f that was tried surely breaks it, ? where nothing is decided."
 )
 GAP_NOTE = "gap: clean less worst, seed by seed."
 NEAR_CHANCE = "§"
@@ -209,15 +209,20 @@ def vouchers(runs: pd.DataFrame, estimate: str = "ESTIMATE") -> str:
         estimate: what an epsilon that may be too small is called.
 
     """
-    every = runs["aggregator"].nunique()
-    told = []
+    every = list(runs["aggregator"].unique())
+    told: dict[str, list[str]] = {}
     used = runs[["accountant_used", "is_upper_bound"]].drop_duplicates()
     for name, is_bound in used.itertuples(index=False):
-        rules = runs["aggregator"][runs["accountant_used"] == name].unique()
-        who = name if len(rules) == every else f"{name} for {', '.join(rules)}"
+        its = set(runs["aggregator"][runs["accountant_used"] == name])
+        others = [rule for rule in every if rule not in its]
+        who = str(name)
+        if others:
+            of = [rule for rule in every if rule in its]
+            few = f"all but {', '.join(others)}" if len(others) < len(of) else ", ".join(of)
+            who = f"{name} for {few}"
         kind = "upper bound" if is_bound else f"{estimate}, may be too small"
-        told.append(f"{who} ({kind})")
-    return ", ".join(told)
+        told.setdefault(kind, []).append(who)
+    return ", ".join(f"{' and '.join(whos)} ({kind})" for kind, whos in told.items())
 
 
 def epsilon_marks(runs: pd.DataFrame) -> dict[str, str]:

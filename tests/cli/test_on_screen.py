@@ -79,7 +79,7 @@ def test_failures_and_validation_runs_are_told_before_the_table(screen, tmp_path
     ]
     (tmp_path / "run.yaml").write_text("{honest: 3, steps: 3, grad_norm_bound: 0.01}")
     shown = screen("run", "run.yaml", "--store", "failed.db", "--quiet")
-    told = shown.index("1 of 1 runs failed: see `privrobust status failed.db`; --retry-failed ")
+    told = shown.index("1 of 1 runs failed: see `privrobust status failed.db --traceback`; --")
     assert told < shown.index("method")
     assert "1 failed before (--retry-failed trains them, too)" in screen(
         "run", "run.yaml", "--store", "failed.db", "--dry-run"
@@ -137,7 +137,7 @@ def test_screens_without_our_signs_get_a_straight_table(encoding, screen, monkey
     screen("table", "results.db")
     shown = raw.getvalue().decode(encoding)
     assert "?" not in shown
-    head, rule, *rows = shown.splitlines()[:4]
+    head, rule, *rows = shown.partition("\n\n")[2].splitlines()[:4]  # findings come before
     assert len({len(head), len(rule), *map(len, rows)}) == 1
     assert rows[0].split()[3] == in_encoding("∞¹", encoding)
     assert in_encoding("¹ not private", encoding) in shown

@@ -141,7 +141,8 @@ def test_of_many_parts_details_are_left_out_and_said_to_be():
     told, (part,) = folded(layout, 60)
     assert [column.title for column in part.columns] == ["method", "f=2 worst"]
     assert re.fullmatch(
-        r"Left out: details, as all 31 columns side by side take \d+; `\| less -S` shows them so\.",
+        r"Left out: details, as all 31 columns side by side take \d+ characters; "
+        r"`\| less -S` shows them so\.",
         told[0],
     )
     _, several = folded(layout_of(["method"], values, 3), 60)  # of no details, nothing

@@ -56,7 +56,9 @@ def folded(layout: Layout, columns: int | None) -> tuple[list[str], list[Layout]
     told += key
     names, values = _places(layout, is_text=True), _places(layout, is_text=False)
     parts = _in_parts(layout, names, values, columns)
-    wide = f"all {len(values)} columns side by side take {whole}; `| less -S` shows them so"
+    wide = (
+        f"all {len(values)} columns side by side take {whole} characters; `| less -S` shows them so"
+    )
     kept = [place for place in values if not layout.columns[place].detail]
     if len(parts) > _MOST_PARTS and len(kept) < len(values):
         details = dict.fromkeys(each.detail for each in layout.columns if each.detail)
