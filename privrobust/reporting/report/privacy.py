@@ -87,7 +87,7 @@ def privacy_chart(rows: Rows, data: Sequence[Data], first: Row) -> Chart:
     readings = list(_readings(rows, data))
     is_undecided = any(_UNDECIDED in each["text"] for each in readings)
     notes = f" Thicker: {first.method}." if len(styles) > 1 else ""
-    notes += " Undecided: what paired differences, seed by seed, do not tell." * is_undecided
+    notes += " Undecided: differences seed by seed leave it open." * is_undecided
     return Chart(
         _NAME,
         title,
@@ -267,7 +267,7 @@ def _who(rules: Sequence[str]) -> str:
     first, *others = rules
     if len(others) > _MOST_NAMES:
         others = [f"{len(others)} others"]
-    return f"{first} ({_UNDECIDED}: or {' or '.join(others)})" if others else first
+    return f"{first} ({_UNDECIDED} against {' and '.join(others)})" if others else first
 
 
 def _joined(values: Values) -> str:
