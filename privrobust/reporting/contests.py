@@ -22,6 +22,8 @@ _RULE = {Role.METHOD, Role.DESCENT}
 class Setting:
     """What was run of a rule, at a budget, on some data."""
 
+    at: Row
+    """The values that tell it apart, as in a summary's index."""
     data: str
     """What tells the data and the task from others."""
     budget: Row
@@ -220,6 +222,7 @@ def _settings(runs: pd.DataFrame) -> Iterator[Setting]:
 
         others = named(name for name in rule if name != "aggregator")
         yield Setting(
+            at=setting,
             data=named(name for name in fields if name not in {*budget, *rule}),
             budget=tuple(values[name] for name in budget),
             noise=b if isinstance(b := values["noise_scale"], float) else 0.0,
