@@ -1,7 +1,7 @@
 """Write numbers so that no epsilon looks smaller, and no mean more exact, than it is."""
 
 import math
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
 _MOST_DIGITS = 9  # of whole numbers without an exponent
 
@@ -35,9 +35,10 @@ def rounded_down(value: float, digits: int) -> str:
 def _rounded(value: float, digits: int, rounding: str) -> str:
     if math.isinf(value):
         return "∞"
-    exact = Context(prec=digits).create_decimal_from_float(value)
-    if not math.isclose(float(exact), value, rel_tol=1e-12):
-        exact = Context(prec=digits, rounding=rounding).create_decimal_from_float(value)
+    short = f"{value:.{digits}g}"
+    is_short = math.isclose(float(short), value, rel_tol=1e-12)
+    context = Context(prec=digits, rounding=rounding)
+    exact = Decimal(short) if is_short else context.create_decimal_from_float(value)
     if digits <= exact.adjusted() < _MOST_DIGITS:
         return f"{exact:f}"  # 1750, and not 1.75e+3
     return f"{exact:.{digits}g}"

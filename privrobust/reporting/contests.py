@@ -1,4 +1,4 @@
-"""Which rules compete: within one epsilon, on one data, each under the attack that is worst for it."""
+"""Which rules compete: within one epsilon, on one data, each under its own worst attack."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -255,7 +255,7 @@ class Data:
 
     @property
     def faced_fewer(self) -> int:
-        """How many settings faced fewer attacks than others, over every f at which they faced any."""
+        """How many settings faced fewer attacks than others, at each f at which they faced any."""
         every = [each.faced(f) for each in self.settings for f in each.attacked]
         return sum(its != self.attacks for its in every)
 
@@ -268,7 +268,7 @@ class Data:
 
     @cached_property
     def has(self) -> set[tuple[Any, ...]]:
-        """What can be compared with other data: what no run failed of, by rule, epsilon, f, attack."""
+        """What to compare with other data: cells of which no run failed, by all but the data."""
         found = {
             (each.rule, each.spent, each.clipped, f, attack)
             for each in self.settings
@@ -317,9 +317,16 @@ def _settings(runs: pd.DataFrame) -> Iterator[Setting]:
     """Return what was run of each setting."""
     summary, found = summarise(runs), by_seed(runs)
     fields = setting_levels(summary)
-    summary["epsilon"] = summary["epsilon"].fillna(math.inf)  # what promises nothing
+    # what finished without an epsilon promises nothing; what did not finish says nothing
+    is_lost = summary["failed"] >= summary["seeds"]
+    summary["epsilon"] = (
+        summary["epsilon"].fillna(math.inf).mask(is_lost & summary["epsilon"].isna())
+    )
     of_setting = summary.groupby(level=fields, sort=False)
-    spent, is_bound = of_setting["epsilon"].max(), of_setting["is_upper_bound"].min()
+    spent, is_bound = (
+        of_setting["epsilon"].max().fillna(math.inf),
+        of_setting["is_upper_bound"].min(),
+    )
     attacked: dict[Row, dict[int, dict[str, Values]]] = {}
     workers: dict[Row, dict[int, int]] = {}
     for at, n in zip(summary.index, summary["workers"], strict=True):

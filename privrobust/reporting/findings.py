@@ -6,7 +6,7 @@ do not decide is called undecided.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -51,7 +51,7 @@ def findings(runs: pd.DataFrame) -> list[str]:
         *cost(data),
         *breaks(data),
         _meaning(data),
-        *_promise(runs),
+        _promise(runs),
     ]
 
 
@@ -90,7 +90,10 @@ def _counts(data: Sequence[Data]) -> list[int]:
         len(values)
         for of in data
         for each in of.settings
-        for values in (each.clean.values, *(v for f in each.attacked for v in each.attacked[f].values()))
+        for values in (
+            each.clean.values,
+            *(v for f in each.attacked for v in each.attacked[f].values()),
+        )
     }
     return sorted(counts - {0})
 
@@ -131,24 +134,21 @@ def _meaning(data: Sequence[Data]) -> str:
     return f"{capital('; '.join(told))}." if told else "No mean is over all of its runs."
 
 
-def _promise(runs: pd.DataFrame) -> Iterator[str]:
+def _promise(runs: pd.DataFrame) -> str:
     """Say what epsilon promises to whom, and what that leaves out, or why there is none."""
     finite = runs[runs["epsilon"] < math.inf]
     if finite.empty:
         why = runs["not_private"].dropna().unique()
-        yield f"Nothing is private: {' or '.join(why) or 'no run has an epsilon'}."
-        return
+        return f"Nothing is private: {' or '.join(why) or 'no run has an epsilon'}."
     whom = listed([_PROTECTED.get(unit, unit) for unit in finite["unit"].unique()])
     delta = deltas(finite).replace(", ", " or ")
     estimates = "" if finite["is_upper_bound"].all() else "; after ~ an ESTIMATE alone"
-    yield (
+    told = [
         f"Promised to {whom}, against whoever sees every message of one run, the server too: "
-        f"(epsilon, {delta})-differential privacy{estimates}; neighbours: {all_in_short(finite)}."
-    )
-    left_out = [
+        f"(epsilon, {delta})-differential privacy{estimates}; neighbours: {all_in_short(finite)}.",
         *about_tuning(finite["repeats"]),
         *about_scaling(finite, "The"),
         *secrets(finite),
         *unprotected(finite),
     ]
-    yield " ".join(left_out)
+    return " ".join(told)

@@ -105,10 +105,10 @@ def leaders(values: Mapping[Named, Values]) -> list[Named]:
 
     The others are those of which seeds do not tell that it is better: the Student interval of
     their paired difference from it, of level `1 - 0.05 / (m - 1)` for m in all (Bonferroni), has
-    something at or below 0, with a deviation of at least `RESOLUTION`. A single seed tells nothing. The truly best is left out with a
-    probability of at most 2.5 % where differences follow a normal law, though the leader is chosen
-    by the same seeds: it would have to lose one of its own m - 1 comparisons, each at a tail of
-    `0.025 / (m - 1)`.
+    something at or below 0, with a deviation of at least `RESOLUTION`. A single seed tells nothing.
+    The truly best is left out with a probability of at most 2.5 % where differences follow a normal
+    law, though the leader is chosen by the same seeds: it would have to lose one of its own m - 1
+    comparisons, each at a tail of `0.025 / (m - 1)`.
 
     Args:
         values: by name, of every seed; what more is better of.

@@ -122,7 +122,7 @@ def withstands(
     breaks where under some attack one of them lies on the other side; as one of 2 m is enough, for
     m attacks, these intervals are of 1 - 0.05 / 2 m (Bonferroni), and that is as seldom wrong. In
     between it is undecided, as it is with a single seed, and where a run failed and nothing else
-    breaks it. Deviations are at least `RESOLUTION`.
+    breaks it. Deviations are at least `RESOLUTION`, but for what lies at chance.
 
     Args:
         clean: the setting without attackers, some seed of it there.
@@ -143,7 +143,7 @@ def withstands(
         above = is_above(accuracies, clean.chance_at_most, 1 - error)
         holds &= left.low >= 0 and above
         left = difference(values, clean.values, fraction, strict, RESOLUTION)
-        kept = estimate(accuracies.values(), strict, RESOLUTION)
+        kept = estimate(accuracies.values(), strict)
         if left.high < 0 or kept.high <= clean.chance:
             return Verdict.BREAKS
     return Verdict.HOLDS if holds else Verdict.UNDECIDED
@@ -160,11 +160,12 @@ def breakdown(runs: pd.DataFrame, fraction: float = HALF, metric: str = "accurac
     Returns:
         Indexed by the fields that tell settings apart. Columns: `point`, the largest f / n up to
         which the means over seeds say so, 0 where the fewest Byzantine workers that were tried
-        break it already, NaN where that depends on a run that failed; `low`, the largest up to which it surely holds, and `high`, the largest
-        below the first that surely breaks it, by `withstands`, infinite where none does (both NaN
-        where a seed alone tells nothing); `near_chance`, whether the clean accuracy is not
-        clearly above chance: there is no point then, nor where it was not run without attackers,
-        NaN; `failed`, whether a run under attack did.
+        break it already, NaN where that depends on a run that failed; `low`, the largest up to
+        which it surely holds, and `high`, the largest below the first that surely breaks it, by
+        `withstands`, infinite where none does (both NaN where a seed alone tells nothing);
+        `near_chance`, whether the clean accuracy is not clearly above chance: there is no point
+        then, nor where it was not run without attackers, NaN; `failed`, whether a run under attack
+        did.
 
     Raises:
         SpecError: `fraction` is none, or the metric is no accuracy.

@@ -31,12 +31,10 @@ def _on(data: Sequence[Data]) -> str:
     """Say of which data the sentences are, and why of these."""
     if not data[0].name:
         return ""
+    others = f"{len(data)} such settings"
     if is_hardest_first(data):
-        return f"on {data[0].name}, the hardest of {len(data)} such settings, "
-    return (
-        f"on {data[0].name}, one of {len(data)} such settings (not all of the same finished runs: "
-        "which is the hardest is open), "
-    )
+        return f"on {data[0].name}, where the best rules keep least of {others}, "
+    return f"on {data[0].name}, one of {others} (of other runs: which is harder is open), "
 
 
 def _alike(budget: Budget) -> Hashable:

@@ -55,7 +55,7 @@ def tuned(runs: pd.DataFrame) -> Layout:
     notes = [f"{_BY_WORST if is_attacked else _BY_CLEAN}; {_AT_EDGE}."]
     if left_out := sum(choice.left_out for _, _, choice in settings):
         notes.append(
-            f"{left_out} rates that lack some f or attack are not compared; ?: none that has all."
+            f"{left_out} rates that lack some f or attack are not compared; ?: none has all."
         )
     if runs["repeats"].isna().any():
         notes.append("Tuning looks at data, which epsilon does not count.")
