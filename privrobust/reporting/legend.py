@@ -1,7 +1,7 @@
 """What the numbers of a table are, in words, and which guarantee its epsilon is."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -80,26 +80,27 @@ def gap_text(found: Mapping[Any, Any], metric: str = "accuracy") -> str:
 
 def about_chance(summary: pd.DataFrame) -> str:
     """Say what the mark means of settings whose clean accuracy may be that of chance."""
+    bounds = summary[["chance", "chance_at_most"]]
+    told = chances(bounds.itertuples(index=False, name=None))
+    known = f" ({told}, the same answer everywhere)" if told else ""
     return (
-        f"{NEAR_CHANCE} clean accuracy not clearly above chance{in_brackets(chances_of(summary))}: "
-        "what may have learnt nothing has no breakdown point, is nowhere the best, and a small gap "
-        "is no merit of it."
+        f"{NEAR_CHANCE} clean accuracy not clearly above chance{known}: what may have learnt "
+        "nothing has no breakdown point, is never the best, and a small gap is no merit of it."
     )
 
 
-def chances_of(summary: pd.DataFrame) -> list[str]:
-    """Write what models get that give the same answer everywhere, in percent, one a split."""
-    known = summary[["chance", "chance_at_most"]].dropna().drop_duplicates()
+def chances(bounds: Iterable[tuple[float, float]]) -> str:
+    """Write what models get that give the same answer everywhere; nothing where that is unknown.
+
+    Args:
+        bounds: the least and the most that it may be, of each split.
+
+    """
     told = [
-        f"{percent(least)} %" if least == most else f"{percent(least)} to {percent(most)} %"
-        for least, most in sorted(known.itertuples(index=False, name=None))
+        percent(least) if least == most else f"{percent(least)} to {percent(most)}"
+        for least, most in sorted(each for each in set(bounds) if not math.isnan(each[0]))
     ]
-    return list(dict.fromkeys(told))
-
-
-def in_brackets(chances: Sequence[str]) -> str:
-    """Say what chance is, after the word."""
-    return f" ({' or '.join(chances)}, the same answer everywhere)" if chances else ""
+    return f"{' or '.join(dict.fromkeys(told))} %" if told else ""
 
 
 def most_tried(summary: pd.DataFrame) -> pd.Series:

@@ -3,7 +3,6 @@
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import groupby
 
-from privrobust.core.formatting import percent
 from privrobust.reporting.contests import (
     Budget,
     Data,
@@ -12,6 +11,7 @@ from privrobust.reporting.contests import (
     Standing,
     is_hardest_first,
 )
+from privrobust.reporting.legend import chances
 from privrobust.reporting.paired import estimate
 from privrobust.reporting.phrases import MOST, SPACE, capital, change, ends, listed, share, spread
 
@@ -222,17 +222,10 @@ def meaning(data: Sequence[Data]) -> Iterator[str]:
     """Say what the words mean of rules under attack."""
     if not data[0].tried[0]:
         return
-    cleans = [each.clean for each in data[0].settings]
-    known = {(c.chance, c.chance_at_most) for c in cleans if c.chance == c.chance}
-    told = [
-        percent(least) if least == most else f"{percent(least)} to {percent(most)}"
-        for least, most in sorted(known)
-    ]
-    chance = (
-        f"and more than chance ({' or '.join(told)}{SPACE}%)"
-        if told
-        else "(what chance is, runs do not tell)"
-    )
+    cleans = (each.clean for each in data[0].settings)
+    known = chances((clean.chance, clean.chance_at_most) for clean in cleans)
+    known = known.replace(" %", f"{SPACE}%")
+    chance = f"and more than chance ({known})" if known else "(what chance is, runs do not tell)"
     yield (
         f"a rule withstands where it surely keeps half of its clean accuracy {chance}, "
         "and breaks where it surely does not"

@@ -400,8 +400,8 @@ def test_what_chance_is_unknown_is_said():
 
 
 def test_caveats_of_epsilon_are_told():
-    data = "table(path='x.csv', label='y')"
-    text = said(made(lambda spec: 0.85, dataset=[data]))
+    dataset = "table(path='a.csv', label='y', scaling='standard')"
+    text = said(made(lambda spec: 0.85, dataset=[dataset]))
     assert "The data was scaled by what its training examples measured, which epsilon does not" in (
         text
     )
