@@ -43,6 +43,8 @@ _OF_VERDICT = {
 class Setting:
     """What was run of a rule, with a noise, on some data."""
 
+    at: Row
+    """The values that tell it apart, as in a summary's index."""
     data: str
     """What tells the data and the task from others."""
     noise: Any
@@ -346,6 +348,7 @@ def _settings(runs: pd.DataFrame) -> Iterator[Setting]:
 
         others = named(name for name in rule if name != "aggregator")
         yield Setting(
+            at=setting,
             data=named(name for name in fields if name not in {*budget, *rule}),
             noise=values["noise_scale"],
             clipped=named(name for name in budget if name != "noise_scale"),

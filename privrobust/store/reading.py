@@ -58,7 +58,7 @@ class Reading(Database):
             return None  # SQLite would make one
         wanted = select(RUNS.c.status, func.count()).group_by(RUNS.c.status)
         try:
-            with self._engine.connect() as connection:
+            with self._backend.impatient.connect() as connection:
                 counts = {row[0]: row[1] for row in connection.execute(wanted)}
         except DBAPIError:
             return None
