@@ -143,31 +143,39 @@ class Budget:
         rules = len(self.settings)
         return {
             f: {each: each.outcome(f, self.attacks, rules) for each in self.settings}
-            for f in self.tried
+            for f in {0, *self.tried}
         }
 
     def contest(self, f: int) -> list[Setting]:
         """Return those that may be the best against so many, the first by its mean first.
 
         They are those that can be judged: that are clearly above chance without attackers, and
-        faced every attack, no run of which failed.
+        faced every attack, no run of which failed. Where there are none, they are those that would
+        be with clean runs, which lack.
         """
+        whole = {
+            each: each.left(f)
+            for each in self.settings
+            if each.left(f) and (not f or each.faced(f) == self.attacks)
+        }
         judged = (Outcome.HOLDS, Outcome.BREAKS, Outcome.UNDECIDED)
-        return leaders(
-            {
-                each: each.left(f)
-                for each, outcome in self.outcomes[f].items()
-                if outcome in judged and each.left(f) and (not f or each.faced(f) == self.attacks)
-            }
-        )
+        for outcomes in (judged, (Outcome.NO_CLEAN,)):
+            found = {each: whole[each] for each in whole if self.outcomes[f][each] in outcomes}
+            if found:
+                return leaders(found)
+        return []
+
+    def ranked(self, f: int) -> list[Setting]:
+        """Return the same, what withstands first."""
+        outcomes = self.outcomes[f]
+        return sorted(self.contest(f), key=lambda each: outcomes[each] is not Outcome.HOLDS)
 
     @cached_property
     def standing(self) -> "Standing | None":
         """Who leads: at the largest f that a leader withstands, else at the smallest."""
-        led = {f: found for f in self.tried if (found := self.contest(f))}
-        for f, found in led.items():
+        led = {f: found for f in self.tried if (found := self.ranked(f))}
+        for f, ranked in led.items():
             outcomes = self.outcomes[f]
-            ranked = sorted(found, key=lambda each: outcomes[each] is not Outcome.HOLDS)
             outcome = outcomes[ranked[0]]
             if outcome is Outcome.HOLDS or f == min(led):
                 none = all(each is Outcome.BREAKS for each in outcomes.values())
@@ -254,6 +262,24 @@ class Data:
                 told = ", ".join(part for part in parts if part)
                 yield Budget(told, epsilon, alike, self.tried, self.attacks)
             before = alike
+
+    @cached_property
+    def to_use(self) -> Standing | None:
+        """Who withstands at the least epsilon at which any rule does, or else who leads at it."""
+        standings = [budget.standing for budget in self.budgets if budget.standing]
+        holds = (each for each in standings if each.outcome is Outcome.HOLDS)
+        return next(holds, standings[0] if standings else None)
+
+    def everywhere(self, setting: Setting) -> list[Setting]:
+        """Find the same rule at every epsilon at which it has accuracies, the least first."""
+        found = [
+            each
+            for budget in self.budgets
+            for each in budget.settings
+            if (each.rule, each.clipped) == (setting.rule, setting.clipped)
+            and any(map(each.left, (0, *self.tried)))
+        ]
+        return list(dict.fromkeys(found))
 
     @property
     def faced_fewer(self) -> int:

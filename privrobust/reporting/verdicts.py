@@ -103,7 +103,7 @@ def _kept(budget: Budget, of: Data, at: str, points: str) -> str:
     told = [] if budget.is_spent_by(rule) else [f"spending {rule.spent}"]
     if f and (by := change(rule.left(f), rule.left(0))):
         told.append(f"{by}{points} by attacks")
-    base = _base(rule, of)
+    base = of.everywhere(rule)[-1]
     is_fair = rule.faced(f) == base.faced(f) and not base.clean.near_chance
     if f and base is not rule and is_fair and (by := change(rule.left(f), base.left(f))):
         told.append(f"{by} by noise")
@@ -111,39 +111,18 @@ def _kept(budget: Budget, of: Data, at: str, points: str) -> str:
     return f"{share(standing.kept)}{SPACE}%{at}{extra}"
 
 
-def use(of: Data) -> Standing | None:
-    """Return who withstands at the least epsilon at which any rule does, or else who leads."""
-    standings = [budget.standing for budget in of.budgets if budget.standing]
-    holds = (each for each in standings if each.outcome is Outcome.HOLDS)
-    return next(holds, standings[0] if standings else None)
-
-
 # --- what noise costs ------------------------------------------------------------------------
-
-
-def _everywhere(rule: Setting, of: Data) -> list[Setting]:
-    """Find the same rule at every epsilon at which no clean run of it failed, the least first."""
-    found = [
-        each
-        for budget in of.budgets
-        for each in budget.settings
-        if (each.rule, each.clipped) == (rule.rule, rule.clipped) and each.left(0)
-    ]
-    return list(dict.fromkeys(found))
-
-
-def _base(rule: Setting, of: Data) -> Setting:
-    """Return that of the largest epsilon, which noise is compared with."""
-    return _everywhere(rule, of)[-1]
 
 
 def cost(data: Sequence[Data]) -> Iterator[str]:
     """Say how the rule to use differs without attackers, seed by seed, from the largest epsilon."""
     of = data[0]
-    if (standing := use(of)) is None:
+    if (standing := of.to_use) is None:
         return
     rule = standing.first.rule
-    *others, base = _everywhere(standing.first, of)
+    if not (found := [each for each in of.everywhere(standing.first) if each.left(0)]):
+        return
+    *others, base = found
     changes = [(each, by) for each in others if (by := change(each.left(0), base.left(0)))]
     told = [
         f"{by}{'' if place else f'{SPACE}points'} at {'' if place else 'epsilon '}{each.spent}"
@@ -166,7 +145,7 @@ def cost(data: Sequence[Data]) -> Iterator[str]:
 def breaks(data: Sequence[Data]) -> Iterator[str]:
     """Say what is known of every rule, at the f of the rule to use and at the largest."""
     of, most = data[0], data[0].tried[0]
-    standing = use(of)
+    standing = of.to_use
     fs = [f for f in dict.fromkeys((standing.f if standing else most, most)) if f]
     told = [f"f = {f}{_there(of)} breaks {_broken_at(of, f)}" for f in fs]
     if told:

@@ -21,7 +21,7 @@ from privrobust.reporting.figures.learning_rate import learning_rate_figure
 from privrobust.reporting.figures.pareto import pareto_figure
 from privrobust.store.schema import cells
 
-EPSILON = {0.0: math.inf, 0.03: 15.31, 0.1: 2.741, 0.3: 0.7701}
+EPSILON = {0.0: math.inf, 0.03: 15.3, 0.1: 2.74, 0.3: 0.77}
 OF_RUNS = [epsilon_figure, heatmap_figure, pareto_figure, learning_rate_figure]
 
 
