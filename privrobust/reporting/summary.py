@@ -104,8 +104,8 @@ def summarise(runs: pd.DataFrame, metrics: Sequence[str] = ACCURACY) -> pd.DataF
         means[interval_of(name)] = half.where(is_whole)
     success, accuracy = groups["attack_success_rate"], groups["accuracy"]
     most = groups["chance_at_most"].max()
-    half = half_width(accuracy.std(), accuracy.count())
-    learnt = clearly_above(accuracy.mean(), half, accuracy.count(), most)
+    spread = half_width(accuracy.std(), accuracy.count())
+    learnt = clearly_above(accuracy.mean(), spread, accuracy.count(), most)
     summary = pd.DataFrame(
         {
             **means,

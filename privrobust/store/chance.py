@@ -91,15 +91,15 @@ def _bounds(by_class: _Floats, accuracies: _Floats) -> Chance:
     found = linprog([*[0] * classes, 1], limits, at_most, bounds=(0, 1))
     if not found.success:
         return Chance(1 / classes, 1.0)
-    least = max(float(found.fun), 1 / classes)
+    least = max(float(found.fun or 0), 1 / classes)
     if classes > _MOST_SOLVED:
         return Chance(least, 1.0)
     ends = [
         linprog(-one, limits[: 2 * len(right), :-1], at_most[: 2 * len(right)], bounds=(0, 1))
         for one in np.eye(classes)
     ]
-    most = max(-end.fun if end.success else 1.0 for end in ends)
-    return Chance(least, least if most - least < _PLAIN else min(float(most), 1.0))
+    most = max(-float(end.fun or 0) if end.success else 1.0 for end in ends)
+    return Chance(least, least if most - least < _PLAIN else min(most, 1.0))
 
 
 def _read(measured: tuple[Any, Any]) -> tuple[float, list[float]] | None:

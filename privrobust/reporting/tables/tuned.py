@@ -96,11 +96,13 @@ def _choose(cells: pd.DataFrame) -> _Choice:
 
     Of equals the smallest.
     """
-    faced: dict[float, set[tuple[int, str]]] = {}
-    for rate, *at in zip(cells["learning_rate"], cells["byzantine"], cells["attack"], strict=True):
-        faced.setdefault(rate, set()).add((at[0], at[1]))
+    faced: dict[float, set[tuple[Any, ...]]] = {}
+    for tried_at, *under in zip(
+        cells["learning_rate"], cells["byzantine"], cells["attack"], strict=True
+    ):
+        faced.setdefault(tried_at, set()).add(tuple(under))
     every = set().union(*faced.values())
-    compared = sorted(rate for rate, its in faced.items() if its == every)
+    compared = sorted(each for each, its in faced.items() if its == every)
     # no value, of a mean of which a run failed or has none, is worse than any
     score = cells["accuracy"].where(cells["failed"] == 0).fillna(-math.inf)
     least = score.groupby(cells["learning_rate"]).min()[compared]
