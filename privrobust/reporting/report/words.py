@@ -219,7 +219,7 @@ def _factor(epsilon: float) -> str:
     if epsilon > math.log(1e6):
         return "more than a million-fold"
     factor = math.exp(epsilon)
-    return f"{factor:.2f}-fold" if factor < 10 else f"{factor:,.0f}-fold"
+    return f"{rounded_up(factor, 3) if factor < 10 else f'{math.ceil(factor):,}'}-fold"
 
 
 def protected(runs: pd.DataFrame) -> str:
