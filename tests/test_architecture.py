@@ -121,3 +121,17 @@ def test_python_files_that_are_named_are_there():
         if not any(file.endswith(f"/{name.lstrip('./')}") for file in files)
     }
     assert not gone
+
+
+def test_one_module_alone_asks_for_another_by_its_name():
+    """What is imported by a name in a text, no other test of imports sees."""
+    asked = {
+        (name, node.args[0].value)
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).endswith("import_module")
+        and isinstance(node.args[0], ast.Constant)
+        and node.args[0].value.startswith("privrobust")
+    }
+    assert asked == {("core.displayed", "privrobust.reporting.notebook")}

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from privrobust.reporting.figures.canvas import WIDE, new_figure, styled
+from privrobust.reporting.figures.canvas import WIDE, new_figure, panel_width, styled
 from privrobust.reporting.figures.margins import add_legend, add_notes, handles
 from privrobust.reporting.figures.panels import draw_band, grid
 from privrobust.reporting.figures.scales import Scale
@@ -35,7 +35,7 @@ def lines_figure(
     styles = looks(dict.fromkeys(map(str, values.index.get_level_values("line"))))
     across = next(count for count in _ACROSS if len(panels) % count == 0)
     down = len(panels) // across
-    scale = Scale(values.index.get_level_values("x").astype(float), 0.0, "0", 12 // across)
+    scale = Scale(values.index.get_level_values("x").astype(float), 0.0, "0", panel_width(across))
     figure = new_figure(WIDE, 0.4 + 1.75 * down)
     axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
     for panel, name in zip(axes.flat, panels, strict=False):

@@ -25,7 +25,7 @@ _IN_SHORT = {
 }
 _AT_LENGTH = {
     ("example", "zero-out"): "one example of one honest worker has its contribution set to zero; "
-    "n, the examples that each worker holds, is public and stays",
+    "n, its worker's number of examples, is public and stays",
     ("example", "add-or-remove"): "one example of one honest worker is there or not; q, the chance "
     "to join a batch, is public and fixed in advance",
     ("worker", "zero-out"): "one honest worker has its contribution set to zero, and sends noise "
@@ -74,6 +74,12 @@ def all_in_short(runs: "pd.DataFrame") -> str:
     """Say it of every kind of neighbours among runs, a row each, as from `Store.runs`."""
     kinds: Iterable[tuple[str, str]] = zip(runs["unit"], adjacencies(runs), strict=True)
     return ", or ".join(in_short(*kind) for kind in dict.fromkeys(kinds))
+
+
+def all_at_length(runs: "pd.DataFrame") -> str:
+    """Say at length of every kind of neighbours among runs how they differ."""
+    kinds: Iterable[tuple[str, str]] = zip(runs["unit"], adjacencies(runs), strict=True)
+    return ", or whether ".join(at_length(*kind) for kind in dict.fromkeys(kinds))
 
 
 def adjacencies(runs: "pd.DataFrame") -> "pd.Series":

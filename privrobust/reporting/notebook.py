@@ -44,8 +44,8 @@ def html(shown: object) -> str:
 
     """
     for each in type(shown).__mro__:
-        if each.__name__ in _SHOWN:
-            made = _SHOWN[each.__name__](shown)
+        if (name := f"{each.__module__}.{each.__name__}") in _SHOWN:
+            made = _SHOWN[name](shown)
             return made if isinstance(made, str) else made.html()
     raise TypeError(f"{type(shown).__name__}: nothing says how it is shown")
 
@@ -221,15 +221,15 @@ def _of_ledger(ledger: "Ledger") -> Card:
 
 
 _SHOWN: dict[str, Callable[[Any], Card | str]] = {
-    "AuditResult": _of_audit,
-    "Budgets": _of_budgets,
-    "Dataset": _of_dataset,
-    "Layout": _of_layout,
-    "Ledger": _of_ledger,
-    "Release": _of_release,
-    "RunResult": _of_result,
-    "RunSpec": _of_spec,
-    "Sender": _of_sender,
-    "Store": _of_store,
+    "privrobust.audit.result.AuditResult": _of_audit,
+    "privrobust.reporting.budgets.Budgets": _of_budgets,
+    "privrobust.data.dataset.Dataset": _of_dataset,
+    "privrobust.reporting.tables.table.Layout": _of_layout,
+    "privrobust.federated.ledger.Ledger": _of_ledger,
+    "privrobust.accountants.release.Release": _of_release,
+    "privrobust.training.result.RunResult": _of_result,
+    "privrobust.spec.run_spec.RunSpec": _of_spec,
+    "privrobust.federated.sender.Sender": _of_sender,
+    "privrobust.store.store.Store": _of_store,
 }
-"""By the name of a class: to import them all would load torch for any of them."""
+"""By the path of a class: to import them all would load torch for any of them."""

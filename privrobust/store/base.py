@@ -41,6 +41,11 @@ class Backend(ABC):
         self.engine: Engine = create_engine(url, **settings)
 
     @property
+    def impatient(self) -> Engine:
+        """The engine for who would rather not know than wait: what an object shows of itself."""
+        return self.engine
+
+    @property
     def writing(self) -> Engine:
         """The engine for transactions that write."""
         return self.engine

@@ -3,7 +3,19 @@
 import sqlite3
 from typing import Any
 
-from sqlalchemy import URL, ColumnElement, Connection, Engine, Integer, Table, cast, event, func
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    Integer,
+    NullPool,
+    Table,
+    cast,
+    create_engine,
+    event,
+    func,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -32,6 +44,11 @@ class SQLite(Backend):
         """Whether text that is none is read, as bytes."""
         event.listen(self.engine, "connect", self._set_up)
         event.listen(self.engine, "begin", _begin)
+
+    @property
+    def impatient(self) -> Engine:
+        """An engine that waits for no lock."""
+        return create_engine(self.engine.url, connect_args={"timeout": 0}, poolclass=NullPool)
 
     @property
     def writing(self) -> Engine:

@@ -15,7 +15,7 @@ from privrobust.sweeps.yaml_lines import Field, as_written, at, parse, read
 _COUNTS = {"honest", "workers"}  # each says the other
 
 
-def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
+def load_sweep(path: Path | str, overrides: Sequence[str] = ()) -> Sweep:
     """Read the sweep of a YAML file, and of those that it extends.
 
     Modules that it names are found beside the file from then on, before any others.
@@ -28,7 +28,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
         SpecError: a file cannot be read, is not YAML, extends itself, or as `Sweep.from_settings`.
 
     """
-    return changed(_chain(path, ()), overrides)
+    return changed(_chain(Path(path), ()), overrides)
 
 
 def changed(settings: Settings, overrides: Sequence[str]) -> Sweep:

@@ -1,6 +1,8 @@
 """What objects show of themselves in a line, whatever they hold."""
 
 import re
+import sqlite3
+import time
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +125,17 @@ def test_a_store_whose_file_is_gone_says_so(tmp_path):
     (tmp_path / "results.db").unlink()
     assert repr(store).endswith(": its database does not answer>")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_store_that_others_lock_keeps_nobody_waiting(tmp_path):
+    path = tmp_path / "results.db"
+    with Store(path) as store, sqlite3.connect(path) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        begun = time.monotonic()
+        assert repr(store).endswith(": its database does not answer>")
+        assert time.monotonic() - begun < 30  # others' transactions are waited for a minute
+        other.rollback()
+        assert repr(store).endswith(": no run>")
 
 
 def test_senders_and_ledgers_show_no_parameters(tmp_path):

@@ -111,8 +111,31 @@ def panel_of(figure, title):
 
 
 def drawn_lines(panel):
-    """Those of a panel that are no caps of bars."""
-    return [line for line in panel.lines if line.get_marker() not in ("_", "|")]
+    """Those of a panel that are no caps of bars, nor reach from edge to edge as chance does."""
+    lines = [line for line in panel.lines if line.get_marker() not in ("_", "|")]
+    return [line for line in lines if list(line.get_xdata()) != [0, 1]]
+
+
+def marks_of(panel):
+    """Marks of single means, in the order in which they are drawn."""
+    return [
+        line
+        for line in drawn_lines(panel)
+        if line.get_linestyle() == "None" and line.get_marker() not in ("None", "x")
+    ]
+
+
+def legend_rows(figure):
+    """Names in a legend as they are read: row by row."""
+    wanted = {text: text.get_text() for text in figure.legends[0].get_texts()}
+    places = [
+        (-box.y0, box.x0, wanted[text]) for text, box in drawn_words(figure) if text in wanted
+    ]
+    rows = {}
+    for below, left, name in sorted(places):
+        row = next((each for each in rows if abs(each - below) < 5), below)
+        rows.setdefault(row, []).append((left, name))
+    return [[name for _, name in sorted(row)] for row in rows.values()]
 
 
 def bars_of(panel):

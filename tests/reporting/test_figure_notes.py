@@ -5,7 +5,17 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from made_runs import CLIPS, OF_RUNS, RUNS, drawn_lines, grid, panel_of, with_failure, words
+from made_runs import (
+    CLIPS,
+    OF_RUNS,
+    RUNS,
+    drawn_lines,
+    grid,
+    legend_rows,
+    panel_of,
+    with_failure,
+    words,
+)
 
 from privrobust.errors import SpecError
 from privrobust.reporting.figures.curves import curves_figure
@@ -34,8 +44,47 @@ def test_small_print_says_what_is_missing():
     assert "Failed: 1 of 36 cells have no mean, as runs of theirs failed." in failed
     assert "failed, no mean" in failed  # the cross
     assert "failed, no mean" not in text
-    assert "δ = 1e-05, by pld (upper bound); one example's contribution set to zero" in text
+    assert (
+        "ε (δ = 1e-05) bounds how well whoever sees every message of one run can tell whether one "
+        "example of one honest worker has its contribution set to zero; n, its worker's number of "
+        "examples, is public and stays (zero-out). It is the largest over honest workers, by pld"
+        in text
+    )
     assert "Not private: no noise (b = 0)." in text
+
+
+def test_small_print_opens_with_what_was_run():
+    text = words(epsilon_figure(RUNS))
+    assert (
+        "Run: digits, logistic; 10 honest workers and 0, 2 or 4 Byzantine; worst case of sign_flip "
+        "and alie. Every method was run on all data, at every f and b; no run failed." in text
+    )
+    mean = (RUNS["aggregator"] == "mean") & (RUNS["byzantine"] == 4)
+    without = RUNS[~(mean & (RUNS["noise_scale"] == 0.3) & (RUNS["heterogeneity"] == 1.0))]
+    some = words(epsilon_figure(with_failure(without, RUNS.index[0])))
+    assert "1 of 36 combinations of method, data, f and b were not run; 1 of 174 runs" in some
+    fixed = RUNS.assign(
+        honest=15 - RUNS["byzantine"].astype(int),
+        target_epsilon=RUNS["epsilon"].where(RUNS["noise_scale"] > 0),
+        noise_scale=RUNS["noise_scale"] * (1 + (RUNS["aggregator"] == "mean") / 10),
+    )
+    text = words(epsilon_figure(fixed[fixed["heterogeneity"] == 0]))  # each rule has b of its own
+    assert "(heterogeneity 0), logistic; 15 workers, 0, 2 or 4 of them Byzantine;" in text
+    assert "Every method was run at every f and ε;" in text
+    clean = words(epsilon_figure(RUNS[RUNS["byzantine"] == 0]))
+    assert "10 honest workers, none Byzantine. " in clean
+    many = words(epsilon_figure(pd.concat([RUNS, RUNS.assign(dataset="spam")])))
+    assert "Run: 2 datasets, " in many
+
+
+@pytest.mark.parametrize("draw", [*OF_RUNS[:3], learning_rate_figure])
+def test_every_figure_of_runs_says_what_was_run(draw):
+    runs = pd.concat([RUNS.assign(learning_rate=rate) for rate in (0.1, 0.2)])
+    one = runs[runs["heterogeneity"] == 1.0]
+    figure = draw(one if draw is learning_rate_figure else one.iloc[: len(one) // 2])
+    text = words(figure)
+    assert text.count("Run: digits (heterogeneity 1), logistic; 10 honest workers and 0, 2 or") == 1
+    assert not any("heterogeneity" in panel.get_title() for panel in figure.axes)
 
 
 @pytest.mark.parametrize("draw", [epsilon_figure, heatmap_figure, pareto_figure])
@@ -67,7 +116,7 @@ def test_what_does_not_fit_is_left_out_and_told():
     assert "Left out: 1 of 5 values of f and 2 of 10 methods; --where field=value chooses" in text
     assert "byzantine (0, 1, ..., 4), aggregator (median, mean), clip_norm (1, 2, ..., 5)." in text
     methods = [f"{name}, C={clip}" for name in ("median", "mean") for clip in CLIPS]
-    assert [label.get_text() for label in figure.legends[0].get_texts()] == methods[:8]
+    assert [name for row in legend_rows(figure) for name in row] == methods[:8]
     assert "f = 3" in text
     assert "f = 4" not in text
     histories = pd.DataFrame({"run": runs.index, "step": 1, "accuracy": 0.5})
@@ -89,7 +138,7 @@ def test_small_print_is_of_what_is_drawn(draw):
     text = words(draw(runs.assign(delta=runs["delta"].mask(last, 1e-7), diverged=last)))
     assert "Left out: " in text
     assert "†" not in text
-    assert "ε: at δ = 1e-05, by" in text
+    assert "ε (δ = 1e-05) bounds how" in text
 
 
 def test_methods_without_results_leave_their_place_to_others():

@@ -22,7 +22,7 @@ def test_curves_draw_means_and_bands_over_seeds(trained, measure):
         runs = store.runs()
         histories = {key: store.history(key) for key in runs.index}
         figure = curves_figure(runs, store.histories(list(runs.index)), measure)
-    panel = panel_of(figure, "heterogeneity 0, alie, f = 2")
+    panel = panel_of(figure, "alie, f = 2")
     bands = [part for part in panel.collections if isinstance(part, PolyCollection)]
     settings = runs[runs["byzantine"] == 2].groupby(["aggregator", "noise_scale"], sort=False)
     for (_, part), line, band in zip(settings, drawn_lines(panel)[::2], bands, strict=True):
@@ -43,7 +43,7 @@ def test_a_curve_is_interrupted_where_a_seed_diverged(trained):
     one = runs.index[(runs["aggregator"] == "median") & (runs["byzantine"] == 0)][0]
     histories.loc[(histories["run"] == one) & (histories["step"] == 8), "loss"] = math.inf
     figure = curves_figure(runs, histories, "loss")
-    assert np.isnan(panel_of(figure, "heterogeneity 0, clean").lines[0].get_ydata()).tolist() == [
+    assert np.isnan(panel_of(figure, "clean").lines[0].get_ydata()).tolist() == [
         False,
         True,
         False,

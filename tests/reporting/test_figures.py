@@ -189,8 +189,10 @@ def test_what_has_no_place_on_a_logarithm_gets_one_apart(values, apart):
     ("values", "ticks"),
     [
         ([1, 2, 4, 8, math.inf], [1, 2, 4, 8]),
+        ([0.25, 0.5, 1, 2, 4, 8, math.inf], [0.25, 0.5, 1, 2, 4, 8]),
+        ([0.5, 1, 2, 4, 8, 16, 32, math.inf], [0.1, 1, 10, 100]),  # too many
         ([1.85, 6.73, 39.9, 421, math.inf], [1.85, 6.73, 39.9, 421]),
-        ([1.57, 1.85, 6.73, 39.9, 421, math.inf], [1, 10, 100, 1000]),  # too many
+        ([1.57, 1.85, 6.73, 39.9, 421, math.inf], [1, 10, 100, 1000]),  # no room for two
         ([0.02, 3000, 3100, math.inf], [0.01, 1, 100, 10000]),  # not apart
         ([1, 1.1, 10, 100, math.inf], [1, 10, 100]),
         ([1, 10, 90, 100, math.inf], [1, 10, 100]),  # not apart
@@ -201,9 +203,21 @@ def test_what_has_no_place_on_a_logarithm_gets_one_apart(values, apart):
 )
 def test_ticks_stand_at_the_values_or_enclose_them(values, ticks):
     panel = new_figure(3, 2).add_subplot()
-    Scale(values, math.inf, "apart", 4).show(panel)
+    Scale(values, math.inf, "apart", 2.0).show(panel)
     *ordinary, _ = panel.get_xticks()
     assert ordinary == ticks
+
+
+@pytest.mark.parametrize("byzantine", [[0], [0, 2], [0, 2, 4], [0, 2, 4, 6]])
+def test_four_epsilons_are_ticks_in_every_figure(byzantine):
+    noises = dict(zip((0.03, 0.1, 0.3, 1.0), (7.993, 3.998, 1.9998, 0.9996), strict=True))
+    runs = grid(byzantine=byzantine, noise_scale=[0.03, 0.1, 0.3], seed=[0, 1])
+    more = runs[runs["noise_scale"] == 0.3].assign(noise_scale=1.0)
+    runs = pd.concat([runs, more.set_axis([f"{key}+" for key in more.index])])
+    figure = epsilon_figure(runs.assign(epsilon=runs["noise_scale"].map(noises)))
+    assert not unreadable(figure)
+    labels = [label.get_text() for label in figure.axes[-1].get_xticklabels()]
+    assert labels == ["1.00", "2.00", "4.00", "8.00"]
 
 
 @pytest.mark.parametrize("kind", FIGURES.values(), ids=FIGURES)

@@ -14,6 +14,13 @@ from privrobust.store import Store
 ZEROED = "one example's contribution set to zero, n public (zero-out)"
 REMOVED = "one example there or not, q public and fixed in advance (add-or-remove)"
 WORKER = "one worker's contribution set to zero (zero-out)"
+AT_LENGTH = (
+    "whether one example of one honest worker has its contribution set to zero; n, its worker's "
+    "number of examples, is public and stays (zero-out)",
+    "whether one example of one honest worker is there or not; q, the chance to join a batch, is "
+    "public and fixed in advance (add-or-remove)",
+    "whether one honest worker has its contribution set to zero, and sends noise alone (zero-out)",
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +45,16 @@ def test_neighbours_follow_from_what_q_follows_from(runs: pd.DataFrame) -> None:
 def test_whatever_prints_an_epsilon_names_its_neighbours(runs: pd.DataFrame) -> None:
     for place in range(3):
         of_kind = runs.iloc[place : place + 1]
-        for printed in (legend(of_kind), small_print(of_kind, of_kind)):
+        for printed, kinds in (
+            (legend(of_kind), (ZEROED, REMOVED, WORKER)),
+            (small_print(of_kind, of_kind), AT_LENGTH),
+        ):
             text = " ".join(printed)
-            told = [kind in text for kind in (ZEROED, REMOVED, WORKER)]
+            told = [kind in text for kind in kinds]
             assert told == [kind == place for kind in range(3)]
+    assert f"{AT_LENGTH[0]}, or {AT_LENGTH[1]}, or {AT_LENGTH[2]}." in " ".join(
+        small_print(runs, runs)
+    )
     sentences = list(guarantees(runs))
     assert len(sentences) == 3
     assert "there or not; q, the chance to join a batch, is public" in sentences[1]

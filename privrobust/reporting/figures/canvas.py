@@ -85,13 +85,14 @@ def new_figure(width: float, height: float) -> "Figure":
     return DisplayedFigure(figsize=(width, height), layout="constrained")
 
 
-def save_figure(figure: "Figure", path: Path) -> None:
+def save_figure(figure: "Figure", path: Path | str) -> None:
     """Write a figure in the format of the file's ending.
 
     Raises:
         SpecError: no ending, an unknown one, or a file that cannot be written.
 
     """
+    path = Path(path)
     check_ending(path)
     ending = path.suffix[1:].lower()
     drawn = BytesIO()

@@ -227,6 +227,17 @@ def title_of_data(heterogeneity: str) -> str:
     return f"heterogeneity {heterogeneity}"
 
 
+def chance_of(runs: pd.DataFrame, metric: str) -> float:
+    """Return the accuracy of what has learnt nothing; NaN where it is not known, or not one."""
+    chances = set(runs["chance"]) if "chance" in runs and metric == "accuracy" else set()
+    return float(chances.pop()) if len(chances) == 1 else math.nan
+
+
+def titles_of(partitions: Collection[str], one: str, *others: str) -> list[str]:
+    """Return the lines of a panel's title; a partition is no news where it is that of all."""
+    return [*([title_of_data(one)] if len(partitions) > 1 else []), *others]
+
+
 def label_of(metric: str) -> str:
     """Name the axis of a metric."""
     return METRICS[metric].heading + (" in %" if METRICS[metric].is_share else "")

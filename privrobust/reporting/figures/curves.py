@@ -10,11 +10,12 @@ from privrobust.core.escaping import in_figure
 from privrobust.errors import SpecError, unknown_name
 from privrobust.reporting.figures.canvas import NARROW, WIDE, new_figure, panel_width, styled
 from privrobust.reporting.figures.cells import (
+    chance_of,
     drawable,
     named,
     ordered,
     records,
-    title_of_data,
+    titles_of,
     without_few,
 )
 from privrobust.reporting.figures.fitting import about_left_out, fitting, within
@@ -22,18 +23,22 @@ from privrobust.reporting.figures.margins import add_legend, add_notes, handles
 from privrobust.reporting.figures.notes import about_marks, about_names, over_seeds
 from privrobust.reporting.figures.panels import (
     Place,
+    chance_handles,
     draw_band,
     draw_bars,
+    draw_chance,
     draw_line,
     failed_handle,
     from_0_to_100,
     grid,
+    label_x,
     mark,
     mark_failed,
     set_title,
     tell_empty,
 )
 from privrobust.reporting.figures.themes import MOST_LINES, Look, looks
+from privrobust.reporting.figures.what_was_run import about_missing, about_runs
 from privrobust.reporting.intervals import half_width
 from privrobust.reporting.legend import DIVERGED, FEW, FEW_SEEDS
 
@@ -79,6 +84,8 @@ def curves_figure(
     points = points.merge(lines.loc[lines["failed"] == 0, _LINE], on=_LINE)
     rows, columns = ordered(settings["heterogeneity"]), list(settings["attacked"].unique())
 
+    drawn_runs = shown.loc[settings.index]
+    chance = chance_of(drawn_runs, measure)
     is_share = "accuracy" in measure or measure == "attack_success_rate"
     styles = looks(settings["method"].unique())
     figure = new_figure(NARROW if len(columns) == 1 else WIDE, 0.55 + 1.62 * len(rows))
@@ -86,6 +93,7 @@ def curves_figure(
     for row, heterogeneity in enumerate(rows):
         for panel, attacked in zip(axes[row], columns, strict=True):
             grid(panel)
+            draw_chance(panel, chance)
             here = _at(lines, heterogeneity, attacked)
             drawn = _at(points, heterogeneity, attacked)
             last = float(points["step"].max())
@@ -98,17 +106,24 @@ def curves_figure(
                     mark_failed(panel, last * (1 - 0.04 * index), look)
             if drawn["mean"].isna().all():
                 tell_empty(panel, not here.empty)
-            set_title(panel, panel_width(len(columns)), title_of_data(heterogeneity), attacked)
+            titles = titles_of(rows, heterogeneity, attacked)
+            set_title(panel, panel_width(len(columns)), *titles)
         axes[row, 0].set_ylabel(measure.replace("_", " ") + (" in %" if is_share else ""))
     if is_share:
         from_0_to_100(axes[0, 0])
-    for panel in axes[-1]:
-        panel.set_xlabel("step")
+    label_x(axes[-1], "step")
     has_failed = lines["failed"].any()
-    add_legend(figure, handles(styles) + ([failed_handle()] if has_failed else []))
+    crosses = [failed_handle()] if has_failed else []
+    add_legend(figure, handles(styles) + chance_handles(chance) + crosses)
     add_notes(
         figure,
-        [*left_out, *_notes(shown.loc[settings.index], points, lines), *about_names(settings)],
+        [
+            *about_runs(drawn_runs, rows),
+            *about_missing(drawn_runs),
+            *left_out,
+            *_notes(drawn_runs, points, lines),
+            *about_names(settings),
+        ],
     )
     return figure
 
@@ -188,7 +203,9 @@ def _line(panel: "Axes", points: pd.DataFrame, look: Look, place: Place, marks: 
         return
     x, mean, interval = (points[name] for name in ("step", "mean", "interval"))
     paint = look._asdict()
-    draw_line(panel, x, mean, **paint, markevery=-(-len(points) // _RATHER_MARKS))
+    every = -(-len(points) // _RATHER_MARKS)
+    first = place.number % every  # marks of lines that coincide stand beside each other
+    draw_line(panel, x, mean, **paint, markevery=(first, every))
     draw_band(panel, x, mean, interval, look.color)
     there = mean.notna()
     alone = there & ~there.shift(fill_value=False) & ~there.shift(-1, fill_value=False)

@@ -9,6 +9,7 @@ from privrobust.errors import SpecError
 from privrobust.reporting.figures.canvas import NARROW, WIDE, new_figure, panel_width, styled
 from privrobust.reporting.figures.cells import (
     at_worst,
+    chance_of,
     drawable,
     in_panel,
     label_of,
@@ -17,7 +18,7 @@ from privrobust.reporting.figures.cells import (
     ordered,
     records,
     runs_of,
-    title_of_data,
+    titles_of,
 )
 from privrobust.reporting.figures.fitting import about_left_out, fitting, within
 from privrobust.reporting.figures.margins import add_legend, add_notes, handles
@@ -29,26 +30,32 @@ from privrobust.reporting.figures.notes import (
     guarantee,
 )
 from privrobust.reporting.figures.panels import (
+    NESTED,
+    SIDE_BY_SIDE,
     Place,
+    chance_handles,
     draw_bars,
+    draw_chance,
     draw_line,
     failed_handle,
     grid,
+    label_x,
     mark,
     mark_failed,
+    nest_marks,
     set_title,
     show_metric,
     tell_empty,
 )
-from privrobust.reporting.figures.scales import Scale, epsilon_at, ticks_beside
+from privrobust.reporting.figures.scales import Scale, epsilon_at
 from privrobust.reporting.figures.themes import MOST_LINES, Look, looks
+from privrobust.reporting.figures.what_was_run import about_missing, about_runs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _MOST = {"heterogeneity": 5, "byzantine": 4, "method": MOST_LINES}
-BESIDE = "In the shaded place, of what is not private, methods stand side by side."
 
 
 @styled
@@ -56,8 +63,9 @@ def epsilon_figure(runs: pd.DataFrame, metric: str = "accuracy") -> "Figure":
     """Draw accuracy against epsilon: a row of panels a partition, a column an f, a line a method.
 
     Without attackers it is the clean accuracy, at other f that under the worst attack. Bars are
-    95 % Student intervals over seeds. Runs that are not private stand apart at the right edge, in
-    a place without width. Small print says which b stands at which epsilon.
+    95 % Student intervals over seeds. Of marks that coincide those behind are larger, and open.
+    Runs that are not private stand apart at the right edge, in a place without width. Small print
+    says what was run, and which b stands at which epsilon.
 
     Args:
         runs: a row a run, as from `Store.runs`.
@@ -78,8 +86,9 @@ def epsilon_figure(runs: pd.DataFrame, metric: str = "accuracy") -> "Figure":
     drawn = runs_of(cells, shown)
     rows, fs = ordered(cells["heterogeneity"]), ordered(cells["byzantine"])
     styles = looks(cells["method"].unique())
-    most = ticks_beside(len(fs))
-    scale = Scale(cells["epsilon"], math.inf, "not\nprivate", most, epsilon_at, len(styles))
+    chance = chance_of(drawn, metric)
+    inches = panel_width(len(fs))
+    scale = Scale(cells["epsilon"], math.inf, "not\nprivate", inches, epsilon_at, len(styles))
 
     figure = new_figure(NARROW if len(fs) == 1 else WIDE, 0.55 + 1.62 * len(rows))
     axes = figure.subplots(len(rows), len(fs), squeeze=False, sharex=True, sharey=True)
@@ -88,26 +97,30 @@ def epsilon_figure(runs: pd.DataFrame, metric: str = "accuracy") -> "Figure":
             here = cells[in_panel(cells, heterogeneity, f)]
             scale.show(panel)
             grid(panel)
+            draw_chance(panel, chance)
             for index, (method, look) in enumerate(styles.items()):
                 place = Place(index, len(styles))
                 _line(panel, here[here["method"] == method], look, scale, place)
             if here["mean"].isna().all():
                 tell_empty(panel, not here.empty)
             what = "clean" if f == 0 else f"worst case, f = {f}"
-            set_title(panel, panel_width(len(fs)), title_of_data(heterogeneity), what)
+            set_title(panel, inches, *titles_of(rows, heterogeneity, what))
         axes[row, 0].set_ylabel(label_of(metric))
     show_metric(axes[0, 0], metric)
-    for panel in axes[-1]:
-        panel.set_xlabel("privacy budget ε")
-    add_legend(figure, handles(styles) + failed_handles(cells))
+    label_x(axes[-1], "privacy budget ε")
+    is_nested = nest_marks(axes.flat, inches, is_open=True)
+    add_legend(figure, handles(styles) + chance_handles(chance) + failed_handles(cells))
     add_notes(
         figure,
         [
+            *about_runs(drawn, rows, "worst case of"),
+            *about_missing(drawn, cells),
             *left_out,
             *about_seeds(drawn, cells, "bars", metric),
             *about_attacks(every),
             *about_names(cells),
-            BESIDE if scale.has_apart and len(styles) > 1 else "",
+            NESTED if is_nested else "",
+            SIDE_BY_SIDE.format("not private") if scale.has_apart and len(styles) > 1 else "",
             *about_noise(cells),
             *guarantee(drawn, runs),
         ],
@@ -116,13 +129,14 @@ def epsilon_figure(runs: pd.DataFrame, metric: str = "accuracy") -> "Figure":
 
 
 def _line(panel: "Axes", cells: pd.DataFrame, look: Look, scale: Scale, place: Place) -> None:
-    """Draw one method: a line, and what is not private as a point; each mean with its bar."""
+    """Draw one method: a line joins what is private; each mean has a mark and a bar."""
     there = cells.dropna(subset="mean").sort_values("epsilon")
-    private, apart = there[there["epsilon"] < math.inf], there[there["epsilon"] == math.inf]
-    draw_line(panel, private["epsilon"], private["mean"], **look._asdict())
+    private = there[there["epsilon"] < math.inf]
+    paint = look._asdict()
+    draw_line(panel, private["epsilon"], private["mean"], **paint | {"marker": "None"})
     x = [scale.beside(epsilon, place) for epsilon in there["epsilon"]]
-    point = look._asdict() | {"linestyle": "none"}
-    draw_line(panel, x[len(private) :], apart["mean"], **point)
+    for at, mean in zip(x, there["mean"], strict=True):
+        draw_line(panel, [at], [mean], **paint | {"linestyle": "None"})
     draw_bars(panel, x, there["mean"], there["interval"], look.color, place)
     for cell, at in zip(records(there), x, strict=True):
         mark(panel, (at, cell.mean), marks_of(cell), place)

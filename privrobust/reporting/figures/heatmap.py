@@ -1,6 +1,7 @@
 """Where methods hold: worst-case accuracy by f and heterogeneity, a panel a method and b."""
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -22,7 +23,7 @@ from privrobust.reporting.figures.cells import (
     title_of_data,
 )
 from privrobust.reporting.figures.fitting import about_left_out, fitting, within
-from privrobust.reporting.figures.lettering import shortened, width_of, wrapped
+from privrobust.reporting.figures.lettering import shortened, width_of
 from privrobust.reporting.figures.margins import add_notes, grow
 from privrobust.reporting.figures.notes import (
     about_attacks,
@@ -30,8 +31,9 @@ from privrobust.reporting.figures.notes import (
     about_seeds,
     guarantee,
 )
-from privrobust.reporting.figures.panels import hatched, set_title
+from privrobust.reporting.figures.panels import hatched, label_x, set_title
 from privrobust.reporting.figures.themes import theme
+from privrobust.reporting.figures.what_was_run import about_missing, about_runs
 from privrobust.reporting.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ _COLORS = "cividis"  # its lightness rises with the value, for grey and for ever
 _TALLEST = 8.3  # inches: a page, less small print
 _ROOM = 5.4  # inches for the cells of a row of panels
 _CELL, _ROW, _MAP = 0.54, 0.3, 0.75  # inches: a cell's width and height, and the least of a panel
-_NUMBER, _TICK, _LABEL = 6.0, 6.5, 7.5  # points
+_NUMBER, _TICK = 6.0, 6.5  # points
 
 
 @styled
@@ -100,7 +102,7 @@ def heatmap_figure(
         axes[row, 0].set_ylabel("\n".join([*of_row, "", "f"]))
     _label_columns(figure, axes[-1], columns, inches)
     figure.colorbar(colors, ax=axes, label=label_of(metric), aspect=10 * height, pad=0.01)
-    add_notes(figure, [*left_out, *_notes(runs, drawn, every, metric)])
+    add_notes(figure, [*_notes(runs, drawn, every, metric, left_out)])
     return figure
 
 
@@ -195,14 +197,23 @@ def _label_columns(figure: "Figure", panels: Any, columns: list[str], inches: fl
         grow(figure, max(width_of(label, _TICK) for label in labels))
     for panel in panels:
         panel.set_xticks(range(len(labels)), labels, rotation=90 if is_long else 0)
-        panel.set_xlabel(wrapped("heterogeneity" if is_number else "partition", inches, _LABEL))
+    label_x(panels, "heterogeneity" if is_number else "partition")
 
 
-def _notes(runs: pd.DataFrame, shown: pd.DataFrame, every: pd.DataFrame, metric: str) -> list[str]:
+def _notes(
+    runs: pd.DataFrame,
+    shown: pd.DataFrame,
+    every: pd.DataFrame,
+    metric: str,
+    left_out: Iterable[str],
+) -> list[str]:
     cells = at_worst(every)
     fields = ["noise_scale", "method", "byzantine", "heterogeneity"]
     places = math.prod(cells[field].nunique() for field in fields)
     return [
+        *about_runs(shown, cells["heterogeneity"], "worst case of"),
+        *about_missing(shown),
+        *left_out,
         "At f = 0 without attackers, else under the worst attack.",
         *about_seeds(shown, cells, "±", metric),
         *about_attacks(every),

@@ -13,23 +13,26 @@ from privrobust.reporting.figures.cells import (
     measured,
     ordered,
     records,
-    title_of_data,
+    titles_of,
     without_few,
 )
 from privrobust.reporting.figures.fitting import about_left_out, fitting, within
 from privrobust.reporting.figures.margins import add_legend, add_notes, handles
 from privrobust.reporting.figures.notes import about_marks, about_names, how_many
 from privrobust.reporting.figures.panels import (
+    SIDE_BY_SIDE,
     Place,
     draw_bars,
     failed_handle,
     grid,
+    label_x,
     mark,
     mark_failed,
     set_title,
 )
-from privrobust.reporting.figures.scales import Scale, ticks_beside
+from privrobust.reporting.figures.scales import Scale
 from privrobust.reporting.figures.themes import MOST_LINES, Look, looks, theme
+from privrobust.reporting.figures.what_was_run import about_missing, about_runs
 from privrobust.reporting.legend import DIVERGED, FEW
 from privrobust.reporting.summary import WORST
 from privrobust.reporting.tables.choice import validated
@@ -63,7 +66,8 @@ def learning_rate_figure(runs: pd.DataFrame) -> "Figure":
     best = within(all_best, fitting(all_best, _MOST))
     panels = ordered(best["heterogeneity"])
     styles = looks(best["method"].unique())
-    scale = Scale(best["noise_scale"], 0.0, "0", ticks_beside(len(panels)), lines=len(styles))
+    inches = panel_width(len(panels))
+    scale = Scale(best["noise_scale"], 0.0, "0", inches, lines=len(styles))
 
     figure = new_figure(NARROW if len(panels) == 1 else WIDE, 2.1)
     axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
@@ -74,17 +78,19 @@ def learning_rate_figure(runs: pd.DataFrame) -> "Figure":
         for index, (method, look) in enumerate(styles.items()):
             place = Place(index, len(styles))
             _line(panel, here[here["method"] == method], look, scale, place)
-        set_title(panel, panel_width(len(panels)), title_of_data(heterogeneity))
-        panel.set_xlabel("noise scale b")
+        set_title(panel, inches, *titles_of(panels, heterogeneity))
         grid(panel)
+    label_x(axes, "noise scale b")
     _label_rates(axes[0], sorted({rate for tried in best["tried"] for rate in tried}))
     axes[0].set_ylabel("best learning rate")
     add_legend(figure, _handles(styles, best))
     left_out = about_left_out(all_best, best, _MOST, shown)
-    aside = ["In the shaded place, without noise, methods stand side by side."]
+    aside = [SIDE_BY_SIDE.format("no noise")]
     add_notes(
         figure,
         [
+            *about_runs(shown, panels),
+            *about_missing(shown),
             *left_out,
             *_notes(shown, best),
             *about_names(best),

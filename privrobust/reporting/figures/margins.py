@@ -30,25 +30,25 @@ def add_legend(figure: "Figure", lines: Sequence[Any]) -> None:
     for line in lines:
         line.set_label(wrapped(line.get_label(), room - _HANDLE, _LEGEND))
     across = next(n for n in range(len(lines), 0, -1) if n == 1 or _width(lines, n) <= room)
-    rows = [line.get_label().count("\n") + 1 for line in lines]
     down = -(-len(lines) // across)
-    grow(figure, _LINE * max(sum(rows[i : i + down]) for i in range(0, len(rows), down)) + 0.04)
+    even = -(-len(lines) // down)  # of all that need no more rows the fewest columns
+    across = even if _width(lines, even) <= room else across
+    columns = [lines[column::across] for column in range(across)]
+    high = max(sum(len(_parts(line)) for line in column) for column in columns)
+    grow(figure, _LINE * high + 0.04)
     figure.legend(
-        handles=lines, loc="outside upper center", ncols=across, columnspacing=1.6,
+        handles=[line for column in columns for line in column],
+        loc="outside upper center", ncols=across, columnspacing=1.6,
         handletextpad=0.6, borderpad=0.2,
     )  # fmt: skip
 
 
 def _width(lines: Sequence[Any], across: int) -> float:
-    """Return the inches of a legend of so many columns, which are filled one after the other."""
-    short, longer = divmod(len(lines), across)
-    counts = [short + (column < longer) for column in range(across)]
-    total, start = 0.0, 0
-    for count in counts:
-        texts = [part for line in lines[start : start + count] for part in _parts(line)]
-        total += _HANDLE + max(width_of(text, _LEGEND) for text in texts)
-        start += count
-    return total + _BETWEEN * (across - 1)
+    """Return the inches of a legend of so many columns, whose rows are filled first."""
+    columns = (lines[column::across] for column in range(across))
+    texts = ([part for line in column for part in _parts(line)] for column in columns)
+    widest = (max(width_of(text, _LEGEND) for text in column) for column in texts)
+    return sum(widest) + _HANDLE * across + _BETWEEN * (across - 1)
 
 
 def _parts(line: Any) -> list[str]:

@@ -19,7 +19,7 @@ from privrobust.reporting.legend import (
     vouchers,
 )
 from privrobust.reporting.metrics import METRICS, lacking
-from privrobust.reporting.neighbours import all_in_short
+from privrobust.reporting.neighbours import all_at_length
 from privrobust.reporting.scaling import about_scaling
 from privrobust.reporting.schemes import charged_for
 from privrobust.reporting.tuning import about_tuning
@@ -38,11 +38,13 @@ def guarantee(runs: pd.DataFrame, every: pd.DataFrame) -> Iterator[str]:
     """
     finite = runs[runs["epsilon"] < math.inf]
     if len(finite):
+        estimated = "" if finite["is_upper_bound"].all() else f", or where {ESTIMATE} estimates,"
         yield (
-            f"ε: at δ = {deltas(finite)}, by {vouchers(finite, f'{ESTIMATE} ESTIMATE')}; "
-            f"{all_in_short(finite)}, against whoever sees every message; the largest over honest "
-            "workers. " + " ".join(_tuning(finite, every))
+            f"ε (δ = {deltas(finite)}) bounds{estimated} how well whoever sees every message of "
+            f"one run can tell whether {all_at_length(finite)}. It is the largest over honest "
+            f"workers, by {vouchers(finite, f'{ESTIMATE} ESTIMATE')}."
         )
+        yield from _tuning(finite, every)
         yield from charged_for(finite)
         yield from secrets(finite)
         yield from about_scaling(finite, "The")

@@ -1,15 +1,23 @@
 """What stands in a panel: means with their bars, marks of what is not as it seems, its axes."""
 
+import math
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from privrobust.core.formatting import percent
 from privrobust.reporting.figures.lettering import wrapped
-from privrobust.reporting.figures.themes import Look, theme
+from privrobust.reporting.figures.themes import MARKERS, Look, theme
 from privrobust.reporting.metrics import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MARK, _TITLE = 6.0, 7.5  # points
+_NEAR = 2.0  # points: marks that are nearer hide each other
+_OPEN_STEP, _FULL_STEP = 1.4, 0.8  # points that each adds to those behind
+_HIGH = 1.2  # inches of a panel
+SIDE_BY_SIDE = "Grey strip: {}; sideways place means nothing there."
+NESTED = "Nested marks: methods that coincide or nearly; sizes of marks and caps mean nothing."
 _AROUND = ((3, 2), (-6, 2), (3, -7), (-6, -7), (3, 6), (-6, 6), (3, -11), (-6, -11))
 """Points from a mean to its marks: several methods' stand around one place."""
 
@@ -48,15 +56,68 @@ def draw_bars(
         mean: one an x.
         half: of the interval, NaN where there is none; or how far it reaches down and up.
         color: of the line.
-        place: of the line: bars of others may cover its own, which are wider the more there are.
+        place: of the line: bars of others may cover its own, whose caps are wider for each.
         alpha: of the bars.
 
     """
     wider = min(0.6, 2.4 / place.lines) * place.below
     panel.errorbar(
-        x, mean, yerr=half, fmt="none", ecolor=color, elinewidth=0.8 + wider,
+        x, mean, yerr=half, fmt="none", ecolor=color, elinewidth=0.9,
         capsize=1.5 + wider, capthick=0.8, alpha=alpha, zorder=2.5,
     )  # fmt: skip
+
+
+def nest_marks(panels: Iterable["Axes"], inches: float, *, is_open: bool = False) -> bool:
+    """Enlarge marks that later ones would hide, a step for each; nothing is moved.
+
+    Args:
+        panels: in which all is drawn, single means each as a line of its own.
+        inches: how wide each is.
+        is_open: those behind, too, where this means nothing else.
+
+    Returns:
+        Whether there were such.
+
+    """
+    step = _OPEN_STEP if is_open else _FULL_STEP
+    found, points = False, (72 * inches, 72 * _HIGH)
+    for panel in panels:
+        panel.autoscale_view()
+        in_panel = panel.transScale + panel.transLimits
+        lines: Iterable[Any] = (line for line in panel.lines if line.get_linestyle() == "None")
+        marks = [line for line in lines if line.get_marker() in MARKERS]
+        places = [in_panel.transform(line.get_xydata()[0]) * points for line in marks]
+        for at, (line, place) in enumerate(zip(marks, places, strict=True)):
+            above = sum(math.dist(place, other) < _NEAR for other in places[at + 1 :])
+            line.set_markersize(line.get_markersize() + step * above)
+            if above and is_open:
+                line.set_markerfacecolor("none")
+            found |= above > 0
+    return found
+
+
+def draw_chance(panel: "Axes", chance: float) -> None:
+    """Draw what a model gets that has learnt nothing, where that is known."""
+    if not math.isnan(chance):
+        panel.axhline(chance, color=theme().pale, **_CHANCE)
+
+
+_CHANCE: dict[str, Any] = {"linestyle": (0, (7, 3)), "linewidth": 0.6, "zorder": 1}
+
+
+def chance_handles(chance: float) -> list[Any]:
+    """Make the line of a legend that names chance, where that is known."""
+    from matplotlib.lines import Line2D
+
+    if math.isnan(chance):
+        return []
+    return [Line2D([], [], label=f"chance, {percent(chance)} %", color=theme().pale, **_CHANCE)]
+
+
+def label_x(panels: Sequence["Axes"], text: str) -> None:
+    """Name the x axis that panels beside each other share, once and in their middle."""
+    middle = panels[(len(panels) - 1) // 2]
+    middle.set_xlabel(text, x=0.5 if len(panels) % 2 else 1.0)
 
 
 def mark(panel: "Axes", at: tuple[float, float], marks: str, place: Place) -> None:

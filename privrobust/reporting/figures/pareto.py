@@ -9,6 +9,7 @@ from privrobust.errors import SpecError
 from privrobust.reporting.figures.canvas import NARROW, WIDE, new_figure, panel_width, styled
 from privrobust.reporting.figures.cells import (
     at_worst,
+    chance_of,
     drawable,
     in_panel,
     label_of,
@@ -17,9 +18,9 @@ from privrobust.reporting.figures.cells import (
     ordered,
     records,
     runs_of,
-    title_of_data,
+    titles_of,
 )
-from privrobust.reporting.figures.epsilon import BESIDE, failed_handles
+from privrobust.reporting.figures.epsilon import failed_handles
 from privrobust.reporting.figures.fitting import about_left_out, fitting, within
 from privrobust.reporting.figures.margins import add_legend, add_notes
 from privrobust.reporting.figures.notes import (
@@ -30,18 +31,25 @@ from privrobust.reporting.figures.notes import (
     guarantee,
 )
 from privrobust.reporting.figures.panels import (
+    NESTED,
+    SIDE_BY_SIDE,
     Place,
+    chance_handles,
     draw_bars,
+    draw_chance,
     draw_line,
     from_0_to_100,
     grid,
+    label_x,
     mark,
     mark_failed,
+    nest_marks,
     set_title,
     tell_empty,
 )
-from privrobust.reporting.figures.scales import Scale, epsilon_at, ticks_beside
+from privrobust.reporting.figures.scales import Scale, epsilon_at
 from privrobust.reporting.figures.themes import MOST_LINES, Look, looks, theme
+from privrobust.reporting.figures.what_was_run import about_missing, about_runs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,8 +88,9 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
     drawn = runs_of(cells, shown)
     rows, fs = ordered(points["heterogeneity"]), ordered(points["byzantine"])
     styles = looks(points["method"].unique())
-    most = ticks_beside(len(fs))
-    scale = Scale(points["epsilon"], math.inf, "not\nprivate", most, epsilon_at, len(styles))
+    chance = chance_of(drawn, "accuracy")
+    inches = panel_width(len(fs))
+    scale = Scale(points["epsilon"], math.inf, "not\nprivate", inches, epsilon_at, len(styles))
 
     figure = new_figure(NARROW if len(fs) == 1 else WIDE, 0.4 + 1.7 * len(rows))
     axes = figure.subplots(len(rows), len(fs), squeeze=False, sharex=True, sharey=True)
@@ -90,6 +99,7 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
             here = points[in_panel(points, heterogeneity, f)]
             scale.show(panel)
             grid(panel)
+            draw_chance(panel, chance)
             if here.empty:
                 tell_empty(panel, bool(in_panel(cells, heterogeneity, f).any()))
             else:
@@ -97,21 +107,24 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
                 _front(panel, here[here["is_best"]], scale)
             _failed(panel, cells[in_panel(cells, heterogeneity, f)], styles, scale)
             from_0_to_100(panel)
-            set_title(panel, panel_width(len(fs)), title_of_data(heterogeneity), f"f = {f}")
+            set_title(panel, inches, *titles_of(rows, heterogeneity, f"f = {f}"))
         axes[row, 0].set_ylabel(label_of("accuracy"))
-    for panel in axes[-1]:
-        panel.set_xlabel("privacy budget ε")
-    add_legend(figure, _handles(styles) + failed_handles(cells))
+    label_x(axes[-1], "privacy budget ε")
+    is_nested = nest_marks(axes.flat, inches)
+    add_legend(figure, _handles(styles) + chance_handles(chance) + failed_handles(cells))
     add_notes(
         figure,
         [
+            *about_runs(drawn, rows, "worst case of"),
+            *about_missing(drawn, cells),
             *left_out,
             "Faded: another setting of the panel is as good in ε, clean and worst-case accuracy, "
             "and better in one of them.",
             *about_seeds(drawn, cells, "bars"),
             *about_attacks(every),
             *about_names(cells),
-            BESIDE if scale.has_apart and len(styles) > 1 else "",
+            NESTED if is_nested else "",
+            SIDE_BY_SIDE.format("not private") if scale.has_apart and len(styles) > 1 else "",
             *about_noise(points),
             *guarantee(drawn, runs),
         ],

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from privrobust.core.formatting import number, rounded_up
+from privrobust.reporting.figures.lettering import width_of
 from privrobust.reporting.figures.panels import Place
 from privrobust.reporting.figures.themes import theme
 
@@ -14,11 +15,10 @@ if TYPE_CHECKING:
 
 _ALL_BUT = 1.005  # what a target epsilon leaves unspent is less
 _WIDE = 0.75  # of the place apart, for those that stand side by side in it
-
-
-def ticks_beside(columns: int) -> int:
-    """Return how many ticks have room in a panel, of so many beside each other."""
-    return min(6, 12 // columns)
+_MOST_TICKS = 6
+_EACH = 0.48  # inches of a panel for a tick, where ticks are round
+_LABEL, _BETWEEN = 6.5, 0.04  # points of a tick's label, and inches between two
+_INCHES = 3.0  # of a panel of two beside each other
 
 
 def epsilon_at(tick: float) -> str:
@@ -29,14 +29,14 @@ def epsilon_at(tick: float) -> str:
 class Scale:
     """Where values stand on a logarithmic axis: infinity right of it, 0 left of it.
 
-    Ticks are the values where these are few and apart, else round ones, of which the first is no
-    more than all values and the last no less.
+    Ticks are the values where these are few and have room, else round ones, of which the first is
+    no more than all values and the last no less.
 
     Args:
         values: all that will be drawn, of which one of 0 and infinity at most.
         apart: that one.
         name: what the axis calls it.
-        most_ticks: of the ordinary values, as many as have room.
+        inches: width of the panel.
         written: writes a value that is a tick.
         lines: that stand side by side in the place apart.
 
@@ -47,7 +47,7 @@ class Scale:
         values: Iterable[float],
         apart: float,
         name: str,
-        most_ticks: int = 6,
+        inches: float = _INCHES,
         written: Callable[[float], str] = number,
         lines: int = 1,
     ) -> None:
@@ -57,16 +57,40 @@ class Scale:
         self.low, self.high = min(ordinary, default=1.0), max(ordinary, default=1.0)
         step = max(1.6, (self.high / self.low) ** 0.25)
         self._margin = step**0.5
-        at_values = _at_values(ordinary, most_ticks, step)
-        self._ticks = at_values or (bracket(self.low, self.high, most_ticks) if ordinary else [])
-        self._labels = list(map(written if at_values else number, self._ticks))
-        low, high = min(self._ticks, default=self.low), max(self._ticks, default=self.high)
-        self.low, self.high = min(low, self.low), max(high, self.high)
         self._is_right = apart > 1
         self._half = self._margin ** max(1.2, 0.5 + lines / 6)  # of the width of the place apart
-        away = self._margin * self._half
-        self.place = self.high * away if self._is_right else self.low / away
         self._has_ordinary, self.has_apart = bool(ordinary), apart in values
+        self._ticks = _apart(ordinary)
+        self._labels = list(map(written, self._ticks))
+        if len(self._ticks) > _MOST_TICKS or not self._has_room(inches):
+            most = min(_MOST_TICKS, int(inches / _EACH))
+            self._ticks = bracket(self.low, self.high, most)
+            self._labels = list(map(number, self._ticks))
+            self.low, self.high = min(self.low, *self._ticks), max(self.high, *self._ticks)
+
+    @property
+    def place(self) -> float:
+        """Where the value that has none stands."""
+        away = self._margin * self._half
+        return float(self.high * away if self._is_right else self.low / away)
+
+    def _has_room(self, inches: float) -> bool:
+        """Tell whether no label of a panel so wide runs into the next, in their first lines."""
+        ticks, labels = self._shown()
+        low, high = self._ends()
+        scale = inches / math.log(high / low)
+        halves = [width_of(each.split("\n")[0], _LABEL) / 2 for each in labels]
+        ends = sorted(
+            (scale * math.log(tick / low) - half, scale * math.log(tick / low) + half)
+            for tick, half in zip(ticks, halves, strict=True)
+        )
+        return all(after[0] - one[1] >= _BETWEEN for one, after in pairwise(ends))
+
+    def _shown(self) -> tuple[list[float], list[str]]:
+        """Return all ticks and their labels, that of the place apart last."""
+        if not self.has_apart:
+            return self._ticks, self._labels
+        return [*self._ticks, self.place], [*self._labels, self._name]
 
     def __call__(self, value: float) -> float:
         """Return where a value stands."""
@@ -84,11 +108,10 @@ class Scale:
         """Make a panel's x axis this one."""
         from matplotlib.ticker import FixedLocator, NullLocator
 
-        ticks, labels = self._ticks, self._labels
+        ticks, labels = self._shown()
         low, high = self._ends()
         panel.set_xscale("log")
         if self.has_apart:
-            ticks, labels = [*ticks, self.place], [*labels, self._name]
             border = self.place / self._half if self._is_right else self.place * self._half
             end = high if self._is_right else low
             panel.axvspan(border, end, color=theme().shade, lw=0, zorder=0)
@@ -119,15 +142,13 @@ def log_y(panel: "Axes", values: Iterable[float], most_ticks: int = 6) -> None:
     panel.set_ylim(min(ticks), max(ticks))
 
 
-def _at_values(values: Iterable[float], most: int, step: float) -> list[float]:
-    """Return the values as ticks if they are few and apart, of such as are all but alike one."""
-    there = sorted(set(values))
-    # of those that are alike the largest: a tick at it says no less than any of them spends
-    there = [one for one, after in pairwise([*there, math.inf]) if after > one * _ALL_BUT]
-    if not there or len(there) > most:
-        return []
-    gap = (step * step * there[-1] / there[0]) ** (0.6 / most)
-    return there if all(after >= gap * one for one, after in pairwise(there)) else []
+def _apart(values: Iterable[float]) -> list[float]:
+    """Return different values, of such as are all but alike the largest.
+
+    A tick at that says no less than any of them spends.
+    """
+    there = [*sorted(set(values)), math.inf]
+    return [one for one, after in pairwise(there) if after > one * _ALL_BUT]
 
 
 def bracket(low: float, high: float, most: int) -> list[float]:
