@@ -109,7 +109,7 @@ class Attack(Configured, ABC):
         name, version = type(self).__name__, writes_to(seen)
         try:
             sent = craft(seen, byzantine, generator)
-        except Exception as error:  # whatever a user's attack raises
+        except (Exception, SystemExit) as error:  # whatever a user's attack raises
             raise failure(self, error, "craft(self, seen, byzantine, generator)") from error
         if writes_to(seen) != version:
             raise SpecError(f"{name}: it writes to the messages that it sees; accepted: copies")
@@ -151,7 +151,7 @@ class Attack(Configured, ABC):
         """Start a run as `in_run` does, with errors that name the attack."""
         try:
             return self.in_run(setting)
-        except Exception as error:  # whatever a user's attack raises
+        except (Exception, SystemExit) as error:  # whatever a user's attack raises
             raise failure(self, error, "in_run(self, setting)") from error
 
     @abstractmethod
@@ -197,7 +197,7 @@ class Attack(Configured, ABC):
         version = writes_to(data.inputs), writes_to(data.labels)
         try:
             made = self.poison(data, generator)
-        except Exception as error:  # whatever a user's attack raises
+        except (Exception, SystemExit) as error:  # whatever a user's attack raises
             raise failure(self, error, "poison(self, data, generator)") from error
         self._check_examples(made, data, version)
         if len(made.labels) != len(data.labels):
@@ -216,7 +216,7 @@ class Attack(Configured, ABC):
         version = writes_to(held_out.inputs), writes_to(held_out.labels)
         try:
             made = self.aim(data, held_out)
-        except Exception as error:  # whatever a user's attack raises
+        except (Exception, SystemExit) as error:  # whatever a user's attack raises
             raise failure(self, error, "aim(self, data, held_out)") from error
         if made is None:
             return None

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from reprlib import Repr
+from types import CodeType
 from typing import Any
 
 _LONGEST = 40
@@ -40,7 +41,7 @@ class PrivRobustWarning(UserWarning):
     """A result that holds, with a caveat that the user should read."""
 
 
-def failure(of: object, error: Exception, method: str) -> PrivRobustError:
+def failure(of: object, error: BaseException, method: str) -> PrivRobustError:
     """Make the error for a class, a user's own perhaps, in which another was raised: one line.
 
     Args:
@@ -54,6 +55,12 @@ def failure(of: object, error: Exception, method: str) -> PrivRobustError:
     if is_of_the_call(error):
         return SpecError(f"{type(of).__name__}: it cannot be called so; accepted: {method}")
     return SpecError(f"{type(of).__name__}: it failed ({in_a_line(error)})")
+
+
+def failure_of_own(error: Exception) -> SpecError:
+    """Make the error for one that was raised in a user's code, which it names, with its place."""
+    name = _own_code(error)[-1][0].co_qualname
+    return SpecError(f"{name.rpartition('.')[0] or name}: it failed ({in_a_line(error)})")
 
 
 def is_of_the_call(error: BaseException) -> bool:
@@ -83,13 +90,18 @@ def said(error: BaseException) -> str:
 
 def _place(error: BaseException) -> list[tuple[str, int]]:
     """Return file and line of a user's that led to an error, the last of them; at most one."""
-    frames = [
-        (Path(frame.f_code.co_filename), line)
+    return [(Path(code.co_filename).name, line) for code, line in _own_code(error)[-1:]]
+
+
+def _own_code(error: BaseException) -> list[tuple[CodeType, int]]:
+    """Return code of a user's that led to an error, each with the line, the last called last."""
+    codes = [
+        (frame.f_code, line)
         for frame, line in traceback.walk_tb(error.__traceback__)
         if frame.f_globals.get("__name__", "").partition(".")[0] not in _NOT_A_USERS
         and not frame.f_code.co_filename.startswith("<frozen ")
     ]
-    return [(file.name, line) for file, line in frames if not is_installed(file)][-1:]
+    return [(code, line) for code, line in codes if not is_installed(Path(code.co_filename))]
 
 
 def is_of_a_user(error: BaseException) -> bool:

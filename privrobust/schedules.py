@@ -167,7 +167,7 @@ def rate(schedule: Schedule, warmup_steps: int, step: int, steps: int) -> float:
         return step / (warmup_steps + 1)
     try:
         factor: object = schedule.factor((step - 1 - warmup_steps) / (steps - warmup_steps))
-    except Exception as error:  # whatever a user's schedule raises
+    except (Exception, SystemExit) as error:  # whatever a user's schedule raises
         raise failure(schedule, error, "factor(self, done)") from error
     try:
         return as_float("schedule", factor, "a factor", least=0)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from privrobust.core.lazy_imports import torch
-from privrobust.core.numbers import as_whole
+from privrobust.core.numbers import as_whole, own
 from privrobust.core.parameters import Configured, parameter
 from privrobust.core.plugins import is_built_in
-from privrobust.errors import SpecError, failure
+from privrobust.errors import SpecError, failure, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -170,7 +170,7 @@ class Aggregator(_Rule):
         before = writes_to(self.checked(messages))
         try:
             update = self.given(generator, public)(messages)
-        except Exception as error:  # whatever a user's rule raises
+        except (Exception, SystemExit) as error:  # whatever a user's rule raises
             raise failure(self, error, "aggregate(self, messages)") from error
         self._refuse_changed(messages, before)
         expected = (*messages.shape[:-2], messages.shape[-1])
@@ -196,6 +196,25 @@ class Aggregator(_Rule):
                 "accepted: fewer than half"
             )
         self.try_out(n)
+        self.proven(n, byzantine)
+
+    def proven(self, n: int, byzantine: int) -> float | None:
+        """Return `kappa_bound`.
+
+        Raises:
+            SpecError: it fails, or is neither None nor a number of at least 0.
+
+        """
+        try:
+            bound = own("kappa_bound", self.kappa_bound(n, byzantine))
+        except (Exception, SystemExit) as error:  # whatever a user's rule raises
+            raise failure(self, error, "kappa_bound(self, n, byzantine)") from error
+        if bound is None or (isinstance(bound, int | float) and bound >= 0):
+            return bound
+        raise SpecError(
+            f"{type(self).__name__}: its kappa_bound is {shown(bound)}; accepted: None, where "
+            "nothing is proven, or a number of at least 0"
+        )
 
     def kappa_bound(self, n: int, byzantine: int) -> float | None:
         """Return what `|result - mean|^2 / mean_i |g_i - mean|^2` of the honest g_i is at most.
@@ -227,7 +246,7 @@ class Aggregator(_Rule):
         """Start a run as `in_run` does, with errors that name the rule."""
         try:
             begun = self.in_run(noise)
-        except Exception as error:  # whatever a user's rule raises
+        except (Exception, SystemExit) as error:  # whatever a user's rule raises
             raise failure(self, error, "in_run(self, noise)") from error
         if not isinstance(begun, Aggregator):
             raise SpecError(
@@ -260,7 +279,7 @@ class PreAggregator(_Rule):
         before = writes_to(self.checked(messages))
         try:
             made = self.transform(messages, generator)
-        except Exception as error:  # whatever a user's rule raises
+        except (Exception, SystemExit) as error:  # whatever a user's rule raises
             raise failure(self, error, "transform(self, messages, generator)") from error
         self._refuse_changed(messages, before)
         many = made.shape[-2] if isinstance(made, torch.Tensor) and made.dim() > 1 else 0
@@ -306,6 +325,7 @@ class Chain(Aggregator):
 
     def fits(self, n: int, byzantine: int) -> None:
         """Refuse what the rule refuses, for the messages that reach it."""
+        reaching = n
         for each in self.before:
             if self.rule.knows_noise:
                 raise SpecError(
@@ -317,8 +337,9 @@ class Chain(Aggregator):
                     f"{type(self.rule).__name__}: behind {type(each).__name__}, which shuffles "
                     "workers; accepted: what leaves each in its place, as it trusts one"
                 )
-            n = each.makes_of(n)
-        self.rule.fits(n, byzantine)
+            reaching = each.makes_of(reaching)
+        self.rule.fits(reaching, byzantine)
+        self.proven(n, byzantine)
 
     def kappa_bound(self, n: int, byzantine: int) -> float | None:
         """Bound it from the rule's own, part by part."""
@@ -365,26 +386,6 @@ def described(made: object) -> str:
         if isinstance(made, torch.Tensor)
         else type(made).__name__
     )
-
-
-def checked_public(rule: Aggregator, messages: Tensor, public: Tensor | None) -> Tensor:
-    """Return the server's own gradient itself.
-
-    Raises:
-        SpecError: it is missing, or of other lanes, coordinates or type than the messages.
-
-    """
-    expected = (*messages.shape[:-2], messages.shape[-1])
-    if (
-        not isinstance(public, torch.Tensor)
-        or public.shape != expected
-        or public.dtype != messages.dtype
-    ):
-        raise SpecError(
-            f"{type(rule).__name__}: public {described(public)} is not accepted: {messages.dtype} "
-            f"{expected}, the gradient of the server's examples"
-        )
-    return public
 
 
 def writes_to(messages: Tensor) -> int:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from privrobust.aggregators.base import Aggregator, Generators, checked_public
+from privrobust.aggregators.base import Aggregator, Generators
 from privrobust.aggregators.distances import bounded
 from privrobust.aggregators.known_noise import KnownNoise, passes
 from privrobust.aggregators.moments import mean
 from privrobust.aggregators.scaling import lengths, unit
+from privrobust.aggregators.trusting import checked_public
 from privrobust.core.lazy_imports import torch
 from privrobust.core.parameters import parameter
 from privrobust.errors import SpecError

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from privrobust.aggregators.base import Aggregator, Generators, checked_public
+from privrobust.aggregators.base import Aggregator, Generators, described
 from privrobust.aggregators.distances import bounded, combined, dots
 from privrobust.aggregators.scaling import are_safe, exponents, lengths, scaled, unit
 from privrobust.core.lazy_imports import torch
 from privrobust.core.parameters import parameter
+from privrobust.errors import SpecError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,3 +79,23 @@ def _of_safe_norms(messages: Tensor) -> tuple[Tensor, Tensor]:
         messages = scaled(messages, -exponents(messages) * unsafe.unsqueeze(-1))
         norms = lengths(messages)
     return messages, norms
+
+
+def checked_public(rule: Aggregator, messages: Tensor, public: Tensor | None) -> Tensor:
+    """Return the server's own gradient itself.
+
+    Raises:
+        SpecError: it is missing, or of other lanes, coordinates or type than the messages.
+
+    """
+    expected = (*messages.shape[:-2], messages.shape[-1])
+    if (
+        not isinstance(public, torch.Tensor)
+        or public.shape != expected
+        or public.dtype != messages.dtype
+    ):
+        raise SpecError(
+            f"{type(rule).__name__}: public {described(public)} is not accepted: {messages.dtype} "
+            f"{expected}, the gradient of the server's examples"
+        )
+    return public

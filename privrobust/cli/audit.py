@@ -1,7 +1,6 @@
 """The command that attacks what a run claims: epsilon from below."""
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -151,24 +150,22 @@ def _described(
         raise SpecError(f"audit: give either a YAML file or --store with --run; {have} given")
     if (store is None) != (run is None):
         raise SpecError("run: --store and --run go together; accepted: both")
-    if no_plugins or sweep is None:
-        from privrobust.core.plugins import without_plugins
+    from privrobust.core.plugins import look_in, without_plugins
 
+    if no_plugins or sweep is None:
         context.with_resource(without_plugins())
     if sweep is not None:
         from privrobust.sweeps.loading import load_sweep
 
-        sys.path.insert(0, "")  # a spec may name a module beside it: model: my_models:cnn
+        look_in(Path())  # a spec may name a module beside it: model: my_models:cnn
         return load_sweep(sweep, change)
     return _stored(str(store), str(run), change)
 
 
 def _stored(location: str, run: str, change: Sequence[str]) -> "Sweep":
     """Read a run of a store, which may come from anybody."""
-    from privrobust.data.registry import built_in_source
-    from privrobust.reporting.report.recipes import settings_of
+    from privrobust.data import get_dataset
     from privrobust.store import Store
-    from privrobust.sweeps.loading import changed
 
     with Store(location, create=False) as results:
         keys = [key for key in sorted(results.keys()) if key.startswith(run)]
@@ -178,10 +175,21 @@ def _stored(location: str, run: str, change: Sequence[str]) -> "Sweep":
                 "of one"
             )
         (row,) = results.runs(keys).to_dict("records")
+        described = _vouched(row, change)
+        places = dict.fromkeys((run.dataset, run.data_dir) for run in described.runs())
+        results.refuse_other_data(get_dataset(*place) for place in places)
+    return described
+
+
+def _vouched(row: Mapping[Any, Any], change: Sequence[str]) -> "Sweep":
+    """Read a run of a store, whose file of data only the person who reads it may name."""
+    from privrobust.data.registry import named_file
+    from privrobust.reporting.report.recipes import settings_of
+    from privrobust.sweeps.loading import changed
+
     settings = {name: value for name, value in settings_of(row).items() if value is not None}
-    source = built_in_source(settings["dataset"])
     is_vouched = any(each.partition("=")[0].strip() == "dataset" for each in change)
-    if source is not None and source.named_file and not is_vouched:
+    if named_file(settings["dataset"]) and not is_vouched:
         raise SpecError(
             f"dataset: {shown(settings['dataset'], 200)} is a file that the store names, which "
             "may come from anybody; accepted: the same with --set dataset=..., if you trust it"

@@ -118,16 +118,18 @@ def budget(
     of a federation: a last line has its epsilon, the largest of theirs.
 
     \b
-    What does b = 0.1 spend, with clipping to 1 and batches of 32 out of 95?
+    What does b = 0.1 spend, with batches of 32 out of 95?
       $ privrobust budget -b 0.1 -C 1 -B 32 -n 95 -T 300
 
     \b
     What do 9 epochs at two sites, as a table for a paper?
-      $ privrobust budget -b 0.1 -C 1 -B 32 -n 1000,95 -E 9 --format latex
+      $ privrobust budget -b 0.1 -C 1 -B 32 -n 1000,95 -E 9 \\
+          --format latex
 
     \b
     Which b spends epsilon = 8 or 2?
-      $ privrobust budget --target-epsilon 8,2 -C 1 -B 32 -n 95 -T 300
+      $ privrobust budget --target-epsilon 8,2 -C 1 -B 32 \\
+          -n 95 -T 300
     """
     if context.args:
         raise SpecError(

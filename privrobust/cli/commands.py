@@ -38,7 +38,10 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except Exception as error:
             if hasattr(error, "format_message"):  # click's, of wrong usage
-                error.message = _printable(str(getattr(error, "message", "")))  # type: ignore[attr-defined]
+                message = _printable(str(getattr(error, "message", "")))
+                error.message = message  # type: ignore[attr-defined]
+                if "Did you mean" in message and hasattr(error, "possibilities"):
+                    error.possibilities = None  # typer has said so, and click 8.5 would again
             raise
 
 
@@ -95,7 +98,7 @@ app.command(cls=_OwnCode)(run)
 app.command(cls=_OwnCode)(status)
 app.command(cls=_Command)(export)
 app.command(cls=_OwnCode)(table)
-app.command(cls=_Command)(report)
+app.command(cls=_OwnCode)(report)
 app.command(cls=_OwnCode)(figure)
 app.command(cls=_OwnCode)(audit)
 app.command(cls=_OwnCode)(check)

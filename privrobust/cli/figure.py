@@ -1,6 +1,5 @@
 """The command that draws: figures of a store for papers and meetings."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -125,6 +124,7 @@ def _of_store(
 
 def _partitions(runs: "pd.DataFrame", own: _Own) -> "Figure":
     """Draw the partitions of runs, which must agree on what is dealt to how many."""
+    from privrobust.core.plugins import look_in
     from privrobust.data import get_dataset
     from privrobust.data.partitions import is_known_partition
     from privrobust.data.registry import built_in_source
@@ -149,7 +149,7 @@ def _partitions(runs: "pd.DataFrame", own: _Own) -> "Figure":
     for each in partitions:
         if not is_known_partition(each):
             _vouch("partition", each, own.partitions)
-    sys.path.insert(0, "")  # what is named may be beside the person who names it
+    look_in(Path())  # what is named may be beside the person who names it
     data = get_dataset(name, own.data_dir)
     return FIGURES["partitions"].draw(data, partitions, int(first["honest"]), int(first["seed"]))
 

@@ -9,6 +9,7 @@ from privrobust.cli import tracebacks
 from privrobust.cli.saying import say
 from privrobust.cli.train import Changes
 from privrobust.core.escaping import in_terminal
+from privrobust.core.formatting import counted
 from privrobust.core.json_document import document
 from privrobust.errors import unknown_name
 
@@ -84,7 +85,9 @@ def _status(store: "Store", keys: set[str] | None, in_full: bool) -> dict[str, A
 def _status_lines(found: dict[str, Any]) -> str:
     lines = ["{done} done, {running} running, {failed} failed".format_map(found)]
     if "missing" in found:
-        lines.append("{missing} of {of_the_sweep} runs of the sweep are missing".format_map(found))
+        are = "is" if found["missing"] == 1 else "are"
+        whole = counted(found["of_the_sweep"], "run")
+        lines.append(f"{found['missing']} of {whole} of the sweep {are} missing")
     for each in found["owners"]:
         left = each["seconds_left"]
         lease = f"lease for {left:.0f} s" if left > 0 else "its lease ran out: free to take"
@@ -93,8 +96,8 @@ def _status_lines(found: dict[str, Any]) -> str:
         lines.append(f"running: {each['runs']} by {each['owner']} ({lease})")
     reasons = found["failures"]
     for each in reasons[:_MOST_REASONS]:
-        lines.append(f"failed: {each['runs']} runs: {each['reason']}")
+        lines.append(f"failed: {counted(each['runs'], 'run')}: {each['reason']}")
         lines += [f"    {line}" for line in (each.get("traceback") or "").splitlines()]
     if len(reasons) > _MOST_REASONS:
-        lines.append(f"failed: {len(reasons) - _MOST_REASONS} more reasons")
+        lines.append(f"failed: {counted(len(reasons) - _MOST_REASONS, 'more reason')}")
     return "\n".join(map(in_terminal, lines))

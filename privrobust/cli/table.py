@@ -11,6 +11,7 @@ import typer
 from privrobust.cli.saying import say
 from privrobust.core.escaping import in_csv, in_encoding, in_terminal
 from privrobust.core.files import write_whole
+from privrobust.core.formatting import counted
 from privrobust.core.json_document import document, records
 from privrobust.core.window import columns_of
 from privrobust.errors import SpecError, unknown_name
@@ -86,7 +87,7 @@ def table(
     found, runs = len(runs), validated(runs) if preset == "tuning" else tested(runs)
     if preset != "tuning" and len(runs) < found:
         say(
-            f"Left out: {found - len(runs)} runs on validation data, which were there to tune by; "
+            f"Left out: {counted(found - len(runs), 'run')} on validation data, there to tune by; "
             "--where evaluate_on=validation shows them.\n",
             err=True,
         )

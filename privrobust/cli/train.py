@@ -1,7 +1,6 @@
 """The commands that train, and what takes it elsewhere: run, export."""
 
 import logging
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 from privrobust.cli.saying import say
 from privrobust.cli.table import check_format, print_runs
 from privrobust.core.escaping import in_terminal
+from privrobust.core.formatting import counted
 from privrobust.core.interrupts import say_at_end
 from privrobust.core.window import wrapped
 from privrobust.errors import PrivRobustError, SpecError, shown
@@ -70,19 +70,19 @@ def run(
     Examples:
       $ privrobust run experiments/quickstart.yaml
       $ privrobust run sweep.yaml --set seed=[0,1] --jobs 4
-      $ privrobust run sweep.yaml --store postgresql://me@host/results
+      $ privrobust run sweep.yaml --store postgresql://host/db
     """
     from rich.console import Console
 
     if ray is not None and jobs > 1:
         raise SpecError(f"jobs, ray: {jobs} and {shown(ray)}; accepted: one of them")
     _check_format(form, dry_run)
-    if no_plugins:
-        from privrobust.core.plugins import without_plugins
+    from privrobust.core.plugins import look_in, without_plugins
 
+    if no_plugins:
         context.with_resource(without_plugins())
     else:
-        sys.path.insert(0, "")  # a spec may name a module beside it: model: my_models:cnn
+        look_in(Path())  # a spec may name a module beside it: model: my_models:cnn
     if not dry_run:
         say_at_end(lambda: f"what was finished is kept; {_REST}")
     console = Console(stderr=True)
@@ -137,13 +137,14 @@ def _finished(
 ) -> "tuple[pd.DataFrame, str] | None":
     """Return the runs of a sweep of which none is left to do, and where they are; else None."""
     from privrobust.store import Store
-    from privrobust.sweeps.planning import settled
+    from privrobust.sweeps.planning import refuse_other_files, settled
 
     try:
         with Store(location, create=False) as results:
             runs = settled(sweep, results, retry_failed)
             if runs is None:
                 return None
+            refuse_other_files(runs, results)
             return results.runs([run.key for run in runs]), results.location
     except PrivRobustError:  # there is none yet, or training tells what is wrong with it
         return None
@@ -164,7 +165,8 @@ def _kept(sweep: "Sweep", plan: Sequence["RunSpec"], location: str) -> str:
 
 def _told(done: int, total: int, location: str) -> str:
     then = "the same command prints the table" if done == total else _REST
-    return f"{done} of {total} runs are kept in {in_terminal(location)}; {then}"
+    are = "is" if done == 1 else "are"
+    return f"{done} of {counted(total, 'run')} {are} kept in {in_terminal(location)}; {then}"
 
 
 def _check_format(form: str, dry_run: bool) -> None:
@@ -185,7 +187,7 @@ def _show(runs: "pd.DataFrame", location: str, form: str) -> None:
     if failed:
         see = f"see `privrobust status {in_terminal(location)} --traceback`"
         tries = "--retry-failed tries them again\n"
-        say(f"{failed} of {len(runs)} runs failed: {see}; {tries}", err=True)
+        say(f"{failed} of {counted(len(runs), 'run')} failed: {see}; {tries}", err=True)
     print_runs(runs, form)
     if failed:
         raise typer.Exit(FAILED)
@@ -211,7 +213,7 @@ def export(
 
     with Store(store, create=False) as results:
         written = to_tensorboard(results, tensorboard)
-    say(f"{written} runs are written to {tensorboard}")
+    say(f"{counted(written, 'run')} written to {tensorboard}")
 
 
 @contextmanager
@@ -247,17 +249,21 @@ def _missing(
 ) -> "tuple[list[RunSpec], str]":
     """Return which runs are to be trained, and how many that are in words."""
     from privrobust.store import Store
+    from privrobust.sweeps.planning import refuse_other_files
 
     done, failed, place = set[str](), set[str](), "a store"
     keys = {run.key for run in plan}
     try:
-        with Store(location, create=False) as store:
-            done, place = keys & store.keys(), in_terminal(store.location)
-            failed = set() if retry_failed else keys & set(store.failed().index)
+        store = Store(location, create=False)
     except PrivRobustError:  # there is none yet
         pass
+    else:
+        with store:
+            refuse_other_files(plan, store)
+            done, place = keys & store.keys(), in_terminal(store.location)
+            failed = set() if retry_failed else keys & set(store.failed().index)
     missing = [run for run in plan if run.key not in done | failed]
-    told = [f"{len(plan)} runs", f"{len(done)} of them in {place}"]
+    told = [counted(len(plan), "run"), f"{len(done)} of them in {place}"]
     if failed:
         told.append(f"{len(failed)} failed before (--retry-failed trains them, too)")
     return missing, ", ".join([*told, *([f"{len(missing)} to train"] if missing else [])])

@@ -11,6 +11,11 @@ def number(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return how many there are of what a regular noun names: `1 run`, `0 runs`."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def in_full(value: float) -> str:
     """Write a number with every digit that it has: 0.1234567, and 32 for 32.0."""
     return repr(float(value)).removesuffix(".0")

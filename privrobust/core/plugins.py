@@ -8,6 +8,7 @@ wanted, a function; nothing that is built into Python or comes with it.
 import os
 import re
 import sys
+import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -31,6 +32,8 @@ _LONGEST = 200  # of a path to a module, which people need whole
 _MOST_FOLDERS = 4  # that an error lists
 _OF_PYTHON = sys.stdlib_module_names | set(sys.builtin_module_names)
 _refused = False
+_beside: list[str] = []
+"""Folders whose modules specs may name, the first looked in first."""
 
 
 class Own(NamedTuple):
@@ -74,10 +77,39 @@ def without_plugins() -> Iterator[None]:
 
 
 def look_in(folder: Path) -> None:
-    """Let specs name modules of a folder, before others; nothing where modules are refused."""
-    name = str(folder.absolute())
-    if not _refused and name not in sys.path[:1]:
-        sys.path[:] = [name, *(each for each in sys.path if each != name)]
+    """Let specs name modules of a folder, before others; nothing where modules are refused.
+
+    It is first while a module that a spec names is imported, else last: no other file of the folder
+    takes the place of what is installed.
+    """
+    if _refused:
+        return
+    name = os.path.abspath(folder)
+    _beside[:] = [name, *(each for each in _beside if each != name)]
+    if name not in sys.path:
+        sys.path.append(name)
+
+
+def looked_in() -> list[Path]:
+    """Return the folders of `look_in`, in the order in which to call it elsewhere."""
+    return [Path(each) for each in reversed(_of_specs())]
+
+
+def _of_specs() -> list[str]:
+    return [each for each in _beside if each in sys.path]
+
+
+@contextmanager
+def _before_others() -> Iterator[None]:
+    """Look in the folders of specs first, meanwhile."""
+    first = _of_specs()
+    sys.path[:0] = first
+    try:
+        yield
+    finally:
+        for each in first:
+            if each in sys.path:  # which a module may have set anew
+                sys.path.remove(each)
 
 
 def refuse_unwanted(kind: str, value: object) -> None:
@@ -148,7 +180,8 @@ def find(kind: str, name: str, known: Iterable[str], wanted: Own) -> Callable[..
             "Python imports it"
         )
     try:
-        imported = import_module(module)
+        with _before_others():
+            imported = import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise _not_imported(kind, quoted, error) from error  # it is there, another is not
@@ -178,7 +211,8 @@ def _not_imported(kind: str, quoted: str, error: BaseException) -> SpecError:
 
 def _searched() -> str:
     """List where modules are looked for, beside what is installed."""
-    folders = dict.fromkeys(os.path.abspath(each) for each in sys.path)
+    folders = dict.fromkeys([*_of_specs(), *(os.path.abspath(each) for each in sys.path)])
+    folders.pop(sysconfig.get_path("scripts"), None)  # of the command, where nobody has modules
     own = [each for each in folders if Path(each).is_dir() and not is_installed(Path(each))]
     return ", ".join(
         [*(shown(each, _LONGEST) for each in own[:_MOST_FOLDERS]), "what is installed"]

@@ -73,7 +73,7 @@ class Partition(Configured, ABC):
         try:
             shares = list(self.split(codes.cpu().numpy(), workers, default_rng([seed, _PURPOSE])))
             dealt = np.sort(np.concatenate(shares)) if shares else np.empty(0)
-        except Exception as error:  # whatever a user's partition raises
+        except (Exception, SystemExit) as error:  # whatever a user's partition raises
             raise failure(self, error, "split(self, codes, workers, random)") from error
         if len(shares) != workers or not np.array_equal(dealt, np.arange(len(codes))):
             raise SpecError(

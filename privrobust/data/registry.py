@@ -108,6 +108,17 @@ def built_in_source(text: str) -> Source | None:
     return source
 
 
+def named_file(text: str) -> str | None:
+    """Return the file that a dataset's parameters name, if they name any.
+
+    Raises:
+        SpecError: a parameter is not accepted.
+
+    """
+    source = built_in_source(text)
+    return source.named_file if source is not None else None
+
+
 def get_dataset(text: str, data_dir: str | None = None) -> Dataset:
     """Return the dataset that a spec names, loaded once, and again if its files have changed.
 

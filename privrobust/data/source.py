@@ -62,8 +62,7 @@ def data_folder(given: str | None) -> Path:
         if named:
             folder = Path(named).expanduser()
             if not os.path.isdir(folder):  # as Path.is_dir, which raises for a name too long
-                raise SpecError(
-                    f"{origin}: {shown(named, 200)} is no folder; looked in: {os.getcwd()}"
-                )
+                looked = "" if folder.is_absolute() else f"; looked in: {os.getcwd()}"
+                raise SpecError(f"{origin}: {shown(named, 200)} is no folder{looked}")
             return folder
     return Path.home() / ".cache" / "privrobust"

@@ -70,7 +70,7 @@ class Table(Source):
     def _places(self, folder: Path) -> list[Path]:
         """List where it may lie."""
         folders = dict.fromkeys((folder, data_folder(None), Path()))
-        return [each / self.path for each in folders]
+        return [each / Path(self.path).expanduser() for each in folders]
 
     def load(self, name: str, folder: Path) -> Dataset:
         """Load it from the file."""

@@ -61,7 +61,7 @@ def gradient_sum(
     exact = PerSample(model, layout, examples, rule, loss)
     try:
         agreement = Agreement(exact, examples)
-    except Exception as error:  # whatever a user's module raises
+    except (Exception, SystemExit) as error:  # whatever a user's module raises
         reason = str(error).split("\n")[0]
         raise SpecError(f"model: no per-sample gradients ({reason})") from error
     fault = _large_layer_without_rule(model, layout, examples)

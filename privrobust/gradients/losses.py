@@ -236,7 +236,7 @@ def _try_out(loss: Loss) -> None:
     """Refuse a loss whose errors are not the gradient of its values, or that is none otherwise."""
     try:
         problem = _problem(loss)
-    except Exception as error:  # whatever a user's loss raises
+    except (Exception, SystemExit) as error:  # whatever a user's loss raises
         raise failure(loss, error, "values and errors of (self, scores, labels)") from error
     if problem:
         raise SpecError(f"loss: {shown(loss)}: {problem}")

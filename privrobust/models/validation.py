@@ -70,7 +70,7 @@ def _made(name: str, dataset: Dataset, seed: int) -> nn.Module:
             model = factory(shape, classes)
         except SpecError:
             raise
-        except Exception as error:  # whatever a user's factory raises
+        except (Exception, SystemExit) as error:  # whatever a user's factory raises
             if is_of_the_call(error):
                 raise SpecError(
                     f"model: {name!r} cannot be called so; accepted: (shape, classes) to a module"
@@ -192,7 +192,7 @@ def _refuse_mixing(
             apart = torch.cat([own_copy(model)(each.clone()) for each in examples.split(1)])
         except SpecError:
             raise
-        except Exception as error:  # whatever a user's module raises
+        except (Exception, SystemExit) as error:  # whatever a user's module raises
             raise SpecError(
                 f"model: {name!r} failed on {tuple(examples.shape)} inputs ({in_a_line(error)})"
             ) from error

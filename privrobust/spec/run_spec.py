@@ -20,7 +20,7 @@ from privrobust.core.numbers import shown
 from privrobust.core.parameters import parse
 from privrobust.core.plugins import refuse_unwanted
 from privrobust.data.partitions import Partition, Similarity, get_partition
-from privrobust.errors import SpecError
+from privrobust.errors import SpecError, failure_of_own, is_of_a_user
 from privrobust.noise.laws import get_noise_law
 from privrobust.schedules import get_schedule, rate
 from privrobust.spec.key import in_key, key_of
@@ -291,6 +291,12 @@ def _about(field: str) -> Iterator[None]:
     except SpecError as error:
         error.field = error.field or field
         raise
+    except Exception as error:  # of a property of a user's class
+        if not is_of_a_user(error):
+            raise
+        made = failure_of_own(error)
+        made.field = field
+        raise made from error
 
 
 @lru_cache(maxsize=1024)
@@ -306,10 +312,11 @@ def _meet(
 
     A rule's public examples are of the validation split.
     """
-    rule = get_aggregator(aggregator, byzantine)
     with _about("aggregator"):
+        rule = get_aggregator(aggregator, byzantine)
         rule.fits(honest + byzantine, byzantine)
-    if rule.public_examples and evaluate_on == "validation":
+        is_given_examples = bool(rule.public_examples)
+    if is_given_examples and evaluate_on == "validation":
         raise SpecError(
             f"evaluate_on: validation, as in tuning, with aggregator {shown(aggregator)}, whose "
             "public examples are of that split; accepted: test"
@@ -323,7 +330,9 @@ def _meet(
 @lru_cache(maxsize=1024)
 def _tell_noise(changes: int, aggregator: str, noise: str | None, is_bounded: bool) -> None:
     """Refuse a rule that knows the noise where there is none, or where more may be hidden by it."""
-    if not get_aggregator(aggregator).knows_noise:
+    with _about("aggregator"):
+        knows_noise = get_aggregator(aggregator).knows_noise
+    if not knows_noise:
         return
     if noise is None:
         raise SpecError(

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from sqlalchemy import Connection, Delete, Select, Update, inspect, select, update
@@ -11,9 +11,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateColumn
 
 from privrobust.core.interrupts import deferred
+from privrobust.errors import PrivRobustError
 from privrobust.store.base import RESTORE
-from privrobust.store.schema import ABOUT, BEFORE, LACKED, METADATA, SCHEMA_VERSION
+from privrobust.store.schema import ABOUT, BEFORE, DATASETS, LACKED, METADATA, SCHEMA_VERSION
 from privrobust.store.transactions import Transactions
+
+if TYPE_CHECKING:
+    from privrobust.data import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +97,23 @@ class Database(Transactions):
                 "give another --store"
             )
         return None
+
+    # --- data --------------------------------------------------------------------------------
+
+    def refuse_other_data(self, datasets: "Iterable[Dataset]") -> None:
+        """Refuse data that is not what a name stands for here; writes nothing.
+
+        Raises:
+            PrivRobustError: results in this store are of other data of the same name.
+
+        """
+        known = dict(self._read(select(DATASETS.c.name, DATASETS.c.fingerprint)).to_numpy())
+        for data in datasets:
+            if known.get(data.name, data.fingerprint) != data.fingerprint:
+                raise PrivRobustError(
+                    f"dataset: {data.name} is not the data that {self.location} has results of: "
+                    "its content changed; give another --store, or the old data"
+                )
 
     # --- transactions ------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Opening a database of ours and working in its transactions, whatever it keeps."""
 
 import logging
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -130,7 +131,8 @@ class Transactions(ABC):
         if path.is_dir():
             raise self._refusal(f"it is a folder; accepted: a file, such as {path / self.example}")
         if not create and not path.is_file():
-            raise PrivRobustError(f"{self.kind}: {self.location!r} does not exist")
+            looked = "" if path.is_absolute() else f"; looked in: {os.getcwd()}"
+            raise PrivRobustError(f"{self.kind}: {self.location!r} does not exist{looked}")
         if not path.parent.is_dir():
             raise self._refusal(f"there is no folder {str(path.parent)!r}; make it first")
 

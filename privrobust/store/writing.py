@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, delete, select
+from sqlalchemy import ColumnElement, Connection, delete
 
 from privrobust.data import Dataset
-from privrobust.errors import PrivRobustError
 from privrobust.spec import RunSpec
 from privrobust.store.claims import Claims
 from privrobust.store.database import parts
@@ -27,19 +26,10 @@ class Writing(Claims):
             PrivRobustError: results in this store are of other data of the same name.
 
         """
+        datasets = list(datasets)
         rows = [{"name": data.name, "fingerprint": data.fingerprint} for data in datasets]
-
-        def note(connection: Connection) -> dict[str, str]:
-            self._insert_new(connection, DATASETS, rows)
-            return {row.name: row.fingerprint for row in connection.execute(select(DATASETS))}
-
-        known = self._transact(note)
-        for row in rows:
-            if known[row["name"]] != row["fingerprint"]:
-                raise PrivRobustError(
-                    f"dataset: {row['name']} is not the data that {self.location} has results of: "
-                    "its content changed; give another --store, or the old data"
-                )
+        self._transact(lambda connection: self._insert_new(connection, DATASETS, rows))
+        self.refuse_other_data(datasets)
 
     def add(self, results: "Iterable[RunResult]", seconds: float | None = None) -> None:
         """Write finished runs with their histories, all or none; finished ones are left alone.

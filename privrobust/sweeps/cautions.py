@@ -40,7 +40,8 @@ def warn_of_noise(plans: Sequence[PrivacyPlan]) -> None:
     A step adds at most C to what honest workers' mean holds in any direction, and noise of
     deviation b / sqrt(h). In T steps these are at most T C and b sqrt(T / h), so that where b
     exceeds C sqrt(h T) the largest signal that there can be is below one deviation of the noise,
-    whatever the model, the data and the rate.
+    whatever the model, the data and the rate. Weaker noise may drown gradients in its d dimensions,
+    or in none that matter: what their directions share is the data's, and not known here.
     """
     drowned = [plan.spec for plan in plans if _strongest_signal(plan) < 1]
     if not drowned:
@@ -50,12 +51,12 @@ def warn_of_noise(plans: Sequence[PrivacyPlan]) -> None:
     settings = len({(spec.target_epsilon, spec.noise_scale) for spec in drowned})
     many = f", one of {settings} such settings" if settings > 1 else ""
     stated = f"target_epsilon: {target:g} takes {b}" if target else f"noise_scale: {b}"
-    remedy = "a larger target_epsilon" if target else "less noise"
+    remedy = "a larger target_epsilon, larger batches" if target else "less noise, more steps"
     _warn(
         f"{stated}{many}: in all {least.steps} steps gradients of norm "
         f"{least.clip_norm or least.grad_norm_bound:g} at {least.honest} honest workers add up to "
-        f"less than this noise does, and nothing is learnt; accepted: {remedy}, larger batches, or "
-        "more workers"
+        f"less than this noise does, and nothing is learnt; accepted: {remedy}, or more "
+        "workers"
     )
 
 

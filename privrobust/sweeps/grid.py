@@ -206,13 +206,15 @@ class Sweep:
     def _all(self) -> list[Settings]:
         rows = zip(*self.zip.values(), strict=True)
         pairs = [dict(zip(self.zip, values, strict=True)) for values in rows]
-        has_data_dir = any("data_dir" in fields for fields in self.places.values())
-        fixed, cases, paired, points = (
-            located(place, has_data_dir)
+        (fixed,), cases, paired, points = (
+            located(place)
             for place in ([self.fixed], self.cases, pairs or [{}], _crossed(self.grid))
         )
         return [
-            fixed[0] | case | pair | point for case in cases for pair in paired for point in points
+            _joined(fixed, case, pair, point)
+            for case in cases
+            for pair in paired
+            for point in points
         ]
 
 
@@ -231,6 +233,17 @@ def _plain(settings: Any, name: str = "sweep") -> Any:
     if getattr(value, "ndim", 1) == 0:
         return value
     return [_plain(each, name) for each in value]
+
+
+def _joined(*parts: tuple[Settings, Settings]) -> Settings:
+    """Put the settings of a run together, with the folder of its dataset if it says none."""
+    whole: Settings = {}
+    for settings, _ in parts:
+        whole |= settings
+    if "data_dir" not in whole:
+        for _, folder in parts:
+            whole |= folder
+    return whole
 
 
 def _crossed(axes: Mapping[str, list[Any]]) -> list[Settings]:

@@ -4,63 +4,65 @@ What a run is does not depend on that folder: a dataset keeps its name as it is 
 its file lies is the run's `data_dir`, which is in no key.
 """
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from privrobust.data.registry import built_in_source
+from privrobust.data.registry import named_file
 from privrobust.errors import SpecError
 from privrobust.spec.values import named
 from privrobust.sweeps.run_maker import Settings
 from privrobust.sweeps.yaml_lines import Field, as_written
 
 
-def located(places: Iterable[Settings], has_data_dir: bool) -> list[Settings]:
-    """Return settings with the folder that their paths start from, where they name any.
+def located(places: Iterable[Settings]) -> list[tuple[Settings, Settings]]:
+    """Return settings, and with each the folder of its dataset, for runs without a `data_dir`.
 
-    A `data_dir` of the file is a folder beside it, else as it is. Without one, a dataset that is
-    a file, as `table(path='scans.csv', ...)` is, gets the folder of the sweep's.
+    A `data_dir` of a file is a folder beside it, or else of the working directory, where that of
+    `--set` is. A dataset that is a file, as `table(path='scans.csv', ...)` is, has the folder of
+    the sweep's.
 
     Args:
         places: settings as one place of a sweep has them.
-        has_data_dir: whether any place of the sweep sets it.
 
     """
-    if has_data_dir:
-        return [_beside(each) if "data_dir" in each else each for each in places]
     known: dict[tuple[Path, int], bool] = {}  # of values that the points of a grid share
-    return [_with_folder(each, known) if "dataset" in each else each for each in places]
+    return [(_beside(each), _folder_of_dataset(each, known)) for each in places]
 
 
 def _beside(settings: Settings) -> Settings:
-    folder, given = _folder("data_dir", settings), settings["data_dir"]
-    if folder is None or not isinstance(given, str):
+    given = settings.get("data_dir")
+    if not isinstance(given, str) or not isinstance(as_written("data_dir", settings), Field):
         return settings
-    path = folder / given
-    return settings | {"data_dir": str(path)} if path.is_dir() else settings
+    folder, named = _folder("data_dir", settings) or Path(), Path(given).expanduser()
+    is_elsewhere = os.path.isdir(named) and not os.path.isdir(folder / named)
+    return settings | {"data_dir": os.path.abspath(named if is_elsewhere else folder / named)}
 
 
-def _with_folder(settings: Settings, known: dict[tuple[Path, int], bool]) -> Settings:
+def _folder_of_dataset(settings: Settings, known: dict[tuple[Path, int], bool]) -> Settings:
+    if "dataset" not in settings:
+        return {}
     folder, dataset = _folder("dataset", settings), settings["dataset"]
     if folder is None:
-        return settings
+        return {}
     at = folder, id(dataset)
     if at not in known:
         known[at] = _is_relative_file(dataset)
-    return settings | {"data_dir": str(folder)} if known[at] else settings
+    return {"data_dir": str(folder)} if known[at] else {}
 
 
 def _is_relative_file(dataset: Any) -> bool:
     """Tell whether a dataset, as a sweep names it, is a file of a relative path."""
     try:
-        source = built_in_source(named(dataset))
+        file = named_file(named(dataset))
     except SpecError:  # as whoever makes the run will say
         return False
-    file = source.named_file if source is not None else None
-    return file is not None and not Path(file).is_absolute()
+    return file is not None and not Path(file).expanduser().is_absolute()
 
 
 def _folder(name: str, settings: Settings) -> Path | None:
     """Return the folder of the file that sets a field; of none that Python or `--set` sets."""
     written = as_written(name, settings)
-    return written.file.parent if isinstance(written, Field) and written.file else None
+    file = written.file if isinstance(written, Field) else None
+    return Path(os.path.abspath(file.parent)) if file else None

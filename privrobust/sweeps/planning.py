@@ -1,9 +1,12 @@
 """Which runs a sweep has, and which of them a store lacks: known without training anything."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from privrobust.data.registry import get_dataset, named_file
+from privrobust.errors import PrivRobustWarning, SpecError
 from privrobust.spec import RunSpec
 from privrobust.store import Store
 from privrobust.store.schema import DONE, FAILED
@@ -21,6 +24,28 @@ def accuracies(runs: Sequence[RunSpec], store: Store) -> dict[str, float]:
     """Return the accuracies of runs that are done, by key."""
     found = pd.to_numeric(store.runs([run.key for run in runs])["accuracy"], errors="coerce")
     return {str(key): float(accuracy) for key, accuracy in found.dropna().items()}
+
+
+def refuse_other_files(runs: Iterable[RunSpec], store: Store) -> None:
+    """Refuse runs of a file of data that is not the one that the store has results of.
+
+    A file goes by its name, and two folders may have one of that name. What is not here is not
+    compared: results can be read without their data.
+
+    Raises:
+        PrivRobustError: names the dataset.
+
+    """
+    for name, data_dir in dict.fromkeys((run.dataset, run.data_dir) for run in runs):
+        if named_file(name) is None:
+            continue
+        with warnings.catch_warnings():  # of features that no step fits: training says so
+            warnings.simplefilter("ignore", PrivRobustWarning)
+            try:
+                data = get_dataset(name, data_dir)
+            except SpecError:
+                continue
+        store.refuse_other_data([data])
 
 
 def settled(sweep: Sweep, store: Store, retry_failed: bool = False) -> list[RunSpec] | None:

@@ -1,5 +1,6 @@
 """YAML whose field names remember where they are written, so that errors can say it."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -55,7 +56,10 @@ def read(path: Path) -> Any:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise SpecError(f"{shown(str(path), 200)} cannot be read ({error.strerror})") from None
+        looked = "" if path.is_absolute() else f"; looked in: {os.getcwd()}"
+        raise SpecError(
+            f"{shown(str(path), 200)} cannot be read ({error.strerror}{looked})"
+        ) from None
     try:
         text = content.decode()
     except UnicodeDecodeError:
@@ -63,7 +67,8 @@ def read(path: Path) -> Any:
         raise SpecError(
             f"{shown(str(path), 200)} {wrong}; accepted: a sweep, YAML in UTF-8"
         ) from None
-    return parse(text, str(path), lambda line: f"{path}, line {line}", path)
+    name = os.path.normpath(path)  # without the `..` of what extends it
+    return parse(text, name, lambda line: f"{name}, line {line}", path)
 
 
 def parse(text: str, source: str, place: Callable[[int], str], file: Path | None = None) -> Any:

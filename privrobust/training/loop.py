@@ -37,7 +37,7 @@ from privrobust.training.optimizer import Descent
 from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.public_gradients import PublicGradients
 from privrobust.training.records import Records
-from privrobust.training.result import RunResult
+from privrobust.training.result import RunResult, proven_kappa
 from privrobust.training.server import Messages, Server, rule_key, rules_of
 from privrobust.training.watch import NOBODY, Watch
 from privrobust.training.workers import Clipping, Momentum, clipped_gradients
@@ -161,6 +161,7 @@ def train_lanes(
             train_loss=train_loss,
             steps=steps,
             dim=layout.dim,
+            kappa_bound=proven_kappa(lanes[lane]),
         )
         failure = bounds.failures.get(lane)
         results[place] = result.ended_by(failure) if failure else result

@@ -46,6 +46,8 @@ class RunResult(Displayed):
     """Steps taken: fewer than `spec.steps` where `max_epsilon` ended the run."""
     dim: int
     """The model's parameters, and with it the coordinates of a message."""
+    kappa_bound: float
+    """What `kappa` is at most, by the rule's proof; NaN where nothing is proven."""
     failure: str | None = None
     """Why the run ended without a result: accuracy and loss are NaN, epsilon is infinite."""
 
@@ -157,13 +159,6 @@ class RunResult(Displayed):
         return float(self.history["kappa"].max())
 
     @property
-    def kappa_bound(self) -> float:
-        """What `kappa` is at most, by the rule's proof; NaN where nothing is proven."""
-        rule = get_aggregator(self.spec.aggregator, self.spec.byzantine)
-        bound = rule.kappa_bound(self.spec.workers, self.spec.byzantine)
-        return math.nan if bound is None else bound
-
-    @property
     def error(self) -> float:
         """Mean of the `error` of the steps that were measured; NaN where signs are sent."""
         rule = get_aggregator(self.spec.aggregator, self.spec.byzantine)
@@ -232,6 +227,18 @@ class RunResult(Displayed):
         if self.failure:
             return math.nan
         return float(self.history[column].tail(self.spec.final_evaluations).mean(skipna=False))
+
+
+def proven_kappa(spec: RunSpec) -> float:
+    """Return the `kappa_bound` of a run, NaN where nothing is proven.
+
+    Raises:
+        SpecError: the rule, a user's own perhaps, fails to tell it.
+
+    """
+    rule = get_aggregator(spec.aggregator, spec.byzantine)
+    bound = rule.proven(spec.workers, spec.byzantine)
+    return math.nan if bound is None else bound
 
 
 def second_moment(release: Release) -> float:

@@ -364,7 +364,7 @@ def test_failed_runs_make_the_exit_code_1_and_status_says_why(tmp_path, inside):
     code, out, err = inside("run", "fails.yaml")
     assert code == 1
     assert "failed" in out
-    assert "1 of 1 runs failed: see `privrobust status results.db --traceback`" in err
+    assert "1 of 1 run failed: see `privrobust status results.db --traceback`" in err
     code, out, err = inside("status", "results.db")
     assert (code, err) == (0, "")
     assert out.startswith("0 done, 0 running, 1 failed\nfailed: 1 runs: grad_norm_bound: at step 1")

@@ -54,7 +54,9 @@ def screen(tmp_path, monkeypatch, capsys):
 def test_nothing_is_wider_than_the_window(arguments, columns, screen, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))
     shown = screen(*arguments)
-    assert max(map(cell_len, shown.splitlines())) <= columns
+    wide = [line for line in shown.splitlines() if cell_len(line) > columns]
+    assert all(" " not in line.strip() for line in wide)  # the path of a folder is one word
+    assert len(wide) <= 1
     if shown.startswith("error: "):
         assert all(line.startswith(" " * len("error: ")) for line in shown.splitlines()[1:])
     monkeypatch.delenv("COLUMNS")
@@ -79,7 +81,7 @@ def test_failures_and_validation_runs_are_told_before_the_table(screen, tmp_path
     ]
     (tmp_path / "run.yaml").write_text("{honest: 3, steps: 3, grad_norm_bound: 0.01}")
     shown = screen("run", "run.yaml", "--store", "failed.db", "--quiet")
-    told = shown.index("1 of 1 runs failed: see `privrobust status failed.db --traceback`; --")
+    told = shown.index("1 of 1 run failed: see `privrobust status failed.db --traceback`; --")
     assert told < shown.index("method")
     assert "1 failed before (--retry-failed trains them, too)" in screen(
         "run", "run.yaml", "--store", "failed.db", "--dry-run"
@@ -89,9 +91,7 @@ def test_failures_and_validation_runs_are_told_before_the_table(screen, tmp_path
     with Store("both.db") as store:
         store.add([train(run) for run in runs])
     shown = screen("table", "both.db")
-    assert shown.startswith(
-        "Left out: 1 runs on validation data, which were there to tune by; --where"
-    )
+    assert shown.startswith("Left out: 1 run on validation data, there to tune by; --where")
     assert "Left out" not in screen("table", "both.db", "--where", "evaluate_on=validation")
     assert "Left out" not in screen("table", "both.db", "--where", "evaluate_on=test")
 

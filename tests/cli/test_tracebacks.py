@@ -7,8 +7,10 @@ import warnings
 import pytest
 
 from privrobust.cli.main import main
+from privrobust.store import Store
 
 OWN = """
+import sys
 from torch import nn
 from privrobust.aggregators import Aggregator
 from privrobust.attacks import Attack
@@ -35,6 +37,54 @@ class Rule(Aggregator):
         if Rule.calls > 30:
             raise ValueError("enough of this")  # aggregator
         return messages.mean(-2)
+
+
+class Ends(Rule):
+    "Ends the process, it thinks."
+
+    def aggregate(self, messages):
+        Ends.calls += 1
+        if Ends.calls > 30:
+            sys.exit()  # exit
+        return messages.mean(-2)
+
+
+class Forgets(Rule):
+    "Claims a bound when it is tried, and none later."
+    has_trained = False
+
+    def aggregate(self, messages):
+        Forgets.has_trained |= messages.shape[-1] > 1
+        return messages.mean(-2)
+
+    def kappa_bound(self, n, byzantine):
+        if Forgets.has_trained:
+            raise ValueError("no proof today")  # late bound
+        return 1.0
+
+
+class Unproven(Forgets):
+    "Has no bound from the start."
+
+    def kappa_bound(self, n, byzantine):
+        raise ValueError("no proof")  # bound
+
+
+class Public(Forgets):
+    "Fails where it is asked what it wants."
+
+    @property
+    def public_examples(self):
+        raise ValueError("who knows")  # property
+
+
+class Sees(Attack):
+    "Likewise, with an error that pydantic does not take for its own."
+    craft = Late.craft
+
+    @property
+    def sees(self):
+        raise KeyError("eyes")  # sees
 
 
 class Falls(Schedule):
@@ -90,6 +140,9 @@ def command(tmp_path, monkeypatch, capsys, threads):
             "schedule",
         ),
         ("model: late:net", "(no weights today", "model"),
+        ("aggregator: late:Unproven", "Unproven: it failed (no proof", "bound"),
+        ("aggregator: late:Public", "Public: it failed (who knows", "property"),
+        ("attack: late:Sees\nbyzantine: 1", "Sees: it failed (KeyError: 'eyes'", "sees"),
         ("dataset: late:data", "(IndexError: list index out of range", "dataset"),
     ],
 )
@@ -113,6 +166,8 @@ def test_before_training_a_line_and_on_demand_a_traceback(command, text, said, n
     [
         ("byzantine: 1\nattack: late:Late", "Late: it failed (KeyError: 'oops'", "attack"),
         ("aggregator: late:Rule", "Rule: it failed (enough of this", "aggregator"),
+        ("aggregator: late:Ends", "Ends: it failed (SystemExit", "exit"),
+        ("aggregator: late:Forgets", "Forgets: it failed (no proof today", "late bound"),
     ],
 )
 def test_failures_in_training_are_kept_with_file_line_and_traceback(
@@ -124,7 +179,7 @@ def test_failures_in_training_are_kept_with_file_line_and_traceback(
     assert f"failed: {reason}, {place})" in " ".join(out.split())
     assert "privrobust status results.db --traceback" in err
     code, out, _ = command("status", "results.db")
-    assert f"failed: 1 runs: {reason}, {place})" in out
+    assert f"failed: 1 run: {reason}, {place})" in out
     assert "Traceback" not in out
     code, out, _ = command("status", "results.db", "--traceback")
     assert code == 0
@@ -132,6 +187,8 @@ def test_failures_in_training_are_kept_with_file_line_and_traceback(
     assert out.rstrip().splitlines()[-1].strip() in (
         "KeyError: 'oops'",
         "ValueError: enough of this",
+        "ValueError: no proof today",
+        "SystemExit",
     )
     code, out, _ = command("status", "results.db", "--traceback", "--format", "json")
     (failure,) = json.loads(out)["failures"]
@@ -163,3 +220,36 @@ def test_a_field_that_does_nothing_is_told_in_a_dry_run_and_once(command):
         "or more"
     ]
     assert "2 runs" in out
+
+
+def test_what_fails_at_the_end_of_a_run_takes_no_other_with_it(command):
+    text = "device: cpu\ngrid: {aggregator: [mean, 'late:Forgets', median]}"
+    code, _, _ = command("run", command.write(text), "--quiet")
+    assert code == 1
+    with Store("results.db", create=False) as store:
+        assert set(store.runs()["aggregator"][store.runs()["status"] == "done"]) == {
+            "mean", "median"
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["'a'", "-1", "float('nan')", "[1.0]"])
+def test_a_bound_is_none_or_a_number(command, tmp_path, value):
+    (tmp_path / "late.py").write_text(
+        OWN.replace('raise ValueError("no proof")  # bound', f"return {value}")
+    )
+    code, _, err = command("run", command.write("aggregator: late:Unproven"))
+    assert code == 2
+    assert "Unproven: its kappa_bound is " in err
+    assert err.rstrip().endswith(
+        "accepted: None, where nothing is proven, or a number of at least 0"
+    )
+
+
+def test_every_command_that_reads_a_sweep_shows_tracebacks(command):
+    command("run", command.write("seed: 1"), "--quiet")
+    command.write("aggregator: late:Public")
+    for of in ("report", "table"):
+        code, _, err = command(of, "results.db", "--sweep", "sweep.yaml", "--traceback")
+        assert code == 2
+        assert "Traceback" in err
+        assert err.splitlines()[-1].startswith("error: sweep.yaml, line 4: Public: it failed")

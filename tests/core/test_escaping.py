@@ -73,7 +73,7 @@ def test_no_name_commands_a_terminal():
     assert "\x1b" not in made
     found = {"done": 0, "running": 0, "failed": 1, "owners": []}
     lines = _status_lines(found | {"failures": [{"reason": RED, "runs": 1}]})
-    assert lines.endswith(r"failed: 1 runs: \x1b[31mred")
+    assert lines.endswith(r"failed: 1 run: \x1b[31mred")
 
 
 @pytest.mark.parametrize(

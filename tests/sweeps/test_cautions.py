@@ -41,6 +41,7 @@ def test_noise_is_warned_of_from_c_sqrt_h_t_on(honest, steps, clip_norm):
     assert not of_noise(RunSpec(noise_scale=0.99 * edge, **settings))
     (line,) = of_noise(RunSpec(noise_scale=1.01 * edge, **settings))
     assert line.startswith("noise_scale: b = ")
+    assert line.endswith("accepted: less noise, more steps, or more workers")
 
 
 def test_all_steps_add_up_as_the_bound_says():
@@ -69,7 +70,7 @@ def test_a_target_that_nothing_can_be_learnt_with_is_one_line_for_all_its_runs()
     (line,) = told(check, runs)
     assert line.startswith("target_epsilon: 1e-07 takes b = ")
     assert "one of 2 such settings" in line  # 1 is none, and seeds are no settings
-    assert "accepted: a larger target_epsilon" in line
+    assert line.endswith("a larger target_epsilon, larger batches, or more workers")
 
 
 def of_idle(tmp_path, text, base=None):

@@ -1,17 +1,23 @@
 """Paths in a sweep's file start from the folder that it lies in; what a run is does not."""
 
 import sys
+import sysconfig
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from privrobust import RunSpec
+from privrobust.attacks import get_attack
+from privrobust.core import plugins
 from privrobust.core.plugins import without_plugins
 from privrobust.data import get_dataset
 from privrobust.errors import SpecError
 from privrobust.store import Store
 from privrobust.sweeps import load_sweep, run_sweep
+from privrobust.sweeps.executors.base import Supplies
 from privrobust.sweeps.planning import planned
 
 PEOPLE = "table(path='people.csv', label='y')"
@@ -115,7 +121,7 @@ def test_set_starts_from_the_working_directory(here):
     people(here / "files", moved=3.0)
     people(here / "study" / "files")
     (run,) = planned(load_sweep(written(here / "study"), ["data_dir=files"]))
-    assert run.data_dir == "files"
+    assert run.data_dir == str(here / "files")  # what is stored is of no working directory
 
 
 def test_an_error_says_everywhere_that_it_looked(here):
@@ -183,3 +189,77 @@ def test_a_module_that_is_missing_says_where_it_was_looked_for(here):
         planned(load_sweep(path))
     assert str(told.value).startswith(f"{path}, line 2: attack: ")
     assert f"'{here / 'study'}'" in str(told.value)
+
+
+def test_a_data_dir_of_one_case_leaves_the_others_folder_alone(here):
+    people(here / "study")
+    people(here, moved=5.0)
+    text = f'cases: [{{dataset: "{PEOPLE}"}}, {{dataset: digits, data_dir: .}}]\nhonest: 2\n'
+    table, digits = planned(load_sweep(written(here / "study", text=f"{text}batch_size: 4\n")))
+    assert table.data_dir == digits.data_dir == str(here / "study")
+    assert get_dataset(table.dataset, table.data_dir).train.inputs.mean() < 1
+
+
+def test_a_data_dir_that_is_nowhere_is_named_with_its_folder(here):
+    run, *_ = planned(load_sweep(written(here / "study", text=f"{SWEEP}data_dir: nope\n")))
+    with pytest.raises(SpecError, match=r"is no folder$") as told:
+        get_dataset(run.dataset, run.data_dir)
+    assert f"data_dir: '{here / 'study' / 'nope'}'" in str(told.value)
+    with pytest.raises(SpecError, match=f"data_dir: 'nope' is no folder; looked in: {here}"):
+        get_dataset(run.dataset, "nope")
+
+
+def test_a_home_folder_is_found_in_paths_and_in_data_dir(here, monkeypatch):
+    monkeypatch.setenv("HOME", str(here.parent / "home"))
+    people(here.parent / "home", moved=5.0)
+    people(here / "study")
+    for text in (SWEEP.replace("people.csv", "~/people.csv"), f"{SWEEP}data_dir: '~'\n"):
+        run, data = loaded(written(here / "study", text=text))
+        assert data.train.inputs.mean() == pytest.approx(5, abs=0.3)
+        assert run.data_dir in (None, str(here.parent / "home"))
+
+
+def test_places_are_without_the_way_there(here):
+    written(here / "base", text="honest: 0\n")
+    path = written(here / "study", text="extends: ../base/sweep.yaml\n")
+    with pytest.raises(SpecError, match=f"^{here}/base/sweep.yaml, line 1: honest: 0"):
+        planned(load_sweep(path))
+
+
+def test_a_sweep_that_is_not_there_says_where_it_was_looked_for(here):
+    with pytest.raises(SpecError, match=f"'nope.yaml' cannot be read .*; looked in: {here}"):
+        load_sweep(Path("nope.yaml"))
+
+
+def twins(here, monkeypatch, name):
+    """A module beside the sweep and one of its name that is installed."""
+    written(here / "installed", f"{name}.py", MODULE.replace("Nudge", "Other"))
+    written(here / "study", f"{name}.py", MODULE)
+    monkeypatch.syspath_prepend(here / "installed")
+
+
+def test_files_beside_a_sweep_take_no_packages_place(here, monkeypatch):
+    twins(here, monkeypatch, "twin_of_a_package")
+    load_sweep(written(here / "study"))
+    assert hasattr(import_module("twin_of_a_package"), "Other")
+
+
+def test_a_module_that_a_sweep_names_is_that_beside_it_in_other_processes_too(here, monkeypatch):
+    twins(here, monkeypatch, "twin_that_is_named")
+    text = "byzantine: 1\nattack: twin_that_is_named:Nudge\n"
+    (run,) = planned(load_sweep(written(here / "study", text=text)))
+    supplies, before = Supplies.of([run]), list(sys.path)
+    monkeypatch.setattr(plugins, "_beside", [])  # as a process starts that is given the path
+    sys.modules.pop("twin_that_is_named")
+    supplies.install()
+    assert get_attack(run.attack.name).craft.__qualname__.startswith("SignFlip")
+    assert sys.path == before
+
+
+def test_the_folder_of_the_command_is_none_where_modules_are(here, monkeypatch):
+    scripts = sysconfig.get_path("scripts")
+    monkeypatch.setattr(sys, "path", [scripts, *sys.path])
+    path = written(here / "study", text=NAMED.format("nowhere"))
+    with pytest.raises(SpecError, match="there is no module") as told:
+        planned(load_sweep(path))
+    assert scripts not in str(told.value)

@@ -7,14 +7,16 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
+from privrobust.core.plugins import look_in, looked_in
 from privrobust.data import Dataset, get_dataset, hand_over
 from privrobust.data.registry import DATASETS
-from privrobust.errors import PrivRobustError, in_a_line, root
+from privrobust.errors import PrivRobustError, in_a_line, is_of_a_user, root
 from privrobust.gradients.layer_rules import OWN_RULES, LayerRule
 from privrobust.spec import RunSpec
 from privrobust.spec.registries import REGISTRIES
@@ -36,6 +38,8 @@ class Supplies:
     """What was registered here and these runs name, by kind and name."""
     layer_rules: Mapping[type[nn.Module], LayerRule]
     """Those of users' own that can travel; another's layer is in no model that can."""
+    folders: Sequence[Path] = ()
+    """Where modules are looked for first, as of `looked_in`."""
 
     @classmethod
     def of(cls, runs: Sequence[RunSpec]) -> "Supplies":
@@ -58,10 +62,13 @@ class Supplies:
                 for kind, things in own.items()
             },
             {layer: rule for layer, rule in OWN_RULES.items() if not _objection((layer, rule))},
+            looked_in(),
         )
 
     def install(self) -> None:
         """Install them in this process."""
+        for folder in self.folders:
+            look_in(folder)
         hand_over(self.datasets)
         for kind, things in self.registered.items():
             for name, thing in things.items():
@@ -144,9 +151,11 @@ def train_batch(specs: Sequence[RunSpec], on_progress: OnProgress) -> Iterator[O
     try:
         share = len(specs) / PrivacyPlan(specs[0]).steps
         results = train_lanes(specs, on_step)
-    except Exception as error:  # whatever a user's class raises, or too little memory
+    except (Exception, SystemExit) as error:  # whatever a user's class raises, or too little memory
         if elsewhere:
             raise elsewhere[0] from None
+        if isinstance(error, SystemExit) and not is_of_a_user(error):  # Ray's, of SIGTERM
+            raise
         reason = _one_line(error)
         details = "".join(traceback.format_exception(root(error)))  # of the code at fault
     else:
@@ -168,7 +177,7 @@ def halves(specs: Sequence[RunSpec]) -> Iterator[Sequence[RunSpec]]:
     yield from (specs[:middle], specs[middle:])
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     """Write an error of ours as it is, of another's what it says and where it was raised."""
     line = str(error) if isinstance(error, PrivRobustError) else in_a_line(error)
     return " ".join(line.split())
