@@ -1,6 +1,7 @@
 """The trilemma: which settings nobody beats in utility, privacy and robustness together."""
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,11 +12,13 @@ from privrobust.reporting.figures.cells import (
     at_worst,
     chance_of,
     drawable,
+    faced_by,
     in_panel,
     label_of,
     marks_of,
     measured,
     ordered,
+    place_of,
     records,
     runs_of,
     titles_of,
@@ -28,6 +31,7 @@ from privrobust.reporting.figures.notes import (
     about_names,
     about_noise,
     about_seeds,
+    about_titles,
     guarantee,
 )
 from privrobust.reporting.figures.panels import (
@@ -48,15 +52,20 @@ from privrobust.reporting.figures.panels import (
     tell_empty,
 )
 from privrobust.reporting.figures.scales import Scale, epsilon_at
-from privrobust.reporting.figures.themes import MOST_LINES, Look, looks, theme
+from privrobust.reporting.figures.themes import MOST_LINES, Look, faded, looks, theme
 from privrobust.reporting.figures.what_was_run import about_missing, about_runs
+from privrobust.reporting.legend import FEWER_ATTACKS
+from privrobust.spec.field_meaning import Role
+from privrobust.spec.run_fields import SETTINGS, symbol
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _MOST = {"heterogeneity": 5, "byzantine": 4, "method": MOST_LINES}
-_FADED = 0.3
+_RIVALS = {Role.METHOD, Role.DESCENT, Role.BUDGET}
+"""What those that compete differ in."""
+_PANEL = {"heterogeneity", "byzantine", "attack"}
 
 
 @styled
@@ -64,9 +73,11 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
     """Draw clean and worst-case accuracy of every setting at its epsilon: a column an f.
 
     A setting has two marks at its epsilon: worst-case accuracy (full) and clean accuracy (open),
-    each with the bar of its 95 % Student interval. They are faded where another setting of the
-    panel is at least as good in all three and better in one. Two steps join the front: the best
-    worst-case and the best clean accuracy within a budget.
+    each with the bar of its 95 % Student interval. They are faded unless the setting is on the
+    front: no other of the panel is at least as good in all three and better in one. Compared are
+    settings of the same data, task and delta, whose accuracies are both there and clearly above
+    chance, and that faced every attack that any of them did. Where all of a panel may be compared,
+    two steps join the front: the best worst-case and the best clean accuracy within a budget.
 
     Args:
         runs: a row a run, as from `Store.runs`: with and without attackers.
@@ -79,12 +90,13 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
     every = measured(shown, ["noise_scale", "target_epsilon"])
     all_points = _points(at_worst(every))
     kept = fitting(all_points, _MOST)
-    points = _compared(within(all_points, kept))
+    points = _compared(within(all_points, kept), every)
     left_out = about_left_out(all_points, points, _MOST, shown)
     if "byzantine" in kept:
         kept["byzantine"].append(0)  # every point has a clean cell
     every = within(every, kept)
     cells = at_worst(every)
+    clean = cells[cells["byzantine"] == 0]
     drawn = runs_of(cells, shown)
     rows, fs = ordered(points["heterogeneity"]), ordered(points["byzantine"])
     styles = looks(points["method"].unique())
@@ -104,8 +116,9 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
                 tell_empty(panel, bool(in_panel(cells, heterogeneity, f).any()))
             else:
                 _settings(panel, here, styles, scale)
-                _front(panel, here[here["is_best"]], scale)
-            _failed(panel, cells[in_panel(cells, heterogeneity, f)], styles, scale)
+                if here["rivals"].nunique() == 1:
+                    _front(panel, here[here["is_best"]], scale)
+            _failed(panel, cells[in_panel(cells, heterogeneity, f)], clean, styles, scale)
             from_0_to_100(panel)
             set_title(panel, inches, *titles_of(rows, heterogeneity, f"f = {f}"))
         axes[row, 0].set_ylabel(label_of("accuracy"))
@@ -118,11 +131,11 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
             *about_runs(drawn, rows, "worst case of"),
             *about_missing(drawn, cells),
             *left_out,
-            "Faded: another setting of the panel is as good in ε, clean and worst-case accuracy, "
-            "and better in one of them.",
+            *_about_front(points),
             *about_seeds(drawn, cells, "bars"),
             *about_attacks(every),
             *about_names(cells),
+            *about_titles(rows, inches),
             NESTED if is_nested else "",
             SIDE_BY_SIDE.format("not private") if scale.has_apart and len(styles) > 1 else "",
             *about_noise(points),
@@ -133,13 +146,16 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
 
 
 def _points(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return attacked cells with `clean`, the accuracy of their setting without, and its half."""
+    """Return attacked cells with `clean`, the accuracy of their setting without, and its half.
+
+    Each of both is NaN where it was not run or failed, but not both are.
+    """
     setting = ["heterogeneity", "method", "noise_scale"]
     clean = cells[cells["byzantine"] == 0].set_index(setting)[["mean", "interval"]]
     clean.columns = pd.Index(["clean", "half_of_clean"])
     points = cells[cells["byzantine"] > 0].join(clean, on=setting)
-    points = points.dropna(subset=["mean", "clean"])
-    if points.empty:
+    points = points.dropna(subset=["mean", "clean"], how="all")
+    if points[["mean", "clean"]].dropna().empty:
         raise SpecError(
             "pareto: nothing to draw: no setting has results both without attackers and with; "
             "it needs runs of byzantine: 0 and of more"
@@ -147,10 +163,66 @@ def _points(cells: pd.DataFrame) -> pd.DataFrame:
     return points
 
 
-def _compared(points: pd.DataFrame) -> pd.DataFrame:
-    """Add `is_best`: whether no other of the panel beats a point."""
-    best = points.groupby(["heterogeneity", "byzantine"], sort=False)
-    return points.assign(is_best=pd.concat([front(part) for _, part in best]))
+def _compared(points: pd.DataFrame, every: pd.DataFrame) -> pd.DataFrame:
+    """Tell who competes with whom, and who wins.
+
+    Args:
+        points: that are drawn.
+        every: as from `measured`, with every attack.
+
+    Returns:
+        The points with `rivals`, the number of those that may be compared; `faces_all`, whether a
+        point faced every attack that any of its rivals in the panel did; `is_clear`, whether both
+        accuracies are above chance; `is_best`, whether it is whole and no rival beats it.
+
+    """
+    apart = [name for name in SETTINGS if name in points and _is_apart(name)]
+    rivals = points.groupby(apart, dropna=False, sort=False).ngroup() if apart else 0
+    faced = faced_by(every)
+    points = points.assign(
+        rivals=rivals,
+        faced=[frozenset(faced.get(place_of(point), ())) for point in records(points)],
+        is_clear=_is_above_chance(points, "mean", "interval")
+        & _is_above_chance(points, "clean", "half_of_clean"),
+    )
+    parts = [part for _, part in points.groupby(["heterogeneity", "byzantine", "rivals"])]
+    whole = [part["faced"] == frozenset().union(*part["faced"]) for part in parts]
+    points = points.assign(faces_all=pd.concat(whole))
+    may = points["faces_all"] & points["is_clear"]
+    best = [front(part[may[part.index]]) for part in parts]
+    return points.assign(is_best=pd.concat(best).reindex(points.index, fill_value=False))
+
+
+def _is_apart(field: str) -> bool:
+    """Tell whether those that differ in a field do not compete: their numbers mean other things."""
+    return field == "delta" or (SETTINGS[field].role not in _RIVALS and field not in _PANEL)
+
+
+def _is_above_chance(points: pd.DataFrame, mean: str, half: str) -> pd.Series:
+    """Tell whether a mean is clearly above chance: its interval, or a single seed."""
+    low = points[mean] - points[half].fillna(0)
+    return points[mean].notna() & ~(low <= points["chance"])
+
+
+def _about_front(points: pd.DataFrame) -> Iterator[str]:
+    """Say what is faded, and what else is not on the front."""
+    yield (
+        "Full colour: the front. No other setting of the panel is as good in ε, clean and "
+        "worst-case accuracy, and better in one of them."
+    )
+    is_half = points[["mean", "clean"]].isna().any(axis=1)
+    reasons = {
+        "not clearly above chance, clean or under attack": ~points["is_clear"] & ~is_half,
+        "clean or worst-case accuracy missing": is_half,
+        f"fewer attacks than others ({FEWER_ATTACKS})": ~points["faces_all"],
+    }
+    found = [f"{why} ({there.sum()})" for why, there in reasons.items() if there.any()]
+    if found:
+        yield f"Not compared, and faded, of {len(points)} points: {'; '.join(found)}."
+    if points["rivals"].nunique() > 1:
+        apart = [name for name in SETTINGS if name in points and _is_apart(name)]
+        names = ", ".join(symbol(name) for name in apart if points[name].nunique(dropna=False) > 1)
+        yield f"Settings that differ in {names} are not compared, and no steps join them."
 
 
 def front(points: pd.DataFrame) -> pd.Series:
@@ -166,21 +238,34 @@ def _settings(panel: "Axes", points: pd.DataFrame, styles: dict[str, Look], scal
         place = Place(index, len(styles))
         for point in records(points[points["method"] == method]):
             x = scale.beside(point.epsilon, place)
-            alpha = 1.0 if point.is_best else _FADED
-            paint: dict[str, Any] = {"color": look.color, "marker": look.marker, "alpha": alpha}
+            color = look.color if point.is_best else faded(look.color)
+            zorder = 3 if point.is_best else 2
+            paint: dict[str, Any] = {"color": color, "marker": look.marker, "zorder": zorder}
             paint["linestyle"] = "none"
-            draw_bars(panel, x, point.clean, point.half_of_clean, look.color, place, alpha)
-            draw_bars(panel, x, point.mean, point.interval, look.color, place, alpha)
-            draw_line(panel, x, point.clean, **paint, markerfacecolor=theme().paper)
-            draw_line(panel, x, point.mean, **paint)
-            mark(panel, (x, point.mean), marks_of(point), place)
+            if not math.isnan(point.clean):
+                draw_bars(panel, x, point.clean, point.half_of_clean, color, place, zorder - 0.5)
+                draw_line(panel, x, point.clean, **paint, markerfacecolor=theme().paper)
+            if not math.isnan(point.mean):
+                draw_bars(panel, x, point.mean, point.interval, color, place, zorder - 0.5)
+                draw_line(panel, x, point.mean, **paint)
+                mark(panel, (x, point.mean), marks_of(point), place)
 
 
-def _failed(panel: "Axes", cells: pd.DataFrame, styles: dict[str, Look], scale: Scale) -> None:
+def _failed(
+    panel: "Axes",
+    cells: pd.DataFrame,
+    clean: pd.DataFrame,
+    styles: dict[str, Look],
+    scale: Scale,
+) -> None:
+    """Mark the settings of which attacked or clean runs failed."""
+    setting = ["heterogeneity", "method", "epsilon"]
+    here = clean.merge(cells[setting].drop_duplicates(), on=setting)
+    both = pd.concat([cells, here])
     for index, (method, look) in enumerate(styles.items()):
         place = Place(index, len(styles))
-        failed = cells[(cells["method"] == method) & (cells["failed"] > 0)]
-        for epsilon in failed["epsilon"].dropna():
+        failed = both[(both["method"] == method) & (both["failed"] > 0)]
+        for epsilon in failed["epsilon"].dropna().unique():
             mark_failed(panel, scale.beside(epsilon, place), look)
 
 
@@ -189,6 +274,8 @@ _STEPS = {"mean": ("-", "best worst case within ε"), "clean": (":", "best clean
 
 def _front(panel: "Axes", best: pd.DataFrame, scale: Scale) -> None:
     """Draw what a budget buys at best: steps that rise with epsilon."""
+    if best.empty:
+        return
     best = best.groupby("epsilon")[list(_STEPS)].max().cummax()
     x = [*map(scale, best.index), panel.get_xlim()[1]]
     for column, (linestyle, _) in _STEPS.items():
