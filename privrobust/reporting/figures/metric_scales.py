@@ -85,4 +85,5 @@ def _spans_decades(values: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
 
 
 def _typical(values: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-    return float(np.median(abs(values)))
+    """Return how large values of either sign are, of which some are huge."""
+    return float(np.quantile(abs(values), 0.25))

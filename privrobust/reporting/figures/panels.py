@@ -85,6 +85,7 @@ def nest_marks(panels: Iterable["Axes"], inches: float, *, is_open: bool = False
         in_panel = panel.transScale + panel.transLimits
         lines: Iterable[Any] = (line for line in panel.lines if line.get_linestyle() == "None")
         marks = [line for line in lines if line.get_marker() in MARKERS]
+        marks.sort(key=lambda line: line.get_zorder())  # as they are drawn
         places = [in_panel.transform(line.get_xydata()[0]) * points for line in marks]
         for at, (line, place) in enumerate(zip(marks, places, strict=True)):
             above = sum(math.dist(place, other) < _NEAR for other in places[at + 1 :])

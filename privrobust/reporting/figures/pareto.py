@@ -106,6 +106,7 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
 
     figure = new_figure(NARROW if len(fs) == 1 else WIDE, 0.4 + 1.7 * len(rows))
     axes = figure.subplots(len(rows), len(fs), squeeze=False, sharex=True, sharey=True)
+    has_steps = False
     for row, heterogeneity in enumerate(rows):
         for panel, f in zip(axes[row], fs, strict=True):
             here = points[in_panel(points, heterogeneity, f)]
@@ -116,15 +117,18 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
                 tell_empty(panel, bool(in_panel(cells, heterogeneity, f).any()))
             else:
                 _settings(panel, here, styles, scale)
-                if here["rivals"].nunique() == 1:
+                if here["rivals"].nunique() == 1 and here["is_best"].any():
                     _front(panel, here[here["is_best"]], scale)
+                    has_steps = True
             _failed(panel, cells[in_panel(cells, heterogeneity, f)], clean, styles, scale)
             from_0_to_100(panel)
             set_title(panel, inches, *titles_of(rows, heterogeneity, f"f = {f}"))
         axes[row, 0].set_ylabel(label_of("accuracy"))
     label_x(axes[-1], "privacy budget ε")
     is_nested = nest_marks(axes.flat, inches)
-    add_legend(figure, _handles(styles) + chance_handles(chance) + failed_handles(cells))
+    steps = _step_handles() if has_steps else []
+    signs = chance_handles(chance) + failed_handles(cells)
+    add_legend(figure, _handles(styles) + steps + signs)
     add_notes(
         figure,
         [
@@ -148,14 +152,14 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
 def _points(cells: pd.DataFrame) -> pd.DataFrame:
     """Return attacked cells with `clean`, the accuracy of their setting without, and its half.
 
-    Each of both is NaN where it was not run or failed, but not both are.
+    Those are NaN where it was not run without, or failed.
     """
     setting = ["heterogeneity", "method", "noise_scale"]
     clean = cells[cells["byzantine"] == 0].set_index(setting)[["mean", "interval"]]
     clean.columns = pd.Index(["clean", "half_of_clean"])
     points = cells[cells["byzantine"] > 0].join(clean, on=setting)
-    points = points.dropna(subset=["mean", "clean"], how="all")
-    if points[["mean", "clean"]].dropna().empty:
+    points = points.dropna(subset="mean")
+    if points["clean"].isna().all():
         raise SpecError(
             "pareto: nothing to draw: no setting has results both without attackers and with; "
             "it needs runs of byzantine: 0 and of more"
@@ -201,7 +205,7 @@ def _is_apart(field: str) -> bool:
 def _is_above_chance(points: pd.DataFrame, mean: str, half: str) -> pd.Series:
     """Tell whether a mean is clearly above chance: its interval, or a single seed."""
     low = points[mean] - points[half].fillna(0)
-    return points[mean].notna() & ~(low <= points["chance"])
+    return low.notna() & ~(low <= points["chance"])
 
 
 def _about_front(points: pd.DataFrame) -> Iterator[str]:
@@ -210,10 +214,10 @@ def _about_front(points: pd.DataFrame) -> Iterator[str]:
         "Full colour: the front. No other setting of the panel is as good in ε, clean and "
         "worst-case accuracy, and better in one of them."
     )
-    is_half = points[["mean", "clean"]].isna().any(axis=1)
+    is_half = points["clean"].isna()
     reasons = {
         "not clearly above chance, clean or under attack": ~points["is_clear"] & ~is_half,
-        "clean or worst-case accuracy missing": is_half,
+        "no clean accuracy": is_half,
         f"fewer attacks than others ({FEWER_ATTACKS})": ~points["faces_all"],
     }
     found = [f"{why} ({there.sum()})" for why, there in reasons.items() if there.any()]
@@ -245,10 +249,9 @@ def _settings(panel: "Axes", points: pd.DataFrame, styles: dict[str, Look], scal
             if not math.isnan(point.clean):
                 draw_bars(panel, x, point.clean, point.half_of_clean, color, place, zorder - 0.5)
                 draw_line(panel, x, point.clean, **paint, markerfacecolor=theme().paper)
-            if not math.isnan(point.mean):
-                draw_bars(panel, x, point.mean, point.interval, color, place, zorder - 0.5)
-                draw_line(panel, x, point.mean, **paint)
-                mark(panel, (x, point.mean), marks_of(point), place)
+            draw_bars(panel, x, point.mean, point.interval, color, place, zorder - 0.5)
+            draw_line(panel, x, point.mean, **paint)
+            mark(panel, (x, point.mean), marks_of(point), place)
 
 
 def _failed(
@@ -274,8 +277,6 @@ _STEPS = {"mean": ("-", "best worst case within ε"), "clean": (":", "best clean
 
 def _front(panel: "Axes", best: pd.DataFrame, scale: Scale) -> None:
     """Draw what a budget buys at best: steps that rise with epsilon."""
-    if best.empty:
-        return
     best = best.groupby("epsilon")[list(_STEPS)].max().cummax()
     x = [*map(scale, best.index), panel.get_xlim()[1]]
     for column, (linestyle, _) in _STEPS.items():
@@ -294,6 +295,13 @@ def _handles(styles: dict[str, Look]) -> list[Any]:
     plain: dict[str, Any] = {"color": pale, "marker": "o", "ls": "none"}
     handles.append(Line2D([], [], label="worst case", **plain))
     handles.append(Line2D([], [], label="clean", **plain, markerfacecolor=theme().paper))
-    return handles + [
-        Line2D([], [], color=pale, ls=linestyle, label=text) for linestyle, text in _STEPS.values()
+    return handles
+
+
+def _step_handles() -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    return [
+        Line2D([], [], color=theme().pale, ls=linestyle, label=text)
+        for linestyle, text in _STEPS.values()
     ]
