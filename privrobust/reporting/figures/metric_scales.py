@@ -73,7 +73,9 @@ def as_numbers() -> Any:
 
 
 def _finite(means: Iterable[float]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.array([mean for mean in map(float, means) if math.isfinite(mean)])
+    """Return the finite ones; less than the least normal number is nothing."""
+    values = np.array([mean for mean in map(float, means) if math.isfinite(mean)])
+    return np.where(abs(values) < np.finfo(float).tiny, 0.0, values)
 
 
 def _spans_decades(values: np.ndarray[Any, np.dtype[np.float64]]) -> bool:

@@ -142,9 +142,11 @@ def mark_not_run(panel: "Axes", x: float, look: Look) -> None:
 def _mark_below(panel: "Axes", x: float, look: Look, sign: dict[str, Any]) -> None:
     """Put a sign on the frame, above those that are there at the same place."""
     there = [line for line in panel.lines if line.get_label() == _BELOW]
-    above = sum(math.isclose(line.get_xdata()[0], x, rel_tol=_SAME) for line in there)
+    same = [line for line in there if math.isclose(line.get_xdata()[0], x, rel_tol=_SAME)]
+    lowest = _STACKED * (sign is _QUESTION)  # the frame would run through it
+    height = max([lowest, *(line.get_ydata()[0] + _STACKED for line in same)])
     paint = {"transform": panel.get_xaxis_transform(), "color": look.color, "label": _BELOW}
-    draw_line(panel, [x], [_STACKED * above], **paint, **sign)
+    draw_line(panel, [x], [height], **paint, **sign)
 
 
 _BELOW = "_below"  # which no legend has
@@ -152,7 +154,7 @@ _SAME, _STACKED = 0.03, 0.06  # of a place on the axis, and of a panel's height
 _CROSS: dict[str, Any] = {
     "marker": "x", "markersize": 4, "markeredgewidth": 1.1, "linestyle": "none", "zorder": 4,
 }  # fmt: skip
-_QUESTION: dict[str, Any] = _CROSS | {"marker": "$?$", "markeredgewidth": 0.3}
+_QUESTION: dict[str, Any] = _CROSS | {"marker": "$?$", "markersize": 4.5, "markeredgewidth": 0.3}
 
 
 def failed_handle() -> Any:

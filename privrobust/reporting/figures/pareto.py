@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from privrobust.core.formatting import number
 from privrobust.errors import SpecError
 from privrobust.reporting.figures.canvas import NARROW, WIDE, new_figure, panel_width, styled
 from privrobust.reporting.figures.cells import (
@@ -55,6 +56,7 @@ from privrobust.reporting.figures.scales import Scale, epsilon_at
 from privrobust.reporting.figures.themes import MOST_LINES, Look, faded, looks, theme
 from privrobust.reporting.figures.what_was_run import about_missing, about_runs
 from privrobust.reporting.legend import FEWER_ATTACKS
+from privrobust.reporting.summary import without_gaps
 from privrobust.spec.field_meaning import Role
 from privrobust.spec.run_fields import SETTINGS, symbol
 
@@ -63,9 +65,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST = {"heterogeneity": 5, "byzantine": 4, "method": MOST_LINES}
-_RIVALS = {Role.METHOD, Role.DESCENT, Role.BUDGET}
-"""What those that compete differ in."""
-_PANEL = {"heterogeneity", "byzantine", "attack"}
+_APART = {Role.DATA, Role.TASK}
+"""What those that compete have in common, beside delta."""
 
 
 @styled
@@ -90,7 +91,9 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
     every = measured(shown, ["noise_scale", "target_epsilon"])
     all_points = _points(at_worst(every))
     kept = fitting(all_points, _MOST)
-    points = _compared(within(all_points, kept), every)
+    points = within(all_points, kept)
+    apart = _apart(runs_of(points, shown))
+    points = _compared(points, every, _rivals(points, shown, apart))
     left_out = about_left_out(all_points, points, _MOST, shown)
     if "byzantine" in kept:
         kept["byzantine"].append(0)  # every point has a clean cell
@@ -135,7 +138,7 @@ def pareto_figure(runs: pd.DataFrame) -> "Figure":
             *about_runs(drawn, rows, "worst case of"),
             *about_missing(drawn, cells),
             *left_out,
-            *_about_front(points),
+            *_about_front(points, apart),
             *about_seeds(drawn, cells, "bars"),
             *about_attacks(every),
             *about_names(cells),
@@ -167,21 +170,20 @@ def _points(cells: pd.DataFrame) -> pd.DataFrame:
     return points
 
 
-def _compared(points: pd.DataFrame, every: pd.DataFrame) -> pd.DataFrame:
+def _compared(points: pd.DataFrame, every: pd.DataFrame, rivals: pd.Series) -> pd.DataFrame:
     """Tell who competes with whom, and who wins.
 
     Args:
         points: that are drawn.
         every: as from `measured`, with every attack.
+        rivals: numbers, the same of points that may be compared.
 
     Returns:
-        The points with `rivals`, the number of those that may be compared; `faces_all`, whether a
+        The points with `rivals`; `faces_all`, whether a
         point faced every attack that any of its rivals in the panel did; `is_clear`, whether both
         accuracies are above chance; `is_best`, whether it is whole and no rival beats it.
 
     """
-    apart = [name for name in SETTINGS if name in points and _is_apart(name)]
-    rivals = points.groupby(apart, dropna=False, sort=False).ngroup() if apart else 0
     faced = faced_by(every)
     points = points.assign(
         rivals=rivals,
@@ -197,9 +199,22 @@ def _compared(points: pd.DataFrame, every: pd.DataFrame) -> pd.DataFrame:
     return points.assign(is_best=pd.concat(best).reindex(points.index, fill_value=False))
 
 
-def _is_apart(field: str) -> bool:
-    """Tell whether those that differ in a field do not compete: their numbers mean other things."""
-    return field == "delta" or (SETTINGS[field].role not in _RIVALS and field not in _PANEL)
+def _rivals(points: pd.DataFrame, runs: pd.DataFrame, apart: list[str]) -> pd.Series:
+    """Give a number to each point, the same to those that differ in none of these fields."""
+    told = without_gaps(runs)
+    told = told.assign(heterogeneity=told["heterogeneity"].map(number))
+    number_of = told.groupby(apart, sort=False).ngroup() if apart else 0
+    fields = [name for name in SETTINGS if name in points and name != "attack"]
+    of_setting = told.assign(rivals=number_of).groupby(fields, sort=False)["rivals"].min()
+    return points.join(of_setting, on=fields)["rivals"]
+
+
+def _apart(runs: pd.DataFrame) -> list[str]:
+    """Name the fields in which settings of a panel differ whose numbers mean different things."""
+    told = without_gaps(runs[runs["byzantine"] > 0])
+    panels = told.groupby(["heterogeneity", "byzantine"], sort=False)
+    fields = [name for name, of in SETTINGS.items() if of.role in _APART or name == "delta"]
+    return [name for name in fields if name in told and panels[name].nunique().max() > 1]
 
 
 def _is_above_chance(points: pd.DataFrame, mean: str, half: str) -> pd.Series:
@@ -208,7 +223,7 @@ def _is_above_chance(points: pd.DataFrame, mean: str, half: str) -> pd.Series:
     return low.notna() & ~(low <= points["chance"])
 
 
-def _about_front(points: pd.DataFrame) -> Iterator[str]:
+def _about_front(points: pd.DataFrame, apart: list[str]) -> Iterator[str]:
     """Say what is faded, and what else is not on the front."""
     yield (
         "Full colour: the front. No other setting of the panel is as good in ε, clean and "
@@ -216,16 +231,14 @@ def _about_front(points: pd.DataFrame) -> Iterator[str]:
     )
     is_half = points["clean"].isna()
     reasons = {
-        "not clearly above chance, clean or under attack": ~points["is_clear"] & ~is_half,
+        "clean or under attack not clearly above chance": ~points["is_clear"] & ~is_half,
         "no clean accuracy": is_half,
         f"fewer attacks than others ({FEWER_ATTACKS})": ~points["faces_all"],
     }
     found = [f"{why} ({there.sum()})" for why, there in reasons.items() if there.any()]
     if found:
         yield f"Not compared, and faded, of {len(points)} points: {'; '.join(found)}."
-    if points["rivals"].nunique() > 1:
-        apart = [name for name in SETTINGS if name in points and _is_apart(name)]
-        names = ", ".join(symbol(name) for name in apart if points[name].nunique(dropna=False) > 1)
+    if names := ", ".join(map(symbol, apart)):
         yield f"Settings that differ in {names} are not compared, and no steps join them."
 
 
