@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import yaml
 from frames import frame
-from made_runs import HOSTILE, SWEEP
+from made_runs import HOSTILE, SWEEP, grid
 from scipy import stats
 from typer.testing import CliRunner
 
@@ -24,7 +24,8 @@ from privrobust.reporting.findings import findings
 from privrobust.reporting.report import page as pages
 from privrobust.reporting.report.page import page, write_report
 from privrobust.reporting.report.recipes import recipe
-from privrobust.reporting.report.words import overview
+from privrobust.reporting.report.rows import rows_of
+from privrobust.reporting.report.words import notes, overview
 from privrobust.store import Store
 from privrobust.store.schema import RUNS
 from privrobust.sweeps.grid import Sweep
@@ -158,7 +159,8 @@ def test_success_is_told_beside_the_accuracies_of_attacks_that_have_a_goal(chang
 def test_the_best_of_each_column_is_marked_among_rows_on_the_same_data_at_the_same_f(changed):
     """As pandas finds them; a clean cell stands in the rows of both f."""
     path = changed(
-        ("update runs set accuracy = ((rowid + 17 * byzantine) * 7 % 1000) / 1000.0",),
+        ("update runs set accuracy = ((rowid + 17 * byzantine) * 7 % 1000) / 1000.0, "
+         "accuracy_by_class = null",),
         ("delete from runs where aggregator = 'mean' and noise_scale = 0.1 and heterogeneity = 1 "
          "and attack = 'sign_flip' and byzantine = 2",),
     )  # fmt: skip
@@ -248,6 +250,72 @@ def test_a_page_of_one_sweep_has_its_name_and_its_runs_alone(made, tmp_path):
     assert len(rows) == 2 * 2
     assert {row["method"][0] for row in rows} == {"median"}
     assert "each with b 0.1" in text
+
+
+def test_runs_are_counted_once_with_what_they_are_of(made, changed):
+    def lead(text):
+        return " ".join(re.search(r'<p class="lead">(.*?);', text, re.S)[1].split())
+
+    assert lead(text_of(made)) == "digits, logistic, 5 honest workers: 120 runs on test data"
+    path = changed(
+        ("update runs set evaluate_on = 'validation' where seed = 2",),
+        ("update runs set honest = 7 - byzantine",),
+    )
+    assert lead(text_of(path)) == (
+        "digits, logistic, 7 workers: 80 runs on test data, 40 runs to tune by"
+    )
+    several = changed(("update runs set dataset = 'mnist', model = 'mlp' where seed = 2",))
+    assert lead(text_of(several)) == "5 honest workers: 120 runs on test data"
+
+
+def test_what_was_run_is_told_in_a_line(made):
+    told = re.search(r"<summary>(digits.*?)</summary>", text_of(made))[1]
+    assert told == (
+        "digits, model logistic; methods mean and median; f = 0, 1 and 2; "
+        "attacks sign_flip and alie(z=1.5); 3 seeds"
+    )
+
+
+def test_b_has_no_column_where_epsilon_tells_it(made, changed):
+    """As where targets chose it, a b for every f."""
+    chosen = (
+        "update runs set target_epsilon = 2 + 6 * (aggregator = 'mean'), "
+        "noise_scale = 0.1 + byzantine / 100.0 where noise_scale > 0",
+        "update runs set epsilon = target_epsilon - 0.001 where target_epsilon > 0",
+    )
+    assert "b" in records(text_of(made))[0]
+    text = text_of(changed(*((each,) for each in chosen)))
+    assert "b" not in records(text)[0]
+    assert 'name="noise_scale"' not in text
+    assert {row["epsilon"][0] for row in records(text)} == {"2.00", "8.00", "∞ not private1"}
+    alike = "update runs set epsilon = 2 where target_epsilon > 0"
+    assert "b" in records(text_of(changed(*((each,) for each in (*chosen, alike)))))[0]
+
+
+MADE = grid(heterogeneity=[0.0])
+SOME = (MADE["seed"] == 2) & (MADE["attack"] == "sign_flip")
+NO_ATTACK = MADE[MADE["byzantine"] == 0]
+
+
+@pytest.mark.parametrize(
+    ("note", "without", "runs"),
+    [
+        ("Fewer than 3 seeds", MADE, MADE[~SOME]),
+        ("Failed: ", MADE, MADE.assign(accuracy=MADE["accuracy"].mask(SOME),
+                                       failure=MADE["failure"].mask(SOME, "no memory"))),
+        ("Diverged: ", MADE, MADE.assign(diverged=SOME)),
+        ("Not run: ", MADE, MADE[(MADE["attack"] != "alie") | (MADE["byzantine"] != 2)]),
+        ("±: half of", MADE[MADE["seed"] == 0], MADE),
+        ("gap: ", NO_ATTACK, MADE),
+        ("breakdown: ", NO_ATTACK, MADE),
+    ],
+)  # fmt: skip
+def test_notes_explain_what_is_there_alone(note, without, runs):
+    def told(runs):
+        return "".join(notes(rows_of(runs, MADE.iloc[:0]), has_best=True))
+
+    assert note not in told(without)
+    assert note in told(runs)
 
 
 def test_whole_numbers_stay_whole_in_recipes():

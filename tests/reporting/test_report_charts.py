@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 from made_runs import EPSILON, RUNS, expected, grid, row, stored
 from scipy import stats
 
-from privrobust.core.formatting import in_percent
+from privrobust.core.formatting import in_percent, rounded_up
+from privrobust.reporting.contests import contests
+from privrobust.reporting.findings import findings
 from privrobust.reporting.report.charts import charts
 from privrobust.reporting.report.curves import curves
 from privrobust.reporting.report.epsilon_axis import EpsilonAxis
+from privrobust.reporting.report.opening import opening
 from privrobust.reporting.report.rows import rows_of
 from privrobust.store import Store
 
@@ -25,7 +28,8 @@ NONE = RUNS.iloc[:0]
 
 def drawn_of(runs, curves=None):
     """The charts of runs, by name."""
-    return {chart.name: chart for chart in charts(rows_of(runs, NONE), curves or {})}
+    data = contests(runs) if runs["failure"].isna().any() else []
+    return {chart.name: chart for chart in charts(rows_of(runs, NONE), curves or {}, data)}
 
 
 @cache
@@ -95,7 +99,9 @@ def test_epsilons_stand_where_they_are_and_labels_never_below(epsilons, has_zero
     )  # fmt: skip
     labelled = {value: text for value, text in zip(many, texts, strict=True) if value in epsilons}
     assert min(epsilons) in labelled
-    assert all(value <= float(text) <= 1.01 * value for value, text in labelled.items())
+    assert all(
+        value * (1 - 1e-12) <= float(text) <= 1.01 * value for value, text in labelled.items()
+    )
     assert (["not", "private"] in texts, "0" in texts) == (has_inf, has_zero)
     few = ast.literal_eval(re.search(r"\? (\[.*?\]) :", encoding["axis"]["values"]["expr"])[1])
     assert set(few) <= set(many)
@@ -106,30 +112,50 @@ def reading(chart, **at):
     return text
 
 
-def scored(scores, **common):
-    """Runs of three seeds each, at accuracies that differ by a thousandth."""
+def scored(scores, uneven=()):
+    """Runs of three seeds each, at accuracies that rise by a thousandth, or fall for the uneven."""
     return stored(
-        row(accuracy + 0.001 * seed, aggregator=method, noise_scale=b, seed=seed, **common, **more)
+        row(
+            accuracy + 0.001 * (2 - seed if method in uneven else seed), aggregator=method,
+            noise_scale=b, seed=seed, byzantine=f, attack="alie",
+        )
         for (method, b, f), accuracy in scores.items()
         for seed in range(3)
-        for more in ({"byzantine": f, "attack": "alie"},)
-    )
+    )  # fmt: skip
 
 
-def test_the_reading_names_who_reaches_most_at_which_epsilon():
+def test_the_reading_names_who_is_best_at_which_epsilon_as_findings_do():
+    """Seeds of krum move against those of others, so that 0.01 points are no difference."""
     scores = {
         ("median", 0.3, 2): 0.6, ("mean", 0.3, 2): 0.1, ("krum", 0.3, 2): 0.5999,
         ("median", 0.03, 2): 0.65, ("mean", 0.03, 2): 0.7, ("krum", 0.03, 2): 0.2,
         ("median", 0.0, 2): 0.2, ("mean", 0.0, 2): 0.9, ("krum", 0.0, 2): 0.3,
     }  # fmt: skip
-    text = reading(drawn_of(scored(scores))["privacy"], chosen_f=2, chosen_others="heterogeneity 0")
+    runs = scored(scores, uneven=["krum"])
+    chart = drawn_of(runs)["privacy"]
     half = 4.303 * 0.001 / 3**0.5  # Student's, of three
     told = f" ± {100 * half:.1f} %"
-    assert text == (
-        "With heterogeneity 0 and f = 2, the most that a method reaches under its worst attack: "
-        f"median, 60.1{told} at epsilon 0.771 (1 other may be as good); "
-        f"mean, 70.1{told} at epsilon 15.4, 90.1{told} without privacy."
+    assert reading(chart, chosen_f=2, chosen_others="heterogeneity 0") == (
+        "With heterogeneity 0 and f = 2, best under the worst attack: "
+        f"median (undecided against krum), 60.1{told} at epsilon 0.77; "
+        f"mean, 70.1{told} at epsilon 15.3, 90.1{told} at epsilon ∞."
     )
+    assert "Undecided: differences seed by seed leave it open." in chart.caption
+    decided = drawn_of(scored(scores | {("krum", 0.3, 2): 0.59}))["privacy"]
+    assert "ndecided" not in decided.caption + decided.readings[0]["text"]
+    clean = {(method, b, 0): 0.95 for method, b, _ in scores}
+    told = " ".join(findings(scored(clean | scores, uneven=["krum"])))
+    assert "median (undecided against krum)" in told.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_the_reading_names_both_ends_and_some_epsilons_between(monkeypatch):
+    noise = [0.3 + place / 100 for place in range(7)]
+    monkeypatch.setattr("made_runs.EPSILON", {b: 1 / b for b in noise} | {0.0: math.inf})
+    runs = scored({("median", b, 2): 0.5 for b in [0.0, *noise]})
+    (text,) = [each["text"] for each in drawn_of(runs)["privacy"].readings]
+    assert re.findall(r"at epsilon (\S+?)[,.]?(?= |$)", text) == [
+        *(rounded_up(1 / noise[place], 3) for place in (6, 4, 2, 0)), "∞"
+    ]  # fmt: skip
 
 
 def test_what_faced_fewer_attacks_is_never_named_as_the_best():
@@ -137,7 +163,7 @@ def test_what_faced_fewer_attacks_is_never_named_as_the_best():
     lacking = (runs["aggregator"] == "median") & (runs["attack"] == "alie")
     chart = drawn_of(runs[~lacking])["privacy"]
     text = reading(chart, chosen_f=2, chosen_others="heterogeneity 0")
-    assert "attack: mean, 0.1 ± 0.0 %" in text
+    assert "attack: mean, 0.1 ± 0.0 %" in text.replace("\N{NO-BREAK SPACE}", " ")
     assert "median" not in text
     found = records(chart)
     is_fewer = (found["kind"] == "worst case") & (found["method"] == "median")
@@ -152,11 +178,47 @@ def chosen(chart, name):
     return value
 
 
-def test_the_first_f_is_where_methods_differ_most():
-    scores = {(method, 0.3, f): 0.1 for method in ("median", "mean") for f in (2, 4)}
-    assert chosen(drawn_of(scored(scores))["privacy"], "f") == 4
-    scores["median", 0.3, 2] = 0.8
-    assert chosen(drawn_of(scored(scores))["privacy"], "f") == 2
+def test_figures_open_at_what_the_findings_speak_of():
+    """At the f, the rule and, between its epsilons, one that is private."""
+    epsilons = {b: {"median": 0.5, "mean": 0.1} for b in (0.3, 0.1, 0.03)}
+    scores = {(rule, b, 4): left for b, of in epsilons.items() for rule, left in of.items()}
+    scores |= {(rule, 0.0, 4): left for rule, left in (("median", 0.6), ("mean", 0.9))}
+    scores |= {(rule, b, 2): 0.65 for rule, b, _ in scores}
+    scores |= {(rule, b, 6): 0.1 for rule, b, _ in scores}
+    scores |= {(rule, b, 0): 0.7 for rule, b, _ in scores}
+    runs = scored(scores)
+    told = " ".join(findings(runs)).replace("\N{NO-BREAK SPACE}", " ")
+    assert "median withstands f = 4" in told
+    rows = rows_of(runs, NONE)
+    (first,) = [row for row in rows.rows if row.name == "median, b = 0.1, heterogeneity 0, f = 4"]
+    drawn = drawn_of(runs, CURVES)
+    assert chosen(drawn["privacy"], "f") == 4
+    assert chosen(drawn["heatmap"], "method") == "median"
+    assert chosen(drawn["curves"], "row") == first.number
+    assert records(drawn["privacy"])["method"].iloc[-1] == "median"  # on top
+    assert "Thicker: median." in drawn["privacy"].caption
+    swapped = {(rule, b, f): scores[other, b, f]
+               for rule, other in (("median", "mean"), ("mean", "median"))
+               for _, b, f in scores}  # fmt: skip
+    of_others = drawn_of(scored(swapped), CURVES)
+    assert chosen(of_others["heatmap"], "method") == "mean"
+    assert "Thicker: mean." in of_others["privacy"].caption
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.8])
+def test_whatever_failed_figures_open_at_a_row_that_there_is(share):
+    draw = np.random.default_rng(7)
+    for _ in range(5):
+        fails = draw.random(len(RUNS)) < share
+        runs = RUNS.assign(
+            accuracy=RUNS["accuracy"].mask(fails), failure=RUNS["failure"].mask(fails, "no memory")
+        )
+        rows, data = rows_of(runs, NONE), contests(runs)
+        first = opening(rows, data)
+        told = [budget.standing for budget in data[0].budgets if budget.standing]
+        assert first in rows.rows
+        assert not told or first.method in {each.first.rule for each in told}
+        assert not told or first.byzantine in {each.f for each in told}
 
 
 def test_marks_and_failures_are_told():
@@ -178,12 +240,12 @@ def test_marks_and_failures_are_told():
     assert set(failed["signs"]) == {"°"}
     assert set(points[points["kind"] == "clean"]["signs"]) == {"†", "~†"}
     estimates = points[points["b"] == "0.03"]
-    assert set(estimates["epsilon"]) == {"~15.4 (an estimate, may be too small)"}
+    assert set(estimates["epsilon"]) == {"~15.3 (an estimate, may be too small)"}
     assert set(points[points["kind"] == "worst case"]["signs"]) == {"", "~", "°"}
     for sign in "~†°":
         assert f"{sign} " in chart.caption
     assert "Cells with a failed run stand below 0 %" in chart.caption
-    assert "at epsilon ~15.4" in " ".join(each["text"] for each in chart.readings)
+    assert "at epsilon ~15.3" in " ".join(each["text"] for each in chart.readings)
     squares = records(found["heatmap"])
     is_failed = squares["label"] == "failed°"
     assert squares["accuracy"].isna().equals(is_failed)
@@ -193,7 +255,7 @@ def test_marks_and_failures_are_told():
 
 def test_tuning_is_told_with_an_epsilon():
     tuning = RUNS.iloc[:1].assign(evaluate_on="validation")
-    chart, *_ = charts(rows_of(RUNS, tuning), {})
+    chart, *_ = charts(rows_of(RUNS, tuning), {}, [])
     told = {epsilon.partition(" ")[2] for epsilon in records(chart)["epsilon"] if epsilon[0] != "∞"}
     assert told == {"", "+ tuning"}
 
@@ -221,7 +283,7 @@ def test_without_attackers_the_clean_accuracy_is_told():
     chart = drawn_of(RUNS[RUNS["byzantine"] == 0])["privacy"]
     assert chart.title == "Accuracy against epsilon, without attackers"
     assert not chart.signs
-    assert all("reaches without attackers: " in each["text"] for each in chart.readings)
+    assert all("best without attackers: " in each["text"] for each in chart.readings)
     assert set(records(chart)["kind"]) == {"clean"}
 
 
@@ -239,6 +301,25 @@ def test_squares_lie_along_what_varies_most():
     named = runs.assign(partition=["labels(k=2)" if each else "similarity"
                                    for each in runs["heterogeneity"]])  # fmt: skip
     assert set(records(drawn_of(named)["heatmap"])["across"]) == {"0", "labels(k=2)"}
+
+
+def test_squares_lie_as_epsilon_does_private_on_the_left():
+    def across(runs):
+        spec = drawn_of(runs)["heatmap"].spec
+        layers = [layer["encoding"]["x"] for layer in spec["layer"]]
+        assert all(layer == layers[0] for layer in layers)
+        return layers[0]["scale"]["domain"], layers[0]["title"]
+
+    assert across(RUNS) == (["0.3", "0.03", "0"], "noise scale b")
+    targets = {0.0: None, 0.03: 10.0, 0.3: 2.0}
+    several = RUNS.assign(
+        target_epsilon=[targets[b] for b in RUNS["noise_scale"]],
+        noise_scale=RUNS["noise_scale"] * (1 + RUNS["byzantine"].astype(float) / 10),
+    )
+    title = "noise scale b, or the epsilon that chose it"
+    assert across(several) == (["epsilon 2", "epsilon 10", "b = 0"], title)
+    apart = grid(noise_scale=[0.1], heterogeneity=[1.0, 0.5, 0.0])
+    assert across(apart)[0] == ["0", "0.5", "1"]
 
 
 def test_squares_hold_worst_cases_and_say_what_was_not_run():

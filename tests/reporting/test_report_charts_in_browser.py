@@ -37,7 +37,7 @@ def test_the_epsilon_chart(opened, made):
     assert texts(tab, "#figure-privacy .sign:not(:has(input))") == [" clean", " worst case"]
     points.last.hover()
     tip = tab.locator("#vg-tooltip-element.visible").text_content()
-    for told in ("3 of 3 finished", "±", "epsilon", "C", "b", "heterogeneity 0"):
+    for told in ("3 of 3 finished", "±", "epsilon", "C", "b", "heterogeneity 1"):
         assert told in tip
 
 
@@ -84,6 +84,35 @@ def test_one_is_singled_out_by_keyboard_and_by_pointing(opened, made):
     tab.locator(f"{marks}[opacity='0.08']").first.wait_for(state="detached")
 
 
+def test_the_key_stands_above_its_plot_on_the_first_screen(opened, made):
+    """Names are pressed as a whole, with what shows of the keyboard around them."""
+    tab = opened(made, viewport={"width": 1280, "height": 900})
+    key, plot = (tab.locator(f"#{part}-privacy").bounding_box() for part in ("key", "chart"))
+    assert key["y"] + key["height"] <= plot["y"]
+    assert plot["y"] + plot["height"] <= 900
+    name = tab.locator("#key-privacy .sign").last
+    outer, inner = name.bounding_box(), name.locator("input").bounding_box()
+    assert [inner[side] for side in outer] == pytest.approx([outer[side] for side in outer], abs=1)
+    name.click()
+    assert name.locator("input").is_checked()
+
+
+def test_the_line_of_the_rule_that_findings_name_is_thick(opened, changed):
+    tab = opened(changed(
+        ("update runs set epsilon = 2, noise_scale = 0.2 where noise_scale = 0",),
+        ("update runs set accuracy = 0.5 + (aggregator = 'median') / 5.0 + seed / 1000.0",),
+    ))  # fmt: skip
+    lines = tab.locator("#chart-privacy .mark-line path").evaluate_all(
+        "(lines) => lines.map((it) => [it.getAttribute('stroke-width'), it.getAttribute('stroke')])"
+    )
+    assert sorted(width for width, _ in lines) == ["2", "2", "4", "4"]
+    (colour,) = {colour for width, colour in lines if width == "4"}
+    named = tab.locator("#key-privacy .sign", has_text="median").locator("svg")
+    rgb = named.evaluate("(it) => getComputedStyle(it).color")
+    assert colour in {rgb, "#" + "".join(f"{int(part):02x}" for part in re.findall(r"\d+", rgb))}
+    assert [width for width, _ in lines][-2:] == ["4", "4"]  # on top
+
+
 def test_every_drawing_is_told_in_words(opened, made):
     """Those words follow what is chosen, and nothing inside is left to guess at."""
     tab = opened(made)
@@ -94,11 +123,11 @@ def test_every_drawing_is_told_in_words(opened, made):
     assert tab.evaluate(f"[...document.querySelectorAll('{inner}')]"
                         ".every((it) => it.closest('[aria-hidden=true]'))")  # fmt: skip
     before = named.first.get_attribute("aria-label")
-    assert "With heterogeneity 0 and f = " in before
+    assert "With heterogeneity 1 and f = " in before  # where the best keep least
     assert tab.locator("#reading-privacy").text_content() in before
-    tab.get_by_label("Setting").first.select_option("heterogeneity 1")
-    tab.locator("#reading-privacy", has_text="With heterogeneity 1").wait_for()
-    assert "With heterogeneity 1" in named.first.get_attribute("aria-label")
+    tab.get_by_label("Setting").first.select_option("heterogeneity 0")
+    tab.locator("#reading-privacy", has_text="With heterogeneity 0").wait_for()
+    assert "With heterogeneity 0" in named.first.get_attribute("aria-label")
     assert not re.search(r"\d %", tab.locator("#reading-privacy").text_content())
 
 
@@ -131,6 +160,8 @@ def test_what_failed_or_was_not_run_is_hatched(opened, changed):
         ("delete from runs where aggregator = 'mean' and byzantine = 2 and noise_scale = 0",),
     )  # fmt: skip
     tab = opened(path)
+    tab.locator("[name=chosen_method]").select_option("mean")
+    tab.locator("#chart-heatmap .mark-text text", has_text="failed").wait_for(state="attached")
     words = texts(tab, "#chart-heatmap .mark-text text")
     assert words.count("failed") == 1
     assert len([word for word in words if "±" in word]) == 2 * 3 - 2

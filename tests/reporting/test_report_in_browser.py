@@ -190,6 +190,25 @@ def test_wide_windows_show_every_column(opened, made):
     assert region.bounding_box()["width"] > 1800
 
 
+def test_edges_beyond_which_there_is_more_are_shaded(opened, made):
+    """And a line says so, until all is in view."""
+    tab = opened(made, viewport={"width": 700, "height": 420})
+    edges, more = tab.locator(".edges"), tab.locator("#more")
+    assert set(edges.get_attribute("class").split()) == {"edges", "right", "below"}
+    assert more.text_content() == "; scroll the table for more rows and columns"
+    for place, left in (("1e5, 0", {"below"}), ("0, 1e5", {"right"}), ("1e5, 1e5", set())):
+        tab.evaluate(f"document.getElementById('results-region').scrollTo({place})")
+        tab.wait_for_function(
+            "(left) => [...document.querySelector('.edges').classList].slice(1).join() === left",
+            arg=",".join(sorted(left, reverse=True)),
+        )
+    opacity = "getComputedStyle(document.querySelector('.edges'), '::after').opacity"
+    tab.wait_for_function(f"() => {opacity} === '0'")
+    tab.set_viewport_size({"width": 1920, "height": 1600})
+    tab.wait_for_function("() => document.getElementById('more').textContent === ''")
+    tab.locator(".edges:not(.right, .below)").wait_for()
+
+
 def test_a_row_opens_its_recipe(opened, made):
     tab = opened(made)
     button = tab.get_by_role("button", name="row 3: its spec and command")
@@ -242,7 +261,7 @@ def test_paper_cuts_no_table(opened, made):
     assert tab.evaluate("document.querySelector('#results').getBoundingClientRect().right") <= 1030
     rows = tab.locator("#results tbody tr")
     assert rows.last.evaluate("(row) => row.getBoundingClientRect().bottom") < tab.locator(
-        "#results-region + p"
+        ".edges + p"
     ).evaluate("(next) => next.getBoundingClientRect().bottom")
     for hidden in ("#filters", "thead button", ".copy", "#settings pre"):
         assert tab.locator(hidden).and_(tab.locator(":visible")).count() == 0, hidden

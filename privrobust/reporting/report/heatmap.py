@@ -20,10 +20,11 @@ from privrobust.reporting.report.chart import (
     told,
     tooltips,
 )
-from privrobust.reporting.report.rows import Cell, Rows
+from privrobust.reporting.report.rows import Cell, Row, Rows
 
 _NAME = "heatmap"
 _NOT_RUN = "not run"
+_FOR, _EPSILON = "for ", "epsilon "  # before the epsilon that chose several b
 _TITLES = {"noise_scale": "noise scale b", "heterogeneity": "heterogeneity of the workers' data"}
 _SCHEME: Any = "cividis"  # as in figures: its lightness rises with the value, for every eye
 _LIGHT = 0.5  # the accuracy from which its colours want black letters
@@ -33,15 +34,22 @@ _HALF = "± is half of a 95 % Student interval over seeds."
 _HATCHED = "url(#hatching)"
 
 
-def heatmap(rows: Rows) -> Chart:
-    """Draw accuracy under the worst attack: a square an f and b, or an f and heterogeneity."""
+def heatmap(rows: Rows, first: Row) -> Chart:
+    """Draw accuracy under the worst attack: a square an f and b, or an f and heterogeneity.
+
+    Args:
+        rows: all of them.
+        first: a row of the method and setting that are shown at first.
+
+    """
     title = "Where methods break down: accuracy under the worst attack"
     if not any(row.attacked for row in rows.rows):
         return Chart(_NAME, title, lacks="Nothing was run under attack, so no method broke down.")
     values = {field: distinct(row.setting[field] for row in rows.rows) for field in _TITLES}
     across = max(values, key=lambda field: len(values[field]))  # noise where both have as many
-    order = [number(value) for value in sorted(values[across], key=_place)]
-    squares = list(_squares(rows, across))
+    labels = _labels(sorted(values[across], key=_PLACES[across]))
+    order = list(labels.values())
+    squares = list(_squares(rows, across, labels))
     records = [record for record, _ in squares]
     cells = [cell for _, cell in squares]
     return Chart(
@@ -50,7 +58,7 @@ def heatmap(rows: Rows) -> Chart:
         caption=f"Numbers are accuracies in %; f = 0 is without attackers. "
         f"{legend_of(cells, ''.join(record['signs'] for record in records), _HALF)}",
         hatched=" or ".join(_without_number(records, cells, len(order))),
-        spec=_spec(records, across, order),
+        spec=_spec(records, across, order, first),
         data=columns(records),
         readings=list(_readings(squares)),
     )
@@ -67,21 +75,42 @@ def _without_number(
         yield FAILED
 
 
-def _place(value: Any) -> tuple[int, float]:
-    """Sort by noise: scales by size, then targets from the largest; words keep their order."""
-    if not isinstance(value, str):
-        return 0, float(value)
-    try:
-        return 1, -float(value.removeprefix("for "))
-    except ValueError:
-        return 2, 0.0
+def _by_privacy(b: Any) -> tuple[int, float]:
+    """Sort as epsilon does: targets from the least, then scales from the largest."""
+    return (0, float(b.removeprefix(_FOR))) if isinstance(b, str) else (1, -float(b))
 
 
-def _squares(rows: Rows, across: str) -> Iterator[tuple[dict[str, Any], Cell]]:
+def _by_size(value: Any) -> tuple[int, float]:
+    """Sort numbers; words come last, and keep their order."""
+    return (1, 0.0) if isinstance(value, str) else (0, float(value))
+
+
+_PLACES = {"noise_scale": _by_privacy, "heterogeneity": _by_size}
+
+
+def _labels(values: Sequence[Any]) -> dict[Any, str]:
+    """Name values on the axis; targets are epsilons, and beside them other numbers are b."""
+    texts = {value: number(value) for value in values}
+    if not any(text.startswith(_FOR) for text in texts.values()):
+        return texts
+    return {
+        value: text.replace(_FOR, _EPSILON) if text.startswith(_FOR) else f"b = {text}"
+        for value, text in texts.items()
+    }
+
+
+def _rest(row: Row, across: str) -> str:
+    """Tell a row's setting from others that have squares of the same method and place."""
+    return row.others if across == "noise_scale" else row.rest
+
+
+def _squares(
+    rows: Rows, across: str, labels: dict[Any, str]
+) -> Iterator[tuple[dict[str, Any], Cell]]:
     """Make a record a square, clean ones once, whatever the f of their rows."""
     seen = set()
     for row in rows.rows:
-        rest = row.others if across == "noise_scale" else row.rest
+        rest = _rest(row, across)
         for f, cell in ((0, row.clean), (row.byzantine, row.worst)):
             at = (row.method, rest, row.setting[across], f)
             if cell is None or at in seen:
@@ -95,7 +124,7 @@ def _squares(rows: Rows, across: str) -> Iterator[tuple[dict[str, Any], Cell]]:
                 | {
                     "f": f,
                     "rest": rest,
-                    "across": number(row.setting[across]),
+                    "across": labels[row.setting[across]],
                     "label": cell.text + record["signs"],
                     "short": short,
                     "where": f"{place}, f = {f}, {record['attack']}",
@@ -107,13 +136,17 @@ def _squares(rows: Rows, across: str) -> Iterator[tuple[dict[str, Any], Cell]]:
 # --- the specification -----------------------------------------------------------------------
 
 
-def _spec(records: Sequence[dict[str, Any]], across: str, order: Sequence[str]) -> dict[str, Any]:
-    method = choice("method", "Method", distinct(record["method"] for record in records))
-    rest = choice("rest", "Setting", distinct(record["rest"] for record in records))
+def _spec(
+    records: Sequence[dict[str, Any]], across: str, order: Sequence[str], first: Row
+) -> dict[str, Any]:
+    methods = distinct(record["method"] for record in records)
+    method = choice("method", "Method", methods, methods.index(first.method))
+    rests = distinct(record["rest"] for record in records)
+    rest = choice("rest", "Setting", rests, rests.index(_rest(first, across)))
     fs = sorted({record["f"] for record in records}, reverse=True)
     title = _TITLES[across]
-    if across == "noise_scale" and any(value.startswith("for ") for value in order):
-        title += ", or that for an epsilon"
+    if across == "noise_scale" and any(value.startswith(_EPSILON) for value in order):
+        title += ", or the epsilon that chose it"
     place: dict[str, Any] = {
         "x": alt.X(
             "across:O",

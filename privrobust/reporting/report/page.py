@@ -22,8 +22,8 @@ from privrobust.core.escaping import in_lines
 from privrobust.core.files import write_whole
 from privrobust.core.formatting import number, rounded_up
 from privrobust.errors import PrivRobustError
+from privrobust.reporting.contests import contests
 from privrobust.reporting.findings import findings
-from privrobust.reporting.legend import BREAKDOWN_NOTE, FEW_SEEDS, GAP_NOTE
 from privrobust.reporting.metrics import METRICS
 from privrobust.reporting.report import words
 from privrobust.reporting.report.best import best
@@ -76,7 +76,9 @@ def page(store: Store, runs: pd.DataFrame | None = None, name: str = "") -> str:
     drawn = curves(store, rows)
     from privrobust.reporting.report.charts import charts
 
-    figures = charts(rows, drawn) if rows.rows else []
+    competing = contests(main) if main["failure"].isna().any() else []
+    figures = charts(rows, drawn, competing) if rows.rows else []
+    marked = best(rows)
     script = _asset("table.js") + _asset("charts.js")
     return _environment().get_template("page.html.j2").render(
         name=name or _name(store),
@@ -88,6 +90,8 @@ def page(store: Store, runs: pd.DataFrame | None = None, name: str = "") -> str:
         style=Markup(_asset("page.css") + _asset("charts.css")),
         runs=main,
         split=" and ".join(main["evaluate_on"].unique()),
+        task=words.task(main) if len(main) else "",
+        in_short=words.in_short(main) if len(main) else "",
         findings=findings(main) if len(main) else [],
         counts=_counts(runs, len(store.claims())),
         overview=list(words.overview(main)) if len(main) else [],
@@ -103,12 +107,12 @@ def page(store: Store, runs: pd.DataFrame | None = None, name: str = "") -> str:
         tuning=words.counted(len(tuning), "run") if len(tuning) else "",
         uncounted=words.counted(uncounted, "run") if uncounted else "",
         table=rows,
-        best=best(rows),
+        best=marked,
         metrics=METRICS,
         measured_by=rows.metrics if len(rows.rows) <= _MOST_MEASURED else [],
         most_measured=_MOST_MEASURED,
         choices=_choices(rows),
-        gap_notes=[note for note in (GAP_NOTE, BREAKDOWN_NOTE, rows.about_chance) if note],
+        notes=list(words.notes(rows, has_best=bool(marked))),
         reasons=_reasons(rows),
         attacks_lacking=words.attacks_lacking(rows),
         troubles=list(words.troubles(rows)),
@@ -129,7 +133,6 @@ def page(store: Store, runs: pd.DataFrame | None = None, name: str = "") -> str:
         ),
         most_runs=MOST_RUNS,
         thresholds=_thresholds(rows),
-        few=FEW_SEEDS,
         scaling_note=" ".join(about_scaling(main)),
     )  # fmt: skip
 

@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from statistics import fmean
+from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import altair as alt
 
-from privrobust.core.formatting import rounded_up
+from privrobust.core.formatting import in_percent
+from privrobust.reporting.contests import Budget, Data, Setting
+from privrobust.reporting.paired import Values, estimate
 from privrobust.reporting.report.chart import (
     DASHED,
-    ESTIMATE,
     SOLID,
     Chart,
     Look,
@@ -23,7 +25,6 @@ from privrobust.reporting.report.chart import (
     finished,
     highlight,
     hue,
-    in_words,
     legend_of,
     looks,
     percents,
@@ -38,11 +39,22 @@ _NAME = "privacy"
 _CLEAN, _WORST = "clean", "worst case"
 _FAILED = -0.1  # the lower end of the strip of failed cells
 _BARS = "Bars are 95 % Student intervals over seeds."
-_MOST_BUDGETS = 3  # that a reading speaks of
+_MOST_BUDGETS = 4  # finite ones that a reading speaks of
+_MOST_NAMES = 3  # of rules that may be as good
+_UNDECIDED = "undecided"
+_THIN, _THICK = 2, 4  # pixels
+_Led = tuple[Budget, Sequence[Setting]]
 
 
-def privacy_chart(rows: Rows) -> Chart:
-    """Draw accuracy against epsilon: a line a method, solid without attackers, dashed with."""
+def privacy_chart(rows: Rows, data: Sequence[Data], first: Row) -> Chart:
+    """Draw accuracy against epsilon: a line a method, solid without attackers, dashed with.
+
+    Args:
+        rows: all of them.
+        data: what competes, as from `privrobust.reporting.contests.contests`.
+        first: the row whose f and setting are shown at first; the lines of its method lie on top.
+
+    """
     drawn = list(_drawn(rows.rows))
     is_attacked = any(kind == _WORST for _, kind, _ in drawn)
     shown = "clean and under the worst attack" if is_attacked else "without attackers"
@@ -53,7 +65,7 @@ def privacy_chart(rows: Rows) -> Chart:
     lanes = {method: lane for lane, method in enumerate(styles)}
     axis = EpsilonAxis([row.epsilon for row, _, _ in drawn], len(lanes))
     records = []
-    for row, kind, cell in drawn:
+    for row, kind, cell in sorted(drawn, key=lambda each: each[0].method == first.method):
         fewer = fewer_attacks(row, rows) if kind == _WORST else ""
         low, high = _ends(cell)
         records.append(
@@ -71,17 +83,20 @@ def privacy_chart(rows: Rows) -> Chart:
     has_failed = not all(cell.holds for cell in cells)
     kinds = [_CLEAN, _WORST] if is_attacked else []
     intervals = legend_of(cells, "".join(record["signs"] for record in records), _BARS)
+    readings = list(_readings(rows, data))
+    is_undecided = any(_UNDECIDED in each["text"] for each in readings)
+    notes = f" Thicker: {first.method}." if len(styles) > 1 else ""
+    notes += " Undecided: differences seed by seed leave it open." * is_undecided
     return Chart(
         _NAME,
         title,
-        caption=f"{intervals}{_strips(axis, has_failed)} A method may be as good as another where "
-        "their intervals overlap.",
+        caption=f"{intervals}{_strips(axis, has_failed)}{notes}",
         by="method",
         key=[Sign(method, look._replace(dash=())) for method, look in styles.items()],
         signs=[Sign(kind, _look(kind), kind == _CLEAN) for kind in kinds],
-        spec=_spec(rows, axis, styles, _FAILED if has_failed else 0.0),
+        spec=_spec(rows, first, axis, styles, _FAILED if has_failed else 0.0),
         data=columns(records),
-        readings=list(_readings(rows)),
+        readings=readings,
     )
 
 
@@ -131,13 +146,14 @@ def _strips(axis: EpsilonAxis, has_failed: bool) -> str:
 # --- the specification -----------------------------------------------------------------------
 
 
-def _spec(rows: Rows, axis: EpsilonAxis, styles: dict[str, Look], below: float) -> dict[str, Any]:
+def _spec(
+    rows: Rows, first: Row, axis: EpsilonAxis, styles: dict[str, Look], below: float
+) -> dict[str, Any]:
     fs = _fs(rows)
     settings = distinct(row.others for row in rows.rows)
-    others = choice("others", "Setting", settings)
-    of_first = [row for row in rows.rows if row.others == settings[0]]
-    telling = max(fs, key=lambda f: (_spread(of_first, f), f))
-    f = choice("f", "Byzantine workers f", fs, fs.index(telling))
+    others = choice("others", "Setting", settings, settings.index(first.others))
+    opens_at = fs.index(first.byzantine) if first.byzantine in fs else 0
+    f = choice("f", "Byzantine workers f", fs, opens_at)
     x = axis.encoding()
     y = alt.Y("y:Q", **percents(below))
     base = alt.Chart(alt.NamedData(_NAME)).encode(x=x, color=hue("method", styles))
@@ -148,6 +164,9 @@ def _spec(rows: Rows, axis: EpsilonAxis, styles: dict[str, Look], below: float) 
         .encode(
             y=alt.Y("accuracy:Q"),
             strokeDash=alt.StrokeDash("kind:N", scale=kinds, legend=None),
+            strokeWidth=alt.condition(
+                alt.datum.method == first.method, alt.value(_THICK), alt.value(_THIN)
+            ),
             opacity=faded("method"),
         )
     )
@@ -182,16 +201,6 @@ def _fs(rows: Rows) -> list[int]:
     return sorted({row.byzantine for row in rows.rows if row.attacked}) or [0]
 
 
-def _spread(rows: Iterable[Row], f: int) -> float:
-    """Tell how far apart methods' worst cases are, in the mean over what is private."""
-    reached: dict[str, list[float]] = {}
-    for row in rows:
-        if row.byzantine == f and row.worst and row.worst.holds and row.epsilon < math.inf:
-            reached.setdefault(row.method, []).append(row.worst.accuracy)
-    means = [fmean(accuracies) for accuracies in reached.values()]
-    return max(means, default=0.0) - min(means, default=0.0)
-
-
 def _shades(axis: EpsilonAxis, x: alt.X, below: float) -> list[alt.Chart]:
     """Shade what lies off the axes."""
     shades = []
@@ -210,71 +219,52 @@ _SHADE: Any = {"fill": "currentColor", "opacity": 0.07}
 # --- in words --------------------------------------------------------------------------------
 
 
-def _readings(rows: Rows) -> Iterator[dict[str, Any]]:
-    """Say for each choice which method keeps most, and at which epsilon."""
+def _readings(rows: Rows, data: Sequence[Data]) -> Iterator[dict[str, Any]]:
+    """Say for each choice who may be the best at which epsilon, as findings tell it."""
     fs = _fs(rows)
     for others in distinct(row.others for row in rows.rows):
-        of_setting = [row for row in rows.rows if row.others == others]
+        at = {row.at for row in rows.rows if row.others == others}
+        budgets = [
+            replace(budget, settings=settings)
+            for of in data
+            for budget in of.budgets
+            if (settings := [each for each in budget.settings if each.at in at])
+        ]
         for f in fs:
-            here = [row for row in of_setting if row.byzantine == f]
-            here = here or [row for row in of_setting if not row.byzantine]
             where = f"With {others} and f = {f}" if f else f"With {others}"
-            at = {"chosen_f": f, "chosen_others": others}
-            yield {"at": at, "text": f"{where}, {_most(here, rows)}."}
+            chosen = {"chosen_f": f, "chosen_others": others}
+            yield {"at": chosen, "text": f"{where}, {_best(budgets, f)}."}
 
 
-def _most(here: Sequence[Row], rows: Rows) -> str:
-    """Say what the best method reaches; as in tables, none is that was given fewer attacks."""
-    if not here:
-        return "nothing was run"
-    is_attacked = any(row.worst for row in here)
-    scored = [
-        (row, cell)
-        for row in here
-        if (cell := row.worst if is_attacked else row.clean) is not None
-        and cell.holds
-        and not (is_attacked and fewer_attacks(row, rows))
-    ]
-    if not scored:
+def _best(budgets: Sequence[Budget], f: int) -> str:
+    """Say who leads, what withstands first, and what that keeps, at a few of the budgets."""
+    f = f if any(each.faced(f) for budget in budgets for each in budget.settings) else 0
+    led = [(budget, found) for budget in budgets if (found := budget.ranked(f))]
+    if not led:
         return "no method was run under all attacks without a failure"
-    won: dict[str, list[str]] = {}
-    seen = set()
-    for budget in _budgets(row.epsilon for row, _ in scored):
-        within = [(row, cell) for row, cell in scored if row.epsilon <= budget]
-        row, cell = max(within, key=_accuracy)
-        if row.number not in seen:
-            seen.add(row.number)
-            told = f"{in_words(cell)} {_place(row)}{_level(row, cell, within)}"
-            won.setdefault(row.method, []).append(told)
-    attack = "under its worst attack" if is_attacked else "without attackers"
-    told = "; ".join(f"{method}, {', '.join(places)}" for method, places in won.items())
-    return f"the most that a method reaches {attack}: {told}"
+    told = []
+    for rules, alike in groupby(_few(led), key=lambda each: [found.rule for found in each[1]]):
+        kept = [f"{_joined(found[0].left(f))} at epsilon {budget.name}" for budget, found in alike]
+        told.append(f"{_who(rules)}, {', '.join(kept)}")
+    return f"best {'under the worst attack' if f else 'without attackers'}: {'; '.join(told)}"
 
 
-def _accuracy(scored: tuple[Row, Cell]) -> float:
-    return scored[1].accuracy
-
-
-def _place(row: Row) -> str:
-    if math.isinf(row.epsilon):
-        return "without privacy"
-    return f"at epsilon {ESTIMATE if row.is_estimate else ''}{row.epsilon_text}"
-
-
-def _budgets(epsilons: Iterable[float]) -> list[float]:
-    """Choose the least, the largest and a middle epsilon, and infinity."""
-    every = sorted(set(epsilons))
-    finite = list({rounded_up(value, 3): value for value in every if value < math.inf}.values())
+def _few(led: Sequence[_Led]) -> list[_Led]:
+    """Choose the least, the largest and some finite epsilons between, and the last of all."""
+    finite = [each for each in led if each[0].epsilon < math.inf]
     steps = min(_MOST_BUDGETS, len(finite)) - 1
     places = distinct(round(step * (len(finite) - 1) / max(1, steps)) for step in range(steps + 1))
-    return [finite[place] for place in places if finite] + [
-        value for value in every if value == math.inf
-    ]
+    return [finite[place] for place in places] + [led[-1]] * (len(led) > len(finite))
 
 
-def _level(best: Row, its: Cell, among: Sequence[tuple[Row, Cell]]) -> str:
-    """Say how many other methods' intervals reach into the best one's; nothing if none."""
-    least = its.accuracy - its.interval
-    level = {row.method for row, cell in among if not cell.accuracy + cell.interval < least}
-    others = len(level - {best.method})
-    return f" ({others} other{'s' if others > 1 else ''} may be as good)" if others else ""
+def _who(rules: Sequence[str]) -> str:
+    """Name the first, and those that may be better."""
+    first, *others = rules
+    if len(others) > _MOST_NAMES:
+        others = [f"{len(others)} others"]
+    return f"{first} ({_UNDECIDED} against {' and '.join(others)})" if others else first
+
+
+def _joined(values: Values) -> str:
+    found = estimate(values.values())
+    return " ± ".join(filter(None, in_percent(found.mean, found.half))) + " %"

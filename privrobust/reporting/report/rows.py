@@ -186,6 +186,11 @@ class Row:
         return str(self.setting["aggregator"])
 
     @property
+    def at(self) -> tuple[Any, ...]:
+        """The values of its setting, as in a summary's index."""
+        return tuple(self.setting.values())
+
+    @property
     def block(self) -> list[Any]:
         """What it shares with rows that belong together: the first two fields, as in tables."""
         return list(self.setting.values())[:2]
@@ -238,16 +243,28 @@ class Rows:
     about_chance: str
     """What is said of rows that may have learnt nothing; empty if there are none."""
 
-    @property
+    @cached_property
     def named_by(self) -> list[str]:
-        """List the fields whose columns tell rows apart: the method, and what varies."""
+        """List the fields whose columns tell rows apart: the method, and what varies.
+
+        Not b where epsilon, which has a column of its own, says the same.
+        """
         varied = [field for field in self.fields if len(self.values(field)) > 1]
-        return ["aggregator", *(field for field in varied if field != "aggregator")]
+        left_out = {"aggregator"} | ({"noise_scale"} if self._is_chosen_by_epsilon else set())
+        return ["aggregator", *(field for field in varied if field not in left_out)]
 
     @property
     def everywhere(self) -> list[str]:
         """List the fields that have one value, as they are told above the table."""
-        return [field for field in self.fields if field not in self.named_by]
+        alike = (field for field in self.fields if len(self.values(field)) == 1)
+        return [field for field in alike if field not in self.named_by]
+
+    @property
+    def _is_chosen_by_epsilon(self) -> bool:
+        """Whether every b that is not 0 was chosen for an epsilon, and that tells it."""
+        pairs = {(row.setting["noise_scale"], row.epsilon_text) for row in self.rows}
+        is_chosen = all(isinstance(b, str) or b == 0 for b, _ in pairs)
+        return is_chosen and len({epsilon for _, epsilon in pairs}) == len(pairs)
 
     def values(self, field: str) -> list[Any]:
         """List the values of a field, each once."""

@@ -144,7 +144,23 @@ function showTable() {
     rules.push(`#results-region { scroll-padding: ${table.tHead.offsetHeight}px 0 0 ${left}px; }`);
     rules.push(`.recipe > td > div { width: ${region.clientWidth - 2}px; }`);
     sheet.replaceSync(`@media screen { ${rules.join("\n")} }`);
+    const lies = [
+      region.scrollHeight > region.clientHeight + 1 && "rows",
+      region.scrollWidth > region.clientWidth + 1 && "columns",
+    ].filter(Boolean);
+    document.getElementById("more").textContent =
+      lies.length && !region.hidden ? `; scroll the table for more ${lies.join(" and ")}` : "";
+    shade();
   }
+
+  /* Shade the edges beyond which there is more. */
+  function shade() {
+    const { scrollLeft, scrollTop, scrollWidth, scrollHeight, clientWidth, clientHeight } = region;
+    region.parentElement.classList.toggle("right", scrollLeft + clientWidth < scrollWidth - 1);
+    region.parentElement.classList.toggle("below", scrollTop + clientHeight < scrollHeight - 1);
+  }
+
+  region.addEventListener("scroll", shade, { passive: true });
 
   /* --- a row's spec and command --- */
 

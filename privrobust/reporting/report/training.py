@@ -27,12 +27,13 @@ _BAND = "The band of the one that is singled out is its 95 % Student interval ov
 _MOST_POINTS = 40  # of a line: more would hide it
 
 
-def training_chart(rows: Rows, drawn: dict[str, Any]) -> Chart:
+def training_chart(rows: Rows, drawn: dict[str, Any], first: Row) -> Chart:
     """Draw the training curves of a row; the band of an attack shows when it is singled out.
 
     Args:
         rows: all of them.
         drawn: as from `curves`.
+        first: the row that is shown at first.
 
     """
     title = "How training went: accuracy after so many steps"
@@ -48,15 +49,15 @@ def training_chart(rows: Rows, drawn: dict[str, Any]) -> Chart:
         caption=f"A line an attack. {intervals}",
         by="attack",
         key=[Sign(name, look) for name, look in styles.items()],
-        spec=_spec(rows, styles),
+        spec=_spec(rows, styles, first),
         readings=list(_readings(rows.rows)),
     )
 
 
-def _spec(rows: Rows, styles: dict[str, Look]) -> dict[str, Any]:
+def _spec(rows: Rows, styles: dict[str, Look], first: Row) -> dict[str, Any]:
     numbers = [row.number for row in rows.rows]
     labels = [f"{row.number}: {row.name}" for row in rows.rows]
-    row = choice("row", "Setting", numbers, labels=labels)
+    row = choice("row", "Setting", numbers, numbers.index(first.number), labels)
     last = alt.param(name="last_step", value=1)  # the page sets it, with the curves of a row
     base = alt.Chart(alt.NamedData(CURVES)).encode(
         x=alt.X(

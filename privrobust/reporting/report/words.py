@@ -8,7 +8,8 @@ import pandas as pd
 
 from privrobust.core.formatting import number, rounded_up
 from privrobust.reporting import tuning
-from privrobust.reporting.legend import FEW_SEEDS
+from privrobust.reporting.intervals import TOLD
+from privrobust.reporting.legend import BREAKDOWN_NOTE, FEW, FEW_SEEDS, GAP_NOTE
 from privrobust.reporting.neighbours import adjacencies, at_length
 from privrobust.reporting.report.rows import Rows
 from privrobust.reporting.scaling import about_scaling
@@ -40,6 +41,36 @@ def _values(runs: pd.DataFrame, field: str) -> list[Any]:
 def counted(count: int, what: str) -> str:
     """Write `1 run`, `2 runs`."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def task(runs: pd.DataFrame) -> str:
+    """Name the dataset, the model and how many workers there are; nothing of what varies."""
+    columns = [_values(runs, field) for field in ("dataset", "model")]
+    of_data = [values[0] for values in columns if _is_one(values)]
+    workers, honest = (runs["honest"] + runs["byzantine"]).tolist(), _values(runs, "honest")
+    if _is_one(workers):
+        of_data.append(counted(workers[0], "worker"))
+    elif _is_one(honest):
+        of_data.append(counted(honest[0], "honest worker"))
+    return ", ".join(of_data)
+
+
+def _is_one(values: list[Any]) -> bool:
+    return len(set(values)) == 1
+
+
+def in_short(runs: pd.DataFrame) -> str:
+    """Say in one line what was run: data, models, rules, attackers, seeds."""
+    f, workers = _values(runs, "byzantine"), set((runs["honest"] + runs["byzantine"]).tolist())
+    of = f" of {workers.pop()}" if len(workers) == 1 else ""
+    parts = [
+        f"{listed(_values(runs, 'dataset'))}, model {listed(_values(runs, 'model'))}",
+        f"methods {listed(_values(runs, 'aggregator'))}",
+        f"f = {listed(f)}{of}",
+        f"attacks {listed(_values(runs, 'attack')) or 'none'}",
+        counted(runs["seed"].nunique(), "seed"),
+    ]
+    return "; ".join(parts)
 
 
 def overview(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
@@ -188,7 +219,7 @@ def _factor(epsilon: float) -> str:
     if epsilon > math.log(1e6):
         return "more than a million-fold"
     factor = math.exp(epsilon)
-    return f"{factor:.2f}-fold" if factor < 10 else f"{factor:,.0f}-fold"
+    return f"{rounded_up(factor, 3) if factor < 10 else f'{math.ceil(factor):,}'}-fold"
 
 
 def protected(runs: pd.DataFrame) -> str:
@@ -204,6 +235,41 @@ def unprotected(runs: pd.DataFrame) -> Iterator[str]:
     reasons = infinite["not_private"].fillna("they ended without a guarantee")
     for reason, count in reasons.value_counts().items():
         yield f"{counted(count, 'run')}: not private (epsilon = ∞): {reason}."
+
+
+def notes(rows: Rows, has_best: bool) -> Iterator[str]:
+    """Explain what stands in the table, and nothing that does not.
+
+    Args:
+        rows: of the table; one at least.
+        has_best: whether a cell is marked as the best of its column.
+
+    """
+    cells = [cell for row in rows.rows for cell in row.cells]
+    if has_best:
+        yield (
+            "Bold: the best of its column among rows on the same data and, under attack, with the "
+            "same f."
+        )
+    if any(cell.finished > 1 for cell in cells):
+        yield f"±: half of a {TOLD} Student interval over seeds."
+    if any(0 < cell.finished < FEW_SEEDS for cell in cells):
+        yield (
+            f"Fewer than {FEW_SEEDS} seeds are marked ({FEW} of a gap or breakdown point): chance "
+            "may explain differences."
+        )
+    if any(cell.failed for cell in cells):
+        yield "Failed: a run of the cell has no accuracy, so that the cell has none."
+    if any(cell.diverged for cell in cells):
+        yield "Diverged: in so many runs the model's outputs stopped being finite."
+    if any(row.clean is None or len(row.attacked) < len(rows.attacks) for row in rows.rows):
+        yield "Not run: the store has no such run."
+    if any(row.gap_text for row in rows.rows):
+        yield GAP_NOTE
+    if any(row.breakdown_text for row in rows.rows):
+        yield BREAKDOWN_NOTE
+    if rows.about_chance:
+        yield rows.about_chance
 
 
 def attacks_lacking(rows: Rows) -> str:
