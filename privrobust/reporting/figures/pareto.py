@@ -55,6 +55,7 @@ from privrobust.reporting.figures.panels import (
 from privrobust.reporting.figures.scales import Scale, epsilon_at
 from privrobust.reporting.figures.themes import MOST_LINES, Look, faded, looks, theme
 from privrobust.reporting.figures.what_was_run import about_missing, about_runs
+from privrobust.reporting.learning import clearly_above
 from privrobust.reporting.legend import FEWER_ATTACKS
 from privrobust.reporting.summary import without_gaps
 from privrobust.spec.field_meaning import Role
@@ -218,9 +219,9 @@ def _apart(runs: pd.DataFrame) -> list[str]:
 
 
 def _is_above_chance(points: pd.DataFrame, mean: str, half: str) -> pd.Series:
-    """Tell whether a mean is clearly above chance: its interval, or a single seed."""
-    low = points[mean] - points[half].fillna(0)
-    return low.notna() & ~(low <= points["chance"])
+    """Tell whether a mean is there and clearly above chance."""
+    columns = (points[name].astype(float) for name in (mean, half, "seeds", "chance_at_most"))
+    return points[mean].notna() & clearly_above(*columns)
 
 
 def _about_front(points: pd.DataFrame, apart: list[str]) -> Iterator[str]:
