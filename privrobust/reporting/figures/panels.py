@@ -141,10 +141,11 @@ def mark_not_run(panel: "Axes", x: float, look: Look) -> None:
 
 def _mark_below(panel: "Axes", x: float, look: Look, sign: dict[str, Any]) -> None:
     """Put a sign on the frame, above those that are there at the same place."""
-    there = [line for line in panel.lines if line.get_label() == _BELOW]
-    same = [line for line in there if math.isclose(line.get_xdata()[0], x, rel_tol=_SAME)]
+    there: Iterable[Any] = (line for line in panel.lines if line.get_label() == _BELOW)
+    places = [line.get_xydata()[0] for line in there]
+    below = [float(y) for at, y in places if math.isclose(at, x, rel_tol=_SAME)]
     lowest = _STACKED * (sign is _QUESTION)  # the frame would run through it
-    height = max([lowest, *(line.get_ydata()[0] + _STACKED for line in same)])
+    height = max([lowest, *(y + _STACKED for y in below)])
     paint = {"transform": panel.get_xaxis_transform(), "color": look.color, "label": _BELOW}
     draw_line(panel, [x], [height], **paint, **sign)
 

@@ -186,9 +186,10 @@ def _compared(points: pd.DataFrame, every: pd.DataFrame, rivals: pd.Series) -> p
 
     """
     faced = faced_by(every)
+    attacks: list[object] = [frozenset(faced.get(place_of(point), ())) for point in records(points)]
     points = points.assign(
         rivals=rivals,
-        faced=[frozenset(faced.get(place_of(point), ())) for point in records(points)],
+        faced=pd.Series(attacks, index=points.index, dtype=object),
         is_clear=_is_above_chance(points, "mean", "interval")
         & _is_above_chance(points, "clean", "half_of_clean"),
     )
@@ -220,8 +221,10 @@ def _apart(runs: pd.DataFrame) -> list[str]:
 
 def _is_above_chance(points: pd.DataFrame, mean: str, half: str) -> pd.Series:
     """Tell whether a mean is there and clearly above chance."""
-    columns = (points[name].astype(float) for name in (mean, half, "seeds", "chance_at_most"))
-    return points[mean].notna() & clearly_above(*columns)
+    found = clearly_above(
+        points[mean], points[half], points["seeds"], points["chance_at_most"].astype(float)
+    )
+    return points[mean].notna() & pd.Series(found, index=points.index)
 
 
 def _about_front(points: pd.DataFrame, apart: list[str]) -> Iterator[str]:
