@@ -61,6 +61,9 @@ def list_(
     data_dir: Annotated[str | None, typer.Option(help="Folder of its files.")] = None,
     honest: Annotated[int, typer.Option(min=1, help="Workers to deal to.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Of the partition.")] = 0,
+    dark: Annotated[
+        bool, typer.Option("--dark", help="To draw for dark pages and slides.")
+    ] = False,
     form: Annotated[str, typer.Option("--format", help="terminal or json.")] = "terminal",
 ) -> None:
     """Show what a spec may name, with parameters and papers.
@@ -89,12 +92,13 @@ def list_(
         raise SpecError(f"plot: {kind or 'kinds'} have no picture; accepted: partitions")
 
     from privrobust.data import get_dataset
-    from privrobust.reporting.figures import save_figure
+    from privrobust.reporting.figures import DARK, LIGHT, painted, save_figure
     from privrobust.reporting.figures.partitions import partition_figure
 
     data = get_dataset(dataset, data_dir)
     drawn = partition or _possible(data, honest, seed)
-    save_figure(partition_figure(data, drawn, honest, seed), plot)
+    with painted(DARK if dark else LIGHT):
+        save_figure(partition_figure(data, drawn, honest, seed), plot)
 
 
 def _written(kind: str | None, form: str) -> str:
@@ -108,7 +112,7 @@ def _written(kind: str | None, form: str) -> str:
 
 
 def _refuse_options_of_plot(context: typer.Context) -> None:
-    for name in ("partition", "dataset", "data_dir", "honest", "seed"):
+    for name in ("partition", "dataset", "data_dir", "honest", "seed", "dark"):
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             option = f"--{name.replace('_', '-')}"

@@ -527,7 +527,13 @@ def test_partitions_are_drawn_into_a_file(tmp_path, inside):
     command = ("list", "partitions", "--plot", "p.png", "--honest", "4", "--partition", "iid")
     code, out, err = inside(*command)
     assert (code, out, err) == (0, "", "")
-    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    light = (tmp_path / "p.png").read_bytes()
+    assert light.startswith(b"\x89PNG")
+    assert inside(*command, "--dark") == (0, "", "")
+    assert (tmp_path / "p.png").read_bytes() != light
+    code, _, err = inside("list", "partitions", "--dark")
+    assert code
+    assert "--dark: says what to draw; accepted: with --plot FILE" in err
 
 
 def test_a_default_picture_leaves_out_what_cannot_be_made(tmp_path):

@@ -242,7 +242,7 @@ def test_chance_is_drawn_and_named_where_it_is_known_and_one():
             assert [0.1, 0.1] in [list(line.get_ydata()) for line in panel.lines]
         some = RUNS["seed"].map({0: 0.1, 1: 0.1, 2: np.nan})
         for unknown in (RUNS, runs.assign(chance=np.nan), runs.assign(chance=some)):
-            assert "chance" not in words(draw(unknown))
+            assert "chance, 10" not in words(draw(unknown))
     assert "chance" not in words(epsilon_figure(runs, metric="worst_class_accuracy"))
     assert "chance" not in words(curves_figure(runs, _histories(runs).assign(loss=1.0), "loss"))
 

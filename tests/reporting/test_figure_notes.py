@@ -17,6 +17,7 @@ from made_runs import (
     words,
 )
 
+from privrobust.core.formatting import rounded_up
 from privrobust.errors import SpecError
 from privrobust.reporting.figures.curves import curves_figure
 from privrobust.reporting.figures.epsilon import epsilon_figure
@@ -190,3 +191,44 @@ def test_what_to_choose_from_is_what_where_takes(trained):
 def test_a_failed_run_has_no_accuracy_whatever_its_cell_says(figure):
     with pytest.raises(SpecError, match="all 180 runs failed"):
         figure(RUNS.assign(failure="no memory"))
+
+
+@pytest.mark.parametrize("draw", OF_RUNS[:3])
+def test_what_has_no_mean_has_no_mark_that_small_print_explains(draw):
+    two = (RUNS["aggregator"] == "mean") & (RUNS["heterogeneity"] == 1) & (RUNS["byzantine"] == 4)
+    some = RUNS[~(two & (RUNS["seed"] == 2)) & ~(two & (RUNS["attack"] == "alie"))]
+    failed = two & (RUNS["seed"] == 0)
+    failed = failed.reindex(some.index)
+    lost = some.assign(
+        accuracy=some["accuracy"].mask(failed),
+        failure=some["failure"].mask(failed, "no memory"),
+        diverged=two.reindex(some.index),
+    )
+    text = words(draw(lost))
+    assert "mean over 3 seeds" in text
+    assert not {"°", "†", "‡"} & set(text)
+    assert {"°", "†", "‡"} <= set(words(draw(some.assign(diverged=two.reindex(some.index)))))
+
+
+def test_curves_say_b_and_epsilon(trained):
+    with Store(trained) as store:
+        runs = store.runs()
+        histories = store.histories(list(runs.index))
+    one = runs[runs["noise_scale"] == 0.1]
+    epsilon = rounded_up(float(one["epsilon"].max()), 3)
+    text = words(curves_figure(one, histories))
+    assert f"b = 0.1 stands at ε = {epsilon}." in text
+    assert "ε (δ = 1e-05) bounds" in text
+    assert "Not private: no noise (b = 0)." in words(curves_figure(runs, histories))
+    aimed = words(curves_figure(one.assign(target_epsilon=30.0), histories))
+    assert "b is chosen for ε = 30." in aimed
+
+
+@pytest.mark.parametrize("draw", [epsilon_figure, heatmap_figure, pareto_figure])
+def test_a_long_partition_that_a_title_shortens_is_in_small_print(draw):
+    name = "my_own_module:" + "ByTheHospitalThatSentThem" * 3
+    other = RUNS.assign(partition=name)
+    other.index = [f"{key}-other" for key in other.index]
+    text = words(draw(pd.concat([RUNS, other])))
+    assert re.search(rf"…\S* is {name}\.", text)
+    assert name not in words(draw(RUNS))

@@ -77,6 +77,31 @@ def test_what_is_not_private_stands_at_the_right_edge_with_its_value():
     np.testing.assert_allclose(shown, wanted)
 
 
+def test_lines_break_where_runs_failed_or_were_not_made():
+    """Whatever is missing at one f, of two methods at one epsilon: a sign for each, apart."""
+    runs = pd.concat([RUNS, grid(noise_scale=[0.1])])
+    here = (runs["byzantine"] == 2) & (runs["noise_scale"] == 0.1) & (runs["heterogeneity"] == 0)
+    failed = here & (runs["aggregator"] == "mean")
+    runs = runs.assign(
+        accuracy=runs["accuracy"].mask(failed), failure=runs["failure"].mask(failed, "no memory")
+    )
+    figure = epsilon_figure(runs[~(here & (runs["aggregator"] == "median"))])
+    panel = panel_of(figure, "heterogeneity 0, worst case, f = 2")
+    for line in [line for line in panel.lines if line.get_linestyle() not in ("None", "none")]:
+        np.testing.assert_array_equal(line.get_xdata(), [0.77, 2.74, 15.3])
+        assert np.isnan(line.get_ydata()).tolist() == [False, True, False]
+    signs = [line for line in panel.lines if line.get_marker() in ("x", "$?$")]
+    assert sorted(line.get_marker() for line in signs) == ["$?$", "x"]
+    assert {line.get_xdata()[0] for line in signs} == {2.74}
+    assert len({line.get_ydata()[0] for line in signs}) == 2
+    assert len({line.get_color() for line in signs}) == 2
+    whole = panel_of(figure, "heterogeneity 0, worst case, f = 4")
+    assert not any(np.isnan(line.get_ydata()).any() for line in drawn_lines(whole))
+    assert {"not run", "failed, no mean"} <= {t.get_text() for t in figure.legends[0].get_texts()}
+    named = {text.get_text() for text in epsilon_figure(RUNS).legends[0].get_texts()}
+    assert "not run" not in named
+
+
 def test_small_print_says_which_b_stands_at_which_epsilon():
     assert "b = 0.03, 0.3 stand at ε = 15.3, 0.77." in words(epsilon_figure(RUNS))
     signs = RUNS["aggregator"] == "mean"
@@ -120,7 +145,8 @@ def test_pareto_draws_every_setting_and_fades_the_beaten():
     shown = {}
     for line in drawn_lines(panel):
         if line.get_marker() in ("o", "s") and line.get_markerfacecolor() != LIGHT.paper:
-            shown[round(float(line.get_ydata()[0]), 9)] = line.get_alpha()
+            shown[round(float(line.get_ydata()[0]), 9)] = line.get_color()
+            assert line.get_alpha() is None  # colours would mix
     found = {}
     for method, b in product(["median", "mean"], EPSILON.keys() - {0.1}):
         fields = {"aggregator": method, "heterogeneity": 0.0, "noise_scale": b}
@@ -130,7 +156,7 @@ def test_pareto_draws_every_setting_and_fades_the_beaten():
             e <= epsilon and c >= clean and w >= worst and (e, c, w) != (epsilon, clean, worst)
             for e, c, w in found.values()
         )
-        assert (shown.pop(round(worst, 9)) < 1) == beaten
+        assert (shown.pop(round(worst, 9)) not in LIGHT.lines) == beaten
     assert not shown
 
 
@@ -171,7 +197,7 @@ def test_pareto_compares_only_what_it_draws():
     ]
     drawn = [
         [
-            (line.get_alpha(), *line.get_ydata())
+            (line.get_color(), *line.get_ydata())
             for axes in figure.axes
             for line in drawn_lines(axes)
         ]

@@ -66,7 +66,8 @@ def test_best_rates_are_those_of_validation_and_edges_are_marked():
     figure = learning_rate_figure(tuned())
     panel = figure.axes[0]
     joined, at_zero, at_noise = drawn_lines(panel)
-    np.testing.assert_allclose(joined.get_ydata(), [1.0, 0.3])
+    assert (list(joined.get_xdata()), list(joined.get_ydata())) == ([0.1], [0.3])  # not with b = 0
+    assert [mark.get_ydata()[0] for mark in (at_zero, at_noise)] == [1.0, 0.3]
     open_or_not = [mark.get_markerfacecolor() == LIGHT.paper for mark in (at_zero, at_noise)]
     assert open_or_not == [True, False]
     labels = [label.get_text() for label in panel.get_xticklabels()]
@@ -84,7 +85,7 @@ def test_a_rate_that_lacks_an_attack_or_failed_is_not_best():
     assert "1 rates that lack" in text
     failing = with_failure(runs, runs.index[noisy][0])
     for changed in (lacking, failing):
-        assert learning_rate_figure(changed).axes[0].lines[0].get_ydata()[1] != pytest.approx(0.3)
+        assert learning_rate_figure(changed).axes[0].lines[0].get_ydata()[0] != pytest.approx(0.3)
 
 
 def test_a_target_that_took_several_b_is_not_left_out_in_silence():

@@ -226,3 +226,10 @@ def test_a_figure_takes_first_what_its_entry_says(kind):
     draw = getattr(import_module(f"privrobust.reporting.figures.{module}"), name)
     assert tuple(signature(draw).parameters)[: len(kind.needs)] == kind.needs
     assert name in {each.__name__ for each in OF_RUNS} or kind.needs != ("runs",)
+
+
+def test_a_file_that_cannot_be_written_says_why_in_words(tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(SpecError, match=r"cannot be written \([^()\[]+\)$") as refused:
+        save_figure(epsilon_figure(RUNS), tmp_path / "folder.png")
+    assert "Errno" not in str(refused.value)

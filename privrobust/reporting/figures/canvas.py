@@ -101,7 +101,8 @@ def save_figure(figure: "Figure", path: Path | str) -> None:
             figure.savefig(drawn, format=ending, metadata=_UNDATED.get(ending))
         put_whole(drawn.getvalue(), path)
     except (OSError, ValueError) as error:
-        raise SpecError(f"plot: {str(path)!r} cannot be written ({error})") from None
+        reason = getattr(error, "strerror", None) or error  # without the system's number for it
+        raise SpecError(f"plot: {str(path)!r} cannot be written ({reason})") from None
 
 
 def check_ending(path: Path) -> None:

@@ -86,8 +86,10 @@ def measured(
 
 
 def _marks(cell: Any) -> str:
-    """Mark that a run diverged, and that there are few."""
-    few = FEW if 0 < cell.seeds - cell.failed < FEW_SEEDS else ""
+    """Mark that a run diverged, and that there are few; nothing where no mean is drawn."""
+    if math.isnan(cell.mean):
+        return ""
+    few = FEW if cell.seeds < FEW_SEEDS else ""
     return (DIVERGED if cell.diverged else "") + few
 
 
@@ -172,16 +174,18 @@ def at_worst(cells: pd.DataFrame) -> pd.DataFrame:
     faced = faced_by(cells)
     most = max(map(len, faced.values()), default=0)
     fewer = [
-        FEWER_ATTACKS if cell.attack == WORST and len(faced[place_of(cell)]) < most else ""
+        FEWER_ATTACKS
+        if cell.attack == WORST and cell.mean == cell.mean and len(faced[place_of(cell)]) < most
+        else ""
         for cell in records(kept)
     ]
-    marks = without_few(kept["marks"]) + pd.Series(fewer, index=kept.index, dtype=object)
-    return kept.assign(marks=marks)
+    few = without_few(kept["marks"], kept["mean"].notna())
+    return kept.assign(marks=few + pd.Series(fewer, index=kept.index, dtype=object))
 
 
-def without_few(marks: pd.Series) -> pd.Series:
-    """Take the mark of few seeds away where all have it: small print says it once."""
-    all_have = marks.str.contains(FEW).all()
+def without_few(marks: pd.Series, is_drawn: pd.Series) -> pd.Series:
+    """Take the mark of few seeds away where all that is drawn has it: small print says it once."""
+    all_have = marks[is_drawn].str.contains(FEW).all()
     return marks.str.replace(FEW, "") if all_have else marks
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from privrobust.core.escaping import in_figure
+from privrobust.core.formatting import number
 from privrobust.errors import SpecError, unknown_name
 from privrobust.reporting.figures.canvas import NARROW, WIDE, new_figure, panel_width, styled
 from privrobust.reporting.figures.cells import (
@@ -20,7 +21,14 @@ from privrobust.reporting.figures.cells import (
 )
 from privrobust.reporting.figures.fitting import about_left_out, fitting, within
 from privrobust.reporting.figures.margins import add_legend, add_notes, handles
-from privrobust.reporting.figures.notes import about_marks, about_names, over_seeds
+from privrobust.reporting.figures.notes import (
+    about_marks,
+    about_names,
+    about_noise,
+    about_titles,
+    guarantee,
+    over_seeds,
+)
 from privrobust.reporting.figures.panels import (
     Place,
     chance_handles,
@@ -123,6 +131,9 @@ def curves_figure(
             *left_out,
             *_notes(drawn_runs, points, lines),
             *about_names(settings),
+            *about_titles(rows, panel_width(len(columns))),
+            *_about_budget(settings),
+            *guarantee(drawn_runs, runs),
         ],
     )
     return figure
@@ -173,7 +184,8 @@ def _lines(settings: pd.DataFrame) -> pd.DataFrame:
     marks = diverged.map({True: DIVERGED, False: ""}) + (seeds < FEW_SEEDS).map(
         {True: FEW, False: ""}
     )
-    about = {"seeds": seeds, "failed": failed, "marks": without_few(marks)}
+    marks = without_few(marks.where(failed == 0, ""), failed == 0)
+    about = {"seeds": seeds, "failed": failed, "marks": marks}
     return pd.DataFrame(about).reset_index()
 
 
@@ -220,6 +232,15 @@ def _notes(runs: pd.DataFrame, points: pd.DataFrame, lines: pd.DataFrame) -> Ite
     yield f"On {data} data, {over_seeds(points['seeds'], 'bands')}."
     if points["mean"].isna().any():
         yield "A line is interrupted where some seed has no finite value."
-    yield from about_marks(lines["marks"], lines["seeds"] - lines["failed"])
+    yield from about_marks(lines["marks"], lines["seeds"][lines["failed"] == 0])
     if failed := int((lines["failed"] > 0).sum()):
         yield f"Failed: {failed} of {len(lines)} lines have no mean, as runs of theirs failed."
+
+
+def _about_budget(settings: pd.DataFrame) -> Iterator[str]:
+    """Say which b stands at which epsilon, and for which target b was chosen."""
+    targets = pd.to_numeric(settings["target_epsilon"], errors="coerce")
+    if aims := sorted(set(targets.dropna())):
+        yield f"b is chosen for ε = {', '.join(map(number, aims))}."
+    named = settings.assign(method=settings["aggregator"], target_epsilon="none")
+    yield from about_noise(named[targets.isna()])

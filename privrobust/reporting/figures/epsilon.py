@@ -1,6 +1,7 @@
 """What privacy costs: accuracy against epsilon, clean and under the worst attack."""
 
 import math
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -22,11 +23,13 @@ from privrobust.reporting.figures.cells import (
 )
 from privrobust.reporting.figures.fitting import about_left_out, fitting, within
 from privrobust.reporting.figures.margins import add_legend, add_notes, handles
+from privrobust.reporting.figures.metric_scales import show_metric
 from privrobust.reporting.figures.notes import (
     about_attacks,
     about_names,
     about_noise,
     about_seeds,
+    about_titles,
     guarantee,
 )
 from privrobust.reporting.figures.panels import (
@@ -42,9 +45,10 @@ from privrobust.reporting.figures.panels import (
     label_x,
     mark,
     mark_failed,
+    mark_not_run,
     nest_marks,
+    not_run_handle,
     set_title,
-    show_metric,
     tell_empty,
 )
 from privrobust.reporting.figures.scales import Scale, epsilon_at
@@ -63,7 +67,8 @@ def epsilon_figure(runs: pd.DataFrame, metric: str = "accuracy") -> "Figure":
     """Draw accuracy against epsilon: a row of panels a partition, a column an f, a line a method.
 
     Without attackers it is the clean accuracy, at other f that under the worst attack. Bars are
-    95 % Student intervals over seeds. Of marks that coincide those behind are larger, and open.
+    95 % Student intervals over seeds; lines break where runs failed, or were not made though they
+    were at another f. Of marks that coincide those behind are larger, and open.
     Runs that are not private stand apart at the right edge, in a place without width. Small print
     says what was run, and which b stands at which epsilon.
 
@@ -92,6 +97,7 @@ def epsilon_figure(runs: pd.DataFrame, metric: str = "accuracy") -> "Figure":
 
     figure = new_figure(NARROW if len(fs) == 1 else WIDE, 0.55 + 1.62 * len(rows))
     axes = figure.subplots(len(rows), len(fs), squeeze=False, sharex=True, sharey=True)
+    not_run = False
     for row, heterogeneity in enumerate(rows):
         for panel, f in zip(axes[row], fs, strict=True):
             here = cells[in_panel(cells, heterogeneity, f)]
@@ -100,16 +106,21 @@ def epsilon_figure(runs: pd.DataFrame, metric: str = "accuracy") -> "Figure":
             draw_chance(panel, chance)
             for index, (method, look) in enumerate(styles.items()):
                 place = Place(index, len(styles))
-                _line(panel, here[here["method"] == method], look, scale, place)
+                lacking = [] if here.empty else _not_run(cells, heterogeneity, f, method)
+                _line(panel, here[here["method"] == method], lacking, look, scale, place)
+                not_run |= bool(lacking)
             if here["mean"].isna().all():
                 tell_empty(panel, not here.empty)
             what = "clean" if f == 0 else f"worst case, f = {f}"
             set_title(panel, inches, *titles_of(rows, heterogeneity, what))
         axes[row, 0].set_ylabel(label_of(metric))
-    show_metric(axes[0, 0], metric)
+    show_metric(axes[0, 0], metric, cells["mean"])
     label_x(axes[-1], "privacy budget ε")
     is_nested = nest_marks(axes.flat, inches, is_open=True)
-    add_legend(figure, handles(styles) + chance_handles(chance) + failed_handles(cells))
+    signs = chance_handles(chance) + failed_handles(cells)
+    if not_run:
+        signs.append(not_run_handle())
+    add_legend(figure, handles(styles) + signs)
     add_notes(
         figure,
         [
@@ -119,6 +130,7 @@ def epsilon_figure(runs: pd.DataFrame, metric: str = "accuracy") -> "Figure":
             *about_seeds(drawn, cells, "bars", metric),
             *about_attacks(every),
             *about_names(cells),
+            *about_titles(rows, inches),
             NESTED if is_nested else "",
             SIDE_BY_SIDE.format("not private") if scale.has_apart and len(styles) > 1 else "",
             *about_noise(cells),
@@ -128,10 +140,30 @@ def epsilon_figure(runs: pd.DataFrame, metric: str = "accuracy") -> "Figure":
     return figure
 
 
-def _line(panel: "Axes", cells: pd.DataFrame, look: Look, scale: Scale, place: Place) -> None:
-    """Draw one method: a line joins what is private; each mean has a mark and a bar."""
+def _not_run(cells: pd.DataFrame, heterogeneity: str, f: int, method: str) -> list[float]:
+    """List the epsilons at which a method was run on the same data at another f alone."""
+    own = cells[(cells["heterogeneity"] == heterogeneity) & (cells["method"] == method)]
+    there = own["epsilon"][own["byzantine"] == f]
+    return sorted(set(own["epsilon"].dropna()) - set(there))
+
+
+def _line(
+    panel: "Axes",
+    cells: pd.DataFrame,
+    lacking: Collection[float],
+    look: Look,
+    scale: Scale,
+    place: Place,
+) -> None:
+    """Draw one method: a line joins what is private; each mean has a mark and a bar.
+
+    It breaks where runs failed, and where they are lacking.
+    """
     there = cells.dropna(subset="mean").sort_values("epsilon")
-    private = there[there["epsilon"] < math.inf]
+    gaps = pd.DataFrame({"epsilon": [*lacking], "mean": math.nan}, dtype=float)
+    line = pd.concat([cells[["epsilon", "mean"]].astype(float), gaps]).dropna(subset="epsilon")
+    line = line.sort_values("epsilon")
+    private = line[line["epsilon"] < math.inf]
     paint = look._asdict()
     draw_line(panel, private["epsilon"], private["mean"], **paint | {"marker": "None"})
     x = [scale.beside(epsilon, place) for epsilon in there["epsilon"]]
@@ -142,6 +174,8 @@ def _line(panel: "Axes", cells: pd.DataFrame, look: Look, scale: Scale, place: P
         mark(panel, (at, cell.mean), marks_of(cell), place)
     for epsilon in cells["epsilon"][cells["failed"] > 0].dropna():
         mark_failed(panel, scale.beside(epsilon, place), look)
+    for epsilon in lacking:
+        mark_not_run(panel, scale.beside(epsilon, place), look)
 
 
 def failed_handles(cells: pd.DataFrame) -> list[object]:

@@ -25,13 +25,15 @@ from privrobust.reporting.figures.cells import (
 from privrobust.reporting.figures.fitting import about_left_out, fitting, within
 from privrobust.reporting.figures.lettering import shortened, width_of
 from privrobust.reporting.figures.margins import add_notes, grow
+from privrobust.reporting.figures.metric_scales import as_numbers, colors_of
 from privrobust.reporting.figures.notes import (
     about_attacks,
+    about_cut,
     about_names,
     about_seeds,
     guarantee,
 )
-from privrobust.reporting.figures.panels import hatched, label_x, set_title
+from privrobust.reporting.figures.panels import hatched, in_title, label_x, set_title
 from privrobust.reporting.figures.themes import theme
 from privrobust.reporting.figures.what_was_run import about_missing, about_runs
 from privrobust.reporting.metrics import METRICS
@@ -40,11 +42,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLORS = "cividis"  # its lightness rises with the value, for grey and for every eye
 _TALLEST = 8.3  # inches: a page, less small print
 _ROOM = 5.4  # inches for the cells of a row of panels
 _CELL, _ROW, _MAP = 0.54, 0.3, 0.75  # inches: a cell's width and height, and the least of a panel
 _NUMBER, _TICK = 6.0, 6.5  # points
+_HUGE = 1e5  # from which on digits would fill a cell
 
 
 @styled
@@ -87,22 +89,24 @@ def heatmap_figure(
     is_small = len(methods) == 1 and len(columns) <= 4
     figure = new_figure(NARROW if is_small else WIDE, 0.5 + height)
     axes = figure.subplots(len(noises), len(methods), squeeze=False, sharex=True, sharey=True)
-    colors = _colors(cells["mean"], metric)
+    colors = colors_of(metric, cells["mean"])
     spent = {b: _spent_by_all(cells[cells["noise_scale"] == b]) for b in noises}
     inches = (2.2 if is_small else _ROOM) / len(methods)
     for row, b in enumerate(noises):
         for column, method in enumerate(methods):
             here = cells[(cells["noise_scale"] == b) & (cells["method"] == method)]
-            _map(axes[row, column], here, (fs, columns), colors, metric)
+            _map(axes[row, column], here, (fs, columns), colors, metric, inches / len(columns))
             titles = [method] if row == 0 else []
             titles += [] if spent[b] else [_spent(here)]  # each has its own
             set_title(axes[row, column], inches, *titles)
         axes[0, 0].set_yticks(range(len(fs)), fs)
         of_row = filter(None, [text_of_noise(b), spent[b]])
         axes[row, 0].set_ylabel("\n".join([*of_row, "", "f"]))
-    _label_columns(figure, axes[-1], columns, inches)
-    figure.colorbar(colors, ax=axes, label=label_of(metric), aspect=10 * height, pad=0.01)
-    add_notes(figure, [*_notes(runs, drawn, every, metric, left_out)])
+    shown_of = _label_columns(figure, axes[-1], columns, inches) | in_title(methods, inches)
+    figure.colorbar(
+        colors, ax=axes, label=label_of(metric), aspect=10 * height, pad=0.01, format=as_numbers()
+    )
+    add_notes(figure, [*_notes(runs, drawn, every, metric, left_out), *about_cut(shown_of)])
     return figure
 
 
@@ -116,20 +120,6 @@ def _most(cells: pd.DataFrame) -> dict[str, int]:
         "heterogeneity": columns,
         "method": max(1, min(4, int(_ROOM / (_CELL * columns)))),
     }
-
-
-def _colors(means: pd.Series, metric: str) -> Any:
-    """Return what colours values: an accuracy from 0 to 100, else from the least to the most."""
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    scale = 100 if METRICS[metric].is_share else 1
-    low, high = scale * means.min(), scale * means.max()
-    if METRICS[metric].is_accuracy:
-        low, high = 0, 100
-    elif not low < high:  # NaN, or one value
-        low, high = (0, 1) if math.isnan(low) else (low - 1, high + 1)
-    return ScalarMappable(Normalize(low, high), _COLORS)
 
 
 def _spent_by_all(cells: pd.DataFrame) -> str:
@@ -154,8 +144,9 @@ def _map(
     places: tuple[list[int], list[str]],
     colors: Any,
     metric: str,
+    inches: float,
 ) -> None:
-    """Draw one method at one b; rows of f from below, columns of partitions."""
+    """Draw one method at one b; rows of f from below, columns of partitions, each so wide."""
     from matplotlib.patches import Rectangle
 
     fs, columns = places
@@ -168,16 +159,24 @@ def _map(
         there = not math.isnan(cell.mean)
         color: Any = colors.to_rgba(scale * cell.mean) if there else theme().shade
         ink = _ink(color) if there else theme().alarm
-        words = _words(cell, metric) if there else "failed" if cell.failed else "no value"
+        words = _words(cell, metric, inches) if there else "failed" if cell.failed else "no value"
         corner = (at[0] - 0.5, at[1] - 0.5)
         edge = theme().paper
         panel.add_patch(Rectangle(corner, 1, 1, facecolor=color, edgecolor=edge, linewidth=0.8))
         panel.text(*at, words, ha="center", va="center", fontsize=_NUMBER, color=ink)
 
 
-def _words(cell: Any, metric: str) -> str:
-    mean, half = METRICS[metric].text(cell.mean, cell.interval)
-    return f"{mean}{cell.marks}{f' ± {half}' if half else ''}"
+def _words(cell: Any, metric: str, inches: float) -> str:
+    """Write a mean with its interval, in two lines where one has no room; what is huge in short."""
+    power = ""
+    mean, half = cell.mean, cell.interval
+    if abs(mean) >= _HUGE:
+        exponent = math.floor(math.log10(abs(mean)))
+        mean, half, power = mean / 10.0**exponent, half / 10.0**exponent, f"e{exponent}"
+    written, spread = METRICS[metric].text(mean, half)
+    parts = [f"{written}{power}{cell.marks}", f"± {spread}{power}" if spread else ""]
+    line = " ".join(filter(None, parts))
+    return line if width_of(line, _NUMBER) <= inches else "\n".join(filter(None, parts))
 
 
 def _ink(color: tuple[float, ...]) -> str:
@@ -187,9 +186,13 @@ def _ink(color: tuple[float, ...]) -> str:
     return "black" if (luminance + 0.05) ** 2 > 0.05 * 1.05 else "white"
 
 
-def _label_columns(figure: "Figure", panels: Any, columns: list[str], inches: float) -> None:
+def _label_columns(
+    figure: "Figure", panels: Any, columns: list[str], inches: float
+) -> dict[str, str]:
+    """Name the columns, and return what is written of each name."""
     is_number = all(column[0].isdigit() for column in columns)
-    labels = columns if is_number else [title_of_data(column) for column in columns]
+    names = columns if is_number else [title_of_data(column) for column in columns]
+    labels = names
     room = inches / len(columns) - 0.08
     is_long = any(width_of(label, _TICK) > room for label in labels)
     if is_long:
@@ -198,6 +201,7 @@ def _label_columns(figure: "Figure", panels: Any, columns: list[str], inches: fl
     for panel in panels:
         panel.set_xticks(range(len(labels)), labels, rotation=90 if is_long else 0)
     label_x(panels, "heterogeneity" if is_number else "partition")
+    return dict(zip(names, labels, strict=True))
 
 
 def _notes(

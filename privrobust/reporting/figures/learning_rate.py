@@ -18,7 +18,7 @@ from privrobust.reporting.figures.cells import (
 )
 from privrobust.reporting.figures.fitting import about_left_out, fitting, within
 from privrobust.reporting.figures.margins import add_legend, add_notes, handles
-from privrobust.reporting.figures.notes import about_marks, about_names, how_many
+from privrobust.reporting.figures.notes import about_marks, about_names, about_titles, how_many
 from privrobust.reporting.figures.panels import (
     SIDE_BY_SIDE,
     Place,
@@ -94,6 +94,7 @@ def learning_rate_figure(runs: pd.DataFrame) -> "Figure":
             *left_out,
             *_notes(shown, best),
             *about_names(best),
+            *about_titles(panels, inches),
             *(aside if scale.has_apart and len(styles) > 1 else []),
         ],
     )
@@ -131,7 +132,7 @@ def best_rates(runs: pd.DataFrame) -> pd.DataFrame:
         for at, part in cells.groupby(setting, sort=False)
     ]
     best = pd.DataFrame(found).astype({"noise_scale": float})
-    return best.assign(marks=without_few(best["marks"]))
+    return best.assign(marks=without_few(best["marks"], best["rate"].notna()))
 
 
 def _best(cells: pd.DataFrame) -> dict[str, Any]:
@@ -171,7 +172,8 @@ def is_at_edge(best: pd.DataFrame) -> pd.Series:
 def _line(panel: "Axes", best: pd.DataFrame, look: Look, scale: Scale, place: Place) -> None:
     there = best.dropna(subset="rate").sort_values("noise_scale")
     x = [scale.beside(b, place) for b in there["noise_scale"]]
-    panel.plot(x, there["rate"], **look._asdict() | {"marker": ""}, alpha=0.8)
+    noisy = there[there["noise_scale"] > 0]
+    panel.plot(noisy["noise_scale"], noisy["rate"], **look._asdict() | {"marker": ""}, alpha=0.8)
     rates = there["rate"].to_numpy(float)
     reach = [rates - there["lowest"].to_numpy(float), there["highest"].to_numpy(float) - rates]
     draw_bars(panel, x, rates, reach, look.color, place)

@@ -1,14 +1,23 @@
 """The small print below figures: what is averaged, what marks mean, which epsilon it is."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
 from privrobust.core.escaping import in_figure
 from privrobust.core.formatting import number, rounded_up
-from privrobust.reporting.figures.cells import ESTIMATE, faced_by, title_of_data
+from privrobust.reporting.figures.cells import (
+    ESTIMATE,
+    faced_by,
+    place_of,
+    records,
+    title_of_data,
+    titles_of,
+)
+from privrobust.reporting.figures.lettering import CUT
+from privrobust.reporting.figures.panels import in_title
 from privrobust.reporting.legend import (
     DIVERGED,
     FEW,
@@ -22,6 +31,7 @@ from privrobust.reporting.metrics import METRICS, lacking
 from privrobust.reporting.neighbours import all_at_length
 from privrobust.reporting.scaling import about_scaling
 from privrobust.reporting.schemes import charged_for
+from privrobust.reporting.summary import WORST
 from privrobust.reporting.tuning import about_tuning
 
 _MOST_GROUPS = 3
@@ -68,7 +78,8 @@ def about_attacks(cells: pd.DataFrame) -> Iterator[str]:
         cells: as from `measured`, with every attack.
 
     """
-    faced = faced_by(cells)
+    drawn = {place_of(cell) for cell in records(cells[_has_worst(cells)])}
+    faced = {at: attacks for at, attacks in faced_by(cells).items() if at in drawn}
     every = set[str]().union(*faced.values())
     fewer = [at for at, attacks in faced.items() if len(attacks) < len(every)]
     if not fewer:
@@ -80,6 +91,28 @@ def about_attacks(cells: pd.DataFrame) -> Iterator[str]:
         f"cases are over fewer than {', '.join(sorted(every))}; that of {method} at "
         f"{title_of_data(heterogeneity)}, f = {f} is over {', '.join(sorted(faced[least]))}."
     )
+
+
+def _has_worst(cells: pd.DataFrame) -> pd.Series:
+    return (cells["attack"] == WORST) & cells["mean"].notna()
+
+
+def about_cut(shown: Mapping[str, str]) -> Iterator[str]:
+    """Say in full what is shortened.
+
+    Args:
+        shown: what is written of each text, in lines.
+
+    """
+    for text, lines in shown.items():
+        if CUT in lines and CUT not in text:
+            yield f"{' '.join(lines.split())} is {text}."
+
+
+def about_titles(partitions: Collection[str], inches: float) -> Iterator[str]:
+    """Say in full which partitions the titles of panels so wide shorten."""
+    titles = [title for each in partitions for title in titles_of(partitions, each)]
+    yield from about_cut(in_title(titles, inches))
 
 
 def about_names(cells: pd.DataFrame) -> Iterator[str]:
@@ -132,9 +165,10 @@ def about_seeds(
         metric: of `METRICS`.
 
     """
-    counts = cells["seeds"] - cells["failed"]
+    counts = cells["seeds"][cells["mean"].notna()]
     told = METRICS[metric].told.format(data=" and ".join(runs["evaluate_on"].unique()))
-    yield f"{told[0].upper()}{told[1:]}, {over_seeds(counts, shown)}."
+    over = f", {over_seeds(counts, shown)}" if len(counts) else ""
+    yield f"{told[0].upper()}{told[1:]}{over}."
     if METRICS[metric].sees_training_data:
         yield "What is measured on training examples is not covered by ε."
     if lacks := lacking(runs, metric):
@@ -143,6 +177,9 @@ def about_seeds(
     failed = int((cells["failed"] > 0).sum())
     if failed:
         yield f"Failed: {failed} of {len(cells)} cells have no mean, as runs of theirs failed."
+    lack = (cells["mean"].isna() & (cells["failed"] == 0)).groupby(cells["method"], sort=False)
+    if without := [str(method) for method, of_method in lack if of_method.all()]:
+        yield f"No value for {_few(without)}."
 
 
 def over_seeds(counts: pd.Series, shown: str) -> str:

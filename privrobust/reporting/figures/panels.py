@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from privrobust.core.formatting import percent
 from privrobust.reporting.figures.lettering import wrapped
 from privrobust.reporting.figures.themes import MARKERS, Look, theme
-from privrobust.reporting.metrics import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +45,7 @@ class Place(NamedTuple):
 
 
 def draw_bars(
-    panel: "Axes", x: Any, mean: Any, half: Any, color: str, place: Place, alpha: float = 1.0
+    panel: "Axes", x: Any, mean: Any, half: Any, color: str, place: Place, zorder: float = 2.5
 ) -> None:
     """Draw the interval of each mean as a bar.
 
@@ -57,13 +56,13 @@ def draw_bars(
         half: of the interval, NaN where there is none; or how far it reaches down and up.
         color: of the line.
         place: of the line: bars of others may cover its own, whose caps are wider for each.
-        alpha: of the bars.
+        zorder: of the bars.
 
     """
     wider = min(0.6, 2.4 / place.lines) * place.below
     panel.errorbar(
         x, mean, yerr=half, fmt="none", ecolor=color, elinewidth=0.9,
-        capsize=1.5 + wider, capthick=0.8, alpha=alpha, zorder=2.5,
+        capsize=1.5 + wider, capthick=0.8, zorder=zorder,
     )  # fmt: skip
 
 
@@ -86,6 +85,7 @@ def nest_marks(panels: Iterable["Axes"], inches: float, *, is_open: bool = False
         in_panel = panel.transScale + panel.transLimits
         lines: Iterable[Any] = (line for line in panel.lines if line.get_linestyle() == "None")
         marks = [line for line in lines if line.get_marker() in MARKERS]
+        marks.sort(key=lambda line: line.get_zorder())  # as they are drawn
         places = [in_panel.transform(line.get_xydata()[0]) * points for line in marks]
         for at, (line, place) in enumerate(zip(marks, places, strict=True)):
             above = sum(math.dist(place, other) < _NEAR for other in places[at + 1 :])
@@ -131,12 +131,31 @@ def mark(panel: "Axes", at: tuple[float, float], marks: str, place: Place) -> No
 
 def mark_failed(panel: "Axes", x: float, look: Look) -> None:
     """Mark on the frame below where a method has no mean, as runs of it failed."""
-    draw_line(panel, x, 0, transform=panel.get_xaxis_transform(), color=look.color, **_CROSS)
+    _mark_below(panel, x, look, _CROSS)
 
 
+def mark_not_run(panel: "Axes", x: float, look: Look) -> None:
+    """Mark on the frame below where a method was not run, but was in other panels of the row."""
+    _mark_below(panel, x, look, _QUESTION)
+
+
+def _mark_below(panel: "Axes", x: float, look: Look, sign: dict[str, Any]) -> None:
+    """Put a sign on the frame, above those that are there at the same place."""
+    there: Iterable[Any] = (line for line in panel.lines if line.get_label() == _BELOW)
+    places = [line.get_xydata()[0] for line in there]
+    below = [float(y) for at, y in places if math.isclose(at, x, rel_tol=_SAME)]
+    lowest = _STACKED * (sign is _QUESTION)  # the frame would run through it
+    height = max([lowest, *(y + _STACKED for y in below)])
+    paint = {"transform": panel.get_xaxis_transform(), "color": look.color, "label": _BELOW}
+    draw_line(panel, [x], [height], **paint, **sign)
+
+
+_BELOW = "_below"  # which no legend has
+_SAME, _STACKED = 0.03, 0.06  # of a place on the axis, and of a panel's height
 _CROSS: dict[str, Any] = {
     "marker": "x", "markersize": 4, "markeredgewidth": 1.1, "linestyle": "none", "zorder": 4,
 }  # fmt: skip
+_QUESTION: dict[str, Any] = _CROSS | {"marker": "$?$", "markersize": 4.5, "markeredgewidth": 0.3}
 
 
 def failed_handle() -> Any:
@@ -146,22 +165,22 @@ def failed_handle() -> Any:
     return Line2D([], [], label="failed, no mean", color=theme().pale, **_CROSS)
 
 
+def not_run_handle() -> Any:
+    """Make the question mark of a legend."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label="not run", color=theme().pale, **_QUESTION)
+
+
 def from_0_to_100(panel: "Axes") -> None:
     """Make the y axis one of shares in percent; its label says so."""
     panel.set_ylim(0, 1)
     panel.set_yticks([0, 0.25, 0.5, 0.75, 1])
-    _in_percent(panel)
+    in_percent(panel)
 
 
-def show_metric(panel: "Axes", metric: str) -> None:
-    """Make the y axis one of a metric: from 0 to 100 of an accuracy, in percent of any share."""
-    if METRICS[metric].is_accuracy:
-        from_0_to_100(panel)
-    elif METRICS[metric].is_share:
-        _in_percent(panel)
-
-
-def _in_percent(panel: "Axes") -> None:
+def in_percent(panel: "Axes") -> None:
+    """Write a y axis in percent; its label says so."""
     from matplotlib.ticker import PercentFormatter
 
     panel.yaxis.set_major_formatter(PercentFormatter(1, decimals=None, symbol=""))
@@ -202,4 +221,9 @@ def grid(panel: "Axes") -> None:
 
 def set_title(panel: "Axes", inches: float, *lines: str) -> None:
     """Give a panel of so many inches its title, with lines broken where they are too long."""
-    panel.set_title("\n".join(wrapped(line, inches, _TITLE) for line in lines))
+    panel.set_title("\n".join(in_title(lines, inches).values()))
+
+
+def in_title(lines: Iterable[str], inches: float) -> dict[str, str]:
+    """Return what a title so wide shows of each line."""
+    return {line: wrapped(line, inches, _TITLE) for line in lines}

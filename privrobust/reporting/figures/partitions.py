@@ -9,7 +9,8 @@ from privrobust.reporting.figures.canvas import NARROW, WIDE, new_figure, styled
 from privrobust.reporting.figures.cells import title_of_data
 from privrobust.reporting.figures.lettering import wrapped
 from privrobust.reporting.figures.margins import add_notes
-from privrobust.reporting.figures.panels import set_title
+from privrobust.reporting.figures.notes import about_cut
+from privrobust.reporting.figures.panels import in_title, set_title
 from privrobust.reporting.figures.themes import theme
 
 if TYPE_CHECKING:
@@ -63,9 +64,10 @@ def partition_figure(
     inches = (width - 0.9) / across
     row = 1.6 / dataset.classes
     area = (min(_LARGEST[0], inches / honest / row, _LARGEST[1] / row)) ** 2 / largest
-    for text, of_workers, panel in zip(partitions, counts, panels, strict=False):
+    titles = [_title(text, get_partition(text)) for text in partitions]
+    for title, of_workers, panel in zip(titles, counts, panels, strict=False):
         _dots(panel, of_workers, area)
-        set_title(panel, inches, _title(text, get_partition(text)))
+        set_title(panel, inches, title)
     for unused in [*axes[:, :-1].flat][len(partitions) :]:
         unused.set_axis_off()
     for panel in axes[:, -1]:
@@ -81,7 +83,8 @@ def partition_figure(
         figure,
         [
             f"Partitions of seed {seed}; other seeds deal other examples. The area of a dot is the "
-            "number of examples."
+            "number of examples.",
+            *about_cut(in_title(titles, inches)),
         ],
     )
     return figure

@@ -62,6 +62,8 @@ DARK = Theme(
     ),
 )  # fmt: skip
 
+_FADED = 0.4  # of a colour on its paper
+
 _CURRENT = ContextVar("theme", default=LIGHT)
 
 MARKERS = "os^DvPX*"
@@ -74,6 +76,13 @@ _DASHES: Sequence[Any] = (
 def theme() -> Theme:
     """Return what figures are painted with now: `LIGHT`, unless `painted` says otherwise."""
     return _CURRENT.get()
+
+
+def faded(color: str) -> str:
+    """Return an opaque colour between a line's and the paper: marks that coincide do not mix."""
+    pairs = [(color[at : at + 2], theme().paper[at : at + 2]) for at in (1, 3, 5)]
+    mixed = [_FADED * int(own, 16) + (1 - _FADED) * int(paper, 16) for own, paper in pairs]
+    return "#" + "".join(f"{round(part):02x}" for part in mixed)
 
 
 @contextmanager
