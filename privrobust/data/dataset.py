@@ -6,12 +6,10 @@ travel between processes as handles to shared memory where `torch.multiprocessin
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,13 +17,11 @@ import numpy as np
 from privrobust.core.lazy_imports import torch
 from privrobust.core.numbers import as_float, as_whole, own, shown
 from privrobust.core.plugins import check_text
+from privrobust.data.splitting import VALIDATION, three_ways, two_ways
 from privrobust.errors import SpecError
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_SPLIT_SEED = 0  # which examples are test examples never depends on a run's seed
-
 
 @dataclass(frozen=True)
 class Scaling:
@@ -167,6 +163,12 @@ class Split:
             return chosen
         return self.scaling(chosen) if self.scaling else chosen.float().div_(255)
 
+    @property
+    def strata(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Labels and groups, which parts of it are to have alike."""
+        groups = None if self.groups is None else self.groups.cpu().numpy()
+        return self.labels.cpu().numpy(), groups
+
     def only(self, chosen: np.ndarray | Tensor) -> Split:
         """Return a split of these examples alone."""
         index = torch.as_tensor(chosen)
@@ -186,13 +188,13 @@ class Dataset:
     Args:
         name: what specs and results call it.
         train: dealt to the honest workers.
-        validation: to choose settings by.
+        validation: to choose settings by; it may be empty.
         test: for results.
         classes: how many there are.
         group_names: of the groups that splits number, in order.
 
     Raises:
-        SpecError: an empty split, examples of different shapes, or a label that is no class.
+        SpecError: another split is empty, examples of different shapes, or a label that is no class.
 
     """
 
@@ -215,20 +217,26 @@ class Dataset:
             )
         for name in ("train", "validation", "test"):
             split = getattr(self, name)
-            _refuse_foreign(f"{name} of {self.name!r}", "labels", split.labels, self.classes)
             if split.inputs.shape[1:] != self.shape:
                 raise SpecError(
                     f"dataset: {name} of {self.name!r} has examples of shape "
                     f"{tuple(split.inputs.shape[1:])}, train of {tuple(self.shape)}; "
                     "accepted: one shape"
                 )
+            if name == "validation" and not len(split):
+                continue
+            _refuse_foreign(f"{name} of {self.name!r}", "labels", split.labels, self.classes)
             if split.groups is not None:
                 groups = len(self.group_names)
                 _refuse_foreign(f"{name} of {self.name!r}", "groups", split.groups, groups)
 
     @classmethod
     def from_tensors(
-        cls, name: str, inputs: Tensor | np.ndarray, labels: Tensor | np.ndarray
+        cls,
+        name: str,
+        inputs: Tensor | np.ndarray,
+        labels: Tensor | np.ndarray,
+        validation: float = VALIDATION,
     ) -> Dataset:
         """Split examples 70 / 10 / 20 into train, validation and test, stratified by label.
 
@@ -239,6 +247,7 @@ class Dataset:
             inputs: `(examples, *features)`, as `Split` takes them.
             labels: `(examples,)`, from 0; the largest tells how many classes there are. Both may
                 be arrays of numpy's.
+            validation: the share of all examples that is for it, 0 to 0.5, in place of a tenth.
 
         Raises:
             SpecError: what `Split` refuses, or too few examples of a class for every split.
@@ -246,29 +255,44 @@ class Dataset:
         """
         whole = Split(as_tensor("inputs", inputs), as_tensor("labels", labels))
         classes = int(whole.labels.max()) + 1 if len(whole) else 0
-        return cls.from_split(name, whole, classes)
+        return cls.from_split(name, whole, classes, validation=validation)
 
     @classmethod
     def from_split(
-        cls, name: str, whole: Split, classes: int, group_names: Sequence[str] = ()
+        cls,
+        name: str,
+        whole: Split,
+        classes: int,
+        group_names: Sequence[str] = (),
+        validation: float = VALIDATION,
     ) -> Dataset:
-        """Make a dataset from one split that has everything, as `from_tensors` does."""
+        """Make a dataset from one split that has everything, as `from_tensors` does.
+
+        Where groups are known, each is split for itself.
+        """
         classes = as_whole("classes", classes, "a whole number")
         _refuse_foreign(repr(name), "labels", whole.labels, classes)
-        train, validation, test = map(whole.only, three_ways(name, whole.labels.cpu().numpy()))
-        return cls(name, train, validation, test, classes, group_names)
+        parts = three_ways(name, *whole.strata, validation)
+        return cls(name, *map(whole.only, parts), classes, group_names)
 
     @classmethod
-    def from_official(cls, name: str, training: Split, test: Split, classes: int) -> Dataset:
+    def from_official(
+        cls,
+        name: str,
+        training: Split,
+        test: Split,
+        classes: int,
+        group_names: Sequence[str] = (),
+        validation: float = VALIDATION,
+    ) -> Dataset:
         """Make one with an official test split: a tenth of the training split is for validation.
 
-        That tenth is stratified by label and the same for every run.
+        That part is stratified by label, or taken from each group, and the same for every run.
         """
         classes = as_whole("classes", classes, "a whole number")
         _refuse_foreign(f"train of {name!r}", "labels", training.labels, classes)
-        places = _stratified(name, training.labels.cpu().numpy(), 0.1)
-        train, validation = map(training.only, places)
-        return cls(name, train, validation, test, classes)
+        parts = two_ways(name, *training.strata, validation)
+        return cls(name, *map(training.only, parts), test, classes, group_names)
 
     def share_memory(self) -> None:
         """Move tensors to memory that processes share, where they are sent as handles."""
@@ -298,8 +322,19 @@ class Dataset:
         return digest.hexdigest()
 
     def held_out(self, name: str) -> Split:
-        """Return the split that a run is evaluated on."""
-        return {"validation": self.validation, "test": self.test}[name]
+        """Return the split that a run is evaluated on.
+
+        Raises:
+            SpecError: there is nothing in it.
+
+        """
+        split = {"validation": self.validation, "test": self.test}[name]
+        if not len(split):
+            raise SpecError(
+                f"evaluate_on: {name}, as in tuning, of dataset {self.name}, of which nothing is "
+                "held out for it; accepted: test, or a dataset with validation above 0"
+            )
+        return split
 
 
 def as_tensor(field: str, values: object) -> Tensor:
@@ -344,50 +379,3 @@ def _refuse_foreign(split: str, kind: str, codes: Tensor, count: int) -> None:
             f"dataset: {split} has {kind} {low} to {high}; accepted: 0 to {count - 1}, "
             f"for {count} {known}"
         )
-
-
-def three_ways(name: str, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Deal places in `labels` 70 / 10 / 20 to train, validation and test, stratified by label.
-
-    Raises:
-        SpecError: too few examples of a class for every split.
-
-    """
-    rest, validation, test = _stratified(name, labels, 0.2, 0.125)
-    return rest, validation, test
-
-
-def _stratified(name: str, labels: np.ndarray, *shares: float) -> list[np.ndarray]:
-    """Take away a share of the examples of each label, then one of what is left, and so on.
-
-    Returns:
-        Places of what is left, then of the last share taken, down to those of the first.
-
-    """
-    from sklearn.model_selection import train_test_split
-
-    places = [np.arange(len(labels))]
-    try:
-        for share in shares:
-            left, taken = train_test_split(
-                places[0], test_size=share, stratify=labels[places[0]], random_state=_SPLIT_SEED
-            )
-            places[:1] = [left, taken]
-    except ValueError:  # scikit-learn's, of classes that cannot be split
-        _, counts = np.unique(labels, return_counts=True)
-        least = next(n for n in count(1) if _smallest_part(n, shares) >= len(counts))
-        raise SpecError(
-            f"labels: {name!r} has {len(counts)} distinct labels in {len(labels)} examples, the "
-            f"rarest in {min(counts)}; accepted: each in {1 + len(shares)} or more, and for so "
-            f"many labels {least} examples or more"
-        ) from None
-    return places
-
-
-def _smallest_part(n: int, shares: Sequence[float]) -> int:
-    """Return how many of n examples the smallest part has, once scikit-learn has rounded."""
-    parts = []
-    for share in shares:
-        parts.append(math.ceil(n * share))
-        n -= parts[-1]
-    return min(*parts, n)

@@ -30,9 +30,13 @@ from privrobust.sweeps.progress import Watch, watching
 from privrobust.sweeps.tuning import candidates, choose, undecided
 from privrobust.training.noise import grid_of
 from privrobust.training.privacy_plan import PrivacyPlan
+from privrobust.training.public_gradients import public_examples
 
 # Runs that differ only in what comes after the noise have one budget, checked once.
 _budgeted = attrgetter(*named(lambda field: not field.is_after_noise))
+
+# What decides which held-out examples a run asks for.
+_held_out = attrgetter("dataset", "data_dir", "evaluate_on", "aggregator", "byzantine")
 
 _POLL_SECONDS = 1.0  # between looks at what other processes have finished
 
@@ -47,8 +51,9 @@ def check(runs: Sequence[RunSpec], tell: Callable[[str], object] = lambda text: 
         tell: is given what is under way, in words.
 
     Raises:
-        SpecError: a GPU that is not here, q > 1, a worker without data, an unsupported accountant,
-            an unsound model, noise that no grid holds, a schedule that fails at some step.
+        SpecError: a GPU that is not here, q > 1, a worker without data, nothing held out for what
+            asks for it, an unsupported accountant, an unsound model, noise that no grid holds, a
+            schedule that fails at some step.
 
     """
     for name, warmup, steps in dict.fromkeys(
@@ -57,6 +62,10 @@ def check(runs: Sequence[RunSpec], tell: Callable[[str], object] = lambda text: 
         rates(get_schedule(name), warmup, steps)
     for device in dict.fromkeys(run.device for run in runs):
         resolve_device(device)
+    for run in {_held_out(run): run for run in runs}.values():
+        dataset = get_dataset(run.dataset, run.data_dir)
+        dataset.held_out(run.evaluate_on)
+        public_examples(run, dataset)
     plans = [PrivacyPlan(run) for run in {_budgeted(run): run for run in runs}.values()]
     for place, plan in enumerate(plans, start=1):
         tell(f"checking the runs: privacy of {place} of {len(plans)} settings")

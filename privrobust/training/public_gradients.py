@@ -7,6 +7,7 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
+from privrobust.aggregators import get_aggregator
 from privrobust.core.random import stream
 from privrobust.data import Dataset, Split
 from privrobust.errors import SpecError
@@ -17,6 +18,24 @@ from privrobust.spec import RunSpec
 from privrobust.training.local_steps import LocalSteps
 from privrobust.training.server import Rule
 from privrobust.training.workers import Clipping
+
+
+def public_examples(spec: RunSpec, dataset: Dataset) -> int:
+    """Return how many public examples the rule of a run wants; most want none.
+
+    Raises:
+        SpecError: more than the validation split has.
+
+    """
+    many, held = get_aggregator(spec.aggregator, spec.byzantine).public_examples, dataset.validation
+    if many > len(held):
+        accepted = f"1 to {len(held)}, as many as the validation split has"
+        if not len(held):
+            accepted = f"a dataset with validation above 0, of which they are, not {dataset.name}"
+        raise SpecError(
+            f"aggregator: {spec.aggregator} wants {many} public examples; accepted: {accepted}"
+        )
+    return many
 
 
 class PublicGradients:
@@ -47,7 +66,7 @@ class PublicGradients:
         held = dataset.validation.to(device)
         self._of_rules = [
             _Examples(lanes[rule.lanes], rounds, many, gradients, layout, held)
-            if (many := rule.aggregator.public_examples)
+            if (many := public_examples(lanes[rule.lanes][0], dataset))
             else None
             for rule in rules
         ]
@@ -73,11 +92,6 @@ class _Examples:
         layout: Layout,
         split: Split,
     ) -> None:
-        if many > len(split):
-            raise SpecError(
-                f"aggregator: {lanes[0].aggregator} wants {many} public examples; accepted: 1 to "
-                f"{len(split)}, as many as the validation split has"
-            )
         drawn = [
             torch.randperm(len(split), generator=stream(spec.stream_seed, "public examples"))[:many]
             for spec in lanes
