@@ -87,7 +87,7 @@ class Flights(_OfR):
         return (rows["dep_delay"] > 0) | rows["dep_delay"].isna()
 
     def _inputs(self, rows: pd.DataFrame) -> torch.Tensor:
-        day = pd.to_datetime(rows[["year", "month", "day"]]).dt.dayofweek
+        day = pd.to_datetime(rows[["year", "month", "day"]]).dt.day_of_week
         other = rows["origin" if self.group == "carrier" else "carrier"]
         return _one_hot(rows["month"], day, rows["hour"], rows["dest"], other)
 

@@ -31,7 +31,7 @@ from privrobust.data import (
     registry,
 )
 from privrobust.data.cifar import read_batch
-from privrobust.data.dataset import three_ways
+from privrobust.data.splitting import three_ways
 from privrobust.data.idx import read_idx
 from privrobust.data.images import CIFAR10, FashionMNIST
 from privrobust.errors import PrivRobustWarning, SpecError
