@@ -23,6 +23,7 @@ from privrobust.errors import SpecError
 if TYPE_CHECKING:
     from torch import Tensor
 
+
 @dataclass(frozen=True)
 class Scaling:
     """How pixels become numbers: `(pixel / 255 - mean) / std`, for each channel.
@@ -194,7 +195,7 @@ class Dataset:
         group_names: of the groups that splits number, in order.
 
     Raises:
-        SpecError: another split is empty, examples of different shapes, or a label that is no class.
+        SpecError: another split is empty, examples have different shapes, or a label is no class.
 
     """
 

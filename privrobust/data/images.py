@@ -245,9 +245,7 @@ class _CIFAR(HoldsOut):
             self._split([place / file for file, _ in files])
             for files in (of_class.train_list, of_class.test_list)
         )
-        return Dataset.from_official(
-            name, training, test, self.classes, validation=self.validation
-        )
+        return Dataset.from_official(name, training, test, self.classes, validation=self.validation)
 
     def files(self, folder: Path) -> list[Path]:
         """List batches, and the names of classes."""

@@ -54,7 +54,9 @@ class FEMNIST(HoldsOut):
             )
         read = [[writer for path in part for writer in _read(path)] for part in parts]
         names = sorted({writer for part in read for writer, _, _ in part})
-        first, *rest = (_split(part, names, paths[0]) for part, paths in zip(read, parts, strict=True))
+        first, *rest = (
+            _split(part, names, paths[0]) for part, paths in zip(read, parts, strict=True)
+        )
         if not rest:
             return Dataset.from_split(name, first, _CLASSES, names, self.validation)
         return Dataset.from_official(name, first, rest[0], _CLASSES, names, self.validation)

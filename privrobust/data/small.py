@@ -69,9 +69,7 @@ class MNIST1D(HoldsOut):
             )
             for part in ("", "_test")
         )
-        return Dataset.from_official(
-            name, training, test, classes=10, validation=self.validation
-        )
+        return Dataset.from_official(name, training, test, classes=10, validation=self.validation)
 
 
 @contextmanager

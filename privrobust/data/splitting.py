@@ -140,7 +140,9 @@ def _within_groups(
     return [np.sort(np.concatenate(left)), *parts]
 
 
-def _strata(labels: np.ndarray, groups: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
+def _strata(
+    labels: np.ndarray, groups: np.ndarray, random: np.random.Generator
+) -> list[np.ndarray]:
     """Return the places of each group, sorted by label, labels and examples in random orders."""
     shuffled = random.permutation(len(labels))
     by_group = shuffled[np.argsort(groups[shuffled], kind="stable")]

@@ -31,9 +31,9 @@ from privrobust.data import (
     registry,
 )
 from privrobust.data.cifar import read_batch
-from privrobust.data.splitting import three_ways
 from privrobust.data.idx import read_idx
 from privrobust.data.images import CIFAR10, FashionMNIST
+from privrobust.data.splitting import three_ways
 from privrobust.errors import PrivRobustWarning, SpecError
 
 EXAMPLES = 100

