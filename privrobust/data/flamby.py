@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os.path import isfile
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ import numpy as np
 from privrobust.core.lazy_imports import pandas as pd
 from privrobust.core.lazy_imports import torch
 from privrobust.data.dataset import Dataset, Split
-from privrobust.data.source import HoldsOut
+from privrobust.data.source import HoldsOut, named_folder
 from privrobust.errors import SpecError, in_short, shown
 
 _CENTRES = ("cleveland", "hungarian", "switzerland", "va")
@@ -44,15 +45,15 @@ class HeartDisease(HoldsOut):
 
     def files(self, folder: Path) -> list[Path]:
         """List the four."""
-        root = folder / self.path if (folder / self.path).is_dir() else Path(self.path)
+        root = named_folder(self.path, folder)
         return [root / f"processed.{centre}.data" for centre in _CENTRES]
 
     def load(self, name: str, folder: Path) -> Dataset:
         """Load it from the files."""
         paths = self.files(folder)
-        if missing := [path.name for path in paths if not path.is_file()]:
+        if missing := [path.name for path in paths if not isfile(path)]:
             raise SpecError(
-                f"dataset: {name}: {shown(self.path, 200)} has no {missing[0]}; accepted: the "
+                f"dataset: path: {shown(self.path, 200)} has no {missing[0]}; accepted: the "
                 "folder that FLamby's download for fed_heart_disease, or UCI's archive, fills"
             )
         read = [_patients(path) for path in paths]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os.path import isdir
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from privrobust.core.lazy_imports import torch
 from privrobust.data.dataset import Dataset, Split
-from privrobust.data.source import HoldsOut
+from privrobust.data.source import HoldsOut, named_folder
 from privrobust.errors import SpecError, in_a_line, in_short, shown
 
 _SIDE = 28
@@ -49,7 +50,7 @@ class FEMNIST(HoldsOut):
         parts = self._parts(folder)
         if not all(parts):
             raise SpecError(
-                f"dataset: {name}: no JSON files of LEAF's in {shown(self.path, 200)}; accepted: a "
+                f"dataset: path: {shown(self.path, 200)} has no JSON files of LEAF's; accepted: a "
                 "folder with train/ and test/, or all_data/, that each have *.json"
             )
         read = [[writer for path in part for writer in _read(path)] for part in parts]
@@ -63,11 +64,11 @@ class FEMNIST(HoldsOut):
 
     def _parts(self, folder: Path) -> list[list[Path]]:
         """List the files of training and of test, or of all."""
-        root = folder / self.path if (folder / self.path).is_dir() else Path(self.path)
-        official = [root / "train", root / "test"]
-        whole = root / "all_data" if (root / "all_data").is_dir() else root
-        places = official if all(place.is_dir() for place in official) else [whole]
-        return [sorted(place.glob("*.json")) for place in places]
+        root = named_folder(self.path, folder)
+        places = [root / "train", root / "test"]
+        if not all(map(isdir, places)):
+            places = [root / "all_data" if isdir(root / "all_data") else root]
+        return [sorted(place.glob("*.json")) if isdir(place) else [] for place in places]
 
 
 def _read(path: Path) -> Writers:
@@ -86,7 +87,8 @@ def _read(path: Path) -> Writers:
     except SpecError:
         raise
     except Exception as error:  # whatever broken text does to a parser, and other text to us
-        raise SpecError(f"data: {path} is no file of LEAF's ({in_a_line(error)})") from None
+        problem = in_short(in_a_line(error), 200)
+        raise SpecError(f"data: {path} is no file of LEAF's ({problem})") from None
     return [each for each in writers if len(each[2])]
 
 

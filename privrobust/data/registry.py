@@ -1,6 +1,7 @@
 """Datasets by name."""
 
 from collections.abc import Mapping
+from os.path import isfile  # which no name is too long for
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ def get_dataset(text: str, data_dir: str | None = None) -> Dataset:
 
 def _versions(source: Source, folder: Path) -> Versions:
     """Note of the files that are there which state they are in."""
-    there = [path.resolve() for path in source.files(folder) if path.is_file()]
+    there = [path.resolve() for path in source.files(folder) if isfile(path)]
     return tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in there)
 
 

@@ -73,6 +73,12 @@ def data_folder(given: str | None) -> Path:
     return Path.home() / ".cache" / "privrobust"
 
 
+def named_folder(path: str, folder: Path) -> Path:
+    """Return the folder that a spec names, within that of data or as it is; it may not be there."""
+    inside = folder / path
+    return inside if os.path.isdir(inside) else Path(path)
+
+
 def needed(module: str, dataset: str) -> ModuleType:
     """Import a module of the extra `data`.
 

@@ -121,8 +121,8 @@ def _within_groups(
     """Do so within each group, as `_dealt` returns it.
 
     A group's examples are sorted by label, labels in a random order, and every k-th is taken
-    (systematic sampling): labels are as frequent in each part as in the group, to within one
-    example, and of n examples `round(share n)` are taken, but never all.
+    (systematic sampling): labels are as frequent in what is taken as in what it is taken of, to
+    within one example, and of n examples `round(share n)` are taken, but never all.
     """
     random = np.random.default_rng(_SEED)
     left = _strata(labels, groups, random)
@@ -150,13 +150,14 @@ def _strata(
     sorted_by_label = []
     for places in np.split(by_group, ends):
         own, codes = np.unique(labels[places], return_inverse=True)
-        sorted_by_label.append(places[np.argsort(random.permutation(len(own))[codes])])
+        ranks = random.permutation(len(own))[codes]
+        sorted_by_label.append(places[np.argsort(ranks, kind="stable")])  # on every processor
     return sorted_by_label
 
 
 def _every(n: int, share: float) -> np.ndarray:
     """Tell which of n examples in a row are taken, `round(share n)` of them and n - 1 at most."""
-    taken = np.diff(np.floor(np.arange(n + 1) * share + 0.5)) > 0
+    taken: np.ndarray = np.diff(np.floor(np.arange(n + 1) * share + 0.5)) > 0
     if taken.all():
         taken[0] = False
     return taken

@@ -26,7 +26,7 @@ def pixels(writer: str, count: int) -> np.ndarray:
 
 
 def shard(writers=WRITERS, change=lambda written: None):
-    """What `data_to_json.py` and `split_data.py` write."""
+    """What LEAF's scripts write."""
     written = {
         "users": list(writers),
         "num_samples": list(writers.values()),
@@ -137,6 +137,8 @@ FIRST = "f0000_14"
         (shard(change=spoiled(FIRST, y=[10**30] * 20)), "other labels than whole numbers"),
         (shard(change=spoiled(FIRST, y=[[1]] * 20)), "other labels than whole numbers"),
         (shard({"a": 0}), "no writer has an image"),
+        (shard({"a\n" * 999: 1}, lambda w: w.update(num_samples=[2])), "and num_samples 2"),
+        (shard({"a\n" * 999: 1}, lambda w: w.update(user_data={})), "(KeyError: "),
     ],
 )
 def test_files_that_are_not_leafs(content, message, tmp_path):
@@ -153,11 +155,22 @@ def test_a_folder_without_files_of_leafs(tmp_path):
     (tmp_path / "train").mkdir()
     write(tmp_path, {"test/a.json": shard()})
     with pytest.raises(
-        SpecError, match=r"no JSON files of LEAF's in .*train/ and test/, or all_dat"
+        SpecError, match=r"no JSON files of LEAF's; .*train/ and test/, or all_data/"
     ):
         get_dataset(f"femnist(path='{tmp_path}')")
-    with pytest.raises(SpecError, match="dataset: femnist: no JSON files of LEAF's in 'femnist'"):
+    with pytest.raises(SpecError, match="dataset: path: 'femnist' has no JSON files"):
         get_dataset("femnist", str(tmp_path))
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "a\\0b", "/dev/null", ""])
+@pytest.mark.parametrize("name", ["femnist", "heart_disease"])
+def test_paths_that_are_no_folders(name, path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        SpecError, match=r"^dataset: path: .* has no JSON|has no processed.cleveland.data"
+    ) as raised:
+        get_dataset(f"{name}(path='{path}')", str(tmp_path))
+    assert len(str(raised.value)) < 500
 
 
 # Rows as UCI's archive has them: 14 columns, "?" for what is missing.
