@@ -273,8 +273,8 @@ class Dataset:
         """
         classes = as_whole("classes", classes, "a whole number")
         _refuse_foreign(repr(name), "labels", whole.labels, classes)
-        parts = three_ways(name, *whole.strata, validation)
-        return cls(name, *map(whole.only, parts), classes, group_names)
+        train, valid, test = map(whole.only, three_ways(name, *whole.strata, validation))
+        return cls(name, train, valid, test, classes, group_names)
 
     @classmethod
     def from_official(
@@ -292,8 +292,8 @@ class Dataset:
         """
         classes = as_whole("classes", classes, "a whole number")
         _refuse_foreign(f"train of {name!r}", "labels", training.labels, classes)
-        parts = two_ways(name, *training.strata, validation)
-        return cls(name, *map(training.only, parts), test, classes, group_names)
+        train, valid = map(training.only, two_ways(name, *training.strata, validation))
+        return cls(name, train, valid, test, classes, group_names)
 
     def share_memory(self) -> None:
         """Move tensors to memory that processes share, where they are sent as handles."""

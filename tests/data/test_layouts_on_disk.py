@@ -211,7 +211,7 @@ def test_flambys_files(tmp_path):
     [
         (None, "has no processed.va.data; accepted: the folder that FLamby's"),
         ("", "has no processed.va.data"),
-        ("\n", "cannot be read (No columns"),
+        ("\n", "has 1 columns; accepted: 14"),
         (ROW + ",1", "has 15 columns; accepted: 14, without a header"),
         (f"{ROW}\n{ROW},1", "cannot be read (Error tokenizing"),
         (MISSING, "has no patient without a missing value"),
@@ -219,7 +219,7 @@ def test_flambys_files(tmp_path):
         (f"{ROW}\n{ROW.replace('63.0', 'inf')}", "has inf in column 1 of line 2; accepted: finite"),
         (ROW.replace("1.0,1.0,145", "1.0,5.0,145"), "has 5 in column 3 of line 1; accepted: 1, 2"),
         (ROW.replace("63.0,1.0", "63.0,0.5"), "has 0.5 in column 2 of line 1; accepted: 0, 1"),
-        (f"{MISSING}\n{ROW}9", "has 9 in column 14 of line 2; accepted: 0, 1, 2, 3, 4"),
+        (f"{MISSING}\n\n{ROW}9", "has 9 in column 14 of line 3; accepted: 0, 1, 2, 3, 4"),
     ],
 )
 def test_files_that_are_not_flambys(rows, message, tmp_path):
