@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -161,7 +162,7 @@ def _by_worker(runs: pd.DataFrame) -> list[str]:
         "dataset", "partition", "honest", "model", "batch_size", "clip_norm", "steps",
         "target_epsilon", "delta",
     ]  # fmt: skip
-    settings: dict[str, Any] = private[fields].iloc[0].to_dict()
+    settings = {field: private[field].iloc[0] for field in fields}
     plan = PrivacyPlan(RunSpec(**settings, aggregator="mean"))
     workers = zip(
         get_dataset("flights").group_names, sizes(plan.spec), plan.spent_by_worker, strict=True
@@ -181,15 +182,14 @@ def _by_worker(runs: pd.DataFrame) -> list[str]:
 def figure(runs: pd.DataFrame) -> Figure:
     """Draw what is kept of what the mean learns, against f: a panel a data set and privacy."""
     accuracy = accuracies(runs)
+    seeds_at = dict(zip(accuracy.index.to_list(), accuracy.to_numpy(), strict=True))
     drawn = {}
-    for place in accuracy.index.to_list():
-        dataset, workers, epsilon, rule, f = place
+    for (dataset, workers, epsilon, rule, f), seeds in seeds_at.items():
         if workers != _OWN_RATES:
             base = constant(dataset)
-            learnt = float(accuracy.loc[(dataset, _IID, NONE, "mean", 0)].mean()) - base
+            learnt = seeds_at[dataset, _IID, NONE, "mean", 0].mean() - base
             panel = f"{dataset}, {workers}, {_at(epsilon)}"
-            kept = 100 * (accuracy.loc[place] - base) / learnt
-            drawn[panel, rule, f] = kept.clip(lower=_LOWEST)
+            drawn[panel, rule, f] = np.maximum(100 * (seeds - base) / learnt, _LOWEST)
     values = pd.DataFrame(list(drawn.values()), index=pd.MultiIndex.from_tuples(drawn))
     notes = [
         "100: what the mean learns beyond the most frequent class of iid workers, without noise "

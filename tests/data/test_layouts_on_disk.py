@@ -211,7 +211,7 @@ def test_flambys_files(tmp_path):
     [
         (None, "has no processed.va.data; accepted: the folder that FLamby's"),
         ("", "has no processed.va.data"),
-        ("\n", "has 1 columns; accepted: 14"),
+        ("\n", "cannot be read (No columns"),
         (ROW + ",1", "has 15 columns; accepted: 14, without a header"),
         (f"{ROW}\n{ROW},1", "cannot be read (Error tokenizing"),
         (MISSING, "has no patient without a missing value"),
