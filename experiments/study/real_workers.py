@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from privrobust import RunSpec
-from privrobust.core.formatting import in_percent, number
+from privrobust.core.formatting import in_percent, number, rounded_up
 from privrobust.data import get_dataset
 from privrobust.reporting.intervals import half_width
 from privrobust.reporting.metrics import METRICS
@@ -175,7 +175,7 @@ def _by_worker(runs: pd.DataFrame) -> list[str]:
         f"| airline | {' | '.join(name for name, _, _ in held)} |",
         f"| --- |{' ---: |' * len(held)}",
         f"| n | {' | '.join(f'{size:,}' for _, size, _ in held)} |",
-        f"| epsilon | {' | '.join(number(spent.epsilon) for _, _, spent in held)} |",
+        f"| epsilon | {' | '.join(rounded_up(spent.epsilon, 2) for _, _, spent in held)} |",
     ]
 
 

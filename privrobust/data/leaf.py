@@ -110,7 +110,11 @@ def _images(path: Path, writer: Any, written: Any, number: Any) -> tuple[np.ndar
         return np.empty((0, 1, _SIDE, _SIDE), np.uint8), np.empty(0, np.int64)
     if shares.shape[1:] != (_SIDE**2,) or not bool(((shares >= 0) & (shares <= 1)).all()):
         raise SpecError(f"{where} has other images than {_SIDE**2} numbers from 0 to 1 each")
-    if labels.dtype.kind != "i" or labels.ndim != 1 or not 0 <= labels.min() <= labels.max() < 62:
+    if (
+        labels.dtype.kind != "i"
+        or labels.ndim != 1
+        or not 0 <= labels.min() <= labels.max() < _CLASSES
+    ):
         raise SpecError(f"{where} has other labels than whole numbers from 0 to {_CLASSES - 1}")
     pixels = np.rint(shares * 255).astype(np.uint8)
     return pixels.reshape(-1, 1, _SIDE, _SIDE), labels

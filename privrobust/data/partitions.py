@@ -273,10 +273,10 @@ class Groups(Partition):
 
 @dataclass(frozen=True)
 class Natural(Partition):
-    """Each real group of the data is a worker, with all that it holds, in the order of their names.
+    """Real groups of the data, each a worker, in the order of their names.
 
-    A worker's data differ in number and in kind as those of the groups do. So many groups, so many
-    honest workers: `groups` deals several to each.
+    Workers differ in how much they hold, and of what, as the groups do. There are as many honest
+    workers as groups; `groups` deals several to each.
     """
 
     paper: ClassVar[str] = "Caldas et al. 2018; Ogier du Terrail et al. 2022"

@@ -1,5 +1,8 @@
 """Which examples are held out: how many, of which label and group, and what asks for some."""
 
+import pickle
+from multiprocessing.reduction import ForkingPickler
+
 import numpy as np
 import pytest
 import torch
@@ -148,6 +151,8 @@ def test_only_validation_may_be_empty():
     assert len(data.validation) == 0
     assert data.fingerprint != Dataset("own", whole, whole, whole, 2).fingerprint
     data.share_memory()
+    sent = pickle.loads(ForkingPickler.dumps(data))
+    assert sent.fingerprint == data.fingerprint
     for parts in ((empty, whole, whole), (whole, whole, empty)):
         with pytest.raises(SpecError, match="of 'own' has no examples"):
             Dataset("own", *parts, 2)
