@@ -87,7 +87,7 @@ def _survives(
     if learnt.mean() < _MARGIN:
         return untested(claim, f"the mean learns {learnt.mean():.1f} points")
     kept = _seeds(accuracy, workers, epsilon, rule, f) - constant(dataset)
-    return judge(claim, 100 * kept / learnt.mean(), (50, math.inf), unit="%")
+    return judge(f"{claim}, by points beyond that half", kept - learnt / 2, (0, math.inf))
 
 
 def _helps(dataset: str, accuracy: pd.DataFrame, epsilon: Any, rule: str) -> Verdict:
