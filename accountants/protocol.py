@@ -77,6 +77,14 @@ class Accountant(ABC):
             return another_law(release)
         return no_sampled_replacement(release)
 
+    def supports(self, release: Release) -> bool:
+        """Tell whether `epsilon` takes such a release, or refuses it."""
+        try:
+            self._supported(release)
+        except SpecError:
+            return False
+        return True
+
     @abstractmethod
     def compose_epsilon(self, steps: Composition, delta: float) -> float:
         """Return the epsilon of a private, supported composition; NaN where it has no value."""

@@ -27,6 +27,7 @@ from privrobust.accountants.sampling import (
     check_neighbours,
     rate_by_size,
 )
+from privrobust.core.displayed import Displayed
 from privrobust.core.numbers import as_float, as_whole, own, shown
 from privrobust.errors import SpecError
 from privrobust.noise.laws import canonical_noise_law, get_noise_law
@@ -65,7 +66,7 @@ class _Default(str):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Release:
+class Release(Displayed):
     """One worker's messages over `steps` steps with constant settings.
 
     A sequence of releases describes settings that change during training; it composes. Numbers may
@@ -275,9 +276,10 @@ class Release:
         return {name: value for name, value in values.items() if not isinstance(value, settled)}
 
     def __repr__(self) -> str:
-        """Write what is `given`."""
-        given = [f"{name}={value!r}" for name, value in self.given.items()]
-        return f"{type(self).__name__}({', '.join(given)})"
+        """Write what is `given`, but for defaults."""
+        usual = {each.name: each.default for each in fields(self)}
+        told = [f"{name}={it!r}" for name, it in self.given.items() if it != usual[name]]
+        return f"{type(self).__name__}({', '.join(told)})"
 
     def _check_range(self) -> None:
         if self.clip_norm is None and self.grad_norm_bound is None:

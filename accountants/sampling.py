@@ -1,12 +1,7 @@
 """Sampling schemes: how the examples of a step are drawn, and which numbers that needs.
 
-- "poisson": each joins each step by a coin of its own, with probability q;
-- "full": all join every step;
-- "shuffled": each epoch is a random order, cut into batches of B; the last may be smaller;
-- "fixed": each step draws B of n, uniformly and anew;
-- "balls_in_bins": in each epoch every example picks one of the steps, uniformly.
-
-Epochs have n / B steps, rounded up. Sums are divided by the public B under each scheme.
+`ABOUT` says what each does; under "full" all join every step. Epochs have n / B steps, rounded up.
+Sums are divided by the public B under each scheme.
 """
 
 import math
@@ -16,6 +11,14 @@ from typing import Literal
 from privrobust.errors import SpecError
 
 Sampling = Literal["poisson", "full", "shuffled", "fixed", "balls_in_bins"]
+
+ABOUT = {
+    "poisson": "Each example joins each step by a coin of its own, with probability q.",
+    "shuffled": "Each epoch is a random order, cut into batches of B; the last may be smaller.",
+    "fixed": "Each step draws B of n examples, uniformly and anew.",
+    "balls_in_bins": "In each epoch every example picks one of the steps, uniformly.",
+}
+"""By the name that a run gives it, what a scheme is; without sampling, "full", is none of them."""
 
 WHOLE = ("shuffled", "fixed")
 """Schemes whose batches have a size, which is whole."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from privrobust.aggregators.base import described
+from privrobust.core.displayed import told
 from privrobust.core.lazy_imports import torch
 from privrobust.errors import SpecError
 
@@ -20,6 +21,11 @@ class Examples(NamedTuple):
     labels: Tensor
     """`(examples,)`, int64, from 0 to `classes - 1`."""
     classes: int
+
+    def __repr__(self) -> str:
+        """Say in a line how many they are."""
+        shape, kind = tuple(self.inputs.shape), str(self.inputs.dtype)
+        return told(type(self).__name__, "", [f"{kind} {shape}", f"{self.classes} classes"])
 
 
 def check_examples(made: object, before: Examples) -> None:

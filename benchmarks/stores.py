@@ -13,6 +13,7 @@ from timing import in_turns, median, ratio, table
 from privrobust import RunSpec
 from privrobust.reporting.tables import lay_out
 from privrobust.store import Store
+from privrobust.store.rows import today
 from privrobust.store.schema import EVALUATIONS, RUNS, cells
 from privrobust.sweeps import Sweep, run_sweep
 from privrobust.sweeps.executors import InProcess, Processes
@@ -100,7 +101,8 @@ def fill(path: Path, specs: Sequence[RunSpec]) -> None:
     result = train_lanes(specs[:1])[0]
     with Store(path) as store:
         store.add([result])
-        row: Any = store.runs().iloc[0].drop(list(RunSpec.model_fields)).to_dict()
+        row: Any = store.runs().iloc[0].drop([*RunSpec.model_fields, "finished"]).to_dict()
+        row["finished"] = today()
         rows: list[dict[str, Any]] = [{"key": spec.key, **row, **cells(spec)} for spec in specs[1:]]
         last: Any = store.history(specs[0].key).iloc[-1].to_dict()
         with store._writing.begin() as connection:

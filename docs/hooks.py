@@ -20,6 +20,8 @@ SHOWN = (
     "*.md",
     "CITATION.cff",
     "LICENSE",
+    "accountants/correlated.py",
+    "accountants/logistic.py",
     "benchmarks/README.md",
     "experiments/*.*",
     "experiments/federation/README.md",

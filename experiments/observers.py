@@ -27,7 +27,9 @@ from privrobust.audit import audits
 from privrobust.audit.watching import Observer
 from privrobust.reporting.audits import audit_frame
 from privrobust.reporting.figures import save_figure
-from privrobust.reporting.figures.canvas import WIDE, grid, looks, new_figure, styled
+from privrobust.reporting.figures.canvas import WIDE, new_figure, styled
+from privrobust.reporting.figures.panels import grid
+from privrobust.reporting.figures.themes import looks
 
 HERE = Path(__file__).parent
 RULES = ("mean", "median", "trimmed_mean(f=2)", "geometric_median", "krum(f=2)", "majority_vote")

@@ -1,6 +1,6 @@
 """What privrobust raises and warns with: one line that names the field, the value, the remedy."""
 
-import sys
+import sysconfig
 import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -11,7 +11,14 @@ from typing import Any
 
 _LONGEST = 40
 _MOST_BITS = 128  # of a whole number that is written out
-_NOT_A_USERS = {"privrobust", "numpy", "torch", *sys.stdlib_module_names}
+_NOT_A_USERS = {"privrobust", "numpy", "torch"}
+_STDLIB = sysconfig.get_path("stdlib")
+_INSTALLED = {"site-packages", "dist-packages"}
+# What is raised to say something to people, in words of their own: its type adds nothing.
+_SAY_IT_THEMSELVES = {
+    *(Exception, RuntimeError, ValueError),
+    *(ImportError, ModuleNotFoundError, SyntaxError, IndentationError, TabError),
+}
 
 
 class PrivRobustError(Exception):
@@ -44,19 +51,71 @@ def failure(of: object, error: Exception, method: str) -> PrivRobustError:
     """
     if isinstance(error, PrivRobustError):
         return error
+    if is_of_the_call(error):
+        return SpecError(f"{type(of).__name__}: it cannot be called so; accepted: {method}")
+    return SpecError(f"{type(of).__name__}: it failed ({in_a_line(error)})")
+
+
+def is_of_the_call(error: BaseException) -> bool:
+    """Tell whether what was called takes other arguments: none of its own lines ran."""
     was_called = error.__traceback__ and error.__traceback__.tb_next
-    accepted = f"; accepted: {method}" if isinstance(error, TypeError) and not was_called else ""
-    return SpecError(f"{type(of).__name__}: it failed ({in_a_line(error)}){accepted}")
+    return isinstance(error, TypeError) and not was_called
 
 
 def in_a_line(error: BaseException) -> str:
-    """Of an error of other people's code, its type, its first line, and where in a user's file."""
+    """Of an error of other people's code, what it says, and where in a user's file it was raised.
+
+    Its type is told where what it says is no sentence without: `KeyError: 'oops'`.
+    """
+    return ", ".join([said(error), *(f"{name}, line {line}" for name, line in _place(error))])
+
+
+def said(error: BaseException) -> str:
+    """Return the first line of what an error of other people's code says."""
+    if isinstance(error, OSError) and error.strerror:  # without the system's number for it
+        named = [shown(error.filename, 5 * _LONGEST)] if error.filename is not None else []
+        return ": ".join([error.strerror, *named])
+    text, name = text_of(error).split("\n")[0], type(error).__name__
+    if not text:
+        return name
+    return text if type(error) in _SAY_IT_THEMSELVES and text != name else f"{name}: {text}"
+
+
+def _place(error: BaseException) -> list[tuple[str, int]]:
+    """Return file and line of a user's that led to an error, the last of them; at most one."""
     frames = [
-        f"{Path(frame.f_code.co_filename).name}:{line}"
+        (Path(frame.f_code.co_filename), line)
         for frame, line in traceback.walk_tb(error.__traceback__)
         if frame.f_globals.get("__name__", "").partition(".")[0] not in _NOT_A_USERS
+        and not frame.f_code.co_filename.startswith("<frozen ")
     ]
-    return ", ".join([f"{type(error).__name__}: {text_of(error)}".split("\n")[0], *frames[-1:]])
+    return [(file.name, line) for file, line in frames if not is_installed(file)][-1:]
+
+
+def is_of_a_user(error: BaseException) -> bool:
+    """Tell whether an error was raised in, or by what was called from, code of a user's own."""
+    return bool(_place(error))
+
+
+def is_installed(file: Path) -> bool:
+    """Tell whether a file or folder is Python's own, or of what was installed for it."""
+    return bool(_INSTALLED.intersection(file.parts)) or file.is_relative_to(_STDLIB)
+
+
+def root(error: BaseException) -> BaseException:
+    """Return the error that led to this one, over however many others: a user's own, perhaps."""
+    known = {id(error)}
+    while (cause := _cause(error)) is not None and id(cause) not in known:
+        error = cause
+        known.add(id(error))
+    return error
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    if error.__cause__ is not error:
+        return error.__cause__
+    context = error.__context__  # it was raised again, from itself, which hid what it came from
+    return context if context is not None and is_of_a_user(context) else None
 
 
 def text_of(error: BaseException) -> str:
@@ -83,6 +142,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def shown(value: object, longest: int = _LONGEST) -> str:
     """Return how an error shows a value: its repr, in one short line whatever that is or does."""
+    if isinstance(value, bool):
+        return str(value).lower()  # as YAML has it
     if type(value) is int and value.bit_length() > _MOST_BITS:
         return f"a number of {value.bit_length()} bits"
     try:

@@ -4,6 +4,8 @@ import signal
 # The tests' matrices are small: threads would only wait for each other. Processes that tests start
 # inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Nor are they run in a window, whatever the shell says of its own.
+os.environ.pop("COLUMNS", None)
 
 import postgres
 import pytest

@@ -2,6 +2,8 @@
 
 import doctest
 import importlib
+import json
+import math
 import re
 import shlex
 from importlib import metadata
@@ -13,6 +15,7 @@ import yaml
 from typer.testing import CliRunner
 
 from privrobust import RunSpec, train
+from privrobust.accountants import spend
 from privrobust.attacks import available_attacks, get_attack
 from privrobust.cli.main import app
 from privrobust.data import Dataset, Split, get_dataset
@@ -193,6 +196,22 @@ def test_the_page_on_sampling_has_what_its_command_and_its_code_give():
     assert f"# {eval('max_steps(r, epsilon=8)', names)}: 28 epochs of three steps" in example
 
 
+NOISE = (ROOT / "docs" / "noise.md").read_text(encoding="utf-8")
+
+
+def test_the_page_on_noise_has_what_its_command_and_its_code_give():
+    (example,) = re.findall(r"```python\n(.*?)```", NOISE, re.DOTALL)
+    names = {}
+    exec(example, names)
+    call, stated = re.search(r"(?m)^(effective_noise_scale\(.*\)) +# ([\d.]+)$", example).groups()
+    assert f"{eval(call, names):.4f}" == stated
+    (command,) = re.findall(r"```\nprivrobust (budget .*)\n```", NOISE)
+    printed = CliRunner().invoke(app, [*shlex.split(command), "--format", "json"]).stdout
+    (row,) = json.loads(printed)["rows"]
+    shown = re.search(r"(?m)^\| logistic, `rdp` \| ([\d.]+) \|", NOISE).group(1)
+    assert f"{row['rdp']:.4f}" == shown
+
+
 SIGNS = (ROOT / "docs" / "signs.md").read_text(encoding="utf-8")
 
 
@@ -281,6 +300,17 @@ def test_the_page_on_own_data_and_models_runs(tmp_path, monkeypatch):
     assert names["with_noise"].accuracy > 0.9
     assert names["with_noise"].epsilon == float("inf")
     assert "no accountant knows (secant)" in names["with_noise"].spent.reason
+    rho = 100 / (2 * (0.05 * 16) ** 2)
+    of_theorem = rho + 2 * math.sqrt(rho * math.log(1e5))
+    assert names["by_zcdp"].epsilon == pytest.approx(of_theorem)
+    assert names["by_zcdp"].is_upper_bound
+    assert names["by_pld"].epsilon < names["by_zcdp"].epsilon  # nothing is sampled in a theorem
+    assert names["with_zcdp"].spent.accountant == "zcdp"
+    assert names["with_zcdp"].epsilon > names["result"].epsilon
+    sigma, q = 0.5 * 16, 16 / 100
+    of_step = math.log1p(q * math.expm1(1 / sigma))
+    on_paper = spend(names["on_paper"], accountant="basic").epsilon
+    assert on_paper == pytest.approx(100 * of_step)
     assert names["sent"].shape == (650,)
     assert float((names["sent"] - names["average"]).std()) == pytest.approx(0.1, rel=0.2)
     found = names["model"](names["images"]).argmax(-1)
@@ -310,7 +340,7 @@ def test_the_examples_of_attacks_and_rules_run(tmp_path, monkeypatch, capsys):
             store.add([result])
         assert result.history[["kappa", "cosine"]].notna().all(axis=None)
     exec(over_runs, {})
-    assert "breakdown_point" in capsys.readouterr().out
+    assert "near_chance" in capsys.readouterr().out
 
 
 def test_the_refusal_of_attacks_and_rules_is_what_a_spec_says():
@@ -363,8 +393,8 @@ TABLES = (ROOT / "docs" / "tables_and_figures.md").read_text(encoding="utf-8")
 
 
 def test_the_page_on_tables_names_every_preset_metric_and_figure():
-    section, figures = TABLES.split("## Figures")
-    presets, metrics = section.split("`--metric` shows")
+    figures = TABLES.split("## Figures")[1]
+    presets, metrics = TABLES.split("## In pandas")[0].split("`--metric` shows")
     assert set(re.findall(r"(?m)^\| `(\w+)` \|", presets)) == set(PRESETS)
     named = " ".join(re.findall(r"(?m)^\| (`.*?) \|", metrics))
     assert set(re.findall(r"`(\w+)`", named)) == set(METRICS)

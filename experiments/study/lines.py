@@ -7,18 +7,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from privrobust.reporting.figures.canvas import (
-    WIDE,
-    add_legend,
-    add_notes,
-    draw_band,
-    grid,
-    handles,
-    looks,
-    new_figure,
-    styled,
-)
+from privrobust.reporting.figures.canvas import WIDE, new_figure, styled
+from privrobust.reporting.figures.margins import add_legend, add_notes, handles
+from privrobust.reporting.figures.panels import draw_band, grid
 from privrobust.reporting.figures.scales import Scale
+from privrobust.reporting.figures.themes import looks
 from privrobust.reporting.intervals import half_width
 
 _ACROSS = (4, 3, 2, 1)  # panels in a row: as many as fill all rows

@@ -34,7 +34,7 @@ def specs(runs: pd.DataFrame) -> list[RunSpec]:
     """Of a store's rows; what they name is built in."""
     rows: list[dict[Any, Any]] = runs[list(RunSpec.model_fields)].to_dict("records")
     given = [
-        {name: None if value != value else value for name, value in row.items()} for row in rows
+        {name: None if pd.isna(value) else value for name, value in row.items()} for row in rows
     ]
     with without_plugins():
         return [RunSpec.restored(each) for each in given]

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from privrobust.audit.lower_bound import LowerBound
+from privrobust.core.displayed import Displayed, told
+from privrobust.core.formatting import rounded_down, rounded_up
 from privrobust.spec import RunSpec
 
 
-@dataclass(frozen=True, kw_only=True)
-class AuditResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class AuditResult(Displayed):
     """Say what attackers got out of runs, against what an accountant claims.
 
     Attributes:
@@ -65,6 +67,16 @@ class AuditResult:
     rows: int = 1
     is_estimate: bool = False
     counterexample: str | None = None
+
+    def __repr__(self) -> str:
+        """Say in a line what was found of what is claimed."""
+        facts = [
+            f"epsilon at least {rounded_down(self.epsilon_lower_bound, 3)}",
+            f"{rounded_up(self.claimed, 3)} claimed",
+            f"seen by {self.observer}",
+            *(["refuted"] if self.is_refuted else []),
+        ]
+        return told(type(self).__name__, self.rule, facts)
 
     @property
     def ratio(self) -> float:

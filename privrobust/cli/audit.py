@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from privrobust.cli.saying import say
 from privrobust.cli.table import csv_of, print_table, write
 from privrobust.errors import SpecError, shown, unknown_name
-from privrobust.reporting.figures import check_ending, save_figure
+from privrobust.reporting.figures import DARK, LIGHT, check_ending, painted, save_figure
 
 if TYPE_CHECKING:
     from privrobust.audit import AuditResult
@@ -72,6 +73,7 @@ def audit(
     plot: Annotated[
         Path | None, typer.Option(help="Also draw what is claimed and found into this file.")
     ] = None,
+    dark: Annotated[bool, typer.Option("--dark", help="Of --plot: for dark pages.")] = False,
 ) -> None:
     """Attack the privacy of runs: how much epsilon is there at least, and is the claim true?
 
@@ -115,7 +117,8 @@ def audit(
     if plot is not None:
         from privrobust.reporting.figures.audits import audits_figure
 
-        save_figure(audits_figure(found), plot)
+        with painted(DARK if dark else LIGHT):
+            save_figure(audits_figure(found), plot)
     _show(found, form, output)
     refuted = [each for each in found if each.is_refuted]
     if refuted:
@@ -125,7 +128,7 @@ def audit(
             why = str(refuted[0].counterexample)
         estimates = sum(each.is_estimate for each in refuted)
         of_these = f", {estimates} of them estimates" if estimates else ""
-        typer.echo(f"{len(refuted)} of {len(found)} {claims} refuted{of_these}: {why}", err=True)
+        say(f"{len(refuted)} of {len(found)} {claims} refuted{of_these}: {why}", err=True)
         raise typer.Exit(REFUTED)
 
 
@@ -178,7 +181,7 @@ def _stored(location: str, run: str, change: Sequence[str]) -> "Sweep":
     settings = {name: value for name, value in settings_of(row).items() if value is not None}
     source = built_in_source(settings["dataset"])
     is_vouched = any(each.partition("=")[0].strip() == "dataset" for each in change)
-    if source is not None and source.names_a_file and not is_vouched:
+    if source is not None and source.named_file and not is_vouched:
         raise SpecError(
             f"dataset: {shown(settings['dataset'], 200)} is a file that the store names, which "
             "may come from anybody; accepted: the same with --set dataset=..., if you trust it"
@@ -208,7 +211,8 @@ def _progress(runs: int) -> Iterator[Callable[[float], object]]:
         TextColumn("{task.completed:.0f}/{task.total} runs"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    is_seen = console.is_terminal and not console.is_dumb_terminal
+    with Progress(*columns, console=console, disable=not is_seen) as bar:
         task = bar.add_task("", total=runs)
         yield lambda trained: bar.advance(task, trained)
 

@@ -1,28 +1,25 @@
 """`privrobust budget`: from noise to epsilon and back, accountants side by side."""
 
 import re
-import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from privrobust.cli.saying import say
+from privrobust.cli.table import print_table
 from privrobust.core.json_document import document, records
 from privrobust.errors import SpecError, shown, unknown_name
-from privrobust.reporting.figures import check_ending, save_figure
+from privrobust.reporting.figures import DARK, LIGHT, check_ending, painted, save_figure
 
 if TYPE_CHECKING:
     from privrobust.reporting.budgets import Budgets
-    from privrobust.reporting.tables import Layout
 
 Values = list[str]
 
 _FORMS = ("table", "markdown", "latex", "html", "csv", "json")
-_UNASKED = "Left out: {}, which take seconds to load; --accountant all has them."
+_UNASKED = "Left out: {}, which take seconds to load; --accountant all has them.\n"
 
 
 def budget(
@@ -111,13 +108,14 @@ def budget(
     plot: Annotated[
         Path | None, typer.Option(help="Also draw epsilon against b into this file.")
     ] = None,
+    dark: Annotated[bool, typer.Option("--dark", help="Of --plot: for dark pages.")] = False,
 ) -> None:
     """Compare privacy budgets: epsilon from the noise scale b, or b from a target epsilon.
 
-    One line a setting, accountants side by side. An option takes one value
-    or several, with commas or repeated; every combination gets a line. Several
-    n (or q) are the sites of a federation: a last line has its epsilon, the
-    largest of theirs.
+    One line a setting, accountants side by side. Options of numbers,
+    --accountant and --repeats take one value or several, with commas or
+    repeated; every combination gets a line. Several n (or q) are the sites
+    of a federation: a last line has its epsilon, the largest of theirs.
 
     \b
     What does b = 0.1 spend, with clipping to 1 and batches of 32 out of 95?
@@ -174,13 +172,13 @@ def budget(
         raise unknown_name("noise", noise, ACCOUNTED_LAWS)
     found = compute(settings, goals)
     if not accountant and (unasked := _slow()):
-        left_out = _UNASKED.format(", ".join(unasked))
-        found = replace(found, remarks=[*found.remarks, left_out])
+        say(_UNASKED.format(", ".join(unasked)), err=True)
     if plot is not None:
         from privrobust.reporting.figures.budgets import budgets_figure
 
-        save_figure(budgets_figure(found), plot)
-    typer.echo(_written(found, format))
+        with painted(DARK if dark else LIGHT):
+            save_figure(budgets_figure(found), plot)
+    _show(found, format)
 
 
 def _refuse_all_but_one(given: Mapping[str, Values | None]) -> None:
@@ -246,29 +244,18 @@ def _whole(text: str) -> int:
         return int(number)
 
 
-def _written(budgets: "Budgets", form: str) -> str:
+def _show(budgets: "Budgets", form: str) -> None:
     from privrobust.reporting.budgets import ROUNDING, laid_out
     from privrobust.reporting.tables import FORMATS
 
-    if form == "csv":
-        return budgets.table.to_csv(index=False).rstrip()
-    if form == "json":
+    if form == "table":
+        print_table(laid_out(budgets))
+    elif form == "csv":
+        typer.echo(budgets.table.to_csv(index=False).rstrip())
+    elif form == "json":
         federation = [] if budgets.federation is None else records(budgets.federation)
         notes = [remark for remark in budgets.remarks if remark != ROUNDING]
-        return document({"rows": records(budgets.table), "federation": federation, "notes": notes})
-    layout = laid_out(budgets)
-    if form == "table" and sys.stdout.isatty():
-        return _on_screen(layout, shutil.get_terminal_size().columns)
-    return FORMATS["terminal" if form == "table" else form](layout).rstrip()
-
-
-def _on_screen(layout: "Layout", width: int) -> str:
-    """Write a table, in parts where a screen is too narrow for it."""
-    from privrobust.reporting.tables.folding import folded
-    from privrobust.reporting.tables.formats import lines, note_lines
-
-    table = lines(layout)
-    if max(map(len, table)) > width:
-        common, parts = folded(layout, width)
-        table = [fill(common, width), "", *(line for part in parts for line in lines(part))]
-    return "\n".join([*table, *note_lines(layout, width)])
+        told = {"rows": records(budgets.table), "federation": federation, "notes": notes}
+        typer.echo(document(told))
+    else:
+        typer.echo(FORMATS[form](laid_out(budgets)).rstrip())

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from privrobust.cli.saying import say
 from privrobust.cli.table import csv_of, print_table, write
 from privrobust.errors import unknown_name
 
@@ -55,7 +56,7 @@ def check(
     failed = sum(found.verdict == "does not hold" for found in checked.findings)
     if failed:
         claims = "claim does" if failed == 1 else "claims do"
-        typer.echo(f"{failed} {claims} not hold", err=True)
+        say(f"{failed} {claims} not hold", err=True)
         raise typer.Exit(FAILED)
 
 

@@ -5,20 +5,24 @@ import sys
 import warnings
 from functools import lru_cache
 from importlib.metadata import version
+from inspect import signature
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from privrobust.cli import tracebacks
 from privrobust.cli.audit import audit
 from privrobust.cli.budget import budget
 from privrobust.cli.check import check
 from privrobust.cli.figure import figure
 from privrobust.cli.listing import list_
 from privrobust.cli.report import report
+from privrobust.cli.saying import say
+from privrobust.cli.status import status
 from privrobust.cli.table import table
-from privrobust.cli.train import export, run, status
-from privrobust.core.escaping import in_terminal
+from privrobust.cli.train import export, run
+from privrobust.core.escaping import PLAIN, in_terminal
 from privrobust.errors import PrivRobustError
 from privrobust.store.address import without_addresses, without_secrets
 
@@ -39,9 +43,24 @@ class _Commands(TyperGroup):
 
 
 class _Command(TyperCommand):
+    def __init__(self, *given: Any, **more: Any) -> None:
+        """Give arguments back their help, which some typer and click lose between them."""
+        super().__init__(*given, **more)  # typer 0.20 sets it before click 8.5 sets none
+        stated = signature(self.callback).parameters if self.callback else {}
+        for each in self.params:
+            for info in getattr(stated[str(each.name)].annotation, "__metadata__", ()):
+                each.help = getattr(each, "help", None) or info.help
+
+    def format_arguments(self, ctx: Any, formatter: Any) -> None:
+        """Write nothing: typer writes arguments with the options, and click 8.5 would again."""
+
     def get_help(self, ctx: Any) -> str:
         """Return it as it is to be read: older ones of typer escape brackets for rich, unasked."""
         return super().get_help(ctx).replace("\\[", "[")
+
+
+class _OwnCode(_Command, tracebacks.Command):
+    pass
 
 
 app = typer.Typer(
@@ -71,16 +90,16 @@ def _privrobust(
     """Measure privacy, robustness and utility of noisy median and sign SGD together."""
 
 
-app.command(cls=_Command, context_settings={"allow_extra_args": True})(budget)
-app.command(cls=_Command)(run)
-app.command(cls=_Command)(status)
+app.command(cls=_OwnCode, context_settings={"allow_extra_args": True})(budget)
+app.command(cls=_OwnCode)(run)
+app.command(cls=_OwnCode)(status)
 app.command(cls=_Command)(export)
-app.command(cls=_Command)(table)
+app.command(cls=_OwnCode)(table)
 app.command(cls=_Command)(report)
-app.command(cls=_Command)(figure)
-app.command(cls=_Command)(audit)
-app.command(cls=_Command)(check)
-app.command("list", cls=_Command)(list_)
+app.command(cls=_OwnCode)(figure)
+app.command(cls=_OwnCode)(audit)
+app.command(cls=_OwnCode)(check)
+app.command("list", cls=_OwnCode)(list_)
 
 
 def run_command() -> None:
@@ -88,11 +107,11 @@ def run_command() -> None:
     warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without ± still gets its table
+            stream.reconfigure(errors=PLAIN)  # a terminal without ± still gets its table
     try:
         app()
     except PrivRobustError as error:
-        typer.echo(f"error: {_printable(str(error))}", err=True)
+        say(_printable(str(error)), "error: ", err=True)
         sys.exit(BAD_INPUT)
 
 
@@ -102,7 +121,7 @@ def _show_warning(message: Warning | str, *where: object, **more: object) -> Non
 
 @lru_cache
 def _warn_once(text: str) -> None:
-    typer.echo(f"warning: {_printable(text)}", err=True)
+    say(_printable(text), "warning: ", err=True)
 
 
 def _printable(text: str) -> str:

@@ -1,14 +1,15 @@
 """The command that draws: figures of a store for papers and meetings."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from privrobust.cli.saying import say
 from privrobust.errors import SpecError, shown, unknown_name
-from privrobust.reporting.figures import FIGURES, check_ending, save_figure
+from privrobust.reporting.figures import DARK, FIGURES, LIGHT, check_ending, painted, save_figure
 from privrobust.reporting.figures.registry import listed
 from privrobust.store.address import without_secrets
 
@@ -33,6 +34,10 @@ def figure(
     measure: Annotated[
         str | None, typer.Option(help="Of curves: accuracy (default), loss, kappa, variance, ...")
     ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="Of epsilon and heatmap: worst_class_accuracy, ..., as of tables."),
+    ] = None,
     noise: Annotated[
         str | None, typer.Option(help="Of bias_variance: gaussian (default), laplace or logistic.")
     ] = None,
@@ -43,6 +48,7 @@ def figure(
     partition: Annotated[
         list[str] | None, typer.Option(help="Of partitions: one of your own; again for more.")
     ] = None,
+    dark: Annotated[bool, typer.Option("--dark", help="For dark pages and slides.")] = False,
 ) -> None:
     """Draw a figure of the runs in a store, in the size and format of a paper.
 
@@ -64,23 +70,23 @@ def figure(
     """
     if kind not in FIGURES:
         raise unknown_name("figure", kind, FIGURES)
-    given = {
-        "measure": measure, "noise": noise, "dataset": dataset, "data_dir": data_dir,
-        "partition": partition,
-    }  # fmt: skip
+    settings = {"measure": measure, "metric": metric, "noise": noise}
+    given = settings | {"dataset": dataset, "data_dir": data_dir, "partition": partition}
     for name, value in given.items():
         if value is not None and name not in FIGURES[kind].options:
             of = next(other for other, each in FIGURES.items() if name in each.options)
             raise SpecError(f"{name}: {value!r} says nothing of {kind}; accepted: with {of}")
     check_ending(output)
-    if FIGURES[kind].needs:
-        own = _Own(dataset, data_dir, partition or [])
-        drawn = _of_store(kind, store, where or [], measure or "accuracy", own)
-    else:
-        _refuse_results(kind, store, where)
-        drawn = FIGURES[kind].draw(noise=noise or "gaussian")
+    named = {name: value for name, value in settings.items() if value is not None}
+    with painted(DARK if dark else LIGHT):
+        if FIGURES[kind].needs:
+            own = _Own(dataset, data_dir, partition or [])
+            drawn = _of_store(kind, store, where or [], named, own)
+        else:
+            _refuse_results(kind, store, where)
+            drawn = FIGURES[kind].draw(**named)
     save_figure(drawn, output)
-    typer.echo(f"{kind} is drawn in {output}")
+    say(f"{kind} is drawn in {output}")
 
 
 figure.__doc__ = str(figure.__doc__).replace("FIGURES", listed().replace("\n", "\n    "))
@@ -95,7 +101,11 @@ class _Own(NamedTuple):
 
 
 def _of_store(
-    kind: str, location: str | None, where: Sequence[str], measure: str, own: _Own
+    kind: str,
+    location: str | None,
+    where: Sequence[str],
+    settings: Mapping[str, str],
+    own: _Own,
 ) -> "Figure":
     from privrobust.cli.stored import finished
     from privrobust.reporting.tables import chosen
@@ -107,10 +117,10 @@ def _of_store(
         runs = chosen(finished(results), where)
         if "histories" in FIGURES[kind].needs:
             histories = results.histories(list(runs.index))
-            return FIGURES[kind].draw(runs, histories, measure)
+            return FIGURES[kind].draw(runs, histories, **settings)
     if "dataset" in FIGURES[kind].needs:
         return _partitions(runs, own)
-    return FIGURES[kind].draw(runs)
+    return FIGURES[kind].draw(runs, **settings)
 
 
 def _partitions(runs: "pd.DataFrame", own: _Own) -> "Figure":
@@ -132,7 +142,7 @@ def _partitions(runs: "pd.DataFrame", own: _Own) -> "Figure":
     partitions = [str(each) for each in named.drop_duplicates()]
     name = str(first["dataset"])
     source = built_in_source(name)
-    if own.dataset is not None or source is None or source.names_a_file:
+    if own.dataset is not None or source is None or source.named_file:
         _vouch("dataset", name, [own.dataset] if own.dataset else [])
     if isinstance(first["data_dir"], str) and (source is None or source.needs_folder):
         _vouch("data_dir", first["data_dir"], [own.data_dir] if own.data_dir else [])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from privrobust.cli.saying import say
 from privrobust.core.json_document import document
 from privrobust.errors import PrivRobustWarning, SpecError, unknown_name
 
@@ -28,6 +29,7 @@ class Kind(StrEnum):
     noise_laws = "privrobust.noise"
     partitions = "privrobust.data.partitions"
     repeats = "privrobust.accountants.repeats"
+    samplings = "privrobust.accountants.registry"
     schedules = "privrobust.schedules"
 
 
@@ -66,11 +68,11 @@ def list_(
     Parameters go in brackets: attack: alie(z=1.5). Pre-aggregators come before a rule: aggregator:
     nnm + trimmed_mean.
 
-    Examples: privrobust list
-
-    privrobust list attacks
-
-    privrobust list partitions --plot partitions.png
+    \b
+    Examples:
+      $ privrobust list
+      $ privrobust list attacks
+      $ privrobust list partitions --plot partitions.png
     """
     if kind is not None and kind not in Kind.__members__:
         raise unknown_name("list", kind, Kind.__members__)
@@ -78,7 +80,10 @@ def list_(
         raise unknown_name("format", form, _FORMS)
     if plot is None:
         _refuse_options_of_plot(context)
-        typer.echo(_written(kind, form))
+        if form == "json":
+            typer.echo(_written(kind, form))
+        else:
+            say(_written(kind, form))
         return
     if kind != Kind.partitions.name:
         raise SpecError(f"plot: {kind or 'kinds'} have no picture; accepted: partitions")

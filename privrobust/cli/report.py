@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from privrobust.cli.saying import say
 from privrobust.errors import SpecError
 
 
@@ -13,20 +14,32 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path(
         "report.html"
     ),
+    sweep: Annotated[
+        Path | None,
+        typer.Option(
+            help="A YAML file: its runs only, of a store of several sweeps; the page has its name."
+        ),
+    ] = None,
 ) -> None:
-    """Write one self-contained page that shows what is in a store: table, figures, guarantee.
+    """Write one self-contained page that shows what a store holds: findings, table, figures.
 
     It needs no network and no server: open it, mail it, print it. Charts need altair and
     vl-convert-python (pip install 'privrobust[report]').
 
-    Example: privrobust report results.db -o report.html
+    \b
+    Example:
+      $ privrobust report results.db -o report.html
     """
     same = "://" not in store and Path(store).exists() and output.exists()
     if same and output.samefile(store):
         raise SpecError(f"output: {str(output)!r} is the store; accepted: another file")
+    from privrobust.cli.stored import finished
     from privrobust.reporting.report.page import write_report
     from privrobust.store import Store
 
     with Store(store, create=False) as results:
-        write_report(results, output)
-    typer.echo(f"{output}: open it in a browser")
+        if sweep is None:
+            write_report(results, output)
+        else:
+            write_report(results, output, finished(results, sweep), sweep.stem)
+    say(f"{output}: open it in a browser")

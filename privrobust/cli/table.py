@@ -1,16 +1,18 @@
 """The command that makes tables of a store."""
 
-import shutil
+import os
 import sys
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privrobust.core.escaping import in_csv
+from privrobust.cli.saying import say
+from privrobust.core.escaping import in_csv, in_encoding, in_terminal
 from privrobust.core.files import write_whole
 from privrobust.core.json_document import document, records
+from privrobust.core.window import columns_of
 from privrobust.errors import SpecError, unknown_name
 
 if TYPE_CHECKING:
@@ -61,9 +63,14 @@ def table(
     A preset says what is compared; --rows, --columns, --show and --metric build another table. csv,
     json and parquet hold one row a cell, with all digits: every cell, so without these.
 
-    Examples: privrobust table results.db
+    A window that is narrower than the table shows it in parts; a file has every row in one line.
 
-    privrobust table results.db --preset trilemma --where heterogeneity=1 --format latex -o t.tex
+    \b
+    Examples:
+      $ privrobust table results.db
+      $ privrobust table results.db | less -S
+      $ privrobust table results.db --preset trilemma --where heterogeneity=1
+      $ privrobust table results.db --preset noise --format latex -o noise.tex
     """
     from privrobust.cli.stored import finished
     from privrobust.reporting.tables import FORMATS, chosen, tested, validated
@@ -76,12 +83,20 @@ def table(
     with Store(store, create=False) as results:
         runs = finished(results, sweep)
     runs = chosen(runs, where or [])
-    runs = validated(runs) if preset == "tuning" else tested(runs)
+    found, runs = len(runs), validated(runs) if preset == "tuning" else tested(runs)
+    if preset != "tuning" and len(runs) < found:
+        say(
+            f"Left out: {found - len(runs)} runs on validation data, which were there to tune by; "
+            "--where evaluate_on=validation shows them.\n",
+            err=True,
+        )
     if form in _DATA:
         write(_data(runs, form, output), output)
         return
     layout = _laid_out(runs, preset, rows, columns, show, metric)
     if form == "terminal" and output is None:
+        if preset is rows is columns is show is metric is None:
+            _print_findings(runs)
         print_table(layout)
     else:
         write(FORMATS[form](layout).encode(), output)
@@ -104,9 +119,8 @@ def _laid_out(
         raise SpecError(
             f"preset: {preset} with --rows, --columns, --show or --metric; accepted: one of them"
         )
-    shows = _names(show) or tables.SHOWN[:5]
     metrics = _names(metric) or ACCURACY
-    return tables.lay_out(runs, shows, _names(rows), _names(columns), metrics)
+    return tables.lay_out(runs, _names(show) or None, _names(rows), _names(columns), metrics)
 
 
 def _refuse(form: str, options: dict[str, str | None]) -> None:
@@ -132,6 +146,7 @@ def check_format(form: str) -> None:
 
 
 def _data(runs: "pd.DataFrame", form: str, output: Path | None) -> bytes:
+    from privrobust.reporting.findings import findings
     from privrobust.reporting.legend import promise
     from privrobust.reporting.tables import data
 
@@ -139,7 +154,9 @@ def _data(runs: "pd.DataFrame", form: str, output: Path | None) -> bytes:
     if form == "csv":
         return csv_of(cells)
     if form == "json":
-        written = document({"rows": records(cells), "notes": list(promise(runs))})
+        found = [text.replace("\N{NO-BREAK SPACE}", " ") for text in findings(runs)]
+        table = {"rows": records(cells), "findings": found, "notes": list(promise(runs))}
+        written = document(table)
         return f"{written}\n".encode()
     if output is None:
         raise SpecError("format: parquet is no text; accepted: with --output FILE")
@@ -169,6 +186,7 @@ def print_runs(runs: "pd.DataFrame", form: str) -> None:
     if form in _DATA:
         write(_data(runs, form, None), None)
     elif form == "terminal":
+        _print_findings(runs)
         print_table(lay_out(runs))
     else:
         write(FORMATS[form](lay_out(runs)).encode(), None)
@@ -182,13 +200,49 @@ def write(content: bytes, output: Path | None) -> None:
         write_whole(content, output)
 
 
+def _print_findings(runs: "pd.DataFrame") -> None:
+    """Print what the runs found, in sentences, before the table that has all of it."""
+    from privrobust.reporting.findings import findings
+    from privrobust.reporting.tables.formats import prose_lines
+
+    said = prose_lines(findings(runs), columns_of(sys.stdout))
+    encoding = sys.stdout.encoding or "utf-8"
+    typer.echo("\n".join([*(in_encoding(line, encoding) for line in said), ""]))
+
+
 def print_table(layout: "Layout") -> None:
-    """Print a table at its own width, the best of a column bold where that can be seen."""
+    """Print a table, in parts that fit where a window shows it, and whole elsewhere."""
+    from privrobust.reporting.tables.folding import folded
     from privrobust.reporting.tables.formats import lines, note_lines
 
-    written = lines(layout)
-    typer.echo("\n".join(lines(layout, partial(typer.style, bold=True))))
-    width = max(map(len, written))
-    if sys.stdout.isatty() and width > shutil.get_terminal_size().columns:
-        typer.echo(f"The table is {width} columns wide: widen the window, or add | less -S")
-    typer.echo("\n".join(note_lines(layout)))
+    columns = columns_of(sys.stdout)
+    first, parts = folded(_writable(layout), columns)
+    if first:
+        say("\n".join([*first, ""]))
+    for part in parts:
+        print(*lines(part, _bold), sep="\n")
+    print(*note_lines(layout, columns), sep="\n", flush=True)
+
+
+def _writable(layout: "Layout") -> "Layout":
+    """Write a table in the signs that the screen has, so that its columns stay straight."""
+    encoding = sys.stdout.encoding or "utf-8"
+
+    def text(of: str) -> str:
+        return in_encoding(in_terminal(of), encoding)
+
+    return replace(
+        layout,
+        columns=[replace(each, header=tuple(map(text, each.header))) for each in layout.columns],
+        blocks=[
+            [[replace(entry, text=text(entry.text)) for entry in row] for row in block]
+            for block in layout.blocks
+        ],
+        notes=[text(note) for note in layout.notes],
+    )
+
+
+def _bold(text: str) -> str:
+    """Write the best of a column bold where that can be seen; it has a star everywhere."""
+    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if is_plain or not sys.stdout.isatty() else typer.style(text, bold=True)

@@ -1,32 +1,32 @@
-"""The commands that train, and those that look at what was trained: run, status, export."""
+"""The commands that train, and what takes it elsewhere: run, export."""
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from privrobust.cli.saying import say
 from privrobust.cli.table import check_format, print_runs
 from privrobust.core.escaping import in_terminal
 from privrobust.core.interrupts import say_at_end
-from privrobust.core.json_document import document
-from privrobust.errors import PrivRobustError, SpecError, shown, unknown_name
+from privrobust.core.window import wrapped
+from privrobust.errors import PrivRobustError, SpecError, shown
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
     from privrobust.spec import RunSpec
-    from privrobust.store import Store
     from privrobust.sweeps.executors import Executor
     from privrobust.sweeps.grid import Sweep
 
 FAILED = 1
 
-_MOST_REASONS = 20
+_WARNING = "warning: "
 _REST = "the same command computes the rest"
 
 At = Annotated[str, typer.Option("--store", help="File or postgresql:// address of results.")]
@@ -66,9 +66,11 @@ def run(
     A sweep that names modules (attack: package.module:Class) is code: run it if you trust it.
     With --no-plugins every such name is refused, and nothing is imported.
 
-    Examples: privrobust run experiments/quickstart.yaml
-
-    privrobust run sweep.yaml --set seed=[0,1] --jobs 4 --store postgresql://me@host/results
+    \b
+    Examples:
+      $ privrobust run experiments/quickstart.yaml
+      $ privrobust run sweep.yaml --set seed=[0,1] --jobs 4
+      $ privrobust run sweep.yaml --store postgresql://me@host/results
     """
     from rich.console import Console
 
@@ -98,24 +100,33 @@ def run(
 
             spinner.update("loading torch")
             from privrobust.store import Store
+            from privrobust.sweeps.cautions import warn_of_idle
             from privrobust.sweeps.progress import Watch, log_to, watch_on
             from privrobust.sweeps.runner import check, run_whole
 
-            check(plan, spinner.update)
+            try:
+                check(plan, spinner.update)
+            except SpecError as error:
+                raise described.placed(error) from error.__cause__
+            warn_of_idle(described, plan, sweep)
     if finished is not None:
         table, place = finished
         done = int((table["status"] == "done").sum())
         say_at_end(lambda: _told(done, len(table), place))
         _show(table, place, form)
         return
+    missing, told = _missing(plan, store, retry_failed)
     if dry_run:
-        typer.echo(_foretold(plan, store, jobs, ray, task_cpus, task_gpus))
+        takes = [_foretold(missing, jobs, ray, task_cpus, task_gpus)] if missing else []
+        say("\n".join([told, *takes]))
         return
     if log is not None:
         log_to(log)
     executor = _executor(jobs, ray, task_cpus, task_gpus)
     watch = Watch() if quiet else watch_on(console)
     with Store(store) as results, _warnings_on(console):
+        if missing and not quiet:
+            say(f"{told}; --dry-run says how long that takes, and trains nothing", err=True)
         runs = run_whole(described, results, executor, watch, retry_failed)
         table = results.runs([run.key for run in runs])
     _show(table, results.location, form)
@@ -170,39 +181,14 @@ def _check_format(form: str, dry_run: bool) -> None:
 
 def _show(runs: "pd.DataFrame", location: str, form: str) -> None:
     """Print the table, and end with the exit code of failures where there are any."""
-    print_runs(runs, form)
     failed = int((runs["status"] == "failed").sum())
     if failed:
-        typer.echo(
-            f"{failed} of {len(runs)} runs failed: see `privrobust status {location}`; "
-            "--retry-failed tries them again",
-            err=True,
-        )
+        see = f"see `privrobust status {in_terminal(location)} --traceback`"
+        tries = "--retry-failed tries them again\n"
+        say(f"{failed} of {len(runs)} runs failed: {see}; {tries}", err=True)
+    print_runs(runs, form)
+    if failed:
         raise typer.Exit(FAILED)
-
-
-def status(
-    store: Annotated[str, typer.Argument(help="File or postgresql:// address of results.")],
-    sweep: Annotated[
-        Path | None, typer.Argument(help="Of this sweep's runs only; tells what is missing.")
-    ] = None,
-    change: Changes = None,
-    form: Annotated[str, typer.Option("--format", help="terminal or json.")] = "terminal",
-) -> None:
-    """Show how many runs are done, who is at work on which, and what failed and why.
-
-    Example: privrobust status results.db experiments/quickstart.yaml
-    """
-    if form not in _STATUS:
-        raise unknown_name("format", form, _STATUS)
-    from privrobust.store import Store
-    from privrobust.sweeps.loading import load_sweep
-    from privrobust.sweeps.planning import planned
-
-    described = None if sweep is None else load_sweep(sweep, change or [])
-    with Store(store, create=False) as results:
-        keys = {run.key for run in planned(described, results)} if described else None
-        typer.echo(_STATUS[form](_status(results, keys)))
 
 
 def export(
@@ -211,7 +197,10 @@ def export(
 ) -> None:
     """Write the histories and settings of all finished runs for TensorBoard.
 
-    Example: privrobust export results.db --tensorboard runs && tensorboard --logdir runs
+    \b
+    Example:
+      $ privrobust export results.db --tensorboard runs
+      $ tensorboard --logdir runs
     """
     from privrobust.reporting.tensorboard import to_tensorboard
     from privrobust.store.address import is_address
@@ -222,7 +211,7 @@ def export(
 
     with Store(store, create=False) as results:
         written = to_tensorboard(results, tensorboard)
-    typer.echo(f"{written} runs are written to {tensorboard}")
+    say(f"{written} runs are written to {tensorboard}")
 
 
 @contextmanager
@@ -230,10 +219,13 @@ def _warnings_on(console: "Console") -> Iterator[None]:
     """Show what the log warns of, above the bars."""
     from rich.text import Text
 
+    def show(record: logging.LogRecord) -> None:
+        text = f"{_WARNING}{in_terminal(record.getMessage())}"
+        columns = console.width if console.is_terminal else None
+        console.print(Text(wrapped(text, columns, len(_WARNING))), soft_wrap=True)
+
     handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: console.print(  # type: ignore[method-assign]
-        Text(f"warning: {in_terminal(record.getMessage())}"), soft_wrap=True
-    )
+    handler.emit = show  # type: ignore[method-assign]
     logger = logging.getLogger("privrobust")
     logger.addHandler(handler)
     try:
@@ -250,34 +242,43 @@ def _executor(jobs: int, ray: str | None, cpus: int, gpus: float) -> "Executor":
     return Processes(jobs) if jobs > 1 else InProcess()
 
 
+def _missing(
+    plan: Sequence["RunSpec"], location: str, retry_failed: bool
+) -> "tuple[list[RunSpec], str]":
+    """Return which runs are to be trained, and how many that are in words."""
+    from privrobust.store import Store
+
+    done, failed, place = set[str](), set[str](), "a store"
+    keys = {run.key for run in plan}
+    try:
+        with Store(location, create=False) as store:
+            done, place = keys & store.keys(), in_terminal(store.location)
+            failed = set() if retry_failed else keys & set(store.failed().index)
+    except PrivRobustError:  # there is none yet
+        pass
+    missing = [run for run in plan if run.key not in done | failed]
+    told = [f"{len(plan)} runs", f"{len(done)} of them in {place}"]
+    if failed:
+        told.append(f"{len(failed)} failed before (--retry-failed trains them, too)")
+    return missing, ", ".join([*told, *([f"{len(missing)} to train"] if missing else [])])
+
+
 def _foretold(
-    plan: Sequence["RunSpec"], store: str, jobs: int, ray: str | None, cpus: int, gpus: float
+    missing: Sequence["RunSpec"], jobs: int, ray: str | None, cpus: int, gpus: float
 ) -> str:
-    """Say how many runs there are, and their time and memory."""
+    """Say what time and memory training takes."""
     import torch
 
-    from privrobust.store import Store
     from privrobust.sweeps.estimate import estimate
     from privrobust.sweeps.progress import clock
 
-    done, place = set(), "a store"
-    try:
-        with Store(store, create=False) as results:
-            done, place = results.keys(), results.location
-    except PrivRobustError:  # there is none yet
-        pass
-    missing = [run for run in plan if run.key not in done]
-    told = f"{len(plan)} runs, {len(plan) - len(missing)} of them in {place}"
-    if not missing:
-        return told
-    told = f"{told}, {len(missing)} to train"
     if ray is not None:
-        return f"{told}\n{_foretold_on_ray(missing, ray, cpus, gpus)}"
+        return _foretold_on_ray(missing, ray, cpus, gpus)
     torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
     expected = estimate(missing)
     processes = f"{jobs} processes" if jobs > 1 else "one process"
     return (
-        f"{told}\nabout {clock(expected.seconds / jobs)} in {processes} of "
+        f"about {clock(expected.seconds / jobs)} in {processes} of "
         f"{torch.get_num_threads()} threads, {expected.memory * jobs / 2**30:.1f} GiB of memory"
     )
 
@@ -312,52 +313,3 @@ def _foretold_on_ray(missing: Sequence["RunSpec"], ray: str, cpus: int, gpus: fl
         f"are free and as fast as this one; {expected.memory / 2**30:.1f} GiB of memory a batch"
     )
     return "\n".join(lines)
-
-
-def _status(store: "Store", keys: set[str] | None) -> dict[str, Any]:
-    """Count runs: all of the store, or those of these keys."""
-    from privrobust.store.leases import is_gone
-
-    done, claims, failed = store.keys(), store.claims(), store.failed()
-    if keys is not None:
-        done, claims = done & keys, claims[claims["key"].isin(keys)]
-        failed = failed[failed.index.isin(keys)]
-    found = {"done": len(done), "running": len(claims), "failed": len(failed)}
-    if keys is not None:
-        missing = len(keys) - len(done) - len(claims) - len(failed)
-        found |= {"missing": missing, "of_the_sweep": len(keys)}
-    owners = [
-        {
-            "owner": owner,
-            "runs": len(of_owner),
-            "seconds_left": float(of_owner["seconds_left"].max()),
-            "has_ended": is_gone(owner),
-        }
-        for owner, of_owner in claims.groupby(claims["owner"].map(str))
-    ]
-    reasons = [{"reason": reason, "runs": count} for reason, count in failed.value_counts().items()]
-    return {**found, "owners": owners, "failures": reasons}
-
-
-def _status_lines(found: dict[str, Any]) -> str:
-    lines = ["{done} done, {running} running, {failed} failed".format_map(found)]
-    if "missing" in found:
-        lines.append("{missing} of {of_the_sweep} runs of the sweep are missing".format_map(found))
-    for each in found["owners"]:
-        left = each["seconds_left"]
-        lease = f"lease for {left:.0f} s" if left > 0 else "its lease ran out: free to take"
-        if each["has_ended"]:
-            lease = "it has ended: free to take"
-        lines.append(f"running: {each['runs']} by {each['owner']} ({lease})")
-    reasons = found["failures"]
-    for each in reasons[:_MOST_REASONS]:
-        lines.append(f"failed: {each['runs']} runs: {each['reason']}")
-    if len(reasons) > _MOST_REASONS:
-        lines.append(f"failed: {len(reasons) - _MOST_REASONS} more reasons")
-    return "\n".join(map(in_terminal, lines))
-
-
-_STATUS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "terminal": _status_lines,
-    "json": document,
-}

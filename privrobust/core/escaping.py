@@ -1,5 +1,6 @@
 """Names and other people's text, for languages that read some of its signs as commands."""
 
+import codecs
 import re
 from html import escape
 from unicodedata import normalize
@@ -10,7 +11,7 @@ _TEX = {
     "[": "{[}",  # at the start of a row it would be an option of the line's end before it
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
     "±": r"$\pm$", "≥": r"$\geq$", "∞": r"$\infty$", "†": r"$^\dagger$", "‡": r"$^\ddagger$",
-    "°": r"$^\circ$", "¹": "$^1$", "²": "$^2$", "³": "$^3$",
+    "°": r"$^\circ$", "§": r"\S{}", "¶": r"\P{}", "¹": "$^1$", "²": "$^2$", "³": "$^3$",
 }  # fmt: skip
 
 # What shows as nothing, or as a gap, and still counts as printable.
@@ -41,7 +42,7 @@ def in_markdown(text: str) -> str:
     r"""Write text for Markdown of GitHub's flavour, tables included.
 
     >>> print(in_markdown("majority_vote, *[old](b)*"))
-    majority_vote, \*\[old\](b)\*
+    majority_vote, *\[old\](b)\*
 
     """
     return _MARKDOWN.sub(lambda sign: f"\\{sign[0]}", in_terminal(text))
@@ -87,6 +88,8 @@ def in_terminal(text: str) -> str:
     a\x1b[31mb
 
     """
+    if text.isprintable() and not _UNSEEN.search(text):
+        return text
     return "".join(
         sign
         if sign.isprintable() and not _UNSEEN.match(sign)
@@ -98,3 +101,37 @@ def in_terminal(text: str) -> str:
 def in_lines(text: str) -> str:
     """Write text as `in_terminal` does, line by line."""
     return "\n".join(map(in_terminal, text.split("\n")))
+
+
+PLAIN = "privrobust_plain"
+"""How streams and `str.encode` treat errors: our signs have stand-ins, é is e, others are a `?`."""
+
+# Of the notes' marks none may be taken for another, nor for a part of a number.
+_STAND_INS = {
+    "±": "+-", "≥": ">=", "∞": "inf", "─": "-", "†": "^+", "‡": "^++", "°": "^o", "§": "^s",
+    "¶": "^p", "¹": "^1", "²": "^2", "³": "^3", "ᵢ": "_i",
+}  # fmt: skip
+
+
+def _stand_in(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end]
+    bare = (normalize("NFKD", sign).encode("ascii", "ignore").decode() for sign in signs)
+    stand_ins = (
+        _STAND_INS.get(sign) or letter or "?" for sign, letter in zip(signs, bare, strict=True)
+    )
+    return "".join(stand_ins), error.end
+
+
+codecs.register_error(PLAIN, _stand_in)
+
+
+def in_encoding(text: str, encoding: str) -> str:
+    """Write text in the signs that an encoding has.
+
+    >>> print(in_encoding("83±5", "ascii"))
+    83+-5
+
+    """
+    return text.encode(encoding, PLAIN).decode(encoding)

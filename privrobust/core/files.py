@@ -1,5 +1,6 @@
 """Files that are written whole or not at all."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def write_whole(content: bytes, path: Path) -> None:
 
 def put_whole(content: bytes, path: Path) -> None:
     """Do as `write_whole`, for callers that have words of their own for an OSError."""
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with deferred():
         try:

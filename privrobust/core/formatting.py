@@ -47,7 +47,7 @@ def quotient(value: float, digits: int, rounded: Callable[[float, int], str]) ->
 
 def percent(share: float) -> str:
     """Write a share in percent with one decimal; nothing for NaN."""
-    return "" if math.isnan(share) else f"{100 * share:.1f}"
+    return "" if math.isnan(share) else f"{100 * share:z.1f}"
 
 
 def in_percent(mean: float, half: float) -> tuple[str, str]:
@@ -72,9 +72,9 @@ def with_digits(mean: float, half: float, usual: int, most: int) -> tuple[str, s
 
     """
     if math.isnan(half):
-        return f"{mean:.{usual}f}", ""
+        return f"{mean:z.{usual}f}", ""
     digits = decimals(half, most)
-    return f"{mean:.{digits}f}", f"{half:.{digits}f}"
+    return f"{mean:z.{digits}f}", f"{half:.{digits}f}"
 
 
 def decimals(half: float, most: int = 2) -> int:

@@ -20,6 +20,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
+from privrobust.core.window import columns_of, wrapped
+
 _WORDS = {
     signal.SIGINT: "interrupted",
     signal.SIGTERM: "terminated",
@@ -130,10 +132,12 @@ class _Command:
         if not self._saying.acquire(blocking=False) or sys.stderr is None:
             return
         word = _WORDS[self._first]
-        line = f"{word}: {words}\n" if words else f"{word}\n"
         with suppress(OSError, ValueError):
             place = sys.stderr.fileno()
-            clean = _CLEAN_LINE if os.isatty(place) else b""
+            said = f"{word}: {words}" if words else word
+            line = f"{wrapped(said, columns_of(sys.stderr), len(word) + 2)}\n"
+            is_plain = os.environ.get("TERM") == "dumb" or not os.isatty(place)
+            clean = b"" if is_plain else _CLEAN_LINE
             if select.select([], [place], [], 0)[1]:
                 os.write(place, clean + line.encode(sys.stderr.encoding, "replace"))
 

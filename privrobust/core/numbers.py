@@ -159,7 +159,7 @@ def own(field: str, value: Any) -> Any:
 
 def _inexact(field: str, value: object) -> SpecError:
     return SpecError(
-        f"{field}: {shown(value)} has no exact value in double precision; accepted: float() of it"
+        f"{field}: {shown(value)} has no exact value in double precision; accepted: one that has"
     )
 
 

@@ -85,9 +85,10 @@ class Configured:
             name, given = f"{type(self).__name__}.{each.name}", getattr(self, each.name)
             value = _converted(name, given, hints[each.name])
             if not _accepts(each, hints[each.name], value):
-                raise SpecError(
-                    f"{name}: {shown(value)} is not {_accepted(each, hints[each.name])}"
-                )
+                accepted = _accepted(each, hints[each.name])
+                if value is None:
+                    raise SpecError(f"{name}: nothing is given; accepted: {accepted}")
+                raise SpecError(f"{name}: {shown(value)} is not {accepted}")
             object.__setattr__(self, each.name, value)
 
 
@@ -165,13 +166,18 @@ def _literal(value: Any) -> str:
     return hex(value) if type(value) is int and value.bit_length() > 64 else repr(value)
 
 
+_WORDS = {str: "text", bool: "true or false", type(None): "none"}
+
+
 def _accepted(each: "Field[Any]", hint: Any) -> str:
     """Say in words what a field accepts."""
     if choices := _choices(hint):
         return f"one of {', '.join(map(repr, choices))}"
     kinds = _kinds(hint)
     if not {int, float} & set(kinds):
-        return f"a {' or '.join(getattr(kind, '__name__', str(kind)) for kind in kinds)}"
+        return " or ".join(
+            _WORDS.get(kind) or f"a {getattr(kind, '__name__', kind)}" for kind in kinds
+        )
     words = {"above": "above", "least": "at least", "below": "below", "most": "at most"}
     limits = [f"{words[name]} {bound:g}" for name, bound in each.metadata.items()]
     number = "a whole number" if int in kinds else "a finite number"
@@ -195,9 +201,9 @@ def refuse_indistinct(
         hash(made)
     except TypeError as error:
         raise SpecError(
-            f"{kind}: {name} with {shown(dict(parameters))} is not accepted ({error}); accepted: "
-            "numbers, text or tuples"
-        ) from None
+            f"{kind}: {name} with {shown(dict(parameters))} is not accepted, as its parameters "
+            "cannot be told from others; accepted: numbers, text or tuples"
+        ) from error
 
 
 _LONG = 200

@@ -5,19 +5,30 @@ looked at before it is called: a class that derives from ours or, where a functi
 wanted, a function; nothing that is built into Python or comes with it.
 """
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from types import FunctionType, MethodType, UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from privrobust.core.numbers import own
-from privrobust.errors import SpecError, did_you_mean, in_a_line, in_short, shown, unknown_name
+from privrobust.errors import (
+    SpecError,
+    did_you_mean,
+    in_a_line,
+    in_short,
+    is_installed,
+    shown,
+    unknown_name,
+)
 
 _LONGEST = 200  # of a path to a module, which people need whole
+_MOST_FOLDERS = 4  # that an error lists
 _OF_PYTHON = sys.stdlib_module_names | set(sys.builtin_module_names)
 _refused = False
 
@@ -60,6 +71,13 @@ def without_plugins() -> Iterator[None]:
         yield
     finally:
         _refused = before
+
+
+def look_in(folder: Path) -> None:
+    """Let specs name modules of a folder, before others; nothing where modules are refused."""
+    name = str(folder.absolute())
+    if not _refused and name not in sys.path[:1]:
+        sys.path[:] = [name, *(each for each in sys.path if each != name)]
 
 
 def refuse_unwanted(kind: str, value: object) -> None:
@@ -123,17 +141,48 @@ def find(kind: str, name: str, known: Iterable[str], wanted: Own) -> Callable[..
         raise _unwanted(kind, name)
     if _package(module) in _OF_PYTHON:  # importing some of them does something, too
         raise _not_wanted(kind, name, "is of Python's own library", wanted)
+    quoted = shown(name, _LONGEST)
+    if not all(module.split(".")) or set("/\\") & set(module):
+        raise SpecError(
+            f"{kind}: {quoted} names no module; accepted: module:name or package.module:name, as "
+            "Python imports it"
+        )
     try:
-        found = getattr(import_module(module), attribute)
+        imported = import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise _not_imported(kind, quoted, error) from error  # it is there, another is not
+        raise SpecError(
+            f"{kind}: {quoted}: there is no module {shown(error.name)}; looked in: {_searched()}"
+        ) from None
     except (Exception, SystemExit) as error:  # whatever a user's module raises
-        problem = in_short(in_a_line(error), _LONGEST)
-        if module in sys.modules:  # it is there, and lacks the attribute
-            problem += did_you_mean(attribute, vars(sys.modules[module]))
-        raise SpecError(f"{kind}: cannot import {shown(name, _LONGEST)} ({problem})") from error
+        raise _not_imported(kind, quoted, error) from error
+    try:
+        found = getattr(imported, attribute)
+    except Exception as error:  # of modules with a __getattr__ of their own
+        if not isinstance(error, AttributeError):
+            raise _not_imported(kind, quoted, error) from error
+        hint = did_you_mean(attribute, vars(imported))
+        raise SpecError(
+            f"{kind}: {quoted}: the module {module} has no {shown(attribute)}{hint}"
+        ) from None
     if complaint := objection(found, wanted):
         raise _not_wanted(kind, name, complaint, wanted)
     result: Callable[..., Any] = found
     return result
+
+
+def _not_imported(kind: str, quoted: str, error: BaseException) -> SpecError:
+    return SpecError(f"{kind}: cannot import {quoted} ({in_short(in_a_line(error), _LONGEST)})")
+
+
+def _searched() -> str:
+    """List where modules are looked for, beside what is installed."""
+    folders = dict.fromkeys(os.path.abspath(each) for each in sys.path)
+    own = [each for each in folders if Path(each).is_dir() and not is_installed(Path(each))]
+    return ", ".join(
+        [*(shown(each, _LONGEST) for each in own[:_MOST_FOLDERS]), "what is installed"]
+    )
 
 
 def _not_wanted(kind: str, name: str, problem: str, wanted: Own) -> SpecError:

@@ -18,7 +18,16 @@ Push(scale=2.0)
 
 import inspect
 import re
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Set
+from collections.abc import (
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Set,
+)
 from dataclasses import MISSING
 from functools import lru_cache
 from itertools import chain
@@ -176,25 +185,38 @@ class Registry(Generic[T]):
 
         """
         made_by = self.find(name)
+        if not callable(made_by):
+            self._refuse_unknown(name, parameters, [])
+            return made_by
         try:
-            accepted = _accepted_by(cast(Hashable, made_by)) if callable(made_by) else []
+            accepted, needed = _accepted_by(cast(Hashable, made_by))
         except (TypeError, ValueError) as error:  # of some that are written in C
             raise SpecError(f"{self.kind}: {name} cannot be made ({error})") from error
         if not isinstance(made_by, type):  # a function of anybody's may do anything with them
-            accepted = []
-        for given in parameters:
-            if given not in accepted:
-                takes = f"it takes: {', '.join(accepted)}" if accepted else "it takes none"
+            self._refuse_unknown(name, parameters, [])
+            if needed:
+                takes = " and ".join(needed)
                 raise SpecError(
-                    f"{self.kind}: {in_short(name)} has no parameter {shown(given)} ({takes})"
+                    f"{self.kind}: {name} cannot be called without {takes}; accepted: "
+                    f"{self.own.accepted}"
                 )
-        if not callable(made_by):
-            return made_by
+        else:
+            self._refuse_unknown(name, parameters, accepted)
+        if missing := [each for each in needed if each not in parameters]:
+            call = ", ".join(f"{each}=..." for each in needed)
+            raise SpecError(
+                f"{self.kind}: {name} needs {' and '.join(missing)}; accepted: {name}({call})"
+            )
+        if lacks := sorted(getattr(made_by, "__abstractmethods__", ())):
+            raise SpecError(
+                f"{self.kind}: {name} does not define {' and '.join(lacks)}; accepted: "
+                f"{self.own.accepted} and defines it"
+            )
         try:
             made = made_by(**parameters)
         except PrivRobustError:
             raise
-        except (Exception, SystemExit) as error:  # whatever a user's class raises, or was not given
+        except (Exception, SystemExit) as error:  # whatever a user's class raises
             raise SpecError(f"{self.kind}: {name} cannot be made ({in_a_line(error)})") from error
         if isinstance(made_by, type) and not isinstance(made, made_by):
             raise SpecError(
@@ -203,6 +225,14 @@ class Registry(Generic[T]):
         if isinstance(made, Configured):
             refuse_indistinct(self.kind, name, made, parameters)
         return made
+
+    def _refuse_unknown(self, name: str, given: Iterable[str], accepted: Sequence[str]) -> None:
+        for each in given:
+            if each not in accepted:
+                takes = f"it takes: {', '.join(accepted)}" if accepted else "it takes none"
+                raise SpecError(
+                    f"{self.kind}: {in_short(name)} has no parameter {shown(each)} ({takes})"
+                )
 
     def get(self, text: str) -> Any:
         """Make what a spec names: `krum(f=2)`, or `package.module:Class(f=2)`.
@@ -257,6 +287,13 @@ def _is_configured(thing: object) -> bool:
 
 # Specs are made by the thousand, of a few classes.
 @lru_cache(maxsize=256)
-def _accepted_by(made_by: Hashable) -> list[str]:
-    """List the parameters of a constructor, or of a function."""
-    return list(inspect.signature(cast(Callable[..., Any], made_by)).parameters)
+def _accepted_by(made_by: Hashable) -> tuple[list[str], list[str]]:
+    """List the parameters of a constructor, or of a function, and those without a default."""
+    parameters = inspect.signature(cast(Callable[..., Any], made_by)).parameters
+    collect = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [
+        name
+        for name, each in parameters.items()
+        if each.default is each.empty and each.kind not in collect
+    ]
+    return list(parameters), needed

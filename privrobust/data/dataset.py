@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from privrobust.core.displayed import Displayed, told
 from privrobust.core.lazy_imports import torch
 from privrobust.core.numbers import as_float, as_whole, own, shown
 from privrobust.core.plugins import check_text
@@ -80,7 +81,7 @@ class Scaling:
         return pixels.float().div_(255 * std).sub_(mean / std)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """Examples and their labels.
 
@@ -145,6 +146,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        """Say in a line how much it holds."""
+        shape, kind = tuple(self.inputs.shape[1:]), str(self.inputs.dtype)
+        return told(type(self).__name__, "", [f"{len(self)} examples", f"{kind} {shape}"])
+
     @property
     def described(self) -> str:
         """All but the numbers: types, shapes, scaling."""
@@ -182,8 +188,8 @@ class Split:
         return Split(self.inputs.to(device), self.labels.to(device), self.scaling, groups)
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset(Displayed):
     """Three disjoint splits; learning rates are tuned on `validation`, never on `test`.
 
     Args:
@@ -230,6 +236,11 @@ class Dataset:
             if split.groups is not None:
                 groups = len(self.group_names)
                 _refuse_foreign(f"{name} of {self.name!r}", "groups", split.groups, groups)
+
+    def __repr__(self) -> str:
+        """Say in a line how much it holds."""
+        counts = [f"{len(getattr(self, name))} {name}" for name in ("train", "validation", "test")]
+        return told(type(self).__name__, self.name, [*counts, f"{self.classes} classes"])
 
     @classmethod
     def from_tensors(

@@ -34,12 +34,12 @@ class HeartDisease(HoldsOut):
     Numbers are scaled by public constants, and each hospital is split 70 / 10 / 20.
 
     Args:
-        path: the folder with processed.cleveland.data and so on, in the folder of data or as it is.
+        path: the folder with processed.cleveland.data and so on, looked for as that of a `table` is.
 
     """
 
     paper: ClassVar[str] = "Janosi et al. 1988; Ogier du Terrail et al. 2022 (FLamby)"
-    names_a_file: ClassVar[bool] = True
+    file_parameter: ClassVar[str | None] = "path"
 
     path: str = "fed_heart_disease"
 

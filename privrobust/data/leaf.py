@@ -32,12 +32,12 @@ class FEMNIST(HoldsOut):
     70 / 10 / 20. White is 1, as LEAF has it.
 
     Args:
-        path: the folder, in the folder of data or as it is: LEAF's `data/femnist/data`.
+        path: the folder, LEAF's `data/femnist/data`: looked for as the file of a `table` is.
 
     """
 
     paper: ClassVar[str] = "Caldas et al. 2018; Cohen, Afshar, Tapson, van Schaik 2017"
-    names_a_file: ClassVar[bool] = True
+    file_parameter: ClassVar[str | None] = "path"
 
     path: str = "femnist"
 

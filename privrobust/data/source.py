@@ -23,8 +23,18 @@ class Source(Configured, ABC):
 
     needs_folder: ClassVar[bool] = True
     """Whether it looks into the folder of data at all."""
-    names_a_file: ClassVar[bool] = False
-    """Whether its parameters say which file is read."""
+    file_parameter: ClassVar[str | None] = None
+    """The parameter that says which file is read, if one does."""
+
+    @property
+    def named_file(self) -> str | None:
+        """The file that its parameters name."""
+        return getattr(self, self.file_parameter) if self.file_parameter else None
+
+    @property
+    def measures_data(self) -> bool:
+        """Whether what it loads depends on what is measured on private examples, uncounted."""
+        return False
 
     def files(self, folder: Path) -> list[Path]:
         """List the files that it would read: where they change, it is loaded again."""
@@ -68,15 +78,20 @@ def data_folder(given: str | None) -> Path:
         if named:
             folder = Path(named).expanduser()
             if not os.path.isdir(folder):  # as Path.is_dir, which raises for a name too long
-                raise SpecError(f"{origin}: {shown(named, 200)} is no folder")
+                raise SpecError(
+                    f"{origin}: {shown(named, 200)} is no folder; looked in: {os.getcwd()}"
+                )
             return folder
     return Path.home() / ".cache" / "privrobust"
 
 
 def named_folder(path: str, folder: Path) -> Path:
-    """Return the folder that a spec names, within that of data or as it is; it may not be there."""
-    inside = folder / path
-    return inside if os.path.isdir(inside) else Path(path)
+    """Return the first folder of a name that is there, or the name as it is.
+
+    Looked for as tables are: in `data_dir`, in the folder of data, and where we are.
+    """
+    places = [each / path for each in dict.fromkeys((folder, data_folder(None), Path()))]
+    return next(filter(os.path.isdir, places), Path(path))
 
 
 def needed(module: str, dataset: str) -> ModuleType:

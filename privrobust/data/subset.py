@@ -47,7 +47,7 @@ class Subset(Source):
 
         super().__post_init__()
         source = self._source()
-        if source is None or source.names_a_file or isinstance(source, Subset):
+        if source is None or source.named_file or isinstance(source, Subset):
             raise SpecError(
                 f"Subset.of: {self.of!r} is not accepted: a built-in dataset, other than table and "
                 "subset"

@@ -15,12 +15,15 @@ import numpy as np
 from privrobust.core.lazy_imports import pandas as pd
 from privrobust.core.lazy_imports import torch
 from privrobust.data.dataset import Dataset, Split
-from privrobust.data.source import HoldsOut
+from privrobust.data.source import HoldsOut, data_folder
 from privrobust.data.splitting import three_ways
 from privrobust.errors import PrivRobustWarning, SpecError, did_you_mean, in_short
 
 # Of a column that holds no numbers, each a feature of its own.
 _MOST_VALUES = 100
+
+# Root mean squares of features, see `_warn_of_scale`.
+_TINY, _LARGE, _UNEVEN = 0.02, 50, 10
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -39,7 +42,8 @@ class Table(HoldsOut):
     empty cell is a missing value, and any other text is a value.
 
     Args:
-        path: of the file, in the folder of data or as it is.
+        path: of the file: in `data_dir`, which for a sweep's file is the folder that it lies in
+            unless it says another, in the folder of data, or as it is.
         label: the column to predict; its sorted values are the classes.
         group: a column that says whose a row is, kept out of the features: with `partition:
             natural` each of its values is a worker.
@@ -48,20 +52,35 @@ class Table(HoldsOut):
 
     """
 
-    names_a_file: ClassVar[bool] = True
+    file_parameter: ClassVar[str | None] = "path"
 
     path: str
     label: str
     group: str | None = None
     scaling: Literal["none", "standard"] = "none"
 
+    @property
+    def measures_data(self) -> bool:
+        """Whether features are scaled by the training split's."""
+        return self.scaling == "standard"
+
     def files(self, folder: Path) -> list[Path]:
-        """List the one."""
-        return [folder / self.path if (folder / self.path).exists() else Path(self.path)]
+        """List the one: the first that is there."""
+        return [next((file for file in self._places(folder) if file.exists()), Path(self.path))]
+
+    def _places(self, folder: Path) -> list[Path]:
+        """List where it may lie."""
+        folders = dict.fromkeys((folder, data_folder(None), Path()))
+        return [each / self.path for each in folders]
 
     def load(self, name: str, folder: Path) -> Dataset:
         """Load it from the file."""
         (path,) = self.files(folder)
+        if not path.exists():
+            looked = dict.fromkeys(str(file.absolute().parent) for file in self._places(folder))
+            raise SpecError(
+                f"dataset: path: there is no file {self.path!r}; looked in: {', '.join(looked)}"
+            )
         rows = _read(path)
         for role, column in (("label", self.label), ("group", self.group)):
             if column is not None and column not in rows.columns:
@@ -87,11 +106,14 @@ class Table(HoldsOut):
         if self.group is not None:
             codes, group_names = pd.factorize(rows.pop(self.group), sort=True)
         features = _features(rows, self.path)
-        if self.scaling == "standard":
+        if self.measures_data:
             of_train, *_ = three_ways(name, labels, codes, self.validation)
             features = _standardised(name, features, of_train)
+        inputs = torch.from_numpy(_in_float32(features, self.path))
+        if not self.measures_data:
+            _warn_of_scale(self.path, features)
         whole = Split(
-            torch.from_numpy(_in_float32(features, self.path)),
+            inputs,
             torch.from_numpy(labels.astype(np.int64)),
             groups=None if codes is None else torch.from_numpy(codes.astype(np.int64)),
         )
@@ -251,6 +273,32 @@ def _standardised(name: str, features: pd.DataFrame, of_train: np.ndarray) -> pd
     mean = (train / size).mean().where(varies, train.iloc[0])
     std = (train / size).std().where(varies, 1.0)
     return (features / size - mean) / std
+
+
+def _warn_of_scale(path: str, features: pd.DataFrame) -> None:
+    """Warn of features whose size no usual step fits, before a run trains to chance.
+
+    Where one is large beside others it fills the clipped gradients, and a step along them moves
+    scores by the square of its size; where all are tiny, nothing moves them. Logistic regression
+    with steps of 0.5 on three Gaussian classes gets 97 % right where one of eight features has size
+    10, 95 % at 30, 49 % at 100, and 42 % where all have size 0.01.
+    """
+    largest = features.abs().max()
+    sizes = (features / largest).pow(2).mean().pow(0.5) * largest
+    sizes = sizes[sizes > 0]
+    if sizes.empty:
+        return
+    column, most, least = sizes.idxmax(), sizes.max(), sizes.min()
+    is_uneven = len(sizes) == 1 or most >= _UNEVEN * least
+    if not (most <= _TINY or (most >= _LARGE and is_uneven)):
+        return
+    warnings.warn(
+        f"dataset: column {str(column)!r} of {in_short(path)} holds numbers of size {most:.0e}; "
+        "steps are made for size 1: the model may learn nothing; accepted: columns divided by "
+        "public constants, or scaling='standard', which measures the training data",
+        PrivRobustWarning,
+        stacklevel=3,
+    )
 
 
 def _in_float32(features: pd.DataFrame, path: str) -> np.ndarray:

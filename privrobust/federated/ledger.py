@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Row, Select, func, insert, inspect, select, t
 
 from privrobust.accountants import Release, Spent, get_accountant, spend
 from privrobust.accountants.protocol import check_delta
+from privrobust.core.displayed import Displayed
 from privrobust.core.formatting import in_full, rounded_up
 from privrobust.core.numbers import as_float, own, shown
 from privrobust.errors import BudgetExhausted, PrivRobustError, SpecError
@@ -48,7 +49,7 @@ _LONGEST = 200  # characters of a name or a note
 _MADE_SECONDS = 5.0
 
 
-class Ledger(Transactions):
+class Ledger(Displayed, Transactions):
     """A durable account of what was released about some data, and the door that closes in time.
 
     - **All that is charged under a name composes**: of any run, process or machine, whenever.
@@ -115,6 +116,11 @@ class Ledger(Transactions):
         """What all charges together spend; epsilon is 0 where there are none."""
         terms, releases = self._transact(self._read, self._engine)
         return self._spend(releases, terms.delta)
+
+    @property
+    def max_epsilon(self) -> float | None:
+        """What may be spent in all; None where nothing limits it."""
+        return self._transact(self._read, self._engine)[0].max_epsilon
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -347,4 +353,4 @@ def _upper_bound(name: str) -> str:
             f"accountant: {accountant.name} is an estimate, which may be below what is spent; "
             "accepted: auto, or one whose value is an upper bound, such as pld"
         )
-    return accountant.name
+    return name

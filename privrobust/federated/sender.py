@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from privrobust.accountants import Release, Spent, spend
+from privrobust.core.displayed import Displayed, told
 from privrobust.core.numbers import as_whole
 from privrobust.errors import SpecError, unknown_name
 from privrobust.federated.ledger import Ledger
@@ -16,7 +17,7 @@ from privrobust.noise.laws import NOISE_LAWS
 Vector = npt.NDArray[np.float64]
 
 
-class Sender:
+class Sender(Displayed):
     """Sends releases of one kind, each charged before it leaves.
 
     Args:
@@ -51,10 +52,21 @@ class Sender:
         self._ledger, self._seed = ledger, seed
         self._sent = 0
 
+    def __repr__(self) -> str:
+        """Say in a line what it sends, and how often it did."""
+        step = self._step
+        facts = [f"b = {step.noise_scale:g}", f"C = {step.clip_norm:g}", f"{self._sent} sent"]
+        return told(type(self).__name__, f"{step.noise} {step.message}", facts)
+
     @property
     def step(self) -> Release:
         """One message."""
         return self._step
+
+    @property
+    def sent(self) -> int:
+        """How many messages were sent until now."""
+        return self._sent
 
     @property
     def release(self) -> Release:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from privrobust.core.numbers import as_whole
 from privrobust.core.random import stream
 from privrobust.data import Dataset
-from privrobust.errors import SpecError, in_a_line
+from privrobust.errors import SpecError, in_a_line, is_of_the_call
 from privrobust.gradients.isolation import own_copy
 from privrobust.gradients.layer_rules import has_rule
 from privrobust.gradients.row_wise import HOOKS
@@ -71,9 +71,13 @@ def _made(name: str, dataset: Dataset, seed: int) -> nn.Module:
         except SpecError:
             raise
         except Exception as error:  # whatever a user's factory raises
+            if is_of_the_call(error):
+                raise SpecError(
+                    f"model: {name!r} cannot be called so; accepted: (shape, classes) to a module"
+                ) from error
             raise SpecError(
                 f"model: {name!r} failed for examples of shape {tuple(shape)} and {classes} "
-                f"classes ({in_a_line(error)}); accepted: (shape, classes) to a module"
+                f"classes ({in_a_line(error)})"
             ) from error
     if not isinstance(model, nn.Module):
         raise SpecError(f"model: {name!r} made a {type(model).__name__}, not a torch.nn.Module")

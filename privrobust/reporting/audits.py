@@ -77,7 +77,7 @@ def labels(results: Sequence[AuditResult]) -> list[str]:
 def laid_out(results: Sequence[AuditResult]) -> Layout:
     """Make the table that people read: a row a run, kind of canaries and observer."""
     settings, reasons = _settings(results), _reasons(results)
-    heads = [Column(heading(name), is_text=True) for name in settings[0]]
+    heads = [Column((heading(name),), is_text=True) for name in settings[0]]
     heads += [Column((name,), is_text=True) for name in ("canaries", "observer")]
     measured = ("helpers", "claimed", "found", "if Gaussian", "share", "p", "verdict", "attack")
     heads += [Column((name,)) for name in measured]

@@ -13,6 +13,7 @@ from privrobust.accountants import Release, budget_table, noise_table
 from privrobust.accountants.release import MOST_STEPS
 from privrobust.accountants.sampling import IN_EPOCHS, steps_per_epoch
 from privrobust.accountants.table import NOTE
+from privrobust.core.displayed import Displayed, told
 from privrobust.core.formatting import in_full, quotient, rounded_down, rounded_up
 from privrobust.errors import SpecError
 from privrobust.reporting.neighbours import neighbours
@@ -37,7 +38,7 @@ HEADINGS = {
 """Columns that are shown before those of the accountants."""
 _UNSHOWN = ("worker_sampling_rate", "noise", "sampling", "unit", "message", "adjacency")
 """Columns that remarks, and q, tell in words; csv has them."""
-_SPENT = "Cells: the epsilon that one worker's release spends, against who sees every message."
+SPENT = "Cells: the epsilon that one worker's release spends, against who sees every message."
 _MEETS = "Cells: the noise scale b that meets the target epsilon."
 _FEDERATION = {
     "noise_scale": "all: the federation of these sites, whose epsilon is the largest of theirs.",
@@ -54,8 +55,8 @@ ROUNDING = "Rounded so that nothing looks better than it is: sigma down, the res
 _ESTIMATE = "(estimate): may report less than is spent; the others are upper bounds."
 
 
-@dataclass(frozen=True)
-class Budgets:
+@dataclass(frozen=True, repr=False)
+class Budgets(Displayed):
     """What accountants say of every combination of settings.
 
     Attributes:
@@ -71,6 +72,11 @@ class Budgets:
     federation: pd.DataFrame | None
     neighbours: str
     remarks: list[str]
+
+    def __repr__(self) -> str:
+        """Say in a line how many there are, and by whom."""
+        count = len(self.table)
+        return told(type(self).__name__, f"{count} setting{'s' * (count != 1)}", self.results)
 
     @property
     def settings(self) -> list[str]:
@@ -202,7 +208,7 @@ def largest(values: pd.Series) -> float:
 def _remarks(table: pd.DataFrame, release: Release, *, is_federation: bool) -> Iterator[str]:
     """Say what has to be read with the numbers."""
     goal = "target_epsilon" if "target_epsilon" in table else "noise_scale"
-    yield _MEETS if goal == "target_epsilon" else _SPENT
+    yield _MEETS if goal == "target_epsilon" else SPENT
     if is_federation:
         yield _FEDERATION[goal]
     yield f"Neighbours: {neighbours(release)}."

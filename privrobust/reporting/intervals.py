@@ -7,6 +7,8 @@ import numpy.typing as npt
 from scipy.special import stdtrit  # what scipy.stats asks, without the second that it loads
 
 CONFIDENCE = 0.95
+TOLD = f"{100 * CONFIDENCE:g} %"
+"""As it is printed."""
 
 
 def half_width(deviation: Any, count: Any, level: float = CONFIDENCE) -> npt.NDArray[np.float64]:

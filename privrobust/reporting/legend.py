@@ -1,14 +1,16 @@
 """What the numbers of a table are, in words, and which guarantee its epsilon is."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
-from privrobust.core.formatting import number
-from privrobust.reporting.intervals import CONFIDENCE
+from privrobust.core.formatting import number, percent
+from privrobust.reporting.intervals import TOLD
 from privrobust.reporting.metrics import ACCURACY, METRICS, lacking
 from privrobust.reporting.neighbours import all_in_short
+from privrobust.reporting.scaling import about_scaling
 from privrobust.reporting.schemes import charged_for
 from privrobust.reporting.summary import fixes_workers, setting_levels
 from privrobust.reporting.tuning import about_tuning
@@ -18,24 +20,70 @@ FEW = "°"
 FEW_SEEDS = 3
 """Fewer make a Student interval of little use, and are marked."""
 BREAKDOWN_NOTE = (
-    "breakdown: the largest f/n up to which every attack leaves half of the clean accuracy; "
-    "≥ where no f that was tried leaves less."
+    "breakdown: the largest f/n up to which every attack leaves half of the clean accuracy, and "
+    f"more than chance: what surely holds to what may, by {TOLD} intervals over seeds; ≥ "
+    "where no f that was tried surely breaks it, ? where none tells."
 )
+GAP_NOTE = "gap: clean less worst, seed by seed."
+NEAR_CHANCE = "§"
 SUCCESS_NOTE = (
     "success: how many in % of the held-out examples that an attack aims at get the label that it "
     "wants; of these no best is marked. Accuracy, and with it worst, does not count that."
 )
 FEWER_ATTACKS = "‡"
 FEWER_NOTE = f"{FEWER_ATTACKS} fewer attacks were run than on others of its column: never the best."
+WITH_PUBLIC_EXAMPLES = ("fltrust", "noise_aware")
+"""The rules that ask for `public_examples`, by name, as whoever prints a table loads no rule."""
 _MARKS = "¹²³"
 _MOST_FAILURES = 3
 
 
-def breakdown_text(point: float, tried: float) -> str:
-    """Write a breakdown point; as a bound where nothing that was `tried` broke the setting."""
+def breakdown_text(found: Mapping[Any, Any], tried: float) -> str:
+    """Write a breakdown point, as from `privrobust.reporting.robustness.breakdown`.
+
+    Args:
+        found: a row of that.
+        tried: the largest f / n of the setting.
+
+    Returns:
+        What is decided of it: a number, two that it lies between, or what it is not below, after ≥;
+        `?` where seeds decide nothing. Of a single seed it is a number, marked for that. Empty
+        where there is none, and a mark where nothing was learnt.
+
+    """
+    if found["near_chance"]:
+        return NEAR_CHANCE
+    point, low, high = found["point"], found["low"], found["high"]
     if math.isnan(point):
         return ""
-    return f"{'≥' if point == tried else ''}{point:.2f}"
+    if math.isnan(low):
+        return f"{'≥' if point == tried else ''}{point:.2f}{FEW}"
+    if math.isinf(high):
+        return f"≥{low:.2f}" if low else "?"
+    return f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
+
+
+def gap_text(found: Mapping[Any, Any], metric: str = "accuracy") -> str:
+    """Write a gap, as from `privrobust.reporting.robustness.robustness`, with its interval.
+
+    Few seeds are marked, and what learnt nothing, of which no gap is good.
+    """
+    if math.isnan(found["gap"]):
+        return ""
+    text, half = METRICS[metric].text(found["gap"], found["gap_interval"])
+    mark = NEAR_CHANCE if found["near_chance"] else ""
+    mark += FEW if found["gap_seeds"] < FEW_SEEDS else ""
+    return f"{text}{mark}±{half}" if half else f"{text}{mark}"
+
+
+def about_chance(summary: pd.DataFrame) -> str:
+    """Say what the mark means of settings whose clean accuracy may be that of chance."""
+    chances = sorted({percent(chance) for chance in summary["chance"].dropna()})
+    return (
+        f"{NEAR_CHANCE} clean accuracy not clearly above chance ({' or '.join(chances)} %, the "
+        "same answer everywhere): what may have learnt nothing has no breakdown point, and a small "
+        "gap is no merit of it."
+    )
 
 
 def most_tried(summary: pd.DataFrame) -> pd.Series:
@@ -54,7 +102,7 @@ def legend(
     best = "bold or *: the best of its column among rows on the same data"
     yield (
         f"{told[0].upper()}{told[1:]}: mean over {_seeds(counts)}, ± half of its "
-        f"{CONFIDENCE:.0%} interval"
+        f"{TOLD} interval"
         f"{f'; {best}' if any(metric.is_compared for metric in shown) else ''}."
     )
     yield from _cautions(runs, metrics)
@@ -119,6 +167,8 @@ def promise(runs: pd.DataFrame) -> Iterator[str]:
         )
         yield from charged_for(finite)
         yield from secrets(finite)
+        yield from unprotected(finite)
+        yield from about_scaling(finite)
         yield from about_tuning(finite["repeats"])
 
 
@@ -129,6 +179,21 @@ def secrets(runs: pd.DataFrame) -> Iterator[str]:
             "pairwise_noise: who sees the messages knows the noise of pairs with a Byzantine or "
             "colluding worker, of others nothing."
         )
+
+
+def unprotected(runs: pd.DataFrame) -> Iterator[str]:
+    """Say of rules that look at examples of the server's own, if any, that epsilon omits these."""
+    rules = [rule for rule in runs["aggregator"].unique() if _base_of(rule) in WITH_PUBLIC_EXAMPLES]
+    if rules:
+        yield (
+            f"{', '.join(rules)}: no epsilon protects the examples that the server holds, of the "
+            "validation data, which have to be public."
+        )
+
+
+def _base_of(aggregator: str) -> str:
+    """Return the name of the rule that comes last, without what is in its brackets."""
+    return aggregator.rpartition(" + ")[2].partition("(")[0]
 
 
 def deltas(runs: pd.DataFrame) -> str:

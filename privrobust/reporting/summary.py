@@ -11,6 +11,7 @@ import pandas as pd
 from privrobust.core.formatting import number
 from privrobust.reporting.intervals import half_width
 from privrobust.reporting.metrics import ACCURACY, METRICS, checked, interval_of
+from privrobust.reporting.scaling import is_scaled
 from privrobust.spec.run_fields import FIELDS, named
 
 Row = tuple[Any, ...]
@@ -73,13 +74,18 @@ def summarise(runs: pd.DataFrame, metrics: Sequence[str] = ACCURACY) -> pd.DataF
         and, say, `train_loss_interval` of others; `attack_success_rate` and
         `attack_success_interval`, the same of attacks with a goal of their own, NaN of others;
         `epsilon`, the largest, whether it `is_upper_bound` and no estimate, and `not_private`, why
-        it is infinite; `seeds`, `diverged` and `failed`, counts of runs; `kappa`, the largest
-        empirical robustness coefficient; `workers`, n.
+        it is infinite; `scaled_by_data`, whether it leaves out what scaling measured; `seeds`,
+        `diverged` and `failed`, counts of runs; `kappa`, the largest empirical robustness
+        coefficient; `workers`, n; `chance`, the accuracy of what has learnt nothing, NaN where runs
+        do not say.
 
     """
     metrics = checked(metrics)
     values = {name: METRICS[name].of(runs) for name in metrics}
-    runs = without_gaps(runs.assign(attack=runs["attack"].fillna(""), **values))
+    chance = runs.get("chance", math.nan)  # a frame of one's own may lack it
+    added = {"scaled_by_data": is_scaled(runs["dataset"]), "chance": chance, **values}
+    attack = runs["attack"].astype(object).fillna("")  # all are missing where none was run
+    runs = without_gaps(runs.assign(attack=attack, **added))
     groups = runs.groupby([*_telling(runs), "byzantine", "attack"], sort=False)
     finished = groups.size() - groups["failure"].count()
     means = {}
@@ -98,11 +104,13 @@ def summarise(runs: pd.DataFrame, metrics: Sequence[str] = ACCURACY) -> pd.DataF
             "epsilon": groups["epsilon"].max(),
             "is_upper_bound": groups["is_upper_bound"].min().astype(bool),
             "not_private": groups["not_private"].first(),
+            "scaled_by_data": groups["scaled_by_data"].max().astype(bool),
             "seeds": groups.size(),
             "diverged": groups["diverged"].sum(),
             "failed": groups["failure"].count(),
             "kappa": groups["kappa"].max(),
             "workers": groups["workers"].first(),
+            "chance": groups["chance"].max(),
         }
     )
     worst = summary.loc[_worst_attacks(summary, metrics[0])].rename(lambda _: WORST, level="attack")

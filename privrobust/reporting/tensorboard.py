@@ -75,7 +75,9 @@ def to_tensorboard(store: "Store", folder: Path) -> int:
                 _write(writer, row, store.history(str(key)))
             part.rename(place)  # a run is there whole or not at all
         except OSError as error:
-            raise PrivRobustError(f"tensorboard: {place} cannot be written ({error})") from None
+            raise PrivRobustError(
+                f"tensorboard: {place} cannot be written ({error.strerror or error})"
+            ) from None
         written += 1
     return written
 

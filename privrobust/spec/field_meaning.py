@@ -46,8 +46,6 @@ class Meaning:
     role: Role
     symbol: str = ""
     """The letter or word that figures and reports write for it, which their texts explain."""
-    heading: tuple[str, ...] = ()
-    """Of its column in a narrow table, line by line, where it is too long for one."""
     rows: Literal["always", "told", "varied", "never"] = "varied"
     """Whether it tells rows of tables apart: always, where it varies, or never.
 

@@ -1,5 +1,6 @@
 """The fields of a run: type, default, bounds and meaning of each, written here and nowhere else."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
@@ -12,6 +13,7 @@ from privrobust.accountants.repeats import canonical_repeats
 from privrobust.aggregators import canonical, get_aggregator
 from privrobust.data import canonical_dataset
 from privrobust.data.partitions import canonical_partition
+from privrobust.errors import SpecError, shown
 from privrobust.gradients.losses import canonical_loss
 from privrobust.models import canonical_model
 from privrobust.noise.laws import canonical_noise_law
@@ -39,6 +41,12 @@ def _known_aggregator(name: str) -> str:
 def _known_accountant(name: str) -> str:
     if name != "auto":
         get_accountant(name)
+    return name
+
+
+def _known_device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name, re.ASCII):
+        raise SpecError(f"device: {shown(name)} is not accepted: auto, cpu, cuda or cuda:1")
     return name
 
 
@@ -79,7 +87,6 @@ class RunFields(Record):
         Number,
         Meaning(
             Role.DATA,
-            heading=("hetero-", "geneity"),
             rows="always",
             checked_with="partition",
             per_lane=True,
@@ -264,7 +271,7 @@ class RunFields(Record):
         3, ge=1, lt=2**63
     )
     """The reported accuracy and loss average this many last evaluations."""
-    device: Annotated[str, Meaning(Role.PLACE)] = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: Annotated[str, AfterValidator(_known_device), Meaning(Role.PLACE)] = "auto"
     """Where it runs; `auto` takes the GPU if there is one. Not part of what the run is: `key`."""
 
     def __init__(self, **settings: Any) -> None:  # of its own: type checkers would make another
@@ -301,15 +308,13 @@ def named(is_one: Callable[[Meaning], bool]) -> list[str]:
     return [name for name, meaning in FIELDS.items() if is_one(meaning)]
 
 
-def heading(name: str) -> tuple[str, ...]:
-    """Return the heading of a field's column in a narrow table, line by line.
+def heading(name: str) -> str:
+    """Return the heading of a field's column in a table.
 
     Columns that every table has go by their symbol, the others by the name that a spec gives them.
     """
-    meaning = SETTINGS.get(name)
-    if meaning is None:
-        return (name,)
-    return meaning.heading or (symbol(name) if meaning.rows == "always" else name,)
+    is_usual = name in SETTINGS and SETTINGS[name].rows == "always"
+    return symbol(name) if is_usual else name
 
 
 def symbol(name: str) -> str:

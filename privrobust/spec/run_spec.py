@@ -2,7 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +15,7 @@ from privrobust.aggregators import get_aggregator
 from privrobust.aggregators.registry import AGGREGATORS
 from privrobust.attacks import get_attack
 from privrobust.attacks.registry import ATTACKS
+from privrobust.core.displayed import Displayed, called
 from privrobust.core.numbers import shown
 from privrobust.core.parameters import parse
 from privrobust.core.plugins import refuse_unwanted
@@ -30,7 +32,7 @@ _MODULES = frozenset(named(lambda field: field.names_own))
 _FLOAT32 = named(lambda field: field.is_float32)
 
 
-class RunSpec(RunFields):
+class RunSpec(Displayed, RunFields):
     """Settings of one training run: those of `RunFields`, or `workers` in place of `honest`.
 
     Raises:
@@ -45,6 +47,27 @@ class RunSpec(RunFields):
         for field in _MODULES & settings.keys():
             refuse_unwanted(field, settings[field])
         super().__init__(**settings)
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The fields that differ from their defaults, attacks as they are written.
+
+        The b that was found for a `target_epsilon` is none: it follows.
+        """
+        found = {
+            name: str(value) if name == "attack" else value
+            for name, field in type(self).model_fields.items()
+            if (value := getattr(self, name)) != field.default
+        }
+        if self.target_epsilon is not None:
+            found.pop("noise_scale", None)
+        return found
+
+    def __repr__(self) -> str:
+        """Write what is `changed`."""
+        return called(type(self).__name__, self.changed)
+
+    __str__ = __repr__
 
     @classmethod
     def restored(cls, settings: Mapping[str, Any]) -> "RunSpec":
@@ -206,8 +229,9 @@ class RunSpec(RunFields):
             raise SpecError(
                 f"warmup_steps: {shown(self.warmup_steps)} of {self.steps} steps; accepted: fewer"
             )
-        for step in (1, self.steps):
-            rate(get_schedule(self.schedule), self.warmup_steps, step, self.steps)
+        with _about("schedule"):
+            for step in (1, self.steps):
+                rate(get_schedule(self.schedule), self.warmup_steps, step, self.steps)
         if self.local_steps * self.steps > MOST_STEPS:
             raise SpecError(
                 f"local_steps: {self.local_steps} in each of {self.steps} steps; accepted: up to "
@@ -217,11 +241,8 @@ class RunSpec(RunFields):
             object.__setattr__(self, "local_learning_rate", None)
         if self.byzantine and self.attack is None:
             raise SpecError(f"attack: needed when byzantine is {self.byzantine}")
-        try:
+        with _about("attack"):
             attack = self.attack.canonical() if self.attack else None
-        except SpecError as error:
-            error.field = "attack"
-            raise
         # equal runs get equal keys, so one without attackers has no attack
         object.__setattr__(self, "attack", attack if self.byzantine else None)
         written = str(self.attack) if self.attack else None
@@ -262,6 +283,16 @@ class RunSpec(RunFields):
             object.__setattr__(self, "partition", "similarity")
 
 
+@contextmanager
+def _about(field: str) -> Iterator[None]:
+    """Tell of errors which field they are about, where their text starts with another name."""
+    try:
+        yield
+    except SpecError as error:
+        error.field = error.field or field
+        raise
+
+
 @lru_cache(maxsize=1024)
 def _meet(
     changes: tuple[int, int],
@@ -276,7 +307,8 @@ def _meet(
     A rule's public examples are of the validation split.
     """
     rule = get_aggregator(aggregator, byzantine)
-    rule.fits(honest + byzantine, byzantine)
+    with _about("aggregator"):
+        rule.fits(honest + byzantine, byzantine)
     if rule.public_examples and evaluate_on == "validation":
         raise SpecError(
             f"evaluate_on: validation, as in tuning, with aggregator {shown(aggregator)}, whose "
@@ -284,7 +316,8 @@ def _meet(
         )
     if attack is not None:
         name, parameters = parse("attack", attack)
-        get_attack(name, **parameters).fits(rule, honest, byzantine)
+        with _about("attack"):
+            get_attack(name, **parameters).fits(rule, honest, byzantine)
 
 
 @lru_cache(maxsize=1024)

@@ -32,7 +32,7 @@ def _plain_zero(value: float | None) -> float | None:
     return value or (None if value is None else 0.0)
 
 
-def _read_named(value: Any) -> Any:
+def named(value: Any) -> Any:
     """Read `krum(f=2)` and `{name: krum, f: 2}`, which name one rule, as the former."""
     if isinstance(value, dict) and isinstance(name := own("name", value.get("name")), str):
         given = {key: _literal(f"{name}.{key}", value[key]) for key in value if key != "name"}
@@ -70,6 +70,6 @@ Number = Annotated[float, _NUMBER, _ZERO]
 PerhapsNumber = Annotated[float | None, _NUMBER, _ZERO]
 Whole = Annotated[int, BeforeValidator(_read_whole)]
 PerhapsWhole = Annotated[int | None, BeforeValidator(_read_whole)]
-Named = Annotated[str, BeforeValidator(_read_named)]
+Named = Annotated[str, BeforeValidator(named)]
 """Text that names a thing, with its parameters if any."""
-PerhapsNamed = Annotated[str | None, BeforeValidator(_read_named)]
+PerhapsNamed = Annotated[str | None, BeforeValidator(named)]

@@ -46,10 +46,21 @@ def frame_of(
         for piece, (values, _) in zip(pieces, converted, strict=True):
             piece.append(values[~spoiled] if spoiled.any() else values)
     series = {
-        column.name: _joined(piece, of_column)
+        column.name: pd.Series(_joined(piece, of_column), dtype=_dtype(column))
         for column, piece, of_column in zip(columns, pieces, read, strict=True)
     }
     return pd.DataFrame(series), +faults
+
+
+def _dtype(column: Column[Any]) -> str:
+    """Return the type of a column of a frame, whatever its cells are: a store may have no rows."""
+    if isinstance(column.type, Float):
+        return "float64"
+    if isinstance(column.type, Boolean):
+        return "bool"
+    if isinstance(column.type, Integer):
+        return "int64" if column.info.get("needed", True) else "Int64"
+    return "str"
 
 
 def told(faults: Counter[str]) -> str:

@@ -3,16 +3,29 @@
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Boolean, Column, ColumnElement, literal, select, type_coerce
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    String,
+    cast,
+    func,
+    literal,
+    select,
+    type_coerce,
+)
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
 from privrobust.errors import PrivRobustError
 from privrobust.spec.run_fields import named
 from privrobust.store.base import RESTORE
 from privrobust.store.cells import frame_of, told
+from privrobust.store.chance import SAMPLE, chance
 from privrobust.store.database import MOST_KEYS, Database, parts
 from privrobust.store.schema import BEFORE, DONE, EVALUATIONS, FAILED, FAILURES, RUNNING, RUNS
 
@@ -26,6 +39,9 @@ _SETTINGS = named(lambda field: field.is_in_key)
 # Columns that tables and figures do not need, which would take most of the time to read.
 _HEAVY = ("accuracy_by_class", "accuracy_by_worker")
 
+# And those of a claim, which a run that is settled has no more.
+_CLAIMS = ("owner", "lease_until")
+
 
 class Reading(Database):
     """Runs that are done or failed, to be read; reading changes nothing."""
@@ -35,6 +51,19 @@ class Reading(Database):
         wanted = select(RUNS.c.key).where(RUNS.c.status == status)
         return self._transact(lambda connection: set(connection.scalars(wanted)), self._engine)
 
+    def counts_now(self) -> dict[str, int] | None:
+        """Count the runs by status; None where the database does not answer at once."""
+        database = self._engine.url.database
+        if self._engine.dialect.name == "sqlite" and not Path(str(database)).is_file():
+            return None  # SQLite would make one
+        wanted = select(RUNS.c.status, func.count()).group_by(RUNS.c.status)
+        try:
+            with self._engine.connect() as connection:
+                counts = {row[0]: row[1] for row in connection.execute(wanted)}
+        except DBAPIError:
+            return None
+        return {status: counts.get(status, 0) for status in (DONE, RUNNING, FAILED)}
+
     def runs(self, keys: Sequence[str] | None = None) -> pd.DataFrame:
         """Return a row a run that is done or failed: its spec's fields, then its results.
 
@@ -42,21 +71,49 @@ class Reading(Database):
             keys: which, in this order; those that are not there are left out. All by default.
 
         Returns:
-            Indexed by key. Runs with a cell that no run has are left out, with a warning. Of all,
-            those are left out that a later version has trained anew: no seed counts twice.
+            Indexed by key, and typed whatever is in it (docs/tables_and_figures.md has the
+            columns): numbers are float64, of which an epsilon may be infinite and what is not there
+            is NaN, or int64; what may lack a whole number is Int64; `finished` is a time in UTC,
+            what is yes or no bool, all else text. Runs with a cell that no run has are left out,
+            with a warning. Of all, those are left out that a later version has trained anew: no
+            seed counts twice. Last comes `chance`, what a model gets on the same held-out split
+            that has learnt nothing, as `privrobust.store.chance` tells it of all of the store's
+            runs.
 
         Raises:
             PrivRobustError: there are runs, and none is whole.
 
         """
-        columns = [column for column in RUNS.c if column.name not in _HEAVY]
+        columns = [column for column in RUNS.c if column.name not in {*_HEAVY, *_CLAIMS}]
         settled = RUNS.c.status != RUNNING
         if keys is None:
-            return _newest(self._whole(columns, settled))
+            return self._with_chance(_newest(self._whole(columns, settled)))
         if len(keys) <= MOST_KEYS:  # of more, all rows are read faster than those picked out
             settled &= RUNS.c.key.in_(keys)
         rows = self._whole(columns, settled)
-        return rows.loc[[key for key in dict.fromkeys(keys) if key in rows.index]]
+        return self._with_chance(
+            rows.loc[[key for key in dict.fromkeys(keys) if key in rows.index]]
+        )
+
+    def _with_chance(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """Add what a model gets that has learnt nothing, on the split of each run."""
+        splits = list(zip(runs["dataset"], runs["evaluate_on"], strict=True))
+        known = {split: chance(self._by_class(*split)) for split in dict.fromkeys(splits)}
+        return runs.assign(chance=pd.Series(map(known.get, splits), runs.index, dtype=float))
+
+    def _by_class(self, dataset: str, evaluate_on: str) -> Sequence[tuple[Any, Any]]:
+        """Return accuracies, and those by class as they are written, of some runs on a split."""
+        wanted = (
+            select(RUNS.c.accuracy, cast(RUNS.c.accuracy_by_class, String))
+            .where(RUNS.c.status == DONE, RUNS.c.accuracy_by_class.is_not(None))
+            .where(RUNS.c.dataset == dataset, RUNS.c.evaluate_on == evaluate_on)
+            .order_by(RUNS.c.key)  # a hash: runs of all kinds
+            .limit(SAMPLE)
+        )
+        return self._transact(
+            lambda connection: [(row[0], row[1]) for row in connection.execute(wanted)],
+            self._engine,
+        )
 
     def _whole(self, columns: Sequence[Column[Any]], where: ColumnElement[bool]) -> pd.DataFrame:
         """Return those runs that can be what was stored, by key."""
@@ -72,7 +129,8 @@ class Reading(Database):
                     f"store: {self.location}: {of} have {told(faults)}; {RESTORE}"
                 )
             log.warning("store: %s: %s are left out: %s", self.location, of, told(faults))
-        return rows.set_index("key")
+        finished = pd.to_datetime(rows["finished"], format="ISO8601", utc=True, errors="coerce")
+        return rows.assign(finished=finished.dt.as_unit("s")).set_index("key")
 
     def _rows(
         self, columns: Sequence[Column[Any]], where: ColumnElement[bool]
@@ -152,5 +210,5 @@ def _newest(runs: pd.DataFrame) -> pd.DataFrame:
     )
     if not settings.duplicated().any():
         return runs
-    by_time = runs["finished"].fillna("").sort_values(kind="stable").index
+    by_time = runs["finished"].sort_values(kind="stable", na_position="first").index
     return runs[~settings.loc[by_time].duplicated(keep="last").loc[runs.index]]

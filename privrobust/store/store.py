@@ -1,10 +1,11 @@
 """The results store: what is finished is never lost, never half-written and never done twice."""
 
+from privrobust.core.displayed import Displayed, told
 from privrobust.store.reading import Reading
 from privrobust.store.writing import Writing
 
 
-class Store(Writing, Reading):
+class Store(Displayed, Writing, Reading):
     """Results of runs: an SQLite file, or a PostgreSQL database that many machines share.
 
     - **A run is done once.** It is a row from the moment that a process claims it. A claim is a
@@ -38,3 +39,12 @@ class Store(Writing, Reading):
     >>> mine == [spec], held == {spec.key}
     (True, True)
     """
+
+    def __repr__(self) -> str:
+        """Say where it is and how many runs it has, where the database answers at once."""
+        counts = self.counts_now()
+        if counts is None:
+            facts = ["its database does not answer"]
+        else:
+            facts = [f"{count} {status}" for status, count in counts.items() if count] or ["no run"]
+        return told(type(self).__name__, self.location, facts)

@@ -46,17 +46,20 @@ YAML.
 as any other, epsilon counts what tuning spends: `privrobust.sweeps.repetitions`.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import combinations, product
 from math import prod
 from typing import Any
 
+from privrobust.core.displayed import told
 from privrobust.core.numbers import own
 from privrobust.errors import SpecError, shown, unknown_name
 from privrobust.spec import AttackSpec, RunSpec
 from privrobust.spec.run_fields import SETTINGS, named
-from privrobust.sweeps.run_maker import RunMaker, Settings, distinct
+from privrobust.sweeps.paths import located
+from privrobust.sweeps.run_maker import RunMaker, Settings, distinct, placed
 from privrobust.sweeps.yaml_lines import as_written, at
 
 _FIELDS = list(SETTINGS)
@@ -82,7 +85,7 @@ class Tune:
         return _crossed(self.fields)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sweep:
     """What one sweep says, as `from_settings` and `load_sweep` check it: all but the runs."""
 
@@ -92,6 +95,17 @@ class Sweep:
     grid: Mapping[str, list[Any]] = field(default_factory=dict)
     exclude: Sequence[Settings] = ()
     tune: Tune | None = None
+
+    def __repr__(self) -> str:
+        """Say in a line what varies, and in how many values."""
+        parts = {"zip": self.zip, "grid": self.grid, "tune": self.tune.fields if self.tune else {}}
+        facts = [f"{len(self.cases)} cases"] if len(self.cases) > 1 else []
+        facts += [
+            f"{part} {name} ({len(values)})"
+            for part, fields in parts.items()
+            for name, values in fields.items()
+        ]
+        return told(type(self).__name__, "", facts)
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "Sweep":
@@ -179,14 +193,26 @@ class Sweep:
             "tune": set(self.tune.fields if self.tune else ()),
         }
 
+    @property
+    def everywhere(self) -> list[Settings]:
+        """What sets fields of its runs, place by place; names are as written."""
+        return [self.fixed, *self.cases, dict(self.zip), dict(self.grid)]
+
+    def placed(self, error: SpecError) -> SpecError:
+        """Return an error about one of its runs with the place of the field, where it has one."""
+        set_once = Counter(name for place in self.everywhere for name in place)
+        return placed(error, [name for name, times in set_once.items() if times == 1])
+
     def _all(self) -> list[Settings]:
         rows = zip(*self.zip.values(), strict=True)
         pairs = [dict(zip(self.zip, values, strict=True)) for values in rows]
+        has_data_dir = any("data_dir" in fields for fields in self.places.values())
+        fixed, cases, paired, points = (
+            located(place, has_data_dir)
+            for place in ([self.fixed], self.cases, pairs or [{}], _crossed(self.grid))
+        )
         return [
-            self.fixed | case | pair | point
-            for case in self.cases
-            for pair in pairs or [{}]
-            for point in _crossed(self.grid)
+            fixed[0] | case | pair | point for case in cases for pair in paired for point in points
         ]
 
 
@@ -244,12 +270,11 @@ def parsed(settings: Any) -> Sweep:
 def _fields(place: str, mapping: Any, known: Sequence[str] = _FIELDS) -> Settings:
     """Return the settings of one place, with names that are known."""
     if not isinstance(mapping, Mapping):
-        raise SpecError(
-            f"{at(place)}{place}: {shown(mapping)} is not accepted; give fields and their values"
-        )
+        raise SpecError(f"{at(place)}{place}: {_no(mapping)}; give fields and their values")
     for name in mapping:
         if not isinstance(name, str):
-            raise SpecError(f"{at(place)}{place}: {shown(name)} is not the name of a field")
+            beside = next((at(each) for each in mapping if at(each)), at(place))
+            raise SpecError(f"{beside}{place}: {shown(name)} is not the name of a field")
         if name not in known:
             kind = "field" if place == "sweep" else place
             raise SpecError(f"{at(name)}{unknown_name(kind, name, known)}")
@@ -258,19 +283,19 @@ def _fields(place: str, mapping: Any, known: Sequence[str] = _FIELDS) -> Setting
 
 def _choices(field: str, values: Any, place: str) -> list[Any]:
     if not isinstance(values, list) or not values:
-        raise SpecError(
-            f"{at(place)}{field}: {shown(values)} is not accepted; "
-            "give a list of at least one value"
-        )
+        raise SpecError(f"{at(place)}{field}: {_no(values)}; give a list of at least one value")
     return values
+
+
+def _no(value: Any) -> str:
+    """Say that a value is none that is wanted; what YAML leaves out is no value."""
+    return "nothing is given" if value is None else f"{shown(value)} is not accepted"
 
 
 def _axes(place: str, mapping: Any) -> dict[str, list[Any]]:
     axes = _fields(place, mapping)
     if not axes:
-        raise SpecError(
-            f"{at(place)}{place}: {shown(mapping)} is not accepted; give fields and values"
-        )
+        raise SpecError(f"{at(place)}{place}: {_no(mapping)}; give fields and values")
     return {name: _choices(f"{place}.{name}", axes[name], name) for name in axes}
 
 

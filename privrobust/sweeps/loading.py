@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from privrobust.core.plugins import look_in
 from privrobust.errors import SpecError, in_short, shown, unknown_name
 from privrobust.sweeps.grid import KNOWN, Sweep, parsed
 from privrobust.sweeps.run_maker import Settings
@@ -16,6 +17,8 @@ _COUNTS = {"honest", "workers"}  # each says the other
 
 def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
     """Read the sweep of a YAML file, and of those that it extends.
+
+    Modules that it names are found beside the file from then on, before any others.
 
     Args:
         path: the file.
@@ -38,24 +41,32 @@ def _chain(path: Path, above: tuple[Path, ...]) -> Settings:
     settings = read(path)
     if not isinstance(settings, dict):
         holds = "is empty" if settings is None else f"holds {shown(settings)}"
-        raise SpecError(f"{shown(str(path), 200)} {holds}; accepted: fields and their values")
+        raise SpecError(
+            f"{shown(str(path), 200)} {holds}; accepted: fields and their values, as in steps: 300"
+        )
     if "extends" not in settings:
+        look_in(path.parent)
         return _extended({}, settings)
     here = at(as_written("extends", settings))
     base = settings.pop("extends")
     if not isinstance(base, str):
-        raise SpecError(f"{here}extends: {shown(base)} is not accepted; give the path of a sweep")
+        given = "nothing is given" if base is None else f"{shown(base)} is not accepted"
+        raise SpecError(
+            f"{here}extends: {given}; give the path of a sweep, from this file's folder"
+        )
     other, above = path.parent / base, (*above, path.resolve())
     if other.resolve() in above:
         raise SpecError(f"{here}extends: {shown(base)} extends this file in turn")
     _refuse_other(other, f"{here}extends: {shown(base, 200)}")
-    return _extended(_chain(other, above), settings)
+    extended = _chain(other, above)
+    look_in(path.parent)  # before what is beside the other
+    return _extended(extended, settings)
 
 
 def _refuse_other(path: Path, named: str) -> None:
     """Refuse a file that is no sweep, which a stranger's sweep may name, and show none of it."""
     if not os.path.exists(path):  # as Path.exists, which raises for a name too long
-        return  # the reader says so
+        raise SpecError(f"{named} is no file; looked for {shown(str(path), 200)}")
     if not path.is_file():  # devices have no end
         raise SpecError(f"{named} is no file; accepted: a sweep's")
     try:

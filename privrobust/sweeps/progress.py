@@ -18,6 +18,7 @@ from rich.text import Text
 
 from privrobust.core.escaping import in_terminal
 from privrobust.core.formatting import number, percent
+from privrobust.core.window import columns_of, wrapped
 from privrobust.errors import PrivRobustError
 from privrobust.spec import RunSpec
 from privrobust.spec.field_meaning import Role
@@ -36,7 +37,7 @@ class _Cells:
     def __init__(self, runs: Sequence[RunSpec]) -> None:
         self._varies = [
             field
-            for field in named(lambda field: field.role is not Role.SEED)
+            for field in named(lambda field: field.role not in (Role.SEED, Role.PLACE))
             if any(getattr(run, field) != getattr(runs[0], field) for run in runs)
         ]
         self._runs = {run.key: run for run in runs}
@@ -189,9 +190,9 @@ class Lines(Watch):
 
     def _print(self) -> None:
         self._last = time.monotonic()
-        parts = [self.state().line(), *self._cells.extremes()]
+        line = "; ".join([self.state().line(), *self._cells.extremes()])
         with suppress(OSError):  # nobody listens any more: no reason to stop
-            print("; ".join(parts), file=self._stream, flush=True)
+            print(wrapped(line, columns_of(self._stream)), file=self._stream, flush=True)
 
 
 class Bars(Watch):
@@ -215,7 +216,8 @@ class Bars(Watch):
     def _drawn(self) -> Group:
         state = self.state()
         self._bar.update(self._task, completed=state.trained, line=state.line())
-        return Group(self._bar, *(Text(line) for line in self._cells.extremes()))
+        extremes = (wrapped(line, self._console.width) for line in self._cells.extremes())
+        return Group(self._bar, *map(Text, extremes))
 
     def stop(self) -> None:
         """Leave the last picture."""
@@ -225,7 +227,8 @@ class Bars(Watch):
 
 def watch_on(console: Console) -> Watch:
     """Return bars where they can be drawn, lines elsewhere."""
-    return Bars(console) if console.is_terminal or console.is_jupyter else Lines(console.file)
+    is_drawn = (console.is_terminal and not console.is_dumb_terminal) or console.is_jupyter
+    return Bars(console) if is_drawn else Lines(console.file)
 
 
 @contextmanager
@@ -265,7 +268,7 @@ def log_to(path: Path) -> None:
     try:
         handler = _LogFile(path, encoding="utf-8")
     except OSError as error:
-        raise PrivRobustError(f"log: {str(path)!r} cannot be written ({error})") from None
+        raise PrivRobustError(f"log: {str(path)!r} cannot be written ({error.strerror})") from None
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)

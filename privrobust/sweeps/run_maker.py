@@ -24,10 +24,21 @@ def run_of(settings: Settings) -> RunSpec:
     try:
         return RunSpec(**settings)
     except SpecError as error:
-        blamed = [name.partition(".")[0] for name in str(error).partition(":")[0].split(", ")]
-        blamed += [error.field] if error.field else []
-        places = [at(written) for written in settings if written in blamed]
-        raise SpecError(f"{places[0] if places else ''}{error}") from None
+        made = placed(error, settings)
+        if any(isinstance(settings[name], list) for name in _blamed(error, settings)):
+            made = SpecError(f"{made}; several values go in one list under grid")
+        raise made from error.__cause__
+
+
+def placed(error: SpecError, written: Iterable[str]) -> SpecError:
+    """Return an error about a run with the place where its field is written, if it is one."""
+    return SpecError("".join([*(at(name) for name in _blamed(error, written)[:1]), str(error)]))
+
+
+def _blamed(error: SpecError, written: Iterable[str]) -> list[str]:
+    """Return which of the fields an error is about."""
+    named = [name.partition(".")[0] for name in str(error).partition(":")[0].split(", ")]
+    return [name for name in written if name in named or name == error.field]
 
 
 class RunMaker:

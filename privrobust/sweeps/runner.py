@@ -6,8 +6,9 @@ from itertools import chain
 from operator import attrgetter
 
 from privrobust.core.devices import resolve_device
+from privrobust.core.random import stream
 from privrobust.data import get_dataset
-from privrobust.errors import PrivRobustError
+from privrobust.errors import PrivRobustError, SpecError
 from privrobust.gradients.clipped_sums import gradient_sum
 from privrobust.gradients.clipping import Flat
 from privrobust.gradients.layout import Layout
@@ -21,6 +22,7 @@ from privrobust.spec.run_fields import named
 from privrobust.store import Store
 from privrobust.store.leases import heartbeat
 from privrobust.store.schema import DONE, FAILED
+from privrobust.sweeps.cautions import warn_of_noise
 from privrobust.sweeps.executors import Executor, InProcess
 from privrobust.sweeps.executors.base import Supplies
 from privrobust.sweeps.grid import Sweep
@@ -29,14 +31,12 @@ from privrobust.sweeps.planning import accuracies
 from privrobust.sweeps.progress import Watch, watching
 from privrobust.sweeps.tuning import candidates, choose, undecided
 from privrobust.training.noise import grid_of
+from privrobust.training.poisoning import examples_of
 from privrobust.training.privacy_plan import PrivacyPlan
-from privrobust.training.public_gradients import public_examples
+from privrobust.training.public_gradients import refuse_too_many
 
 # Runs that differ only in what comes after the noise have one budget, checked once.
 _budgeted = attrgetter(*named(lambda field: not field.is_after_noise))
-
-# What decides which held-out examples a run asks for.
-_held_out = attrgetter("dataset", "data_dir", "evaluate_on", "aggregator", "byzantine")
 
 _POLL_SECONDS = 1.0  # between looks at what other processes have finished
 
@@ -44,7 +44,7 @@ _POLL_SECONDS = 1.0  # between looks at what other processes have finished
 def check(runs: Sequence[RunSpec], tell: Callable[[str], object] = lambda text: None) -> None:
     """Find what no spec can see alone, before anything is trained or written.
 
-    Warns where delta is too large to promise anything.
+    Warns where delta is too large to promise anything, and where noise leaves nothing to learn.
 
     Args:
         runs: of a sweep.
@@ -53,7 +53,8 @@ def check(runs: Sequence[RunSpec], tell: Callable[[str], object] = lambda text: 
     Raises:
         SpecError: a GPU that is not here, q > 1, a worker without data, nothing held out for what
             asks for it, an unsupported accountant, an unsound model, noise that no grid holds, a
-            schedule that fails at some step.
+            schedule that fails at some step, a rule or an attack with parameters that do not fit
+            the data.
 
     """
     for name, warmup, steps in dict.fromkeys(
@@ -62,19 +63,17 @@ def check(runs: Sequence[RunSpec], tell: Callable[[str], object] = lambda text: 
         rates(get_schedule(name), warmup, steps)
     for device in dict.fromkeys(run.device for run in runs):
         resolve_device(device)
-    for run in {_held_out(run): run for run in runs}.values():
-        dataset = get_dataset(run.dataset, run.data_dir)
-        dataset.held_out(run.evaluate_on)
-        public_examples(run, dataset)
     plans = [PrivacyPlan(run) for run in {_budgeted(run): run for run in runs}.values()]
     for place, plan in enumerate(plans, start=1):
         tell(f"checking the runs: privacy of {place} of {len(plans)} settings")
         _ = plan.spent  # found for the first time here, where what cannot be is said
         plan.warn_of_large_delta()
+    warn_of_noise(plans)
     tasks, dims = dict.fromkeys(map(_task, runs)), {}
     for place, task in enumerate(tasks, start=1):
         tell(f"checking the runs: {place} of {len(tasks)} models on their data")
         dims[task] = _checked_dim(*task)
+    _check_on_data(runs)
     for plan in plans:
         on_grid = not isinstance(get_noise_law(plan.spec.noise), NoiseLaw)
         if plan.spec.noise_scale and on_grid:
@@ -95,6 +94,29 @@ def _checked_dim(name: str, data_dir: str | None, model: str, loss: str) -> int:
     layout, examples = Layout(module), dataset.train.examples(slice(EXAMPLES))
     gradient_sum(module, layout, examples, Flat(), get_loss(loss))
     return layout.dim
+
+
+def _check_on_data(runs: Sequence[RunSpec]) -> None:
+    """Refuse what asks for held-out examples that are not there, and goals that no data meets."""
+    for name, data_dir, split in {(run.dataset, run.data_dir, run.evaluate_on) for run in runs}:
+        get_dataset(name, data_dir).held_out(split)
+    for name, data_dir, rule in {(run.dataset, run.data_dir, run.aggregator) for run in runs}:
+        refuse_too_many(rule, get_dataset(name, data_dir).validation)
+    attacked = {
+        (run.dataset, run.data_dir, run.attack.in_json, run.evaluate_on): (run.attack, run)
+        for run in runs
+        if run.attack is not None
+    }
+    for stated, run in attacked.values():
+        attack, dataset = stated.build(), get_dataset(run.dataset, run.data_dir)
+        data, held_out = dataset.train, dataset.held_out(run.evaluate_on)
+        try:
+            if attack.sees == "own":
+                attack.poisoned(examples_of(dataset, data), stream(run.seed, "poison"))
+            attack.aimed_at(examples_of(dataset, data), examples_of(dataset, held_out))
+        except SpecError as error:
+            error.field = error.field or "attack"
+            raise
 
 
 def run_whole(

@@ -13,17 +13,25 @@ from privrobust.sweeps.yaml_scalars import NumbersOf12, whole
 _TAG = "tag:yaml.org,2002:"
 _MOST_VALUES = 100_000
 _LONGEST_REASON = 200
+_REMEDIES = {
+    "'\\t'": "indent with spaces",
+    "mapping values are not allowed": "text with a colon goes in quotes",
+    "expected <block end>": "fields of one mapping are indented alike",
+    "undefined alias": "text that starts with * goes in quotes",
+}
+"""By what PyYAML says."""
 
 
 class Field(str):
-    """The name of a field, and its place: `sweep.yaml, line 7`."""
+    """The name of a field, its place, `sweep.yaml, line 7`, and its file if it is in one."""
 
     place: str
+    file: Path | None
 
-    def __new__(cls, name: str, place: str) -> "Field":
+    def __new__(cls, name: str, place: str, file: Path | None = None) -> "Field":
         """Place the name."""
         made = super().__new__(cls, name)
-        made.place = place
+        made.place, made.file = place, file
         return made
 
 
@@ -55,23 +63,24 @@ def read(path: Path) -> Any:
         raise SpecError(
             f"{shown(str(path), 200)} {wrong}; accepted: a sweep, YAML in UTF-8"
         ) from None
-    return parse(text, str(path), lambda line: f"{path}, line {line}")
+    return parse(text, str(path), lambda line: f"{path}, line {line}", path)
 
 
-def parse(text: str, source: str, place: Callable[[int], str]) -> Any:
+def parse(text: str, source: str, place: Callable[[int], str], file: Path | None = None) -> Any:
     """Return what the text says, its numbers read as YAML 1.2 does.
 
     Args:
         text: YAML.
         source: what it is, for errors.
         place: where a line of it is, from 1.
+        file: that it is in, if it is in one.
 
     Raises:
         SpecError: it is not YAML, or more than a sweep can be.
 
     """
     try:
-        loader = _Loader(text, place)
+        loader = _Loader(text, place, file)
         try:
             return loader.get_single_data()
         finally:
@@ -80,7 +89,10 @@ def parse(text: str, source: str, place: Callable[[int], str]) -> Any:
         mark = error.problem_mark or error.context_mark
         where = place(mark.line + 1) if mark else source
         reason = ": ".join(part for part in (error.context, error.problem) if part)
-        raise SpecError(f"{where}: not valid YAML ({in_short(reason, _LONGEST_REASON)})") from None
+        remedy = next((f"; {_REMEDIES[part]}" for part in _REMEDIES if part in reason), "")
+        raise SpecError(
+            f"{where}: not valid YAML ({in_short(reason, _LONGEST_REASON)}){remedy}"
+        ) from None
     except RecursionError:
         raise SpecError(f"{source}: not valid YAML (lists in lists, too deep to read)") from None
     except yaml.YAMLError as error:
@@ -95,8 +107,8 @@ class _Loader(NumbersOf12, yaml.SafeLoader):
     is named: ten lines of anchors in anchors would fill any memory once something looks at each.
     """
 
-    def __init__(self, text: str, place: Callable[[int], str]) -> None:
-        self._place = place
+    def __init__(self, text: str, place: Callable[[int], str], file: Path | None) -> None:
+        self._place, self._file = place, file
         self._composed = 0
         self._sizes: dict[yaml.Node, int] = {}
         super().__init__(text)
@@ -134,9 +146,12 @@ class _Loader(NumbersOf12, yaml.SafeLoader):
         self.flatten_mapping(node)
         lines = {self.construct_object(key): key.start_mark.line + 1 for key, _ in node.value}
         return {
-            Field(name, self._place(lines[name])) if isinstance(name, str) else name: value
+            self._placed(name, lines[name]) if isinstance(name, str) else name: value
             for name, value in super().construct_mapping(node, deep).items()
         }
+
+    def _placed(self, name: str, line: int) -> Field:
+        return Field(name, self._place(line), self._file)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
@@ -149,8 +164,14 @@ class _Loader(NumbersOf12, yaml.SafeLoader):
         """Read a whole number."""
         return whole(str(self.construct_scalar(node)))
 
+    def construct_unknown(self, node: yaml.Node) -> Any:
+        """Refuse a tag of some program's own, which may stand for anything."""
+        tag = node.tag.replace(_TAG, "!!")
+        raise _error(f"the tag {shown(tag)} is not accepted; accepted: plain values", node)
+
 
 _Loader.add_constructor(f"{_TAG}int", _Loader.construct_whole)
+_Loader.add_constructor(None, _Loader.construct_unknown)
 
 
 def _inside(node: yaml.Node) -> Iterator[yaml.Node]:

@@ -20,22 +20,21 @@ from privrobust.training.server import Rule
 from privrobust.training.workers import Clipping
 
 
-def public_examples(spec: RunSpec, dataset: Dataset) -> int:
-    """Return how many public examples the rule of a run wants; most want none.
+def refuse_too_many(aggregator: str, split: Split) -> None:
+    """Refuse a rule that wants more public examples than the validation split has.
 
     Raises:
-        SpecError: more than the validation split has.
+        SpecError: it does.
 
     """
-    many, held = get_aggregator(spec.aggregator, spec.byzantine).public_examples, dataset.validation
-    if many > len(held):
-        accepted = f"1 to {len(held)}, as many as the validation split has"
-        if not len(held):
-            accepted = f"a dataset with validation above 0, of which they are, not {dataset.name}"
+    many = get_aggregator(aggregator).public_examples
+    if many > len(split):
+        accepted = f"1 to {len(split)}, as many as the validation split has"
+        if not len(split):
+            accepted = "a dataset with validation above 0, of which they are"
         raise SpecError(
-            f"aggregator: {spec.aggregator} wants {many} public examples; accepted: {accepted}"
+            f"aggregator: {aggregator} wants {many} public examples; accepted: {accepted}"
         )
-    return many
 
 
 class PublicGradients:
@@ -66,7 +65,7 @@ class PublicGradients:
         held = dataset.validation.to(device)
         self._of_rules = [
             _Examples(lanes[rule.lanes], rounds, many, gradients, layout, held)
-            if (many := public_examples(lanes[rule.lanes][0], dataset))
+            if (many := rule.aggregator.public_examples)
             else None
             for rule in rules
         ]
@@ -92,6 +91,7 @@ class _Examples:
         layout: Layout,
         split: Split,
     ) -> None:
+        refuse_too_many(lanes[0].aggregator, split)
         drawn = [
             torch.randperm(len(split), generator=stream(spec.stream_seed, "public examples"))[:many]
             for spec in lanes

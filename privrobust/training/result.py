@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from privrobust.accountants import Release, Spent
 from privrobust.aggregators import get_aggregator
+from privrobust.core.displayed import Displayed, of_notebooks, told
+from privrobust.core.formatting import percent, rounded_up
 from privrobust.data import get_dataset
 from privrobust.spec import RunSpec
 from privrobust.theory import error_bound, error_of_mean
@@ -15,9 +18,12 @@ from privrobust.training.gradient_bounds import Failure
 from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.shares import codes, shares
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-@dataclass(frozen=True, eq=False)
-class RunResult:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RunResult(Displayed):
     """The outcome of one run."""
 
     spec: RunSpec
@@ -42,6 +48,27 @@ class RunResult:
     """The model's parameters, and with it the coordinates of a message."""
     failure: str | None = None
     """Why the run ended without a result: accuracy and loss are NaN, epsilon is infinite."""
+
+    def __repr__(self) -> str:
+        """Say how it ended, in a line."""
+        estimate = "" if self.spent.is_upper_bound or math.isinf(self.epsilon) else "~"
+        facts = [
+            f"failed ({self.failure})" if self.failure else f"accuracy {percent(self.accuracy)} %",
+            f"epsilon {estimate}{rounded_up(self.epsilon, 3)}",
+            f"{self.steps} steps",
+            *(["diverged"] if self.diverged else []),
+        ]
+        return told(type(self).__name__, self.spec.aggregator, facts)
+
+    def plot(self, measure: str = "accuracy") -> "Figure":
+        """Draw a column of `history` against the step, as `privrobust figure curves` does.
+
+        Raises:
+            SpecError: no such column, or nothing in it; matplotlib is missing (extra `plot`).
+
+        """
+        figure: Figure = of_notebooks("curve")(self, measure)
+        return figure
 
     @property
     def accuracy(self) -> float:

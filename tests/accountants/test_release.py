@@ -167,7 +167,7 @@ def test_frozen_and_hashable() -> None:
         ({"noise_scale": "0.1"}, "noise_scale: '0.1' is not a finite number, 0 or more"),
         ({"clip_norm": 0}, "clip_norm: 0 is not a finite number above 0"),
         ({"clip_norm": math.inf}, "clip_norm: inf is not a finite number above 0"),
-        ({"batch_size": True}, "batch_size: True is not a finite number above 0"),
+        ({"batch_size": True}, "batch_size: true is not a finite number above 0"),
         ({"batch_size": 96}, "batch_size: 96 exceeds dataset_size, 95"),
         ({"batch_size": None}, "batch_size: Poisson sampling needs it"),
         ({"dataset_size": None}, "dataset_size: Poisson sampling needs it"),

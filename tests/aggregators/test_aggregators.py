@@ -493,7 +493,7 @@ class Unresolved(Aggregator):
         ("krum(g=2)", r"krum has no parameter 'g' \(it takes: f, neighbours\)"),
         ("krum(f=-1)", "Krum.f: -1 is not a whole number at least 0"),
         ("krum(f=1.5)", "Krum.f: 1.5 is not a whole number at least 0"),
-        ("krum(f=True)", "Krum.f: True is not a whole number"),
+        ("krum(f=True)", "Krum.f: true is not a whole number"),
         ("krum(2)", "'krum.2.' is not accepted: a name, or name.parameter=value"),
         ("krum(f=", "is not accepted: a name"),
         ("krum(f=1)(f=2)", "is not accepted: a name"),
@@ -508,12 +508,18 @@ class Unresolved(Aggregator):
         ("dnc(coordinates=0)", "DnC.coordinates: 0 is not a whole number at least 1"),
         ("dnc(dropped=0)", "DnC.dropped: 0.0 is not a finite number above 0"),
         (f"{__name__}:NotARule", "NotARule' is another class; accepted: a class that"),
-        (f"{__name__}:Misses", r"Misses cannot be made \(KeyError: 'a key', test_agg.*:\d+\)$"),
-        (f"{__name__}:Quits", r"Quits cannot be made \(SystemExit: enough, test_agg.*:\d+\)$"),
+        (
+            f"{__name__}:Misses",
+            r"Misses cannot be made \(KeyError: 'a key', test_agg.*, line \d+\)$",
+        ),
+        (
+            f"{__name__}:Quits",
+            r"Quits cannot be made \(SystemExit: enough, test_agg.*, line \d+\)$",
+        ),
         (f"{__name__}:Unresolved", "Unresolved cannot be made .NameError: name 'Nothing' is not"),
         (f"{__name__}:summed", "summed' is a function, no class; accepted: a class that derives"),
         ("mean.krum", "unknown name 'mean.krum'.*; one of your own: module:name"),
-        (f"{__name__}:NotRule", r"no attribute 'NotRule'.*; did you mean 'NotARule'\?"),
+        (f"{__name__}:NotRule", r"has no 'NotRule'; did you mean 'NotARule'\?"),
         ("builtins:dict", "'builtins:dict' is of Python's own library; accepted: a class that"),
         ("sys:exit", "'sys:exit' is of Python's own library"),
         (f"krum(f=1{'0' * 400})", "Krum.f: a number of 1329 bits is not a whole number at least 0"),
@@ -552,7 +558,10 @@ class Wide(Aggregator):
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        (Unaware(), r"TypeError.*; accepted: aggregate\(self, messages\) \(tried on zeros of one"),
+        (
+            Unaware(),
+            r"Unaware: it cannot be called so; accepted: aggregate\(self, messages\) \(tried on",
+        ),
         (Wide(), r"\(3, 1\); accepted: torch.float32 \(1,\) \(tried on zeros of one coordinate\)"),
     ],
 )
@@ -616,7 +625,7 @@ def test_no_other_is_accepted(choice):
 def test_a_module_that_exits_is_named(tmp_path, monkeypatch):
     (tmp_path / "exits_at_once.py").write_text("import sys\nsys.exit('no\\nmore')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    named = r"'exits_at_once:Rule' \(SystemExit: no, exits_at_once\.py:2\)$"
+    named = r"'exits_at_once:Rule' \(SystemExit: no, exits_at_once\.py, line 2\)$"
     with pytest.raises(SpecError, match=named):
         get_aggregator("exits_at_once:Rule")
 

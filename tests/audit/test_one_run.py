@@ -248,7 +248,7 @@ def test_ties_never_help(canaries, data):
         (lambda: Guesses(0, 0, 0), "canaries: 0 is not"),
         (lambda: Guesses(9, 10, 1), "guesses: 10 is not a whole number from 0 to 9, the canaries"),
         (lambda: Guesses(9, 5, 6), "correct: 6 is not a whole number from 0 to 5, the guesses"),
-        (lambda: Guesses(9, 5, True), "correct: True is not"),
+        (lambda: Guesses(9, 5, True), "correct: true is not"),
         (lambda: guess_by_score([1, math.nan], [True, False], 1, 0), "scores: nan at 1 is not"),
         (lambda: guess_by_score([], [], 0, 0), "scores: .. is not a list of numbers"),
         (lambda: guess_by_score(["a"], [True], 1, 0), "scores: .'a'. is not a list of numbers"),

@@ -15,7 +15,8 @@ import typer
 from typer.testing import CliRunner
 
 from privrobust.accountants import Release, epsilon
-from privrobust.cli.budget import _on_screen, budget
+from privrobust.cli.budget import budget
+from privrobust.cli.table import print_table
 from privrobust.errors import SpecError
 from privrobust.reporting.budgets import Budgets, laid_out, largest
 
@@ -398,7 +399,9 @@ def test_what_was_given_is_printed_as_it_was_given() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_tables_fit_into_terminals(width: int) -> None:
+def test_tables_fit_into_terminals(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     table = pd.DataFrame(
         {
             "noise_scale": [0.1, 0.3], "clip_norm": 1.0, "batch_size": 32.0, "dataset_size": 95,
@@ -408,9 +411,11 @@ def test_tables_fit_into_terminals(width: int) -> None:
         }
     )  # fmt: skip
     layout = laid_out(Budgets(table, None, "", ["A remark " * 30]))
-    lines = _on_screen(layout, width).splitlines()
+    monkeypatch.setenv("COLUMNS", str(width))
+    print_table(layout)
+    lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= width
-    assert sum("strong (estimate)" in line for line in lines) == 1
+    assert sum("strong" in line for line in lines) == 1
     assert "\n".join(lines).count("0.3") >= (1 if width == 120 else 2)
 
 
@@ -419,6 +424,16 @@ def test_plot(tmp_path: Path) -> None:
     file = tmp_path / "epsilon.png"
     run(*DIGITS, "-b", "0.1,0.3,1", "--accountant", "pld,rdp", "--plot", str(file))
     assert file.stat().st_size > 1000
+
+
+def test_a_plot_says_what_is_released_and_for_which_neighbours(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    file = tmp_path / "epsilon.svg"
+    run(*DIGITS, "-b", "0.1,0.3", "--sampling", "fixed", "--accountant", "pld", "--plot", str(file))
+    text = " ".join(re.findall(r">([^<>]+)</t", file.read_text()))
+    assert "noise gaussian, message vector, sampling fixed, unit example." in text
+    assert "Neighbours: one example's contribution is set to zero" in text.replace("&#x27;", "'")
+    assert "Fixed: each step draws B of the n examples anew" in text
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from privrobust import RunSpec
 from privrobust.cli.listing import Kind
 from privrobust.cli.main import main
 from privrobust.core.json_document import document
+from privrobust.reporting.findings import findings
 from privrobust.store import Store
 
 SWEEP = """
@@ -211,6 +212,7 @@ def test_every_table_is_one_json_document(tmp_path, sweep, inside):
     assert {row["epsilon"] for row in table["rows"]} == {"Infinity", runs["epsilon"].min()}
     assert [row["gap"] for row in table["rows"]] == [None, None]
     assert any("(zero-out)" in note for note in table["notes"])
+    assert table["findings"] == [text.replace("\N{NO-BREAK SPACE}", " ") for text in findings(runs)]
     inside("table", "results.db", "--format", "json", "-o", "t.json")
     assert (tmp_path / "t.json").read_text() == again
 
@@ -345,7 +347,8 @@ def test_a_table_of_one_sweep_of_several_in_a_store(tmp_path, sweep, inside):
         inside("run", name, "--quiet")
     command = ["table", "results.db", "--format", "csv", "--sweep"]
     code, out, err = inside(*command, "a.yaml")
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert err.startswith("Left out: 2 runs on validation data")
     with Store(tmp_path / "results.db") as store:
         tested = store.runs().query("honest == 5 and evaluate_on == 'test'")
     assert list(pd.read_csv(io.StringIO(out))["accuracy"]) == list(tested["accuracy"])
@@ -361,7 +364,7 @@ def test_failed_runs_make_the_exit_code_1_and_status_says_why(tmp_path, inside):
     code, out, err = inside("run", "fails.yaml")
     assert code == 1
     assert "failed" in out
-    assert "1 of 1 runs failed: see `privrobust status results.db`" in err
+    assert "1 of 1 runs failed: see `privrobust status results.db --traceback`" in err
     code, out, err = inside("status", "results.db")
     assert (code, err) == (0, "")
     assert out.startswith("0 done, 0 running, 1 failed\nfailed: 1 runs: grad_norm_bound: at step 1")
@@ -371,7 +374,10 @@ def test_tables_of_a_store(tmp_path, sweep, inside):
     inside("run", sweep(seeds=range(3)), "--quiet")
     code, out, err = inside("table", "results.db")
     assert (code, err) == (0, "")
-    assert "median" in out
+    assert out.startswith("Best without attackers: median, the only rule, at epsilon ")
+    assert out.index("holds against whoever sees every message") < out.index("  method")
+    for other in (["--preset", "noise"], ["--show", "clean"], ["--format", "markdown"]):
+        assert "Best without attackers" not in inside("table", "results.db", *other)[1]
     command = ["table", "results.db", "--format", "csv", "-o", "cells.csv"]
     code, out, err = inside(*command)
     assert (code, out, err) == (0, "", "")
@@ -476,7 +482,8 @@ def test_help_imports_neither_torch_nor_opacus(arguments):
         (
             "accountants",
             "basic\n    Add up what the steps spend: Gaussian and Laplace noise, Poisson-sampled "
-            "or not.\n    an upper bound\n",
+            "or not.\n    an upper bound: gaussian and laplace noise (sampling: poisson, "
+            "shuffled)\n",
         ),
         (
             "aggregators",

@@ -15,7 +15,8 @@ from tex import compile_table, needs_tex
 
 from privrobust import RunSpec
 from privrobust.cli.main import main
-from privrobust.cli.train import _status_lines, _warnings_on
+from privrobust.cli.status import _status_lines
+from privrobust.cli.train import _warnings_on
 from privrobust.core.escaping import in_csv, in_markdown, in_tex
 from privrobust.core.json_document import document
 from privrobust.data import Dataset
@@ -100,7 +101,7 @@ def test_latex_keeps_letters_of_every_alphabet(text):
     assert unicodedata.normalize("NFC", text) in made
     assert "?" not in made
     assert made.splitlines()[1].startswith("% has letters outside ASCII")
-    assert FORMATS["latex"](table("ascii ±≥∞†‡°¹²³")).isascii()
+    assert FORMATS["latex"](table("ascii ±≥∞†‡°§¶¹²³")).isascii()
 
 
 def test_latex_composes_accents_which_pdflatex_cannot():
@@ -123,7 +124,7 @@ def test_figures_show_names_as_they_are(name, tmp_path):
     parsed = ElementTree.parse(tmp_path / "f.svg").iter()
     shown = ["".join(each.itertext()).strip() for each in parsed]
     assert name in shown
-    assert f"{name}: training examples of each label and honest worker" in shown
+    assert any(text.startswith(f"{name}: training examples") for text in shown)
 
 
 UNSEEN = {

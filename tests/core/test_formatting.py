@@ -56,6 +56,13 @@ def test_shares_are_in_percent():
     assert percent(math.nan) == ""
 
 
+def test_what_rounds_to_zero_has_no_sign():
+    assert in_percent(-0.004, 0.03) == ("0", "3")
+    assert in_percent(-0.0004, math.nan) == ("0.0", "")
+    assert percent(-0.0004) == "0.0"
+    assert in_percent(-0.014, 0.03) == ("-1", "3")
+
+
 @pytest.mark.parametrize(
     ("value", "short", "full"),
     [(32.0, "32", "32"), (0.12345678, "0.123457", "0.12345678"), (1e-5, "1e-05", "1e-05")],

@@ -32,7 +32,7 @@ from privrobust.data import Dataset, Scaling, get_dataset
 from privrobust.data.partitions import Dirichlet, Labels, get_partition
 from privrobust.errors import SpecError
 from privrobust.models import get_factory, register_model
-from privrobust.reporting.robustness import breakdown_point
+from privrobust.reporting.robustness import breakdown
 from privrobust.schedules import Drops, Linear, get_schedule
 from privrobust.spec import AttackSpec
 from privrobust.sweeps.grid import Sweep
@@ -471,7 +471,7 @@ def test_tuning_takes_accuracies_of_every_type() -> None:
 @pytest.mark.parametrize("fraction", [True, np.True_, "0.5", 0, 1.5, Fraction(1, 3), [0.5]])
 def test_a_fraction_that_is_none_is_refused(fraction) -> None:
     with pytest.raises(SpecError, match=r"^fraction: .*accepted: "):
-        breakdown_point(pd.DataFrame(), fraction)
+        breakdown(pd.DataFrame(), fraction)
 
 
 def test_importing_it_is_light() -> None:

@@ -59,7 +59,7 @@ def test_all_that_can_be_kept_is_kept_by_default():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("subset(of='table')", "dataset: table cannot be made"),
+        ("subset(of='table')", "dataset: table needs path and label"),
         ("subset(of='subset')", r"Subset\.of: 'subset' is not accepted: a built-in dataset"),
         ("subset(of='my:data')", r"Subset\.of: 'my:data' is not accepted"),
         ("subset(of='digit')", "Subset.of: 'digit' is not accepted"),

@@ -417,7 +417,7 @@ def test_source_is_not_run(app, tmp_path):
         ("noise = -1", "noise_multiplier: -1 is not a finite number"),
         ("noise = inf", "noise_multiplier: inf is not"),
         ("noise = 'much'", "noise_multiplier: 'much' is not"),
-        ("noise = true", "noise_multiplier: True is not"),
+        ("noise = true", "noise_multiplier: true is not"),
         ("noise = 1\nm = 0.5", "num_sampled_clients: 0.5 is not a whole number"),
         ("noise = 1\ndelta = 1.0", "delta, delta: 1.0 is not between 0 and 1"),
         ("noise = []", "noise: [] is not accepted"),

@@ -209,7 +209,7 @@ class Both(Normal):
         (Nothing, r"order 2 and std 0.0; accepted: order 1 or 2, std above 0"),
         (Wordy, r"Wordy has order 2 and std 'wide'; accepted: order 1 or 2, std above 0"),
         (Unknown, r"order 2 and std nan; accepted: order 1 or 2, std above 0"),
-        (Failing, r"Failing: it failed \(TypeError: of no, test_own_laws.py:\d+\)"),
+        (Failing, r"Failing: it failed \(TypeError: of no, test_own_laws.py, line \d+\)"),
         (Third, r"order 3 and std 1.0; accepted: order 1 or 2, std above 0"),
         (Both, r"order '12' and std 1.0; accepted: order 1 or 2, std above 0"),
     ],

@@ -85,7 +85,7 @@ def test_a_vector_of_any_type_gets_the_noise_of_its_values():
         ({"scale": 0.0}, "scale: 0.0 is not a number from 1e-100 to 1e"),
         ({"scale": math.nan}, "scale: nan is not a number from"),
         ({"scale": "1"}, "scale: '1' is not a number from"),
-        ({"scale": True}, "scale: True is not a number from"),
+        ({"scale": True}, "scale: true is not a number from"),
         ({"scale": 1e30}, r"scale: 1e\+30 is too large for a grid"),
         ({"vector": np.ma.array([1.0], mask=[True])}, "vector: MaskedArray of float64 is not acc"),
         ({"vector": np.ones(2, np.longdouble)}, "vector: ndarray of float128 is not accepted"),

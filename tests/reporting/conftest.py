@@ -3,11 +3,13 @@
 import shutil
 import sqlite3
 from itertools import product
+from pathlib import Path
 
 import pytest
-from made_runs import HOSTILE
+from made_runs import HOSTILE, SWEEP
 
 from privrobust import RunSpec, train
+from privrobust.reporting.report.page import write_report
 from privrobust.store import Store
 from privrobust.store.schema import RUNS
 from privrobust.sweeps.grid import Sweep
@@ -27,22 +29,6 @@ def trained(tmp_path_factory):
             )  # fmt: skip
             store.add([train(spec)])
     return file
-
-
-SWEEP = {
-    "honest": 5,
-    "steps": 6,
-    "evaluate_every": 2,
-    "clip_norm": 1.0,
-    "grid": {
-        "aggregator": ["mean", "median"],
-        "heterogeneity": [0, 1],
-        "noise_scale": [0, 0.1],
-        "byzantine": [0, 1, 2],
-        "attack": ["sign_flip", "alie(z=1.5)"],
-        "seed": [0, 1, 2],
-    },
-}
 
 
 @pytest.fixture(scope="session")
@@ -85,3 +71,46 @@ def hostile(changed):
         ("update runs set aggregator = 'os:system', attack = ? where byzantine > 0", HOSTILE),
         ("update runs set failure = ?, diverged = 1 where seed = 1", f"a\n---\n- !!x {HOSTILE}"),
     )
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_api.sync_playwright() as playwright:
+        if path is None and not Path(playwright.chromium.executable_path).exists():
+            pytest.skip("no Chromium: neither on the path nor playwright's own")
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium):
+    """A store's page in the browser, drawn; any problem or request fails the test."""
+    troubles = []
+    contexts = []
+
+    def open_page(path, **options):
+        file = path.with_suffix(".html")
+        if not file.exists():
+            with Store(path) as store:
+                write_report(store, file)
+        contexts.append(chromium.new_context(offline=True, **options))
+        tab = contexts[-1].new_page()
+        tab.on("console", lambda message: troubles.append(message.text))
+        tab.on("pageerror", lambda error: troubles.append(str(error)))
+        tab.on(
+            "request",
+            lambda request: (
+                request.url.startswith(("file:", "data:")) or troubles.append(request.url)
+            ),
+        )
+        tab.goto(file.as_uri())
+        tab.locator("html[data-drawn=yes]").wait_for(state="attached")
+        return tab
+
+    yield open_page
+    assert troubles == []
+    for context in contexts:
+        context.close()

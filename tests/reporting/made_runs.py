@@ -3,11 +3,15 @@
 import io
 import math
 import re
-from itertools import product
+from itertools import combinations, product
+from unittest import mock
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.text import Text
 from scipy import stats
 
 from privrobust import RunSpec
@@ -106,12 +110,70 @@ def panel_of(figure, title):
     return next(axes for axes in figure.axes if axes.get_title().replace("\n", ", ") == title)
 
 
+def drawn_lines(panel):
+    """Those of a panel that are no caps of bars."""
+    return [line for line in panel.lines if line.get_marker() not in ("_", "|")]
+
+
+def bars_of(panel):
+    """For each line of a panel x, low and high end of the bar of every mean."""
+    return [
+        np.array(
+            [(x[0], *np.sort(y)) for x, y in (np.transpose(part) for part in bar.get_segments())]
+        )
+        for bar in panel.collections
+        if isinstance(bar, LineCollection)
+    ]
+
+
 def words(figure):
     """All that is written in a figure, lines joined."""
     with mpl.rc_context({"svg.fonttype": "none"}):
         file = io.StringIO()
         figure.savefig(file, format="svg")
     return " ".join(re.findall(r">([^<>]+)</t", file.getvalue()))
+
+
+_LEAST_POINTS = 6
+_MARKS = {"†", "°", "†°", "~"}  # of points that are near each other, too
+
+
+def drawn_words(figure):
+    """All words that are really drawn, each with its box in pixels."""
+    found = []
+    draw = Text.draw
+
+    def seen(text, renderer, *arguments, **settings):
+        if text.get_visible() and text.get_text().strip():
+            found.append((text, Text.get_window_extent(text, renderer)))
+        return draw(text, renderer, *arguments, **settings)
+
+    figure.set_dpi(200)
+    FigureCanvasAgg(figure)  # the canvas of a bare figure draws nothing
+    with mock.patch.object(Text, "draw", seen):
+        figure.canvas.draw()
+    return found
+
+
+def unreadable(figure):
+    """Words off the canvas, too small for print, or over each other."""
+    found, canvas = drawn_words(figure), figure.bbox
+    assert found
+    wrong = [
+        text.get_text()
+        for text, box in found
+        if min(box.x0, box.y0) < -1
+        or box.x1 > canvas.x1 + 1
+        or box.y1 > canvas.y1 + 1
+        or text.get_fontsize() < _LEAST_POINTS
+    ]
+    spoken = [(text, box) for text, box in found if text.get_text() not in _MARKS]
+    for (text, one), (other, two) in combinations(spoken, 2):
+        across = min(one.x1, two.x1) - max(one.x0, two.x0)
+        down = min(one.y1, two.y1) - max(one.y0, two.y0)
+        if across > 1 and down > 1:
+            wrong.append((text.get_text(), other.get_text()))
+    return wrong
 
 
 def tuned():
@@ -132,3 +194,20 @@ HOSTILE = (
     "</script><script>document.title='hit'</script><img src=x onerror=\"document.title='hit'\">"
 )
 """Of a store that came from anybody."""
+
+
+SWEEP = {
+    "honest": 5,
+    "steps": 6,
+    "evaluate_every": 2,
+    "clip_norm": 1.0,
+    "grid": {
+        "aggregator": ["mean", "median"],
+        "heterogeneity": [0, 1],
+        "noise_scale": [0, 0.1],
+        "byzantine": [0, 1, 2],
+        "attack": ["sign_flip", "alie(z=1.5)"],
+        "seed": [0, 1, 2],
+    },
+}
+"""What the tests of the report train."""

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from privrobust.cli.main import app
 from privrobust.errors import PrivRobustError
-from privrobust.reporting.figures import new_figure
+from privrobust.reporting.figures import DARK, new_figure
 from privrobust.reporting.figures.canvas import ENDINGS
 from privrobust.store import Store
 
@@ -25,6 +25,16 @@ def test_the_command_draws_what_a_store_holds(trained, tmp_path, kind):
     file = tmp_path / "figure.pdf"
     assert "is drawn in" in command(kind, trained, "-o", file)
     assert file.read_bytes().startswith(b"%PDF")
+
+
+def test_metric_and_dark_reach_the_figure(trained, tmp_path):
+    files = [tmp_path / name for name in ("light.svg", "dark.svg")]
+    command("epsilon", trained, "-o", files[0], "--metric", "worst_class_accuracy")
+    command("epsilon", trained, "-o", files[1], "--dark")
+    light, dark = (file.read_text() for file in files)
+    assert "worst class in %" in light
+    assert DARK.paper in dark
+    assert DARK.paper not in light
 
 
 def test_where_chooses_runs_as_tables_do(trained, tmp_path, monkeypatch):
@@ -70,6 +80,15 @@ def test_endings_are_matplotlibs_and_known_without_it(monkeypatch):
         (
             ["curves", "{db}", "--measure", "los"],
             "measure: unknown name 'los'; did you mean 'loss'?",
+        ),
+        (
+            ["curves", "{db}", "--measure", "attack_success_rate"],
+            "measure: no run has recorded 'attack_success_rate'; accepted: accuracy, ",
+        ),
+        (["heatmap", "{db}", "--metric", "loss"], "metric: unknown name 'loss'"),
+        (
+            ["curves", "{db}", "--metric", "final_loss"],
+            "metric: 'final_loss' says nothing of curves",
         ),
         (["bias_variance", "{db}"], "says nothing of bias_variance"),
         (["bias_variance", "--noise", "x"], "noise: unknown name 'x'"),

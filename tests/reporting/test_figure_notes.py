@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from made_runs import CLIPS, OF_RUNS, RUNS, grid, panel_of, with_failure, words
+from made_runs import CLIPS, OF_RUNS, RUNS, drawn_lines, grid, panel_of, with_failure, words
 
 from privrobust.errors import SpecError
 from privrobust.reporting.figures.curves import curves_figure
@@ -18,17 +18,22 @@ from privrobust.store import Store
 
 
 def test_small_print_says_what_is_missing():
-    assert "none for 60 of 60 cells with a single seed" not in words(epsilon_figure(RUNS))
     alone = RUNS[RUNS["seed"] == 0]
     text = words(epsilon_figure(alone))
-    assert "mean over 1 seed." in text
-    assert "°: fewer than 3 seeds." in text
-    assert text.count("°") == 37  # one a cell, and what it means
+    assert "mean over 1 seed: a single seed has no interval." in text
+    assert "Every mean is over fewer than 3 seeds." in text
+    assert "°" not in text  # all have it
     assert "°" not in words(epsilon_figure(RUNS))
+    fewer = words(epsilon_figure(RUNS[(RUNS["seed"] == 0) | (RUNS["aggregator"] == "mean")]))
+    assert "mean over 1 to 3 seeds; bars: 95 % Student intervals, none for 18 of 36" in fewer
+    assert "°: fewer than 3 seeds." in fewer
+    assert fewer.count("°") == 19  # one a cell, and what it means
     assert words(epsilon_figure(RUNS.assign(diverged=True))).count("†") == 37
-    assert "†°" in words(heatmap_figure(alone.assign(diverged=True)))
+    assert "†" in words(heatmap_figure(alone.assign(diverged=True)))
     failed = words(epsilon_figure(with_failure(RUNS, RUNS.index[0])))
-    assert "1 of 36 cells are not drawn: runs of theirs failed" in failed
+    assert "Failed: 1 of 36 cells have no mean, as runs of theirs failed." in failed
+    assert "failed, no mean" in failed  # the cross
+    assert "failed, no mean" not in text
     assert "δ = 1e-05, by pld (upper bound); one example's contribution set to zero" in text
     assert "Not private: no noise (b = 0)." in text
 
@@ -50,8 +55,9 @@ def test_a_tuned_store_says_that_tuning_is_not_counted():
         text = words(draw(both))
         assert "Settings were tuned on private data" in text
         assert "on test data" in text
-    panel = panel_of(epsilon_figure(both), "iid, clean")
-    assert min(line.get_ydata().min() for line in panel.lines) > 0  # no validation run in the mean
+    panel = panel_of(epsilon_figure(both), "heterogeneity 0, clean")
+    means = [line.get_ydata().min() for line in drawn_lines(panel)]
+    assert min(means) > 0  # no validation run in the mean
 
 
 def test_what_does_not_fit_is_left_out_and_told():

@@ -5,10 +5,12 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from made_runs import panel_of, tuned, with_failure, words
+from made_runs import drawn_lines, panel_of, tuned, with_failure, words
+from matplotlib.collections import PolyCollection
 from scipy import stats
 
 from privrobust.errors import SpecError
+from privrobust.reporting.figures import LIGHT
 from privrobust.reporting.figures.curves import curves_figure
 from privrobust.reporting.figures.learning_rate import learning_rate_figure
 from privrobust.store import Store
@@ -20,9 +22,10 @@ def test_curves_draw_means_and_bands_over_seeds(trained, measure):
         runs = store.runs()
         histories = {key: store.history(key) for key in runs.index}
         figure = curves_figure(runs, store.histories(list(runs.index)), measure)
-    panel = panel_of(figure, "iid, alie, f = 2")
+    panel = panel_of(figure, "heterogeneity 0, alie, f = 2")
+    bands = [part for part in panel.collections if isinstance(part, PolyCollection)]
     settings = runs[runs["byzantine"] == 2].groupby(["aggregator", "noise_scale"], sort=False)
-    for (_, part), line, band in zip(settings, panel.lines, panel.collections, strict=True):
+    for (_, part), line, band in zip(settings, drawn_lines(panel)[::2], bands, strict=True):
         values = np.array([histories[key][measure] for key in part.index])
         np.testing.assert_array_equal(line.get_xdata(), [4, 8, 12])
         np.testing.assert_allclose(line.get_ydata(), values.mean(0))
@@ -40,7 +43,7 @@ def test_a_curve_is_interrupted_where_a_seed_diverged(trained):
     one = runs.index[(runs["aggregator"] == "median") & (runs["byzantine"] == 0)][0]
     histories.loc[(histories["run"] == one) & (histories["step"] == 8), "loss"] = math.inf
     figure = curves_figure(runs, histories, "loss")
-    assert np.isnan(panel_of(figure, "iid, clean").lines[0].get_ydata()).tolist() == [
+    assert np.isnan(panel_of(figure, "heterogeneity 0, clean").lines[0].get_ydata()).tolist() == [
         False,
         True,
         False,
@@ -62,13 +65,10 @@ def test_histories_are_those_of_each_run(trained):
 def test_best_rates_are_those_of_validation_and_edges_are_marked():
     figure = learning_rate_figure(tuned())
     panel = figure.axes[0]
-    joined = panel.lines[0]
+    joined, at_zero, at_noise = drawn_lines(panel)
     np.testing.assert_allclose(joined.get_ydata(), [1.0, 0.3])
-    at_zero, at_noise = panel.lines[1:]
-    assert (at_zero.get_markerfacecolor(), at_noise.get_markerfacecolor() == "white") == (
-        "white",
-        False,
-    )
+    open_or_not = [mark.get_markerfacecolor() == LIGHT.paper for mark in (at_zero, at_noise)]
+    assert open_or_not == [True, False]
     labels = [label.get_text() for label in panel.get_xticklabels()]
     assert labels[-1] == "0"
     text = words(figure)

@@ -5,58 +5,47 @@ import subprocess
 import sys
 from importlib import import_module
 from inspect import signature
-from itertools import combinations
 from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
 import pytest
-from made_runs import EPSILON, OF_RUNS, RUNS, grid, tuned, words
+from made_runs import EPSILON, OF_RUNS, RUNS, grid, tuned, unreadable, words
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
 
 from privrobust.errors import PrivRobustError, SpecError
 from privrobust.reporting.figures import FIGURES, new_figure, save_figure
 from privrobust.reporting.figures.bias_variance import bias_variance_figure
-from privrobust.reporting.figures.canvas import NARROW, WIDE, looks
+from privrobust.reporting.figures.canvas import NARROW, WIDE
 from privrobust.reporting.figures.curves import curves_figure
 from privrobust.reporting.figures.epsilon import epsilon_figure
 from privrobust.reporting.figures.heatmap import heatmap_figure
 from privrobust.reporting.figures.learning_rate import learning_rate_figure
 from privrobust.reporting.figures.pareto import pareto_figure
 from privrobust.reporting.figures.scales import Scale
+from privrobust.reporting.figures.themes import looks
 from privrobust.store import Store
-
-
-def colliding(figure):
-    """Pairs of titles, or of labels along an axis, that overlap once drawn."""
-    figure.canvas.draw()
-    alike = [[axes.title for axes in figure.axes], *(a.get_xticklabels() for a in figure.axes)]
-    return [
-        (one.get_text(), other.get_text())
-        for texts in alike
-        for one, other in combinations(filter(Text.get_text, texts), 2)
-        if one.get_window_extent().overlaps(other.get_window_extent())
-    ]
 
 
 def test_four_panels_beside_each_other_have_room_for_their_words(trained):
     eight = grid(byzantine=[0, 2, 4, 6], heterogeneity=[0.5, 0.25])
-    assert not colliding(epsilon_figure(eight))
-    assert not colliding(pareto_figure(grid(byzantine=[0, 2, 4, 6, 8])))
+    assert not unreadable(epsilon_figure(eight))
+    assert not unreadable(pareto_figure(grid(byzantine=[0, 2, 4, 6, 8])))
     rates = [
         grid(learning_rate=[rate], heterogeneity=[0.0, 0.25, 0.5, 1.0], noise_scale=[*EPSILON])
         for rate in (0.1, 0.3)
     ]
     wide = pd.concat(rates)
     wide["noise_scale"] = wide["noise_scale"].replace({0.03: 0.003})
-    assert not colliding(learning_rate_figure(wide))
+    assert not unreadable(learning_rate_figure(wide))
     with Store(trained) as store:
         runs, histories = store.runs(), store.histories(list(store.runs().index))
     attacks = runs.assign(
         attack=[None, "min_max(direction=unit)"] * (len(runs) // 2), heterogeneity=0.25
     )
-    assert not colliding(curves_figure(attacks, histories))
+    assert not unreadable(curves_figure(attacks, histories))
 
 
 def test_accuracy_is_in_percent_in_every_figure(trained):
@@ -64,7 +53,7 @@ def test_accuracy_is_in_percent_in_every_figure(trained):
         runs, histories = store.runs(), store.histories(list(store.runs().index))
     drawn = [epsilon_figure(RUNS), pareto_figure(RUNS), curves_figure(runs, histories)]
     for figure in drawn:
-        figure.canvas.draw()
+        FigureCanvasAgg(figure).draw()
         for panel in figure.axes:
             assert panel.get_ylim() == (0, 1)
             for label in filter(Text.get_text, panel.get_yticklabels()):
@@ -200,14 +189,17 @@ def test_what_has_no_place_on_a_logarithm_gets_one_apart(values, apart):
     ("values", "ticks"),
     [
         ([1, 2, 4, 8, math.inf], [1, 2, 4, 8]),
-        ([1.85, 6.73, 39.9, 421, math.inf], [10, 100]),
-        ([1, 1.1, 10, 100, math.inf], [1, 10, 100]),  # not round
+        ([1.85, 6.73, 39.9, 421, math.inf], [1.85, 6.73, 39.9, 421]),
+        ([1.57, 1.85, 6.73, 39.9, 421, math.inf], [1, 10, 100, 1000]),  # too many
+        ([0.02, 3000, 3100, math.inf], [0.01, 1, 100, 10000]),  # not apart
+        ([1, 1.1, 10, 100, math.inf], [1, 10, 100]),
         ([1, 10, 90, 100, math.inf], [1, 10, 100]),  # not apart
-        ([0.9996, 1.9998, 3.998, 7.993, math.inf], [1, 2, 4, 8]),
+        ([0.9996, 1.9998, 3.998, 7.993, math.inf], [0.9996, 1.9998, 3.998, 7.993]),
+        ([2.0, 2.001, math.inf], [2.001]),  # all but alike: the larger
         ([3, math.inf], [3]),
     ],
 )
-def test_ticks_stand_at_round_values_or_between(values, ticks):
+def test_ticks_stand_at_the_values_or_enclose_them(values, ticks):
     panel = new_figure(3, 2).add_subplot()
     Scale(values, math.inf, "apart", 4).show(panel)
     *ordinary, _ = panel.get_xticks()

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from privrobust import RunSpec, train
-from privrobust.reporting.figures.cells import guarantee as small_print
+from privrobust.reporting.figures.notes import guarantee as small_print
 from privrobust.reporting.legend import guarantee as legend
 from privrobust.reporting.neighbours import adjacencies, all_in_short
 from privrobust.reporting.report.words import guarantees

@@ -6,20 +6,24 @@ import re
 import sqlite3
 import statistics
 import sys
+from html import unescape
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from frames import frame
-from made_runs import HOSTILE
+from made_runs import HOSTILE, SWEEP
 from scipy import stats
 from typer.testing import CliRunner
 
 from privrobust.cli.main import app, main
+from privrobust.reporting.findings import findings
 from privrobust.reporting.report import page as pages
 from privrobust.reporting.report.page import page, write_report
+from privrobust.reporting.report.recipes import recipe
 from privrobust.reporting.report.words import overview
 from privrobust.store import Store
 from privrobust.store.schema import RUNS
@@ -33,11 +37,15 @@ def text_of(path):
 
 
 class Table(HTMLParser):
-    """The cells of the results table, `(shown text, data-v)`, by row."""
+    """The cells of the results table, `(shown text, data-v)`, by row, and which are the best.
+
+    What only screen readers say is left out, and so are columns that are not shown at first.
+    """
 
     def __init__(self, text):
         super().__init__()
-        self.rows, self._inside, self._cell = [], False, None
+        self.rows, self.best = [], []
+        self._inside, self._cell, self._is_heard = False, None, False
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -46,19 +54,23 @@ class Table(HTMLParser):
             self._inside = attributes.get("id") == "results"
         if self._inside and tag == "tr":
             self.rows.append([])
-        if self._inside and tag in ("td", "th"):
+        if self._inside and tag in ("td", "th") and "data-metric" not in attributes:
             self._cell = ["", attributes.get("data-v")]
             self.rows[-1].append(self._cell)
+        self._is_heard |= tag == "span" and attributes.get("class") == "heard"
+        if tag == "strong" and self._cell is not None:
+            self.best.append((len(self.rows) - 1, self.rows[0][len(self.rows[-1]) - 1][0]))
 
     def handle_endtag(self, tag):
+        self._is_heard &= tag != "span"
         if tag in ("td", "th"):
             self._cell = None
         if tag == "table":
             self._inside = False
 
     def handle_data(self, data):
-        if self._cell is not None:
-            self._cell[0] += data
+        if self._cell is not None and not self._is_heard:
+            self._cell[0] += data.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def records(text):
@@ -104,7 +116,7 @@ def test_numbers_are_those_of_the_store(made):
             f = int(row["f"][0])
             cells = {
                 "clean": cell_of(connection, where, 0, None),
-                "sign flip": cell_of(connection, where, f, "sign_flip"),
+                "sign_flip": cell_of(connection, where, f, "sign_flip"),
                 "alie(z=1.5)": cell_of(connection, where, f, "alie(z=1.5)"),
             }
             for name, (mean, half) in cells.items():
@@ -112,9 +124,13 @@ def test_numbers_are_those_of_the_store(made):
                     last = 10.0 ** -len(text.partition(".")[2])
                     assert float(text) == pytest.approx(100 * value, abs=0.5 * last + 1e-9)
                 assert float(row[name][1]) == pytest.approx(mean, abs=1e-12)
-            worst = min(cells["sign flip"][0], cells["alie(z=1.5)"][0])
+            worst = min(cells["sign_flip"][0], cells["alie(z=1.5)"][0])
             assert float(row["worst"][1]) == pytest.approx(worst, abs=1e-12)
-            assert row["gap"][0] == f"{100 * (cells['clean'][0] - worst):.1f}"
+            gap = cells["clean"][0] - worst
+            assert float(row["gap"][1]) == pytest.approx(gap, abs=1e-12)
+            (text,) = re.match(r"(-?[\d.]+)§? ± [\d.]+$", row["gap"][0]).groups()
+            last = 10.0 ** -len(text.partition(".")[2])
+            assert float(text) == pytest.approx(100 * gap, abs=0.5 * last + 1e-9)
             (epsilon,) = connection.execute(
                 f"select max(epsilon) from runs where {' and '.join(f'{c} = ?' for c in where)}",
                 [*where.values()],
@@ -134,9 +150,116 @@ def test_success_is_told_beside_the_accuracies_of_attacks_that_have_a_goal(chang
     assert "success: of the held-out examples that an attack aims at" in text
     half = f"{100 * stats.t.ppf(0.975, 2) * 0.1 / 3**0.5:.0f}"
     for row in records(text):
-        assert f"success 70 ± {half} %" in row["sign flip"][0]
+        assert f"success 70 ± {half} %" in row["sign_flip"][0]
         assert "success" not in row["alie(z=1.5)"][0] + row["clean"][0]
     assert "success: of the held-out" not in text_of(changed(("update runs set seed = seed",)))
+
+
+def test_the_best_of_each_column_is_marked_among_rows_on_the_same_data_at_the_same_f(changed):
+    """As pandas finds them; a clean cell stands in the rows of both f."""
+    path = changed(
+        ("update runs set accuracy = ((rowid + 17 * byzantine) * 7 % 1000) / 1000.0",),
+        ("delete from runs where aggregator = 'mean' and noise_scale = 0.1 and heterogeneity = 1 "
+         "and attack = 'sign_flip' and byzantine = 2",),
+    )  # fmt: skip
+    with Store(path) as store:
+        runs = store.runs()
+    setting = ["heterogeneity", "aggregator", "noise_scale"]
+    means = runs.fillna({"attack": ""}).groupby([*setting, "byzantine", "attack"])["accuracy"]
+    by_attack = means.mean().unstack("attack")
+    table = Table(text_of(path))
+    found = {
+        (row["heterogeneity"][0], row["method"][0], row["b"][0], int(row["f"][0]), column)
+        for place, row in enumerate(records(text_of(path)), 1)
+        for column in ("clean", "worst", "sign_flip", "alie(z=1.5)", "gap", "breakdown")
+        if (place, column) in table.best
+    }
+    expected = set()
+    for h, f in product([0, 1], [1, 2]):
+        at_f = by_attack.xs((h, f), level=["heterogeneity", "byzantine"]).copy()
+        at_f["clean"] = by_attack.xs((h, 0), level=["heterogeneity", "byzantine"])[""]
+        at_f["worst"] = at_f[["sign_flip", "alie(z=1.5)"]].min(axis=1, skipna=False)
+        for column in ("clean", "worst", "sign_flip", "alie(z=1.5)"):
+            method, b = at_f[column].idxmax()
+            expected.add((str(h), method, f"{b:g}", f, column))
+    assert found == expected
+
+
+def test_metrics_that_are_stored_have_columns(changed):
+    """Under the attack that is the worst for accuracy, and told what epsilon leaves out."""
+    path = changed(
+        ("update runs set worst_class_accuracy = accuracy / 2, error = null",),
+        ("update runs set train_accuracy = null, train_loss = null",),
+    )
+    text = text_of(path)
+    names = set(re.findall(r'<th scope="col" data-head="([^"]*)" data-metric', text))
+    assert {"worst class, clean", "worst class, worst", "loss, clean"} <= names
+    assert not {name for name in names if name.startswith(("error", "train", "gen. gap"))}
+    values = re.findall(r'data-metric="worst_class_accuracy" data-v="([^"]*)"', text)
+    halves = [(float(row["clean"][1]) / 2, float(row["worst"][1]) / 2) for row in records(text)]
+    assert list(map(float, values)) == pytest.approx([each for pair in halves for each in pair])
+    assert "worst class: accuracy in % on the worst class of test data" in text
+    assert "not covered by epsilon" not in text
+    gap = "What is measured on training examples is not covered by epsilon. None is marked as best"
+    assert gap in " ".join(text_of(changed(("update runs set seed = seed",))).split())
+
+
+def test_metrics_of_too_many_rows_are_left_out_and_that_is_said(made, monkeypatch):
+    monkeypatch.setattr("privrobust.reporting.report.page._MOST_MEASURED", 15)
+    text = text_of(made)
+    assert "data-metric" not in text.partition("<table")[2].partition("</table>")[0]
+    assert "left out: 16 rows are more than the 15 that this page has" in text
+
+
+def test_no_line_breaks_inside_a_number(made):
+    """Between a mean, its interval and the per cent sign."""
+    shown = re.sub(
+        r"<pre.*?</pre>|<script.*?</script>|<style.*?</style>", "", text_of(made), flags=re.S
+    )
+    assert re.findall(r".{20}\d [±%]|.{20}± \d", shown) == []
+    assert len(re.findall("\\d\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}\\d", shown)) > 16 * 4
+
+
+def test_the_page_opens_with_what_was_found(made):
+    """Its name, findings and one chart come before the table, and definitions after it."""
+    text = text_of(made)
+    with Store(made) as store:
+        sentences = [each.replace("\N{NO-BREAK SPACE}", " ") for each in findings(store.runs())]
+    body = unescape(text.partition("<body>")[2]).replace("\N{NO-BREAK SPACE}", " ")
+    places = [
+        body.index(each)
+        for each in ("<h1>results</h1>", *sentences, 'id="figure-privacy"', 'id="results"',
+                     'id="figure-heatmap"', "Many <em>workers</em>", 'class="guarantees"')
+    ]  # fmt: skip
+    assert places == sorted(places)
+
+
+def test_a_page_of_one_sweep_has_its_name_and_its_runs_alone(made, tmp_path):
+    one = SWEEP | {"grid": SWEEP["grid"] | {"aggregator": ["median"], "noise_scale": [0.1]}}
+    sweep = tmp_path / "with_noise.yaml"
+    sweep.write_text(yaml.safe_dump(one), encoding="utf-8")
+    page_of = tmp_path / "page.html"
+    arguments = ["report", str(made), "-o", str(page_of), "--sweep", str(sweep)]
+    outcome = CliRunner().invoke(app, arguments)
+    assert outcome.exit_code == 0, outcome.output
+    text = page_of.read_text(encoding="utf-8")
+    assert "<h1>with_<wbr>noise</h1>" in text
+    rows = records(text)
+    assert len(rows) == 2 * 2
+    assert {row["method"][0] for row in rows} == {"median"}
+    assert "each with b 0.1" in text
+
+
+def test_whole_numbers_stay_whole_in_recipes():
+    """A column with gaps holds floats."""
+    runs = frame(
+        ({"repetition": 7, "pairwise_noise": 1.0, "noise_scale": 0.1, "colluding": 4}, 0.9),
+        ({"repetition": 7, "seed": 1}, 0.8),
+    )
+    runs = runs.assign(repetition=runs["repetition"].astype(float))
+    written = recipe(runs)
+    assert "repetition: 7\n" in written
+    assert re.search(r"colluding: 4\b(?!\.)", written)
 
 
 def test_breakdown_points(changed):
@@ -210,15 +333,15 @@ def test_a_store_too_large_for_curves_says_so(made, monkeypatch):
     monkeypatch.setattr("privrobust.reporting.report.curves.MOST_RUNS", 119)
     monkeypatch.setattr("privrobust.reporting.report.page.MOST_RUNS", 119)
     text = text_of(made)
-    assert 'id="figure-curves"' not in text
+    assert 'id="chart-curves"' not in text
     assert "Training curves are left out: 120 runs are more than the 119" in text
 
 
 def test_recipes_expand_to_exactly_the_runs_of_their_rows(made):
     text = text_of(made)
     every = set()
-    for number, recipe in recipes(text).items():
-        runs = Sweep.from_settings(yaml.safe_load(recipe)).runs()
+    for number, written in recipes(text).items():
+        runs = Sweep.from_settings(yaml.safe_load(written)).runs()
         assert len(runs) == 3 + 2 * 3, number  # clean, and two attacks
         every |= {run.key for run in runs}
     with Store(made) as store:
@@ -229,13 +352,16 @@ def test_a_recipe_and_its_command_reproduce_a_cell(made, tmp_path, monkeypatch):
     text = text_of(made)
     wanted = records(text)[-1]
     number = int(wanted["row"][0])
-    command = re.findall(rf"<code>privrobust (run row-{number}\.yaml [^<]*)</code>", text)
+    command = re.findall(rf">privrobust (run row-{number}\.yaml [^<]*)</code>", text)
     monkeypatch.chdir(tmp_path)
     Path(f"row-{number}.yaml").write_text(recipes(text)[number], encoding="utf-8")
     outcome = CliRunner().invoke(app, command[0].split())
     assert outcome.exit_code == 0, outcome.output
     (again,) = records(text_of(tmp_path / f"row-{number}.db"))
-    assert again | {"row": None} == wanted | {"row": None}
+    assert again["row"] == ("1", "1")
+    kept = again.keys() - {"row"}  # of one row, no setting varies
+    assert kept == wanted.keys() - {"row", "b", "heterogeneity"}
+    assert {name: again[name] for name in kept} == {name: wanted[name] for name in kept}
 
 
 @pytest.mark.parametrize(
@@ -309,13 +435,13 @@ def test_few_seeds_failed_and_diverged_runs_and_gaps_are_marked(changed):
     by_f = {row["f"][0]: row for row in records(text)}
     assert "± " not in by_f["1"]["clean"][0]
     assert "1 seed" in by_f["1"]["clean"][0]
-    shown, rank = by_f["1"]["sign flip"]
+    shown, rank = by_f["1"]["sign_flip"]
     assert re.fullmatch(r"failed 1 of 3, others [\d.]+ ± [\d.]+ 2 seeds", shown)
     assert float(rank) < 0  # worse than any accuracy, whatever the other seeds reached
-    assert by_f["1"]["worst"] == by_f["1"]["sign flip"]
+    assert by_f["1"]["worst"] == by_f["1"]["sign_flip"]
     assert by_f["1"]["gap"] == ("", "")
     assert "1 diverged" in by_f["1"]["alie(z=1.5)"][0]
-    assert by_f["2"]["sign flip"] == ("not run", "")
+    assert by_f["2"]["sign_flip"] == ("not run", "")
     assert "failed: it &lt;b&gt;broke&lt;/b&gt;" in text
     assert "stopped being finite" in text
     assert {row["worst attack"][0] for row in records(text) if row["f"][0] == "1"} == {"sign_flip"}
@@ -324,7 +450,9 @@ def test_few_seeds_failed_and_diverged_runs_and_gaps_are_marked(changed):
 def test_worst_cases_over_fewer_attacks_are_told(made, changed):
     assert "the same attacks" not in text_of(made)
     text = text_of(changed(("delete from runs where attack = 'sign_flip' and byzantine = 2",)))
-    assert "given the same attacks: 8 of 16 worst cases, and the breakdown points" in text
+    assert "‡ Not all rows were given the same attacks: 8 of 16 worst cases, and the" in text
+    marked = {row["f"][0] for row in records(text) if "‡ of 1 attack" in row["worst"][0]}
+    assert marked == {"2"}
 
 
 def test_one_seed(changed):
@@ -341,13 +469,13 @@ def test_only_failures(changed):
     text = text_of(path)
     assert "failed 3 of 3" in records(text)[0]["clean"][0]
     assert "failed: no" in text
-    assert 'id="figure-privacy"' not in text
+    assert 'id="chart-privacy"' not in text
 
 
 def test_only_clean_runs(changed):
     text = text_of(changed(("delete from runs where byzantine > 0",)))
     assert {row["worst"][0] for row in records(text)} == {"not run"}
-    assert 'id="worst"' not in text
+    assert 'id="chart-heatmap"' not in text
 
 
 def test_no_runs(tmp_path):
@@ -370,8 +498,8 @@ def test_what_stores_say_is_escaped(hostile, monkeypatch):
     assert "<img" not in body
     assert "&lt;/script&gt;&lt;script&gt;" in body
     assert len(re.findall(r"<script\b", text)) == 3
-    for recipe in recipes(text).values():
-        assert yaml.safe_load(recipe)["dataset"] == HOSTILE
+    for written in recipes(text).values():
+        assert yaml.safe_load(written)["dataset"] == HOSTILE
 
 
 @pytest.mark.slow

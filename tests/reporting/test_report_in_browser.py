@@ -1,54 +1,8 @@
 """The report: what its page does in a browser."""
 
-import shutil
-from pathlib import Path
-
 import pytest
 
-from privrobust.reporting.report.page import write_report
 from privrobust.store import Store
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    with sync_api.sync_playwright() as playwright:
-        if path is None and not Path(playwright.chromium.executable_path).exists():
-            pytest.skip("no Chromium: neither on the path nor playwright's own")
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def opened(chromium, tmp_path):
-    """A store's page in the browser, drawn; any problem or request fails the test."""
-    troubles = []
-    contexts = []
-
-    def open_page(path, **options):
-        file = tmp_path / "page.html"
-        with Store(path) as store:
-            write_report(store, file)
-        contexts.append(chromium.new_context(offline=True, **options))
-        tab = contexts[-1].new_page()
-        tab.on("console", lambda message: troubles.append(message.text))
-        tab.on("pageerror", lambda error: troubles.append(str(error)))
-        tab.on(
-            "request",
-            lambda request: (
-                request.url.startswith(("file:", "data:")) or troubles.append(request.url)
-            ),
-        )
-        tab.goto(file.as_uri())
-        tab.locator("html[data-drawn=yes]").wait_for(state="attached")
-        return tab
-
-    yield open_page
-    assert troubles == []
-    for context in contexts:
-        context.close()
 
 
 def column(tab, name):
@@ -57,7 +11,7 @@ def column(tab, name):
         """(name) => {
           const heads = [...document.querySelectorAll("#results thead th")];
           const at = heads.findIndex((head) => head.dataset.head === name);
-          return [...document.querySelectorAll("#results tbody tr")]
+          return [...document.querySelectorAll("#results tbody tr:not(.recipe)")]
             .filter((row) => row.offsetParent !== null || row.getClientRects().length)
             .map((row) => row.cells[at].dataset.v);
         }""",
@@ -78,76 +32,207 @@ def test_sorting_by_mouse_and_keyboard(opened, made):
     tab.keyboard.press("Shift+Tab")  # to `clean`
     tab.keyboard.press("Space")
     assert tab.locator("[aria-sort]").get_attribute("data-head") == "clean"
-    assert "sorted by clean, ascending" in tab.get_by_role("status").text_content()
+    assert "sorted by clean, ascending" in tab.locator("#status").text_content()
     tab.locator("th[data-head=epsilon] button").click()
     assert column(tab, "epsilon")[-1] == "Infinity"
     tab.locator("th[data-head=method] button").click()
     assert column(tab, "method") == sorted(column(tab, "method"))
 
 
-def test_filtering(opened, made):
-    tab = opened(made)
-    every = len(column(tab, "f"))
-    tab.get_by_label("Search").focus()
-    tab.keyboard.type("median 0.1")
-    assert set(column(tab, "method")) == {"median"}
-    assert set(column(tab, "b")) == {"0.1"}
-    assert "4 of 16 rows" in tab.get_by_role("status").text_content()
+def shown(tab):
+    """The numbers of the visible rows, and what the page says of them."""
+    return [int(each) for each in column(tab, "row")], tab.locator("#status").text_content()
+
+
+def test_searching(opened, changed):
+    """What is on the screen is found, as it stands there; a number alone is a setting's."""
+    path = changed(
+        ("update runs set aggregator = 'majority_vote' where aggregator = 'mean'",),
+        ("update runs set epsilon = 1.2845 where noise_scale = 0.1 and heterogeneity = 0",),
+        ("update runs set diverged = 1 where attack = 'sign_flip' and byzantine = 2",),
+    )
+    tab = opened(path)
+    by_row = {
+        int(number): dict(method=method, b=b, f=f, epsilon=epsilon)
+        for number, method, b, f, epsilon in zip(
+            *(column(tab, name) for name in ("row", "method", "b", "f", "epsilon")), strict=True
+        )
+    }
+    assert len(by_row) == 16
+
+    def where(**wanted):
+        return [
+            number
+            for number, row in by_row.items()
+            if all(row[name] == value for name, value in wanted.items())
+        ]
+
+    for words, rows in {
+        "vote": where(method="majority_vote"),
+        "Majority_Vote": where(method="majority_vote"),
+        "majority vote b=0.1": where(method="majority_vote", b="0.1"),
+        "median 0.1": where(method="median", b="0.1"),
+        "sign_flip": list(by_row),
+        "epsilon 1.29": where(epsilon="1.2845"),
+        "1.29": where(epsilon="1.2845"),
+        "epsilon 0.1": [],
+        "not private": where(epsilon="Infinity"),
+        "noise_scale 0.1": where(b="0.1"),
+        "f 2": where(f="2"),
+        "f = 2 diverged": where(f="2"),
+        "1 diverged": [row for row in where(f="2") if row > 8],  # heterogeneity 1
+        "3 diverged": where(f="2"),
+        "4 diverged": [],
+        "heterogeneity 1": [row for row in by_row if row > 8],
+        "0.": [row for row in by_row if row <= 8] + [row for row in where(b="0.0") if row > 8],
+    }.items():
+        tab.get_by_label("Search").fill(words)
+        found, said = shown(tab)
+        assert found == sorted(rows), words
+        assert said.startswith(f"{len(rows)} of 16 rows"), words
+    assert tab.get_by_text("no row has all that is asked for").count() == 0
+    tab.get_by_label("Search").fill("krum")
+    assert "0 of 16 rows: no row has all that is asked for" in shown(tab)[1]
     tab.get_by_role("button", name="Show all").click()
     tab.locator("#results tbody tr[hidden]").first.wait_for(state="detached")
-    tab.locator("#by-f").select_option("2")
+    assert len(column(tab, "f")) == 16
+
+
+def test_accuracies_are_found_by_their_column(opened, made):
+    tab = opened(made)
+    row = tab.locator("#results tbody tr").nth(4)
+    at = tab.evaluate("document.querySelector('#results [data-head=worst]').cellIndex")
+    mean = row.locator(":scope > *").nth(at).text_content().split("\N{NO-BREAK SPACE}")[0]
+    tab.get_by_label("Search").fill(f"worst {mean}")
+    assert 5 in shown(tab)[0]
+    assert len(shown(tab)[0]) < 16
+
+
+def test_filters_and_their_link(opened, made):
+    """Every setting that varies has a filter; the address is that of what is seen."""
+    tab = opened(made)
+    names = tab.locator("#filters [name]").evaluate_all("(all) => all.map((each) => each.name)")
+    assert names[:6] == [
+        "search", "aggregator", "heterogeneity", "noise_scale", "byzantine", "epsilon"
+    ]  # fmt: skip
+    tab.locator("[name=byzantine]").select_option("2")
     assert set(column(tab, "f")) == {"2"}
-    tab.locator("#by-method").focus()
+    tab.locator("[name=aggregator]").focus()
     tab.keyboard.type("mean")  # as selects are used by keyboard
     assert set(column(tab, "method")) == {"mean"}
-    tab.locator("#by-epsilon").select_option("Infinity")
+    tab.locator("[name=epsilon]").select_option("Infinity")
     assert set(column(tab, "epsilon")) == {"Infinity"}
-    tab.locator("#by-epsilon").select_option(index=1)
+    tab.locator("[name=epsilon]").select_option(index=1)
     assert "Infinity" not in column(tab, "epsilon")
-    assert 0 < len(column(tab, "f")) < every
+    assert 0 < len(column(tab, "f")) < 16
+    tab.get_by_label("Search").fill("heterogeneity 1")
+    tab.get_by_text("More columns").click()
+    tab.get_by_label("worst class").check()
+    tab.locator("th[data-head=worst] button").click()
+    tab.locator("th[data-head=worst] button").click()
+    tab.locator("#results tbody th button").and_(tab.locator(":visible")).first.click()
+    seen = [column(tab, name) for name in ("row", "worst", "worst class, worst")]
+    address = tab.evaluate("location.href")
+    tab.get_by_role(
+        "link", name="The table", exact=True
+    ).click()  # leaves the view, and its address
+    assert tab.evaluate("location.href") == address
+    again = tab.context.new_page()
+    again.goto(address)
+    again.locator("html[data-drawn=yes]").wait_for(state="attached")
+    assert [column(again, name) for name in ("row", "worst", "worst class, worst")] == seen
+    assert again.locator("th[data-head=worst]").get_attribute("aria-sort") == "descending"
+    assert again.locator("th[data-head='worst class, worst']").is_visible()
+    assert not again.locator("th[data-head='loss, worst']").is_visible()
+    assert again.locator(".recipe pre").is_visible()
+    again.evaluate("location.hash = 'aggregator=none&byzantine=1&sort=nothing&x=y'")
+    again.wait_for_function("document.querySelectorAll('.recipe').length === 0")
+    assert set(column(again, "f")) == {"1"}
+    assert len(column(again, "f")) == 8
 
 
-def test_figures_draw_and_tell(opened, made):
-    tab = opened(made, color_scheme="dark")
-    assert tab.locator("figure svg[role=img][aria-label]").count() == 3
-    points = tab.locator("#chart-privacy .mark-symbol.role-mark path")
-    assert points.count() == 2 * 2 * 2  # methods, b, clean and worst
-    attacks = ["none", "alie(z=1.5)", "sign_flip"]
-    assert tab.locator("#chart-curves .role-legend-label text").all_text_contents() == attacks
-    dashes = tab.locator("#chart-curves .mark-line path").evaluate_all(
-        "(lines) => lines.map((line) => line.getAttribute('stroke-dasharray'))"
+def test_names_stay_in_view(opened, made):
+    """Header and the columns that name a row, while the table scrolls both ways."""
+    tab = opened(made, viewport={"width": 700, "height": 420})
+    places = tab.evaluate(
+        """() => {
+          const region = document.getElementById("results-region");
+          region.scrollIntoView();
+          const box = () => region.getBoundingClientRect();
+          region.scrollTo(1e5, 1e5);
+          const row = [...document.querySelectorAll("#results tbody tr")].at(-2);
+          const named = [...row.cells].slice(0, 3).map((cell) => cell.getBoundingClientRect());
+          const heads = [...document.querySelectorAll("#results thead th")];
+          const last = heads.findLast((head) => !head.dataset.metric);
+          return {
+            scrolled: [region.scrollLeft, region.scrollTop],
+            named: named.map((cell) => cell.left - box().left),
+            widths: named.map((cell) => cell.width),
+            top: heads.map((head) => head.getBoundingClientRect().top - box().top).slice(0, 8),
+            corner: (({ left, top }) => document.elementFromPoint(left + 8, top + 8).closest("th")
+              ?.dataset.head)(box()),
+            right: last.getBoundingClientRect().right - box().right,
+          };
+        }"""
     )
-    assert len(set(dashes)) == len(dashes) == 3
-    squares = tab.locator("#chart-heatmap .mark-rect.role-mark path")
-    assert squares.count() == 3 * 2  # f, heterogeneity
-    line = tab.locator("#chart-curves .mark-line path").first
-    before = line.get_attribute("d")
-    tab.locator("#curve-of").select_option("9")
-    expect = pytest.importorskip("playwright.sync_api").expect
-    expect(line).not_to_have_attribute("d", before)
-    tab.locator("#chart-heatmap .mark-text text").first.hover()
-    tip = tab.locator("#vg-tooltip-element.visible")
-    for told in ("3 of 3 finished", "±", "epsilon", "C", "b"):
-        assert told in tip.text_content()
-    ink = tab.evaluate("getComputedStyle(document.body).color")
-    label = tab.locator("#chart-privacy text").first
-    assert label.evaluate("(text) => getComputedStyle(text).fill") == ink
+    assert min(places["scrolled"]) > 100
+    lefts, widths = places["named"], places["widths"]
+    assert lefts == pytest.approx([1, 1 + widths[0], 1 + widths[0] + widths[1]], abs=1.5)
+    assert places["top"] == pytest.approx([1] * 8, abs=1.5)
+    assert places["corner"] == "row"  # above what scrolls under it, both ways
+    assert places["right"] <= 0
 
 
-def test_a_row_leads_to_its_recipe(opened, made):
+def test_wide_windows_show_every_column(opened, made):
+    tab = opened(made, viewport={"width": 1920, "height": 1080})
+    region = tab.locator("#results-region")
+    assert region.evaluate("(box) => box.scrollWidth - box.clientWidth") <= 0
+    assert region.bounding_box()["width"] > 1800
+
+
+def test_a_row_opens_its_recipe(opened, made):
     tab = opened(made)
-    tab.get_by_role("link", name="row 3: its spec and command").focus()
+    button = tab.get_by_role("button", name="row 3: its spec and command")
+    button.focus()
     tab.keyboard.press("Enter")
-    recipe = tab.locator("#setting-3 pre")
+    recipe = tab.locator("tr.recipe pre")
     recipe.wait_for(state="visible")
     assert "aggregator:" in recipe.text_content()
-    tab.locator("#setting-3").get_by_role("button", name="Copy the YAML").wait_for(state="visible")
+    assert button.get_attribute("aria-expanded") == "true"
+    tab.keyboard.press("Tab")
+    assert recipe.evaluate("(pre) => pre === document.activeElement")
+    for what in ("YAML", "command"):
+        tab.keyboard.press("Tab")
+        tab.keyboard.press("Space")
+        tab.locator("tr.recipe").get_by_role("button", name="Cop").first.wait_for()
+        told = tab.locator("#said")
+        told.get_by_text("Copied").or_(told.get_by_text("Selected")).wait_for(state="attached")
+        names = tab.locator("tr.recipe .copy").all_text_contents()
+        assert f"Copy the {what}" not in names
+    tab.locator("th[data-head=row] button").click()  # sorted, it stays below its row
+    assert (
+        tab.locator("tr.recipe").evaluate("(row) => row.previousSibling.cells[0].dataset.v") == "3"
+    )
+    button.press("Enter")
+    assert tab.locator("tr.recipe").count() == 0
 
 
 def test_a_phone_scrolls_tables_and_not_the_page(opened, made):
-    tab = opened(made, viewport={"width": 390, "height": 844})
-    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
-    assert tab.evaluate("document.querySelector('.scroll').scrollWidth > 390")
+    """With all that folds open; nothing that is pressed is smaller than 24 pixels."""
+    tab = opened(made, viewport={"width": 360, "height": 740}, has_touch=True)
+    for details in (False, True):
+        if details:
+            tab.evaluate("document.querySelectorAll('details').forEach((each) => each.open = true)")
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+    assert tab.evaluate("document.querySelector('#results-region').scrollWidth > 360")
+    small = tab.evaluate(
+        """() => [...document.querySelectorAll("button, summary, select, input, nav a")]
+          .map((each) => each.matches("label input") ? each.closest("label") : each)
+          .map((each) => [each.outerHTML.slice(0, 80), each.getBoundingClientRect()])
+          .filter(([, { width, height }]) => width && Math.min(width, height) < 24)
+          .map(([name]) => name)"""
+    )
+    assert small == []
 
 
 def test_paper_cuts_no_table(opened, made):
@@ -155,11 +240,21 @@ def test_paper_cuts_no_table(opened, made):
     tab.emulate_media(media="print")
     assert tab.evaluate("document.documentElement.scrollWidth") <= 1030
     assert tab.evaluate("document.querySelector('#results').getBoundingClientRect().right") <= 1030
+    rows = tab.locator("#results tbody tr")
+    assert rows.last.evaluate("(row) => row.getBoundingClientRect().bottom") < tab.locator(
+        "#results-region + p"
+    ).evaluate("(next) => next.getBoundingClientRect().bottom")
+    for hidden in ("#filters", "thead button", ".copy", "#settings pre"):
+        assert tab.locator(hidden).and_(tab.locator(":visible")).count() == 0, hidden
+    for unfolded in ("#what dl", "#guarantee ul", "#shared-caption"):
+        tab.locator(unfolded).first.wait_for(state="visible")
+    tab.emulate_media(media="screen")
+    tab.locator("#what dl").first.wait_for(state="hidden")
 
 
 def test_hostile_stores_run_nothing(opened, hostile):
     tab = opened(hostile)
-    assert tab.title() == "privrobust: changed.db"
+    assert tab.title() == "changed: privrobust"
     assert tab.locator("img").count() == 0
 
 
@@ -171,4 +266,36 @@ def test_what_lacks_runs_opens_too(opened, changed, tmp_path):
         ("update runs set status = 'failed', accuracy = null, failure = 'no'",),
         ("delete from evaluations",),
     )
-    assert opened(failed).locator("figure").count() == 1  # the heatmap, of failures
+    assert "failed 3 of 3" in opened(failed).locator("#results tbody").text_content()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(opened, made, scheme):
+    """With all that folds open: names, roles, contrast, landmarks."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    tab = opened(made, color_scheme=scheme)
+    tab.get_by_role("button", name="row 3: its spec and command").click()
+    tab.evaluate("document.querySelectorAll('details').forEach((each) => each.open = true)")
+    tab.get_by_label("worst class").check()
+    found = axe.run(tab).response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"][:200]) for each in found] == []
+
+
+def test_the_keyboard_reaches_everything_and_is_seen(opened, made):
+    tab = opened(made)
+    reached = []
+    while len(reached) < 80:
+        tab.keyboard.press("Tab")
+        name, outline = tab.evaluate(
+            """() => {
+              const at = document.activeElement;
+              const name = at.id || at.name || at.ariaLabel || at.textContent.trim().slice(0, 40);
+              return [at === document.body ? "" : name, getComputedStyle(at).outlineStyle];
+            }"""
+        )
+        assert not name or outline != "none", name
+        reached.append(name)
+    order = ["Skip to the table", "The table", "search", "aggregator", "epsilon", "More columns",
+             "Show all", "results-region", "method", "row 1: its spec and command"]  # fmt: skip
+    places = [reached.index(name) for name in order]
+    assert places == sorted(places)

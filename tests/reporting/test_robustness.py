@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from frames import frame
+from scipy import stats
 
 from privrobust import RunSpec, attacks, train
 from privrobust.aggregators import Aggregator
@@ -14,7 +15,9 @@ from privrobust.aggregators.distances import Geometry
 from privrobust.attacks import Attack, available_attacks, get_attack
 from privrobust.data import get_dataset
 from privrobust.errors import SpecError
-from privrobust.reporting.robustness import breakdown_point, robustness
+from privrobust.reporting.legend import breakdown_text
+from privrobust.reporting.robustness import breakdown, robustness
+from privrobust.reporting.tables import lay_out
 from privrobust.training.loop import train_lanes
 from privrobust.training.measures import measure
 
@@ -200,7 +203,7 @@ def test_robustness_is_the_worst_case_and_its_gap():
     ("fraction", "point"), [(0.5, 4 / 14), (0.7, 2 / 12), (0.95, 0.0), (0.2, 6 / 16)]
 )
 def test_the_breakdown_point_is_the_last_share_that_holds(fraction, point):
-    assert breakdown_point(attack_runs(), fraction).tolist() == [pytest.approx(point)]
+    assert breakdown(attack_runs(), fraction)["point"].tolist() == [pytest.approx(point)]
 
 
 def failing(runs, attack, byzantine=2):
@@ -243,19 +246,106 @@ def test_an_attack_that_failed_alone_leaves_no_worst():
 def test_what_failed_under_attack_has_not_held():
     """Whatever the others, at f = 4, leave."""
     runs = attack_runs()
-    assert breakdown_point(failing(runs, "sign_flip", 4)).tolist() == [pytest.approx(2 / 12)]
-    assert breakdown_point(failing(runs, "alie", 2)).tolist() == [0.0]
-    assert breakdown_point(failing(runs, "", 0)).isna().all()
+    assert breakdown(failing(runs, "sign_flip", 4))["point"].tolist() == [pytest.approx(2 / 12)]
+    assert breakdown(failing(runs, "alie", 2))["point"].tolist() == [0.0]
+    assert breakdown(failing(runs, "", 0))["point"].isna().all()
 
 
 def test_a_breakdown_point_needs_clean_runs_and_a_fraction():
     attacked = attack_runs().query("byzantine > 0")
-    assert breakdown_point(attacked).isna().all()
+    assert breakdown(attacked)["point"].isna().all()
     for fraction in (1.5, math.nan, "half"):
         with pytest.raises(
             SpecError, match=rf"fraction: {fraction!r} is not accepted: above 0 and"
         ):
-            breakdown_point(attack_runs(), fraction)
+            breakdown(attack_runs(), fraction)
+
+
+def seeds_of(*cells):
+    """Runs of (f, attack, accuracies by seed)."""
+    return frame(
+        *(
+            ({"byzantine": f, "attack": attack, "seed": seed, "noise_scale": 0.1}, accuracy)
+            for f, attack, accuracies in cells
+            for seed, accuracy in enumerate(accuracies)
+        )
+    )
+
+
+CLEAN = (0, None, [0.8, 0.9, 1.0])
+
+
+def test_a_gap_has_the_interval_of_a_paired_test():
+    left = [0.42, 0.5, 0.61]
+    table = robustness(seeds_of(CLEAN, (2, "alie", left), (2, "sign_flip", [0.7, 0.8, 0.9])))
+    theirs = stats.ttest_rel(CLEAN[2], left).confidence_interval()
+    (gap,), (half,) = table["gap"], table["gap_interval"]
+    assert (gap - half, gap + half) == pytest.approx(theirs)
+    assert table["gap_seeds"].tolist() == [3]
+
+
+def test_a_gap_is_over_the_seeds_that_both_have():
+    table = robustness(seeds_of(CLEAN, (2, "alie", [0.5, 0.6])))
+    assert table[["gap", "gap_interval"]].to_numpy().tolist() == [[pytest.approx(0.3), 0.0]]
+    loss = robustness(seeds_of(CLEAN, (2, "alie", [0.5, 0.6, 0.7])), "final_loss")
+    assert loss["gap"].tolist() == [pytest.approx(0.3)]  # a loss of 1 - accuracy: more is worse
+
+
+HELD, BROKEN, OPEN = [0.7, 0.8, 0.9], [0.1, 0.2, 0.3], [0.1, 0.5, 0.8]
+
+
+@pytest.mark.parametrize(
+    ("by_f", "low", "high", "text"),
+    [
+        ([HELD, HELD, HELD], 6 / 16, math.inf, "≥0.38"),
+        ([HELD, BROKEN, BROKEN], 2 / 12, 2 / 12, "0.17"),
+        ([HELD, OPEN, BROKEN], 2 / 12, 4 / 14, "0.17 to 0.29"),
+        ([HELD, OPEN, HELD], 2 / 12, math.inf, "≥0.17"),
+        ([BROKEN, HELD, HELD], 0, 0, "0.00"),
+        ([OPEN, BROKEN, HELD], 0, 2 / 12, "0.00 to 0.17"),
+        ([OPEN, OPEN, OPEN], 0, math.inf, "?"),
+    ],
+)
+def test_a_breakdown_point_is_what_seeds_decide(by_f, low, high, text):
+    runs = seeds_of(CLEAN, *((f, "alie", left) for f, left in zip((2, 4, 6), by_f, strict=True)))
+    found = breakdown(runs.assign(chance=0.1)).iloc[0]
+    assert (found["low"], found["high"]) == (pytest.approx(low), pytest.approx(high))
+    assert breakdown_text(found, 6 / 16) == text
+    (entry,) = lay_out(runs.assign(chance=0.1), ["breakdown"]).blocks[0][0][-1:]
+    assert entry.text == text
+
+
+def test_a_single_seed_decides_no_breakdown_point():
+    runs = seeds_of((0, None, [0.9]), (2, "alie", [0.8]), (4, "alie", [0.2]))
+    found = breakdown(runs).iloc[0]
+    assert found[["point", "low", "high"]].tolist() == pytest.approx(
+        [2 / 12, math.nan, math.nan], nan_ok=True
+    )
+    assert breakdown_text(found, 4 / 14) == "0.17°"
+
+
+def test_what_may_have_learnt_nothing_has_no_breakdown_point():
+    """16 ± 21 % where 10 % is chance, and nothing lost under attack."""
+    runs = seeds_of((0, None, [0.1, 0.13, 0.25]), (2, "alie", [0.1, 0.13, 0.25]))
+    for chance, is_near in ((0.1, True), (math.nan, False)):
+        told = runs.assign(chance=chance)
+        found = breakdown(told).iloc[0]
+        assert found["near_chance"] == is_near
+        assert math.isnan(found["point"]) == is_near
+        layout = lay_out(told, ["clean", "gap", "breakdown"])
+        _, gap, point = [entry.text for entry in layout.blocks[0][0]][-3:]
+        assert ("§" in gap, point == "§") == (is_near, is_near)
+        notes = [note for note in layout.notes if note.startswith("§")]
+        assert len(notes) == is_near
+        assert all("(10.0 %, the same answer everywhere)" in note for note in notes)
+
+
+def test_half_of_a_little_is_no_more_than_chance():
+    """Clean 15 %, which is above chance; under attack 10 %, which is not, and half is left."""
+    runs = seeds_of((0, None, [0.15, 0.151, 0.152]), (2, "alie", [0.1, 0.1, 0.1]))
+    assert breakdown(runs.assign(chance=0.1))["point"].tolist() == [0.0]
+    assert breakdown(runs.assign(chance=0.1))["high"].tolist() == [0.0]
+    assert breakdown(runs)["point"].tolist() == [pytest.approx(2 / 12)]
 
 
 @pytest.mark.parametrize(
@@ -359,7 +449,7 @@ class Picky(Aggregator):
     [
         (
             {"attack": f"{__name__}:FailsLater"},
-            r"FailsLater: it failed \(RuntimeError: no more, test_rob.*:\d+\)$",
+            r"FailsLater: it failed \(no more, test_rob.*, line \d+\)$",
         ),
         (
             {"attack": "zero", "aggregator": f"{__name__}:Picky"},

@@ -11,8 +11,9 @@ from made_runs import row, stored
 from scipy import stats
 from tex import compile_table, needs_tex
 
+from privrobust.aggregators import available_aggregators, get_aggregator
 from privrobust.errors import SpecError
-from privrobust.reporting.legend import guarantee
+from privrobust.reporting.legend import WITH_PUBLIC_EXAMPLES, guarantee
 from privrobust.reporting.summary import row_fields, summarise
 from privrobust.reporting.tables import FORMATS, PRESETS, SHOWN, chosen, data, lay_out
 
@@ -114,7 +115,7 @@ def test_what_epsilon_is_not_read_without_has_a_column_wherever_it_varies(field,
     methods = zip(["mean", "median"], values, strict=True)
     runs = frame(*(({"aggregator": rule, field: value}, 0.5) for rule, value in methods))
     assert field in row_fields(runs)
-    assert field.replace("_", " ") in shown(runs).replace("_", " ")
+    assert field in shown(runs)
 
 
 def test_honest_makes_no_rows_where_it_only_makes_room_for_byzantine():
@@ -276,8 +277,8 @@ def test_a_worst_case_of_fewer_attacks_is_marked_and_never_the_best():
     }
     marked = lay_out(of_methods(easy | hard), SHOWN)
     assert entries(marked, "f=2 worst") == ["85.0‡±0.0", "50.0±0.0", "60.0±0.0"]
-    assert entries(marked, "f=2 gap") == ["5.0‡", "40.0", "30.0"]
-    assert entries(marked, "break- down")[0].endswith("‡")
+    assert entries(marked, "f=2 gap") == ["5.0‡±0.0", "40.0±0.0", "30.0±0.0"]
+    assert entries(marked, "breakdown")[0].endswith("‡")
     assert entries(marked, "f=2 alie") == ["85.0±0.0", "80.0±0.0", "70.0±0.0"]
     assert best(marked, "f=2 worst") == ["60.0±0.0"]
     assert best(marked, "f=2 alie") == ["85.0±0.0"]
@@ -331,11 +332,10 @@ def test_theory_shows_shares_of_bounds():
 def test_latex_says_once_what_columns_share():
     lines = FORMATS["latex"](lay_out(golden(), ["clean", "attacks", "worst"])).splitlines()
     top = lines.index("\\toprule")
-    assert lines[top + 1 : top + 5] == [
+    assert lines[top + 1 : top + 4] == [
         r" &  &  &  & \multicolumn{2}{c}{f=2} \\",
         r"\cmidrule(lr){5-6}",
-        r"hetero- &  &  &  &  &  \\",
-        r"geneity & method & b & clean & alie(z=1.5) & worst \\",
+        r"heterogeneity & method & b & clean & alie(z=1.5) & worst \\",
     ]
 
 
@@ -359,8 +359,8 @@ def test_presets():
     assert entries(trilemma, "epsilon 6.73 clean") == ["80±2", "82±2"]
     assert entries(trilemma, "epsilon ∞¹ f=2 worst") == ["59†°±13", "9°±13"]
     noise = PRESETS["noise"](runs)
-    assert entries(noise, "f=2 gap") == ["31.0", "30.0", "83.0", "failed"]
-    assert entries(noise, "break- down") == ["≥0.17", "≥0.17", "0.00", "0.00"]
+    assert entries(noise, "f=2 gap") == ["30°±6", "30±2", "82°±6", "failed"]
+    assert entries(noise, "breakdown") == ["≥0.17", "≥0.17", "0.00", "0.00"]
     budget = PRESETS["budget"](runs)
     assert entries(budget, "noise_scale") == ["0", "0.1"]
     assert entries(budget, "epsilon") == ["∞¹", "6.73"]
@@ -381,7 +381,7 @@ def test_the_best_rate_of_each_method_and_b():
         )
     )
     tuned = PRESETS["tuning"](runs)
-    assert entries(tuned, "best rate") == ["0.1", "0.01*"]
+    assert entries(tuned, "best rate") == ["0.1", "0.01 (edge)"]
     assert entries(tuned, "clean") == ["80.0±0.0", "60.0±0.0"]
     assert entries(tuned, "tried") == ["0.01 to 1 (3)", "0.01 to 0.1 (2)"]
     assert any("which epsilon does not count" in note for note in tuned.notes)
@@ -391,10 +391,10 @@ def test_what_nothing_broke_has_a_bound_of_its_breakdown_point():
     left = {"mean": {"alie": 0.1}, "median": {"alie": 0.8}}
     more = {"mean": {"alie": 0.1}, "median": {"alie": 0.2}}
     once = lay_out(of_methods(left), ["breakdown"])
-    assert entries(once, "break- down") == ["0.00", "≥0.17"]  # f=2 beside 10 honest
+    assert entries(once, "breakdown") == ["0.00", "≥0.17"]  # f=2 beside 10 honest
     runs = pd.concat([of_methods(left), of_methods(more, f=4).query("byzantine > 0")])
     layout = lay_out(runs, ["clean", "breakdown"])
-    assert entries(layout, "break- down") == ["0.00", "0.17"]
+    assert entries(layout, "breakdown") == ["0.00", "0.17"]
     assert any(note.startswith("breakdown: the largest f/n") for note in layout.notes)
     assert not any("breakdown" in note for note in lay_out(runs).notes)
 
@@ -566,3 +566,29 @@ def test_small_print_says_who_knows_the_noise_of_pairs():
     told = "pairwise_noise: who sees the messages knows the noise of pairs with a Byzantine"
     for runs, count in ((alone, 0), (shared, 1)):
         assert sum(note.startswith(told) for note in guarantee(runs)) == count
+
+
+def test_small_print_says_that_no_epsilon_protects_the_examples_of_the_server():
+    runs = of_methods({rule: {"alie": 0.5} for rule in ("median", "krum", "mean")})
+    rules = {"krum": "nnm + fltrust(examples=20)", "mean": "noise_aware"}
+    told = lay_out(runs.replace({"aggregator": rules})).notes
+    [note] = [note for note in told if "public" in note and "no epsilon protects" in note]
+    assert note.startswith("nnm + fltrust(examples=20), noise_aware: ")
+    assert not any("no epsilon protects" in note for note in lay_out(RUNS).notes)
+    known = {name for name in available_aggregators() if get_aggregator(name).public_examples}
+    assert set(WITH_PUBLIC_EXAMPLES) == known
+
+
+def test_of_what_is_asked_for_a_table_says_why_it_is_not_there():
+    clean = RUNS[RUNS["byzantine"] == 0]
+    notes = lay_out(clean, ["clean", "worst", "gap", "success"]).notes
+    assert notes[-3:] == [
+        "worst: no run has attackers.",
+        "gap: no run has attackers.",
+        "success: no run has an attack with a goal of its own, such as a backdoor.",
+    ]
+    attacked = RUNS[RUNS["byzantine"] > 0]
+    assert "clean: no run is without attackers." in PRESETS["trilemma"](attacked).notes
+    assert not any("no run" in note for note in lay_out(clean).notes)  # what there is, unasked
+    with pytest.raises(SpecError, match=r"show: there is nothing to show \(worst: no run has att"):
+        lay_out(clean, ["worst"])

@@ -4,10 +4,20 @@
 ('runs', 'histories')
 
 matplotlib is imported only when one is drawn, and its settings are left as they were. All are 3.3
-or 6.8 inches wide (one or two columns of a page), and told apart without colour too.
+or 6.8 inches wide (one or two columns of a page), and their lines told apart without colour too.
+`with painted(DARK):` paints those drawn meanwhile for dark pages.
 """
 
 from privrobust.reporting.figures.canvas import check_ending, new_figure, save_figure
 from privrobust.reporting.figures.registry import FIGURES
+from privrobust.reporting.figures.themes import DARK, LIGHT, painted
 
-__all__ = ["FIGURES", "check_ending", "new_figure", "save_figure"]
+__all__ = [
+    "DARK",
+    "FIGURES",
+    "LIGHT",
+    "check_ending",
+    "new_figure",
+    "painted",
+    "save_figure",
+]

@@ -2,24 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
-from textwrap import fill
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from privrobust.audit import AuditResult
 from privrobust.core.escaping import in_figure
 from privrobust.reporting.audits import MEANING, claims, labels, together
-from privrobust.reporting.figures.canvas import (
-    WIDE,
-    Look,
-    add_legend,
-    add_notes,
-    grid,
-    looks,
-    new_figure,
-    styled,
-)
+from privrobust.reporting.figures.canvas import WIDE, new_figure, styled
+from privrobust.reporting.figures.lettering import filled
+from privrobust.reporting.figures.margins import add_legend, add_notes
+from privrobust.reporting.figures.panels import grid
 from privrobust.reporting.figures.scales import Scale
+from privrobust.reporting.figures.themes import Look, looks, theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,11 +21,10 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 60
 _ROW, _GAP = 0.13, 0.1  # inches of a row, and between runs
-_LABEL = 34  # characters of a line
-_CLAIM: dict[str, Any] = {"color": "black", "marker": "|", "markersize": 8, "markeredgewidth": 1.3}
-_REFUTED: dict[str, Any] = {
-    "color": "#A00000", "marker": "x", "markersize": 7, "markeredgewidth": 1.2, "zorder": 5,
-}  # fmt: skip
+_LABEL, _POINTS = 2.0, 6.5  # inches and points of the name of a run
+_LINE = 0.115  # inches of a line of it
+_CLAIM: dict[str, Any] = {"marker": "|", "markersize": 8, "markeredgewidth": 1.3}
+_REFUTED: dict[str, Any] = {"marker": "x", "markersize": 7, "markeredgewidth": 1.2, "zorder": 5}
 
 
 @styled
@@ -49,7 +42,10 @@ def audits_figure(results: Sequence[AuditResult]) -> "Figure":
 
     """
     shown = results[:_MOST_ROWS]
-    names = labels(results)[:_MOST_ROWS]
+    names = [
+        filled(in_figure(name).replace(" = ", "="), _LABEL, _POINTS)
+        for name in labels(results)[:_MOST_ROWS]
+    ]
     styles = looks(dict.fromkeys(result.observer for result in results))
     heights = _heights(names)
     values = [
@@ -58,7 +54,7 @@ def audits_figure(results: Sequence[AuditResult]) -> "Figure":
         for value in (each.epsilon_lower_bound, each.epsilon_if_gaussian, each.claimed)
     ]
     scale = Scale([value for value in values if math.isfinite(value)], 0.0, "0")
-    figure = new_figure(WIDE, 0.45 + heights[-1] + _GAP)
+    figure = new_figure(WIDE, 0.45 + heights[-1] + 2 * _GAP)
     panel = figure.add_subplot()
     scale.show(panel)
     for result, height in zip(shown, heights, strict=True):
@@ -67,8 +63,8 @@ def audits_figure(results: Sequence[AuditResult]) -> "Figure":
     for name, height in zip(names, heights, strict=True):
         of_run.setdefault(name, []).append(height)
     middles = [sum(each) / len(each) for each in of_run.values()]
-    panel.set_yticks(middles, [fill(in_figure(name), _LABEL) for name in of_run])
-    panel.set_ylim(heights[-1] + _GAP, heights[0] - _GAP)
+    panel.set_yticks(middles, list(of_run))
+    panel.set_ylim(heights[-1] + 1.5 * _GAP, heights[0] - 1.5 * _GAP)
     panel.set_xlabel("privacy budget ε")
     grid(panel)
     panel.grid(visible=False, axis="y")
@@ -87,10 +83,14 @@ def audits_figure(results: Sequence[AuditResult]) -> "Figure":
 
 
 def _heights(names: Sequence[str]) -> list[float]:
-    """Return how far from the top each row stands, in inches."""
-    heights = [_GAP]
-    for before, name in pairwise(names):
-        heights.append(heights[-1] + _ROW + _GAP * (name != before))
+    """Return how far from the top each row stands, in inches: names of runs have room, too."""
+    heights, top = [], 0.0
+    for name, rows in groupby(names):
+        count = len(list(rows))
+        room = max(count * _ROW, (name.count("\n") + 1) * _LINE)
+        first = top + _GAP + (room - (count - 1) * _ROW) / 2
+        heights += [first + row * _ROW for row in range(count)]
+        top += room + _GAP
     return heights
 
 
@@ -103,13 +103,13 @@ def _line(panel: "Axes", result: AuditResult, height: float, look: Look, scale: 
         )
     else:
         claimed = scale(result.claimed)
-        panel.plot(claimed, height, **_CLAIM)
-    panel.plot([found, claimed], [height, height], color="0.6", lw=0.6, zorder=1)
+        panel.plot(claimed, height, color=theme().ink, **_CLAIM)
+    panel.plot([found, claimed], [height, height], color=theme().pale, lw=0.6, zorder=1)
     marks: dict[str, Any] = {"color": look.color, "marker": look.marker, "zorder": 3}
-    panel.plot(scale(result.epsilon_if_gaussian), height, **marks, markerfacecolor="white")
+    panel.plot(scale(result.epsilon_if_gaussian), height, **marks, markerfacecolor=theme().paper)
     panel.plot(found, height, **marks)
     if result.is_refuted:
-        panel.plot(claimed, height, **_REFUTED)
+        panel.plot(claimed, height, color=theme().alarm, **_REFUTED)
 
 
 def _handles(styles: dict[str, Look], results: Sequence[AuditResult]) -> list[Any]:
@@ -119,9 +119,13 @@ def _handles(styles: dict[str, Look], results: Sequence[AuditResult]) -> list[An
         Line2D([], [], color=look.color, marker=look.marker, ls="none", label=f"found in {name}")
         for name, look in styles.items()
     ]
-    open_mark: dict[str, Any] = {"color": "0.3", "marker": "o", "markerfacecolor": "white"}
+    open_mark: dict[str, Any] = {
+        "color": theme().pale,
+        "marker": "o",
+        "markerfacecolor": theme().paper,
+    }
     handles.append(Line2D([], [], ls="none", label="if Gaussian", **open_mark))
-    handles.append(Line2D([], [], ls="none", label="claimed", **_CLAIM))
+    handles.append(Line2D([], [], ls="none", label="claimed", color=theme().ink, **_CLAIM))
     if any(result.is_refuted for result in results):
-        handles.append(Line2D([], [], ls="none", label="refuted", **_REFUTED))
+        handles.append(Line2D([], [], ls="none", label="refuted", color=theme().alarm, **_REFUTED))
     return handles

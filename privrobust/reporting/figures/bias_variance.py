@@ -20,14 +20,11 @@ from scipy.special import ndtri
 from privrobust.aggregators import Median
 from privrobust.core.numbers import as_float, as_whole, shown
 from privrobust.errors import SpecError, unknown_name
-from privrobust.reporting.figures.canvas import (
-    WIDE,
-    add_legend,
-    add_notes,
-    grid,
-    new_figure,
-    styled,
-)
+from privrobust.reporting.figures.canvas import WIDE, new_figure, styled
+from privrobust.reporting.figures.margins import add_legend, add_notes
+from privrobust.reporting.figures.panels import grid
+from privrobust.reporting.figures.scales import Scale, log_y
+from privrobust.reporting.figures.themes import theme
 from privrobust.reporting.intervals import CONFIDENCE
 
 if TYPE_CHECKING:
@@ -71,20 +68,24 @@ def bias_variance_figure(
     left, right = figure.subplots(1, 2)
     b = measured.index.to_numpy()
     bias, error = measured["bias"], measured["error"]
-    below = np.minimum(error, 0.99 * bias)  # a logarithmic axis has no room for more
-    left.errorbar(b, bias, yerr=np.array([below, error]), **_POINTS)
-    left.plot(b, lines["bias"], **_THEORY)
-    left.axhline(lines["gap"].iloc[0], **_GAP)
-    left.set_ylabel("|E median − mean of messages|")
-    right.plot(b, measured["variance"], **_POINTS)
-    right.plot(b, lines["variance"], **_THEORY)
-    right.plot(b, lines["variance_of_mean"], **_MEAN)
-    right.set_ylabel("variance")
-    for panel in (left, right):
-        panel.set(xscale="log", yscale="log", xlabel="noise scale b")
-        grid(panel)
     least = max(bias.min(), error.min(), 1e-12 * spread)
-    left.set_ylim(0.3 * least, 4 * max(lines["gap"].max(), bias.max()))
+    below = np.minimum(error, 0.99 * bias)  # a logarithmic axis has no room for more
+    painted = _painted()
+    left.errorbar(b, bias, yerr=np.array([below, error]), **painted["measured"])
+    left.plot(b, lines["bias"], **painted["theory"])
+    left.axhline(lines["gap"].iloc[0], **painted["gap"])
+    left.set_ylabel("|E median − mean of messages|")
+    right.plot(b, measured["variance"], **painted["measured"])
+    right.plot(b, lines["variance"], **painted["theory"])
+    right.plot(b, lines["variance_of_mean"], **painted["mean"])
+    right.set_ylabel("variance")
+    log_y(left, [0.5 * least, 2 * max(lines["gap"].max(), bias.max())])
+    log_y(right, [*measured["variance"], *lines["variance"], *lines["variance_of_mean"]])
+    scale = Scale(b, 0.0, "0")
+    for panel in (left, right):
+        scale.show(panel)
+        panel.set_xlabel("noise scale b")
+        grid(panel)
     add_legend(figure, _handles(noise))
     add_notes(figure, [_note(values, noise, draws)])
     return figure
@@ -228,23 +229,28 @@ def theory(messages: Array, scales: Sequence[float], noise: str) -> pd.DataFrame
     )
 
 
-_POINTS: dict[str, Any] = {"color": "#0072B2", "marker": "o", "ls": "none", "lw": 0.8}
-_THEORY: dict[str, Any] = {"color": "#D55E00", "ls": "-"}
-_MEAN: dict[str, Any] = {"color": "#000000", "ls": "--"}
-_GAP: dict[str, Any] = {"color": "#009E73", "ls": ":", "lw": 1.4}
+def _painted() -> dict[str, dict[str, Any]]:
+    """Return how each line is drawn."""
+    blue, orange, green, ink, *_ = theme().lines
+    return {
+        "measured": {"color": blue, "marker": "o", "ls": "none", "lw": 0.8},
+        "theory": {"color": orange, "ls": "-"},
+        "gap": {"color": green, "ls": ":", "lw": 1.4},
+        "mean": {"color": ink, "ls": "--"},
+    }
 
 
 def _handles(noise: str) -> list[Any]:
     from matplotlib.lines import Line2D
 
     bias, variance, of_mean = _LAWS[noise]
-    law = f"theory, large b: bias {bias}, variance {variance}"
-    return [
-        Line2D([], [], label="measured, noisy median", **_POINTS),
-        Line2D([], [], label=law, **_THEORY),
-        Line2D([], [], label="|median − mean| without noise", **_GAP),
-        Line2D([], [], label=f"variance of the mean, {of_mean}", **_MEAN),
-    ]
+    labels = {
+        "measured": "measured, noisy median",
+        "theory": f"theory, large b: bias {bias}, variance {variance}",
+        "gap": "|median − mean| without noise",
+        "mean": f"variance of the mean, {of_mean}",
+    }
+    return [Line2D([], [], label=labels[name], **look) for name, look in _painted().items()]
 
 
 _LAWS = {
@@ -259,5 +265,6 @@ def _note(messages: Array, noise: str, draws: int) -> str:
     over = f", norm and sum over {dim} coordinates" if dim > 1 else ""
     return (
         f"{workers} workers, {noise} noise{over}; {draws} draws, alike at every b; bars: 95 % "
-        "intervals. Theory is of many workers: expect its exponents, not its constants."
+        "intervals, of a variance narrower than its mark. Theory is of many workers: expect its "
+        "exponents, not its constants."
     )

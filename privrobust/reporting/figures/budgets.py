@@ -1,22 +1,19 @@
 """What noise spends: epsilon against b, as every accountant has it."""
 
+import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from privrobust.core.formatting import number
 from privrobust.errors import SpecError
-from privrobust.reporting.budgets import HEADINGS, Budgets, in_cell
-from privrobust.reporting.figures.canvas import (
-    NARROW,
-    add_legend,
-    add_notes,
-    grid,
-    handles,
-    looks,
-    new_figure,
-    styled,
-)
-from privrobust.reporting.figures.scales import Scale
+from privrobust.reporting.budgets import HEADINGS, ROUNDING, SPENT, Budgets, in_cell
+from privrobust.reporting.figures.canvas import NARROW, new_figure, styled
+from privrobust.reporting.figures.margins import add_legend, add_notes, handles
+from privrobust.reporting.figures.panels import draw_line, grid
+from privrobust.reporting.figures.scales import Scale, log_y
+from privrobust.reporting.figures.themes import looks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,16 +38,32 @@ def budgets_figure(budgets: Budgets) -> "Figure":
     ordered = table.sort_values("noise_scale")
     styles = looks(budgets.results)
     for accountant, look in styles.items():
-        panel.plot(ordered["noise_scale"], ordered[accountant], **look._asdict())
+        spent = ordered[accountant].where(ordered[accountant] < math.inf)
+        draw_line(panel, ordered["noise_scale"], spent, **look._asdict())
     Scale(ordered["noise_scale"], 0.0, "0").show(panel)
-    panel.set(yscale="log", xlabel="noise scale b", ylabel="privacy budget ε")
+    log_y(panel, ordered[budgets.results].to_numpy(float).ravel())
+    panel.set(xlabel="noise scale b", ylabel="privacy budget ε")
     grid(panel)
     add_legend(figure, handles(styles))
+    add_notes(figure, _notes(budgets, ordered, fixed))
+    return figure
+
+
+def _notes(budgets: Budgets, table: pd.DataFrame, fixed: list[str]) -> Iterator[str]:
+    yield "ε: what one worker's release spends, against who sees every message."
     settings = ", ".join(
         f"{HEADINGS[name]} = {in_cell(name, table[name].iloc[0])}" for name in fixed
     )
-    add_notes(figure, [f"{settings}.", f"Neighbours: {budgets.neighbours}."])
-    return figure
+    release = ", ".join(
+        f"{name} {table[name].iloc[0]}" for name in ("noise", "message", "sampling", "unit")
+    )
+    yield f"{settings}; {release}."
+    for accountant in budgets.results:
+        missing = table["noise_scale"][~(table[accountant] < math.inf)]
+        if len(missing):
+            at = ", ".join(map(number, missing))
+            yield f"Not drawn: {accountant} at b = {at}, where it has no finite ε."
+    yield from (each for each in budgets.remarks if each not in (SPENT, ROUNDING))
 
 
 def _refuse(table: pd.DataFrame, fixed: list[str]) -> None:

@@ -1,8 +1,7 @@
-"""From runs to what figures draw: means over seeds, and what names a line, a panel and a note."""
+"""From runs to what figures draw: means over seeds, and what names a line and a panel."""
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from functools import cache, partial
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pandas as pd
@@ -10,26 +9,29 @@ import pandas as pd
 from privrobust.core.escaping import in_figure
 from privrobust.core.formatting import number
 from privrobust.errors import SpecError
-from privrobust.reporting.legend import DIVERGED, FEW, FEW_SEEDS, deltas, secrets, vouchers
-from privrobust.reporting.neighbours import all_in_short
-from privrobust.reporting.schemes import charged_for
+from privrobust.reporting.figures.lettering import telling
+from privrobust.reporting.legend import DIVERGED, FEW, FEW_SEEDS, FEWER_ATTACKS
+from privrobust.reporting.metrics import METRICS, checked, interval_of
 from privrobust.reporting.summary import WORST, summarise, without_gaps
 from privrobust.reporting.tables.choice import tested
-from privrobust.reporting.tuning import about_tuning
 from privrobust.spec.run_fields import SETTINGS, symbol
 
 _WITHIN = {"byzantine", "attack", "heterogeneity", "aggregator"}
+_LONG, _LONGEST_RULE = 28, 48  # signs from which on a value, or a rule, is shortened in a name
+_FOR = " for "  # a target, of b that is named by it
+ESTIMATE = "~"
 
 
-def drawable(runs: pd.DataFrame, kind: str) -> pd.DataFrame:
+def drawable(runs: pd.DataFrame, kind: str, metric: str = "accuracy") -> pd.DataFrame:
     """Return the runs that a figure shows: those on test data, or all where there are none.
 
     A run without any evaluation counts as failed.
 
     Raises:
-        SpecError: there are none, or none with a result.
+        SpecError: there are none, or none with a result; an unknown metric, or one that none has.
 
     """
+    checked([metric])
     if runs.empty:
         raise SpecError(f"{kind}: no runs to draw")
     failure = runs["failure"].astype(object)
@@ -43,28 +45,38 @@ def drawable(runs: pd.DataFrame, kind: str) -> pd.DataFrame:
     if accuracy.isna().all():
         reason = next(iter(failure))
         raise SpecError(f"{kind}: nothing to draw: all {len(runs)} runs failed ({reason})")
-    return tested(runs)
+    runs = tested(runs)
+    if METRICS[metric].of(runs).isna().all():
+        there = [name for name, each in METRICS.items() if each.of(runs).notna().any()]
+        raise SpecError(
+            f"metric: no run has {metric!r}; accepted: {', '.join(there) or 'none, of these runs'}"
+        )
+    return runs
 
 
-def measured(runs: pd.DataFrame, axes: Collection[str] = ()) -> pd.DataFrame:
+def measured(
+    runs: pd.DataFrame, axes: Collection[str] = (), metric: str = "accuracy"
+) -> pd.DataFrame:
     """Make a row a setting, f and attack, "worst" among the attacks.
 
     Args:
         runs: as from `drawable`.
         axes: fields that the figure shows otherwise than by a line's name.
+        metric: of `METRICS`, what is averaged and what the worst attack is the worst in.
 
     Returns:
-        The columns and the index levels of `summarise`, and `method`, what names a line;
-        `heterogeneity` as text; `epsilon` the largest over f and attacks of the setting;
-        `is_estimate`, whether that may be too small; `marks`, signs that go with the accuracy,
-        which is NaN where runs failed.
+        The columns and the index levels of `summarise`, and `mean`, that of the metric, NaN where
+        runs failed; `interval`, half of its own; `method`, what names a line; `heterogeneity` as
+        text; `epsilon` the largest over f and attacks of the setting; `is_estimate`, whether that
+        may be too small; `marks`, signs that go with the mean.
 
     """
-    summary = summarise(runs).drop(columns="workers")  # which may be a level, too
+    summary = summarise(runs, [metric]).drop(columns="workers")  # which may be a level, too
     fields = [str(field) for field in summary.index.names if field not in ("byzantine", "attack")]
     spent = summary["epsilon"].groupby(level=fields, sort=False).transform("max")
     cells = summary.assign(epsilon=spent).reset_index()
-    cells["accuracy"] = cells["accuracy"].where(cells["failed"] == 0)
+    cells["mean"] = cells[metric].where(cells["failed"] == 0)
+    cells["interval"] = cells[interval_of(metric)]
     cells["heterogeneity"] = cells["heterogeneity"].map(number)
     bounds = summary["is_upper_bound"].groupby(level=fields, sort=False).transform("min")
     cells["is_estimate"] = ~bounds.to_numpy(bool) & (cells["epsilon"] < math.inf).to_numpy()
@@ -75,7 +87,7 @@ def measured(runs: pd.DataFrame, axes: Collection[str] = ()) -> pd.DataFrame:
 
 def _marks(cell: Any) -> str:
     """Mark that a run diverged, and that there are few."""
-    few = FEW if cell.seeds - cell.failed < FEW_SEEDS else ""
+    few = FEW if 0 < cell.seeds - cell.failed < FEW_SEEDS else ""
     return (DIVERGED if cell.diverged else "") + few
 
 
@@ -86,7 +98,7 @@ def named(runs: pd.DataFrame) -> pd.DataFrame:
     """
     fields = [str(field) for field in summarise(runs).index.names if field not in _WITHIN]
     target = pd.to_numeric(runs["target_epsilon"], errors="coerce")
-    told = target.map(lambda epsilon: f"for ε={number(epsilon)}")
+    told = target.map(lambda epsilon: f"{_FOR}ε={number(epsilon)}")
     b = runs["noise_scale"].astype(object).mask(target.notna(), told)
     share = runs["heterogeneity"].map(number)
     runs = runs.assign(
@@ -99,19 +111,36 @@ def named(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_method(cells: pd.DataFrame, fields: Iterable[str]) -> pd.DataFrame:
-    """Name lines by their aggregator and by those fields that vary."""
+    """Name lines by their aggregator and by those fields that vary.
+
+    `method` has the name, with long values shortened, and `stands_for` what these are in full.
+    """
     naming = [field for field in fields if cells[field].nunique(dropna=False) > 1]
-    name = cache(partial(_method, naming))  # many cells are of one method
-    told = cells[["aggregator", *naming]].itertuples(index=False, name=None)
-    return cells.assign(method=pd.Series(map(name, told), index=cells.index, dtype=object))
+    told = cells[["aggregator", *naming]].astype(object)
+    texts = told.where(told.notna(), "none").map(number)
+    short = {
+        field: telling(texts[field].unique(), _LONGEST_RULE if field == "aggregator" else _LONG)
+        for field in ["aggregator", *naming]
+    }
+    rows = list(texts.itertuples(index=False, name=None))
+    names = {row: _method(row, short) for row in dict.fromkeys(rows)}  # many are of one method
+    return cells.assign(
+        method=pd.Series([names[row][0] for row in rows], index=cells.index, dtype=object),
+        stands_for=pd.Series([names[row][1] for row in rows], index=cells.index, dtype=object),
+    )
 
 
-def _method(naming: Sequence[str], told: tuple[Any, ...]) -> str:
-    aggregator, *values = told
-    parts = [
-        f"{symbol(field)}={number(value)}" for field, value in zip(naming, values, strict=True)
-    ]
-    return in_figure(", ".join([str(aggregator), *parts]))
+def _method(row: tuple[str, ...], short: dict[str, dict[str, str]]) -> tuple[str, str]:
+    parts, full = [], []
+    for (field, labels), text in zip(short.items(), row, strict=True):
+        label = labels[text]
+        if field == "aggregator":
+            parts.append(label)
+        else:
+            parts.append(f"{symbol(field)}{'' if text.startswith(_FOR) else '='}{label}")
+        if label != text:
+            full.append(f"{label} is {text}")
+    return in_figure(", ".join(parts)), "; ".join(full)
 
 
 def in_panel(cells: pd.DataFrame, heterogeneity: str, f: int) -> pd.Series:
@@ -134,9 +163,39 @@ def records(cells: pd.DataFrame) -> list[Any]:
 
 
 def at_worst(cells: pd.DataFrame) -> pd.DataFrame:
-    """Keep the cells without attackers, and those of the worst attack at each f."""
+    """Keep the cells without attackers, and those of the worst attack at each f.
+
+    The marks of a worst case say, too, if it is over fewer attacks than others.
+    """
     is_clean = (cells["attack"] == "") & (cells["byzantine"] == 0)
-    return cells[is_clean | (cells["attack"] == WORST)]
+    kept = cells[is_clean | (cells["attack"] == WORST)]
+    faced = faced_by(cells)
+    most = max(map(len, faced.values()), default=0)
+    fewer = [
+        FEWER_ATTACKS if cell.attack == WORST and len(faced[place_of(cell)]) < most else ""
+        for cell in records(kept)
+    ]
+    marks = without_few(kept["marks"]) + pd.Series(fewer, index=kept.index, dtype=object)
+    return kept.assign(marks=marks)
+
+
+def without_few(marks: pd.Series) -> pd.Series:
+    """Take the mark of few seeds away where all have it: small print says it once."""
+    all_have = marks.str.contains(FEW).all()
+    return marks.str.replace(FEW, "") if all_have else marks
+
+
+def faced_by(cells: pd.DataFrame) -> dict[tuple[Any, ...], set[str]]:
+    """Return which attacks each worst case is over."""
+    faced: dict[tuple[Any, ...], set[str]] = {}
+    for cell in records(cells[~cells["attack"].isin(["", WORST])]):
+        faced.setdefault(place_of(cell), set()).add(cell.attack)
+    return faced
+
+
+def place_of(cell: Any) -> tuple[Any, ...]:
+    """Return what tells one worst case, and the attacks it is over, from another."""
+    return cell.method, cell.noise_scale, cell.heterogeneity, cell.byzantine
 
 
 def ordered(values: Iterable[Any]) -> list[Any]:
@@ -157,7 +216,7 @@ def _is_number(value: Any) -> bool:
 def text_of_noise(value: Any) -> str:
     """Name a row of panels of one b; `summarise` names some by their target."""
     if isinstance(value, str):
-        return f"b for ε = {value.removeprefix('for ')}"
+        return f"target ε = {value.removeprefix('for ')}"
     return f"b = {number(value)}"
 
 
@@ -165,80 +224,14 @@ def title_of_data(heterogeneity: str) -> str:
     """Name a panel of one partition."""
     if not _is_number(heterogeneity):
         return in_figure(heterogeneity)
-    return "iid" if float(heterogeneity) == 0 else f"heterogeneity {heterogeneity}"
+    return f"heterogeneity {heterogeneity}"
 
 
-# --- notes -----------------------------------------------------------------------------------
+def label_of(metric: str) -> str:
+    """Name the axis of a metric."""
+    return METRICS[metric].heading + (" in %" if METRICS[metric].is_share else "")
 
 
-def guarantee(runs: pd.DataFrame, every: pd.DataFrame) -> Iterator[str]:
-    """Say which epsilon it is, and what it leaves out.
-
-    Args:
-        runs: that are drawn.
-        every: run of the store, those of tuning among them.
-
-    """
-    finite = runs[runs["epsilon"] < math.inf]
-    if len(finite):
-        yield (
-            f"ε: at δ = {deltas(finite)}, by {vouchers(finite)}; {all_in_short(finite)}, against "
-            "whoever sees every message; the largest over honest workers. "
-            + " ".join(_tuning(finite, every))
-        )
-        yield from charged_for(finite)
-        yield from secrets(finite)
-    for reason in runs["not_private"].dropna().unique():
-        yield f"Not private: {reason}."
-
-
-def _tuning(finite: pd.DataFrame, every: pd.DataFrame) -> Iterator[str]:
-    if finite["repeats"].notna().any():
-        yield from map(in_figure, about_tuning(finite["repeats"]))
-    elif "validation" in set(every["evaluate_on"]):
-        yield "Settings were tuned on private data: what that spent is not counted."
-    else:
-        yield "Tuning on private data, if any, is not counted."
-
-
-def about_attacks(cells: pd.DataFrame) -> Iterator[str]:
-    """Say that some worst cases are over fewer attacks than others, and which over the fewest.
-
-    Args:
-        cells: as from `measured`, with every attack.
-
-    """
-    attacked = cells[~cells["attack"].isin(["", WORST])]
-    places = attacked.groupby(["method", "noise_scale", "heterogeneity", "byzantine"], sort=False)
-    faced: dict[Any, set[str]] = {at: set(part["attack"]) for at, part in places}
-    every = set[str]().union(*faced.values())
-    fewer = [at for at, attacks in faced.items() if len(attacks) < len(every)]
-    if not fewer:
-        return
-    least = min(fewer, key=lambda at: len(faced[at]))
-    method, _, heterogeneity, f = least
-    yield (
-        f"Not all were given the same attacks: {len(fewer)} of {len(faced)} worst cases are "
-        f"over fewer than {', '.join(sorted(every))}; that of {method} at "
-        f"{title_of_data(heterogeneity)}, f = {f} is over {', '.join(sorted(faced[least]))}."
-    )
-
-
-def about_seeds(runs: pd.DataFrame, cells: pd.DataFrame, shown: str | None) -> Iterator[str]:
-    """Say how many seeds, and what is not as it seems; `shown` is what shows intervals, if any."""
-    counts = cells["seeds"] - cells["failed"]
-    few, most = int(counts[counts > 0].min()), int(counts.max())
-    over = f"{few} to {most}" if few < most else f"{few}"
-    data = " and ".join(runs["evaluate_on"].unique())
-    interval = f"; {shown}: 95 % Student interval" if shown and most > 1 else ""
-    alone = int((counts == 1).sum()) if interval else 0
-    lonely = f", none for {alone} of {len(cells)} cells with a single seed" if alone else ""
-    plural = "s" if most > 1 else ""
-    yield f"Accuracy on {data} data, mean over {over} seed{plural}{interval}{lonely}."
-    if cells["diverged"].any():
-        yield f"{DIVERGED}: in some seed the model's outputs stopped being finite."
-    if (counts < FEW_SEEDS).any():
-        yield f"{FEW}: fewer than {FEW_SEEDS} seeds."
-    failed = int((cells["failed"] > 0).sum())
-    if failed:
-        yield f"{failed} of {len(cells)} cells are not drawn: runs of theirs failed."
+def marks_of(cell: Any) -> str:
+    """Return the marks of a point, which stands at its epsilon."""
+    return (ESTIMATE if cell.is_estimate else "") + str(cell.marks)

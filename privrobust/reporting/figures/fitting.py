@@ -37,7 +37,7 @@ def fitting(cells: pd.DataFrame, most: Mapping[str, int]) -> dict[str, list[Any]
     """Return the first values, as many as fit, of every column that has more.
 
     Args:
-        cells: with `accuracy`, which is missing where there is nothing to draw.
+        cells: with `mean`, which is missing where there is nothing to draw.
         most: by column, in the order in which they are cut.
 
     """
@@ -46,7 +46,7 @@ def fitting(cells: pd.DataFrame, most: Mapping[str, int]) -> dict[str, list[Any]
         values = ordered(cells[column])
         if len(values) > count:
             # Those of failed runs come last, or a figure with results may show none.
-            there = set(cells[column][cells["accuracy"].notna()])
+            there = set(cells[column][cells["mean"].notna()])
             kept[column] = sorted(values, key=lambda value: value not in there)[:count]
             cells = cells[cells[column].isin(kept[column])]
     return kept

@@ -36,9 +36,15 @@ class Kind:
 
 
 FIGURES = {
-    "epsilon": Kind("epsilon.epsilon_figure", "accuracy against epsilon, clean and worst case"),
+    "epsilon": Kind(
+        "epsilon.epsilon_figure",
+        "accuracy (or --metric) against epsilon, clean and worst case",
+        options=("metric",),
+    ),
     "heatmap": Kind(
-        "heatmap.heatmap_figure", "worst-case accuracy, f by heterogeneity, by method and b"
+        "heatmap.heatmap_figure",
+        "worst-case accuracy (or --metric), f by heterogeneity, by method and b",
+        options=("metric",),
     ),
     "pareto": Kind("pareto.pareto_figure", "what nobody beats in utility, privacy and robustness"),
     "curves": Kind(

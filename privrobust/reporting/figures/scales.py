@@ -1,18 +1,19 @@
-"""Logarithmic axes with one more place, apart, for the value that has none on them."""
+"""Logarithmic axes: honest ticks, and a place apart for the value that has none on them."""
 
 import math
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from privrobust.core.formatting import number
+from privrobust.core.formatting import number, rounded_up
+from privrobust.reporting.figures.panels import Place
+from privrobust.reporting.figures.themes import theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_SHADE = "0.94"
-_ALL_BUT = 0.005  # what a target epsilon leaves unspent is less
+_ALL_BUT = 1.005  # what a target epsilon leaves unspent is less
+_WIDE = 0.75  # of the place apart, for those that stand side by side in it
 
 
 def ticks_beside(columns: int) -> int:
@@ -20,84 +21,135 @@ def ticks_beside(columns: int) -> int:
     return min(6, 12 // columns)
 
 
+def epsilon_at(tick: float) -> str:
+    """Write an epsilon on an axis: no smaller than it is."""
+    return rounded_up(tick, 3)
+
+
 class Scale:
     """Where values stand on a logarithmic axis: infinity right of it, 0 left of it.
+
+    Ticks are the values where these are few and apart, else round ones, of which the first is no
+    more than all values and the last no less.
 
     Args:
         values: all that will be drawn, of which one of 0 and infinity at most.
         apart: that one.
         name: what the axis calls it.
         most_ticks: of the ordinary values, as many as have room.
+        written: writes a value that is a tick.
+        lines: that stand side by side in the place apart.
 
     """
 
     def __init__(
-        self, values: Iterable[float], apart: float, name: str, most_ticks: int = 6
+        self,
+        values: Iterable[float],
+        apart: float,
+        name: str,
+        most_ticks: int = 6,
+        written: Callable[[float], str] = number,
+        lines: int = 1,
     ) -> None:
-        values = list(values)
+        values = [value for value in map(float, values) if not math.isnan(value)]
         ordinary = [value for value in values if value != apart]
         self.apart, self._name = apart, name
         self.low, self.high = min(ordinary, default=1.0), max(ordinary, default=1.0)
-        self._ticks = _ticks(ordinary, most_ticks) if ordinary else []
         step = max(1.6, (self.high / self.low) ** 0.25)
-        self._is_right = apart > 1
-        self.place = self.high * step if self._is_right else self.low / step
-        self._has_ordinary, self._has_apart = bool(ordinary), apart in values
         self._margin = step**0.5
+        at_values = _at_values(ordinary, most_ticks, step)
+        self._ticks = at_values or (bracket(self.low, self.high, most_ticks) if ordinary else [])
+        self._labels = list(map(written if at_values else number, self._ticks))
+        low, high = min(self._ticks, default=self.low), max(self._ticks, default=self.high)
+        self.low, self.high = min(low, self.low), max(high, self.high)
+        self._is_right = apart > 1
+        self._half = self._margin ** max(1.2, 0.5 + lines / 6)  # of the width of the place apart
+        away = self._margin * self._half
+        self.place = self.high * away if self._is_right else self.low / away
+        self._has_ordinary, self.has_apart = bool(ordinary), apart in values
 
-    def __call__(self, value: float, shift: float = 0.0) -> float:
-        """Return where a value stands, shifted by a share of the axis."""
-        place = self.place if value == self.apart else value
-        low, high = self._ends()
-        return float(place * (high / low) ** shift)
+    def __call__(self, value: float) -> float:
+        """Return where a value stands."""
+        return float(self.place if value == self.apart else value)
+
+    def beside(self, value: float, place: Place) -> float:
+        """Return where one of several stands: side by side in the place apart, which has no width.
+
+        Elsewhere the axis is one of quantities, and nothing is moved.
+        """
+        shift = _WIDE * ((2 * place.number + 1) / place.lines - 1) * (value == self.apart)
+        return float(self(value) * self._half**shift)
 
     def show(self, panel: "Axes") -> None:
         """Make a panel's x axis this one."""
         from matplotlib.ticker import FixedLocator, NullLocator
 
-        ticks = self._ticks
-        labels = [_label(tick) for tick in ticks]
+        ticks, labels = self._ticks, self._labels
         low, high = self._ends()
         panel.set_xscale("log")
-        if self._has_apart:
+        if self.has_apart:
             ticks, labels = [*ticks, self.place], [*labels, self._name]
-            border = self.place / self._margin if self._is_right else self.place * self._margin
-            panel.axvspan(border, high if self._is_right else low, color=_SHADE, zorder=0)
+            border = self.place / self._half if self._is_right else self.place * self._half
+            end = high if self._is_right else low
+            panel.axvspan(border, end, color=theme().shade, lw=0, zorder=0)
         panel.xaxis.set_major_locator(FixedLocator(ticks))
         panel.xaxis.set_minor_locator(NullLocator())
         panel.set_xticks(ticks, labels)
         panel.set_xlim(low, high)
 
     def _ends(self) -> tuple[float, float]:
-        places = [self.low, self.high] if self._has_ordinary else []
-        places += [self.place] if self._has_apart else []
-        return min(places) / self._margin, max(places) * self._margin
+        low, high = self.low / self._margin, self.high * self._margin
+        if self.has_apart:
+            ends = self.place / self._half, self.place * self._half
+            if not self._has_ordinary:
+                return ends
+            low, high = min(low, ends[0]), max(high, ends[1])
+        return low, high
 
 
-def _label(tick: float) -> str:
-    power = round(math.log10(tick))
-    if -3 <= power <= 3 or not math.isclose(tick, 10.0**power):
-        return number(tick)
-    return f"$10^{{{power}}}$"
+def log_y(panel: "Axes", values: Iterable[float], most_ticks: int = 6) -> None:
+    """Make a panel's y axis logarithmic, with round ticks below and above all values."""
+    from matplotlib.ticker import NullLocator
+
+    ordinary = [value for value in values if 0 < value < math.inf]
+    ticks = bracket(min(ordinary, default=1.0), max(ordinary, default=10.0), most_ticks)
+    panel.set_yscale("log")
+    panel.yaxis.set_minor_locator(NullLocator())
+    panel.set_yticks(ticks, list(map(number, ticks)))
+    panel.set_ylim(min(ticks), max(ticks))
 
 
-def _ticks(values: Iterable[float], most: int) -> list[float]:
-    """Return the values, if few, all but round and apart; else round ones among them, or ends."""
+def _at_values(values: Iterable[float], most: int, step: float) -> list[float]:
+    """Return the values as ticks if they are few and apart, of such as are all but alike one."""
     there = sorted(set(values))
-    low, high = there[0], there[-1]
-    rounded = [float(f"{value:.1g}") for value in there]
-    are_round = all(map(partial(math.isclose, rel_tol=_ALL_BUT), there, rounded))
-    gap = (high / low) ** (1 / (2 * most))
-    are_apart = all(value >= gap * before for before, value in pairwise(there))
-    if len(there) <= most and are_round and are_apart:
-        return sorted(set(rounded))
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    # of those that are alike the largest: a tick at it says no less than any of them spends
+    there = [one for one, after in pairwise([*there, math.inf]) if after > one * _ALL_BUT]
+    if not there or len(there) > most:
+        return []
+    gap = (step * step * there[-1] / there[0]) ** (0.6 / most)
+    return there if all(after >= gap * one for one, after in pairwise(there)) else []
+
+
+def bracket(low: float, high: float, most: int) -> list[float]:
+    """Return round values, about so many at most, of which the first and the last enclose a range.
+
+    >>> bracket(1.8, 421.0, 4)
+    [1.0, 10.0, 100.0, 1000.0]
+
+    """
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high * 1.001))
     powers = [10.0**power for power in range(first, last + 1)]
     for steps in ((1, 2, 5), (1, 3), (1,)):
-        ticks = [power * step for power in powers for step in steps]
-        ticks = [tick for tick in ticks if low * 0.95 <= tick <= high * 1.05]
+        ticks = _enclosing([power * step for power in powers for step in steps], low, high)
         if len(ticks) <= most:
-            break
-    else:
-        ticks = ticks[:: -(-len(ticks) // most)]
-    return ticks if len(ticks) > 1 else sorted({float(f"{low:.2g}"), float(f"{high:.2g}")})
+            return ticks
+    every = -(-(len(powers) - 1) // max(1, most - 1))
+    return [10.0**power for power in range(first, last + every, every)]
+
+
+def _enclosing(ticks: Sequence[float], low: float, high: float) -> list[float]:
+    """Keep the ticks from the last that is no more than low to the first no less than high."""
+    start = max((tick for tick in ticks if tick <= low * _ALL_BUT), default=low)
+    least = max(start * 1.5, high / _ALL_BUT)
+    end = min((tick for tick in ticks if tick >= least), default=high)
+    return [tick for tick in ticks if start <= tick <= end]

@@ -14,50 +14,61 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from privrobust.aggregators import list_aggregators
 from privrobust.attacks import list_attacks
 from privrobust.core.escaping import in_lines
 from privrobust.core.files import write_whole
-from privrobust.core.formatting import number, percent, rounded_up
+from privrobust.core.formatting import number, rounded_up
 from privrobust.errors import PrivRobustError
-from privrobust.reporting.legend import FEW_SEEDS
+from privrobust.reporting.findings import findings
+from privrobust.reporting.legend import BREAKDOWN_NOTE, FEW_SEEDS, GAP_NOTE
+from privrobust.reporting.metrics import METRICS
 from privrobust.reporting.report import words
+from privrobust.reporting.report.best import best
 from privrobust.reporting.report.curves import MOST_RUNS, curves
 from privrobust.reporting.report.recipes import recipe
-from privrobust.reporting.report.rows import Rows, header, rows_of
+from privrobust.reporting.report.rows import Rows, rows_of
+from privrobust.reporting.scaling import about_scaling
 from privrobust.reporting.tables.choice import tested
+from privrobust.spec.run_fields import symbol
 from privrobust.store import Store
 
-_MOST_WORST = 12
 _MOST_THRESHOLDS = 15
-_NOTHING = Rows([], [], [])
+_MOST_MEASURED = 500  # rows: those of more would weigh megabytes
+_UNBROKEN = "\N{NO-BREAK SPACE}"
+_SPACE_IN_NUMBER = re.compile(r"(?<=[\d†‡°§]) (?=[%±])|(?<=±) (?=\d)")
+_NOTHING = Rows([], [], [], [], "")
 
 
-def write_report(store: Store, path: Path) -> None:
+def write_report(
+    store: Store, path: Path, runs: pd.DataFrame | None = None, name: str = ""
+) -> None:
     """Write the page of a store, whole or not at all.
 
     Args:
         store: what it shows; a store without runs makes a page that says so.
         path: the file, replaced if it is there.
+        runs: some of the store's, as from `Store.runs`; all by default.
+        name: the page's title, that of the store's file or database by default.
 
     Raises:
         PrivRobustError: a package is missing, or the file cannot be written.
 
     """
-    write_whole(page(store).encode(), path)
+    write_whole(page(store, runs, name).encode(), path)
 
 
-def page(store: Store) -> str:
-    """Return the page of a store, as HTML.
+def page(store: Store, runs: pd.DataFrame | None = None, name: str = "") -> str:
+    """Return the page of a store, as HTML; for its arguments see `write_report`.
 
     Raises:
         PrivRobustError: altair or vl-convert-python is missing.
 
     """
     library = _library()
-    runs = store.runs()
+    runs = store.runs() if runs is None else runs
     main = tested(runs)
     tuning = runs[~runs.index.isin(main.index)]
     uncounted = int(tuning["repeats"].isna().sum())
@@ -65,17 +76,19 @@ def page(store: Store) -> str:
     drawn = curves(store, rows)
     from privrobust.reporting.report.charts import charts
 
-    figures = list(charts(rows, bool(drawn)))
-    script = _asset("page.js")
+    figures = charts(rows, drawn) if rows.rows else []
+    script = _asset("table.js") + _asset("charts.js")
     return _environment().get_template("page.html.j2").render(
-        title=f"privrobust: {Path(store.location).name}",
+        name=name or _name(store),
         made=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0"),
         made_by=f"privrobust {version('privrobust')}",
         policy=_policy([library, script]),
         library=Markup(library),
         script=Markup(script),
-        style=Markup(_asset("page.css")),
+        style=Markup(_asset("page.css") + _asset("charts.css")),
         runs=main,
+        split=" and ".join(main["evaluate_on"].unique()),
+        findings=findings(main) if len(main) else [],
         counts=_counts(runs, len(store.claims())),
         overview=list(words.overview(main)) if len(main) else [],
         shared=words.shared(main) if len(main) else [],
@@ -90,28 +103,40 @@ def page(store: Store) -> str:
         tuning=words.counted(len(tuning), "run") if len(tuning) else "",
         uncounted=words.counted(uncounted, "run") if uncounted else "",
         table=rows,
+        best=best(rows),
+        metrics=METRICS,
+        measured_by=rows.metrics if len(rows.rows) <= _MOST_MEASURED else [],
+        most_measured=_MOST_MEASURED,
+        choices=_choices(rows),
+        gap_notes=[note for note in (GAP_NOTE, BREAKDOWN_NOTE, rows.about_chance) if note],
         reasons=_reasons(rows),
-        worst=rows.worst_first[:_MOST_WORST],
         attacks_lacking=words.attacks_lacking(rows),
         troubles=list(words.troubles(rows)),
         failed_tuning=int(tuning["failure"].notna().sum()),
         # those of more runs would take minutes to write
-        recipes={row.number: recipe(row.runs) for row in rows.rows if len(main) <= MOST_RUNS},
+        recipes={
+            row.number: Markup(escape(in_lines(recipe(row.runs))))
+            for row in rows.rows
+            if len(main) <= MOST_RUNS
+        },
         versions=sorted(runs["versions"].dropna().unique()),
         figures=figures,
         payload=_seen(
             {
-                "charts": {
-                    each.name: {"spec": each.spec, "data": each.data, "told": each.description}
-                    for each in figures
-                },
+                "charts": {each.name: each.payload for each in figures if not each.lacks},
                 "curves": drawn,
             }
         ),
         most_runs=MOST_RUNS,
         thresholds=_thresholds(rows),
         few=FEW_SEEDS,
+        scaling_note=" ".join(about_scaling(main)),
     )  # fmt: skip
+
+
+def _name(store: Store) -> str:
+    """Return the name of a store's file without its ending, or that of a database."""
+    return Path(store.location.partition("?")[0]).stem
 
 
 def _counts(runs: pd.DataFrame, under_way: int) -> dict[str, int]:
@@ -127,6 +152,17 @@ def _reasons(rows: Rows) -> list[str]:
     """List why rows are not private, as the table's notes count them."""
     infinite = (row for row in rows.rows if math.isinf(row.epsilon))
     return list(dict.fromkeys(row.why_not_private for row in infinite))
+
+
+def _choices(rows: Rows) -> list[tuple[str, list[tuple[str, str]]]]:
+    """List what to filter by: fields that vary, and of each the values and how they are shown."""
+    varied = {field: rows.values(field) for field in rows.named_by}
+    varied["byzantine"] = sorted({row.byzantine for row in rows.rows})
+    return [
+        (field, [(_sortable(value), number(value)) for value in values])
+        for field, values in varied.items()
+        if len(values) > 1
+    ]
 
 
 def _thresholds(rows: Rows) -> list[tuple[str, str]]:
@@ -151,18 +187,32 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"header": header, "number": number, "percent": percent}
+    environment.filters |= {
+        "breakable": _breakable,
+        "header": symbol,
+        "number": number,
+    }
     environment.globals |= {"counted": words.counted, "sortable": _sortable}
     return environment
 
 
 def _seen(value: Any) -> Any:
-    """Let all signs of a text be seen, and of those in lists and mappings."""
+    """Let all signs of a text be seen, those in lists and mappings too, and no number break."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return in_lines(value)
+        parts = _SPACE_IN_NUMBER.sub(_UNBROKEN, value).split(_UNBROKEN)
+        return _UNBROKEN.join(map(in_lines, parts))
     if isinstance(value, list | tuple):
         return [_seen(each) for each in value]
     return {key: _seen(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
+def _breakable(text: str) -> Markup:
+    """Let a name break after an underscore, beside its spaces, but in no parameter."""
+    parts = re.split(r"(\([^()]*\))", _seen(text))
+    return Markup().join(
+        Markup("<wbr>") + part if place % 2 else escape(part).replace("_", Markup("_<wbr>"))
+        for place, part in enumerate(parts)
+    )
 
 
 def _sortable(value: Any) -> str:

@@ -7,7 +7,7 @@ name, and a store may come from anybody.
 import math
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import yaml
@@ -17,6 +17,11 @@ from privrobust.spec.run_fields import named
 from privrobust.sweeps.yaml_scalars import NumbersOf12
 
 _SAID = named(lambda field: field.is_in_key)
+_WHOLE = [
+    name
+    for name, field in RunSpec.model_fields.items()
+    if name in _SAID and int in (field.annotation, *get_args(field.annotation))
+]
 _ALWAYS_SAID = {"dataset", "model", "aggregator", "seed"}
 
 _WIDE = 1_000_000  # lines are not folded
@@ -67,6 +72,9 @@ def recipe(runs: pd.DataFrame) -> str:
 def settings_of(run: Mapping[Any, Any]) -> Settings:
     """Return the settings of a row that are in a run's key, as plain values: None for no value."""
     settings = {field: _plain(run[field]) for field in _SAID}
+    for field in _WHOLE:  # a column with gaps holds floats
+        if settings[field] is not None:
+            settings[field] = int(settings[field])
     if settings["target_epsilon"] is not None:
         del settings["noise_scale"]  # it follows from the target
     return settings

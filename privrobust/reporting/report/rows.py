@@ -1,7 +1,7 @@
 """The rows of the report's table: a setting and f, with a cell an attack."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,8 +9,19 @@ from typing import Any
 import pandas as pd
 
 from privrobust.core.formatting import in_percent, number, rounded_up
-from privrobust.reporting.legend import FEW_SEEDS, breakdown_text, most_tried
-from privrobust.reporting.robustness import breakdown_point
+from privrobust.reporting.legend import (
+    DIVERGED,
+    FEW,
+    FEW_SEEDS,
+    NEAR_CHANCE,
+    about_chance,
+    breakdown_text,
+    gap_text,
+    most_tried,
+)
+from privrobust.reporting.metrics import METRICS, interval_of
+from privrobust.reporting.robustness import breakdown, robustness
+from privrobust.reporting.scaling import is_scaled
 from privrobust.reporting.summary import (
     ALWAYS_ROWS,
     WORST,
@@ -19,11 +30,6 @@ from privrobust.reporting.summary import (
     without_gaps,
 )
 from privrobust.spec.run_fields import symbol
-
-
-def header(field: str) -> str:
-    """Name a field as columns do: by symbols where the texts explain them."""
-    return symbol(field).replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Cell:
     runs: int
     diverged: int
     failed: int
+    others: Mapping[str, tuple[float, float]]
+    """Mean and half of the interval of other metrics than accuracy, NaN where there is none."""
 
     @property
     def finished(self) -> int:
@@ -63,6 +71,24 @@ class Cell:
         mean, half = in_percent(self.accuracy, self.interval)
         return f"{mean} ± {half}" if half else mean
 
+    def score(self, metric: str) -> float:
+        """Return how good it is: NaN where that is not known, or no metric to compare by."""
+        how = METRICS[metric]
+        if self.failed or not how.is_compared:
+            return math.nan
+        return float(how.score(self.value(metric)))
+
+    def value(self, metric: str) -> float:
+        """Return the mean of a metric over seeds."""
+        return self.accuracy if metric == "accuracy" else self.others[metric][0]
+
+    def text_of(self, metric: str) -> str:
+        """Write another metric than accuracy; nothing where it is not known."""
+        mean, half = self.others[metric]
+        if self.failed or math.isnan(mean):
+            return ""
+        return " ± ".join(filter(None, METRICS[metric].text(mean, half)))
+
     @property
     def marks(self) -> list[str]:
         """What to know before the number is believed."""
@@ -78,6 +104,18 @@ class Cell:
         if 0 < self.finished < FEW_SEEDS:
             marks.append(f"{self.finished} seed{'s' if self.finished > 1 else ''}")
         return marks
+
+    @property
+    def signs(self) -> str:
+        """Those of tables: that a run diverged, and that there are few."""
+        few = FEW if 0 < self.finished < FEW_SEEDS else ""
+        return (DIVERGED if self.diverged else "") + few
+
+    @property
+    def finished_text(self) -> str:
+        """How many of its runs finished, and what else to know of those."""
+        marks = self.marks[1:] if self.failed else self.marks
+        return ", ".join([f"{self.finished} of {self.runs} finished", *marks])
 
     @property
     def rank(self) -> float:
@@ -97,10 +135,15 @@ class Row:
     """Without Byzantine workers; None where that was not run."""
     attacked: dict[str, Cell]
     worst: Cell | None
+    gap: float
+    """Clean less worst accuracy, seed by seed; NaN where one of them is not known."""
+    gap_text: str
+    """In percent, with its interval, marked where nothing was learnt."""
     breakdown: float
-    """Of the setting, over all f; NaN where it was not attacked, or clean runs lack or failed."""
-    most_tried: float
-    """The largest f / n of the setting."""
+    """Of the setting, over all f; NaN where it was not attacked, clean runs lack or failed, or
+    nothing was learnt."""
+    breakdown_text: str
+    """What seeds decide of it."""
     runs: pd.DataFrame
     """All that its cells count, as the store has them."""
     tuned: bool
@@ -122,22 +165,15 @@ class Row:
         return math.isfinite(self.epsilon) and not self.runs["is_upper_bound"].all()
 
     @cached_property
+    def scaled_by_data(self) -> bool:
+        """Whether a finite epsilon leaves out what scaling measured."""
+        return math.isfinite(self.epsilon) and bool(is_scaled(self.runs["dataset"]).any())
+
+    @cached_property
     def why_not_private(self) -> str:
         """The reason of an infinite epsilon."""
         reasons = self.runs["not_private"].dropna().unique()
         return " or ".join(reasons) or "a run of it ended without a guarantee"
-
-    @property
-    def gap(self) -> float:
-        """Clean less worst accuracy; NaN where one of them is not known."""
-        if self.clean is None or self.worst is None or not (self.clean.holds and self.worst.holds):
-            return math.nan
-        return self.clean.accuracy - self.worst.accuracy
-
-    @property
-    def breakdown_text(self) -> str:
-        """A bound where nothing that was tried broke the setting."""
-        return breakdown_text(self.breakdown, self.most_tried)
 
     @property
     def cells(self) -> list[Cell]:
@@ -150,20 +186,36 @@ class Row:
         return str(self.setting["aggregator"])
 
     @property
+    def block(self) -> list[Any]:
+        """What it shares with rows that belong together: the first two fields, as in tables."""
+        return list(self.setting.values())[:2]
+
+    @property
     def others(self) -> str:
         """What but method, b and f tells the setting from others."""
-        parts = [f"heterogeneity {number(self.setting['heterogeneity'])}"]
-        return ", ".join(parts + self._more)
+        return ", ".join([self.data, *self._more])
+
+    @property
+    def data(self) -> str:
+        """How alike the workers' data are."""
+        value = self.setting["heterogeneity"]
+        return value if isinstance(value, str) else f"heterogeneity {number(value)}"
 
     @property
     def rest(self) -> str:
         """What but method, heterogeneity and f does."""
-        return ", ".join([f"b = {number(self.setting['noise_scale'])}", *self._more])
+        return ", ".join([self.noise, *self._more])
+
+    @property
+    def noise(self) -> str:
+        """Its b, or the epsilon that chose one for each size of share."""
+        b = number(self.setting["noise_scale"])
+        return f"b for epsilon {b.removeprefix('for ')}" if b.startswith("for ") else f"b = {b}"
 
     @property
     def _more(self) -> list[str]:
         return [
-            f"{header(field)} {number(value)}"
+            f"{symbol(field)} {number(value)}"
             for field, value in self.setting.items()
             if field not in ALWAYS_ROWS  # which are said in words of their own
         ]
@@ -171,17 +223,7 @@ class Row:
     @property
     def name(self) -> str:
         """In words."""
-        setting = f"{self.method}, b = {number(self.setting['noise_scale'])}, {self.others}"
-        return f"{setting}, f = {self.byzantine}"
-
-    @property
-    def words(self) -> str:
-        """What a search finds it by."""
-        marks = [mark for cell in self.cells for mark in cell.marks]
-        private = self.why_not_private if math.isinf(self.epsilon) else ""
-        estimate = "estimate" if self.is_estimate else ""
-        words = [self.name, *self.attacked, private, estimate, *dict.fromkeys(marks)]
-        return " ".join(word for word in words if word)
+        return f"{self.method}, {self.noise}, {self.others}, f = {self.byzantine}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,12 +233,28 @@ class Rows:
     fields: list[str]
     attacks: list[str]
     rows: list[Row]
+    metrics: list[str]
+    """Those beside accuracy that some run has."""
+    about_chance: str
+    """What is said of rows that may have learnt nothing; empty if there are none."""
 
     @property
-    def worst_first(self) -> list[Row]:
-        """Those that have a worst case, failed ones before the least accurate."""
-        found = [row for row in self.rows if row.worst is not None]
-        return sorted(found, key=lambda row: row.worst.rank if row.worst else 0)
+    def named_by(self) -> list[str]:
+        """List the fields whose columns tell rows apart: the method, and what varies."""
+        varied = [field for field in self.fields if len(self.values(field)) > 1]
+        return ["aggregator", *(field for field in varied if field != "aggregator")]
+
+    @property
+    def everywhere(self) -> list[str]:
+        """List the fields that have one value, as they are told above the table."""
+        return [field for field in self.fields if field not in self.named_by]
+
+    def values(self, field: str) -> list[Any]:
+        """List the values of a field, each once."""
+        return list(dict.fromkeys(row.setting[field] for row in self.rows))
+
+
+_NO_GAP = {"gap": math.nan}
 
 
 def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
@@ -210,8 +268,12 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
     runs = runs.assign(accuracy=pd.to_numeric(runs["accuracy"]).astype(float))
     fields = row_fields(runs)
     members = without_gaps(runs).groupby([*fields, "byzantine"], sort=False).indices
-    summary = summarise(runs)
-    cells, breakdown, tried = _cells(summary), breakdown_point(runs), most_tried(summary)
+    others = (name for name in METRICS if name != "accuracy")
+    metrics = [name for name in others if METRICS[name].of(runs).notna().any()]
+    summary = summarise(runs, ["accuracy", *metrics])
+    cells, tried = _cells(summary, metrics), most_tried(summary)
+    points = breakdown(runs).to_dict("index")
+    gaps = robustness(runs).to_dict("index")
     under_attack = {at[:-1] for at in cells if at[-1]}
     rows: list[Row] = []
     for at in sorted(cells, key=_order(cells)):
@@ -222,6 +284,8 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
         places = [*members.get((*setting, 0), ()), *(members[at] if byzantine else ())]
         attacked = cells[at] if byzantine else {}
         of_row = runs.iloc[places]
+        worst = min(attacked.values(), key=lambda cell: cell.rank, default=None)
+        gap = gaps[at] if worst is not None and worst.holds else _NO_GAP
         rows.append(
             Row(
                 number=len(rows) + 1,
@@ -229,17 +293,21 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
                 byzantine=int(byzantine),
                 clean=clean.get(""),
                 attacked=attacked,
-                worst=min(attacked.values(), key=lambda cell: cell.rank, default=None),
-                breakdown=float(breakdown.get(setting, math.nan)),
-                most_tried=float(tried[setting]),
+                worst=worst,
+                gap=gap["gap"],
+                gap_text=gap_text(gap),
+                breakdown=points[setting]["point"],
+                breakdown_text=breakdown_text(points[setting], tried[setting]),
                 runs=of_row,
                 tuned=_may_be_tuned(of_row, tuning),
             )
         )
-    return Rows(fields, sorted({name for row in rows for name in row.attacked}), rows)
+    attacks = sorted({name for row in rows for name in row.attacked})
+    is_near = any(NEAR_CHANCE in row.gap_text + row.breakdown_text for row in rows)
+    return Rows(fields, attacks, rows, metrics, about_chance(summary) if is_near else "")
 
 
-def _cells(summary: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Cell]]:
+def _cells(summary: pd.DataFrame, metrics: Sequence[str]) -> dict[tuple[Any, ...], dict[str, Cell]]:
     """Return the cells by setting and f, then by attack."""
     cells: dict[tuple[Any, ...], dict[str, Cell]] = {}
     for at, values in zip(summary.index, summary.to_dict("records"), strict=True):
@@ -254,6 +322,9 @@ def _cells(summary: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Cell]]:
             runs=int(values["seeds"]),
             diverged=int(values["diverged"]),
             failed=int(values["failed"]),
+            others={
+                name: (float(values[name]), float(values[interval_of(name)])) for name in metrics
+            },
         )
     return cells
 

@@ -11,6 +11,7 @@ from privrobust.reporting import tuning
 from privrobust.reporting.legend import FEW_SEEDS
 from privrobust.reporting.neighbours import adjacencies, at_length
 from privrobust.reporting.report.rows import Rows
+from privrobust.reporting.scaling import about_scaling
 from privrobust.reporting.schemes import charged_for
 from privrobust.spec.run_fields import FIELDS
 
@@ -48,7 +49,7 @@ def overview(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
         return listed(_values(runs, field))
 
     yield "Data", f"{each('dataset')}; accuracy is that on the {each('evaluate_on')} split"
-    yield "Model", f"{each('model')}, trained on the {each('loss').replace('_', ' ')} loss"
+    yield "Model", f"{each('model')}, trained on the loss {each('loss')}"
     yield "Workers", _workers(runs)
     yield "Data over workers", _partition(runs)
     yield "Methods", f"the server combines messages by {each('aggregator')}"
@@ -171,6 +172,7 @@ def guarantees(runs: pd.DataFrame) -> Iterator[str]:
             + (f" {tuning.counted(repeats)}" if isinstance(repeats, str) else "")
         )
     yield from charged_for(private)
+    yield from about_scaling(private, "The")
 
 
 def odds(runs: pd.DataFrame) -> Iterator[str]:

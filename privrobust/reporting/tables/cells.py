@@ -4,8 +4,9 @@ import pandas as pd
 
 from privrobust.reporting.metrics import METRICS
 from privrobust.reporting.neighbours import adjacencies
-from privrobust.reporting.robustness import breakdown_point
-from privrobust.reporting.summary import setting_levels, summarise, without_gaps
+from privrobust.reporting.paired import Estimate, by_seed, difference
+from privrobust.reporting.robustness import breakdown, robustness
+from privrobust.reporting.summary import WORST, setting_levels, summarise, without_gaps
 
 
 def data(runs: pd.DataFrame) -> pd.DataFrame:
@@ -17,8 +18,9 @@ def data(runs: pd.DataFrame) -> pd.DataFrame:
     Returns:
         What `summarise` returns of all metrics, worst by accuracy, its index as columns, and what
         its epsilon holds for: `accountant_used`, `delta`, `unit`, `adjacency`. Then `gap`, clean
-        less this accuracy, NaN where a run of either failed, and `breakdown`, the breakdown point
-        of the setting.
+        less this accuracy over the seeds that have both, NaN where a run of either failed, with
+        `gap_interval`; and of the setting what `privrobust.reporting.robustness.breakdown` tells:
+        `near_chance`, and `breakdown`, the point, between `breakdown_low` and `breakdown_high`.
 
     """
     summary = summarise(runs, list(METRICS))
@@ -28,9 +30,22 @@ def data(runs: pd.DataFrame) -> pd.DataFrame:
     kinds = ("accountant_used", "delta", "unit", "adjacency")
     told = [name for name in kinds if name not in levels]
     cells = summary.reset_index().join(settings[told].first(), on=levels)
-    left = summary["accuracy"].where(summary["failed"] == 0)
-    is_clean = summary.index.get_level_values("attack") == ""
-    clean = left[is_clean].droplevel(["byzantine", "attack"]).rename("clean")
-    of_setting = cells[levels].join(clean, on=levels)["clean"]
-    cells["gap"] = of_setting.where(~is_clean) - left.to_numpy()
-    return cells.join(breakdown_point(runs).rename("breakdown"), on=levels)
+    gaps = _gaps(runs, summary)
+    cells["gap"] = [gap.mean for gap in gaps]
+    cells["gap_interval"] = [gap.half for gap in gaps]
+    points = breakdown(runs).rename(
+        columns={"point": "breakdown", "low": "breakdown_low", "high": "breakdown_high"}
+    )
+    return cells.join(points, on=levels)
+
+
+def _gaps(runs: pd.DataFrame, summary: pd.DataFrame) -> list[Estimate]:
+    """Return what each attacked cell of a summary lacks of its clean accuracy, seed by seed."""
+    found = by_seed(runs)
+    worst = robustness(runs)["attack"].to_dict()
+    gaps = []
+    for (*setting, f, attack), failed in zip(summary.index, summary["failed"], strict=True):
+        name = worst.get((*setting, f)) if attack == WORST else attack
+        clean = found.get((*setting, 0, ""), {}) if attack and not failed else {}
+        gaps.append(difference(clean, found.get((*setting, f, name), {})))
+    return gaps

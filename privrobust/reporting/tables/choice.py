@@ -34,7 +34,7 @@ def chosen(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
             )
         values, texts = _parsed(condition, text)
         there = runs[field]
-        runs = runs[[_is_any(value, values) or value in texts for value in there]]
+        runs = runs[[_is_any(value, values, texts) for value in there]]
         if runs.empty:
             found = sorted({"none" if pd.isna(each) else str(each) for each in there})
             hint = did_you_mean(text.strip(), found)
@@ -55,10 +55,10 @@ def _parsed(condition: str, text: str) -> tuple[list[Any], list[str]]:
     return value, [each for each in written if isinstance(each, str)]
 
 
-def _is_any(found: Any, values: Sequence[Any]) -> bool:
-    if found is None or found != found:  # no value, or NaN for none
+def _is_any(found: Any, values: Sequence[Any], texts: Sequence[str]) -> bool:
+    if pd.isna(found):
         return None in values or "none" in values
-    return any(found == value or str(found) == str(value) for value in values)
+    return found in texts or any(found == value or str(found) == str(value) for value in values)
 
 
 def tested(runs: pd.DataFrame) -> pd.DataFrame:

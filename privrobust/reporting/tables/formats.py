@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, groupby
-from textwrap import wrap
 
 from rich.cells import cell_len
 
 from privrobust.core.escaping import in_html, in_markdown, in_terminal, in_tex
+from privrobust.core.window import wrapped
 from privrobust.reporting.tables.table import Column, Entry, Layout
 
-READABLE = 100  # characters of a line of prose
+_READABLE = 100  # characters of a line of prose, however wide the window
 
 
 def terminal(layout: Layout) -> str:
@@ -26,17 +26,17 @@ def lines(layout: Layout, best: Callable[[str], str] = str) -> list[str]:
 
     """
     depth = max(len(column.header) for column in layout.columns)
-    tops = (_bottom(column.header, depth) for column in layout.columns)
+    tops = (bottom(column.header, depth) for column in layout.columns)
     heads = [list(map(Entry, texts)) for texts in zip(*tops, strict=True)]
     widths = [
-        max(cell_len(_starred(entry)) for entry in entries)
+        max(cell_len(starred(entry)) for entry in entries)
         for entries in zip(*heads, *_rows(layout), strict=True)
     ]
 
     def line(row: Sequence[Entry]) -> str:
         places = []
         for column, width, entry in zip(layout.columns, widths, row, strict=True):
-            text = _starred(entry)
+            text = starred(entry)
             space = " " * (width - cell_len(text))
             text = best(text) if entry.is_best else text
             places.append(text + space if column.is_text else space + text)
@@ -47,22 +47,22 @@ def lines(layout: Layout, best: Callable[[str], str] = str) -> list[str]:
     return [*map(line, heads), rule, *list(chain.from_iterable(blocks))[1:], ""]
 
 
-def _starred(entry: Entry) -> str:
+def starred(entry: Entry) -> str:
+    """Write a cell, with a star where it is the best of its column."""
     return f"{'*' * entry.is_best}{in_terminal(entry.text)}"
 
 
-def note_lines(layout: Layout, width: int = READABLE) -> list[str]:
-    """Fold the notes below a table into lines; paths and names stay whole."""
-    return [
-        line
-        for note in layout.notes
-        for line in wrap(
-            in_terminal(note),
-            min(width, READABLE),
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    ]
+def note_lines(layout: Layout, columns: int | None = None) -> list[str]:
+    """Fold the notes below a table into lines, for a window of so many columns."""
+    return prose_lines(layout.notes, columns)
+
+
+def prose_lines(sentences: Iterable[str], columns: int | None = None) -> list[str]:
+    """Fold sentences into lines, for a window of so many columns."""
+    width = min(columns or _READABLE, _READABLE)
+    # a line never ends at ± or before %, so that spaces there need not say so
+    texts = (in_terminal(text.replace("\N{NO-BREAK SPACE}", " ")) for text in sentences)
+    return [line for text in texts for line in wrapped(text, width).split("\n")]
 
 
 def markdown(layout: Layout) -> str:
@@ -73,7 +73,7 @@ def markdown(layout: Layout) -> str:
         return f"**{text}**" if entry.is_best else text
 
     lines = [
-        [in_markdown(_title(column)) for column in layout.columns],
+        [in_markdown(column.title) for column in layout.columns],
         ["---" if column.is_text else "---:" for column in layout.columns],
         *([shown(entry) for entry in row] for row in _rows(layout)),
     ]
@@ -140,7 +140,7 @@ def _tex_heads(columns: Sequence[Column]) -> list[str]:
         below += [column.header[is_shared:] for column in group]
         start += len(group)
     depth = max(map(len, below))
-    bottoms = [_bottom(lines, depth) for lines in below]
+    bottoms = [bottom(lines, depth) for lines in below]
     heads = [_tex_line(map(in_tex, line)) for line in zip(*bottoms, strict=True)]
     return [_tex_line(titles), "".join(rules), *heads] if rules else heads
 
@@ -187,10 +187,6 @@ def _rows(layout: Layout) -> list[Sequence[Entry]]:
     return list(chain.from_iterable(layout.blocks))
 
 
-def _title(column: Column) -> str:
-    """Join a header into one line: words that were hyphenated are whole again."""
-    return " ".join(column.header).replace("- ", "")
-
-
-def _bottom(lines: Sequence[str], depth: int) -> list[str]:
+def bottom(lines: Sequence[str], depth: int) -> list[str]:
+    """Let lines stand at the foot of so many."""
     return [""] * (depth - len(lines)) + list(lines)

@@ -18,14 +18,19 @@ from privrobust.reporting.legend import (
     FEW_SEEDS,
     FEWER_ATTACKS,
     FEWER_NOTE,
+    GAP_NOTE,
+    NEAR_CHANCE,
     SUCCESS_NOTE,
+    about_chance,
     breakdown_text,
     epsilon_marks,
+    gap_text,
     legend,
     most_tried,
 )
 from privrobust.reporting.metrics import ACCURACY, METRICS, checked, interval_of
-from privrobust.reporting.robustness import breakdown_point, robustness
+from privrobust.reporting.robustness import breakdown, robustness
+from privrobust.reporting.scaling import SCALED, is_scaled
 from privrobust.reporting.summary import WORST, Row, setting_levels, summarise
 from privrobust.reporting.tables.table import Attacks, Column, Entry, Layout
 from privrobust.spec.run_fields import heading, named
@@ -47,15 +52,15 @@ class _Measure:
     metric: str = ""
 
     def header(self) -> tuple[str, ...]:
-        """Return the lines above the column."""
+        """Return what stands above the column."""
         of = (self.metric,) if self.metric else ()
         if self.shown in ("epsilon", "clean"):
             return (self.shown, *of)
         if self.shown == "breakdown":
-            return ("break-", "down")
+            return ("breakdown",)
         name = self.attack if self.shown in ("attacks", "success") else self.shown
         of = ("success",) if self.shown == "success" else of
-        return (f"f={self.byzantine}", *name.split("_"), *of)
+        return (f"f={self.byzantine}", name, *of)
 
     def place(self) -> tuple[int, int, int]:
         """Return a key: epsilon, clean, then f by f what attacks leave, the worst, success, gap."""
@@ -65,11 +70,12 @@ class _Measure:
 
 
 Measured = dict[_Measure, Entry]
+_NOTES = {"gap": GAP_NOTE, "breakdown": BREAKDOWN_NOTE}
 
 
 def lay_out(
     runs: pd.DataFrame,
-    shows: Iterable[str] = SHOWN[:5],
+    shows: Iterable[str] | None = None,
     rows: Sequence[str] = (),
     across: Sequence[str] = (),
     metrics: Sequence[str] = ACCURACY,
@@ -80,7 +86,8 @@ def lay_out(
 
     Args:
         runs: a row a run, as from `Store.runs`, at least one.
-        shows: of `SHOWN`.
+        shows: of `SHOWN`; without, what there is of the first five. A note says why one of these is
+            not there.
         rows: the fields that come first, in this order.
         across: fields that are spread over columns; `epsilon` is one, too.
         metrics: of `privrobust.reporting.metrics.METRICS`. The first decides which attack is the
@@ -88,10 +95,11 @@ def lay_out(
 
     Raises:
         SpecError: nothing of that name can be shown, or is a field that varies, or a metric; or
-            the gap or breakdown point is asked for of several metrics.
+            the gap or breakdown point is asked for of several metrics; or nothing is there of what
+            is to be shown.
 
     """
-    shows, metrics = list(shows), checked(metrics)
+    is_asked, shows, metrics = shows is not None, list(shows or SHOWN[:5]), checked(metrics)
     for name in shows:
         if name not in SHOWN:
             raise unknown_name("show", name, SHOWN)
@@ -100,6 +108,11 @@ def lay_out(
     if runs.empty:
         raise SpecError("runs: there are none to make a table of")
     summary = summarise(runs, metrics)
+    lacking = {name: why for name in shows if (why := _why_not(name, summary))}
+    if len(lacking) == len(shows):
+        reasons = "; ".join(f"{name}: {why}" for name, why in lacking.items())
+        raise SpecError(f"show: there is nothing to show ({reasons})")
+    shows = [name for name in shows if name not in lacking]
     epsilons = _epsilons(runs, summary)
     measured = _measured(runs, summary, set(shows), epsilons, metrics)
     values = pd.DataFrame(list(measured), columns=setting_levels(summary), dtype=object)
@@ -108,10 +121,27 @@ def lay_out(
         if name not in values:
             raise unknown_name("rows, columns", name, map(str, values))
     told = _row_fields(values, rows, across)
-    notes = [*legend(runs, summary, metrics), *([BREAKDOWN_NOTE] if "breakdown" in shows else [])]
-    if "success" in shows and summary["attack_success_rate"].notna().any():
+    notes = list(legend(runs, summary, metrics))
+    notes += [told for name, told in _NOTES.items() if name in shows]
+    if any(NEAR_CHANCE in entry.text for each in measured.values() for entry in each.values()):
+        notes.append(about_chance(summary))
+    if "success" in shows:
         notes.append(SUCCESS_NOTE)
+    if is_asked:
+        notes += [f"{name}: {why}." for name, why in lacking.items()]
     return _arranged(values, list(measured.values()), told, across, notes)
+
+
+def _why_not(name: str, summary: pd.DataFrame) -> str:
+    """Say why there is nothing of this to show; nothing where there is."""
+    attacks = set(summary.index.get_level_values("attack"))
+    if name == "success" and summary["attack_success_rate"].isna().all():
+        return "no run has an attack with a goal of its own, such as a backdoor"
+    if name in ("clean", "gap", "breakdown") and "" not in attacks:
+        return "no run is without attackers"
+    if name in ("attacks", "worst", "gap", "breakdown") and attacks == {""}:
+        return "no run has attackers"
+    return ""
 
 
 def _row_fields(values: pd.DataFrame, rows: Sequence[str], across: Sequence[str]) -> list[str]:
@@ -135,7 +165,11 @@ def _epsilons(runs: pd.DataFrame, summary: pd.DataFrame) -> dict[Row, str]:
     settings = summary.groupby(level=setting_levels(summary), sort=False)
     spent = settings["epsilon"].max()
     told = zip(
-        spent, settings["not_private"].first(), settings["is_upper_bound"].min(), strict=True
+        spent,
+        settings["not_private"].first(),
+        settings["is_upper_bound"].min(),
+        settings["scaled_by_data"].max(),
+        strict=True,
     )
     return {at: _epsilon_text(*each, marks) for at, each in zip(spent.index, told, strict=True)}
 
@@ -171,12 +205,13 @@ def _measured(
     if "gap" in shows:
         measured = robustness(runs, metrics[0])
         for at, row in zip(measured.index, measured.to_dict("records"), strict=True):
-            text = "failed" if row["failed"] else _gap_text(row["gap"], metrics[0])
+            text = "failed" if row["failed"] else gap_text(row, metrics[0])
             found[at[:-1]][_Measure("gap", int(at[-1]))] = Entry(text, attacks=faced[at])
     if "breakdown" in shows:
         tried = most_tried(summary)
-        for at, point in breakdown_point(runs, metric=metrics[0]).items():
-            entry = Entry(breakdown_text(point, tried[at]), attacks=faced[at])
+        points = breakdown(runs, metric=metrics[0])
+        for at, row in zip(points.index, points.to_dict("records"), strict=True):
+            entry = Entry(breakdown_text(row, tried[at]), attacks=faced.get(at, Attacks()))
             found[at][_Measure("breakdown")] = entry
     return found
 
@@ -214,13 +249,15 @@ def _arranged(
         [[*(Entry(number(value)) for value in at), *marked[at]] for at in block]
         for _, block in groupby(ordered, key=lambda at: at[: min(2, len(at) - 1)])
     ]
-    heads = [Column(heading(name), is_text=True) for name in told]
+    has_worst = any(measure.shown == "worst" for _, measure in columns)
+    heads = [Column((heading(name),), is_text=True) for name in told]
     heads += [
         Column(
             (
                 *(f"{name} {_shortest(value)}" for name, value in zip(across, at, strict=True)),
                 *measure.header(),
-            )
+            ),
+            detail="single attacks" if measure.shown == "attacks" and has_worst else "",
         )
         for at, measure in columns
     ]
@@ -239,23 +276,30 @@ def _marked(
     ordered: list[Row], lines: dict[Row, dict[Any, Entry]], columns: list[Any], told: list[str]
 ) -> dict[Row, list[Entry]]:
     """Compare entries of each column with those of rows on the same data, row by row."""
-
-    def kind(at: Row) -> Row:
-        return tuple(value for name, value in zip(told, at, strict=True) if name not in _COMPARED)
-
     groups: dict[Row, list[Row]] = defaultdict(list)
     for at in ordered:
-        groups[kind(at)].append(at)
+        groups[peers_of(told, at)].append(at)
     marked: dict[Row, list[Entry]] = {at: [] for at in ordered}
     for column in columns:
         for peers in groups.values():
-            entries = _compared([lines[at].get(column, Entry()) for at in peers])
+            entries = compared([lines[at].get(column, Entry()) for at in peers])
             for at, entry in zip(peers, entries, strict=True):
                 marked[at].append(entry)
     return marked
 
 
-def _compared(entries: Sequence[Entry]) -> list[Entry]:
+def peers_of(told: Iterable[str], at: Iterable[Any]) -> Row:
+    """Return what a row shares with those that it is compared with: its data and workers.
+
+    Args:
+        told: the fields that tell rows apart.
+        at: the row's values of them.
+
+    """
+    return tuple(value for name, value in zip(told, at, strict=True) if name not in _COMPARED)
+
+
+def compared(entries: Sequence[Entry]) -> list[Entry]:
     """Mark the best, if they differ, and what lacks attacks of others, which never is."""
     every = Attacks().union(*(entry.attacks for entry in entries))
     entries = [
@@ -280,10 +324,6 @@ def _in_order(rows: list[Row]) -> list[Row]:
     return sorted(
         rows, key=lambda row: [rank[value] for rank, value in zip(ranks, row, strict=True)]
     )
-
-
-def _gap_text(gap: float, metric: str) -> str:
-    return "" if math.isnan(gap) else METRICS[metric].text(gap, math.nan)[0]
 
 
 def metric_entry(row: Mapping[Any, Any], metric: str = "accuracy") -> Entry:
@@ -313,15 +353,25 @@ def epsilon_text(of_setting: pd.DataFrame, marks: dict[str, str]) -> str:
     """Write the largest epsilon to three digits, rounded up: it still is an upper bound."""
     reasons = of_setting["not_private"].dropna()
     reason = reasons.iloc[0] if len(reasons) else None
+    scaled = of_setting.get("scaled_by_data")
+    if scaled is None:  # of runs, not of their summary
+        scaled = is_scaled(of_setting["dataset"])
     return _epsilon_text(
-        of_setting["epsilon"].max(), reason, bool(of_setting["is_upper_bound"].all()), marks
+        of_setting["epsilon"].max(),
+        reason,
+        bool(of_setting["is_upper_bound"].all()),
+        bool(scaled.any()),
+        marks,
     )
 
 
-def _epsilon_text(epsilon: float, reason: object, is_bound: bool, marks: dict[str, str]) -> str:
+def _epsilon_text(
+    epsilon: float, reason: object, is_bound: bool, scaled: bool, marks: dict[str, str]
+) -> str:
     if isinstance(reason, str):
         return f"∞{marks[reason]}"
     if math.isnan(epsilon):
         return ""
     estimate = "" if is_bound or math.isinf(epsilon) else "~"
-    return f"{estimate}{rounded_up(epsilon, 3)}"
+    mark = SCALED if scaled and not math.isinf(epsilon) else ""
+    return f"{estimate}{rounded_up(epsilon, 3)}{mark}"

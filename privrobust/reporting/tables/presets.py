@@ -7,11 +7,12 @@ import pandas as pd
 
 from privrobust.core.formatting import number
 from privrobust.errors import SpecError, unknown_name
-from privrobust.reporting.legend import epsilon_marks, guarantee, legend
-from privrobust.reporting.summary import row_fields, setting_levels, summarise
-from privrobust.reporting.tables.layout import epsilon_text, lay_out, metric_entry
+from privrobust.reporting.legend import epsilon_marks, guarantee
+from privrobust.reporting.summary import row_fields
+from privrobust.reporting.tables.layout import epsilon_text, lay_out
 from privrobust.reporting.tables.table import Column, Entry, Layout
 from privrobust.reporting.tables.theory import theory
+from privrobust.reporting.tables.tuned import tuned
 from privrobust.spec.run_fields import named
 
 Preset = Callable[[pd.DataFrame], Layout]
@@ -92,50 +93,9 @@ def budget(runs: pd.DataFrame) -> Layout:
 
 
 def tuning(runs: pd.DataFrame) -> Layout:
-    """Find the best learning rate of each method and b, by clean accuracy (validation if any)."""
+    """Find the best learning rate of each method and b (on validation data if there is any)."""
     _need(runs, "tuning", "learning_rate")
-    summary = summarise(runs)
-    if "learning_rate" not in summary.index.names:
-        raise SpecError(
-            "preset: tuning has nothing to compare: no method and b has runs of several learning "
-            "rates; a sweep's tune makes them"
-        )
-    clean = summary[summary.index.get_level_values("attack") == ""]
-    clean = clean[clean["failed"] == 0].droplevel(["byzantine", "attack"])
-    if clean.empty:
-        raise SpecError("preset: tuning compares clean runs (byzantine: 0); there are none")
-    told = [name for name in setting_levels(summary) if name != "learning_rate"]
-    marks = epsilon_marks(runs)
-    rows = []
-    at: Any
-    for at, tried in clean.groupby(level=told, sort=False):
-        rates = list(tried.index.get_level_values("learning_rate"))
-        best = int(tried["accuracy"].to_numpy().argmax())
-        edge = "*" if len(tried) > 1 and rates[best] in (min(rates), max(rates)) else ""
-        rows.append(
-            [
-                *(Entry(number(value)) for value in at),
-                Entry(epsilon_text(tried, marks)),
-                Entry(f"{number(rates[best])}{edge}"),
-                metric_entry(tried.iloc[best].to_dict()),
-                Entry(f"{number(min(rates))} to {number(max(rates))} ({len(rates)})"),
-            ]
-        )
-    heads = [Column((name,), is_text=True) for name in told]
-    heads += [
-        Column(("epsilon",)),
-        Column(("best", "rate")),
-        Column(("clean",)),
-        Column(("tried",)),
-    ]
-    notes = [
-        "best rate: the learning rate of the highest mean clean accuracy; * at the edge of those "
-        "tried, so that a better one may lie beyond.",
-        *legend(runs, summary),
-    ]
-    if runs["repeats"].isna().any():
-        notes.insert(1, "Tuning looks at data, which epsilon does not count.")
-    return Layout(heads, [rows], notes)
+    return tuned(runs)
 
 
 PRESETS: dict[str, Preset] = {

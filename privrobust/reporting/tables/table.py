@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from privrobust.core.displayed import Displayed, told
+
 Attacks = frozenset[tuple[int, str]]
 """f and the attack."""
 
@@ -25,13 +27,20 @@ class Column:
     """A column of a table."""
 
     header: tuple[str, ...]
-    """Line by line."""
+    """From the group that it belongs to down to its own name."""
     is_text: bool = False
     """Whether it tells rows apart: it stands to the left, in HTML as the heading of its row."""
+    detail: str = ""
+    """What can be done without where there is no room, as another column tells the worst of it."""
+
+    @property
+    def title(self) -> str:
+        """The header in one line."""
+        return " ".join(filter(None, self.header))
 
 
-@dataclass(frozen=True)
-class Layout:
+@dataclass(frozen=True, repr=False)
+class Layout(Displayed):
     """A table as people read it."""
 
     columns: Sequence[Column]
@@ -39,3 +48,8 @@ class Layout:
     """Rows, in blocks that belong together."""
     notes: Sequence[str]
     """What the numbers are, and which guarantee epsilon is."""
+
+    def __repr__(self) -> str:
+        """Say in a line how large it is."""
+        rows = sum(map(len, self.blocks))
+        return told(type(self).__name__, "", [f"{rows} rows", f"{len(self.columns)} columns"])

@@ -50,7 +50,7 @@ def theory(runs: pd.DataFrame) -> Layout:
                 _share(error, error_bound),
             ]
         )
-    heads = [Column(heading(name), is_text=True) for name in (*told, "byzantine")]
+    heads = [Column((heading(name),), is_text=True) for name in (*told, "byzantine")]
     heads += [Column(head) for head in (("kappa",), ("kappa", "bound"), ("kappa", "share"))]
     heads += [Column(("error",)), Column(("noise", "alone"))]
     heads += [Column(head) for head in (("error", "bound"), ("error", "share"))]

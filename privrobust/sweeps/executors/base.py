@@ -14,7 +14,7 @@ from torch import nn
 
 from privrobust.data import Dataset, get_dataset, hand_over
 from privrobust.data.registry import DATASETS
-from privrobust.errors import PrivRobustError
+from privrobust.errors import PrivRobustError, in_a_line, root
 from privrobust.gradients.layer_rules import OWN_RULES, LayerRule
 from privrobust.spec import RunSpec
 from privrobust.spec.registries import REGISTRIES
@@ -147,7 +147,8 @@ def train_batch(specs: Sequence[RunSpec], on_progress: OnProgress) -> Iterator[O
     except Exception as error:  # whatever a user's class raises, or too little memory
         if elsewhere:
             raise elsewhere[0] from None
-        reason, details = _one_line(error), traceback.format_exc()
+        reason = _one_line(error)
+        details = "".join(traceback.format_exception(root(error)))  # of the code at fault
     else:
         yield Outcome(specs, results, time.perf_counter() - started)
         return
@@ -168,10 +169,6 @@ def halves(specs: Sequence[RunSpec]) -> Iterator[Sequence[RunSpec]]:
 
 
 def _one_line(error: Exception) -> str:
-    """Write an error of ours as it is, another's with its type."""
-    text = " ".join(str(error).split())
-    return (
-        text
-        if type(error).__module__.startswith("privrobust")
-        else f"{type(error).__name__}: {text}"
-    )
+    """Write an error of ours as it is, of another's what it says and where it was raised."""
+    line = str(error) if isinstance(error, PrivRobustError) else in_a_line(error)
+    return " ".join(line.split())
