@@ -34,7 +34,7 @@ class HeartDisease(HoldsOut):
     Numbers are scaled by public constants, and each hospital is split 70 / 10 / 20.
 
     Args:
-        path: the folder with processed.cleveland.data and so on, looked for as that of a `table` is.
+        path: the folder with processed.cleveland.data and so on, looked for as a `table` is.
 
     """
 
