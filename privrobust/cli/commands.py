@@ -47,7 +47,7 @@ class _Command(TyperCommand):
         """Give arguments back their help, which some typer and click lose between them."""
         super().__init__(*given, **more)  # typer 0.20 sets it before click 8.5 sets none
         stated = signature(self.callback).parameters if self.callback else {}
-        for each in self.params:
+        for each in [each for each in self.params if each.name in stated]:
             for info in getattr(stated[str(each.name)].annotation, "__metadata__", ()):
                 each.help = getattr(each, "help", None) or info.help
 
@@ -60,7 +60,7 @@ class _Command(TyperCommand):
 
 
 class _OwnCode(_Command, tracebacks.Command):
-    pass
+    """One that may run users' code."""
 
 
 app = typer.Typer(
