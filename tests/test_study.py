@@ -25,6 +25,7 @@ from study import (
     r2_known_bound,
     r4_bias_variance,
     r4_learning_rate,
+    real_workers,
     sign_vs_median,
     trilemma,
 )
@@ -576,6 +577,55 @@ def test_minorities_starve_where_the_worst_class_pays_more_than_all(worst, starv
     assert of(verdicts, "median, iid: epsilon 1 puts the worst class further") == is_worse
 
 
+def test_real_workers():
+    """A median that learns little from real workers without noise, and breaks there."""
+
+    def accuracy(run):
+        if run["aggregator"] == "mean":
+            return 0.1 if run["byzantine"] else 0.8 - 0.1 * (run.get("batch_size") == 23)
+        if run["partition"] == "iid":
+            return 0.78
+        if run["byzantine"]:
+            return 0.3
+        return 0.75 if run["target_epsilon"] else 0.61
+
+    shared = {
+        "target_epsilon": [None, 4.0],
+        "aggregator": ["mean", "median"],
+        "clip_norm": [1.0],
+        "byzantine": [0, 3],
+        "attack": ["alie"],
+    }
+    runs = pd.concat(
+        [
+            made_up(accuracy, dataset=["insteval"], partition=["iid", "natural"], **shared),
+            made_up(accuracy, dataset=["flights"], partition=["iid"], **shared),
+            made_up(
+                accuracy,
+                dataset=["flights"],
+                partition=["natural"],
+                sampling_rate=[0.002],
+                **shared,
+            ),
+            made_up(
+                accuracy, dataset=["flights"], partition=["natural"], batch_size=[23], **shared
+            ),
+        ]
+    )
+    found = real_workers.claims(runs)
+    assert len(found) == 2 * (2 * 3 + 1) + 2
+    for data in ("insteval", "flights"):
+        assert of(found, data, "without noise, clean", "cost median") == HOLDS
+        assert of(found, data, "epsilon 4, clean: real workers cost median") == HOLDS
+        assert of(found, data, "without noise, iid", "median keeps over half") == HOLDS
+        assert of(found, data, "epsilon 4, real", "median keeps over half") == FAILS
+        assert of(found, data, "epsilon 4 is better for median") == HOLDS
+    assert of(found, "flights", "mean is better with one sampling rate") == HOLDS
+    assert of(found, "flights", "median is better with one sampling rate") == FAILS
+    nothing = runs.assign(accuracy=0.55)
+    assert of(real_workers.claims(nothing), "insteval", "without noise, iid") == UNDECIDED
+
+
 def test_what_a_limit_does_to_gradients():
     """A tiny C takes away next to all of a mean, a huge one nothing."""
     rows = [
@@ -642,7 +692,8 @@ def test_an_experiment_answers_quickly(tmp_path):
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "sign_vs_median"])
 def test_every_experiment_answers_quickly(name, tmp_path):
     try:
-        get_dataset(load_sweep(EXPERIMENTS / f"{name}.yaml").fixed["dataset"])
+        for dataset in {run.dataset for run in load_sweep(EXPERIMENTS / f"{name}.yaml").runs()}:
+            get_dataset(dataset)
     except PrivRobustError as error:
         pytest.skip(str(error))
     page, cells = quickly(name, tmp_path)

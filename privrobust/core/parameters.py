@@ -20,6 +20,7 @@ from collections.abc import Hashable, Mapping, Set
 from copy import deepcopy
 from dataclasses import Field, dataclass, field, fields
 from functools import lru_cache
+from operator import attrgetter
 from types import UnionType
 from typing import (
     Any,
@@ -99,12 +100,13 @@ def _hints(of_class: Hashable) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=256)
-def _fields(of_class: Hashable) -> "tuple[Field[Any], ...]":
-    return fields(cast(type, of_class))
+def parameters_of(of_class: Hashable) -> "tuple[Field[Any], ...]":
+    """Return a class's fields as people list them: those that are shared with others last."""
+    return tuple(sorted(fields(cast(type, of_class)), key=attrgetter("kw_only")))
 
 
 def _parameters(made: Configured) -> "tuple[Field[Any], ...]":
-    return _fields(cast(Hashable, type(made)))
+    return parameters_of(cast(Hashable, type(made)))
 
 
 def _kinds(hint: Any) -> list[Any]:

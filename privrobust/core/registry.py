@@ -28,12 +28,19 @@ from collections.abc import (
     Sequence,
     Set,
 )
-from dataclasses import MISSING, fields
+from dataclasses import MISSING
 from functools import lru_cache
 from itertools import chain
 from typing import Any, Generic, TypeVar, cast
 
-from privrobust.core.parameters import Configured, parse, refuse_indistinct, settings, written
+from privrobust.core.parameters import (
+    Configured,
+    parameters_of,
+    parse,
+    refuse_indistinct,
+    settings,
+    written,
+)
 from privrobust.core.plugins import Own, check_text, find, objection
 from privrobust.errors import PrivRobustError, SpecError, in_a_line, in_short, shown
 
@@ -266,7 +273,8 @@ class Registry(Generic[T]):
             return Entry(name, about, note)
         cls = cast(type[Configured], thing)
         remarks = "; ".join(filter(None, [note, cls.paper]))
-        return Entry(name, about, remarks, {each.name: each.default for each in fields(cls)})
+        defaults = {each.name: each.default for each in parameters_of(cast(Hashable, cls))}
+        return Entry(name, about, remarks, defaults)
 
     def entries(self) -> list[Entry]:
         """Describe everything, sorted by name."""

@@ -18,7 +18,7 @@ from privrobust.core.displayed import Displayed, told
 from privrobust.core.lazy_imports import torch
 from privrobust.core.numbers import as_float, as_whole, own, shown
 from privrobust.core.plugins import check_text
-from privrobust.data.splitting import stratified, three_ways
+from privrobust.data.splitting import VALIDATION, three_ways, two_ways
 from privrobust.errors import SpecError
 
 if TYPE_CHECKING:
@@ -170,6 +170,12 @@ class Split:
             return chosen
         return self.scaling(chosen) if self.scaling else chosen.float().div_(255)
 
+    @property
+    def strata(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Labels and groups, which parts of it are to have alike."""
+        groups = None if self.groups is None else self.groups.cpu().numpy()
+        return self.labels.cpu().numpy(), groups
+
     def only(self, chosen: np.ndarray | Tensor) -> Split:
         """Return a split of these examples alone."""
         index = torch.as_tensor(chosen)
@@ -189,13 +195,13 @@ class Dataset(Displayed):
     Args:
         name: what specs and results call it.
         train: dealt to the honest workers.
-        validation: to choose settings by.
+        validation: to choose settings by; it may be empty.
         test: for results.
         classes: how many there are.
         group_names: of the groups that splits number, in order.
 
     Raises:
-        SpecError: an empty split, examples of different shapes, or a label that is no class.
+        SpecError: another split is empty, examples have different shapes, or a label is no class.
 
     """
 
@@ -218,13 +224,15 @@ class Dataset(Displayed):
             )
         for name in ("train", "validation", "test"):
             split = getattr(self, name)
-            _refuse_foreign(f"{name} of {self.name!r}", "labels", split.labels, self.classes)
             if split.inputs.shape[1:] != self.shape:
                 raise SpecError(
                     f"dataset: {name} of {self.name!r} has examples of shape "
                     f"{tuple(split.inputs.shape[1:])}, train of {tuple(self.shape)}; "
                     "accepted: one shape"
                 )
+            if name == "validation" and not len(split):
+                continue
+            _refuse_foreign(f"{name} of {self.name!r}", "labels", split.labels, self.classes)
             if split.groups is not None:
                 groups = len(self.group_names)
                 _refuse_foreign(f"{name} of {self.name!r}", "groups", split.groups, groups)
@@ -236,7 +244,11 @@ class Dataset(Displayed):
 
     @classmethod
     def from_tensors(
-        cls, name: str, inputs: Tensor | np.ndarray, labels: Tensor | np.ndarray
+        cls,
+        name: str,
+        inputs: Tensor | np.ndarray,
+        labels: Tensor | np.ndarray,
+        validation: float = VALIDATION,
     ) -> Dataset:
         """Split examples 70 / 10 / 20 into train, validation and test, stratified by label.
 
@@ -247,6 +259,7 @@ class Dataset(Displayed):
             inputs: `(examples, *features)`, as `Split` takes them.
             labels: `(examples,)`, from 0; the largest tells how many classes there are. Both may
                 be arrays of numpy's.
+            validation: the share of all examples that is for it, 0 to 0.5, in place of a tenth.
 
         Raises:
             SpecError: what `Split` refuses, or too few examples of a class for every split.
@@ -254,29 +267,44 @@ class Dataset(Displayed):
         """
         whole = Split(as_tensor("inputs", inputs), as_tensor("labels", labels))
         classes = int(whole.labels.max()) + 1 if len(whole) else 0
-        return cls.from_split(name, whole, classes)
+        return cls.from_split(name, whole, classes, validation=validation)
 
     @classmethod
     def from_split(
-        cls, name: str, whole: Split, classes: int, group_names: Sequence[str] = ()
+        cls,
+        name: str,
+        whole: Split,
+        classes: int,
+        group_names: Sequence[str] = (),
+        validation: float = VALIDATION,
     ) -> Dataset:
-        """Make a dataset from one split that has everything, as `from_tensors` does."""
+        """Make a dataset from one split that has everything, as `from_tensors` does.
+
+        Where groups are known, each is split for itself.
+        """
         classes = as_whole("classes", classes, "a whole number")
         _refuse_foreign(repr(name), "labels", whole.labels, classes)
-        train, validation, test = map(whole.only, three_ways(name, whole.labels.cpu().numpy()))
-        return cls(name, train, validation, test, classes, group_names)
+        train, valid, test = map(whole.only, three_ways(name, *whole.strata, validation))
+        return cls(name, train, valid, test, classes, group_names)
 
     @classmethod
-    def from_official(cls, name: str, training: Split, test: Split, classes: int) -> Dataset:
+    def from_official(
+        cls,
+        name: str,
+        training: Split,
+        test: Split,
+        classes: int,
+        group_names: Sequence[str] = (),
+        validation: float = VALIDATION,
+    ) -> Dataset:
         """Make one with an official test split: a tenth of the training split is for validation.
 
-        That tenth is stratified by label and the same for every run.
+        That part is stratified by label, or taken from each group, and the same for every run.
         """
         classes = as_whole("classes", classes, "a whole number")
         _refuse_foreign(f"train of {name!r}", "labels", training.labels, classes)
-        places = stratified(name, training.labels.cpu().numpy(), 0.1)
-        train, validation = map(training.only, places)
-        return cls(name, train, validation, test, classes)
+        train, valid = map(training.only, two_ways(name, *training.strata, validation))
+        return cls(name, train, valid, test, classes, group_names)
 
     def share_memory(self) -> None:
         """Move tensors to memory that processes share, where they are sent as handles."""
@@ -306,8 +334,19 @@ class Dataset(Displayed):
         return digest.hexdigest()
 
     def held_out(self, name: str) -> Split:
-        """Return the split that a run is evaluated on."""
-        return {"validation": self.validation, "test": self.test}[name]
+        """Return the split that a run is evaluated on.
+
+        Raises:
+            SpecError: there is nothing in it.
+
+        """
+        split = {"validation": self.validation, "test": self.test}[name]
+        if not len(split):
+            raise SpecError(
+                f"evaluate_on: {name}, as in tuning, of dataset {self.name}, of which nothing is "
+                "held out for it; accepted: test, or a dataset with validation above 0"
+            )
+        return split
 
 
 def as_tensor(field: str, values: object) -> Tensor:

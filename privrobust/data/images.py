@@ -20,7 +20,7 @@ from privrobust.core.lazy_imports import torch
 from privrobust.data.cifar import read_batch
 from privrobust.data.dataset import Dataset, Scaling, Split
 from privrobust.data.idx import read_idx
-from privrobust.data.source import Source
+from privrobust.data.source import HoldsOut
 from privrobust.errors import SpecError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _downloaded(of_class: Any, folder: Path, **settings: str) -> None:
 
 
 @dataclass(frozen=True)
-class _IDXImages(Source):
+class _IDXImages(HoldsOut):
     """Four IDX files: images and labels, of training and test."""
 
     scaling: ClassVar[Scaling]
@@ -75,13 +75,15 @@ class _IDXImages(Source):
         training, test = (self._split(*paths[start : start + 2]) for start in (0, 2))
         for owner, known in _FIRST_LABELS.items():
             first = [split.labels[:10].tolist() for split in (training, test)]
-            if owner != name and any(map(list.__eq__, first, known)):
+            if owner != name.partition("(")[0] and any(map(list.__eq__, first, known)):
                 raise SpecError(
                     f"dataset: {name}: the files in {paths[0].parent} are those of {owner}; put "
                     f"those of {name} into {self._raw(folder)}, which is looked into first, or "
                     f"say dataset: {owner}"
                 )
-        return Dataset.from_official(name, training, test, self._classes())
+        return Dataset.from_official(
+            name, training, test, self._classes(), validation=self.validation
+        )
 
     def files(self, folder: Path) -> list[Path]:
         """List all four, or none."""
@@ -223,7 +225,7 @@ class EMNIST(_IDXImages):
 
 
 @dataclass(frozen=True)
-class _CIFAR(Source):
+class _CIFAR(HoldsOut):
     """Files that torchvision knows the checksums of."""
 
     scaling: ClassVar[Scaling]
@@ -243,7 +245,7 @@ class _CIFAR(Source):
             self._split([place / file for file, _ in files])
             for files in (of_class.train_list, of_class.test_list)
         )
-        return Dataset.from_official(name, training, test, self.classes)
+        return Dataset.from_official(name, training, test, self.classes, validation=self.validation)
 
     def files(self, folder: Path) -> list[Path]:
         """List batches, and the names of classes."""

@@ -271,6 +271,29 @@ class Groups(Partition):
         return [np.flatnonzero(of_example == worker) for worker in range(workers)]
 
 
+@dataclass(frozen=True)
+class Natural(Partition):
+    """Real groups of the data, each a worker, in the order of their names.
+
+    Workers differ in how much they hold, and of what, as the groups do. There are as many honest
+    workers as groups; `groups` deals several to each.
+    """
+
+    paper: ClassVar[str] = "Caldas et al. 2018; Ogier du Terrail et al. 2022"
+    by: ClassVar[str] = "groups"
+
+    def split(self, codes: np.ndarray, workers: int, random: Generator) -> Shares:
+        """Give each worker its group."""
+        groups = np.unique(codes)
+        if workers != len(groups):
+            fewer = ", or fewer with partition: groups" if workers < len(groups) else ""
+            raise SpecError(
+                f"honest: {workers} workers for {len(groups)} groups with partition: natural; "
+                f"accepted: {len(groups)}{fewer}"
+            )
+        return [np.flatnonzero(codes == group) for group in groups]
+
+
 _IID = "similarity(heterogeneity=0.0)"
 PARTITIONS: Registry[type[Partition]] = Registry(
     "partition",
@@ -279,6 +302,7 @@ PARTITIONS: Registry[type[Partition]] = Registry(
         "groups": Groups,
         "iid": Similarity,
         "labels": Labels,
+        "natural": Natural,
         "power_law": PowerLaw,
         "similarity": Similarity,
     },

@@ -1,6 +1,7 @@
 """Datasets by name."""
 
 from collections.abc import Mapping
+from os.path import isfile  # which no name is too long for
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ from privrobust.core.parameters import parse, written
 from privrobust.core.plugins import Own, check_text
 from privrobust.core.registry import Entry, Registry
 from privrobust.data.dataset import Dataset
+from privrobust.data.flamby import HeartDisease
 from privrobust.data.images import CIFAR10, CIFAR100, EMNIST, MNIST, FashionMNIST
+from privrobust.data.leaf import FEMNIST
+from privrobust.data.r_packages import Chem97, Flights, InstEval
 from privrobust.data.small import MNIST1D, Digits, MNIST5k
 from privrobust.data.source import Source, data_folder
 from privrobust.data.subset import Subset
@@ -17,11 +21,16 @@ from privrobust.data.table import Table
 from privrobust.errors import PrivRobustError, SpecError, in_a_line, unknown_name
 
 _BUILT_IN: dict[str, type[Source] | Dataset] = {
+    "chem97": Chem97,
     "cifar10": CIFAR10,
     "cifar100": CIFAR100,
     "digits": Digits,
     "emnist": EMNIST,
     "fashion_mnist": FashionMNIST,
+    "femnist": FEMNIST,
+    "flights": Flights,
+    "heart_disease": HeartDisease,
+    "insteval": InstEval,
     "mnist": MNIST,
     "mnist1d": MNIST1D,
     "mnist5k": MNIST5k,
@@ -155,7 +164,7 @@ def get_dataset(text: str, data_dir: str | None = None) -> Dataset:
 
 def _versions(source: Source, folder: Path) -> Versions:
     """Note of the files that are there which state they are in."""
-    there = [path.resolve() for path in source.files(folder) if path.is_file()]
+    there = [path.resolve() for path in source.files(folder) if isfile(path)]
     return tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in there)
 
 

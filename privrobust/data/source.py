@@ -3,11 +3,14 @@
 import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import ClassVar
 
-from privrobust.core.parameters import Configured
+from privrobust.core.parameters import Configured, parameter
 from privrobust.data.dataset import Dataset
+from privrobust.data.splitting import MOST_VALIDATION, VALIDATION
 from privrobust.errors import SpecError, shown
 
 VARIABLE = "PRIVROBUST_DATA"
@@ -51,6 +54,19 @@ class Source(Configured, ABC):
         """
 
 
+@dataclass(frozen=True, kw_only=True)
+class HoldsOut(Source):
+    """A source that holds some of its training examples out.
+
+    Args:
+        validation: the share of an official training split that is for validation, and where there
+            is no official test split of all examples; 0 to train on it, too.
+
+    """
+
+    validation: float = parameter(VALIDATION, least=0, most=MOST_VALIDATION)
+
+
 def data_folder(given: str | None) -> Path:
     """Find the folder of data: that given, the environment variable's, or one in the home folder.
 
@@ -66,3 +82,29 @@ def data_folder(given: str | None) -> Path:
                 raise SpecError(f"{origin}: {shown(named, 200)} is no folder{looked}")
             return folder
     return Path.home() / ".cache" / "privrobust"
+
+
+def named_folder(path: str, folder: Path) -> Path:
+    """Return the first folder of a name that is there, or the name as it is.
+
+    Looked for as tables are: in `data_dir`, in the folder of data, and where we are.
+    """
+    places = [each / path for each in dict.fromkeys((folder, data_folder(None), Path()))]
+    return next(filter(os.path.isdir, places), Path(path))
+
+
+def needed(module: str, dataset: str) -> ModuleType:
+    """Import a module of the extra `data`.
+
+    Raises:
+        SpecError: it is not installed.
+
+    """
+    package = module.partition(".")[0]
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise SpecError(
+            f"dataset: {dataset} needs the package {package} ({error}); "
+            "pip install 'privrobust[data]'"
+        ) from None

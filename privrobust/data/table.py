@@ -15,7 +15,7 @@ import numpy as np
 from privrobust.core.lazy_imports import pandas as pd
 from privrobust.core.lazy_imports import torch
 from privrobust.data.dataset import Dataset, Split
-from privrobust.data.source import Source, data_folder
+from privrobust.data.source import HoldsOut, data_folder
 from privrobust.data.splitting import three_ways
 from privrobust.errors import PrivRobustWarning, SpecError, did_you_mean, in_short
 
@@ -32,20 +32,21 @@ _NAMELESS = r"Unnamed: \d+|__index_level_\d+__"
 
 
 @dataclass(frozen=True)
-class Table(Source):
+class Table(HoldsOut):
     """Rows of a CSV or Parquet file: a label column, the others are features.
 
     Numbers stay as they are, whole numbers and decimals of any length too, until they are rounded
     to float32; other columns become one 0/1 feature for each of their values. Rows
-    are split 70 / 10 / 20 into train, validation and test, stratified by label. Classes, groups and
-    values of columns are taken for public. In a CSV file an empty cell is a missing value, and any
-    other text is a value.
+    are split 70 / 10 / 20 into train, validation and test, stratified by label, or where groups are
+    named within each. Classes, groups and values of columns are taken for public. In a CSV file an
+    empty cell is a missing value, and any other text is a value.
 
     Args:
         path: of the file: in `data_dir`, which for a sweep's file is the folder that it lies in
             unless it says another, in the folder of data, or as it is.
         label: the column to predict; its sorted values are the classes.
-        group: a column that says to what real group a row belongs, kept out of the features.
+        group: a column that says whose a row is, kept out of the features: with `partition:
+            natural` each of its values is a worker.
         scaling: "none", or "standard" for features of mean 0 and variance 1 over the training
             split, made in float64, which epsilon does not count.
 
@@ -101,22 +102,23 @@ class Table(Source):
                 f"dataset: label: column {self.label!r} of {self.path} is {str(classes[0])!r} in "
                 "every row; accepted: two classes or more"
             )
-        groups, group_names = None, pd.Index([])
+        codes, group_names = None, pd.Index([])
         if self.group is not None:
             codes, group_names = pd.factorize(rows.pop(self.group), sort=True)
-            groups = torch.from_numpy(codes.astype(np.int64))
         features = _features(rows, self.path)
         if self.measures_data:
-            features = _standardised(name, features, labels)
+            of_train, *_ = three_ways(name, labels, codes, self.validation)
+            features = _standardised(name, features, of_train)
         inputs = torch.from_numpy(_in_float32(features, self.path))
         if not self.measures_data:
             _warn_of_scale(self.path, features)
         whole = Split(
             inputs,
             torch.from_numpy(labels.astype(np.int64)),
-            groups=groups,
+            groups=None if codes is None else torch.from_numpy(codes.astype(np.int64)),
         )
-        return Dataset.from_split(name, whole, len(classes), [str(each) for each in group_names])
+        names = [str(each) for each in group_names]
+        return Dataset.from_split(name, whole, len(classes), names, self.validation)
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -256,15 +258,15 @@ def _of_numbers(column: pd.Series) -> pd.Series:
     return column.astype(np.float64) if is_number else column
 
 
-def _standardised(name: str, features: pd.DataFrame, labels: np.ndarray) -> pd.DataFrame:
-    """Scale by the mean and deviation of each feature over the training split."""
+def _standardised(name: str, features: pd.DataFrame, of_train: np.ndarray) -> pd.DataFrame:
+    """Scale by the mean and deviation of each feature over the training split, at these places."""
     warnings.warn(
         f"dataset: {name}: scaling='standard' measures the training data, "
         "which epsilon does not count",
         PrivRobustWarning,
         stacklevel=2,
     )
-    train = features.iloc[three_ways(name, labels)[0]]
+    train = features.iloc[of_train]
     varies = train.min() < train.max()
     # what is alike in all rows is moved to 0, exactly; of what varies, squares must not overflow
     size = train.abs().max().where(varies, 1.0)

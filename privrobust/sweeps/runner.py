@@ -52,9 +52,10 @@ def check(runs: Sequence[RunSpec], tell: Callable[[str], object] = lambda text: 
         tell: is given what is under way, in words.
 
     Raises:
-        SpecError: a GPU that is not here, q > 1, a worker without data, an unsupported accountant,
-            an unsound model, noise that no grid holds, a schedule that fails at some step, a rule
-            or an attack with parameters that do not fit the data.
+        SpecError: a GPU that is not here, q > 1, a worker without data, nothing held out for what
+            asks for it, an unsupported accountant, an unsound model, noise that no grid holds, a
+            schedule that fails at some step, a rule or an attack with parameters that do not fit
+            the data.
 
     """
     for name, warmup, steps in dict.fromkeys(
@@ -101,7 +102,9 @@ def _checked_dim(name: str, data_dir: str | None, model: str, loss: str) -> int:
 
 
 def _check_on_data(runs: Sequence[RunSpec]) -> None:
-    """Refuse rules that want more public examples than there are, and goals that no data meets."""
+    """Refuse what asks for held-out examples that are not there, and goals that no data meets."""
+    for name, data_dir, split in {(run.dataset, run.data_dir, run.evaluate_on) for run in runs}:
+        get_dataset(name, data_dir).held_out(split)
     for name, data_dir, rule in {(run.dataset, run.data_dir, run.aggregator) for run in runs}:
         refuse_too_many(rule, get_dataset(name, data_dir).validation)
     attacked = {

@@ -29,9 +29,11 @@ def refuse_too_many(aggregator: str, split: Split) -> None:
     """
     many = get_aggregator(aggregator).public_examples
     if many > len(split):
+        accepted = f"1 to {len(split)}, as many as the validation split has"
+        if not len(split):
+            accepted = "a dataset with validation above 0, of which they are"
         raise SpecError(
-            f"aggregator: {aggregator} wants {many} public examples; accepted: 1 to {len(split)}, "
-            "as many as the validation split has"
+            f"aggregator: {aggregator} wants {many} public examples; accepted: {accepted}"
         )
 
 

@@ -50,7 +50,7 @@ def codes(dataset: Dataset, split: Split, partition: Partition) -> Tensor:
         return split.labels
     if split.groups is None:
         raise SpecError(
-            f"partition: groups: the dataset {dataset.name!r} has none; accepted: a dataset with "
-            "them, such as table(path=..., label=..., group=...)"
+            f"partition: the dataset {dataset.name!r} has no groups; accepted: one with them, such "
+            "as flights or table(path=..., label=..., group=...)"
         )
     return split.groups

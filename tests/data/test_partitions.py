@@ -344,7 +344,7 @@ def test_byzantine_workers_with_data_copy_the_first_shares_the_largest_under_a_p
 
 
 def test_a_dataset_without_groups_says_so():
-    with pytest.raises(SpecError, match="partition: groups: the dataset 'digits' has none"):
+    with pytest.raises(SpecError, match="partition: the dataset 'digits' has no groups"):
         train(RunSpec(**SHORT, partition="groups"))
 
 
