@@ -340,7 +340,7 @@ def test_the_examples_of_attacks_and_rules_run(tmp_path, monkeypatch, capsys):
             store.add([result])
         assert result.history[["kappa", "cosine"]].notna().all(axis=None)
     exec(over_runs, {})
-    assert "near_chance" in capsys.readouterr().out
+    assert "point" in capsys.readouterr().out
 
 
 def test_the_refusal_of_attacks_and_rules_is_what_a_spec_says():

@@ -73,7 +73,6 @@ def check(runs: Sequence[RunSpec], tell: Callable[[str], object] = lambda text: 
         tell(f"checking the runs: privacy of {place} of {len(plans)} settings")
         _ = plan.spent  # found for the first time here, where what cannot be is said
         plan.warn_of_large_delta()
-    warn_of_noise(plans)
     tasks, dims = dict.fromkeys(map(_task, runs)), {}
     for place, task in enumerate(tasks, start=1):
         tell(f"checking the runs: {place} of {len(tasks)} models on their data")
@@ -83,6 +82,7 @@ def check(runs: Sequence[RunSpec], tell: Callable[[str], object] = lambda text: 
         on_grid = not isinstance(get_noise_law(plan.spec.noise), NoiseLaw)
         if plan.spec.noise_scale and on_grid:
             grid_of(plan, dims[_task(plan.spec)])
+    warn_of_noise(plans)
     tell("loading the loop that draws noise, which is compiled once per machine")
     compiled_loop()
 

@@ -344,7 +344,7 @@ class OfAScale(Hinge):
 
 def test_a_loss_without_defaults_is_tried_out_once_it_is_named():
     register_loss("scaled", OfAScale)
-    with pytest.raises(SpecError, match="loss: scaled cannot be made"):
+    with pytest.raises(SpecError, match="loss: scaled needs scale; accepted: scaled"):
         RunSpec(loss="scaled")
     with pytest.raises(SpecError, match="its errors are not the gradient"):
         RunSpec(loss="scaled(scale=3)")

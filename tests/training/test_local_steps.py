@@ -306,7 +306,7 @@ def test_a_rate_that_moves_nobody_is_no_part_of_a_run():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"local_steps": 0}, "local_steps: 0 is not accepted: .* greater than or equal to 1"),
+        ({"local_steps": 0}, "local_steps: 0 is not accepted: at least 1"),
         ({"local_steps": 2.5}, "local_steps: 2.5 is not accepted"),
         ({"local_steps": 10**8, "steps": 100}, "local_steps: 1e?.* in each of 100 steps; accepted"),
         ({"local_learning_rate": 0, "local_steps": 2}, "local_learning_rate: 0 is not accepted"),
