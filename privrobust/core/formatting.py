@@ -4,10 +4,18 @@ import math
 from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
+NBSP = "\N{NO-BREAK SPACE}"
+"""Stands within a number and its unit, where no line may break."""
+
 
 def number(value: object) -> str:
     """Write a setting in short: a float with six significant digits, anything else as it is."""
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def counted(count: int, what: str) -> str:
+    """Write `1 run`, `2 runs`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def in_full(value: float) -> str:

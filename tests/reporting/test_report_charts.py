@@ -255,7 +255,7 @@ def test_tuning_is_told_with_an_epsilon():
     tuning = RUNS.iloc[:1].assign(evaluate_on="validation")
     chart, *_ = charts(rows_of(RUNS, tuning), {}, [])
     told = {epsilon.partition(" ")[2] for epsilon in records(chart)["epsilon"] if epsilon[0] != "∞"}
-    assert told == {"", "+ tuning"}
+    assert told == {"at delta = 1e-05", "at delta = 1e-05 + tuning"}
 
 
 @pytest.mark.parametrize(
@@ -381,7 +381,10 @@ def test_training_is_read_at_its_end():
     first = rows_of(RUNS, NONE).rows[0]
     told = [f"without attackers {first.clean.text} %"]
     told += [f"under {name} {cell.text} %" for name, cell in first.attacked.items()]
-    assert reading(chart, chosen_row=1) == (f"Row 1, in the end: {', '.join(told)}.")
+    assert (
+        reading(chart, chosen_row=1)
+        == f"Row 1, mean over the last 3 evaluations: {', '.join(told)}."
+    )
     assert [sign.name for sign in chart.key] == ["none", "alie", "sign_flip"]
 
 
