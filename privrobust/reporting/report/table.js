@@ -74,8 +74,8 @@ function showTable() {
     return row.phrases;
   }
 
-  const names = new Set(heads.flatMap((head) =>
-    [plain(head.dataset.head), plain(head.dataset.field ?? "")]).filter(Boolean));
+  const names = new Set(
+    [...heads.map(({ dataset }) => phrase(dataset, "")), ...alike].flatMap((each) => each.names));
 
   /* What is looked for: words, and numbers with the name before them, if it is a column's. */
   function terms(text) {
