@@ -1,8 +1,9 @@
 """Write numbers so that no epsilon looks smaller, and no mean more exact, than it is."""
 
 import math
-from collections.abc import Callable
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+
+_MOST_DIGITS = 9  # of whole numbers without an exponent
 
 NBSP = "\N{NO-BREAK SPACE}"
 """Stands within a number and its unit, where no line may break."""
@@ -24,33 +25,31 @@ def in_full(value: float) -> str:
 
 
 def rounded_up(value: float, digits: int) -> str:
-    """Write so many significant digits that are never below the value; ∞ for infinity."""
+    """Write so many significant digits that are never below the value; ∞ for infinity.
+
+    But for 1 in 10^12: a double's own rounding error makes no 2.75 of 2.74, and no 3.21 of 3.2.
+    """
     return _rounded(value, digits, ROUND_CEILING)
 
 
 def rounded_down(value: float, digits: int) -> str:
-    """Write so many significant digits that are never above the value; ∞ for infinity."""
+    """Write so many significant digits that are never above the value; ∞ for infinity.
+
+    But for 1 in 10^12, as `rounded_up`.
+    """
     return _rounded(value, digits, ROUND_FLOOR)
 
 
 def _rounded(value: float, digits: int, rounding: str) -> str:
     if math.isinf(value):
         return "∞"
-    exact = Context(prec=digits, rounding=rounding).create_decimal_from_float(value)
-    return f"{exact:.{digits}g}"
-
-
-def quotient(value: float, digits: int, rounded: Callable[[float, int], str]) -> str:
-    """Write what was divided: its own rounding error makes no 3.199 of 3.2.
-
-    Args:
-        value: the quotient, as a double.
-        digits: significant ones.
-        rounded: `rounded_up` or `rounded_down`, for what is not that close to a short decimal.
-
-    """
     short = f"{value:.{digits}g}"
-    return short if math.isclose(float(short), value, rel_tol=1e-12) else rounded(value, digits)
+    is_short = math.isclose(float(short), value, rel_tol=1e-12)
+    context = Context(prec=digits, rounding=rounding)
+    exact = Decimal(short) if is_short else context.create_decimal_from_float(value)
+    if digits <= exact.adjusted() < _MOST_DIGITS:
+        return f"{exact:f}"  # 1750, and not 1.75e+3
+    return f"{exact:.{digits}g}"
 
 
 def percent(share: float) -> str:

@@ -14,7 +14,7 @@ from privrobust.accountants.release import MOST_STEPS
 from privrobust.accountants.sampling import IN_EPOCHS, steps_per_epoch
 from privrobust.accountants.table import NOTE
 from privrobust.core.displayed import Displayed, told
-from privrobust.core.formatting import in_full, quotient, rounded_down, rounded_up
+from privrobust.core.formatting import in_full, rounded_down, rounded_up
 from privrobust.errors import SpecError
 from privrobust.reporting.neighbours import neighbours
 from privrobust.reporting.schemes import charged
@@ -259,7 +259,6 @@ def in_cell(column: str, value: Any) -> str:
     if math.isnan(value):
         return "-"
     if column == "noise_multiplier":
-        return quotient(value, 4, rounded_down)
-    if column == "sampling_rate":
-        return quotient(value, 4, rounded_up)
-    return in_full(value) if column in HEADINGS else rounded_up(value, 4)
+        return rounded_down(value, 4)
+    is_given = column in HEADINGS and column != "sampling_rate"
+    return in_full(value) if is_given else rounded_up(value, 4)

@@ -1,8 +1,9 @@
-"""Which rules compete: at one budget, on one data, each under the attack that is worst for it."""
+"""Which rules compete: within one epsilon, on one data, each under its own worst attack."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 from typing import Any
 
@@ -18,27 +19,52 @@ from privrobust.spec.run_fields import SETTINGS, symbol
 _RULE = {Role.METHOD, Role.DESCENT}
 
 
+class Outcome(Enum):
+    """What is known of a rule against so many, in words."""
+
+    HOLDS = "withstands"
+    BREAKS = "breaks"
+    UNDECIDED = "undecided"
+    FAILED = "failed"
+    FEWER = "under fewer attacks"
+    NOTHING = "near chance when clean"
+    NO_CLEAN = "without a clean run"
+    NOT_RUN = "not run"
+
+
+_OF_VERDICT = {
+    Verdict.HOLDS: Outcome.HOLDS,
+    Verdict.BREAKS: Outcome.BREAKS,
+    Verdict.UNDECIDED: Outcome.UNDECIDED,
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What was run of a rule, at a budget, on some data."""
+    """What was run of a rule, with a noise, on some data."""
 
     at: Row
     """The values that tell it apart, as in a summary's index."""
     data: str
     """What tells the data and the task from others."""
-    budget: Row
-    noise: float
-    """b; 0 where a target chose several."""
+    noise: Any
+    """b, or the target that chose several."""
     clipped: str
     """What but b tells the budget from others."""
     rule: str
     epsilon: float
     is_bound: bool
     clean: Clean
-    attacked: dict[int, dict[str, Values]]
+    attacked: Mapping[int, Mapping[str, Values]]
     """By f and attack; no values where a run failed."""
-    workers: dict[int, int]
+    workers: Mapping[int, int]
     """n, by f."""
+
+    @property
+    def spent(self) -> str:
+        """Its epsilon, rounded up, after ~ where it is an estimate."""
+        estimated = math.isfinite(self.epsilon) and not self.is_bound
+        return f"{'~' if estimated else ''}{rounded_up(self.epsilon, 3)}"
 
     def left(self, f: int) -> Values:
         """Return what the worst attack leaves, or none at f = 0, by seed; nothing if one failed."""
@@ -47,13 +73,46 @@ class Setting:
         under = self.attacked.get(f, {}).values()
         return min(under, key=_mean, default={})
 
-    def verdict(self, f: int) -> Verdict:
-        """Tell whether it withstands so many; none at all it does."""
+    def faced(self, f: int) -> set[str]:
+        """Name the attacks that it was run under, of so many."""
+        return set(self.attacked.get(f, ()))
+
+    def failed(self, f: int) -> list[str]:
+        """Name the attacks of which a run failed, of at most so many; empty of clean ones."""
+        under = self._until(f)
+        lost = [attack for attacks in under for attack, values in attacks.items() if not values]
+        return list(dict.fromkeys(lost))
+
+    def outcome(self, f: int, attacks: set[str], among: int) -> Outcome:
+        """Tell what is known of it against at most so many.
+
+        What breaks against fewer, breaks; what withstands, does so against fewer, too.
+
+        Args:
+            f: how many.
+            attacks: that it must have been run under to withstand.
+            among: how many rules are asked.
+
+        """
+        if f and f not in self.attacked:
+            return Outcome.NOT_RUN
+        if not self.clean.values:
+            return Outcome.FAILED if 0 in self.workers else Outcome.NO_CLEAN
+        if self.clean.near_chance:
+            return Outcome.NOTHING
         if not f:
-            return Verdict.HOLDS
-        if self.clean.near_chance or not self.clean.values or f not in self.attacked:
-            return Verdict.UNDECIDED
-        return withstands(self.clean, [(values, values) for values in self.attacked[f].values()])
+            return Outcome.HOLDS
+        under = self._until(f)
+        left = [(values, values) for attacks in under for values in attacks.values()]
+        verdict = withstands(self.clean, left, among=among)
+        if verdict is not Verdict.BREAKS and self.failed(f):
+            return Outcome.FAILED
+        if verdict is not Verdict.BREAKS and any(set(each) != attacks for each in under):
+            return Outcome.FEWER
+        return _OF_VERDICT[verdict]
+
+    def _until(self, f: int) -> list[Mapping[str, Values]]:
+        return [attacks for fewer, attacks in self.attacked.items() if fewer <= f]
 
 
 def _mean(values: Values) -> float:
@@ -62,107 +121,79 @@ def _mean(values: Values) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Budget:
-    """The settings that spend alike on the same data."""
+    """What each rule does within an epsilon: its setting of the largest, with the least noise."""
 
     name: str
-    """Its epsilon, the largest of them, rounded up, and what else tells it from others."""
+    """That epsilon, rounded up, and what else but b tells it from others."""
     epsilon: float
     settings: Sequence[Setting]
+    """One a rule."""
+    tried: Sequence[int]
+    """Every f on these data."""
+    attacks: set[str]
+    """Every attack on these data."""
+
+    def is_spent_by(self, setting: Setting) -> bool:
+        """Tell whether a setting spends all of it, as far as it is printed."""
+        return rounded_up(setting.epsilon, 3) == rounded_up(self.epsilon, 3)
+
+    @cached_property
+    def outcomes(self) -> dict[int, dict[Setting, Outcome]]:
+        """What is known of each rule, by f; both kinds of verdicts are seldom wrong of any rule."""
+        rules = len(self.settings)
+        return {
+            f: {each: each.outcome(f, self.attacks, rules) for each in self.settings}
+            for f in {0, *self.tried}
+        }
 
     def contest(self, f: int) -> list[Setting]:
         """Return those that may be the best against so many, the first by its mean first.
 
-        They are those that faced every attack that any of them did, and of which no run failed.
+        They are those that can be judged: that are clearly above chance without attackers, and
+        faced every attack, no run of which failed. Where there are none, they are those that would
+        be with clean runs, which lack.
         """
         whole = {
             each: each.left(f)
             for each in self.settings
-            if set(each.attacked.get(f, {})) == self.faced(f) and each.left(f)
+            if each.left(f) and (not f or each.faced(f) == self.attacks)
         }
-        return leaders(whole)
+        judged = (Outcome.HOLDS, Outcome.BREAKS, Outcome.UNDECIDED)
+        for outcomes in (judged, (Outcome.NO_CLEAN,)):
+            found = {each: whole[each] for each in whole if self.outcomes[f][each] in outcomes}
+            if found:
+                return leaders(found)
+        return []
 
-    def faced(self, f: int) -> set[str]:
-        """Name the attacks that any of them was run under."""
-        return {attack for each in self.settings for attack in each.attacked.get(f, {})}
-
-
-@dataclass(frozen=True, eq=False)
-class Data:
-    """The settings on the same data."""
-
-    name: str
-    """Empty where all are on the same."""
-    settings: Sequence[Setting]
+    def ranked(self, f: int) -> list[Setting]:
+        """Return the same, what withstands first."""
+        outcomes = self.outcomes[f]
+        return sorted(self.contest(f), key=lambda each: outcomes[each] is not Outcome.HOLDS)
 
     @cached_property
-    def budgets(self) -> list[Budget]:
-        """By epsilon, the least first."""
-        found: dict[Row, list[Setting]] = {}
-        for setting in self.settings:
-            found.setdefault(setting.budget, []).append(setting)
-        named = [(_budget_name(alike), alike) for alike in found.values()]
-        names = [name for name, _ in named]
-        budgets = [
-            Budget(
-                name if names.count(name) == 1 else f"{name} (b {number(alike[0].noise)})",
-                max(each.epsilon for each in alike),
-                alike,
-            )
-            for name, alike in named
-        ]
-        return sorted(budgets, key=lambda budget: (budget.epsilon, -budget.settings[0].noise))
-
-    @cached_property
-    def tried(self) -> list[int]:
-        """Every f that was tried, the largest first; 0 alone where no attack was run."""
-        found = {f for each in self.settings for f in each.attacked}
-        return sorted(found, reverse=True) or [0]
-
-    @cached_property
-    def standings(self) -> dict[Budget, "Standing"]:
-        """Who leads at every budget that has a rule of which no run failed."""
-        found = {budget: self._standing(budget) for budget in self.budgets}
-        return {budget: standing for budget, standing in found.items() if standing}
-
-    def _standing(self, budget: Budget) -> "Standing | None":
-        led = {f: found for f in self.tried if (found := budget.contest(f))}
-        for f, found in led.items():
-            verdicts = {each: each.verdict(f) for each in budget.settings}
-            leaders = sorted(found, key=lambda each: verdicts[each] is not Verdict.HOLDS)
-            verdict = verdicts[leaders[0]]
-            if verdict is Verdict.HOLDS or f == min(led):
-                none = all(each is Verdict.BREAKS for each in verdicts.values())
-                return Standing(f, leaders, verdict, none)
+    def standing(self) -> "Standing | None":
+        """Who leads: at the largest f that a leader withstands, else at the smallest."""
+        led = {f: found for f in self.tried if (found := self.ranked(f))}
+        for f, ranked in led.items():
+            outcomes = self.outcomes[f]
+            outcome = outcomes[ranked[0]]
+            if outcome is Outcome.HOLDS or f == min(led):
+                none = all(each is Outcome.BREAKS for each in outcomes.values())
+                return Standing(f, ranked, outcome, none)
         return None
-
-    @property
-    def faced_fewer(self) -> int:
-        """How many settings faced fewer attacks than others that spend alike, over every f."""
-        return sum(
-            set(each.attacked.get(f, {})) != budget.faced(f)
-            for budget in self.budgets
-            for each in budget.settings
-            for f in self.tried
-        )
-
-    @cached_property
-    def ease(self) -> float:
-        """What leaders keep against the largest f, on average; NaN if there are none."""
-        left = [budget.contest(self.tried[0])[:1] for budget in self.budgets]
-        return estimate(_mean(each.left(self.tried[0])) for led in left for each in led).mean
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Who leads at a budget: at the largest f that a leader withstands, else at the smallest."""
+    """Who leads within an epsilon, against so many."""
 
     f: int
     leaders: Sequence[Setting]
     """Those that may be the best, first what withstands, then by their means."""
-    verdict: Verdict
+    outcome: Outcome
     """Of the first, at that f."""
     all_break: bool
-    """Whether no rule withstands, of those that lead and of others."""
+    """Whether every rule breaks, of those that lead and of others."""
 
     @property
     def first(self) -> Setting:
@@ -175,15 +206,116 @@ class Standing:
         return estimate(self.first.left(self.f).values())
 
 
-def _budget_name(settings: Sequence[Setting]) -> str:
-    most = max(each.epsilon for each in settings)
-    estimated = math.isfinite(most) and not all(each.is_bound for each in settings)
-    parts = (f"{'~' if estimated else ''}{rounded_up(most, 3)}", settings[0].clipped)
-    return ", ".join(part for part in parts if part)
+@dataclass(frozen=True, eq=False)
+class Data:
+    """The settings on the same data."""
+
+    name: str
+    """Empty where all are on the same."""
+    settings: Sequence[Setting]
+
+    @cached_property
+    def rules(self) -> list[str]:
+        """Every rule that was run, in order."""
+        return list(dict.fromkeys(each.rule for each in self.settings))
+
+    @cached_property
+    def tried(self) -> list[int]:
+        """Every f that was tried, the largest first; 0 alone where no attack was run."""
+        found = {f for each in self.settings for f in each.attacked}
+        return sorted(found, reverse=True) or [0]
+
+    @cached_property
+    def attacks(self) -> set[str]:
+        """Every attack that was run, with any rule, noise and f."""
+        return {name for each in self.settings for f in each.attacked for name in each.attacked[f]}
+
+    @cached_property
+    def budgets(self) -> list[Budget]:
+        """By epsilon, the least first: of each b the largest finite one, and infinity."""
+        apart = dict.fromkeys(each.clipped for each in self.settings)
+        found = [
+            budget
+            for clipped in apart
+            for budget in self._budgets([each for each in self.settings if each.clipped == clipped])
+        ]
+        return sorted(found, key=lambda budget: budget.epsilon)
+
+    def _budgets(self, settings: Sequence[Setting]) -> Iterator[Budget]:
+        """Make those of settings that are clipped alike."""
+        largest: dict[Any, float] = {}
+        for each in settings:
+            finite = math.isfinite(each.epsilon)
+            at = each.noise if finite else math.inf
+            largest[at] = max(largest.get(at, 0), each.epsilon)
+        levels = {rounded_up(epsilon, 3): epsilon for epsilon in sorted(largest.values())}
+        before: list[Setting] = []
+        for name, epsilon in levels.items():
+            within: dict[str, Setting] = {}
+            for each in sorted(settings, key=_least_private):
+                if each.epsilon <= epsilon:
+                    within[each.rule] = each
+            alike = [within[rule] for rule in self.rules if rule in within]
+            if alike != before:
+                estimated = any(each.spent.startswith("~") for each in alike)
+                parts = (f"{'~' if estimated else ''}{name}", settings[0].clipped)
+                told = ", ".join(part for part in parts if part)
+                yield Budget(told, epsilon, alike, self.tried, self.attacks)
+            before = alike
+
+    @cached_property
+    def to_use(self) -> Standing | None:
+        """Who withstands at the least epsilon at which any rule does, or else who leads at it."""
+        standings = [budget.standing for budget in self.budgets if budget.standing]
+        holds = (each for each in standings if each.outcome is Outcome.HOLDS)
+        return next(holds, standings[0] if standings else None)
+
+    def everywhere(self, setting: Setting) -> list[Setting]:
+        """Find the same rule at every epsilon at which it has accuracies, the least first."""
+        found = [
+            each
+            for budget in self.budgets
+            for each in budget.settings
+            if (each.rule, each.clipped) == (setting.rule, setting.clipped)
+            and any(map(each.left, (0, *self.tried)))
+        ]
+        return list(dict.fromkeys(found))
+
+    @property
+    def faced_fewer(self) -> int:
+        """How many settings faced fewer attacks than others, at each f at which they faced any."""
+        every = [each.faced(f) for each in self.settings for f in each.attacked]
+        return sum(its != self.attacks for its in every)
+
+    def ease(self, f: int) -> float:
+        """Return what leaders keep against so many, on average; NaN if there are none."""
+        if f not in self.tried:
+            return math.nan
+        left = [budget.contest(f)[:1] for budget in self.budgets]
+        return estimate(_mean(each.left(f)) for led in left for each in led).mean
+
+    @cached_property
+    def has(self) -> set[tuple[Any, ...]]:
+        """What to compare with other data: cells of which no run failed, by all but the data."""
+        found = {
+            (each.rule, each.spent, each.clipped, f, attack)
+            for each in self.settings
+            for f, attacks in each.attacked.items()
+            for attack, values in attacks.items()
+            if values
+        }
+        clean = {(each.rule, each.spent, each.clipped) for each in self.settings if each.left(0)}
+        return found | clean
+
+
+def _least_private(setting: Setting) -> tuple[float, float]:
+    return setting.epsilon, -setting.noise if isinstance(setting.noise, float) else 0.0
 
 
 def contests(runs: pd.DataFrame) -> list[Data]:
     """Put together what competes, the data first on which the best rules keep least.
+
+    That is against the largest f at which some rule can be judged on all data.
 
     Args:
         runs: a row a run, as from `Store.runs`, at least one of which has not failed.
@@ -193,16 +325,36 @@ def contests(runs: pd.DataFrame) -> list[Data]:
     for setting in _settings(runs):
         found.setdefault(setting.data, []).append(setting)
     every = [Data(name, settings) for name, settings in found.items()]
-    return sorted(every, key=lambda data: math.inf if math.isnan(data.ease) else data.ease)
+    if (f := _compared_at(every)) is not None:
+        return sorted(every, key=lambda data: data.ease(f))
+    return sorted(every, key=lambda data: not any(budget.standing for budget in data.budgets))
+
+
+def _compared_at(data: Sequence[Data]) -> int | None:
+    """Return the largest f at which some rule can be judged on all data, if there is any."""
+    fs = sorted({f for of in data for f in of.tried}, reverse=True)
+    return next((f for f in fs if not any(math.isnan(of.ease(f)) for of in data)), None)
+
+
+def is_hardest_first(data: Sequence[Data]) -> bool:
+    """Tell whether the same was run on all data, so that their order says which is the hardest."""
+    return _compared_at(data) is not None and all(of.has == data[0].has for of in data)
 
 
 def _settings(runs: pd.DataFrame) -> Iterator[Setting]:
     """Return what was run of each setting."""
     summary, found = summarise(runs), by_seed(runs)
     fields = setting_levels(summary)
-    summary["epsilon"] = summary["epsilon"].fillna(math.inf)  # what promises nothing
+    # what finished without an epsilon promises nothing; what did not finish says nothing
+    is_lost = summary["failed"] >= summary["seeds"]
+    summary["epsilon"] = (
+        summary["epsilon"].fillna(math.inf).mask(is_lost & summary["epsilon"].isna())
+    )
     of_setting = summary.groupby(level=fields, sort=False)
-    spent, is_bound = of_setting["epsilon"].max(), of_setting["is_upper_bound"].min()
+    spent, is_bound = (
+        of_setting["epsilon"].max().fillna(math.inf),
+        of_setting["is_upper_bound"].min(),
+    )
     attacked: dict[Row, dict[int, dict[str, Values]]] = {}
     workers: dict[Row, dict[int, int]] = {}
     for at, n in zip(summary.index, summary["workers"], strict=True):
@@ -224,8 +376,7 @@ def _settings(runs: pd.DataFrame) -> Iterator[Setting]:
         yield Setting(
             at=setting,
             data=named(name for name in fields if name not in {*budget, *rule}),
-            budget=tuple(values[name] for name in budget),
-            noise=b if isinstance(b := values["noise_scale"], float) else 0.0,
+            noise=values["noise_scale"],
             clipped=named(name for name in budget if name != "noise_scale"),
             rule=", ".join(part for part in (str(values["aggregator"]), others) if part),
             epsilon=float(spent[setting]),

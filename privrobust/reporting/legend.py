@@ -1,7 +1,7 @@
 """What the numbers of a table are, in words, and which guarantee its epsilon is."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -47,19 +47,21 @@ def breakdown_text(found: Mapping[Any, Any], tried: float) -> str:
 
     Returns:
         What is decided of it: a number, two that it lies between, or what it is not below, after ≥;
-        `?` where seeds decide nothing. Of a single seed it is a number, marked for that. Empty
-        where there is none, and a mark where nothing was learnt.
+        `?` where seeds decide nothing, `failed` where that is for a failed run. Of a single seed
+        it is a number, marked for that. Empty where there is none, and a mark where nothing was
+        learnt.
 
     """
     if found["near_chance"]:
         return NEAR_CHANCE
     point, low, high = found["point"], found["low"], found["high"]
-    if math.isnan(point):
-        return ""
+    unknown = "failed" if found["failed"] else "?"
     if math.isnan(low):
+        if math.isnan(point):
+            return "failed" if found["failed"] else ""
         return f"{'≥' if point == tried else ''}{point:.2f}{FEW}"
     if math.isinf(high):
-        return f"≥{low:.2f}" if low else "?"
+        return f"≥{low:.2f}" if low else unknown
     return f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
 
 
@@ -78,12 +80,27 @@ def gap_text(found: Mapping[Any, Any], metric: str = "accuracy") -> str:
 
 def about_chance(summary: pd.DataFrame) -> str:
     """Say what the mark means of settings whose clean accuracy may be that of chance."""
-    chances = sorted({percent(chance) for chance in summary["chance"].dropna()})
+    bounds = summary[["chance", "chance_at_most"]]
+    told = chances(bounds.itertuples(index=False, name=None))
+    known = f" ({told}, the same answer everywhere)" if told else ""
     return (
-        f"{NEAR_CHANCE} clean accuracy not clearly above chance ({' or '.join(chances)} %, the "
-        "same answer everywhere): what may have learnt nothing has no breakdown point, and a small "
-        "gap is no merit of it."
+        f"{NEAR_CHANCE} clean accuracy not clearly above chance{known}: what may have learnt "
+        "nothing has no breakdown point, is never the best, and a small gap is no merit of it."
     )
+
+
+def chances(bounds: Iterable[tuple[float, float]]) -> str:
+    """Write what models get that give the same answer everywhere; nothing where that is unknown.
+
+    Args:
+        bounds: the least and the most that it may be, of each split.
+
+    """
+    told = [
+        percent(least) if least == most else f"{percent(least)} to {percent(most)}"
+        for least, most in sorted(each for each in set(bounds) if not math.isnan(each[0]))
+    ]
+    return f"{' or '.join(dict.fromkeys(told))} %" if told else ""
 
 
 def most_tried(summary: pd.DataFrame) -> pd.Series:

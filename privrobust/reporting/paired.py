@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from privrobust.reporting.intervals import CONFIDENCE, half_width
+from privrobust.reporting.learning import RESOLUTION
 from privrobust.reporting.metrics import METRICS
 from privrobust.reporting.summary import Row, row_fields, without_gaps
 
@@ -36,33 +37,41 @@ class Estimate:
         return self.mean + self.half
 
 
-def estimate(values: Iterable[float], level: float = CONFIDENCE) -> Estimate:
+def estimate(
+    values: Iterable[float], level: float = CONFIDENCE, resolution: float = 0.0
+) -> Estimate:
     """Average values of independent seeds; of none, the mean is NaN.
 
     Args:
         values: one a seed.
         level: the chance that the interval covers the true mean of a normal law.
+        resolution: the least standard deviation that is believed.
 
     """
     sample = np.array(list(values), dtype=float)
     count = len(sample)
     if count < 2:
         return Estimate(float(sample[0]) if count else math.nan, math.nan, count)
-    if sample.min() == sample.max():  # of which rounding would make a spread
-        return Estimate(float(sample[0]), 0.0, count)
-    half = half_width(sample.std(ddof=1), count, level)
-    return Estimate(float(sample.mean()), float(half), count)
+    is_one = sample.min() == sample.max()  # of which rounding would make a spread
+    deviation = max(0.0 if is_one else float(sample.std(ddof=1)), resolution)
+    mean = float(sample[0] if is_one else sample.mean())
+    return Estimate(mean, float(half_width(deviation, count, level)), count)
 
 
 def difference(
-    one: Values, other: Values, share: float = 1.0, level: float = CONFIDENCE
+    one: Values,
+    other: Values,
+    share: float = 1.0,
+    level: float = CONFIDENCE,
+    resolution: float = 0.0,
 ) -> Estimate:
-    """Average `one - share * other` over the seeds that both have.
+    """Average `one - share * other` over the seeds that both have, as `estimate` does.
 
     Differences are rounded to 12 decimals: what is in a double's last bits is none.
     """
     common = (seed for seed in one if seed in other)
-    return estimate((round(one[seed] - share * other[seed], 12) for seed in common), level)
+    found = (round(one[seed] - share * other[seed], 12) for seed in common)
+    return estimate(found, level, resolution)
 
 
 def by_seed(runs: pd.DataFrame, metric: str = "accuracy") -> dict[Row, dict[int, float]]:
@@ -96,10 +105,10 @@ def leaders(values: Mapping[Named, Values]) -> list[Named]:
 
     The others are those of which seeds do not tell that it is better: the Student interval of
     their paired difference from it, of level `1 - 0.05 / (m - 1)` for m in all (Bonferroni), has
-    something at or below 0. A single seed tells nothing. The truly best is left out with a
-    probability of at most 2.5 % where differences follow a normal law, though the leader is chosen
-    by the same seeds: it would have to lose one of its own m - 1 comparisons, each at a tail of
-    `0.025 / (m - 1)`.
+    something at or below 0, with a deviation of at least `RESOLUTION`. A single seed tells nothing.
+    The truly best is left out with a probability of at most 2.5 % where differences follow a normal
+    law, though the leader is chosen by the same seeds: it would have to lose one of its own m - 1
+    comparisons, each at a tail of `0.025 / (m - 1)`.
 
     Args:
         values: by name, of every seed; what more is better of.
@@ -117,5 +126,6 @@ def leaders(values: Mapping[Named, Values]) -> list[Named]:
     return [
         name
         for name in ordered
-        if name == ordered[0] or not difference(best, values[name], level=level).low > 0
+        if name == ordered[0]
+        or not difference(best, values[name], level=level, resolution=RESOLUTION).low > 0
     ]

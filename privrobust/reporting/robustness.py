@@ -11,6 +11,7 @@ import pandas as pd
 from privrobust.core.numbers import as_float
 from privrobust.errors import SpecError
 from privrobust.reporting.intervals import CONFIDENCE
+from privrobust.reporting.learning import RESOLUTION, clearly_above
 from privrobust.reporting.metrics import METRICS, checked
 from privrobust.reporting.paired import Values, by_seed, difference, estimate
 from privrobust.reporting.summary import WORST, Row, setting_levels, summarise
@@ -92,24 +93,26 @@ class Clean:
     """Of the metric."""
     accuracies: Values
     chance: float
-    """NaN where that is not known: nothing is compared with it then."""
+    """At least; NaN where that is not known: nothing is compared with it then."""
+    chance_at_most: float
 
     @property
     def near_chance(self) -> bool:
         """Whether there is an accuracy, and it is not clearly above chance."""
-        return bool(self.accuracies) and not is_above(self.accuracies, self.chance)
+        return bool(self.accuracies) and not is_above(self.accuracies, self.chance_at_most)
 
 
 def is_above(accuracies: Values, chance: float, level: float = CONFIDENCE) -> bool:
-    """Tell whether a mean over seeds is clearly above chance: its interval, or a single seed."""
+    """Tell whether a mean over seeds is clearly above chance."""
     found = estimate(accuracies.values(), level)
-    return math.isnan(chance) or (found.mean if math.isnan(found.half) else found.low) > chance
+    return bool(clearly_above(found.mean, found.half, found.seeds, chance, level))
 
 
 def withstands(
     clean: Clean,
     attacked: Sequence[Attacked],
     fraction: float = HALF,
+    among: int = 1,
 ) -> Verdict:
     """Tell whether a setting keeps its share of clean accuracy, and more than chance, under attack.
 
@@ -118,24 +121,30 @@ def withstands(
     to with a probability of at most 2.5 %, however many attacks there are, as all must agree. It
     breaks where under some attack one of them lies on the other side; as one of 2 m is enough, for
     m attacks, these intervals are of 1 - 0.05 / 2 m (Bonferroni), and that is as seldom wrong. In
-    between it is undecided, as it is with a single seed. A failed run under attack has left
-    nothing.
+    between it is undecided, as it is with a single seed, and where a run failed and nothing else
+    breaks it. Deviations are at least `RESOLUTION`, but for what lies at chance.
 
     Args:
         clean: the setting without attackers, some seed of it there.
         attacked: under each attack, the metric and the accuracy, by seed.
         fraction: of the clean metric.
+        among: how many settings are asked, of which what is said of any should be as seldom wrong:
+            0.05 becomes 0.05 / among (Bonferroni).
 
     """
-    level = 1 - (1 - CONFIDENCE) / max(2 * len(attacked), 1)
+    error = (1 - CONFIDENCE) / among
+    strict = 1 - error / max(2 * len(attacked), 1)
     holds = bool(attacked)
     for values, accuracies in attacked:
         if not values:
-            return Verdict.BREAKS
-        left = difference(values, clean.values, fraction)
-        holds &= left.low >= 0 and is_above(accuracies, clean.chance)
-        left = difference(values, clean.values, fraction, level)
-        if left.high < 0 or estimate(accuracies.values(), level).high <= clean.chance:
+            holds = False
+            continue
+        left = difference(values, clean.values, fraction, 1 - error, RESOLUTION)
+        above = is_above(accuracies, clean.chance_at_most, 1 - error)
+        holds &= left.low >= 0 and above
+        left = difference(values, clean.values, fraction, strict, RESOLUTION)
+        kept = estimate(accuracies.values(), strict)
+        if left.high < 0 or kept.high <= clean.chance:
             return Verdict.BREAKS
     return Verdict.HOLDS if holds else Verdict.UNDECIDED
 
@@ -151,11 +160,12 @@ def breakdown(runs: pd.DataFrame, fraction: float = HALF, metric: str = "accurac
     Returns:
         Indexed by the fields that tell settings apart. Columns: `point`, the largest f / n up to
         which the means over seeds say so, 0 where the fewest Byzantine workers that were tried
-        break it already; `low`, the largest up to which it surely holds, and `high`, the largest
-        below the first that surely breaks it, by `withstands`, infinite where none does (both NaN
-        where a seed alone tells nothing); `near_chance`, whether the clean accuracy is not
-        clearly above chance: there is no point then, nor where it was not run without attackers,
-        NaN. A failed run under attack has left nothing.
+        break it already, NaN where that depends on a run that failed; `low`, the largest up to
+        which it surely holds, and `high`, the largest below the first that surely breaks it, by
+        `withstands`, infinite where none does (both NaN where a seed alone tells nothing);
+        `near_chance`, whether the clean accuracy is not clearly above chance: there is no point
+        then, nor where it was not run without attackers, NaN; `failed`, whether a run under attack
+        did.
 
     Raises:
         SpecError: `fraction` is none, or the metric is no accuracy.
@@ -203,13 +213,14 @@ def cleans(
         accuracies: of them, too.
 
     """
-    chances = summary["chance"].groupby(level=setting_levels(summary), sort=False).max()
-    settings: dict[Any, float] = dict(chances.items())
+    bounds = summary[["chance", "chance_at_most"]]
+    of_setting = bounds.groupby(level=setting_levels(summary), sort=False).max()
+    settings: Any = zip(of_setting.index, *(of_setting[name] for name in bounds), strict=True)
     return {
         setting: Clean(
-            values.get((*setting, 0, ""), {}), accuracies.get((*setting, 0, ""), {}), chance
+            values.get((*setting, 0, ""), {}), accuracies.get((*setting, 0, ""), {}), least, most
         )
-        for setting, chance in settings.items()
+        for setting, least, most in settings
     }
 
 
@@ -217,20 +228,31 @@ def _breakdown(
     clean: Clean, tried: Sequence[tuple[float, Sequence[Attacked]]], fraction: float
 ) -> dict[str, Any]:
     """Return the row of a setting, of what attacks leave at each share of workers, in order."""
-    row = {"point": math.nan, "low": math.nan, "high": math.nan, "near_chance": clean.near_chance}
+    row = {
+        "point": math.nan,
+        "low": math.nan,
+        "high": math.nan,
+        "near_chance": clean.near_chance,
+        "failed": any(not values for _, attacked in tried for values, _ in attacked),
+    }
     if clean.near_chance or not clean.values or not tried:
         return row
     mean = fraction * estimate(clean.values.values()).mean
-    held = [
-        all(
-            estimate(values.values()).mean >= mean
-            and (math.isnan(clean.chance) or estimate(seen.values()).mean > clean.chance)
+    breaks = [
+        any(
+            bool(values)
+            and (
+                estimate(values.values()).mean < mean
+                or estimate(seen.values()).mean <= clean.chance_at_most
+            )
             for values, seen in attacked
         )
         for _, attacked in tried
     ]
+    is_whole = [all(values for values, _ in attacked) for _, attacked in tried]
     shares = [share for share, _ in tried]
-    row["point"] = _until(shares, held)
+    if all(is_whole[: [*breaks, True].index(True)]):
+        row["point"] = _until(shares, [not broken for broken in breaks])
     counts = {len(clean.values), *(len(values) for _, attacked in tried for values, _ in attacked)}
     if 1 in counts:
         return row

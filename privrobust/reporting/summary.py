@@ -10,6 +10,7 @@ import pandas as pd
 
 from privrobust.core.formatting import number
 from privrobust.reporting.intervals import half_width
+from privrobust.reporting.learning import clearly_above
 from privrobust.reporting.metrics import ACCURACY, METRICS, checked, interval_of
 from privrobust.reporting.scaling import is_scaled
 from privrobust.spec.run_fields import FIELDS, named
@@ -76,14 +77,20 @@ def summarise(runs: pd.DataFrame, metrics: Sequence[str] = ACCURACY) -> pd.DataF
         `epsilon`, the largest, whether it `is_upper_bound` and no estimate, and `not_private`, why
         it is infinite; `scaled_by_data`, whether it leaves out what scaling measured; `seeds`,
         `diverged` and `failed`, counts of runs; `kappa`, the largest empirical robustness
-        coefficient; `workers`, n; `chance`, the accuracy of what has learnt nothing, NaN where runs
-        do not say.
+        coefficient; `workers`, n; `chance` and `chance_at_most`, between which the accuracy lies of
+        what has learnt nothing, NaN where runs do not say; `learnt`, whether that of these runs is
+        clearly above both.
 
     """
     metrics = checked(metrics)
     values = {name: METRICS[name].of(runs) for name in metrics}
     chance = runs.get("chance", math.nan)  # a frame of one's own may lack it
-    added = {"scaled_by_data": is_scaled(runs["dataset"]), "chance": chance, **values}
+    added = {
+        "scaled_by_data": is_scaled(runs["dataset"]),
+        "chance": chance,
+        "chance_at_most": runs.get("chance_at_most", chance),
+        **values,
+    }
     attack = runs["attack"].astype(object).fillna("")  # all are missing where none was run
     runs = without_gaps(runs.assign(attack=attack, **added))
     groups = runs.groupby([*_telling(runs), "byzantine", "attack"], sort=False)
@@ -95,7 +102,10 @@ def summarise(runs: pd.DataFrame, metrics: Sequence[str] = ACCURACY) -> pd.DataF
         means[name] = of_seeds.mean().where(is_whole)
         half = pd.Series(half_width(of_seeds.std(), of_seeds.count()), finished.index)
         means[interval_of(name)] = half.where(is_whole)
-    success = groups["attack_success_rate"]
+    success, accuracy = groups["attack_success_rate"], groups["accuracy"]
+    most = groups["chance_at_most"].max()
+    spread = half_width(accuracy.std(), accuracy.count())
+    learnt = clearly_above(accuracy.mean(), spread, accuracy.count(), most)
     summary = pd.DataFrame(
         {
             **means,
@@ -111,6 +121,8 @@ def summarise(runs: pd.DataFrame, metrics: Sequence[str] = ACCURACY) -> pd.DataF
             "kappa": groups["kappa"].max(),
             "workers": groups["workers"].first(),
             "chance": groups["chance"].max(),
+            "chance_at_most": most,
+            "learnt": learnt,
         }
     )
     worst = summary.loc[_worst_attacks(summary, metrics[0])].rename(lambda _: WORST, level="attack")

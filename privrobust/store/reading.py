@@ -79,9 +79,9 @@ class Reading(Database):
             is NaN, or int64; what may lack a whole number is Int64; `finished` is a time in UTC,
             what is yes or no bool, all else text. Runs with a cell that no run has are left out,
             with a warning, which `attrs[LEFT_OUT]` holds, too. Of all, those are left out that a
-            later version has trained anew: no seed counts twice. Last comes `chance`, what a model
-            gets on the same held-out split that has learnt nothing, as `privrobust.store.chance`
-            tells it of all of the store's runs.
+            later version has trained anew: no seed counts twice. Last come `chance` and
+            `chance_at_most`, between which lies what a model gets on the same held-out split that
+            has learnt nothing, as `privrobust.store.chance` tells it of all of the store's runs.
 
         Raises:
             PrivRobustError: there are runs, and none is whole.
@@ -102,7 +102,12 @@ class Reading(Database):
         """Add what a model gets that has learnt nothing, on the split of each run."""
         splits = list(zip(runs["dataset"], runs["evaluate_on"], strict=True))
         known = {split: chance(self._by_class(*split)) for split in dict.fromkeys(splits)}
-        return runs.assign(chance=pd.Series(map(known.get, splits), runs.index, dtype=float))
+        return runs.assign(
+            chance=pd.Series([known[split].least for split in splits], runs.index, dtype=float),
+            chance_at_most=pd.Series(
+                [known[split].most for split in splits], runs.index, dtype=float
+            ),
+        )
 
     def _by_class(self, dataset: str, evaluate_on: str) -> Sequence[tuple[Any, Any]]:
         """Return accuracies, and those by class as they are written, of some runs on a split."""

@@ -374,10 +374,10 @@ def test_tables_of_a_store(tmp_path, sweep, inside):
     inside("run", sweep(seeds=range(3)), "--quiet")
     code, out, err = inside("table", "results.db")
     assert (code, err) == (0, "")
-    assert out.startswith("Best without attackers: median, the only rule, at epsilon ")
-    assert out.index("holds against whoever sees every message") < out.index("  method")
+    assert out.startswith("Run: digits, logistic; 5 workers, all honest; no attack; 3 seeds; ")
+    assert out.index("against whoever sees every message") < out.index("  method")
     for other in (["--preset", "noise"], ["--show", "clean"], ["--format", "markdown"]):
-        assert "Best without attackers" not in inside("table", "results.db", *other)[1]
+        assert "Run: digits" not in inside("table", "results.db", *other)[1]
     command = ["table", "results.db", "--format", "csv", "-o", "cells.csv"]
     code, out, err = inside(*command)
     assert (code, out, err) == (0, "", "")

@@ -3,6 +3,8 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from privrobust.core.formatting import (
     decimals,
@@ -10,7 +12,6 @@ from privrobust.core.formatting import (
     in_percent,
     number,
     percent,
-    quotient,
     rounded_down,
     rounded_up,
 )
@@ -23,7 +24,11 @@ from privrobust.core.formatting import (
         (9.9999, "9.999", "10.00"),
         (1e-7 / 3, "3.333e-8", "3.334e-8"),
         (2.0, "2", "2"),
-        (0.1, "0.1000", "0.1001"),  # the double above 0.1
+        (0.1, "0.1", "0.1"),  # whose double is above it
+        (0.1 + 1e-12, "0.1000", "0.1001"),
+        (1747.23, "1747", "1748"),
+        (12345.6, "12340", "12350"),
+        (1.234567e30, "1.234e+30", "1.235e+30"),
         (math.inf, "∞", "∞"),
     ],
 )
@@ -36,9 +41,17 @@ def test_rounding_goes_one_way(value, down, up):
     ("value", "down", "up"),
     [(3.2, "3.2", "3.2"), (0.3 * 32, "9.6", "9.6"), (1 / 3, "0.3333", "0.3334"), (1.0, "1", "1")],
 )
-def test_quotients_never_look_better_than_they_are(value, down, up):
-    assert quotient(value, 4, rounded_down) == down
-    assert quotient(value, 4, rounded_up) == up
+def test_a_double_is_the_decimal_that_it_stands_for(value, down, up):
+    assert rounded_down(value, 4) == down
+    assert rounded_up(value, 4) == up
+
+
+@given(st.floats(1e-300, 1e300), st.integers(1, 9))
+def test_what_is_printed_bounds_the_value(value, digits):
+    """To 1 in 10^12."""
+    assert float(rounded_up(value, digits)) >= value * (1 - 1e-12)
+    assert float(rounded_down(value, digits)) <= value * (1 + 1e-12)
+    assert float(rounded_up(value, digits)) <= value * (1 + 10 ** (1 - digits)) * (1 + 1e-12)
 
 
 @pytest.mark.parametrize(

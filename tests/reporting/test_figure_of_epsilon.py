@@ -78,13 +78,13 @@ def test_what_is_not_private_stands_at_the_right_edge_with_its_value():
 
 
 def test_small_print_says_which_b_stands_at_which_epsilon():
-    assert "b = 0.03, 0.3 stand at ε = 15.4, 0.771." in words(epsilon_figure(RUNS))
+    assert "b = 0.03, 0.3 stand at ε = 15.3, 0.77." in words(epsilon_figure(RUNS))
     signs = RUNS["aggregator"] == "mean"
     apart = RUNS.assign(epsilon=RUNS["epsilon"].mask(signs, RUNS["epsilon"] / 2))
     for draw in (epsilon_figure, pareto_figure):
         text = words(draw(apart))
-        assert "b = 0.03, 0.3 stand at ε = 15.4, 0.771 for median." in text
-        assert "b = 0.03, 0.3 stand at ε = 7.66, 0.386 for mean." in text
+        assert "b = 0.03, 0.3 stand at ε = 15.3, 0.77 for median." in text
+        assert "b = 0.03, 0.3 stand at ε = 7.65, 0.385 for mean." in text
 
 
 def test_estimates_are_marked_and_bounds_are_not():
@@ -96,7 +96,7 @@ def test_estimates_are_marked_and_bounds_are_not():
     assert [text.get_text() for text in marked] == ["~", "~"]
     assert [text.xy[0] for text in marked] == [0.77, 0.77]
     assert "gdp (~ ESTIMATE, may be too small)" in words(figure)
-    assert "ε = ~0.771" in words(heatmap_figure(runs))
+    assert "ε = ~0.77" in words(heatmap_figure(runs))
     assert "~" in words(pareto_figure(runs))
 
 

@@ -159,7 +159,8 @@ def test_success_is_told_beside_the_accuracies_of_attacks_that_have_a_goal(chang
 def test_the_best_of_each_column_is_marked_among_rows_on_the_same_data_at_the_same_f(changed):
     """As pandas finds them; a clean cell stands in the rows of both f."""
     path = changed(
-        ("update runs set accuracy = ((rowid + 17 * byzantine) * 7 % 1000) / 1000.0",),
+        ("update runs set accuracy = ((rowid + 17 * byzantine) * 7 % 1000) / 1000.0, "
+         "accuracy_by_class = null",),
         ("delete from runs where aggregator = 'mean' and noise_scale = 0.1 and heterogeneity = 1 "
          "and attack = 'sign_flip' and byzantine = 2",),
     )  # fmt: skip

@@ -99,7 +99,9 @@ def test_epsilons_stand_where_they_are_and_labels_never_below(epsilons, has_zero
     )  # fmt: skip
     labelled = {value: text for value, text in zip(many, texts, strict=True) if value in epsilons}
     assert min(epsilons) in labelled
-    assert all(value <= float(text) <= 1.01 * value for value, text in labelled.items())
+    assert all(
+        value * (1 - 1e-12) <= float(text) <= 1.01 * value for value, text in labelled.items()
+    )
     assert (["not", "private"] in texts, "0" in texts) == (has_inf, has_zero)
     few = ast.literal_eval(re.search(r"\? (\[.*?\]) :", encoding["axis"]["values"]["expr"])[1])
     assert set(few) <= set(many)
@@ -135,11 +137,11 @@ def test_the_reading_names_who_is_best_at_which_epsilon_as_findings_do():
     told = f" ± {100 * half:.1f} %"
     assert reading(chart, chosen_f=2, chosen_others="heterogeneity 0") == (
         "With heterogeneity 0 and f = 2, best under the worst attack: "
-        f"median (undecided against krum), 60.1{told} at epsilon 0.771; "
-        f"mean, 70.1{told} at epsilon 15.4, 90.1{told} at epsilon ∞."
+        f"median (undecided against krum), 60.1{told} at epsilon 0.77; "
+        f"mean, 70.1{told} at epsilon 15.3, 90.1{told} at epsilon ∞."
     )
     assert "Undecided: differences seed by seed leave it open." in chart.caption
-    decided = drawn_of(scored(scores))["privacy"]
+    decided = drawn_of(scored(scores | {("krum", 0.3, 2): 0.59}))["privacy"]
     assert "ndecided" not in decided.caption + decided.readings[0]["text"]
     clean = {(method, b, 0): 0.95 for method, b, _ in scores}
     told = " ".join(findings(scored(clean | scores, uneven=["krum"])))
@@ -213,7 +215,7 @@ def test_whatever_failed_figures_open_at_a_row_that_there_is(share):
         )
         rows, data = rows_of(runs, NONE), contests(runs)
         first = opening(rows, data)
-        told = data[0].standings.values()
+        told = [budget.standing for budget in data[0].budgets if budget.standing]
         assert first in rows.rows
         assert not told or first.method in {each.first.rule for each in told}
         assert not told or first.byzantine in {each.f for each in told}
@@ -238,12 +240,12 @@ def test_marks_and_failures_are_told():
     assert set(failed["signs"]) == {"°"}
     assert set(points[points["kind"] == "clean"]["signs"]) == {"†", "~†"}
     estimates = points[points["b"] == "0.03"]
-    assert set(estimates["epsilon"]) == {"~15.4 at delta = 1e-05 (an estimate, may be too small)"}
+    assert set(estimates["epsilon"]) == {"~15.3 at delta = 1e-05 (an estimate, may be too small)"}
     assert set(points[points["kind"] == "worst case"]["signs"]) == {"", "~", "°"}
     for sign in "~†°":
         assert f"{sign} " in chart.caption
     assert "Cells with a failed run stand below 0 %" in chart.caption
-    assert "at epsilon ~15.4" in " ".join(each["text"] for each in chart.readings)
+    assert "at epsilon ~15.3" in " ".join(each["text"] for each in chart.readings)
     squares = records(found["heatmap"])
     is_failed = squares["label"] == "failed°"
     assert squares["accuracy"].isna().equals(is_failed)

@@ -243,12 +243,19 @@ def test_an_attack_that_failed_alone_leaves_no_worst():
     assert table["workers"].tolist() == [12]
 
 
-def test_what_failed_under_attack_has_not_held():
-    """Whatever the others, at f = 4, leave."""
+def test_what_failed_under_attack_tells_nothing():
+    """Nor does it hide what another attack broke, with fewer workers or as many."""
     runs = attack_runs()
-    assert breakdown(failing(runs, "sign_flip", 4))["point"].tolist() == [pytest.approx(2 / 12)]
-    assert breakdown(failing(runs, "alie", 2))["point"].tolist() == [0.0]
+    assert breakdown(failing(runs, "alie", 2))["point"].isna().all()
     assert breakdown(failing(runs, "", 0))["point"].isna().all()
+    whole = [CLEAN, (2, "sign_flip", [0.7, 0.75, 0.8]), (2, "alie", [0.7, 0.75, 0.8])]
+    for broken, told in (([0.7, 0.75, 0.8], "≥0.17"), ([0.1, 0.1, 0.12], "0.17")):
+        runs = seeds_of(*whole, (4, "sign_flip", broken), (4, "alie", [0.7, 0.7, 0.7]))
+        (found,) = breakdown(failing(runs, "alie", 4)).to_dict("records")
+        assert found["failed"]
+        assert breakdown_text(found, 4 / 14) == told
+    (found,) = breakdown(failing(seeds_of(*whole), "alie", 2)).to_dict("records")
+    assert breakdown_text(found, 2 / 12) == "failed"
 
 
 def test_a_breakdown_point_needs_clean_runs_and_a_fraction():

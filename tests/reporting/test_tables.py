@@ -360,7 +360,7 @@ def test_presets():
     assert entries(trilemma, "epsilon ∞¹ f=2 worst") == ["59†°±13", "9°±13"]
     noise = PRESETS["noise"](runs)
     assert entries(noise, "f=2 gap") == ["30°±6", "30±2", "82°±6", "failed"]
-    assert entries(noise, "breakdown") == ["≥0.17", "≥0.17", "0.00", "0.00"]
+    assert entries(noise, "breakdown") == ["≥0.17", "≥0.17", "0.00", "failed"]
     budget = PRESETS["budget"](runs)
     assert entries(budget, "noise_scale") == ["0", "0.1"]
     assert entries(budget, "epsilon") == ["∞¹", "6.73"]

@@ -103,3 +103,18 @@ def test_a_rate_that_failed_or_lacks_an_attack_is_not_the_best():
     layout = PRESETS["tuning"](stored([*runs(0.1, None, 0.6), *runs(0.3, 0.9, None)]))
     (line,) = cells(layout)
     assert (line["best rate"], line["worst"], line["under"]) == ("failed", "", "")
+
+
+def test_rates_that_met_other_attacks_are_not_compared():
+    """As many of them: by their means the rate of the weaker attack would be the best."""
+    spec = {"byzantine": 2, "evaluate_on": "validation"}
+    runs = [
+        row(0.8, learning_rate=0.1, attack="sign_flip", **spec),
+        row(0.3, learning_rate=1.0, attack="alie", **spec),
+    ]
+    layout = PRESETS["tuning"](stored(runs))
+    assert [line["best rate"] for line in cells(layout)] == ["?"]
+    assert "2 rates that lack some f or attack are not compared; ?: none has all." in layout.notes
+    runs.append(row(0.2, learning_rate=0.1, attack="alie", **spec))
+    layout = PRESETS["tuning"](stored(runs))
+    assert [line["best rate"] for line in cells(layout)] == ["0.1"]

@@ -37,7 +37,7 @@ RUNS = Sweep.from_settings(
         "grid": {"byzantine": [0, 1], "attack": ["sign_flip", "alie"], "seed": [0, 1]},
     }
 ).runs()
-OF_A_PROCESS = ["seconds", "finished", "owner", "lease_until"]
+OF_A_PROCESS = ["seconds", "finished"]
 
 
 @pytest.fixture(autouse=True)

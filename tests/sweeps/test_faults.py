@@ -24,7 +24,7 @@ grid:
   attack: [sign_flip, alie]
   seed: {seeds}
 """
-OF_A_PROCESS = ["seconds", "finished", "owner", "lease_until"]
+OF_A_PROCESS = ["seconds", "finished"]
 # Smaller batches than people want, so that there is much to interrupt.
 PROGRAM = """
 from privrobust.sweeps import packing

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 from privrobust.reporting.contests import Data
 from privrobust.reporting.report.rows import Row, Rows
-from privrobust.reporting.robustness import Verdict
 
 
 def opening(rows: Rows, data: Sequence[Data]) -> Row:
@@ -20,19 +19,13 @@ def opening(rows: Rows, data: Sequence[Data]) -> Row:
             runs failed.
 
     Returns:
-        The first row of all where no rule has all of its runs.
+        The first row of all where no rule can be judged.
 
     """
-    standings = list(data[0].standings.values()) if data else []
-    if not standings:
+    told = data[0].to_use if data else None
+    if told is None:
         return rows.rows[0]
-    told = next((each for each in standings if each.verdict is Verdict.HOLDS), standings[0])
-    same = [
-        each
-        for budget in data[0].budgets
-        for each in budget.settings
-        if (each.rule, each.clipped) == (told.first.rule, told.first.clipped) and each.left(told.f)
-    ]
+    same = [each for each in data[0].everywhere(told.first) if each.left(told.f)]
     private = [each for each in same if math.isfinite(each.epsilon)] or same
     middle = private[(len(private) - 1) // 2]
     return next(row for row in rows.rows if (row.at, row.byzantine) == (middle.at, told.f))

@@ -35,7 +35,6 @@ from privrobust.reporting.report.chart import (
 )
 from privrobust.reporting.report.epsilon_axis import EpsilonAxis
 from privrobust.reporting.report.rows import UNKNOWN, Cell, Row, Rows
-from privrobust.reporting.robustness import Verdict
 
 _NAME = "privacy"
 _CLEAN, _WORST = "clean", "worst case"
@@ -242,12 +241,8 @@ def _readings(rows: Rows, data: Sequence[Data]) -> Iterator[dict[str, Any]]:
 
 def _best(budgets: Sequence[Budget], f: int) -> str:
     """Say who leads, what withstands first, and what that keeps, at a few of the budgets."""
-    f = f if any(budget.faced(f) for budget in budgets) else 0
-    led = [
-        (budget, sorted(found, key=lambda each: each.verdict(f) is not Verdict.HOLDS))
-        for budget in budgets
-        if (found := budget.contest(f))
-    ]
+    f = f if any(each.faced(f) for budget in budgets for each in budget.settings) else 0
+    led = [(budget, found) for budget in budgets if (found := budget.ranked(f))]
     if not led:
         return "no method was run under all attacks without a failure"
     told = []

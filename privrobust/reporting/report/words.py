@@ -215,7 +215,7 @@ def _factor(epsilon: float) -> str:
     if epsilon > math.log(1e6):
         return "more than a million-fold"
     factor = math.exp(epsilon)
-    return f"{factor:.2f}-fold" if factor < 10 else f"{factor:,.0f}-fold"
+    return f"{rounded_up(factor, 3) if factor < 10 else f'{math.ceil(factor):,}'}-fold"
 
 
 def protected(runs: pd.DataFrame) -> str:
@@ -315,9 +315,9 @@ def _troubles(rows: Rows, told: Callable[[pd.DataFrame], pd.Series]) -> list[Tro
         seen.update(runs.index)
         attacks = runs["attack"].fillna("none")
         for (attack, happened), alike in runs.groupby([attacks, what], sort=False):
-            counts[happened] += len(alike)
+            counts[str(happened)] += len(alike)
             place = row.name, str(attack), listed(_values(alike, "seed"))
-            places.setdefault(happened, []).append(place)
+            places.setdefault(str(happened), []).append(place)
     return [Trouble(what, count, places[what]) for what, count in counts.most_common()]
 
 

@@ -33,7 +33,8 @@ def data(runs: pd.DataFrame) -> pd.DataFrame:
     gaps = _gaps(runs, summary)
     cells["gap"] = [gap.mean for gap in gaps]
     cells["gap_interval"] = [gap.half for gap in gaps]
-    points = breakdown(runs).rename(
+    points = breakdown(runs).drop(columns="failed")
+    points = points.rename(
         columns={"point": "breakdown", "low": "breakdown_low", "high": "breakdown_high"}
     )
     return cells.join(points, on=levels)

@@ -300,14 +300,17 @@ def peers_of(told: Iterable[str], at: Iterable[Any]) -> Row:
 
 
 def compared(entries: Sequence[Entry]) -> list[Entry]:
-    """Mark the best, if they differ, and what lacks attacks of others, which never is."""
+    """Mark the best, if they differ, and what lacks attacks of others, which never is.
+
+    Nor is what is not clearly above chance: where that has the best score, nothing is marked.
+    """
     every = Attacks().union(*(entry.attacks for entry in entries))
     entries = [
         _lacking(entry) if entry.attacks and entry.attacks != every else entry for entry in entries
     ]
     scores = {entry.score for entry in entries if not math.isnan(entry.score)}
     best = max(scores) if len(scores) > 1 else None
-    return [replace(entry, is_best=entry.score == best) for entry in entries]
+    return [replace(each, is_best=each.is_learnt and each.score == best) for each in entries]
 
 
 def _lacking(entry: Entry) -> Entry:
@@ -337,7 +340,7 @@ def metric_entry(row: Mapping[Any, Any], metric: str = "accuracy") -> Entry:
     mark += FEW if row["seeds"] < FEW_SEEDS else ""
     text, half = how.text(mean, row[interval_of(metric)])
     score = how.score(mean) if how.is_compared else math.nan
-    return Entry(f"{text}{mark}±{half}" if half else f"{text}{mark}", score)
+    return Entry(f"{text}{mark}±{half}" if half else f"{text}{mark}", score, bool(row["learnt"]))
 
 
 def _success_entry(row: Mapping[Any, Any]) -> Entry:

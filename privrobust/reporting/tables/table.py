@@ -17,6 +17,8 @@ class Entry:
     text: str = ""
     score: float = math.nan
     """What makes it better than others of its column, NaN where nothing is compared."""
+    is_learnt: bool = True
+    """Whether it may be the best: what is not clearly above chance is not."""
     is_best: bool = False
     attacks: Attacks = frozenset()
     """Over which it is the worst."""

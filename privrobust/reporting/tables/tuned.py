@@ -54,7 +54,9 @@ def tuned(runs: pd.DataFrame) -> Layout:
     heads += [Column((name,)) for name in (["worst", "under"] if is_attacked else ["clean"])]
     notes = [f"{_BY_WORST if is_attacked else _BY_CLEAN}; {_AT_EDGE}."]
     if left_out := sum(choice.left_out for _, _, choice in settings):
-        notes.append(f"{left_out} rates that lack some f or attack are not compared.")
+        notes.append(
+            f"{left_out} rates that lack some f or attack are not compared; ?: none has all."
+        )
     if runs["repeats"].isna().any():
         notes.append("Tuning looks at data, which epsilon does not count.")
     return Layout([*heads, Column(("tried",))], [rows], [*notes, *legend(runs, summary)])
@@ -65,7 +67,7 @@ class _Choice:
     """The best rate of a setting."""
 
     tried: list[float]
-    """Those that are compared, in order."""
+    """Those that are compared, in order; empty where none was run under all of it."""
     left_out: int
     """How many are not, as they were not run under every f and attack that others were."""
     rate: float
@@ -75,6 +77,8 @@ class _Choice:
 
     def entries(self, is_attacked: bool) -> list[Entry]:
         """Write the rate, how good it is, under which attack, and what was tried."""
+        if not self.tried:
+            return [Entry("?"), Entry(), *[Entry()] * is_attacked, Entry()]
         first, last = self.tried[0], self.tried[-1]
         edge = " (edge)" if first < last and self.rate in (first, last) else ""
         attack, f = self.least.get("attack", ""), self.least.get("byzantine", 0)
@@ -92,13 +96,18 @@ def _choose(cells: pd.DataFrame) -> _Choice:
 
     Of equals the smallest.
     """
-    counts = cells.groupby("learning_rate").size()
-    compared = counts.index[counts == counts.max()]
+    faced: dict[float, set[tuple[Any, ...]]] = {}
+    for tried_at, *under in zip(
+        cells["learning_rate"], cells["byzantine"], cells["attack"], strict=True
+    ):
+        faced.setdefault(tried_at, set()).add(tuple(under))
+    every = set().union(*faced.values())
+    compared = sorted(each for each, its in faced.items() if its == every)
     # no value, of a mean of which a run failed or has none, is worse than any
     score = cells["accuracy"].where(cells["failed"] == 0).fillna(-math.inf)
     least = score.groupby(cells["learning_rate"]).min()[compared]
-    tried, left_out = list(map(float, compared)), len(counts) - len(compared)
-    if least.max() == -math.inf:
+    tried, left_out = list(map(float, compared)), len(faced) - len(compared)
+    if not compared or least.max() == -math.inf:
         return _Choice(tried, left_out, math.nan, {})
     rate: Any = least.idxmax()
     at = score[cells["learning_rate"] == rate].idxmin()
