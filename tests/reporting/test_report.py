@@ -24,7 +24,7 @@ from privrobust.reporting.findings import findings
 from privrobust.reporting.report import page as pages
 from privrobust.reporting.report.page import page, write_report
 from privrobust.reporting.report.recipes import recipe
-from privrobust.reporting.report.rows import rows_of
+from privrobust.reporting.report.rows import held, rows_of
 from privrobust.reporting.report.words import notes, overview
 from privrobust.store import Store
 from privrobust.store.schema import RUNS
@@ -589,15 +589,14 @@ def test_what_has_no_accuracy_did_not_fail(changed):
     assert "None: every run in the table finished" in text
 
 
-def test_breakdown_points_sort_by_what_surely_holds(changed):
-    """With one of six it is open, and two of seven break it."""
-    here = "aggregator = 'median' and heterogeneity = 0 and attack = 'sign_flip'"
-    path = changed(
-        ("update runs set accuracy = 0.8",),
-        (f"update runs set accuracy = 0.3 + 0.1 * seed where byzantine = 1 and {here}",),
-        (f"update runs set accuracy = 0.1 where byzantine = 2 and {here}",),
-    )
-    assert ("0.00 to 0.17", "0.0") in {row["breakdown"] for row in records(text_of(path))}
+@pytest.mark.parametrize(
+    ("point", "low", "near_chance", "sorts_by"),
+    [(0.17, 0.0, False, 0.0), (0.29, 0.29, False, 0.29), (0.17, math.nan, False, 0.17),
+     (math.nan, math.nan, False, math.nan), (0.17, 0.0, True, math.nan)],
+)  # fmt: skip
+def test_breakdown_points_sort_by_what_surely_holds(point, low, near_chance, sorts_by):
+    found = {"point": point, "low": low, "near_chance": near_chance}
+    assert held(found) == pytest.approx(sorts_by, nan_ok=True)
 
 
 def test_the_page_says_of_which_evaluations_accuracy_is_a_mean(made, changed):

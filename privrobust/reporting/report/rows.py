@@ -336,7 +336,7 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
                 worst=worst,
                 gap=gap["gap"],
                 gap_text=gap_text(gap),
-                breakdown=_held(points[setting]),
+                breakdown=held(points[setting]),
                 breakdown_text=breakdown_text(points[setting], tried[setting]),
                 runs=of_row,
                 tuned=_may_be_tuned(of_row, tuning),
@@ -347,7 +347,7 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
     return Rows(fields, attacks, rows, metrics, about_chance(summary) if is_near else "")
 
 
-def _held(found: Mapping[Hashable, Any]) -> float:
+def held(found: Mapping[Hashable, Any]) -> float:
     """Return by what a breakdown point sorts: the lower of two that it lies between."""
     low = found["point"] if math.isnan(found["low"]) else found["low"]
     return math.nan if math.isnan(found["point"]) or found["near_chance"] else float(low)
