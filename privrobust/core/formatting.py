@@ -5,6 +5,9 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
 _MOST_DIGITS = 9  # of whole numbers without an exponent
 
+NBSP = "\N{NO-BREAK SPACE}"
+"""Stands within a number and its unit, where no line may break."""
+
 
 def number(value: object) -> str:
     """Write a setting in short: a float with six significant digits, anything else as it is."""
@@ -12,8 +15,8 @@ def number(value: object) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return how many there are of what a regular noun names: `1 run`, `0 runs`."""
-    return f"{count} {noun}{'s' * (count != 1)}"
+    """Return how many there are of what a regular noun names: `1 run`, `2,800 runs`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def in_full(value: float) -> str:

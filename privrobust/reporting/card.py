@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from privrobust.core.escaping import in_html
-from privrobust.core.formatting import percent
-
-NBSP = "\N{NO-BREAK SPACE}"
+from privrobust.core.formatting import NBSP, percent
 
 _AROUND = (
     "display:inline-block;max-width:60em;border:1px solid rgba(128,128,128,.5);border-radius:4px;"

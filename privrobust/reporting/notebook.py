@@ -8,11 +8,10 @@ import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from privrobust.core.formatting import number, percent, rounded_down, rounded_up
+from privrobust.core.formatting import NBSP, counted, number, percent, rounded_down, rounded_up
 from privrobust.errors import SpecError, in_short
-from privrobust.reporting.card import NBSP, Card, Fact, framed, spark_line
+from privrobust.reporting.card import Card, Fact, framed, spark_line
 from privrobust.reporting.neighbours import neighbours
-from privrobust.spec.run_fields import symbol
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,7 +66,9 @@ def _of_result(result: "RunResult") -> Card:
     if result.failure:
         facts = [Fact("failed", result.failure)]
     else:
-        held_out = f"{percent(result.accuracy)}{NBSP}% on {spec.evaluate_on} data"
+        last = min(spec.final_evaluations, len(result.history))
+        over = f", the mean of the last {last} evaluations" if last > 1 else ""
+        held_out = f"{percent(result.accuracy)}{NBSP}% on {spec.evaluate_on} data{over}"
         line = spark_line([*result.history["step"]], [*result.history["accuracy"]])
         facts = [Fact("accuracy", held_out, line)]
     facts.append(Fact("epsilon", _epsilon(result.spent)))
@@ -76,7 +77,7 @@ def _of_result(result: "RunResult") -> Card:
     facts.append(Fact("steps", taken))
     if result.diverged:
         facts.append(Fact("diverged", "the model's outputs stopped being finite"))
-    changed = [f"{symbol(name)} {_text(value)}" for name, value in spec.changed.items()]
+    changed = [f"{name} {_text(value)}" for name, value in spec.changed.items()]
     facts.append(Fact("settings", ", ".join(changed) or "the defaults"))
     return Card("RunResult", f"{spec.aggregator} on {spec.dataset}", facts)
 
@@ -120,19 +121,19 @@ def _of_spec(spec: "RunSpec") -> Card:
     if spec.target_epsilon is not None and spec.noise_scale:
         facts.append(Fact("noise_scale", f"{number(spec.noise_scale)}, found for the target"))
     name = f"{spec.aggregator} on {spec.dataset}"
-    return Card("RunSpec", name, [*facts, Fact("", "all other fields have their defaults")])
+    others = "all other fields" if facts else "all fields"
+    return Card("RunSpec", name, [*facts, Fact("", f"{others} have their defaults")])
 
 
 def _of_store(store: "Store") -> Card:
     counts = store.counts_now()
     if counts is None:
         return Card("Store", store.location, [Fact("", "its database does not answer")])
-    return Card("Store", store.location, [Fact(*each) for each in _counted(counts)])
-
-
-def _counted(counts: dict[str, int]) -> Iterator[tuple[str, str]]:
-    for status, count in counts.items():
-        yield status, f"{count:,} run{'s' * (count != 1)}"
+    return Card(
+        "Store",
+        store.location,
+        [Fact(status, counted(count, "run")) for status, count in counts.items()],
+    )
 
 
 def _of_release(release: "Release") -> Card:
@@ -204,7 +205,7 @@ def _of_sender(sender: "Sender") -> Card:
         Fact("noise", f"{step.noise}, b = {number(step.noise_scale)}"),
         Fact(f"one {step.unit}", f"is clipped to C = {number(step.clip_norm)}"),
         Fact("sampling", f"q = {rounded_up(step.sampling_rate, 4)}"),
-        Fact("sent", f"{sender.sent} message{'s' * (sender.sent != 1)}"),
+        Fact("sent", counted(sender.sent, "message")),
         *_of_spent(sender.spent, step),
     ]
     return Card(type(sender).__name__, f"sends a {step.message}", facts)

@@ -31,6 +31,9 @@ from privrobust.store.schema import BEFORE, DONE, EVALUATIONS, FAILED, FAILURES,
 
 log = logging.getLogger(__name__)
 
+LEFT_OUT = "left_out"
+"""The name of what a frame of runs says of damaged ones, among its `attrs`, if there are any."""
+
 _ROWS = 10_000  # that are read at a time: their cells are held twice, as Python's and as NumPy's
 
 # What tells runs apart; their keys differ by version too.
@@ -75,10 +78,10 @@ class Reading(Database):
             columns): numbers are float64, of which an epsilon may be infinite and what is not there
             is NaN, or int64; what may lack a whole number is Int64; `finished` is a time in UTC,
             what is yes or no bool, all else text. Runs with a cell that no run has are left out,
-            with a warning. Of all, those are left out that a later version has trained anew: no
-            seed counts twice. Last come `chance` and `chance_at_most`, between which lies what a
-            model gets on the same held-out split that has learnt nothing, as
-            `privrobust.store.chance` tells it of all of the store's runs.
+            with a warning, which `attrs[LEFT_OUT]` holds, too. Of all, those are left out that a
+            later version has trained anew: no seed counts twice. Last come `chance` and
+            `chance_at_most`, between which lies what a model gets on the same held-out split that
+            has learnt nothing, as `privrobust.store.chance` tells it of all of the store's runs.
 
         Raises:
             PrivRobustError: there are runs, and none is whole.
@@ -133,7 +136,9 @@ class Reading(Database):
                 raise PrivRobustError(
                     f"store: {self.location}: {of} have {told(faults)}; {RESTORE}"
                 )
-            log.warning("store: %s: %s are left out: %s", self.location, of, told(faults))
+            left_out = f"{of} are left out: {told(faults)}"
+            log.warning("store: %s: %s", self.location, left_out)
+            rows.attrs[LEFT_OUT] = left_out
         finished = pd.to_datetime(rows["finished"], format="ISO8601", utc=True, errors="coerce")
         return rows.assign(finished=finished.dt.as_unit("s")).set_index("key")
 

@@ -90,7 +90,17 @@ def test_a_result_says_how_good_it_is_and_what_epsilon_promises(result):
     for line in promise(row):
         assert line.removeprefix("epsilon: ") in text
     assert "zero-out" in text
-    assert "f 2, attack alie(z=1.5), b 0.1, C 1, T 30" in text
+    settings = ", ".join(f"{name} {value:g}" if name != "attack" else f"{name} {value}"
+                         for name, value in SPEC.changed.items())  # fmt: skip
+    assert settings in text
+    assert "byzantine 2, attack alie(z=1.5), noise_scale 0.1, clip_norm 1, steps 30" in text
+    assert "mean of the last 3 evaluations" in text
+
+
+def test_settings_have_the_names_of_a_sweep_and_defaults_are_told():
+    assert "clip_norm 1" in read(SPEC).text
+    assert "all other fields have their defaults" in read(SPEC).text
+    assert read(RunSpec()).text.endswith(" all fields have their defaults")
 
 
 def test_an_epsilon_is_rounded_up_and_an_estimate_marked(result):

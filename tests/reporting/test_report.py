@@ -24,7 +24,7 @@ from privrobust.reporting.findings import findings
 from privrobust.reporting.report import page as pages
 from privrobust.reporting.report.page import page, write_report
 from privrobust.reporting.report.recipes import recipe
-from privrobust.reporting.report.rows import rows_of
+from privrobust.reporting.report.rows import held, rows_of
 from privrobust.reporting.report.words import notes, overview
 from privrobust.store import Store
 from privrobust.store.schema import RUNS
@@ -249,7 +249,7 @@ def test_a_page_of_one_sweep_has_its_name_and_its_runs_alone(made, tmp_path):
     rows = records(text)
     assert len(rows) == 2 * 2
     assert {row["method"][0] for row in rows} == {"median"}
-    assert "each with b 0.1" in text
+    assert "each with b 0.1" in re.sub("<[^>]*>", "", text)
 
 
 def test_runs_are_counted_once_with_what_they_are_of(made, changed):
@@ -397,12 +397,18 @@ def test_curves_are_the_means_of_histories(made):
 
 
 def test_a_store_too_large_for_curves_says_so(made, monkeypatch):
-    assert "Training curves are left out" not in text_of(made)
+    whole = text_of(made)
+    assert "Training curves are left out" not in whole
     monkeypatch.setattr("privrobust.reporting.report.curves.MOST_RUNS", 119)
     monkeypatch.setattr("privrobust.reporting.report.page.MOST_RUNS", 119)
     text = text_of(made)
     assert 'id="chart-curves"' not in text
     assert "Training curves are left out: 120 runs are more than the 119" in text
+    assert '<code data-copy="command">privrobust figure curves STORE' in text
+    for promised in ("spec and command", "the commands", "YAML runs"):
+        assert promised in whole
+        assert promised not in text.partition("<body")[2].partition("<script")[0]
+    assert 'aria-label="row 3: a link to it"' in text
 
 
 def test_recipes_expand_to_exactly_the_runs_of_their_rows(made):
@@ -538,6 +544,65 @@ def test_only_failures(changed):
     assert "failed 3 of 3" in records(text)[0]["clean"][0]
     assert "failed: no" in text
     assert 'id="chart-privacy"' not in text
+
+
+def test_deltas_stand_beside_epsilons_where_they_differ(made, changed):
+    assert not [row for row in records(text_of(made)) if "delta" in row["epsilon"][0]]
+    where = "noise_scale = 0.1 and aggregator = 'mean'"
+    path = changed((f"update runs set delta = 0.001 where {where}",))
+    for row in records(text_of(path)):
+        told = re.findall(r"delta (\S+)", row["epsilon"][0])
+        if row["b"][0] == "0":
+            assert told == []
+        else:
+            assert told == ["0.001" if row["method"][0] == "mean" else "1e-05"]
+
+
+def test_failures_are_told_by_reason_with_a_count(changed):
+    """However many they are: the rest folds away."""
+    fails = "update runs set status = 'failed', accuracy = null, failure ="
+    text = text_of(changed((f"{fails} 'no memory'",), ("delete from evaluations",)))
+    assert text.count("failed: no memory: <strong>120 runs</strong>") == 1
+    place = "(select count(*) from runs as other where other.key < runs.key)"
+    text = text_of(changed((f"{fails} 'no ' || ({place} % 20)",), ("delete from evaluations",)))
+    shown, folded = re.split(r"<summary>12 more reasons, of 72 runs</summary>", text)
+    assert len(re.findall(r"<summary>failed: no \d+: <strong>6 runs</strong>", shown)) == 8
+    assert len(re.findall(r"<summary>failed: no \d+: <strong>6 runs</strong>", folded)) == 12
+
+
+def test_damaged_runs_are_told_on_the_page(made, changed):
+    assert "left out: damaged" not in text_of(made)
+    path = changed(("update runs set epsilon = -1 where noise_scale = 0.1",))
+    told = "60 of 120 runs are left out: damaged cells (epsilon in 60)"
+    assert told in text_of(path)
+    with Store(path) as store:  # and of those that are asked for
+        assert told in page(store, store.runs(sorted(store.keys())))
+
+
+def test_what_has_no_accuracy_did_not_fail(changed):
+    path = changed(("update runs set accuracy = null where aggregator = 'median' and seed = 1",))
+    text = text_of(path)
+    for row in records(text):
+        is_lacking = row["method"][0] == "median"
+        assert all((row[name][0] == "no accuracy") == is_lacking for name in ("clean", "worst"))
+    assert "No accuracy: a run of the cell ended without a failure" in text
+    assert "None: every run in the table finished" in text
+
+
+@pytest.mark.parametrize(
+    ("point", "low", "near_chance", "sorts_by"),
+    [(0.17, 0.0, False, 0.0), (0.29, 0.29, False, 0.29), (0.17, math.nan, False, 0.17),
+     (math.nan, math.nan, False, math.nan), (0.17, 0.0, True, math.nan)],
+)  # fmt: skip
+def test_breakdown_points_sort_by_what_surely_holds(point, low, near_chance, sorts_by):
+    found = {"point": point, "low": low, "near_chance": near_chance}
+    assert held(found) == pytest.approx(sorts_by, nan_ok=True)
+
+
+def test_the_page_says_of_which_evaluations_accuracy_is_a_mean(made, changed):
+    told = "Accuracy of a run: the mean over the last"
+    assert f"{told} 3 evaluations" in text_of(made)
+    assert told not in text_of(changed(("update runs set final_evaluations = 1",)))
 
 
 def test_only_clean_runs(changed):

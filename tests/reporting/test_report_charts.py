@@ -73,7 +73,7 @@ def test_points_are_means_and_their_intervals():
             assert point.x > max(EPSILON[0.03], EPSILON[0.3])
         else:
             assert (point.x, point.part) == (epsilon, "private")
-            assert epsilon <= float(point.epsilon) < 1.01 * epsilon
+            assert epsilon <= float(point.epsilon.split()[0]) < 1.01 * epsilon
 
 
 positive = st.floats(1e-9, 1e9)
@@ -240,7 +240,7 @@ def test_marks_and_failures_are_told():
     assert set(failed["signs"]) == {"°"}
     assert set(points[points["kind"] == "clean"]["signs"]) == {"†", "~†"}
     estimates = points[points["b"] == "0.03"]
-    assert set(estimates["epsilon"]) == {"~15.3 (an estimate, may be too small)"}
+    assert set(estimates["epsilon"]) == {"~15.3 at delta = 1e-05 (an estimate, may be too small)"}
     assert set(points[points["kind"] == "worst case"]["signs"]) == {"", "~", "°"}
     for sign in "~†°":
         assert f"{sign} " in chart.caption
@@ -257,7 +257,7 @@ def test_tuning_is_told_with_an_epsilon():
     tuning = RUNS.iloc[:1].assign(evaluate_on="validation")
     chart, *_ = charts(rows_of(RUNS, tuning), {}, [])
     told = {epsilon.partition(" ")[2] for epsilon in records(chart)["epsilon"] if epsilon[0] != "∞"}
-    assert told == {"", "+ tuning"}
+    assert told == {"at delta = 1e-05", "at delta = 1e-05 + tuning"}
 
 
 @pytest.mark.parametrize(
@@ -383,8 +383,11 @@ def test_training_is_read_at_its_end():
     first = rows_of(RUNS, NONE).rows[0]
     told = [f"without attackers {first.clean.text} %"]
     told += [f"under {name} {cell.text} %" for name, cell in first.attacked.items()]
-    assert reading(chart, chosen_row=1) == (f"Row 1, in the end: {', '.join(told)}.")
+    when = "mean over the last 3 evaluations"  # not the curve's end
+    assert reading(chart, chosen_row=1) == f"Row 1, {when}: {', '.join(told)}."
     assert [sign.name for sign in chart.key] == ["none", "alie", "sign_flip"]
+    last_alone = drawn_of(RUNS.assign(final_evaluations=1), CURVES)["curves"]
+    assert reading(last_alone, chosen_row=1) == f"Row 1, in the end: {', '.join(told)}."
 
 
 def test_a_single_evaluation_makes_no_curve():

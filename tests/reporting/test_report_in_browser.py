@@ -1,8 +1,13 @@
 """The report: what its page does in a browser."""
 
+import re
+
 import pytest
+from made_runs import SWEEP
 
 from privrobust.store import Store
+
+HONEST = SWEEP["honest"]
 
 
 def column(tab, name):
@@ -98,6 +103,40 @@ def test_searching(opened, changed):
     assert len(column(tab, "f")) == 16
 
 
+def test_phrases_are_looked_for_first_and_alone(opened, changed):
+    """What stands in a cell, a sentence or the caption is found as it is written there."""
+    path = changed(
+        ("update runs set aggregator = 'centred_clipping(radius=1.0)' where aggregator = 'mean'",),
+        ("update runs set epsilon = 1.0 where noise_scale = 0.1",),
+        ("delete from runs where heterogeneity = 0",),
+    )
+    tab = opened(path)
+    search = tab.get_by_label("Search")
+
+    def found(words):
+        search.fill(words)
+        return shown(tab)[0]
+
+    every = [int(each) for each in column(tab, "row")]
+    methods, fs = column(tab, "method"), column(tab, "f")
+    worst = column(tab, "worst attack")
+    clipping = [row for row, name in zip(every, methods, strict=True) if "radius" in name]
+    assert 0 < len(clipping) < len(every)
+    assert found("radius=1.0") == found("centred_clipping(radius=1.0)") == clipping
+    for f in ("1", "2"):  # four honest workers or more beside them
+        of_f = [row for row, own in zip(every, fs, strict=True) if own == f]
+        assert found(f"f = {f} of {HONEST + int(f)}") == of_f
+    assert found("worst attack sign_flip") == [
+        row for row, name in zip(every, worst, strict=True) if name == "sign_flip"
+    ]
+    assert found("heterogeneity 1") == every  # told above the table
+    assert found("heterogeneity 0") == []
+    text = tab.locator("#results tbody tr").nth(0).locator("td").nth(4).text_content()
+    mean, half = re.match(r"([\d.]+)\s±\s([\d.]+)", text).groups()
+    assert 1 in found(f"{mean} ± {half} %")
+    assert len(found(f"{mean} ± {half} %")) < len(every)
+
+
 def test_accuracies_are_found_by_their_column(opened, made):
     tab = opened(made)
     row = tab.locator("#results tbody tr").nth(4)
@@ -136,7 +175,7 @@ def test_filters_and_their_link(opened, made):
     tab.get_by_role(
         "link", name="The table", exact=True
     ).click()  # leaves the view, and its address
-    assert tab.evaluate("location.href") == address
+    tab.wait_for_function("(address) => location.href === address", arg=address)
     again = tab.context.new_page()
     again.goto(address)
     again.locator("html[data-drawn=yes]").wait_for(state="attached")
@@ -188,6 +227,37 @@ def test_wide_windows_show_every_column(opened, made):
     region = tab.locator("#results-region")
     assert region.evaluate("(box) => box.scrollWidth - box.clientWidth") <= 0
     assert region.bounding_box()["width"] > 1800
+
+
+def test_headers_come_into_view_with_the_focus(opened, made):
+    """From under the columns that stay, and from beyond the window, on a phone."""
+    tab = opened(made, viewport={"width": 360, "height": 740})
+    tab.locator("#results thead button").first.focus()
+    seen = 0
+    for key in ["Tab"] * 11 + ["Shift+Tab"] * 6:
+        tab.keyboard.press(key)
+        left, right, first, last, is_head = tab.evaluate(
+            """() => {
+              const cell = document.activeElement.closest("thead th");
+              const [own, box] = [cell ?? document.body, document.getElementById("results-region")]
+                .map((each) => each.getBoundingClientRect());
+              return [own.left, own.right, box.left, box.right, Boolean(cell)];
+            }"""
+        )
+        if is_head:
+            assert first <= left + 1
+            assert right <= last + 1 or right - left > 150
+            seen += 1
+    assert seen > 10
+
+
+def test_an_edge_parts_the_columns_that_stay(opened, made):
+    tab = opened(made, viewport={"width": 700, "height": 420})
+    lines = """() => [...document.querySelectorAll("#results tbody tr:first-child > *")]
+      .filter((cell) => getComputedStyle(cell).boxShadow !== "none").length"""
+    assert tab.evaluate(lines) == 0
+    tab.evaluate("document.getElementById('results-region').scrollTo(100, 0)")
+    tab.wait_for_function(f"({lines})() === 1")
 
 
 def test_edges_beyond_which_there_is_more_are_shaded(opened, made):
@@ -267,6 +337,8 @@ def test_paper_cuts_no_table(opened, made):
         assert tab.locator(hidden).and_(tab.locator(":visible")).count() == 0, hidden
     for unfolded in ("#what dl", "#guarantee ul", "#shared-caption"):
         tab.locator(unfolded).first.wait_for(state="visible")
+    breaks = "getComputedStyle(document.querySelector('.opening figure')).breakInside"
+    assert tab.evaluate(breaks) == "auto"  # or the first page is blank below its title
     tab.emulate_media(media="screen")
     tab.locator("#what dl").first.wait_for(state="hidden")
 

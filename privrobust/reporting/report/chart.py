@@ -62,6 +62,8 @@ class Chart:
     caption: str = ""
     lacks: str = ""
     """Why nothing can be drawn; empty where something can."""
+    command: str = ""
+    """What draws it all the same; empty where nothing does."""
     by: str = ""
     """The field whose names can be singled out; empty where none can."""
     key: Sequence[Sign] = ()
@@ -124,7 +126,9 @@ def told(row: Row, cell: Cell, fewer: str) -> dict[str, Any]:
 
 def in_words(cell: Cell) -> str:
     """Write an accuracy as the table does."""
-    return f"{cell.text} %" if cell.holds else " ".join([FAILED, *cell.marks[:1]])
+    if cell.holds:
+        return f"{cell.text} %"
+    return " ".join([cell.text, *cell.marks[: bool(cell.failed)]])
 
 
 def signs_of(row: Row, cell: Cell, fewer: str) -> str:
@@ -146,7 +150,8 @@ def epsilon_told(row: Row) -> str:
         return f"∞, not private: {row.why_not_private}"
     estimate = ESTIMATE if row.is_estimate else ""
     kind = " (an estimate, may be too small)" if row.is_estimate else ""
-    return f"{estimate}{row.epsilon_text}{kind}{' + tuning' if row.tuned else ''}"
+    at = f" at delta = {', '.join(map(number, row.deltas))}"
+    return f"{estimate}{row.epsilon_text}{at}{kind}{' + tuning' if row.tuned else ''}"
 
 
 def _clip_norm(row: Row) -> str:

@@ -31,7 +31,7 @@ def curves(store: Store, rows: Rows) -> dict[str, Any]:
         there are too many runs.
 
     """
-    if _count(rows) > MOST_RUNS:
+    if are_too_many(rows):
         return {}
     made = _Curves(store)
     by_row: dict[int, list[int]] = {}
@@ -47,6 +47,15 @@ def curves(store: Store, rows: Rows) -> dict[str, Any]:
     return {"scale": _SCALE, "rows": by_row, "curves": made.thinned(), "steps": made.steps}
 
 
+OTHERWISE = "privrobust figure curves STORE -o curves.pdf --where field=value"
+"""The command that draws curves where a page has no room for all."""
+
+
+def are_too_many(rows: Rows) -> bool:
+    """Tell whether a page has no room for the curves of so many runs."""
+    return _count(rows) > MOST_RUNS
+
+
 def why_none(rows: Rows, drawn: dict[str, Any]) -> str:
     """Say why there are no curves; nothing where there are.
 
@@ -55,12 +64,10 @@ def why_none(rows: Rows, drawn: dict[str, Any]) -> str:
         drawn: as from `curves`.
 
     """
-    count = _count(rows)
-    if count > MOST_RUNS:
+    if are_too_many(rows):
         return (
-            f"Training curves are left out: {count:,} runs are more than the {MOST_RUNS:,} that "
-            "this page has room for. `privrobust figure curves STORE -o curves.pdf --where "
-            "field=value` draws those you choose."
+            f"Training curves are left out: {_count(rows):,} runs are more than the {MOST_RUNS:,} "
+            "that this page has room for. Those you choose are drawn by"
         )
     if not drawn:
         return "No training curve can be drawn: no run has an evaluation."

@@ -20,7 +20,7 @@ from privrobust.reporting.report.chart import (
     told,
     tooltips,
 )
-from privrobust.reporting.report.rows import Cell, Row, Rows
+from privrobust.reporting.report.rows import UNKNOWN, Cell, Row, Rows
 
 _NAME = "heatmap"
 _NOT_RUN = "not run"
@@ -71,8 +71,10 @@ def _without_number(
     sides = [len({record[field] for record in records}) for field in ("method", "rest", "f")]
     if len(records) < math.prod(sides) * across:
         yield _NOT_RUN
-    if not all(cell.holds for cell in cells):
+    if any(cell.failed for cell in cells):
         yield FAILED
+    if any(not cell.failed and not cell.holds for cell in cells):
+        yield UNKNOWN
 
 
 def _by_privacy(b: Any) -> tuple[int, float]:
@@ -173,9 +175,10 @@ def _spec(
     base = (
         alt.Chart(alt.NamedData(_NAME))
         .transform_filter((alt.datum.method == method) & (alt.datum.rest == rest))
+        .transform_calculate(whole="length(datum.label)", part="length(datum.short)")
+        .transform_joinaggregate(wholes="max(whole)", parts="max(part)")  # all alike, or none
         .transform_calculate(
-            text=f"{room}length(datum.label) ? datum.label : "
-            f"{room}length(datum.short) ? datum.short : ''"
+            text=f"{room}datum.wholes ? datum.label : {room}datum.parts ? datum.short : ''"
         )
         .encode(**place, tooltip=tooltips("attack"))
     )
@@ -225,5 +228,6 @@ def _extremes(squares: Sequence[tuple[dict[str, Any], Cell]]) -> str:
         f"{in_words(cell)} ({record['where']})" for record, cell in found[:1] + found[-1:]
     )
     failed = len(squares) - len(found)
-    none = [f"{failed} of {len(squares)} cells {FAILED}"] if failed else []
+    without = FAILED if all(cell.failed or cell.holds for _, cell in squares) else f"with {UNKNOWN}"
+    none = [f"{failed} of {len(squares)} cells {without}"] if failed else []
     return "; ".join(filter(None, [" to ".join(ends), *none]))

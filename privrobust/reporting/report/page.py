@@ -20,7 +20,7 @@ from privrobust.aggregators import list_aggregators
 from privrobust.attacks import list_attacks
 from privrobust.core.escaping import in_lines
 from privrobust.core.files import write_whole
-from privrobust.core.formatting import number, rounded_up
+from privrobust.core.formatting import NBSP, counted, number, rounded_up
 from privrobust.errors import PrivRobustError
 from privrobust.reporting.contests import contests
 from privrobust.reporting.findings import findings
@@ -34,10 +34,11 @@ from privrobust.reporting.scaling import about_scaling
 from privrobust.reporting.tables.choice import tested
 from privrobust.spec.run_fields import symbol
 from privrobust.store import Store
+from privrobust.store.reading import LEFT_OUT
 
 _MOST_THRESHOLDS = 15
+_MOST_REASONS = 8  # of failures, that are told before others fold away
 _MOST_MEASURED = 500  # rows: those of more would weigh megabytes
-_UNBROKEN = "\N{NO-BREAK SPACE}"
 _SPACE_IN_NUMBER = re.compile(r"(?<=[\d†‡°§]) (?=[%±])|(?<=±) (?=\d)")
 _NOTHING = Rows([], [], [], [], "")
 
@@ -89,6 +90,7 @@ def page(store: Store, runs: pd.DataFrame | None = None, name: str = "") -> str:
         script=Markup(script),
         style=Markup(_asset("page.css") + _asset("charts.css")),
         runs=main,
+        left_out=runs.attrs.get(LEFT_OUT, ""),
         split=" and ".join(main["evaluate_on"].unique()),
         task=words.task(main) if len(main) else "",
         in_short=words.in_short(main) if len(main) else "",
@@ -104,8 +106,8 @@ def page(store: Store, runs: pd.DataFrame | None = None, name: str = "") -> str:
         odds=list(words.odds(main)),
         protected=words.protected(main),
         unprotected=list(words.unprotected(main)),
-        tuning=words.counted(len(tuning), "run") if len(tuning) else "",
-        uncounted=words.counted(uncounted, "run") if uncounted else "",
+        tuning=counted(len(tuning), "run") if len(tuning) else "",
+        uncounted=counted(uncounted, "run") if uncounted else "",
         table=rows,
         best=marked,
         metrics=METRICS,
@@ -132,6 +134,7 @@ def page(store: Store, runs: pd.DataFrame | None = None, name: str = "") -> str:
             }
         ),
         most_runs=MOST_RUNS,
+        most_reasons=_MOST_REASONS,
         thresholds=_thresholds(rows),
         scaling_note=" ".join(about_scaling(main)),
     )  # fmt: skip
@@ -195,15 +198,15 @@ def _environment() -> Environment:
         "header": symbol,
         "number": number,
     }
-    environment.globals |= {"counted": words.counted, "sortable": _sortable}
+    environment.globals |= {"counted": counted, "sortable": _sortable}
     return environment
 
 
 def _seen(value: Any) -> Any:
     """Let all signs of a text be seen, those in lists and mappings too, and no number break."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        parts = _SPACE_IN_NUMBER.sub(_UNBROKEN, value).split(_UNBROKEN)
-        return _UNBROKEN.join(map(in_lines, parts))
+        parts = _SPACE_IN_NUMBER.sub(NBSP, value).split(NBSP)
+        return NBSP.join(map(in_lines, parts))
     if isinstance(value, list | tuple):
         return [_seen(each) for each in value]
     return {key: _seen(each) for key, each in value.items()} if isinstance(value, dict) else value

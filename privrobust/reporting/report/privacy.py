@@ -1,7 +1,7 @@
 """What privacy costs: accuracy against epsilon, clean and under the worst attack."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -13,6 +13,7 @@ from privrobust.reporting.contests import Budget, Data, Setting
 from privrobust.reporting.paired import Values, estimate
 from privrobust.reporting.report.chart import (
     DASHED,
+    FAILED,
     SOLID,
     Chart,
     Look,
@@ -33,7 +34,7 @@ from privrobust.reporting.report.chart import (
     tooltips,
 )
 from privrobust.reporting.report.epsilon_axis import EpsilonAxis
-from privrobust.reporting.report.rows import Cell, Row, Rows
+from privrobust.reporting.report.rows import UNKNOWN, Cell, Row, Rows
 
 _NAME = "privacy"
 _CLEAN, _WORST = "clean", "worst case"
@@ -80,7 +81,7 @@ def privacy_chart(rows: Rows, data: Sequence[Data], first: Row) -> Chart:
             }
         )
     cells = [cell for _, _, cell in drawn]
-    has_failed = not all(cell.holds for cell in cells)
+    lacking = dict.fromkeys(cell.text for cell in cells if not cell.holds)
     kinds = [_CLEAN, _WORST] if is_attacked else []
     intervals = legend_of(cells, "".join(record["signs"] for record in records), _BARS)
     readings = list(_readings(rows, data))
@@ -90,11 +91,11 @@ def privacy_chart(rows: Rows, data: Sequence[Data], first: Row) -> Chart:
     return Chart(
         _NAME,
         title,
-        caption=f"{intervals}{_strips(axis, has_failed)}{notes}",
+        caption=f"{intervals}{_strips(axis, lacking)}{notes}",
         by="method",
         key=[Sign(method, look._replace(dash=())) for method, look in styles.items()],
         signs=[Sign(kind, _look(kind), kind == _CLEAN) for kind in kinds],
-        spec=_spec(rows, first, axis, styles, _FAILED if has_failed else 0.0),
+        spec=_spec(rows, first, axis, styles, _FAILED if lacking else 0.0),
         data=columns(records),
         readings=readings,
     )
@@ -134,12 +135,14 @@ def _look(kind: str) -> Look:
     )
 
 
-def _strips(axis: EpsilonAxis, has_failed: bool) -> str:
+def _strips(axis: EpsilonAxis, lacking: Collection[str]) -> str:
+    """Say what stands off the axes: what is not private, and cells that failed or lack a number."""
     told = []
     if math.inf in axis.strips:
         told.append(" What is not private stands apart at the right, side by side.")
-    if has_failed:
-        told.append(" Cells with a failed run stand below 0 %, and lines break there.")
+    if lacking:
+        what = "a failed run" if lacking == {FAILED: None} else f"a failed run or {UNKNOWN}"
+        told.append(f" Cells with {what} stand below 0 %, and lines break there.")
     return "".join(told)
 
 

@@ -1,7 +1,7 @@
 """The rows of the report's table: a setting and f, with a cell an attack."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -30,6 +30,9 @@ from privrobust.reporting.summary import (
     without_gaps,
 )
 from privrobust.spec.run_fields import symbol
+
+UNKNOWN = "no accuracy"
+"""Of a cell where a run ended without a failure, and has none."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,9 @@ class Cell:
     @property
     def text(self) -> str:
         """In percent."""
-        return self._mean if self.holds else "failed"
+        if self.holds:
+            return self._mean
+        return "failed" if self.failed else UNKNOWN
 
     @property
     def _mean(self) -> str:
@@ -140,8 +145,8 @@ class Row:
     gap_text: str
     """In percent, with its interval, marked where nothing was learnt."""
     breakdown: float
-    """Of the setting, over all f; NaN where it was not attacked, clean runs lack or failed, or
-    nothing was learnt."""
+    """Of the setting, over all f: the largest f / n that surely holds, or of a single seed that
+    held; NaN where it was not attacked, clean runs lack or failed, or nothing was learnt."""
     breakdown_text: str
     """What seeds decide of it."""
     runs: pd.DataFrame
@@ -158,6 +163,19 @@ class Row:
     def epsilon_text(self) -> str:
         """To three digits, rounded up."""
         return rounded_up(self.epsilon, 3)
+
+    @property
+    def workers(self) -> list[int]:
+        """How many there are of them, Byzantine ones included."""
+        attacked = self.runs[self.runs["byzantine"] == self.byzantine]
+        return sorted(set((attacked["honest"] + attacked["byzantine"]).tolist()))
+
+    @cached_property
+    def deltas(self) -> list[float]:
+        """At which its epsilon holds; none where it is infinite."""
+        if math.isinf(self.epsilon):
+            return []
+        return sorted(self.runs["delta"].unique().tolist())
 
     @cached_property
     def is_estimate(self) -> bool:
@@ -266,6 +284,11 @@ class Rows:
         is_chosen = all(isinstance(b, str) or b == 0 for b, _ in pairs)
         return is_chosen and len({epsilon for _, epsilon in pairs}) == len(pairs)
 
+    @cached_property
+    def has_deltas(self) -> bool:
+        """Whether epsilons of the table hold at more than one delta."""
+        return len({delta for row in self.rows for delta in row.deltas}) > 1
+
     def values(self, field: str) -> list[Any]:
         """List the values of a field, each once."""
         return list(dict.fromkeys(row.setting[field] for row in self.rows))
@@ -313,7 +336,7 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
                 worst=worst,
                 gap=gap["gap"],
                 gap_text=gap_text(gap),
-                breakdown=points[setting]["point"],
+                breakdown=held(points[setting]),
                 breakdown_text=breakdown_text(points[setting], tried[setting]),
                 runs=of_row,
                 tuned=_may_be_tuned(of_row, tuning),
@@ -322,6 +345,12 @@ def rows_of(runs: pd.DataFrame, tuning: pd.DataFrame) -> Rows:
     attacks = sorted({name for row in rows for name in row.attacked})
     is_near = any(NEAR_CHANCE in row.gap_text + row.breakdown_text for row in rows)
     return Rows(fields, attacks, rows, metrics, about_chance(summary) if is_near else "")
+
+
+def held(found: Mapping[Hashable, Any]) -> float:
+    """Return by what a breakdown point sorts: the lower of two that it lies between."""
+    low = found["point"] if math.isnan(found["low"]) else found["low"]
+    return math.nan if math.isnan(found["point"]) or found["near_chance"] else float(low)
 
 
 def _cells(summary: pd.DataFrame, metrics: Sequence[str]) -> dict[tuple[Any, ...], dict[str, Cell]]:

@@ -46,25 +46,36 @@ function showTable() {
 
   /* --- search and filters --- */
 
-  const plain = (text) => text.toLowerCase().replace(/[_=,\s]+/g, " ").trim();
-  const size = (word) => (word ? Number(word.replace(/^[≥~*]|[†‡°]+$/g, "")) : NaN);
+  const plain = (text) => text.toLowerCase().replace(/[_=,()%\s]+/g, " ").trim();
+  const size = (word) => (word ? Number(word.replace(/^[≥~*]|[†‡°§]+$/g, "")) : NaN);
 
-  /* Every cell is found by its words, and by its number after its column's name: "epsilon 1.29".
-     A number alone is looked for among settings: who looks for 0.1 does not mean a gap of 0.1. */
+  function phrase({ field = "", head }, text, { isNamed = true, isSetting = false, of = "" } = {}) {
+    const names = isNamed ? [plain(head), plain(field)].filter(Boolean) : [];
+    const told = plain(text);
+    const sizes = told.split(" ").map(size).filter((each) => !Number.isNaN(each));
+    const texts = [told, ...names.map((name) => plain(`${name} ${told} ${of}`))];
+    return { names, sizes, told, texts, isSetting };
+  }
+
+  /* What all rows have in common is told once, above them. */
+  const alike = [...table.caption.querySelectorAll(".alike")]
+    .map(({ dataset }) => phrase(dataset, dataset.value));
+
+  /* Every cell is found by its words, and by its number after its column's name: "epsilon 1.29". */
   function phrases(row) {
     row.phrases ??= [...row.cells].flatMap((cell, place) => {
-      const { field = "", head, metric } = heads[place].dataset;
-      if (metric) return [];
-      const names = cell.matches(".missing") ? [] : [plain(head), plain(field)].filter(Boolean);
-      const told = plain(cell.textContent);
-      const sizes = told.split(" ").map(size).filter((each) => !Number.isNaN(each));
-      return [{ names, sizes, text: [...names, told].join(" "), isSetting: place > 0 && place <= naming }];
-    });
+      if (heads[place].dataset.metric) return [];
+      return [phrase(heads[place].dataset, cell.textContent, {
+        isNamed: !cell.matches(".missing"),
+        isSetting: place > 0 && place <= naming,
+        of: cell.dataset.of,
+      })];
+    }).concat(alike);
     return row.phrases;
   }
 
-  const names = new Set(heads.flatMap((head) =>
-    [plain(head.dataset.head), plain(head.dataset.field ?? "")]).filter(Boolean));
+  const names = new Set(
+    [...heads.map(({ dataset }) => phrase(dataset, "")), ...alike].flatMap((each) => each.names));
 
   /* What is looked for: words, and numbers with the name before them, if it is a column's. */
   function terms(text) {
@@ -78,31 +89,39 @@ function showTable() {
       const last = found.slice(-2).map((term) => term.word);
       const name = [last.join(" "), last.at(-1)].find((each) => names.has(each));
       if (name) found.splice(-name.split(" ").length);
-      found.push({ name, wanted });
+      found.push({ name, wanted, number: word });
     }
     return found;
   }
 
-  function holds(row, { word, name, wanted }) {
-    return phrases(row).some((phrase) => {
-      if (word) return phrase.text.includes(word);
-      return phrase.sizes.includes(wanted) && (name ? phrase.names.includes(name) : phrase.isSetting);
-    });
+  const isSet = (row, wanted) => phrases(row).some((each) => each.isSetting && each.sizes.includes(wanted));
+
+  /* A number alone is looked for among settings: who looks for 0.1 does not mean a gap of 0.1. Where
+     no row is set to it, it is what a cell begins with. */
+  function holds(row, { word, name, wanted, number }) {
+    if (word) return phrases(row).some(({ texts }) => texts.some((each) => each.includes(word)));
+    if (name) return phrases(row).some(({ names, sizes }) => names.includes(name) && sizes.includes(wanted));
+    if (rows.some((each) => isSet(each, wanted))) return isSet(row, wanted);
+    return phrases(row).slice(1).some(({ told }) => `${told} `.startsWith(`${number} `));
   }
 
-  /* Every term somewhere, or several words as they stand in one cell: "3 diverged", "83 ± 5". */
-  function found(row, text) {
+  const asItStands = (row, words) =>
+    phrases(row).some(({ texts }) => texts.some((each) => ` ${each} `.includes(` ${words} `)));
+
+  /* The rows of which a cell has several words as they stand, "3 diverged" or "83 ± 5"; where none
+     has, those that have every term somewhere. */
+  function found(text) {
     const words = plain(text);
-    const asItStands = words.includes(" ")
-      && phrases(row).some((phrase) => ` ${phrase.text} `.includes(` ${words} `));
-    return asItStands || terms(text).every((term) => holds(row, term));
+    const exact = words.includes(" ") ? rows.filter((row) => asItStands(row, words)) : [];
+    if (exact.length) return exact;
+    const wanted = terms(text);
+    return rows.filter((row) => wanted.every((term) => holds(row, term)));
   }
 
   const chosen = () => [...new FormData(filters)].filter(([, value]) => value);
 
   function passes(row, name, value) {
-    if (name === "show") return true;
-    if (name === "search") return found(row, value);
+    if (name === "show" || name === "search") return true;
     const own = row.cells[placeOf(name)].dataset.v;
     if (name === "epsilon" && value !== "Infinity") return Number(own) <= Number(value);
     return own === value;
@@ -110,8 +129,9 @@ function showTable() {
 
   function filter() {
     const wanted = chosen();
+    const sought = new Set(found(filters.elements.search.value));
     for (const row of rows) {
-      row.hidden = !wanted.every(([name, value]) => passes(row, name, value));
+      row.hidden = !sought.has(row) || !wanted.every(([name, value]) => passes(row, name, value));
       if (row.recipe) row.recipe.hidden = row.hidden;
     }
     const shown = rows.filter((row) => !row.hidden).length;
@@ -128,19 +148,25 @@ function showTable() {
   const sheet = new CSSStyleSheet();
   document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
 
-  /* As many of the columns that name a row as leave room for the others. */
+  let pinned = { count: 0, width: 0 }; /* the columns that stay in view */
+
+  /* As many of the columns that name a row, epsilon among them, as leave room for the others. */
   function arrange() {
     const rules = chosen().filter(([name]) => name === "show").flatMap(([, metric]) => [
       `#results [data-metric="${CSS.escape(metric)}"] { display: table-cell; }`,
       `p[data-metric="${CSS.escape(metric)}"] { display: block; }`,
     ]);
     let left = 0;
-    for (const [place, head] of heads.slice(0, naming).entries()) {
+    let last = 0;
+    for (const [place, head] of heads.slice(0, naming + 1).entries()) {
       if (left + head.offsetWidth > 0.62 * region.clientWidth) break;
       rules.push(`#results tr:not(.recipe) > :nth-child(${place + 1}) { position: sticky; left: ${left}px; z-index: 1; }`);
       rules.push(`#results thead tr:not(.recipe) > :nth-child(${place + 1}) { z-index: 3; }`);
       left += head.offsetWidth;
+      last = place + 1;
     }
+    rules.push(`[data-moved] tr:not(.recipe) > :nth-child(${last}) { box-shadow: 2px 0 var(--soft); }`);
+    pinned = { count: last, width: left };
     rules.push(`#results-region { scroll-padding: ${table.tHead.offsetHeight}px 0 0 ${left}px; }`);
     rules.push(`.recipe > td > div { width: ${region.clientWidth - 2}px; }`);
     sheet.replaceSync(`@media screen { ${rules.join("\n")} }`);
@@ -156,11 +182,24 @@ function showTable() {
   /* Shade the edges beyond which there is more. */
   function shade() {
     const { scrollLeft, scrollTop, scrollWidth, scrollHeight, clientWidth, clientHeight } = region;
+    region.toggleAttribute("data-moved", scrollLeft > 0);
     region.parentElement.classList.toggle("right", scrollLeft + clientWidth < scrollWidth - 1);
     region.parentElement.classList.toggle("below", scrollTop + clientHeight < scrollHeight - 1);
   }
 
   region.addEventListener("scroll", shade, { passive: true });
+
+  /* A header that has the focus comes out from under the columns that stay, and into the window. */
+  table.tHead.addEventListener("focusin", ({ target }) => {
+    const cell = target.closest("th");
+    if (heads.indexOf(cell) < pinned.count) return;
+    const { left, right } = cell.getBoundingClientRect();
+    const from = region.getBoundingClientRect().left + region.clientLeft;
+    const before = left - (from + pinned.width);
+    const beyond = right - (from + region.clientWidth);
+    if (before < 0) region.scrollLeft += before;
+    else if (beyond > 0) region.scrollLeft += Math.min(beyond, before);
+  });
 
   /* --- a row's spec and command --- */
 
@@ -265,7 +304,7 @@ function showTable() {
   if (location.hash.includes("=")) restore();
   else filter();
   const watch = new ResizeObserver(arrange);
-  for (const each of [region, ...heads.slice(0, naming)]) watch.observe(each);
+  for (const each of [region, ...heads.slice(0, naming + 1)]) watch.observe(each);
 }
 
 /* --- copying specs and commands --------------------------------------------------------------- */
@@ -299,14 +338,14 @@ document.addEventListener("toggle", (event) => {
 
 /* --- paper ------------------------------------------------------------------------------------ */
 
-/* What is folded is printed, but for the YAML of every row. */
+/* What is folded is printed, but for the YAML of every row and where each run failed. */
 const unfolded = [];
 matchMedia("print").addEventListener("change", ({ matches: isPaper }) => {
   if (!isPaper) {
     while (unfolded.length) unfolded.pop().open = false;
     return;
   }
-  for (const details of document.querySelectorAll("main details:not([open], .more, .recipes, .recipes *)")) {
+  for (const details of document.querySelectorAll("main details:not([open], .more, .happened, .recipes, .recipes *)")) {
     details.open = true;
     unfolded.push(details);
   }

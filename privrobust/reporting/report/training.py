@@ -20,8 +20,9 @@ from privrobust.reporting.report.chart import (
     percents,
     shape,
 )
-from privrobust.reporting.report.curves import CURVES, why_none
+from privrobust.reporting.report.curves import CURVES, OTHERWISE, are_too_many, why_none
 from privrobust.reporting.report.rows import Row, Rows
+from privrobust.reporting.report.words import last_evaluations
 
 _BAND = "The band of the one that is singled out is its 95 % Student interval over seeds."
 _MOST_POINTS = 40  # of a line: more would hide it
@@ -38,7 +39,7 @@ def training_chart(rows: Rows, drawn: dict[str, Any], first: Row) -> Chart:
     """
     title = "How training went: accuracy after so many steps"
     if lacks := why_none(rows, drawn):
-        return Chart(CURVES, title, lacks=lacks)
+        return Chart(CURVES, title, lacks=lacks, command=OTHERWISE if are_too_many(rows) else "")
     attacks = ["none", *rows.attacks]
     styles = looks(attacks)
     cells = [cell for row in rows.rows for cell in row.cells]
@@ -106,12 +107,14 @@ def _spec(rows: Rows, styles: dict[str, Look], first: Row) -> dict[str, Any]:
 
 
 def _readings(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """Say for each row what its attacks left in the end."""
+    """Say for each row what its attacks left in the end, as the table has it."""
     for row in rows:
         told = [
             f"{f'under {cell.attack}' if cell.attack else 'without attackers'} "
             f"{in_words(cell)}{cell.signs}"
             for cell in row.cells
         ]
-        text = f"Row {row.number}, in the end: {', '.join(told)}."
+        last = last_evaluations(row.runs["final_evaluations"].tolist())
+        when = f"mean over {last}" if last else "in the end"
+        text = f"Row {row.number}, {when}: {', '.join(told)}."
         yield {"at": {"chosen_row": row.number}, "text": text}

@@ -1,17 +1,18 @@
 """What the report says in words: what was run, and what its epsilon promises."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from privrobust.core.formatting import number, rounded_up
+from privrobust.core.formatting import counted, number, rounded_up
 from privrobust.reporting import tuning
 from privrobust.reporting.intervals import TOLD
 from privrobust.reporting.legend import BREAKDOWN_NOTE, FEW, FEW_SEEDS, GAP_NOTE
 from privrobust.reporting.neighbours import adjacencies, at_length
-from privrobust.reporting.report.rows import Rows
+from privrobust.reporting.report.rows import UNKNOWN, Rows
 from privrobust.reporting.scaling import about_scaling
 from privrobust.reporting.schemes import charged_for
 from privrobust.spec.run_fields import FIELDS
@@ -36,11 +37,6 @@ def _values(runs: pd.DataFrame, field: str) -> list[Any]:
     """Return those of one field, as Python has them, gaps left out."""
     column: list[Any] = runs[field].dropna().tolist()
     return column
-
-
-def counted(count: int, what: str) -> str:
-    """Write `1 run`, `2 runs`."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def task(runs: pd.DataFrame) -> str:
@@ -241,7 +237,7 @@ def notes(rows: Rows, has_best: bool) -> Iterator[str]:
     """Explain what stands in the table, and nothing that does not.
 
     Args:
-        rows: of the table; one at least.
+        rows: of the table.
         has_best: whether a cell is marked as the best of its column.
 
     """
@@ -258,8 +254,13 @@ def notes(rows: Rows, has_best: bool) -> Iterator[str]:
             f"Fewer than {FEW_SEEDS} seeds are marked ({FEW} of a gap or breakdown point): chance "
             "may explain differences."
         )
+    counts = [count for row in rows.rows for count in row.runs["final_evaluations"].unique()]
+    if last := last_evaluations(counts):
+        yield f"Accuracy of a run: the mean over {last}; its curve may end elsewhere."
     if any(cell.failed for cell in cells):
         yield "Failed: a run of the cell has no accuracy, so that the cell has none."
+    if any(not cell.failed and not cell.holds for cell in cells):
+        yield f"{UNKNOWN.capitalize()}: a run of the cell ended without a failure and without one."
     if any(cell.diverged for cell in cells):
         yield "Diverged: in so many runs the model's outputs stopped being finite."
     if any(row.clean is None or len(row.attacked) < len(rows.attacks) for row in rows.rows):
@@ -272,6 +273,11 @@ def notes(rows: Rows, has_best: bool) -> Iterator[str]:
         yield rows.about_chance
 
 
+def last_evaluations(counts: Sequence[int]) -> str:
+    """Say over so many evaluations that accuracy is a mean; nothing where it is of the last."""
+    return f"the last {listed(counts)} evaluations" if any(count > 1 for count in counts) else ""
+
+
 def attacks_lacking(rows: Rows) -> str:
     """Say how many worst cases are over fewer attacks than others; nothing if none."""
     attacked = [row for row in rows.rows if row.attacked]
@@ -279,17 +285,27 @@ def attacks_lacking(rows: Rows) -> str:
     return f"{fewer} of {counted(len(attacked), 'worst case')}" if fewer else ""
 
 
-def troubles(rows: Rows) -> Iterator[tuple[str, str, str, str]]:
-    """Tell failed runs, then diverged ones: setting, attack, seeds, and what happened."""
+class Trouble(NamedTuple):
+    """What happened to some runs."""
+
+    told: str
+    runs: int
+    """How many."""
+    places: Sequence[tuple[str, str, str]]
+    """Their settings, attacks and seeds."""
+
+
+def troubles(rows: Rows) -> Iterator[Trouble]:
+    """Tell why runs failed, then what diverged: of each the commonest first."""
     yield from _troubles(rows, lambda runs: runs["failure"].map("failed: {}".format, "ignore"))
     yield from _troubles(rows, lambda runs: runs["diverged"].map({True: _DIVERGED}).astype(object))
 
 
-def _troubles(
-    rows: Rows, told: Callable[[pd.DataFrame], pd.Series]
-) -> Iterator[tuple[str, str, str, str]]:
+def _troubles(rows: Rows, told: Callable[[pd.DataFrame], pd.Series]) -> list[Trouble]:
     """Tell those of one kind; a run that several rows count, as clean ones are, once."""
     seen: set[str] = set()
+    counts: Counter[str] = Counter()
+    places: dict[str, list[tuple[str, str, str]]] = {}
     for row in rows.rows:
         if not any(cell.failed or cell.diverged for cell in row.cells):
             continue
@@ -299,7 +315,10 @@ def _troubles(
         seen.update(runs.index)
         attacks = runs["attack"].fillna("none")
         for (attack, happened), alike in runs.groupby([attacks, what], sort=False):
-            yield row.name, str(attack), listed(_values(alike, "seed")), str(happened)
+            counts[str(happened)] += len(alike)
+            place = row.name, str(attack), listed(_values(alike, "seed"))
+            places.setdefault(str(happened), []).append(place)
+    return [Trouble(what, count, places[what]) for what, count in counts.most_common()]
 
 
 _DIVERGED = "diverged: the model's outputs stopped being finite"
