@@ -144,13 +144,13 @@ def test_one_is_named_by_its_module(module, name, tmp_path):
     [
         ("own_accounts:Ours", "calls itself 'pld'"),
         ("own_accounts:Nameless", "calls itself None"),
-        ("own_accounts:Half", "cannot be made"),
+        ("own_accounts:Half", "does not define compose_epsilon"),
         ("own_accounts:other", "made 5"),
-        ("own_accounts:MODULE", "cannot import"),
+        ("own_accounts:MODULE", "has no 'MODULE'"),
         ("own_accounts:math", "not callable"),
         ("os:getcwd", "of Python's own library"),
         ("own_accounts:made(x=1)", "has no parameter 'x'"),
-        ("nowhere:Nothing", "cannot import"),
+        ("nowhere:Nothing", "there is no module 'nowhere'"),
     ],
 )
 def test_what_is_no_accountant_of_ones_own_is_refused(module, name, problem):

@@ -367,7 +367,7 @@ def test_failed_runs_make_the_exit_code_1_and_status_says_why(tmp_path, inside):
     assert "1 of 1 run failed: see `privrobust status results.db --traceback`" in err
     code, out, err = inside("status", "results.db")
     assert (code, err) == (0, "")
-    assert out.startswith("0 done, 0 running, 1 failed\nfailed: 1 runs: grad_norm_bound: at step 1")
+    assert out.startswith("0 done, 0 running, 1 failed\nfailed: 1 run: grad_norm_bound: at step 1")
 
 
 def test_tables_of_a_store(tmp_path, sweep, inside):
@@ -403,7 +403,7 @@ def test_export_for_tensorboard(tmp_path, sweep, inside):
     inside("run", sweep())
     command = ["export", "results.db", "--tensorboard", "events"]
     code, out, err = inside(*command)
-    assert (code, out, err) == (0, "2 runs are written to events\n", "")
+    assert (code, out, err) == (0, "2 runs written to events\n", "")
     with Store(tmp_path / "results.db") as store:
         key = store.runs().index[0]
         history = store.history(key)
@@ -411,7 +411,7 @@ def test_export_for_tensorboard(tmp_path, sweep, inside):
     read = [(event.step, event.value) for event in events.Scalars("accuracy")]
     assert read == list(zip(history["step"], history["accuracy"].astype("float32"), strict=True))
     code, out, err = inside(*command)
-    assert (code, out, err) == (0, "0 runs are written to events\n", "")
+    assert (code, out, err) == (0, "0 runs written to events\n", "")
 
 
 @pytest.mark.parametrize(
@@ -493,8 +493,8 @@ def test_help_imports_neither_torch_nor_opacus(arguments):
         ),
         (
             "datasets",
-            "emnist(split='balanced')\n    Handwritten letters and digits, 28 x 28 grey, scaled by "
-            "MNIST's constants.\n    Cohen, Afshar, Tapson, van Schaik 2017\n",
+            "emnist(split='balanced', validation=0.1)\n    Handwritten letters and digits, 28 x 28 "
+            "grey, scaled by MNIST's constants.\n    Cohen, Afshar, Tapson, van Schaik 2017\n",
         ),
         ("losses", "cross_entropy\n    `-log softmax(s)_y`, in nats.\n"),
         ("models", "logistic(bias=True)\n    Multinomial logistic regression.\n"),

@@ -121,7 +121,9 @@ def test_the_best_is_bold_where_that_can_be_seen_and_has_a_star_everywhere(
     if name:
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    (tmp_path / "run.yaml").write_text(RUN.replace("seed", "aggregator: [median, mean], seed"))
+    (tmp_path / "run.yaml").write_text(
+        RUN.replace("seed", "aggregator: [median, mean], seed").replace("steps: 2", "steps: 99")
+    )
     shown = screen("run", "run.yaml", "--quiet")
     assert shown.count("*") > 1
     assert ("\x1b[1m*" in shown) == (name is None)
