@@ -135,7 +135,7 @@ def test_the_first_signal_decides_and_what_is_kept_is_said(folder, signals, jobs
     with Store(path) as store:
         assert all(map(is_gone, store.claims()["owner"]))  # no other waits for a lease
     assert is_quiet(err, signals[0], done(path))
-    assert f"{done(path)} of 1200 runs are kept in results.db; the same command" in err
+    assert f"{done(path)} of 1,200 runs are kept in results.db; the same command" in err
 
 
 def test_a_long_call_into_compiled_code_is_not_waited_for(folder):
@@ -154,7 +154,7 @@ def test_a_long_call_into_compiled_code_is_not_waited_for(folder):
     code, _, err = command.ended()
     assert code == 130
     assert (
-        err == "interrupted: 0 of 1200 runs are kept in c.db; the same command computes the rest\n"
+        err == "interrupted: 0 of 1,200 runs are kept in c.db; the same command computes the rest\n"
     )
 
 
