@@ -56,9 +56,11 @@ def rows(*results):
 @pytest.mark.parametrize("value", [0.0123456, 1 / 3, 1.99999999, 6.7309, 123.45678, 1e-9])
 def test_nothing_is_overstated(value):
     (row,) = rows(made(found=value, claimed=value, p_value=min(1.0, value)))
-    assert Fraction(row["found"]) <= Fraction(value) <= Fraction(row["claimed"])
-    assert Fraction(row["if Gaussian"]) <= Fraction(1.5 * value)
-    assert Fraction(row["p"]) >= Fraction(min(1.0, value))
+    slack = 1 + Fraction(1, 10**12)  # of a double's own rounding
+    assert Fraction(row["found"]) <= Fraction(value) * slack
+    assert Fraction(value) <= Fraction(row["claimed"]) * slack
+    assert Fraction(row["if Gaussian"]) <= Fraction(1.5 * value) * slack
+    assert Fraction(row["p"]) * slack >= Fraction(min(1.0, value))
     assert float(row["claimed"]) - float(row["found"]) <= 2e-3 * value
 
 
