@@ -333,7 +333,7 @@ def test_whole_numbers_stay_whole_in_recipes():
 def test_breakdown_points(changed):
     """One or two Byzantine workers joined five."""
     path = changed(
-        ("update runs set accuracy = 0.8",),
+        ("update runs set accuracy = 0.8, accuracy_by_class = null",),
         ("update runs set accuracy = 0.3 where aggregator = 'median' and byzantine = 2 "
          "and attack = 'sign_flip' and heterogeneity = 0",),
         ("update runs set accuracy = 0 where aggregator = 'mean' and byzantine > 0 "

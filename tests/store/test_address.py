@@ -73,7 +73,7 @@ def test_a_store_that_cannot_be_opened_tells_no_secret(location, caplog, tmp_pat
         "run sweep.yaml --store={}", "figure bias_variance {}",
     ],
 )  # fmt: skip
-def test_a_command_tells_no_secret(location, words, tmp_path, monkeypatch, capsys):
+def test_a_command_tells_nobody(location, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("privrobust.store.transactions._WAITS", ())
     monkeypatch.setattr(sys, "path", list(sys.path))

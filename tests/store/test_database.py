@@ -58,7 +58,11 @@ def is_of_before(version, before, results):
     """Whether everything is there, and what an older store has not is empty, or its default."""
     runs, lacked = results.runs(), lacked_of(version, "runs")
     pd.testing.assert_frame_equal(runs.drop(columns=lacked), before.drop(columns=lacked))
-    assert list(runs.columns) == [*(c.name for c in RUNS.c if c.name in runs), "chance"]
+    assert list(runs.columns) == [
+        *(c.name for c in RUNS.c if c.name in runs),
+        "chance",
+        "chance_at_most",
+    ]
     had = {"repetition": 0, "sampling": "poisson", "local_steps": 1}
     for name in lacked:
         assert runs[name].eq(had[name]).all() if name in had else runs[name].isna().all(), name
