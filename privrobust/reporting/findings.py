@@ -129,7 +129,7 @@ def _meaning(data: Sequence[Data]) -> str:
         few = " (few)" if counts[0] < FEW_SEEDS else ""
         told.append(
             f"±: half of a {TOLD} interval over {_seeds(data, '')}{few}; undecided: differences "
-            "seed by seed leave it open"
+            "seed by seed, corrected for their number, leave it open"
         )
     return f"{capital('; '.join(told))}." if told else "No mean is over all of its runs."
 

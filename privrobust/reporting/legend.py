@@ -237,9 +237,11 @@ def vouchers(runs: pd.DataFrame, estimate: str = "ESTIMATE") -> str:
             of = [rule for rule in every if rule in its]
             few = f"all but {', '.join(others)}" if len(others) < len(of) else ", ".join(of)
             who = f"{name} for {few}"
-        kind = "upper bound" if is_bound else f"{estimate}, may be too small"
+        kind = "upper bound{}" if is_bound else f"{estimate}, may be too small"
         told.setdefault(kind, []).append(who)
-    return ", ".join(f"{' and '.join(whos)} ({kind})" for kind, whos in told.items())
+    return ", ".join(
+        f"{', '.join(whos)} ({kind.format('s' * (len(whos) > 1))})" for kind, whos in told.items()
+    )
 
 
 def epsilon_marks(runs: pd.DataFrame) -> dict[str, str]:

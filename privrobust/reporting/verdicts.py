@@ -102,11 +102,11 @@ def _kept(budget: Budget, of: Data, at: str, points: str) -> str:
     rule, f = standing.first, standing.f
     told = [] if budget.is_spent_by(rule) else [f"spending {rule.spent}"]
     if f and (by := change(rule.left(f), rule.left(0))):
-        told.append(f"{by}{points} by attacks")
+        told.append(f"{by}{points} against no attackers")
     base = of.everywhere(rule)[-1]
     is_fair = rule.faced(f) == base.faced(f) and not base.clean.near_chance
     if f and base is not rule and is_fair and (by := change(rule.left(f), base.left(f))):
-        told.append(f"{by} by noise")
+        told.append(f"{by} against epsilon {base.spent}")
     extra = f" ({', '.join(told)})" if told else ""
     return f"{share(standing.kept)}{SPACE}%{at}{extra}"
 

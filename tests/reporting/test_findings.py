@@ -43,12 +43,12 @@ def test_the_best_is_named_with_what_it_keeps_at_each_epsilon():
     least, middle, most = (
         f"{100 * kept.query('noise_scale == @b')['accuracy'].iloc[0]:.0f}" for b in (0.3, 0.03, 0.0)
     )
-    by = r"\(-\d+.\d+ ± [\d.]+ points by attacks, -\d+.\d+ ± [\d.]+ by noise\)"
+    by = r"\(-\d+.\d+ ± [\d.]+ points against no attackers, -\d+.\d+ ± [\d.]+ against epsilon ∞\)"
     assert re.search(
         rf"Under the worst attacks: nnm \+ trimmed_mean withstands f = 2 of 12 at epsilon "
         rf"0.77 to ∞, where it keeps {least} ± \d % at 0.77 {by}, {middle} ± \d % at 15.3 "
-        rf"\(-\S+ ± \S+ by attacks, -\S+ ± \S+ by noise\) and {most} ± \d % at ∞ "
-        r"\(-\S+ ± \S+ by attacks\)\.",
+        rf"\(-\S+ ± \S+ against no attackers, -\S+ ± \S+ against epsilon ∞\) and {most} ± \d % "
+        r"at ∞ \(-\S+ ± \S+ against no attackers\)\.",
         text,
     )
 
@@ -66,7 +66,8 @@ def test_noise_and_attacks_are_charged_with_the_paired_difference():
     """0.2 and 0.1 by construction; unpaired seeds alone differ by more than 0.02."""
     text = said(sweep())
     attacks, _, noise, half = re.search(
-        r"at 0.77 \((\S+) ± (\S+) points by attacks, (\S+) ± (\S+) by noise\)", text
+        r"at 0.77 \((\S+) ± (\S+) points against no attackers, (\S+) ± (\S+) against epsilon ∞\)",
+        text,
     ).groups()
     assert float(attacks) == pytest.approx(-10, abs=1)
     assert float(noise) == pytest.approx(-20, abs=1)
@@ -279,7 +280,7 @@ def test_epsilons_are_compared_under_the_same_attacks():
 
     text = said(made(kept))
     assert "no rule can be judged at epsilon ∞ (under fewer attacks)" in text
-    assert "by noise" not in text
+    assert "against epsilon" not in text
     assert "2 worst cases are of fewer attacks than others, and not compared" in text
 
 
@@ -375,7 +376,7 @@ def test_noise_that_mends_is_told_from_what_it_mends():
     runs = made(lambda s: 0.1 if not s["noise_scale"] else 0.8 if s["byzantine"] else 0.9)
     text = said(runs)
     assert re.search(r"compared with ∞, where it is not clearly above chance \(\S+ ± \S+ %\)", text)
-    assert "by noise" not in text
+    assert "against epsilon" not in text
     assert f"all of {len(runs)} runs finished; {len(runs)} of them diverged" in said(
         runs.assign(diverged=True)
     )

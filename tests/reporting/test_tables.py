@@ -249,7 +249,7 @@ def test_rules_that_spend_differently_at_one_b_stand_side_by_side_with_their_eps
     rows = [line.strip("| ").split(" | ") for line in shown.splitlines() if "| m" in line]
     assert [row[:2] for row in rows[1:]] == [["median", "6.73"], ["majority_vote", "5.5"]]
     assert all(cell.strip() for row in rows for cell in row)
-    assert "by pld for median and sign for majority_vote (upper bound)" in shown
+    assert "by pld for median, sign for majority_vote (upper bounds)" in shown
 
 
 def test_under_a_target_they_share_its_column():
