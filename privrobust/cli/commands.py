@@ -93,16 +93,16 @@ def _privrobust(
     """Measure privacy, robustness and utility of noisy median and sign SGD together."""
 
 
-app.command(cls=_OwnCode, context_settings={"allow_extra_args": True})(budget)
-app.command(cls=_OwnCode)(run)
-app.command(cls=_OwnCode)(status)
+app.command(cls=_OwnCode, context_settings={"allow_extra_args": True})(tracebacks.offered(budget))
+app.command(cls=_OwnCode)(tracebacks.offered(run))
+app.command(cls=_OwnCode)(tracebacks.offered(status))
 app.command(cls=_Command)(export)
-app.command(cls=_OwnCode)(table)
-app.command(cls=_OwnCode)(report)
-app.command(cls=_OwnCode)(figure)
-app.command(cls=_OwnCode)(audit)
-app.command(cls=_OwnCode)(check)
-app.command("list", cls=_OwnCode)(list_)
+app.command(cls=_OwnCode)(tracebacks.offered(table))
+app.command(cls=_OwnCode)(tracebacks.offered(report))
+app.command(cls=_OwnCode)(tracebacks.offered(figure))
+app.command(cls=_OwnCode)(tracebacks.offered(audit))
+app.command(cls=_OwnCode)(tracebacks.offered(check))
+app.command("list", cls=_OwnCode)(tracebacks.offered(list_))
 
 
 def run_command() -> None:

@@ -1,11 +1,13 @@
 """`--traceback`: of an error in a user's own code, all that led to it."""
 
 import traceback
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import wraps
+from inspect import Parameter, signature
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperCommand
 
 from privrobust.core.escaping import in_terminal
 from privrobust.errors import PrivRobustError, in_a_line, is_of_a_user, root
@@ -14,20 +16,36 @@ from privrobust.store.address import without_addresses
 _ASKED = "privrobust.traceback"
 
 
+def _ask(context: typer.Context, asked: bool) -> bool:
+    context.meta[_ASKED] = asked
+    return asked
+
+
+_Option = Annotated[
+    bool,
+    typer.Option(
+        "--traceback", callback=_ask, help="Of an error in your own code, show all that led to it."
+    ),
+]
+
+
+def offered(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that takes `--traceback` besides."""
+    own = signature(command)
+
+    @wraps(command)
+    def with_option(*given: Any, traceback: bool, **settings: Any) -> None:
+        command(*given, **settings)
+
+    option = Parameter("traceback", Parameter.KEYWORD_ONLY, default=False, annotation=_Option)
+    parameters = [*own.parameters.values(), option]
+    with_option.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    with_option.__annotations__ = {**command.__annotations__, "traceback": _Option}
+    return with_option
+
+
 class Command(TyperCommand):
     """One that may run users' code; what that raises is a line, and on demand a traceback."""
-
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self.params.append(
-            TyperOption(
-                param_decls=["--traceback"],
-                is_flag=True,
-                expose_value=False,
-                callback=lambda context, option, asked: context.meta.update({_ASKED: asked}),
-                help="Of an error in your own code, show all that led to it.",
-            )
-        )
 
     def invoke(self, ctx: Any) -> Any:
         """Run it.
