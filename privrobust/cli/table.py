@@ -11,7 +11,7 @@ import typer
 from privrobust.cli.saying import say
 from privrobust.core.escaping import in_csv, in_encoding, in_terminal
 from privrobust.core.files import write_whole
-from privrobust.core.formatting import counted
+from privrobust.core.formatting import NBSP, counted
 from privrobust.core.json_document import document, records
 from privrobust.core.window import columns_of
 from privrobust.errors import SpecError, unknown_name
@@ -155,7 +155,7 @@ def _data(runs: "pd.DataFrame", form: str, output: Path | None) -> bytes:
     if form == "csv":
         return csv_of(cells)
     if form == "json":
-        found = [text.replace("\N{NO-BREAK SPACE}", " ") for text in findings(runs)]
+        found = [text.replace(NBSP, " ") for text in findings(runs)]
         table = {"rows": records(cells), "findings": found, "notes": list(promise(runs))}
         written = document(table)
         return f"{written}\n".encode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os.path import isfile
+from os.path import isdir, isfile
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ import numpy as np
 from privrobust.core.lazy_imports import pandas as pd
 from privrobust.core.lazy_imports import torch
 from privrobust.data.dataset import Dataset, Split
-from privrobust.data.source import HoldsOut, named_folder
+from privrobust.data.source import HoldsOut, named_folder, none_there
 from privrobust.errors import SpecError, in_short, shown
 
 _CENTRES = ("cleveland", "hungarian", "switzerland", "va")
@@ -50,6 +50,8 @@ class HeartDisease(HoldsOut):
 
     def load(self, name: str, folder: Path) -> Dataset:
         """Load it from the files."""
+        if not isdir(named_folder(self.path, folder)):
+            raise none_there("folder", self.path, folder)
         paths = self.files(folder)
         if missing := [path.name for path in paths if not isfile(path)]:
             raise SpecError(

@@ -13,7 +13,7 @@ import numpy as np
 
 from privrobust.core.lazy_imports import torch
 from privrobust.data.dataset import Dataset, Split
-from privrobust.data.source import HoldsOut, named_folder
+from privrobust.data.source import HoldsOut, named_folder, none_there
 from privrobust.errors import SpecError, in_a_line, in_short, shown
 
 _SIDE = 28
@@ -47,6 +47,8 @@ class FEMNIST(HoldsOut):
 
     def load(self, name: str, folder: Path) -> Dataset:
         """Load it from the files."""
+        if not isdir(named_folder(self.path, folder)):
+            raise none_there("folder", self.path, folder)
         parts = self._parts(folder)
         if not all(parts):
             raise SpecError(

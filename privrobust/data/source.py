@@ -84,13 +84,23 @@ def data_folder(given: str | None) -> Path:
     return Path.home() / ".cache" / "privrobust"
 
 
-def named_folder(path: str, folder: Path) -> Path:
-    """Return the first folder of a name that is there, or the name as it is.
+def places_of(path: str, folder: Path) -> list[Path]:
+    """List where what a parameter names may lie: `data_dir`, the folder of data, where we are."""
+    folders = dict.fromkeys((folder, data_folder(None), Path()))
+    return [each / Path(path).expanduser() for each in folders]
 
-    Looked for as tables are: in `data_dir`, in the folder of data, and where we are.
-    """
-    places = [each / path for each in dict.fromkeys((folder, data_folder(None), Path()))]
-    return next(filter(os.path.isdir, places), Path(path))
+
+def named_folder(path: str, folder: Path) -> Path:
+    """Return the first of these places that is a folder, or the name as it is."""
+    return next(filter(os.path.isdir, places_of(path, folder)), Path(path))
+
+
+def none_there(kind: str, path: str, folder: Path) -> SpecError:
+    """Return the error that no such file, or folder, is in any of these places."""
+    looked = dict.fromkeys(str(place.absolute().parent) for place in places_of(path, folder))
+    return SpecError(
+        f"dataset: path: there is no {kind} {shown(path, 200)}; looked in: {', '.join(looked)}"
+    )
 
 
 def needed(module: str, dataset: str) -> ModuleType:

@@ -15,7 +15,7 @@ import numpy as np
 from privrobust.core.lazy_imports import pandas as pd
 from privrobust.core.lazy_imports import torch
 from privrobust.data.dataset import Dataset, Split
-from privrobust.data.source import HoldsOut, data_folder
+from privrobust.data.source import HoldsOut, none_there, places_of
 from privrobust.data.splitting import three_ways
 from privrobust.errors import PrivRobustWarning, SpecError, did_you_mean, in_short
 
@@ -66,21 +66,14 @@ class Table(HoldsOut):
 
     def files(self, folder: Path) -> list[Path]:
         """List the one: the first that is there."""
-        return [next((file for file in self._places(folder) if file.exists()), Path(self.path))]
-
-    def _places(self, folder: Path) -> list[Path]:
-        """List where it may lie."""
-        folders = dict.fromkeys((folder, data_folder(None), Path()))
-        return [each / Path(self.path).expanduser() for each in folders]
+        places = places_of(self.path, folder)
+        return [next((file for file in places if file.exists()), Path(self.path))]
 
     def load(self, name: str, folder: Path) -> Dataset:
         """Load it from the file."""
         (path,) = self.files(folder)
         if not path.exists():
-            looked = dict.fromkeys(str(file.absolute().parent) for file in self._places(folder))
-            raise SpecError(
-                f"dataset: path: there is no file {self.path!r}; looked in: {', '.join(looked)}"
-            )
+            raise none_there("file", self.path, folder)
         rows = _read(path)
         for role, column in (("label", self.label), ("group", self.group)):
             if column is not None and column not in rows.columns:

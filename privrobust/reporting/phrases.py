@@ -4,12 +4,11 @@ from collections.abc import Iterable, Sequence
 from textwrap import shorten
 from typing import TypeVar
 
-from privrobust.core.formatting import in_percent
+from privrobust.core.formatting import NBSP, in_percent
 from privrobust.reporting.paired import Estimate, Values, difference
 
 MOST = 4
 """Names, epsilons, or groups of them, that a sentence lists."""
-SPACE = "\N{NO-BREAK SPACE}"
 _LONGEST_NAME = 60  # characters, of data and models
 _LONGEST_REASON = 80
 _Found = TypeVar("_Found")
@@ -39,7 +38,7 @@ def ends(names: Sequence[str]) -> str:
 def share(found: Estimate) -> str:
     """Write a mean in percent, without its sign, and half of its interval."""
     mean, half = in_percent(found.mean, found.half)
-    return f"{mean}{SPACE}±{SPACE}{half}" if half else mean
+    return f"{mean}{NBSP}±{NBSP}{half}" if half else mean
 
 
 def change(new: Values, old: Values) -> str:
@@ -48,7 +47,7 @@ def change(new: Values, old: Values) -> str:
     if not found.seeds:
         return ""
     told = share(found)
-    is_zero = not told.partition(SPACE)[0].strip("0.")
+    is_zero = not told.partition(NBSP)[0].strip("0.")
     return told if is_zero or told.startswith("-") else f"+{told}"
 
 

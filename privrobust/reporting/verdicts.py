@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import groupby
 
+from privrobust.core.formatting import NBSP
 from privrobust.reporting.contests import (
     Budget,
     Data,
@@ -13,7 +14,7 @@ from privrobust.reporting.contests import (
 )
 from privrobust.reporting.legend import chances
 from privrobust.reporting.paired import estimate
-from privrobust.reporting.phrases import MOST, SPACE, capital, change, ends, listed, share, spread
+from privrobust.reporting.phrases import MOST, capital, change, ends, listed, share, spread
 
 # --- what withstands -------------------------------------------------------------------------
 
@@ -72,7 +73,7 @@ def _told(alike: Sequence[Budget], of: Data) -> str:
             budget,
             of,
             at=f" at {budget.name}" if len(alike) > 1 else "",
-            points="" if place else f"{SPACE}points",
+            points="" if place else f"{NBSP}points",
         )
         for place, budget in enumerate(spread(alike))
     ]
@@ -92,7 +93,7 @@ def _range(standings: Sequence[Standing]) -> str:
     """Say what the best keep, from least to most."""
     kept = sorted((standing.kept for standing in standings), key=lambda each: each.mean)
     ends_of = dict.fromkeys(map(share, (kept[0], kept[-1])))
-    return f"the best keeps {' to '.join(ends_of)}{SPACE}%"
+    return f"the best keeps {' to '.join(ends_of)}{NBSP}%"
 
 
 def _kept(budget: Budget, of: Data, at: str, points: str) -> str:
@@ -108,7 +109,7 @@ def _kept(budget: Budget, of: Data, at: str, points: str) -> str:
     if f and base is not rule and is_fair and (by := change(rule.left(f), base.left(f))):
         told.append(f"{by} against epsilon {base.spent}")
     extra = f" ({', '.join(told)})" if told else ""
-    return f"{share(standing.kept)}{SPACE}%{at}{extra}"
+    return f"{share(standing.kept)}{NBSP}%{at}{extra}"
 
 
 # --- what noise costs ------------------------------------------------------------------------
@@ -125,11 +126,11 @@ def cost(data: Sequence[Data]) -> Iterator[str]:
     *others, base = found
     changes = [(each, by) for each in others if (by := change(each.left(0), base.left(0)))]
     told = [
-        f"{by}{'' if place else f'{SPACE}points'} at {'' if place else 'epsilon '}{each.spent}"
+        f"{by}{'' if place else f'{NBSP}points'} at {'' if place else 'epsilon '}{each.spent}"
         for place, (each, by) in enumerate(spread(changes))
     ]
     clean = share(estimate(base.left(0).values()))
-    nothing = f", where it is not clearly above chance ({clean}{SPACE}%)"
+    nothing = f", where it is not clearly above chance ({clean}{NBSP}%)"
     if told:
         yield (
             f"Without attackers noise{_there(of)} changes {rule} by {listed(told)}, compared with "
@@ -203,7 +204,7 @@ def meaning(data: Sequence[Data]) -> Iterator[str]:
         return
     cleans = (each.clean for each in data[0].settings)
     known = chances((clean.chance, clean.chance_at_most) for clean in cleans)
-    known = known.replace(" %", f"{SPACE}%")
+    known = known.replace(" %", f"{NBSP}%")
     chance = f"and more than chance ({known})" if known else "(what chance is, runs do not tell)"
     yield (
         f"a rule withstands where it surely keeps half of its clean accuracy {chance}, "

@@ -1,6 +1,7 @@
 """LEAF's and FLamby's files, laid out as their own scripts leave them, and files that are not."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from privrobust import RunSpec, train
 from privrobust.data import get_dataset, registry
 from privrobust.errors import SpecError
+from privrobust.sweeps import load_sweep
 from privrobust.training.shares import shares
 
 
@@ -161,8 +163,21 @@ def test_a_folder_without_files_of_leafs(tmp_path):
         SpecError, match=r"no JSON files of LEAF's; .*train/ and test/, or all_data/"
     ):
         get_dataset(f"femnist(path='{tmp_path}')")
-    with pytest.raises(SpecError, match="dataset: path: 'femnist' has no JSON files"):
+    told = f"there is no folder 'femnist'; looked in: {re.escape(str(tmp_path))}, "
+    with pytest.raises(SpecError, match=f"^dataset: path: {told}"):
         get_dataset("femnist", str(tmp_path))
+
+
+def test_a_folder_lies_beside_the_sweep_that_names_it(tmp_path, monkeypatch):
+    """As the file of a table does; and ~ is the home folder."""
+    write(tmp_path / "sweeps", {"mine/all_data/a.json": shard()})
+    sweep = tmp_path / "sweeps" / "a.yaml"
+    sweep.write_text("{dataset: femnist(path='mine'), honest: 2}")
+    (run,) = load_sweep(sweep).runs()
+    assert run.data_dir == str(tmp_path / "sweeps")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    beside = get_dataset(run.dataset, run.data_dir).fingerprint
+    assert get_dataset("femnist(path='~/sweeps/mine')").fingerprint == beside
 
 
 @pytest.mark.parametrize("path", ["x" * 5000, "a\\0b", "/dev/null", ""])
@@ -170,7 +185,7 @@ def test_a_folder_without_files_of_leafs(tmp_path):
 def test_paths_that_are_no_folders(name, path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        SpecError, match=r"^dataset: path: .* has no JSON|has no processed.cleveland.data"
+        SpecError, match=r"^dataset: path: (there is no folder|.* has no (JSON|processed.clevel))"
     ) as raised:
         get_dataset(f"{name}(path='{path}')", str(tmp_path))
     assert len(str(raised.value)) < 500

@@ -6,6 +6,7 @@ from itertools import chain, groupby
 from rich.cells import cell_len
 
 from privrobust.core.escaping import in_html, in_markdown, in_terminal, in_tex
+from privrobust.core.formatting import NBSP
 from privrobust.core.window import wrapped
 from privrobust.reporting.tables.table import Column, Entry, Layout
 
@@ -61,7 +62,7 @@ def prose_lines(sentences: Iterable[str], columns: int | None = None) -> list[st
     """Fold sentences into lines, for a window of so many columns."""
     width = min(columns or _READABLE, _READABLE)
     # a line never ends at ± or before %, so that spaces there need not say so
-    texts = (in_terminal(text.replace("\N{NO-BREAK SPACE}", " ")) for text in sentences)
+    texts = (in_terminal(text.replace(NBSP, " ")) for text in sentences)
     return [line for text in texts for line in wrapped(text, width).split("\n")]
 
 
