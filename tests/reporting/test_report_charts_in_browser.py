@@ -4,6 +4,7 @@ import re
 import sqlite3
 
 import pytest
+from waiting import until
 
 from privrobust.core.formatting import rounded_up
 
@@ -220,7 +221,8 @@ def test_charts_follow_the_window(opened, made):
         )
     narrow = widths()
     tab.set_viewport_size({"width": 1280, "height": 800})
-    tab.wait_for_function(
+    until(
+        tab,
         "(before) => document.querySelector('#chart-privacy svg').clientWidth > 1.3 * before",
         arg=narrow[0],
     )

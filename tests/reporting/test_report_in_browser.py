@@ -4,6 +4,7 @@ import re
 
 import pytest
 from made_runs import SWEEP
+from waiting import until
 
 from privrobust.store import Store
 
@@ -175,7 +176,7 @@ def test_filters_and_their_link(opened, made):
     tab.get_by_role(
         "link", name="The table", exact=True
     ).click()  # leaves the view, and its address
-    tab.wait_for_function("(address) => location.href === address", arg=address)
+    until(tab, "(address) => location.href === address", address)
     again = tab.context.new_page()
     again.goto(address)
     again.locator("html[data-drawn=yes]").wait_for(state="attached")
@@ -185,7 +186,7 @@ def test_filters_and_their_link(opened, made):
     assert not again.locator("th[data-head='loss, worst']").is_visible()
     assert again.locator(".recipe pre").is_visible()
     again.evaluate("location.hash = 'aggregator=none&byzantine=1&sort=nothing&x=y'")
-    again.wait_for_function("document.querySelectorAll('.recipe').length === 0")
+    until(again, "document.querySelectorAll('.recipe').length === 0")
     assert set(column(again, "f")) == {"1"}
     assert len(column(again, "f")) == 8
 
@@ -257,7 +258,7 @@ def test_an_edge_parts_the_columns_that_stay(opened, made):
       .filter((cell) => getComputedStyle(cell).boxShadow !== "none").length"""
     assert tab.evaluate(lines) == 0
     tab.evaluate("document.getElementById('results-region').scrollTo(100, 0)")
-    tab.wait_for_function(f"({lines})() === 1")
+    until(tab, f"({lines})() === 1")
 
 
 def test_edges_beyond_which_there_is_more_are_shaded(opened, made):
@@ -268,14 +269,15 @@ def test_edges_beyond_which_there_is_more_are_shaded(opened, made):
     assert more.text_content() == "; scroll the table for more rows and columns"
     for place, left in (("1e5, 0", {"below"}), ("0, 1e5", {"right"}), ("1e5, 1e5", set())):
         tab.evaluate(f"document.getElementById('results-region').scrollTo({place})")
-        tab.wait_for_function(
+        until(
+            tab,
             "(left) => [...document.querySelector('.edges').classList].slice(1).join() === left",
-            arg=",".join(sorted(left, reverse=True)),
+            ",".join(sorted(left, reverse=True)),
         )
     opacity = "getComputedStyle(document.querySelector('.edges'), '::after').opacity"
-    tab.wait_for_function(f"() => {opacity} === '0'")
+    until(tab, f"() => {opacity} === '0'")
     tab.set_viewport_size({"width": 1920, "height": 1600})
-    tab.wait_for_function("() => document.getElementById('more').textContent === ''")
+    until(tab, "() => document.getElementById('more').textContent === ''")
     tab.locator(".edges:not(.right, .below)").wait_for()
 
 
