@@ -1,7 +1,9 @@
-"""The answer to a question: trains what its sweep lacks, then writes table, figure and verdicts.
+"""The page of a question: trains what its sweep lacks, then writes figure, table and verdicts.
 
 $ python experiments/answer.py r1_iid --store results.db
 $ python experiments/answer.py r1_iid --quick
+
+A page begins with the answer in words, which people write: what stands above the marker is kept.
 """
 
 import importlib
@@ -20,11 +22,13 @@ from privrobust.errors import PrivRobustError, unknown_name
 from privrobust.reporting.figures import save_figure
 from privrobust.store import Store
 from privrobust.sweeps import load_sweep, run_whole, watch_on
+from privrobust.sweeps.tuning import candidates
 
 HERE = Path(__file__).parent
 NAMES = sorted(
     path.stem for path in (HERE / "study").glob("*.py") if (HERE / f"{path.stem}.yaml").exists()
 )
+_MEASURED = "<!-- measured -->"  # above it people write, below it this file does
 _RATES = {"learning_rate": "Learning rates", "local_learning_rate": "Those of local steps"}
 _QUICK = ["grid.seed=[0, 1]"]
 _QUICK_STEPS, _QUICK_GRID = "steps=20", "grid.steps=[10, 20]"
@@ -55,7 +59,8 @@ def answer(
             sweep = load_sweep(HERE / f"{name}.yaml", shortened(name) if quick else ())
             runs = run_whole(sweep, results, watch=watch_on(Console()))
             found = results.runs([run.key for run in runs])
-    write(name, found, output, sweep.tune.fields if sweep.tune else {})
+            tried = results.runs([run.key for run in candidates(sweep)])
+    write(name, found, tried, output, sweep.tune.fields if sweep.tune else {})
 
 
 def shortened(name: str) -> list[str]:
@@ -67,17 +72,26 @@ def shortened(name: str) -> list[str]:
 
 
 def write(
-    name: str, runs: pd.DataFrame, folder: Path, tuned: Mapping[str, Sequence[Any]]
+    name: str,
+    runs: pd.DataFrame,
+    tried: pd.DataFrame,
+    folder: Path,
+    tuned: Mapping[str, Sequence[Any]],
 ) -> list[Verdict]:
-    """NAME.md, NAME.csv and NAME.svg; `tuned` has what was chosen from, by field."""
+    """NAME.md, NAME.csv and NAME.svg; `tuned` has what was chosen from, by field, of `tried`."""
     experiment: Experiment = importlib.import_module(f"study.{name}").EXPERIMENT
     verdicts = experiment.claims(runs)
     edges = "".join(_edges(runs[field], tuned[field]) for field in _RATES if field in tuned)
-    page = _page(name, runs, verdicts, f"{experiment.table(runs).strip()}\n{edges}")
+    page = folder / f"{name}.md"
+    answered = (
+        page.read_text().partition(_MEASURED)[0] if page.exists() else f"# {_question(name)}\n"
+    )
+    table = f"{experiment.table(runs).strip()}\n{edges}"
     save_figure(experiment.figure(runs), folder / f"{name}.svg")
     cells = experiment.cells(runs)
     cells.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
-    (folder / f"{name}.md").write_text(page)
+    measured = _measured(name, table, verdicts, _cost(runs, tried))
+    page.write_text(f"{answered.rstrip()}\n\n{measured}")
     typer.echo(f"{folder / name}.md, .csv and .svg are written")
     return verdicts
 
@@ -92,20 +106,21 @@ def _edges(chosen: pd.Series, rates: Sequence[float]) -> str:
     )
 
 
-def _page(name: str, runs: pd.DataFrame, verdicts: list[Verdict], table: str) -> str:
-    question = (HERE / f"{name}.yaml").read_text().splitlines()[0].lstrip("# ")
-    minutes = runs["seconds"].sum() / 60
+def _question(name: str) -> str:
+    """Return the first line of its sweep."""
+    return (HERE / f"{name}.yaml").read_text().splitlines()[0].lstrip("# ")
+
+
+def _cost(runs: pd.DataFrame, tried: pd.DataFrame) -> str:
+    """Say what it takes to train all this, and by what it was trained."""
+    minutes, tuning = (float(some["seconds"].sum()) / 60 for some in (runs, tried))
+    tuned = f", and {len(tried):,} to tune them {tuning:.1f}" if len(tried) else ""
     versions = "; ".join(sorted(set(runs["versions"])))
-    return f"""# {question}
+    return f"The {len(runs):,} runs took {minutes:.1f} minutes of one process{tuned} ({versions})."
 
-```
-privrobust run experiments/{name}.yaml
-python experiments/answer.py {name}
-```
 
-wrote this page, of {len(runs)} runs that took {minutes:.1f} minutes of one process, those to tune
-by not counted ({versions}). [{name}.yaml]({name}.yaml) says what was run,
-[{name}.csv]({name}.csv) has every cell, [study/{name}.py](study/{name}.py) computes the verdicts.
+def _measured(name: str, table: str, verdicts: list[Verdict], cost: str) -> str:
+    return f"""{_MEASURED}
 
 ![The figure of this experiment]({name}.svg)
 
@@ -118,6 +133,16 @@ by not counted ({versions}). [{name}.yaml]({name}.yaml) says what was run,
 {tally(verdicts)}
 
 {markdown(verdicts)}
+
+## The command
+
+```
+privrobust run experiments/{name}.yaml
+python experiments/answer.py {name}
+```
+
+{cost} [{name}.yaml]({name}.yaml) says what was run, [{name}.csv]({name}.csv) has every cell, and
+[study/{name}.py](study/{name}.py) computes the verdicts.
 """
 
 

@@ -683,7 +683,13 @@ def quickly(name, folder):
 
 
 def test_an_experiment_answers_quickly(tmp_path):
+    """What people wrote above the marker stays, what was measured before does not."""
+    old = "# Which?\n\nThe vote, by 2 points.\n\n<!-- measured -->\n\nmeasured before\n"
+    (tmp_path / "sign_vs_median.md").write_text(old)
     page, cells = quickly("sign_vs_median", tmp_path)
+    assert page.startswith("# Which?\n\nThe vote, by 2 points.\n\n<!-- measured -->\n\n![")
+    assert "measured before" not in page
+    assert "to tune them" in page
     assert page.count("worse than the median by at most") == 2 * 4 * 3
     assert cells["seeds"].max() == 2
 
@@ -697,6 +703,7 @@ def test_every_experiment_answers_quickly(name, tmp_path):
     except PrivRobustError as error:
         pytest.skip(str(error))
     page, cells = quickly(name, tmp_path)
+    assert page.splitlines()[0] == (EXPERIMENTS / f"{name}.yaml").read_text().splitlines()[0]
     assert "| claim | verdict | effect | interval | test |" in page
     assert len(cells)
 
