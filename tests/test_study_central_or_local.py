@@ -3,8 +3,10 @@
 import math
 
 import pytest
+from answer import _edges
 from frames import frame
 from study import central_or_local
+from study.lines import _across
 from study.verdicts import FAILS, HOLDS, UNDECIDED
 
 SEEDS = range(5)
@@ -78,9 +80,37 @@ def test_the_table_has_every_trainer_and_the_noise_of_the_average():
     ]
     table = central_or_local.table(given)
     assert "| model | epsilon | central | mean | median | majority_vote |" in table
-    print(table)
+    assert "| logistic | ∞ | 90.20±0.20 (0.3) | 80.20±0.20 (0.3) |  |  |" in table
     assert "| 2 | 1 | vector | 3.000 | 0.00625 | 0.00625 |" in table
     assert f"| 2 | 15 | vector | 3.000 | 0.0938 | {3 / 32 / math.sqrt(15):.3g} |" in table
     assert "| 2 | 15 | sign | 3.000 | 0.0938 |  |" in table
     panels = central_or_local.figure(given).axes
     assert [panel.get_title() for panel in panels] == ["logistic", "cnn_opacus"]
+
+
+def test_a_rate_is_at_the_edge_of_those_that_its_setting_was_offered():
+    """Of 100 runs the votes', with the least of three, and the mean's without noise are there."""
+    offered = {"vote": (0.3, 1, 3), "vector": (0.1, 0.3, 1), "none": (0.03, 0.1, 0.3)}
+
+    def kind(run):
+        is_vote = run["aggregator"] == "majority_vote"
+        return "vote" if is_vote else "vector" if run["target_epsilon"] > 0 else "none"
+
+    given = runs(lambda *_: 0.0)
+    given["noise_scale"] = 0.1 + given["seed"]  # as where f takes from what workers hold
+    tried = given[given["seed"] == 0].assign(evaluate_on="validation")
+    rates = [offered[kind(run)] for _, run in tried.iterrows()]
+    tried = tried.assign(learning_rate=rates).explode("learning_rate")
+    tried["learning_rate"] = tried["learning_rate"].astype(float)
+    told = _edges("learning_rate", given, tried)
+    assert len(given) == 100
+    assert "chosen from 0.03, 0.1, 0.3, 1, 3; 40.0% of the runs" in told  # 20 votes, 20 without
+
+
+@pytest.mark.parametrize(
+    ("kinds", "across"),
+    [("ab", 2), ("aabbcc", 2), ("abcabc", 3), ("aaaabbbb", 4), ("aabbccdd", 4), ("aaaaaa", 3),
+     ("aaabbb", 3), ("abcde", 1), ("aaaaabbbbb", 1)],
+)  # fmt: skip
+def test_panels_of_a_kind_stand_in_a_row(kinds, across):
+    assert _across(list(kinds)) == across

@@ -78,8 +78,8 @@ def _costs_on_top(accuracy: pd.DataFrame, model: str, epsilon: float, rule: str)
 def _costs_more(accuracy: pd.DataFrame, models: list[str], epsilon: float) -> Verdict:
     small, large = models
     few, many = (_behind(accuracy, model, epsilon, "mean", _CENTRAL) for model in models)
-    claim = f"epsilon {epsilon:g}: noise of workers costs {large} over {_MARGIN} point more than {small}"
-    return judge(claim, many - few, (_MARGIN, math.inf))
+    claim = f"epsilon {epsilon:g}: noise of workers costs {large} over {_MARGIN} point more than"
+    return judge(f"{claim} {small}", many - few, (_MARGIN, math.inf))
 
 
 def table(runs: pd.DataFrame) -> str:

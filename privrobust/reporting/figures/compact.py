@@ -95,7 +95,7 @@ def _shareable(element: ET.Element, name: str) -> str | None:
     """Return what an element may share with a group around it.
 
     That is no clipping of what is put elsewhere, as that moves with it; no opacity, which a group
-    has as a whole; and no ends of lines, which matplotlib's rule for `*` keeps from being inherited.
+    has as a whole; and no ends of lines, which matplotlib's rule for `*` lets nothing inherit.
     """
     is_moved = "transform" in element.attrib or element.tag == _USE
     if is_moved if name == _CLIP else _OWN.search(element.get(_STYLE, "")):

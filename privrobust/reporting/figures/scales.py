@@ -54,11 +54,8 @@ class Scale:
         values = [value for value in map(float, values) if not math.isnan(value)]
         ordinary = [value for value in values if value != apart]
         self.apart, self._name = apart, name
-        self.low, self.high = min(ordinary, default=1.0), max(ordinary, default=1.0)
-        step = max(1.6, (self.high / self.low) ** 0.25)
-        self._margin = step**0.5
-        self._is_right = apart > 1
-        self._half = self._margin ** max(1.2, 0.5 + lines / 6)  # of the width of the place apart
+        self._is_right, self._lines = apart > 1, lines
+        self._reach(min(ordinary, default=1.0), max(ordinary, default=1.0))
         self._has_ordinary, self.has_apart = bool(ordinary), apart in values
         self._ticks = _apart(ordinary)
         self._labels = list(map(written, self._ticks))
@@ -66,7 +63,13 @@ class Scale:
             most = min(_MOST_TICKS, int(inches / _EACH))
             self._ticks = bracket(self.low, self.high, most)
             self._labels = list(map(number, self._ticks))
-            self.low, self.high = min(self.low, *self._ticks), max(self.high, *self._ticks)
+            self._reach(min(self.low, *self._ticks), max(self.high, *self._ticks))
+
+    def _reach(self, low: float, high: float) -> None:
+        """Take what the axis reaches over, and make room beside it."""
+        self.low, self.high = low, high
+        self._margin = max(1.6, (high / low) ** 0.25) ** 0.5
+        self._half = self._margin ** max(1.2, 0.5 + self._lines / 6)  # of the place apart
 
     @property
     def place(self) -> float:
@@ -164,7 +167,8 @@ def bracket(low: float, high: float, most: int) -> list[float]:
         ticks = _enclosing([power * step for power in powers for step in steps], low, high)
         if len(ticks) <= most:
             return ticks
-    every = -(-(len(powers) - 1) // max(1, most - 1))
+    least = -(-(last - first) // max(1, most - 1))
+    every = min(range(least, last - first + 1), key=lambda step: (first - last) % step)
     return [10.0**power for power in range(first, last + every, every)]
 
 
