@@ -40,7 +40,8 @@ def compacted(svg: bytes) -> bytes:
         if _STYLE in each.attrib:
             each.set(_STYLE, _SPACED.sub(r"\1", each.attrib[_STYLE]))
     _tidy(root)
-    return ET.tostring(root, encoding="utf-8", xml_declaration=True).replace(b" />", b"/>") + b"\n"
+    written: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return written.replace(b" />", b"/>") + b"\n"
 
 
 def _rounded(number: re.Match[str]) -> str:
