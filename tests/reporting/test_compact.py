@@ -124,3 +124,18 @@ def test_neighbours_say_once_what_they_share_but_not_what_is_not_inherited():
     assert 'id="p"' in small
     assert 'id="a"' not in small
     assert drawn(small) != []
+
+
+@pytest.mark.filterwarnings("ignore:Glyph 11")
+def test_what_is_no_xml_stays_as_it_is(tmp_path):
+    figure = new_figure(1, 1)
+    figure.suptitle("a\x0bb")
+    save_figure(figure, tmp_path / "figure.svg")
+    content = (tmp_path / "figure.svg").read_bytes()
+    assert b"a\x0bb" in content
+    assert compacted(content) == content
+
+
+def test_what_is_compact_already_stays_as_it_is():
+    once = compacted(SPREAD.encode())
+    assert compacted(once) == once

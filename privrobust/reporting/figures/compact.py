@@ -23,12 +23,16 @@ def compacted(svg: bytes) -> bytes:
     point.
 
     Args:
-        svg: a file of matplotlib's `svg` backend.
+        svg: a file of matplotlib's `svg` backend. It stays as it is where it is no XML, as a title
+            with control characters makes it.
 
     """
     ET.register_namespace("", _SVG)
     ET.register_namespace("xlink", _XLINK)
-    root = ET.fromstring(svg)
+    try:
+        root = ET.fromstring(svg)
+    except ET.ParseError:
+        return svg
     values = [value for each in root.iter() for value in each.attrib.values()]
     pointed_at = {name for value in values for name in _POINTED_AT.findall(value)}
     for each in root.iter():
