@@ -700,7 +700,7 @@ def test_an_experiment_answers_quickly(tmp_path):
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "sign_vs_median"])
 def test_every_experiment_answers_quickly(name, tmp_path):
     try:
-        for dataset in {run.dataset for run in load_sweep(EXPERIMENTS / f"{name}.yaml").runs()}:
+        for dataset in {run.dataset for run in planned(load_sweep(EXPERIMENTS / f"{name}.yaml"))}:
             get_dataset(dataset)
     except PrivRobustError as error:
         pytest.skip(str(error))
