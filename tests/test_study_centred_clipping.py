@@ -83,11 +83,9 @@ def test_every_budget_and_f_is_claimed_of_once_for_either_radius():
 def test_the_oracle():
     found = centred_clipping_oracle.claims(made_up())
     assert of(found, f"epsilon 1, f = 4: {TUNED} keeps half").outcome == HOLDS
-    assert (
-        of(found, f"epsilon 1, f = 4, worst case: {TUNED} is better than {THUMB}").outcome == HOLDS
-    )
-    worse = of(found, f"epsilon 1, f = 4, worst case: {TUNED} is worse than {RIVAL} by at most 2")
-    assert worse.outcome == FAILS
+    attacked = "epsilon 1, f = 4, worst case:"
+    assert of(found, f"{attacked} {TUNED} is better than {THUMB}").outcome == HOLDS
+    assert of(found, f"{attacked} {TUNED} is worse than {RIVAL} by at most 2").outcome == FAILS
     assert of(found, f"epsilon 1, clean: {TUNED} is worse than {THUMB} by").outcome == HOLDS
     same = of(found, f"without noise, f = 4, worst case: {TUNED} is better than {THUMB}")
     assert same.outcome == UNDECIDED  # both are broken
@@ -95,8 +93,8 @@ def test_the_oracle():
 
 def test_the_table_tells_radii_and_what_they_are_multiples_of():
     table = centred_clipping.table(made_up())
-    assert f"| 1 | {TUNED} | 0.3 L | 62.2±0.2 | 30.2±0.2 | 45.2±0.2 |" in table
-    assert f"| ∞ | {TUNED} | 1 L | 95.2±0.2 | 30.2±0.2 | 10.2±0.2 |" in table
+    assert f"| 1 | {TUNED} | 0.3 L | 62.20±0.20 | 30.20±0.20 | 45.20±0.20 |" in table
+    assert f"| ∞ | {TUNED} | 1 L | 95.20±0.20 | 30.20±0.20 | 10.20±0.20 |" in table
     assert "| 1 | radius C | 1 C |" in table
     length = math.sqrt(650) * 0.5 + 1 + 3 / math.sqrt(32)
-    assert f"| 1 | 0 | 0.500 | {length:.1f} |" in table
+    assert f"| 1 | 0 | 0.5 | {length:.1f} |" in table

@@ -10,7 +10,7 @@ from study.verdicts import FAILS, HOLDS, UNDECIDED
 SIGNS, VECTORS, MEDIAN = ("majority_vote", "sign"), ("majority_vote", "pld"), ("median", "pld")
 NOISE = {SIGNS: 0.4, VECTORS: 0.5, MEDIAN: 0.5}
 AT_1 = {SIGNS: (0.5, 0.4), VECTORS: (0.48, 0.1), MEDIAN: (0.52, 0.45)}
-AT_8 = {SIGNS: (0.9, 0.1), VECTORS: (0.9, 0.1), MEDIAN: (0.8, 0.1)}
+AT_8 = {SIGNS: (0.9, 0.1), VECTORS: (0.91, 0.1), MEDIAN: (0.8, 0.1)}
 """Accuracy by rule and accountant, clean and with f = 3."""
 
 
@@ -44,7 +44,7 @@ def test_gains_are_paired_and_broken_settings_are_not_compared():
     nothing = of(found, "epsilon 8, f = 3", "gains")
     assert nothing.outcome == UNDECIDED
     assert math.isnan(nothing.effect)
-    assert of(found, "epsilon 8, clean", "gains").outcome == FAILS or UNDECIDED
+    assert of(found, "epsilon 8, clean", "gains").outcome == FAILS
 
 
 def test_the_median_and_the_breaking_point():
@@ -59,6 +59,5 @@ def test_the_median_and_the_breaking_point():
 
 def test_what_each_charge_takes():
     table = sign_accountant.table(made_up())
-    sigma = 0.4 * 32 / 2, 0.5 * 32 / 2
-    assert f"| 1 | 0 | 0.400 | 0.500 | {sigma[0]:.2f} | {sigma[1]:.2f} | 20.0% |" in table
-    assert "| 1 | sign vote, as signs | 50.2±0.2 | 40.2±0.2 |" in table
+    assert f"| 1 | 0 | 0.4 | 0.5 | {0.4 * 32 / 2:g} | {0.5 * 32 / 2:g} | 20.0% |" in table
+    assert "| 1 | sign vote, as signs | 50.20±0.20 | 40.20±0.20 |" in table

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from privrobust import RunSpec
 from privrobust.aggregators import CentredClipping, get_aggregator
-from privrobust.core.formatting import number
 from privrobust.data import get_dataset
 from privrobust.models.validation import initial_parameters
 from privrobust.reporting.figures.epsilon import epsilon_figure
@@ -153,7 +152,7 @@ def _lengths(runs: pd.DataFrame) -> list[str]:
         spec = RunSpec(noise_scale=b, clip_norm=clip_norm, batch_size=int(batch_size))
         length = float(known_noise([spec], torch.device("cpu")).longest(dim))
         at = "∞" if math.isnan(epsilon) else f"{epsilon:g}"
-        rows.append(f"| {at} | {f:.0f} | {number(b)} | {number(length)} |")
+        rows.append(f"| {at} | {f:.0f} | {b:.3g} | {length:.3g} |")
     return rows
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from privrobust.core.formatting import number
 from privrobust.reporting.figures.epsilon import epsilon_figure
 from study.experiment import Experiment
 from study.outcomes import ALL_BROKEN, broken, cell, outcomes, situation
@@ -120,7 +119,7 @@ def noise_rows(runs: pd.DataFrame) -> list[str]:
     rows = []
     for (epsilon, f), of_rules in found.groupby(level=places):
         b, s = (of_rules.droplevel(places)[column] for column in ("noise_scale", "sigma"))
-        told = [number(values[rule]) for values in (b, s) for rule in (_SIGNS, _VECTORS)]
+        told = [f"{values[rule]:.3g}" for values in (b, s) for rule in (_SIGNS, _VECTORS)]
         less = 1 - b[_SIGNS] / b[_VECTORS]
         rows.append(f"| {epsilon:g} | {f} | {' | '.join(told)} | {less:.1%} |")
     return rows
