@@ -97,4 +97,4 @@ def test_the_table_tells_radii_and_what_they_are_multiples_of():
     assert f"| ∞ | {TUNED} | 1 L | 95.20±0.20 | 30.20±0.20 | 10.20±0.20 |" in table
     assert "| 1 | radius C | 1 C |" in table
     length = math.sqrt(650) * 0.5 + 1 + 3 / math.sqrt(32)
-    assert f"| 1 | 0 | 0.5 | {length:.1f} |" in table
+    assert f"| 1 | 0.5, {length:.3g} | 0.5, {length:.3g} |" in table

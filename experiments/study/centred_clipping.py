@@ -33,7 +33,7 @@ def by_rule(runs: pd.DataFrame) -> pd.DataFrame:
     budget = named["target_epsilon"].astype(object).where(named["target_epsilon"].notna(), NONE)
     has_own = budget.isin(budget[named["rule"] == TUNED])
     shared = named[(named["rule"] == THUMB) & ~has_own]
-    return pd.concat([named, shared.assign(rule=TUNED)], ignore_index=True)
+    return pd.concat([shared.assign(rule=TUNED), named], ignore_index=True)
 
 
 def _rule(aggregator: str) -> str:
@@ -118,13 +118,13 @@ def table(runs: pd.DataFrame) -> str:
         [
             *rows,
             "",
-            f"Accuracy in % on test data under the attack that is worst for each seed: mean over "
-            f"{accuracy.shape[1]} seeds, ± half of its 95 % interval. Radii in units of L, "
-            "`sqrt(d) b` and the bound of a clipped gradient, or of C = 1:",
+            "Accuracy in % on test data under the attack that is worst for each seed: mean over "
+            f"{accuracy.shape[1]} seeds, ± half of its 95 % interval. Radii are in units of C = 1, or "
+            "of L, `sqrt(d) b` and the bound of a clipped gradient. b, and L beside it:",
             "",
-            "| epsilon | f | b | L |",
-            "| --- | ---: | ---: | ---: |",
-            *_lengths(runs),
+            f"| epsilon | {' | '.join(f'f = {f}' for f in fs)} |",
+            f"| --- |{' ---: |' * len(fs)}",
+            *_lengths(runs, fs),
         ]
     )
 
@@ -140,19 +140,22 @@ def _radius(named: pd.DataFrame, rule: str, epsilon: Any) -> str:
     return f"{made.radius:g} {'L' if made.unit == 'noise' else 'C'}"
 
 
-def _lengths(runs: pd.DataFrame) -> list[str]:
-    """Write b and L of each epsilon and f, a row each."""
+def _lengths(runs: pd.DataFrame, fs: list[int]) -> list[str]:
+    """Write b and L of each f, a row an epsilon."""
     task = runs[["dataset", "model", "clip_norm", "batch_size"]].drop_duplicates()
     assert len(task) == 1
     dataset, model, clip_norm, batch_size = task.iloc[0]
     dim = initial_parameters(model, get_dataset(dataset), (0,))[1].shape[-1]
     rows = []
-    settings = ["target_epsilon", "byzantine", "noise_scale"]
-    for epsilon, f, b in runs[settings].drop_duplicates().sort_values(settings).to_numpy():
-        spec = RunSpec(noise_scale=b, clip_norm=clip_norm, batch_size=int(batch_size))
-        length = float(known_noise([spec], torch.device("cpu")).longest(dim))
-        at = "∞" if math.isnan(epsilon) else f"{epsilon:g}"
-        rows.append(f"| {at} | {f:.0f} | {b:.3g} | {length:.3g} |")
+    for epsilon, of_budget in runs.groupby("target_epsilon", dropna=False):
+        cells = []
+        for f in fs:
+            b = float(of_budget.loc[of_budget["byzantine"] == f, "noise_scale"].iloc[0])
+            spec = RunSpec(noise_scale=b, clip_norm=clip_norm, batch_size=int(batch_size))
+            length = float(known_noise([spec], torch.device("cpu")).longest(dim))
+            cells.append(f"{b:.3g}, {length:.3g}")
+        at = "∞" if pd.isna(epsilon) else f"{epsilon:g}"
+        rows.append(f"| {at} | {' | '.join(cells)} |")
     return rows
 
 
