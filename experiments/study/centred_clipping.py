@@ -119,8 +119,8 @@ def table(runs: pd.DataFrame) -> str:
             *rows,
             "",
             "Accuracy in % on test data under the attack that is worst for each seed: mean over "
-            f"{accuracy.shape[1]} seeds, ± half of its 95 % interval. Radii are in units of C = 1, or "
-            "of L, `sqrt(d) b` and the bound of a clipped gradient. b, and L beside it:",
+            f"{accuracy.shape[1]} seeds, ± half of its 95 % interval. Radii are in units of C = 1 "
+            "or of L, `sqrt(d) b` and the bound of a clipped gradient. b, and L beside it:",
             "",
             f"| epsilon | {' | '.join(f'f = {f}' for f in fs)} |",
             f"| --- |{' ---: |' * len(fs)}",
