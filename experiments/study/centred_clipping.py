@@ -147,15 +147,15 @@ def _lengths(runs: pd.DataFrame, fs: list[int]) -> list[str]:
     dataset, model, clip_norm, batch_size = task.iloc[0]
     dim = initial_parameters(model, get_dataset(dataset), (0,))[1].shape[-1]
     rows = []
-    for epsilon, of_budget in runs.groupby("target_epsilon", dropna=False):
+    at: Any  # pandas knows nothing of what an index holds
+    for at, of_budget in runs.groupby("target_epsilon", dropna=False):
         cells = []
         for f in fs:
             b = float(of_budget.loc[of_budget["byzantine"] == f, "noise_scale"].iloc[0])
             spec = RunSpec(noise_scale=b, clip_norm=clip_norm, batch_size=int(batch_size))
             length = float(known_noise([spec], torch.device("cpu")).longest(dim))
             cells.append(f"{b:.3g}, {length:.3g}")
-        at = "∞" if pd.isna(epsilon) else f"{epsilon:g}"
-        rows.append(f"| {at} | {' | '.join(cells)} |")
+        rows.append(f"| {'∞' if pd.isna(at) else f'{at:g}'} | {' | '.join(cells)} |")
     return rows
 
 

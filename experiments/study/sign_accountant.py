@@ -1,6 +1,7 @@
 """What a sign vote gains from an accountant that knows that signs are sent."""
 
 import math
+from collections.abc import Hashable
 from typing import Any
 
 import pandas as pd
@@ -114,7 +115,7 @@ def noise_rows(runs: pd.DataFrame) -> list[str]:
     """Write b and sigma = b B / C of both charges, a row an epsilon and f."""
     named = by_rule(runs)
     sigma = named["noise_scale"] * named["batch_size"] / named["clip_norm"]
-    places = ["target_epsilon", "byzantine"]
+    places: list[Hashable] = ["target_epsilon", "byzantine"]
     found = named.assign(sigma=sigma).groupby([*places, "rule"])[["noise_scale", "sigma"]].first()
     rows = []
     for (epsilon, f), of_rules in found.groupby(level=places):
