@@ -86,7 +86,9 @@ def test_the_oracle():
     attacked = "epsilon 1, f = 4, worst case:"
     assert of(found, f"{attacked} {TUNED} is better than {THUMB}").outcome == HOLDS
     assert of(found, f"{attacked} {TUNED} is worse than {RIVAL} by at most 2").outcome == FAILS
-    assert of(found, f"epsilon 1, clean: {TUNED} is worse than {THUMB} by").outcome == HOLDS
+    assert of(found, f"epsilon 1, clean: {TUNED} is worse than {RIVAL} by at most").effect == (
+        pytest.approx(2)
+    )
     same = of(found, f"without noise, f = 4, worst case: {TUNED} is better than {THUMB}")
     assert same.outcome == UNDECIDED  # both are broken
 

@@ -21,7 +21,11 @@ _MARGIN, _AS_GOOD = 1, 2  # points
 
 
 def claims(runs: pd.DataFrame) -> list[Verdict]:
-    """Claim that the oracle's radius withstands, gains over that of the noise, and equals NNM."""
+    """Claim that the oracle's radius withstands, gains over that of the noise, and equals NNM.
+
+    Clean accuracy is held against NNM's alone: where the radius of the noise is broken at every
+    rate, an oracle's choice of its rate is arbitrary.
+    """
     accuracy = accuracies(runs)
     found = []
     for epsilon in budgets(accuracy):
@@ -29,7 +33,7 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
             withstands(accuracy, TUNED, epsilon, _F),
             better(accuracy, (TUNED, THUMB), epsilon, _F, _MARGIN),
             better(accuracy, (TUNED, RIVAL), epsilon, _F, -_AS_GOOD),
-            better(accuracy, (TUNED, THUMB), epsilon, 0, -_MARGIN),
+            better(accuracy, (TUNED, RIVAL), epsilon, 0, -_AS_GOOD),
         ]
     return found
 
