@@ -6,12 +6,10 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from privrobust.core.formatting import in_percent
 from privrobust.core.parameters import parse
-from privrobust.reporting.intervals import half_width
 from study.experiment import Experiment
 from study.lines import lines_figure
-from study.outcomes import outcomes
+from study.outcomes import cell, outcomes
 from study.verdicts import Verdict, all_of, judge
 
 _FIELDS = ["rule", "target_epsilon", "attack"]
@@ -82,7 +80,7 @@ def _at(accuracy: pd.DataFrame, epsilon: float, f: int) -> list[Verdict]:
 def table(runs: pd.DataFrame) -> str:
     """Lay out what each attack leaves, a row an f of a rule."""
     accuracy = accuracies(runs)
-    by_attack = accuracy.apply(_cell, axis=1).unstack("attack")
+    by_attack = accuracy.apply(cell, axis=1).unstack("attack")
     attacks = [each for each in by_attack.columns if each != _CLEAN]
     rows = [
         f"| epsilon | rule | f | clean | {' | '.join(attacks)} |",
@@ -103,11 +101,6 @@ def table(runs: pd.DataFrame) -> str:
             "interval. f Byzantine workers are beside ten honest ones.",
         ]
     )
-
-
-def _cell(seeds: pd.Series) -> str:
-    half = float(half_width(seeds.std(ddof=1), seeds.size))
-    return "±".join(in_percent(seeds.mean() / 100, half / 100))
 
 
 def figure(runs: pd.DataFrame) -> Figure:
