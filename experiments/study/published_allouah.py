@@ -318,17 +318,21 @@ def _points(seeds: pd.Series) -> str:
 
 def figure(runs: pd.DataFrame) -> Figure:
     """Draw the error over that of privacy alone, against f: a panel an epsilon, a line a rule."""
-    error, price = errors(runs).loc[_MANY], prices(runs)
+    error, price = errors(runs), prices(runs)
+    of_many = error.loc[_MANY].index
     drawn = {
-        (f"{_at(epsilon)}, worst attack", rule, f): seeds / price[_MANY, epsilon][1]
-        for (rule, epsilon, f), seeds in zip(error.index, error.to_numpy(), strict=True)
-        if epsilon != NONE
+        (_at(epsilon), rule, f): _of(error, _MANY, rule, epsilon, f) / price[_MANY, epsilon][1]
+        for epsilon in reversed(_epsilons(error))
+        for rule in of_many.unique("aggregator")
+        for f in of_many.unique("byzantine")
     }
-    values = pd.DataFrame(list(drawn.values()), index=pd.MultiIndex.from_tuples(drawn))
+    values = pd.DataFrame(
+        [seeds.to_numpy() for seeds in drawn.values()], index=pd.MultiIndex.from_tuples(drawn)
+    )
     return lines_figure(
         values,
         f"f beside {_MANY} honest workers",
-        "error / (d s² / h)",
+        "error / (d s² / h), worst attack",
         [
             "1: what privacy alone costs. Costs that add would fall towards it with more noise; "
             "costs that multiply look the same at each epsilon."
