@@ -24,7 +24,7 @@ _DIM = 7850  # of logistic regression on 28 x 28 pixels in ten classes
 _MARGIN = 1  # point of accuracy
 _LIMITS = (
     "What this does not show. From one epsilon to the other s only doubles, as few images are "
-    "drawn in 100 steps: an error that goes as 1 / epsilon^2 takes more of them. The term f s^2 / n "
+    "drawn in 100 steps: an error that goes as 1 / epsilon^2 takes more. The term f s^2 / n "
     "of the lower bound is hidden by d s^2 / n, d being 7,850. Data that differ between workers "
     "would add the price of robustness alone. Runs of a seed share the draws of noise. ALIE's z "
     "of 0.5 is about what SMEA lets through, by its eigenvalues; whoever searches may do more harm."
