@@ -67,7 +67,7 @@ def error_bound(
         second_moment: M, which the mean over workers of `E |g_i|^2` does not exceed.
 
     """
-    honest = _checked(kappa, honest, dim, second_moment)
+    honest = _checked(kappa, honest, dim, noise_std, second_moment)
     noise = dim * noise_std**2
     of_rule = kappa * (second_moment + noise) if kappa else 0.0  # 0 times infinity is NaN
     return (math.sqrt(of_rule) + math.sqrt(noise / honest)) ** 2
@@ -100,16 +100,17 @@ def spectral_error_bound(
         `E |Z| <= sqrt(h) + sqrt(d)` of a standard normal h x d matrix's spectral norm.
 
     """
-    honest = _checked(kappa, honest, dim, second_moment)
+    honest = _checked(kappa, honest, dim, noise_std, second_moment)
     norm_of_noise = math.sqrt((math.sqrt(honest) + math.sqrt(dim)) ** 2 + 1)
     top = math.sqrt(second_moment) + noise_std * norm_of_noise / math.sqrt(honest)
     of_rule = math.sqrt(kappa) * top if kappa else 0.0  # 0 times infinity is NaN
     return (of_rule + noise_std * math.sqrt(dim / honest)) ** 2
 
 
-def _checked(kappa: float, honest: int, dim: int, second_moment: float) -> int:
+def _checked(kappa: float, honest: int, dim: int, noise_std: float, second_moment: float) -> int:
     """Return h, whole; refuse what is negative."""
-    for name, value in (("kappa", kappa), ("second_moment", second_moment), ("dim", dim)):
+    given = {"kappa": kappa, "dim": dim, "noise_std": noise_std, "second_moment": second_moment}
+    for name, value in given.items():
         if value < 0:
             raise SpecError(f"{name}: {value:g} is not accepted: 0 or more")
     return as_whole("honest", honest, "a whole number, 1 or more", least=1)

@@ -81,6 +81,9 @@ def test_the_spectral_bound_has_the_three_prices_too():
     assert spectral_error_bound(0.0, 10, 650, 0.1, math.inf) == pytest.approx(0.65)
     with pytest.raises(SpecError, match="kappa: -1 is not accepted: 0 or more"):
         spectral_error_bound(-1.0, 10, 650, 0.1, 1.0)
+    for bound in (spectral_error_bound, error_bound):
+        with pytest.raises(SpecError, match=r"noise_std: -0.1 is not accepted: 0 or more"):
+            bound(1.0, 10, 650, -0.1, 1.0)
     # of twice the workers half is left, where what looks at coordinates keeps nearly all
     for bound, least, most in ((spectral_error_bound, 0.49, 0.55), (error_bound, 0.8, 1.0)):
         few, many = (bound(1.0, h, 1e6, 0.1, 0.0) for h in (100, 200))
