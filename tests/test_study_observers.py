@@ -1,4 +1,4 @@
-"""The question of observers: its verdicts on made-up audits, what is known of a mean, kept audits."""
+"""What observers get out: verdicts on made-up audits, what is known of a mean, kept audits."""
 
 import math
 from statistics import mean

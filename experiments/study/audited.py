@@ -41,8 +41,8 @@ def audited(sweep: Sweep, asked: Audits, kept: Path) -> pd.DataFrame:
         kept: a CSV file, written after each audit: those that it has are not made again.
 
     Returns:
-        A row a run and observer, as `audit_frame` has them, with `honest`, `seed`, `key`, `versions`
-        and `seconds` of processor time.
+        A row a run and observer, as `audit_frame` has them, with `honest`, `seed`, `key`,
+        `versions`, and `seconds` of processor time.
 
     """
     specs, found = sweep.runs(), _kept(kept, asked)

@@ -27,4 +27,5 @@ class Experiment:
     cells: Callable[[pd.DataFrame], pd.DataFrame] = summary
     """All that was measured, for the CSV file."""
     audits: Audits | None = None
-    """If runs are audited, not trained. Functions then take rows of `audited`, which `cells` keeps."""
+    """If runs are audited, not trained: functions then take rows of `audited`, and `cells` keeps
+    them all."""

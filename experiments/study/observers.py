@@ -1,13 +1,14 @@
 """Which rules does an auditor get most out of?
 
-What an audit gets out is its lower bound on epsilon "if Gaussian": exact for messages of vectors,
-where every example joins every step, and for what a mean makes of them, and an estimate for all else.
-Bounds of a rule are held against the mean's of the same seed.
+What an audit gets out is its lower bound on epsilon "if Gaussian". Where every example joins every
+step, that is exact for messages of vectors and for what a mean makes of them, and an estimate for
+all else. Bounds of a rule are held against the mean's of the same seed.
 """
 
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -131,7 +132,8 @@ def _over_half(shares: pd.DataFrame, rules: Sequence[str], helpers: int) -> Verd
 
 
 def _of(values: pd.DataFrame, rule: str, observer: str, helpers: int) -> pd.Series:
-    seeds: pd.Series = values.xs((rule, observer, helpers))
+    setting: Any = (rule, observer, helpers)  # more types than pandas' stubs let a key have
+    seeds: pd.Series = values.loc[setting]
     return seeds
 
 
@@ -165,7 +167,7 @@ def at_best(mu: float, delta: float, canaries: int) -> float:
     for share in GUESSED:
         each = max(1, int(share * counted))
         # above the threshold lies that share of canaries, half of which are in
-        above = brentq(lambda at: (ndtr(-at) + ndtr(mu - at)) / 2 - share, -20, mu + 20)
+        above = brentq(lambda at, of: (ndtr(-at) + ndtr(mu - at)) / 2 - of, -20, mu + 20, (share,))
         right = float(ndtr(mu - above)) / 2 / share
         seen = Guesses(counted, 2 * each, round(2 * each * right))
         bounds.append(f_dp_bound(seen, delta, CONFIDENCE).epsilon_lower_bound)
@@ -211,12 +213,12 @@ def table(runs: pd.DataFrame) -> str:
         f"Lower bounds on epsilon at delta = {delta:g} if Gaussian: mean over {values.shape[1]} "
         f"audits of {trained} runs with {per_run} canaries each, ± half of its 95 % interval. Each "
         f"bound holds at {CONFIDENCE:.0%} by itself.",
-        "Claimed: of who sees every message, by pld for vectors and sign for the vote; one example's "
-        "contribution set to zero, n public.",
-        "Truth of the mean: what its aggregates hide is Gaussian, and follows from the claim. At best "
-        "to be found: about what an attack gets that misses nothing. Of an epsilon below "
-        f"{least_seen(delta, trained * per_run):g} such an audit shows nothing even so, and a bound "
-        "of 0 proves nothing.",
+        "Claimed: of who sees every message, by pld for vectors and sign for the vote; one "
+        "example's contribution set to zero, n public.",
+        "Truth of the mean: what its aggregates hide is Gaussian, and follows from the claim. At "
+        "best to be found: about what an attack gets that misses nothing. Of an epsilon below "
+        f"{least_seen(delta, trained * per_run):g} such an audit shows nothing even so, and a "
+        "bound of 0 proves nothing.",
         f"Whatever the mechanism, {proven.mean():.2f} is proven of messages on average.",
         f"Refuted: {int(runs['is_refuted'].sum())} of {len(runs)} claims, each tested at "
         f"{1 - CONFIDENCE:.0%}.",
@@ -236,7 +238,7 @@ def figure(runs: pd.DataFrame) -> Figure:
     drawn = new_figure(WIDE, 0.6 + 0.42 * len(epsilons))
     axes, styles = drawn.subplots(), looks(_VIEWS.values())
     for place, (view, name) in enumerate(_VIEWS.items()):
-        found = values.xs(view, level=(1, 2)).loc[epsilons.index]
+        found = values.loc[[(rule, *view) for rule in epsilons.index]]
         means, half = found.mean(axis=1), half_width(found.std(axis=1), found.shape[1])
         at, color = rows + (place - 2) * 0.16, styles[name].color
         least = np.minimum(half, means)  # no bound is below 0
