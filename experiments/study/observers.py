@@ -20,7 +20,7 @@ from privrobust.audit import Guesses, f_dp_bound
 from privrobust.audit.lower_bound import gaussian_epsilon
 from privrobust.audit.verdict import GUESSED
 from privrobust.reporting.figures.canvas import WIDE, new_figure, styled
-from privrobust.reporting.figures.margins import add_legend, add_notes, handles
+from privrobust.reporting.figures.margins import add_legend, add_notes
 from privrobust.reporting.figures.panels import grid
 from privrobust.reporting.figures.themes import looks, theme
 from privrobust.reporting.intervals import half_width
@@ -236,21 +236,22 @@ def figure(runs: pd.DataFrame) -> Figure:
     values, epsilons = of_seeds(runs), claimed(runs)
     rows = np.arange(len(epsilons))
     drawn = new_figure(WIDE, 0.6 + 0.42 * len(epsilons))
-    axes, styles = drawn.subplots(), looks(_VIEWS.values())
+    axes, styles, marks = drawn.subplots(), looks(_VIEWS.values()), []
     for place, (view, name) in enumerate(_VIEWS.items()):
         found = values.loc[[(rule, *view) for rule in epsilons.index]]
         means, half = found.mean(axis=1), half_width(found.std(axis=1), found.shape[1])
         at, color = rows + (place - 2) * 0.16, styles[name].color
         least = np.minimum(half, means)  # no bound is below 0
         axes.errorbar(means, at, xerr=[least, half], fmt="none", ecolor=color, elinewidth=0.8)
-        axes.plot(means, at, ls="none", color=color, marker=styles[name].marker)
+        look = {"color": color, "marker": styles[name].marker, "label": name}
+        marks += axes.plot(means, at, ls="none", **look)
     axes.vlines(epsilons, rows - 0.42, rows + 0.42, color=theme().ink, lw=1.2)
     axes.set_yticks(rows, [name.replace(" + ", " +\n") for name in epsilons.index])
     axes.set_ylim(len(epsilons) - 0.45, -0.55)
     axes.set_xlim(left=0)
     axes.set_xlabel("epsilon: found (marks), claimed of messages (black)")
     grid(axes)
-    add_legend(drawn, handles(styles))
+    add_legend(drawn, marks)
     notes = (
         f"Lower bounds if Gaussian: means over {values.shape[1]} audits, 95 % Student intervals."
     )
