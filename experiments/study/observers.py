@@ -236,14 +236,15 @@ def figure(runs: pd.DataFrame) -> Figure:
     values, epsilons = of_seeds(runs), claimed(runs)
     rows = np.arange(len(epsilons))
     drawn = new_figure(WIDE, 0.6 + 0.42 * len(epsilons))
-    axes, styles, marks = drawn.subplots(), looks(_VIEWS.values()), []
+    axes, styles = drawn.subplots(), looks(_VIEWS.values())
+    marks: list[Any] = []
     for place, (view, name) in enumerate(_VIEWS.items()):
         found = values.loc[[(rule, *view) for rule in epsilons.index]]
         means, half = found.mean(axis=1), half_width(found.std(axis=1), found.shape[1])
         at, color = rows + (place - 2) * 0.16, styles[name].color
         least = np.minimum(half, means)  # no bound is below 0
         axes.errorbar(means, at, xerr=[least, half], fmt="none", ecolor=color, elinewidth=0.8)
-        look = {"color": color, "marker": styles[name].marker, "label": name}
+        look: Any = {"color": color, "marker": styles[name].marker, "label": name}
         marks += axes.plot(means, at, ls="none", **look)
     axes.vlines(epsilons, rows - 0.42, rows + 0.42, color=theme().ink, lw=1.2)
     axes.set_yticks(rows, [name.replace(" + ", " +\n") for name in epsilons.index])
