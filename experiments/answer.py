@@ -4,17 +4,20 @@ $ python experiments/answer.py r1_iid --store results.db
 $ python experiments/answer.py r1_iid --quick
 
 A page begins with the answer in words, which people write: what stands above the marker is kept.
+Where runs are audited, in place of being trained into a store, NAME.csv keeps what they gave.
 """
 
 import importlib
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
 import typer
 from rich.console import Console
+from study.audited import audited
 from study.experiment import Experiment
 from study.verdicts import Verdict, markdown, tally
 
@@ -32,7 +35,8 @@ NAMES = sorted(
 _MEASURED = "<!-- measured -->"  # above it people write, below it this file does
 _RATES = {"learning_rate": "Learning rates", "local_learning_rate": "Those of local steps"}
 _QUICK = ["grid.seed=[0, 1]"]
-_QUICK_STEPS, _QUICK_GRID = "steps=20", "grid.steps=[10, 20]"
+_QUICK_STEPS, _QUICK_GRID = 20, "grid.steps=[10, 20]"
+_QUICK_AUDITS = 5  # runs of each
 _QUICK_TUNE = "tune={learning_rate: [0.01, 0.1], by: clean, seeds: [100]}"
 
 
@@ -56,18 +60,30 @@ def answer(
         if quick and output == HERE:
             output = Path(f"{name}-quick")
         output.mkdir(parents=True, exist_ok=True)
-        with Store(place) as results:
-            sweep = load_sweep(HERE / f"{name}.yaml", shortened(name) if quick else ())
-            runs = run_whole(sweep, results, watch=watch_on(Console()))
-            found = results.runs([run.key for run in runs])
-            tried = results.runs([run.key for run in candidates(sweep)])
+        sweep = load_sweep(HERE / f"{name}.yaml", shortened(name) if quick else ())
+        if audits := experiment_of(name).audits:
+            asked = replace(audits, runs=_QUICK_AUDITS) if quick else audits
+            found = audited(sweep, asked, output / f"{name}.csv")
+            tried = found.iloc[:0]
+        else:
+            with Store(place) as results:
+                runs = run_whole(sweep, results, watch=watch_on(Console()))
+                found = results.runs([run.key for run in runs])
+                tried = results.runs([run.key for run in candidates(sweep)])
     write(name, found, tried, output, sweep.tune.fields if sweep.tune else {})
+
+
+def experiment_of(name: str) -> Experiment:
+    """Return what is made of the runs of this question."""
+    experiment: Experiment = importlib.import_module(f"study.{name}").EXPERIMENT
+    return experiment
 
 
 def shortened(name: str) -> list[str]:
     """Tell what a quick answer changes in a sweep."""
     sweep = load_sweep(HERE / f"{name}.yaml")
-    steps = [_QUICK_STEPS] if "steps" in sweep.fixed else []
+    is_long = sweep.fixed.get("steps", 0) > _QUICK_STEPS
+    steps = [f"steps={_QUICK_STEPS}"] if is_long else []
     steps += [_QUICK_GRID] if "steps" in sweep.grid else []
     return [*_QUICK, *steps, *([_QUICK_TUNE] if sweep.tune else [])]
 
@@ -80,7 +96,7 @@ def write(
     tuned: Mapping[str, Sequence[Any]],
 ) -> list[Verdict]:
     """NAME.md, NAME.csv and NAME.svg; `tuned` has what was chosen from, by field, of `tried`."""
-    experiment: Experiment = importlib.import_module(f"study.{name}").EXPERIMENT
+    experiment = experiment_of(name)
     verdicts = experiment.claims(runs)
     edges = "".join(_edges(field, runs, tried) for field in _RATES if field in tuned)
     page = folder / f"{name}.md"
@@ -91,7 +107,9 @@ def write(
     save_figure(experiment.figure(runs), folder / f"{name}.svg")
     cells = experiment.cells(runs)
     cells.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
-    measured = _measured(name, table, verdicts, _cost(runs, tried))
+    cost = _cost(runs, tried, "audits" if experiment.audits else "runs")
+    command = "" if experiment.audits else f"privrobust run experiments/{name}.yaml\n"
+    measured = _measured(name, table, verdicts, command, cost)
     page.write_text(f"{answered.rstrip()}\n\n{measured}")
     typer.echo(f"{folder / name}.md, .csv and .svg are written")
     return verdicts
@@ -131,15 +149,17 @@ def _question(name: str) -> str:
     return (HERE / f"{name}.yaml").read_text().splitlines()[0].lstrip("# ")
 
 
-def _cost(runs: pd.DataFrame, tried: pd.DataFrame) -> str:
+def _cost(runs: pd.DataFrame, tried: pd.DataFrame, what: str) -> str:
     """Say what it takes to train all this, and by what it was trained."""
     minutes, tuning = (float(some["seconds"].sum()) / 60 for some in (runs, tried))
     tuned = f", and {len(tried):,} to tune them {tuning:.1f}" if len(tried) else ""
     versions = "; ".join(sorted(set(runs["versions"])))
-    return f"The {len(runs):,} runs took {minutes:.1f} minutes of one process{tuned} ({versions})."
+    return (
+        f"The {len(runs):,} {what} took {minutes:.1f} minutes of one process{tuned} ({versions})."
+    )
 
 
-def _measured(name: str, table: str, verdicts: list[Verdict], cost: str) -> str:
+def _measured(name: str, table: str, verdicts: list[Verdict], command: str, cost: str) -> str:
     return f"""{_MEASURED}
 
 ![The figure of this experiment]({name}.svg)
@@ -157,8 +177,7 @@ def _measured(name: str, table: str, verdicts: list[Verdict], cost: str) -> str:
 ## The command
 
 ```
-privrobust run experiments/{name}.yaml
-python experiments/answer.py {name}
+{command}python experiments/answer.py {name}
 ```
 
 {cost} [{name}.yaml]({name}.yaml) says what was run, [{name}.csv]({name}.csv) has every cell, and

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from privrobust.reporting.summary import summarise
+from study.audited import Audits
 from study.verdicts import Verdict
 
 
@@ -25,3 +26,6 @@ class Experiment:
     figure: Callable[[pd.DataFrame], Figure]
     cells: Callable[[pd.DataFrame], pd.DataFrame] = summary
     """All that was measured, for the CSV file."""
+    audits: Audits | None = None
+    """If runs are audited, not trained: functions then take rows of `audited`, and `cells` keeps
+    them all."""

@@ -44,7 +44,7 @@ _ROUGHLY = 0.9
 SHARES = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.99)
 """Of trials without the canary, how many are to lie above the threshold."""
 _SHARES_OF_CLAIMS = (0.0, 0.02, 0.1, 0.35, 0.65)
-_GUESSED = (0.005, 0.015, 0.05, 0.15, 0.35, 0.5)
+GUESSED = (0.005, 0.015, 0.05, 0.15, 0.35, 0.5)
 """Of trials, how many are guessed to be in, and as many to be out."""
 _AS_MANY = 30.0
 """Trials that what is expected of normal scores counts for, beside what was seen: of few trials,
@@ -174,7 +174,7 @@ def _of_one_run(
     expected = [
         (one, share, _expected_guesses(one, share, len(counted)))
         for one in tried
-        for share in _GUESSED
+        for share in GUESSED
     ]
 
     def best(worth: Callable[[Guesses], float]) -> tuple[str, Guesses]:
