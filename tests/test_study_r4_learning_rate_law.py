@@ -18,7 +18,7 @@ from study.verdicts import FAILS, HOLDS, UNDECIDED
 
 SEEDS = range(5)
 RATES = [10.0**power for power in np.arange(-2.5, 2.6, 0.5)]
-SIZES = {"mlp(hidden=16)": 1210, "mlp(hidden=64)": 4810, "mlp(hidden=256)": 19210}
+SIZES = {"mlp(hidden=16)": 1210, "mlp(hidden=45)": 3385, "mlp(hidden=128)": 9610}
 
 
 def trained(law, methods=("median",), top=0.9, **axes):
@@ -180,7 +180,7 @@ def test_the_exponent_of_d_is_that_of_networks():
     assert set(part.rates.index.unique("d")) == set(SIZES.values())
     found = study.claims(runs)
     assert of(found, "as d^-0.5") == HOLDS
-    assert of(found, "law fitted", "at d = 19210") == HOLDS
+    assert of(found, "law fitted", "at d = 9610") == HOLDS
 
 
 @pytest.mark.parametrize(("exponent", "outcome"), [(-0.5, HOLDS), (0.4, FAILS)])
