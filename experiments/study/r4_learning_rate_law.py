@@ -211,7 +211,8 @@ def _row(cells: list[Any]) -> str:
 def figure(runs: pd.DataFrame) -> Figure:
     """Best rates against those that a law gives: the fitted one above, theory's exponents below."""
     parts = parts_of(runs)
-    styles = looks(dict.fromkeys(part.name for part in parts))
+    named = looks(dict.fromkeys(part.name for part in parts))
+    styles = {name: look._replace(linestyle="none") for name, look in named.items()}
     methods = list(dict.fromkeys(part.method for part in parts))
     drawn = new_figure(WIDE, 4.0)
     axes = drawn.subplots(2, len(methods), squeeze=False)
@@ -254,9 +255,8 @@ def _points(panel: Any, part: Part, log_rates: pd.Series, look: Look) -> None:
     half = half_width(part.rates.std(axis=1), part.rates.shape[1])
     bars = [10**mean - 10 ** (mean - half), 10 ** (mean + half) - 10**mean]
     panel.errorbar(
-        10**log_rates, 10**mean, bars, color=look.color, marker=look.marker, linestyle="none",
-        markersize=2.5, elinewidth=0.6, capsize=0,
-    )  # fmt: skip
+        10**log_rates, 10**mean, bars, markersize=2.5, elinewidth=0.6, capsize=0, **look._asdict()
+    )
 
 
 def _diagonal(panel: Any) -> None:
@@ -264,6 +264,8 @@ def _diagonal(panel: Any) -> None:
     low = min(panel.get_xlim()[0], panel.get_ylim()[0])
     high = max(panel.get_xlim()[1], panel.get_ylim()[1])
     ends = np.array([low, high])
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_formatter("{x:g}")
     for factor, style in ((1, "-"), (2, ":"), (0.5, ":")):
         panel.plot(
             ends, factor * ends, color=theme().pale, linestyle=style, linewidth=0.6, zorder=1
