@@ -33,6 +33,7 @@ from study.rate_laws import (
     THEORY,
     TUNED,
     Part,
+    Setting,
     fitted_law,
     held_out,
     lost,
@@ -148,13 +149,14 @@ def _law_row(part: Part) -> str:
     ]
     off = part.rates.mean(axis=1) - predicted(law, part.rates.index)
     edges = [
-        is_at_edge(curve) for at in part.rates.index for _, curve in part.accuracy.loc[at].items()
+        is_at_edge(curve)
+        for at in part.rates.index
+        for _, curve in part.curves[Setting(*at)].items()
     ]
-    settings = part.accuracy.index.droplevel("learning_rate").nunique()
     cells = [
         part.name, part.method, f"{middle:,}", f"{rate:.2g}", *exponents,
         f"{10 ** math.sqrt((off**2).mean()):.2f}", f"{np.mean(edges):.0%}", len(part.rates),
-        settings - len(part.rates),
+        len(part.curves) - len(part.rates),
     ]  # fmt: skip
     return _row(cells)
 
@@ -192,7 +194,7 @@ def _prescription_table(parts: list[Part]) -> str:
         for each in prescriptions(part):
             cells: list[Any] = [
                 part.method, each.steps, f"{each.noise_scale:g}", f"{10**each.log_rate:.2g}",
-                _interval(each.accuracy), *(f"{value:g}" for value in each.best),
+                _interval(each.accuracy), f"{each.best_noise_scale:g}", f"{each.best_rate:g}",
                 _interval(each.best_accuracy),
             ]  # fmt: skip
             rows.append(_row(cells))

@@ -11,6 +11,7 @@ import pandas as pd
 
 from privrobust.data import get_dataset
 from privrobust.models.validation import build_model
+from study.outcomes import parts
 from study.power_law import fitted, predicted, through
 from study.rates import accuracy_at, best_rate
 
@@ -27,13 +28,22 @@ PRESCRIBED = {"median": {"b": 1 / 6, "rate": -2 / 3}, "majority_vote": {"b": 1 /
 """Exponents in T of what Theorems 6 and 5 prescribe: powers of T d, d being the same."""
 
 
+class Setting(NamedTuple):
+    """What a best rate may be a power of, by the symbols of `AXES`."""
+
+    b: float
+    T: int
+    n: int
+    d: int
+
+
 class Part(NamedTuple):
     """What one law is to hold for: runs of one method and kind of model and data."""
 
     name: str
     method: str
-    accuracy: pd.DataFrame
-    """In %, indexed by `AXES` and the learning rate, a column a seed."""
+    curves: dict[Setting, pd.DataFrame]
+    """Accuracies in %, indexed by the learning rate, a column a seed."""
     rates: pd.DataFrame
     """log10 of the best, indexed by `AXES`, a column a seed; of settings in which any learns."""
     axes: list[str]
@@ -67,25 +77,22 @@ def parts_of(runs: pd.DataFrame) -> list[Part]:
     levels = ["part", "method", *AXES, "learning_rate"]
     accuracy = known.set_index([*levels, "seed"])["accuracy"].unstack("seed").sort_index()
     return [
-        _part(str(name), str(method), each.droplevel(["part", "method"]))
-        for (name, method), each in accuracy.groupby(level=["part", "method"])
+        _part(name, method, {Setting(*at): curve for at, curve in parts(each, AXES)})
+        for (name, method), each in parts(accuracy, ["part", "method"])
     ]
 
 
-def _part(name: str, method: str, accuracy: pd.DataFrame) -> Part:
-    best = accuracy.mean(axis=1).groupby(level=AXES).max()
-    learnt = best.index[best >= LEARNT]
+def _part(name: str, method: str, curves: dict[Setting, pd.DataFrame]) -> Part:
+    learnt = [at for at, curve in curves.items() if curve.mean(axis=1).max() >= LEARNT]
+    seeds = next(iter(curves.values())).columns
     rates = pd.DataFrame(
-        [[best_rate(curve) for _, curve in accuracy.loc[at].items()] for at in learnt],
-        index=learnt,
-        columns=accuracy.columns,
+        [[best_rate(curves[at][seed]) for seed in seeds] for at in learnt],
+        index=pd.MultiIndex.from_tuples(learnt, names=AXES),
+        columns=seeds,
         dtype=float,
     )
-    return Part(name, method, accuracy, rates, _varying(learnt))
-
-
-def _varying(settings: pd.Index) -> list[str]:
-    return [axis for axis in AXES if settings.get_level_values(axis).nunique() > 1]
+    varying = [axis for axis in AXES if rates.index.get_level_values(axis).nunique() > 1]
+    return Part(name, method, curves, rates, varying)
 
 
 @lru_cache
@@ -136,7 +143,7 @@ def theory_law(part: Part) -> pd.Series:
     ].index
     if at.empty:
         return pd.Series(math.nan, large)
-    tuned = best_rate(part.accuracy.loc[at[0]].mean(axis=1))
+    tuned = best_rate(part.curves[Setting(*at[0])].mean(axis=1))
     return predicted(through(tuned, at, pd.Series(THEORY[part.method])), large)
 
 
@@ -153,19 +160,21 @@ def lost(part: Part, log_rates: pd.Series) -> pd.DataFrame:
         Points, indexed as the rates are, a column a seed; NaN for rates beyond those tried.
 
     """
+    curves = [part.curves[Setting(*at)] for at in log_rates.index]
     return pd.DataFrame(
-        [
-            _best(part.accuracy.loc[setting]) - accuracy_at(part.accuracy.loc[setting], log_rate)
-            for setting, log_rate in log_rates.items()
-        ],
+        [_best(each) - accuracy_at(each, at) for each, at in zip(curves, log_rates, strict=True)],
         index=log_rates.index,
-        columns=part.accuracy.columns,
+        columns=part.rates.columns,
     )
 
 
-def _best(accuracy: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Return every seed's accuracy at the row with the highest mean."""
-    return accuracy.loc[accuracy.mean(axis=1).idxmax()].to_numpy(dtype=float)
+def _best(curve: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Return every seed's accuracy at the rate with the highest mean."""
+    return np.asarray(curve.to_numpy(dtype=float)[_best_row(curve)])
+
+
+def _best_row(curve: pd.DataFrame) -> int:
+    return int(curve.mean(axis=1).fillna(-math.inf).to_numpy().argmax())
 
 
 class Prescription(NamedTuple):
@@ -176,35 +185,41 @@ class Prescription(NamedTuple):
     log_rate: float
     accuracy: npt.NDArray[np.float64]
     """In %, one a seed."""
-    best: tuple[float, float]
-    """b and the rate that are best there."""
+    best_noise_scale: float
+    best_rate: float
     best_accuracy: npt.NDArray[np.float64]
 
 
 def prescriptions(part: Part) -> Iterator[Prescription]:
-    """Carry b = 0.1 and its best rate at T = 300 to every T at which that b was run."""
-    of_workers = part.accuracy.xs(_prescribed_for(part), level="n").droplevel("d")
-    tried = set(of_workers.index.droplevel("learning_rate"))
-    if (TUNED, FROM) not in tried:
+    """Carry b = 0.1 and its best rate at T = 300 to every T at which the b that follows was run."""
+    workers = _prescribed_for(part)
+    curves = {(at.b, at.T): curve for at, curve in part.curves.items() if at.n == workers}
+    if (TUNED, FROM) not in curves:
         return
-    tuned = best_rate(of_workers.loc[(TUNED, FROM)].mean(axis=1))
+    tuned = best_rate(curves[TUNED, FROM].mean(axis=1))
     powers = PRESCRIBED[part.method]
-    for steps in sorted({at[1] for at in tried}):
-        b = TUNED * (steps / FROM) ** powers["b"]
-        run = next(
-            (at for at in tried if at[1] == steps and math.isclose(at[0], b, rel_tol=0.01)), None
-        )
-        if run is None:
+    for steps in sorted({steps for _, steps in curves}):
+        here = {b: curve for (b, of), curve in curves.items() if of == steps}
+        noise_scale = TUNED * (steps / FROM) ** powers["b"]
+        run = [b for b in here if math.isclose(b, noise_scale, rel_tol=0.01)]
+        if not run:
             continue
         log_rate = tuned + powers["rate"] * math.log10(steps / FROM)
-        here = of_workers.xs(steps, level="T")
-        best = here.mean(axis=1).idxmax()
+        best = max(here, key=lambda b: here[b].mean(axis=1).max())
         yield Prescription(
-            steps, run[0], log_rate, accuracy_at(of_workers.loc[run], log_rate), best, _best(here)
+            steps,
+            run[0],
+            log_rate,
+            accuracy_at(here[run[0]], log_rate),
+            best,
+            float(here[best].index.to_numpy()[_best_row(here[best])]),
+            _best(here[best]),
         )
 
 
 def _prescribed_for(part: Part) -> int:
     """Return the n with most b, for which prescriptions were run."""
-    tried = part.accuracy.index.droplevel("learning_rate").unique()
-    return int(tried.to_frame(index=False).groupby("n")["b"].nunique().idxmax())
+    noise_scales: dict[int, set[float]] = {}
+    for at in part.curves:
+        noise_scales.setdefault(at.n, set()).add(at.b)
+    return max(noise_scales, key=lambda n: len(noise_scales[n]))
