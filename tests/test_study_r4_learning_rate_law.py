@@ -158,7 +158,7 @@ def test_theorys_own_law_is_upheld():
     text = study.table(runs)
     assert "| logistic, heterogeneity 1 | median | 650 | " in text
     assert "| -1.0" in text
-    assert text.count("T = 1000, n = 45 | 18 |") == 2
+    assert text.count("T = 1000, n = 45 | 18 | 1.0") == 2
 
 
 def test_another_law_is_found_and_theory_costs():

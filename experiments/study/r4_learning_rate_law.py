@@ -147,7 +147,6 @@ def _law_row(part: Part) -> str:
         else ""
         for axis in AXES
     ]
-    off = part.rates.mean(axis=1) - predicted(law, part.rates.index)
     edges = [
         is_at_edge(curve)
         for at in part.rates.index
@@ -155,7 +154,7 @@ def _law_row(part: Part) -> str:
     ]
     cells = [
         part.name, part.method, f"{middle:,}", f"{rate:.2g}", *exponents,
-        f"{10 ** math.sqrt((off**2).mean()):.2f}", f"{np.mean(edges):.0%}", len(part.rates),
+        _factor(part, predicted(law, part.rates.index)), f"{np.mean(edges):.0%}", len(part.rates),
         len(part.curves) - len(part.rates),
     ]  # fmt: skip
     return _row(cells)
@@ -168,18 +167,28 @@ def _loss_table(parts: list[Part]) -> str:
         "setting. Theory's law goes through one small setting that is tuned: b = 0.1, the fewest n "
         "and d, the middle T of those that are not held out.",
         "",
-        "| model, data | method | held out | settings | fitted law, mean | worst "
-        "| theory's law, mean | worst |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        "| model, data | method | held out | settings | fitted law: off by | mean | worst "
+        "| theory's law: off by | mean | worst |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for part in parts:
         if not held_out(part):
             continue
         large = ", ".join(f"{axis} = {value:g}" for axis, value in held_out(part).items())
-        losses = [lost(part, law(part)).mean(axis=1, skipna=False) for law in _LAWS.values()]
-        told = [f"{number:.1f}" for each in losses for number in (each.mean(), each.max())]
-        rows.append(_row([part.name, part.method, large, len(losses[0]), *told]))
+        cells = [part.name, part.method, large]
+        laws = [law(part) for law in _LAWS.values()]
+        cells.append(str(len(laws[0])))
+        for log_rates in laws:
+            points = lost(part, log_rates).mean(axis=1, skipna=False)
+            cells += [_factor(part, log_rates), f"{points.mean():.1f}", f"{points.max():.1f}"]
+        rows.append(_row(cells))
     return "\n".join(rows)
+
+
+def _factor(part: Part, log_rates: pd.Series) -> str:
+    """Tell by which factor mean best rates differ from those of a law, root mean square."""
+    off = part.rates.loc[log_rates.index].mean(axis=1) - log_rates
+    return f"{10 ** math.sqrt((off**2).mean()):.2f}"
 
 
 def _prescription_table(parts: list[Part]) -> str:
