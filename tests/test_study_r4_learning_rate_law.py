@@ -224,3 +224,11 @@ def test_a_figure_has_a_panel_a_method_and_law():
     drawn = study.figure(trained(power(THEORY["median"], -0.6), methods=("mean", "median")))
     assert len(drawn.axes) == 4
     assert [panel.get_title() for panel in drawn.axes[:2]] == ["mean", "median"]
+
+
+def test_a_law_that_leads_beyond_the_rates_tried_costs_nobody_knows_what():
+    runs = trained(power(THEORY["median"], -0.6))
+    few = runs[(runs["learning_rate"] > 0.2) | (runs["honest"] != 45) | (runs["steps"] < 1000)]
+    assert of(study.claims(few), "theory's law") == UNDECIDED
+    assert "| unknown | a rate beyond those tried |" in study.table(few)
+    assert "(b = " in study.table(runs)

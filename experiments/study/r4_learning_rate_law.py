@@ -180,9 +180,17 @@ def _loss_table(parts: list[Part]) -> str:
         cells.append(str(len(laws[0])))
         for log_rates in laws:
             points = lost(part, log_rates).mean(axis=1, skipna=False)
-            cells += [_factor(part, log_rates), f"{points.mean():.1f}", f"{points.max():.1f}"]
+            cells += [_factor(part, log_rates), *_mean_and_worst(part, points)]
         rows.append(_row(cells))
     return "\n".join(rows)
+
+
+def _mean_and_worst(part: Part, points: pd.Series) -> tuple[str, str]:
+    if points.isna().any():  # of one rate nothing is known, so nothing of the mean
+        return "unknown", "a rate beyond those tried"
+    at = zip(AXES, points.index[int(points.to_numpy().argmax())], strict=True)
+    where = ", ".join(f"{axis} = {value:g}" for axis, value in at if axis in part.axes)
+    return f"{points.mean():.1f}", f"{points.max():.1f} ({where})"
 
 
 def _factor(part: Part, log_rates: pd.Series) -> str:
