@@ -121,11 +121,11 @@ def table(runs: pd.DataFrame) -> str:
 def _law_table(parts: list[Part]) -> str:
     rows = [
         "The law that fits all settings: lr = r (b / 0.1)^β (T / 300)^τ (n / 15)^ν (d / d0)^δ. r "
-        "is the rate at b = 0.1, T = 300, n = 15 and d0 parameters, for networks at T = 100, where "
-        "all of them were run. Exponents stand with half of their 95 % Student intervals over "
-        "seeds. Off by: the factor by which a setting's mean best rate differs from the law, root "
-        "mean square. At the edge: best rates that are the first or the last tried. Not learnt: "
-        f"settings left out, as even their best rate has under {LEARNT:g} %.",
+        "is the rate at b = 0.1, T = 300, n = 15 and d0 parameters; exponents stand with half of "
+        "their 95 % Student intervals over seeds. Off by: the factor by which a setting's mean "
+        "best rate differs from the law, root mean square. At the edge: best rates that are the "
+        "first or the last tried. Not learnt: settings left out, as even their best rate has "
+        f"under {LEARNT:g} %.",
         "",
         "| model, data | method | d0 | r | β of b | τ of T | ν of n | δ of d | off by "
         "| at the edge | settings | not learnt |",
