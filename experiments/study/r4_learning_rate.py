@@ -17,6 +17,7 @@ from privrobust.reporting.figures.learning_rate import learning_rate_figure
 from privrobust.reporting.tables import FORMATS, PRESETS
 from study.experiment import Experiment
 from study.outcomes import parts, slopes
+from study.rates import best_rate
 from study.verdicts import Verdict, judge
 
 _LARGE = 0.03  # the least b of the slope: from there on noise is most of what aggregates vary by
@@ -34,25 +35,14 @@ best rate does not move (our derivation, not Theorem 5).
 def best_rates(runs: pd.DataFrame) -> pd.DataFrame:
     """log10 of the best learning rate, by method, heterogeneity and b; a column a seed.
 
-    The top of the parabola in log10 of the rate through the best one and its neighbours; the best
-    one itself at the edge.
+    As `study.rates.best_rate` has it.
     """
     levels = ["aggregator", "heterogeneity", "noise_scale", "seed"]
     found = {
-        at: _top(part.set_index("learning_rate")["accuracy"].astype(float).sort_index())
+        at: best_rate(part.set_index("learning_rate")["accuracy"].astype(float).sort_index())
         for at, part in runs.groupby(levels, sort=False)
     }
     return pd.Series(found).rename_axis(levels).unstack("seed")
-
-
-def _top(accuracy: pd.Series) -> float:
-    rates = np.log10(accuracy.index.to_numpy(dtype=float))
-    best = int(accuracy.fillna(-math.inf).to_numpy().argmax())
-    if not 0 < best < len(rates) - 1:
-        return float(rates[best])
-    near = slice(best - 1, best + 2)
-    curvature, slope, _ = np.polyfit(rates[near], accuracy.iloc[near], 2)
-    return float(-slope / (2 * curvature)) if curvature < 0 else float(rates[best])
 
 
 def claims(runs: pd.DataFrame) -> list[Verdict]:
