@@ -79,7 +79,7 @@ class _At:
     """One epsilon and f."""
 
     def __init__(self, accuracy: pd.DataFrame, epsilon: float, f: int) -> None:
-        self._clean = accuracy.xs((epsilon, NONE, 0), level=_FIELDS[1:] + ["byzantine"])
+        self._clean = accuracy.xs((epsilon, NONE, 0), level=[*_FIELDS[1:], "byzantine"])
         self._attacked = accuracy.xs((epsilon, f), level=("target_epsilon", "byzantine"))
         self._where = f"epsilon {epsilon:g}, f = {f}"
         rules = self._attacked.index.unique("rule")
@@ -186,7 +186,7 @@ def _cell(seeds: pd.Series) -> str:
 
 
 def figure(runs: pd.DataFrame) -> Figure:
-    """Draw what the worst attack leaves against f: a panel an epsilon, without and with who knows."""
+    """Draw what the worst attack leaves against f: those that know no rule above, all below."""
     accuracy = accuracies(runs)
     epsilons = sorted(accuracy.index.unique("target_epsilon"))
     rules = list(dict.fromkeys([TRUTH, ALL, HALF, *accuracy.index.unique("rule")]))
