@@ -10,8 +10,8 @@ from itertools import pairwise
 import pandas as pd
 from matplotlib.figure import Figure
 
+from privrobust.aggregators import NoiseAware, get_aggregator
 from privrobust.core.formatting import in_percent
-from privrobust.core.parameters import parse
 from privrobust.reporting.intervals import half_width
 from study.experiment import Experiment
 from study.lines import lines_figure
@@ -44,10 +44,10 @@ def accuracies(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rule(aggregator: str) -> str:
-    if not aggregator.startswith(_KNOWN):
-        return aggregator.partition("(")[0]
-    _, parameters = parse("aggregator", aggregator)
-    return {1.0: ALL, 0.5: HALF}.get(float(parameters["selected"]), TRUTH)
+    rule = get_aggregator(aggregator)
+    if isinstance(rule, NoiseAware):
+        return {1.0: ALL, 0.5: HALF}.get(rule.selected, TRUTH)
+    return aggregator.partition("(")[0]
 
 
 def claims(runs: pd.DataFrame) -> list[Verdict]:
