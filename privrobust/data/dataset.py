@@ -335,11 +335,7 @@ class Dataset(Displayed):
 
     @cached_property
     def halves_of_validation(self) -> tuple[Split, Split]:
-        """Two halves of the validation split, stratified by label, the same for every run.
-
-        The first, the larger of two that are not equal, may be public while results are of the
-        second.
-        """
+        """Halves of the validation split, stratified by label: one to be public, one for results."""
         public, rest = map(self.validation.only, halves(self.validation.strata[0]))
         return public, rest
 
