@@ -335,7 +335,7 @@ class Dataset(Displayed):
 
     @cached_property
     def halves_of_validation(self) -> tuple[Split, Split]:
-        """Halves of the validation split, stratified by label: one to be public, one for results."""
+        """Halves of the validation split, stratified by label: to be public, and for results."""
         public, rest = map(self.validation.only, halves(self.validation.strata[0]))
         return public, rest
 
