@@ -31,7 +31,7 @@ from privrobust.sweeps.packing import batches
 from privrobust.sweeps.planning import accuracies
 from privrobust.sweeps.progress import Watch, watching
 from privrobust.sweeps.tuning import candidates, choose, undecided
-from privrobust.training.held_out import divides_validation, evaluated_on, public_pool
+from privrobust.training.held_out import divides_validation, evaluated_on, refuse_too_many
 from privrobust.training.noise import grid_of
 from privrobust.training.poisoning import examples_of
 from privrobust.training.privacy_plan import PrivacyPlan
@@ -110,7 +110,7 @@ def _check_on_data(runs: Sequence[RunSpec]) -> None:
     for run in unlike.values():
         dataset = get_dataset(run.dataset, run.data_dir)
         evaluated_on(run, dataset)
-        public_pool(run, dataset)
+        refuse_too_many(run, dataset)
     attacked = {
         (
             run.dataset,

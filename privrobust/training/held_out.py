@@ -34,25 +34,29 @@ def evaluated_on(spec: RunSpec, dataset: Dataset) -> Split:
 
 
 def public_pool(spec: RunSpec, dataset: Dataset) -> Split:
-    """Return what its rule's public examples are drawn from: no result is of any of these.
+    """Return what its rule's public examples are drawn from: no result is of any of these."""
+    return dataset.halves_of_validation[0] if divides_validation(spec) else dataset.validation
+
+
+def refuse_too_many(spec: RunSpec, dataset: Dataset) -> None:
+    """Refuse a rule that wants more public examples than there are.
 
     Raises:
-        SpecError: the rule wants more than there are.
+        SpecError: it does.
 
     """
-    is_half = divides_validation(spec)
-    pool = dataset.halves_of_validation[0] if is_half else dataset.validation
     many = get_aggregator(spec.aggregator, spec.byzantine).public_examples
-    if many > len(pool):
-        accepted = f"1 to {len(pool)}, as many as the validation split has"
-        if is_half:
-            accepted = (
-                f"1 to {len(pool)}, as many as half of the validation split has, with evaluate_on: "
-                "validation, which takes the other half"
-            )
-        if not len(pool):
-            accepted = "a dataset with validation above 0, of which they are"
-        raise SpecError(
-            f"aggregator: {spec.aggregator} wants {many} public examples; accepted: {accepted}"
+    most = len(public_pool(spec, dataset))
+    if many <= most:
+        return
+    accepted = f"1 to {most}, as many as the validation split has"
+    if divides_validation(spec):
+        accepted = (
+            f"1 to {most}, as many as half of the validation split has, with evaluate_on: "
+            "validation, which takes the other half"
         )
-    return pool
+    if not most:
+        accepted = "a dataset with validation above 0, of which they are"
+    raise SpecError(
+        f"aggregator: {spec.aggregator} wants {many} public examples; accepted: {accepted}"
+    )

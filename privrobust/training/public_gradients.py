@@ -13,7 +13,7 @@ from privrobust.gradients.batch import Batch
 from privrobust.gradients.clipping import GradientSum
 from privrobust.gradients.layout import Layout
 from privrobust.spec import RunSpec
-from privrobust.training.held_out import public_pool
+from privrobust.training.held_out import public_pool, refuse_too_many
 from privrobust.training.local_steps import LocalSteps
 from privrobust.training.server import Rule
 from privrobust.training.workers import Clipping
@@ -45,15 +45,11 @@ class PublicGradients:
             SpecError: a rule wants more than there are.
 
         """
+        for rule in rules:
+            refuse_too_many(lanes[rule.lanes][0], dataset)
+        held = public_pool(lanes[0], dataset).to(device)  # lanes are evaluated alike
         self._of_rules = [
-            _Examples(
-                lanes[rule.lanes],
-                rounds,
-                many,
-                gradients,
-                layout,
-                public_pool(lanes[rule.lanes][0], dataset).to(device),
-            )
+            _Examples(lanes[rule.lanes], rounds, many, gradients, layout, held)
             if (many := rule.aggregator.public_examples)
             else None
             for rule in rules
