@@ -16,7 +16,7 @@ from privrobust.aggregators.registry import AGGREGATORS
 from privrobust.attacks import get_attack
 from privrobust.attacks.registry import ATTACKS
 from privrobust.core.displayed import Displayed, called
-from privrobust.core.numbers import shown
+from privrobust.core.numbers import as_whole, shown
 from privrobust.core.parameters import parse
 from privrobust.core.plugins import refuse_unwanted
 from privrobust.data.partitions import Partition, Similarity, get_partition
@@ -311,6 +311,8 @@ def _meet(
     with _about("aggregator"):
         rule = get_aggregator(aggregator, byzantine)
         rule.fits(honest + byzantine, byzantine)
+        wanted = f"{type(rule).__name__}.public_examples"
+        as_whole(wanted, rule.public_examples, "a whole number, 0 or more", least=0)
     if attack is not None:
         name, parameters = parse("attack", attack)
         with _about("attack"):

@@ -36,6 +36,12 @@ class ToldHalf(Told):
     public_examples = 90
 
 
+class Unfit(Told):
+    """It wants less than none."""
+
+    public_examples = -1
+
+
 class Last(Watch):
     """Keeps the parameters."""
 
@@ -128,3 +134,8 @@ def test_too_few_to_divide_are_refused_before_anything_is_trained(many, message)
     for refused in (train, lambda each: check([each])):
         with pytest.raises(SpecError, match=message):
             refused(spec)
+
+
+def test_a_rule_that_wants_no_number_of_examples_is_refused():
+    with pytest.raises(SpecError, match=r"^Unfit.public_examples: -1 is not a whole number, 0 or"):
+        RunSpec(**RUN | {"aggregator": f"{__name__}:Unfit"})
