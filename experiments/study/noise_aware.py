@@ -192,7 +192,7 @@ def figure(runs: pd.DataFrame) -> Figure:
     rules = list(dict.fromkeys([TRUTH, ALL, HALF, *accuracy.index.unique("rule")]))
     drawn = {
         (f"epsilon {epsilon:g}, {attacks}", rule, f): values
-        for attacks, knowing in (("no attack knows a rule", False), ("attacks know rules", True))
+        for attacks, knowing in (("attacks that know no rule", False), ("all attacks", True))
         for epsilon in epsilons
         for rule in rules
         for f, values in _worst(accuracy, epsilon, rule, knowing)
