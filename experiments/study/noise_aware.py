@@ -6,6 +6,7 @@ Claims and margins were set before the seeds that judge them were run.
 import math
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -89,8 +90,8 @@ class _At:
     @property
     def lost(self) -> pd.Series:
         """What the attack that knows the test takes of the clean accuracy, in %."""
-        clean = self._clean.loc[TRUTH]
-        return 100 * (clean - self._attacked.loc[(TRUTH, _KNOWING)]) / clean
+        clean = _seeds(self._clean, TRUTH)
+        return 100 * (clean - _seeds(self._attacked, (TRUTH, _KNOWING))) / clean
 
     def left(self, rule: str, knowing: bool) -> pd.Series:
         """Return what the worst attack of each seed leaves of a rule.
@@ -100,7 +101,7 @@ class _At:
             knowing: with the attacks that know this rule or `noise_aware`, where there are such.
 
         """
-        of_attacks: pd.DataFrame = self._attacked.loc[rule]
+        of_attacks = self._attacked.xs(rule, level="rule")
         if not knowing:
             of_attacks = of_attacks.drop([_KNOWING, _SEARCHING], errors="ignore")
         return of_attacks.min(skipna=False)
@@ -134,7 +135,7 @@ class _At:
     def is_broken(self) -> Verdict:
         return judge(
             f"{self._where}: {_KNOWING} leaves {TRUTH}, less than half of its clean accuracy",
-            self._clean.loc[TRUTH] / 2 - self._attacked.loc[(TRUTH, _KNOWING)],
+            _seeds(self._clean, TRUTH) / 2 - _seeds(self._attacked, (TRUTH, _KNOWING)),
             (0, math.inf),
         )
 
@@ -152,6 +153,12 @@ class _At:
                 for rule in self._others
             ],
         )
+
+
+def _seeds(frame: "pd.DataFrame | pd.Series", at: Any) -> pd.Series:
+    """Return what stands at one place of an index, a value a seed."""
+    seeds: pd.Series = frame.loc[at]
+    return seeds
 
 
 def table(runs: pd.DataFrame) -> str:
@@ -211,7 +218,7 @@ def _worst(
 ) -> Iterable[tuple[int, pd.Series]]:
     """Yield f and what is left of a rule."""
     of_rule = accuracy.xs((rule, epsilon), level=("rule", "target_epsilon"))
-    yield 0, of_rule.loc[(NONE, 0)]
+    yield 0, _seeds(of_rule, (NONE, 0))
     for f in sorted(f for f in of_rule.index.unique("byzantine") if f):
         yield f, _At(accuracy, epsilon, f).left(rule, knowing)
 
