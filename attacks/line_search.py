@@ -57,7 +57,8 @@ class LineSearch(Attack):
         """Search against the run's rule, unless another was given."""
         if self.against is not None:
             return self.craft
-        return replace(self, against=setting.aggregator).craft
+        rule, known = setting.aggregator, setting.known
+        return replace(self, against=rule if known is None else rule.started(known)).craft
 
     def fits(self, aggregator: Aggregator, honest: int, byzantine: int) -> None:
         """Refuse a run in which the rule is not defined."""

@@ -18,6 +18,7 @@ from rich.console import Console
 from study.experiment import Experiment
 from study.verdicts import Verdict, markdown, tally
 
+from privrobust import RunSpec
 from privrobust.errors import PrivRobustError, unknown_name
 from privrobust.reporting.figures import save_figure
 from privrobust.store import Store
@@ -81,7 +82,7 @@ def write(
     """NAME.md, NAME.csv and NAME.svg; `tuned` has what was chosen from, by field, of `tried`."""
     experiment: Experiment = importlib.import_module(f"study.{name}").EXPERIMENT
     verdicts = experiment.claims(runs)
-    edges = "".join(_edges(runs[field], tuned[field]) for field in _RATES if field in tuned)
+    edges = "".join(_edges(field, runs, tried) for field in _RATES if field in tuned)
     page = folder / f"{name}.md"
     answered = (
         page.read_text().partition(_MEASURED)[0] if page.exists() else f"# {_question(name)}\n"
@@ -96,14 +97,33 @@ def write(
     return verdicts
 
 
-def _edges(chosen: pd.Series, rates: Sequence[float]) -> str:
-    """How many runs might do better with a rate beyond those tried."""
-    share = chosen.dropna().isin([min(rates), max(rates)]).mean()
+def _edges(field: str, runs: pd.DataFrame, tried: pd.DataFrame) -> str:
+    """How many runs might do better with a rate beyond those that their setting was offered."""
+    rates = sorted(tried[field].dropna().unique())
+    offered = tried.assign(setting=_settings(tried, tried)).groupby("setting")[field]
+    chosen = runs[runs[field].notna()]
+    setting = _settings(chosen, tried)
+    ends = [setting.map(offered.min()), setting.map(offered.max())]
+    share = (chosen[field].eq(ends[0]) | chosen[field].eq(ends[1])).mean()
     return (
-        f"\n{_RATES[str(chosen.name)]} were chosen from "
-        f"{', '.join(f'{rate:g}' for rate in rates)}; "
-        f"{share:.1%} of the runs have the first or the last of them.\n"
+        f"\n{_RATES[field]} were chosen from {', '.join(f'{rate:g}' for rate in rates)}; "
+        f"{share:.1%} of the runs have the first or the last of those that were tried for them.\n"
     )
+
+
+def _settings(runs: pd.DataFrame, tried: pd.DataFrame) -> pd.Series:
+    """Name what one rate is chosen for: all that varies in what was tried, but for seeds and rates.
+
+    And but for what follows from f and a target: how many are honest, and b.
+    """
+    fields = [
+        field
+        for field in RunSpec.model_fields
+        if field not in ("seed", "honest", *_RATES) and tried[field].nunique(dropna=False) > 1
+    ]
+    b = runs["noise_scale"].where(runs["target_epsilon"].isna())
+    known = runs.assign(noise_scale=b)[fields].astype(object)
+    return known.where(known.notna(), "none").map(str).agg("|".join, axis=1)
 
 
 def _question(name: str) -> str:

@@ -67,13 +67,53 @@ def error_bound(
         second_moment: M, which the mean over workers of `E |g_i|^2` does not exceed.
 
     """
-    for name, value in (("kappa", kappa), ("second_moment", second_moment), ("dim", dim)):
-        if value < 0:
-            raise SpecError(f"{name}: {value:g} is not accepted: 0 or more")
-    honest = as_whole("honest", honest, "a whole number, 1 or more", least=1)
+    honest = _checked(kappa, honest, dim, noise_std, second_moment)
     noise = dim * noise_std**2
     of_rule = kappa * (second_moment + noise) if kappa else 0.0  # 0 times infinity is NaN
     return (math.sqrt(of_rule) + math.sqrt(noise / honest)) ** 2
+
+
+def spectral_error_bound(
+    kappa: float, honest: int, dim: int, noise_std: float, second_moment: float
+) -> float:
+    """Bound what `error_bound` does, for a rule that withstands by the top eigenvalue.
+
+    Such a rule has `|result - m|^2 <= kappa lambda`, of the honest messages' mean m and the top
+    eigenvalue lambda of their covariance: `smea` with kappa = `4f / (n - 2f)`. Gaussian noise,
+    which is spread over all directions, adds little to any one of them:
+    `E lambda <= (sqrt(M) + s sqrt(((sqrt(h) + sqrt(d))^2 + 1) / h))^2`. So the price of having both
+    is `kappa s^2 (1 + d / h)` or so, in place of `kappa d s^2`.
+
+    Args:
+        kappa: of the rule, against the top eigenvalue.
+        honest: h, the honest workers.
+        dim: d, the coordinates of a message.
+        noise_std: s, the standard deviation of the Gaussian noise on each.
+        second_moment: M, which the mean over workers of `E |g_i|^2` does not exceed.
+
+    Raises:
+        SpecError: a value that is out of range.
+
+    References:
+        On the Privacy-Robustness-Utility Trilemma in Distributed Learning
+        (https://arxiv.org/abs/2302.04787); Davidson, Szarek 2001, Theorem II.13, for
+        `E |Z| <= sqrt(h) + sqrt(d)` of a standard normal h x d matrix's spectral norm.
+
+    """
+    honest = _checked(kappa, honest, dim, noise_std, second_moment)
+    norm_of_noise = math.sqrt((math.sqrt(honest) + math.sqrt(dim)) ** 2 + 1)
+    top = math.sqrt(second_moment) + noise_std * norm_of_noise / math.sqrt(honest)
+    of_rule = math.sqrt(kappa) * top if kappa else 0.0  # 0 times infinity is NaN
+    return (of_rule + noise_std * math.sqrt(dim / honest)) ** 2
+
+
+def _checked(kappa: float, honest: int, dim: int, noise_std: float, second_moment: float) -> int:
+    """Return h, whole; refuse what is negative."""
+    given = {"kappa": kappa, "dim": dim, "noise_std": noise_std, "second_moment": second_moment}
+    for name, value in given.items():
+        if value < 0:
+            raise SpecError(f"{name}: {value:g} is not accepted: 0 or more")
+    return as_whole("honest", honest, "a whole number, 1 or more", least=1)
 
 
 def median_bias_bound(deviation: float, workers: int, noise_scale: float) -> float:

@@ -11,7 +11,13 @@ from scipy import integrate, stats
 from privrobust import RunSpec, train
 from privrobust.accountants import Release
 from privrobust.errors import SpecError
-from privrobust.theory import error_bound, error_of_mean, median_bias_bound
+from privrobust.theory import (
+    error_bound,
+    error_of_mean,
+    median_bias_bound,
+    spectral_error_bound,
+)
+from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.result import second_moment
 
 
@@ -57,6 +63,40 @@ def test_the_error_of_a_step_is_that_of_the_trilemma():
     assert error_bound(0.5, 10, 650, 0.0, 2.0) == pytest.approx(1.0)  # kappa M
     assert error_bound(math.inf, 10, 650, 0.1, 1.0) == math.inf
     assert math.isnan(error_bound(math.nan, 10, 650, 0.1, 1.0))
+
+
+@pytest.mark.parametrize(("h", "d"), [(1, 1), (3, 7), (10, 400)])
+def test_the_spectral_bound_is_that_of_the_top_singular_value_of_noise(h, d):
+    """Of 2,000 matrices: their mean square is within 1e-2 of its expectation, which is lower."""
+    noise = np.random.default_rng(0).standard_normal((2_000, h, d))
+    square = np.mean(np.linalg.norm(noise, 2, axis=(1, 2)) ** 2)
+    allowed = (math.sqrt(spectral_error_bound(1.0, h, d, 1.0, 0.0)) - math.sqrt(d / h)) ** 2 * h
+    assert allowed / 5 < square < allowed
+
+
+def test_the_spectral_bound_has_the_three_prices_too():
+    assert spectral_error_bound(0.0, 10, 650, 0.1, 1.0) == pytest.approx(0.65)
+    assert spectral_error_bound(0.5, 10, 650, 0.0, 2.0) == pytest.approx(1.0)  # kappa M
+    assert spectral_error_bound(math.inf, 10, 650, 0.1, 1.0) == math.inf
+    assert spectral_error_bound(0.0, 10, 650, 0.1, math.inf) == pytest.approx(0.65)
+    with pytest.raises(SpecError, match="kappa: -1 is not accepted: 0 or more"):
+        spectral_error_bound(-1.0, 10, 650, 0.1, 1.0)
+    for bound in (spectral_error_bound, error_bound):
+        with pytest.raises(SpecError, match=r"noise_std: -0.1 is not accepted: 0 or more"):
+            bound(1.0, 10, 650, -0.1, 1.0)
+    # of twice the workers half is left, where what looks at coordinates keeps nearly all
+    for bound, least, most in ((spectral_error_bound, 0.49, 0.55), (error_bound, 0.8, 1.0)):
+        few, many = (bound(1.0, h, 1e6, 0.1, 0.0) for h in (100, 200))
+        assert least < many / few < most
+
+
+def test_smea_stays_below_its_spectral_bound():
+    """Which is below the other by far; 8 steps of 650 coordinates are near their expectation."""
+    spec = RunSpec(**BASE, aggregator="smea", byzantine=2, attack="alie", noise_scale=0.2)
+    result = train(spec)
+    moment = second_moment(PrivacyPlan(spec).releases[0])
+    bound = spectral_error_bound(result.kappa_bound, 7, 650, 0.2, moment)
+    assert 0 < result.error < bound < result.error_bound / 2
 
 
 def test_the_second_moment_is_that_of_binomial_batches():

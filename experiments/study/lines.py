@@ -14,7 +14,8 @@ from privrobust.reporting.figures.scales import Scale
 from privrobust.reporting.figures.themes import looks
 from privrobust.reporting.intervals import half_width
 
-_ACROSS = (4, 3, 2, 1)  # panels in a row: as many as fill all rows
+_ACROSS = (4, 3, 2, 1)  # panels in a row
+_COMMA = re.compile(r", (?![^(]*\))")  # of no parameters
 
 
 @styled
@@ -33,7 +34,7 @@ def lines_figure(
     values = values.rename_axis(["panel", "line", "x"])
     panels = list(dict.fromkeys(values.index.get_level_values("panel")))
     styles = looks(dict.fromkeys(map(str, values.index.get_level_values("line"))))
-    across = next(count for count in _ACROSS if len(panels) % count == 0)
+    across = _across([_COMMA.split(name)[0] for name in panels])
     down = len(panels) // across
     scale = Scale(values.index.get_level_values("x").astype(float), 0.0, "0", panel_width(across))
     figure = new_figure(WIDE, 0.4 + 1.75 * down)
@@ -43,7 +44,7 @@ def lines_figure(
             _line(panel, part.droplevel("line"), scale, styles[str(line)]._asdict())
         scale.show(panel)
         grid(panel)
-        panel.set_title(re.sub(r", (?![^(]*\))", "\n", name, count=1))  # of no parameters
+        panel.set_title(_COMMA.sub("\n", name, count=1))
     for panel in axes[-1]:
         panel.set_xlabel(xlabel)
     for row in axes:
@@ -53,6 +54,13 @@ def lines_figure(
         figure, [f"Means over {values.shape[1]} seeds; bands: 95 % Student intervals.", *notes]
     )
     return figure
+
+
+def _across(kinds: list[str]) -> int:
+    """Return how many panels stand in a row: all rows are full, and no kind of panel is torn."""
+    together = next((at for at, kind in enumerate(kinds) if kind != kinds[0]), len(kinds))
+    fill = (count for count in _ACROSS if len(kinds) % count == 0)
+    return next(count for count in fill if count % together == 0 or together % count == 0)
 
 
 def _line(panel: Any, values: pd.DataFrame, scale: Scale, look: dict[str, Any]) -> None:

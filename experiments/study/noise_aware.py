@@ -12,11 +12,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from privrobust.aggregators import NoiseAware, get_aggregator
-from privrobust.core.formatting import in_percent
-from privrobust.reporting.intervals import half_width
 from study.experiment import Experiment
 from study.lines import lines_figure
-from study.outcomes import NONE, outcomes
+from study.outcomes import NONE, cell, outcomes
 from study.verdicts import Verdict, all_of, any_of, judge
 
 _FIELDS = ["rule", "target_epsilon", "attack"]
@@ -164,7 +162,7 @@ def _seeds(frame: "pd.DataFrame | pd.Series", at: Any) -> pd.Series:
 def table(runs: pd.DataFrame) -> str:
     """Lay out what each attack leaves, a row an f of a rule."""
     accuracy = accuracies(runs)
-    by_attack = accuracy.apply(_cell, axis=1).unstack("attack").fillna("")
+    by_attack = accuracy.apply(cell, axis=1).unstack("attack").fillna("")
     attacks = [each for each in by_attack.columns if each not in (NONE, _SEARCHING, _KNOWING)]
     attacks += [_SEARCHING, _KNOWING]
     rows = [
@@ -185,11 +183,6 @@ def table(runs: pd.DataFrame) -> str:
             "know no rule.",
         ]
     )
-
-
-def _cell(seeds: pd.Series) -> str:
-    half = float(half_width(seeds.std(ddof=1), seeds.size))
-    return "±".join(in_percent(seeds.mean() / 100, half / 100))
 
 
 def figure(runs: pd.DataFrame) -> Figure:

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from privrobust.core.formatting import in_percent
+from privrobust.reporting.intervals import half_width
+
 NONE = "none"
 ALL_BROKEN = "all that is compared is broken"
 _LEARNT = 20.0  # % of clean accuracy: below, a setting of ten classes is about at chance
@@ -63,6 +66,12 @@ def parts(frame: pd.DataFrame, levels: Sequence[Hashable]) -> Iterator[tuple[Any
     """Yield what stands at each value of two levels or more; its index has the other levels."""
     for at, part in frame.groupby(level=list(levels), sort=False):
         yield at, part.droplevel(list(levels))
+
+
+def cell(seeds: pd.Series) -> str:
+    """Write the mean of accuracies in %, and half of its 95 % interval."""
+    half = float(half_width(seeds.std(ddof=1), seeds.size))
+    return "±".join(in_percent(seeds.mean() / 100, half / 100))
 
 
 def situation(f: int) -> str:

@@ -116,10 +116,15 @@ def _combined(
 def tally(verdicts: Sequence[Verdict]) -> str:
     """How many claims came out how."""
     counts = Counter(verdict.outcome for verdict in verdicts)
-    return (
-        f"Of {len(verdicts)} claims {counts[HOLDS]} hold, {counts[FAILS]} do not, and "
-        f"{counts[UNDECIDED]} are undecided."
-    )
+    said = [
+        f"{counts[outcome]} {one if counts[outcome] == 1 else many}"
+        for outcome, one, many in (
+            (HOLDS, "holds", "hold"),
+            (FAILS, "does not", "do not"),
+            (UNDECIDED, "is undecided", "are undecided"),
+        )
+    ]
+    return f"Of {len(verdicts)} claims {said[0]}, {said[1]}, and {said[2]}."
 
 
 def markdown(verdicts: Iterable[Verdict]) -> str:

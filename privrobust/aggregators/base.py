@@ -152,6 +152,8 @@ class Aggregator(_Rule):
     """Whether the place of a message, which says who sent it, means something to it."""
     knows_noise: ClassVar[bool] = False
     """Whether it wants messages with the noise that workers added, of a law and size it is told."""
+    knows_reach: ClassVar[bool] = False
+    """Whether it wants messages of bounded gradients, of a norm that it is told."""
 
     def __call__(
         self, messages: Tensor, generator: Generators = None, public: Tensor | None = None
@@ -318,6 +320,7 @@ class Chain(Aggregator):
         super().__post_init__()
         object.__setattr__(self, "message", self.rule.message)
         object.__setattr__(self, "public_examples", self.rule.public_examples)
+        object.__setattr__(self, "knows_reach", self.rule.knows_reach)
 
     def in_run(self, noise: KnownNoise) -> Aggregator:
         """Start the rule's run."""

@@ -36,14 +36,24 @@ class KnownNoise:
     reach: Tensor
     """A norm that v has at most, but for unlikely batches; infinite where nothing bounds it."""
 
-    def std_at(self, step: int) -> Tensor:
+    def std_at(self, step: float) -> Tensor:
         """Return the standard deviation on a coordinate of the messages of a step, counted from 1.
 
+        At infinity it is the limit of many steps.
         `std^2 (1 - beta)^2 sum_{k < step} beta^(2 k)`, as the noise of steps is independent.
         """
         beta = self.momentum.double()
         kept = (1 - beta) / (1 + beta) * (1 - beta ** (2 * step))
         return (self.std.double() * kept.sqrt()).to(self.std.dtype)
+
+    def longest(self, dim: int) -> Tensor:
+        """Return how long noise and gradient make a message of so many coordinates, float64.
+
+        `sqrt(d) b + reach`: the root of the noise's mean squared norm, in the limit of many steps
+        where there is momentum, and what v adds to it at most. In high dimensions the norm of
+        Gaussian noise is nearly that, so that an honest message is rarely much longer.
+        """
+        return math.sqrt(dim) * self.std_at(math.inf).double() + self.reach.double()
 
 
 def passes(messages: Tensor, std: Tensor, reach: Tensor) -> Tensor:

@@ -58,6 +58,7 @@ class NoiseAware(Aggregator):
     paper: ClassVar[str] = "Xiang, Wang, Lin, Wang 2023, as their code has it"
     by_place: ClassVar[bool] = True
     knows_noise: ClassVar[bool] = True
+    knows_reach: ClassVar[bool] = True
     _run: ClassVar[_Run | None] = None
 
     examples: int = parameter(20, least=1)

@@ -323,21 +323,19 @@ def _meet(
 def _tell_noise(changes: int, aggregator: str, noise: str | None, is_bounded: bool) -> None:
     """Refuse a rule that knows the noise where there is none, or where more may be hidden by it."""
     with _about("aggregator"):
-        knows_noise = get_aggregator(aggregator).knows_noise
-    if not knows_noise:
-        return
-    if noise is None:
+        rule = get_aggregator(aggregator)
+    if rule.knows_noise and noise is None:
         raise SpecError(
             f"noise_scale: 0 with aggregator {shown(aggregator)}, which tells messages by their "
             "noise; accepted: above 0"
         )
-    if noise != "gaussian":
+    if rule.knows_noise and noise != "gaussian":
         raise SpecError(
             f"noise: {shown(noise)} with aggregator {shown(aggregator)}, whose tests are of the "
             "Gaussian; accepted: gaussian"
         )
-    if not is_bounded:
+    if rule.knows_reach and not is_bounded:
         raise SpecError(
-            f"clip_norm: none with aggregator {shown(aggregator)}, which tells noise by its size; "
-            "accepted: a clip_norm or a grad_norm_bound"
+            f"clip_norm: none with aggregator {shown(aggregator)}, which is told how long honest "
+            "messages can be; accepted: a clip_norm or a grad_norm_bound"
         )

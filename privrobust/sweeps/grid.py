@@ -19,6 +19,8 @@ exclude:                   # combinations that are left out; a list means any of
   - {honest: 10, byzantine: [4]}
 tune:                      # chosen on the validation split, for each method, b, ...
   learning_rate: [0.01, 0.1, 0.5]
+  aggregator:              # in place of this value of the sweep's, one of these
+    centred_clipping: [centred_clipping(radius=1), centred_clipping(radius=3)]
   by: worst                # least mean accuracy over attacks; or clean, without any (the default)
   seeds: [10, 11]          # else those of the sweep
 ```
@@ -40,16 +42,18 @@ them last, null for none. The base may extend another.
 a field, `grid.seed=[0, 1]` sets an axis; `cases`, `exclude` and `tune` can be given too. Values are
 YAML.
 
-**tune.** `privrobust.sweeps.tuning` says what is trained and how it is chosen. A mapping of
-`exclude` that names a tuned field takes candidates away:
-{aggregator: majority_vote, learning_rate: 0.5}. With `repeats: poisson(mean=10)`, a field of runs
+**tune.** `privrobust.sweeps.tuning` says what is trained and how it is chosen. A field has a list
+of candidates; or, where the sweep sets it, a mapping from some of its values to what may take their
+place, and runs with others keep them. A mapping of `exclude` that names a tuned field takes
+candidates away: {aggregator: majority_vote, learning_rate: 0.5}. What takes the place of a value
+goes by that value there, and by its own. With `repeats: poisson(mean=10)`, a field of runs
 as any other, epsilon counts what tuning spends: `privrobust.sweeps.repetitions`.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from itertools import combinations, product
+from itertools import combinations
 from math import prod
 from typing import Any
 
@@ -58,6 +62,7 @@ from privrobust.core.numbers import own
 from privrobust.errors import SpecError, shown, unknown_name
 from privrobust.spec import AttackSpec, RunSpec
 from privrobust.spec.run_fields import SETTINGS, named
+from privrobust.sweeps.candidates import Tune, crossed
 from privrobust.sweeps.paths import located
 from privrobust.sweeps.run_maker import RunMaker, Settings, distinct, placed
 from privrobust.sweeps.yaml_lines import as_written, at
@@ -65,24 +70,6 @@ from privrobust.sweeps.yaml_lines import as_written, at
 _FIELDS = list(SETTINGS)
 _CRITERIA = ["clean", "worst"]
 MOST_COMBINATIONS = 1_000_000
-
-
-@dataclass(frozen=True)
-class Tune:
-    """What is chosen on the validation split, and by what."""
-
-    fields: Mapping[str, list[Any]]
-    """The values that each tuned field may take."""
-    by: str | None = None
-    """`clean`, which None is too: accuracy with no Byzantine worker; `worst`: that of the worst
-    (f, attack). With `repeats` each run is chosen by its own accuracy, and there is none."""
-    seeds: Sequence[Any] | None = None
-    """Those of the sweep, if None."""
-
-    @property
-    def candidates(self) -> list[Settings]:
-        """Every combination, the last field fastest."""
-        return _crossed(self.fields)
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,7 +85,8 @@ class Sweep:
 
     def __repr__(self) -> str:
         """Say in a line what varies, and in how many values."""
-        parts = {"zip": self.zip, "grid": self.grid, "tune": self.tune.fields if self.tune else {}}
+        tune = self.tune or Tune()
+        parts = {"zip": self.zip, "grid": self.grid, "tune": {**tune.fields, **tune.instead}}
         facts = [f"{len(self.cases)} cases"] if len(self.cases) > 1 else []
         facts += [
             f"{part} {name} ({len(values)})"
@@ -123,6 +111,8 @@ class Sweep:
         sweep = parsed(given)
         if "exclude" in given:
             sweep.refuse_idle_exclusions()
+        if "tune" in given:
+            sweep.refuse_idle_tuning()
         return sweep
 
     def runs(self) -> list[RunSpec]:
@@ -134,7 +124,7 @@ class Sweep:
 
         """
         if self.tune is not None:
-            tuned = ", ".join(self.tune.fields)
+            tuned = ", ".join([*self.tune.fields, *self.tune.instead])
             raise SpecError(
                 f"tune: which runs there are is known once {tuned} is chosen (tuning.choose)"
             )
@@ -158,12 +148,26 @@ class Sweep:
         """Tell whether an exclusion matches."""
         return any(_matches(exclusion, settings) for exclusion in self.exclude)
 
+    def candidates(self, settings: Settings) -> list[Settings]:
+        """Return those of `tune` that no exclusion takes from a run."""
+        tune = self.tune or Tune()
+        return [
+            each
+            for each in tune.candidates(settings)
+            if not any(map(self.excludes, _views(settings, each)))
+        ]
+
     def refuse_idle_exclusions(self) -> None:
         """Refuse a mapping of `exclude` that excludes nothing: a typing error."""
         if not self.exclude:
             return
-        candidates = self.tune.candidates if self.tune else [{}]
-        whole = [settings | candidate for settings in self._all() for candidate in candidates]
+        tune = self.tune or Tune()
+        whole = [
+            view
+            for settings in self._all()
+            for candidate in tune.candidates(settings)
+            for view in _views(settings, candidate)
+        ]
         for exclusion in self.exclude:
             if not any(_matches(exclusion, settings) for settings in whole):
                 raise SpecError(
@@ -171,11 +175,22 @@ class Sweep:
                     "combination; accepted: fields that the sweep sets, with its values as written"
                 )
 
+    def refuse_idle_tuning(self) -> None:
+        """Refuse to tune in place of a value that no run has: a typing error."""
+        for name, places in self.tune.instead.items() if self.tune else ():
+            written = [settings.get(name) for settings in self._all()]
+            for value in places:
+                if value not in written:
+                    raise SpecError(
+                        f"{at(name)}tune.{name}: {shown(value)} is no {name} of the sweep; "
+                        "accepted: a value that it sets, as written"
+                    )
+
     def refuse_too_many(self) -> None:
         """Refuse a grid that no memory holds: lists multiply, and a few lines make billions."""
-        axes = [*self.grid.values(), *(self.tune.fields.values() if self.tune else ())]
         pairs = len(next(iter(self.zip.values()), [{}]))
-        count = len(self.cases) * pairs * prod(map(len, axes))
+        candidates = self.tune.most if self.tune else 1
+        count = len(self.cases) * pairs * prod(map(len, self.grid.values())) * candidates
         if count > MOST_COMBINATIONS:
             raise SpecError(
                 f"{at(next(iter(self.grid), ''))}grid: {shown(count)} combinations; accepted: "
@@ -208,7 +223,7 @@ class Sweep:
         pairs = [dict(zip(self.zip, values, strict=True)) for values in rows]
         (fixed,), cases, paired, points = (
             located(place)
-            for place in ([self.fixed], self.cases, pairs or [{}], _crossed(self.grid))
+            for place in ([self.fixed], self.cases, pairs or [{}], crossed(self.grid))
         )
         return [
             _joined(fixed, case, pair, point)
@@ -246,8 +261,9 @@ def _joined(*parts: tuple[Settings, Settings]) -> Settings:
     return whole
 
 
-def _crossed(axes: Mapping[str, list[Any]]) -> list[Settings]:
-    return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+def _views(settings: Settings, candidate: Settings) -> tuple[Settings, Settings]:
+    """Return a run as exclusions may name it: as it is trained, and as it is written."""
+    return settings | candidate, candidate | settings
 
 
 def _matches(exclusion: Settings, settings: Settings) -> bool:
@@ -357,8 +373,18 @@ def _tuned(place: str, settings: Any) -> Tune | None:
             )
     if not tuned:
         raise SpecError(f"{at(place)}tune: no field to tune; give one and its candidates")
-    fields = {name: _choices(f"tune.{name}", tuned[name], name) for name in tuned}
-    return Tune(fields, by, seeds)
+    fields, instead = {}, {}
+    for name, values in tuned.items():
+        if not isinstance(values, Mapping):
+            fields[name] = _choices(f"tune.{name}", values, name)
+        elif values:
+            instead[name] = {
+                written: _choices(f"tune.{name}, {shown(written)}", values[written], name)
+                for written in values
+            }
+        else:
+            raise SpecError(f"{at(name)}tune.{name}: {{}} is not accepted; give values to replace")
+    return Tune(fields, instead, by, seeds)
 
 
 _READERS: dict[str, Callable[[str, Any], Any]] = {

@@ -125,4 +125,6 @@ def _extended(base: Settings, own: Any) -> Settings:
     sweep = parsed(settings)
     if "exclude" in own:  # one of the base may have lost what it excluded to this file
         sweep.refuse_idle_exclusions()
+    if "tune" in own:
+        sweep.refuse_idle_tuning()
     return settings

@@ -19,7 +19,7 @@ from privrobust.accountants.repeats import Constant, get_repeats
 from privrobust.errors import SpecError, shown
 from privrobust.spec import RunSpec
 from privrobust.spec.run_fields import named
-from privrobust.sweeps.grid import Tune
+from privrobust.sweeps.candidates import Tune
 from privrobust.sweeps.run_maker import Settings
 
 _BITS = 64

@@ -1,8 +1,9 @@
 """Choosing settings on the validation split: what to train for it, and which candidate is best.
 
-A sweep's `tune` names fields and the values to choose from. One is chosen for each setting: for
-everything else that the sweep says (the method, b, heterogeneity, ...) but the seed, the attack and
-the number of Byzantine workers, which nobody knows beforehand. Nothing here sees the test split.
+A sweep's `tune` names fields and the values to choose from, for every run or in place of a value
+that some have. One is chosen for each setting: for everything else that the sweep says (the method,
+b, heterogeneity, ...) but the seed, the attack and the number of Byzantine workers, which nobody
+knows beforehand. Nothing here sees the test split.
 
 Runs with `repeats` are chosen one by one: each is the best, on the validation split, of a random
 number of runs that are drawn for it (`privrobust.sweeps.repetitions`), and is tested as it is.
@@ -29,7 +30,8 @@ from privrobust.core.numbers import Inexact, plain, shown
 from privrobust.errors import SpecError
 from privrobust.spec import RunSpec
 from privrobust.spec.run_fields import named
-from privrobust.sweeps.grid import MOST_COMBINATIONS, Sweep, Tune
+from privrobust.sweeps.candidates import Tune
+from privrobust.sweeps.grid import MOST_COMBINATIONS, Sweep
 from privrobust.sweeps.repetitions import refuse_unlike, repetitions
 from privrobust.sweeps.run_maker import RunMaker, Settings, distinct
 
@@ -151,7 +153,7 @@ def _settings(sweep: Sweep, tune: Tune, make: RunMaker) -> list[_Setting]:
     """Return the settings of a sweep for which something is chosen, in its order."""
     found: dict[str, _Setting] = {}
     for place, settings in enumerate(sweep.combinations()):
-        allowed = [each for each in tune.candidates if not sweep.excludes(settings | each)]
+        allowed = sweep.candidates(settings)
         if not allowed:
             raise SpecError(f"exclude: leaves no candidate of tune for {settings}")
         setting = found.setdefault(
@@ -166,7 +168,9 @@ def _settings(sweep: Sweep, tune: Tune, make: RunMaker) -> list[_Setting]:
 
 def _name(tune: Tune, settings: Settings, spec: RunSpec) -> str:
     """Write what combinations of one setting share. Where the sweep fixes n, h follows from f."""
-    shared = spec.model_dump(mode="json", exclude=_WITHIN | set(tune.fields))
+    tuned = tune.named(settings)
+    shared = spec.model_dump(mode="json", exclude=_WITHIN | set(tuned))
+    shared |= {f"{name}, as written": str(settings[name]) for name in tuned if name in settings}
     if "workers" in settings:
         shared["honest"] = f"{spec.workers} less f"
     return json.dumps(shared, sort_keys=True)

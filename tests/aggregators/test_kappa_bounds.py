@@ -35,7 +35,14 @@ def kappa(rule, honest, byzantine):
     return (rule(torch.cat([honest, byzantine], -2)) - mean).square().sum(-1) / spread
 
 
-def found(rule, n, f, dim, lanes=40, steps=40):
+def of_top_eigenvalue(rule, honest, byzantine):
+    """Of lanes of messages: the square of the error over the top eigenvalue of the covariance."""
+    mean = honest.mean(-2)
+    top = torch.linalg.matrix_norm(honest - mean.unsqueeze(-2), 2).square() / honest.shape[-2]
+    return (rule(torch.cat([honest, byzantine], -2)) - mean).square().sum(-1) / top
+
+
+def found(rule, n, f, dim, kappa=kappa, lanes=40, steps=40):
     """Climb from random messages, half of them in two clusters, to the largest kappa."""
     draw = torch.Generator().manual_seed(1000 * n + 10 * f + dim)
     honest = torch.randn(lanes, n - f, dim, generator=draw, dtype=torch.float64)
@@ -75,6 +82,25 @@ def test_no_messages_exceed_the_bound(name, n, f):
     assert bound >= least_kappa(n, f) * (1 - 1e-12)
     for dim in (1, 2):
         assert found(rule, n, f, dim) <= bound * (1 + 1e-6) + 1e-9
+
+
+@pytest.mark.parametrize(("n", "f"), [(7, 1), (10, 2)])
+def test_smea_keeps_its_bound_against_the_top_eigenvalue(n, f):
+    smea = get_aggregator("smea", f)
+    for dim in (2, 5):
+        assert found(smea, n, f, dim, of_top_eigenvalue) <= smea.kappa_bound(n, f) * (1 + 1e-6)
+
+
+def test_a_rule_of_coordinates_does_not():
+    """It is off in all directions of noise, each of which has a small part of the variance."""
+    n, f = 20, 4
+    smea, trimmed = (get_aggregator(name, f) for name in ("smea", "trimmed_mean"))
+    draw = torch.Generator().manual_seed(0)
+    honest = torch.randn(n - f, 4000, generator=draw, dtype=torch.float64)
+    ends = honest.amax(-2).expand(f, -1)
+    assert of_top_eigenvalue(smea, honest, ends) <= smea.kappa_bound(n, f)
+    assert of_top_eigenvalue(trimmed, honest, ends) > smea.kappa_bound(n, f)
+    assert kappa(trimmed, honest, ends) <= trimmed.kappa_bound(n, f)
 
 
 @pytest.mark.parametrize(("n", "f"), WORKERS)

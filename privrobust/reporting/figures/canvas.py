@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from privrobust.core.files import put_whole
 from privrobust.errors import SpecError
+from privrobust.reporting.figures.compact import compacted
 from privrobust.reporting.figures.themes import theme
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ _SAVING = {
     "pdf.fonttype": 42,  # journals refuse the default, Type 3
     "ps.fonttype": 42,
     "svg.fonttype": "none",
+    "font.sans-serif": ["DejaVu Sans", "Verdana"],  # for readers' machines: as wide as each other
     "svg.hashsalt": "privrobust",  # one figure, one file: else names are drawn at random
     "savefig.dpi": 300,
 }
@@ -99,7 +101,8 @@ def save_figure(figure: "Figure", path: Path | str) -> None:
     try:
         with _matplotlib().rc_context(_SAVING):
             figure.savefig(drawn, format=ending, metadata=_UNDATED.get(ending))
-        put_whole(drawn.getvalue(), path)
+        content = drawn.getvalue()
+        put_whole(compacted(content) if ending == "svg" else content, path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error  # without the system's number for it
         raise SpecError(f"plot: {str(path)!r} cannot be written ({reason})") from None

@@ -257,18 +257,21 @@ def front(points: pd.DataFrame) -> pd.Series:
 def _settings(panel: "Axes", points: pd.DataFrame, styles: dict[str, Look], scale: Scale) -> None:
     for index, (method, look) in enumerate(styles.items()):
         place = Place(index, len(styles))
-        for point in records(points[points["method"] == method]):
-            x = scale.beside(point.epsilon, place)
-            color = look.color if point.is_best else faded(look.color)
-            zorder = 3 if point.is_best else 2
+        of_method = points[points["method"] == method]
+        for is_best, alike in of_method.groupby("is_best", sort=False):
+            color = look.color if is_best else faded(look.color)
+            zorder = 3 if is_best else 2
+            x = [scale.beside(epsilon, place) for epsilon in alike["epsilon"]]
+            for mean, half in (("clean", "half_of_clean"), ("mean", "interval")):
+                draw_bars(panel, x, alike[mean], alike[half], color, place, zorder - 0.5)
             paint: dict[str, Any] = {"color": color, "marker": look.marker, "zorder": zorder}
-            paint["linestyle"] = "none"
-            if not math.isnan(point.clean):
-                draw_bars(panel, x, point.clean, point.half_of_clean, color, place, zorder - 0.5)
-                draw_line(panel, x, point.clean, **paint, markerfacecolor=theme().paper)
-            draw_bars(panel, x, point.mean, point.interval, color, place, zorder - 0.5)
-            draw_line(panel, x, point.mean, **paint)
-            mark(panel, (x, point.mean), marks_of(point), place)
+            for at, point in zip(x, records(alike), strict=True):  # apart, to be nested
+                if not math.isnan(point.clean):
+                    draw_line(
+                        panel, at, point.clean, **paint, ls="none", markerfacecolor=theme().paper
+                    )
+                draw_line(panel, at, point.mean, **paint, ls="none")
+                mark(panel, (at, point.mean), marks_of(point), place)
 
 
 def _failed(

@@ -30,7 +30,7 @@ class Scale:
     """Where values stand on a logarithmic axis: infinity right of it, 0 left of it.
 
     Ticks are the values where these are few and have room, else round ones, of which the first is
-    no more than all values and the last no less.
+    no more than all values and the last no less; powers of ten between those have small ticks.
 
     Args:
         values: all that will be drawn, of which one of 0 and infinity at most.
@@ -54,19 +54,23 @@ class Scale:
         values = [value for value in map(float, values) if not math.isnan(value)]
         ordinary = [value for value in values if value != apart]
         self.apart, self._name = apart, name
-        self.low, self.high = min(ordinary, default=1.0), max(ordinary, default=1.0)
-        step = max(1.6, (self.high / self.low) ** 0.25)
-        self._margin = step**0.5
-        self._is_right = apart > 1
-        self._half = self._margin ** max(1.2, 0.5 + lines / 6)  # of the width of the place apart
+        self._is_right, self._lines = apart > 1, lines
+        self._reach(min(ordinary, default=1.0), max(ordinary, default=1.0))
         self._has_ordinary, self.has_apart = bool(ordinary), apart in values
-        self._ticks = _apart(ordinary)
+        self._ticks, self._small = _apart(ordinary), list[float]()
         self._labels = list(map(written, self._ticks))
         if len(self._ticks) > _MOST_TICKS or not self._has_room(inches):
             most = min(_MOST_TICKS, int(inches / _EACH))
             self._ticks = bracket(self.low, self.high, most)
             self._labels = list(map(number, self._ticks))
-            self.low, self.high = min(self.low, *self._ticks), max(self.high, *self._ticks)
+            self._small = _powers(self._ticks[0], self._ticks[-1])
+            self._reach(min(self.low, *self._ticks), max(self.high, *self._ticks))
+
+    def _reach(self, low: float, high: float) -> None:
+        """Take what the axis reaches over, and make room beside it."""
+        self.low, self.high = low, high
+        self._margin = max(1.6, (high / low) ** 0.25) ** 0.5
+        self._half = self._margin ** max(1.2, 0.5 + self._lines / 6)  # of the place apart
 
     @property
     def place(self) -> float:
@@ -106,7 +110,7 @@ class Scale:
 
     def show(self, panel: "Axes") -> None:
         """Make a panel's x axis this one."""
-        from matplotlib.ticker import FixedLocator, NullLocator
+        from matplotlib.ticker import FixedLocator, NullFormatter
 
         ticks, labels = self._shown()
         low, high = self._ends()
@@ -116,7 +120,8 @@ class Scale:
             end = high if self._is_right else low
             panel.axvspan(border, end, color=theme().shade, lw=0, zorder=0)
         panel.xaxis.set_major_locator(FixedLocator(ticks))
-        panel.xaxis.set_minor_locator(NullLocator())
+        panel.xaxis.set_minor_locator(FixedLocator(self._small))
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.set_xticks(ticks, labels)
         panel.set_xlim(low, high)
 
@@ -164,8 +169,15 @@ def bracket(low: float, high: float, most: int) -> list[float]:
         ticks = _enclosing([power * step for power in powers for step in steps], low, high)
         if len(ticks) <= most:
             return ticks
-    every = -(-(len(powers) - 1) // max(1, most - 1))
+    least = -(-(last - first) // max(1, most - 1))
+    every = min(range(least, last - first + 1), key=lambda step: (first - last) % step)
     return [10.0**power for power in range(first, last + every, every)]
+
+
+def _powers(low: float, high: float) -> list[float]:
+    """Return the powers of ten between two."""
+    first, last = math.ceil(math.log10(low)), math.floor(math.log10(high))
+    return [10.0**power for power in range(first, last + 1)]
 
 
 def _enclosing(ticks: Sequence[float], low: float, high: float) -> list[float]:
