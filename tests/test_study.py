@@ -17,7 +17,6 @@ from study import (
     generalisation,
     local_steps,
     minority_classes,
-    noise_aware,
     r1_iid,
     r1_noise_vs_robustness,
     r1_tradeoff,
@@ -385,6 +384,7 @@ def test_backdoors():
     )
     won = [success(run) if run["byzantine"] else math.nan for run in runs.to_dict("records")]
     runs["attack_success_rate"] = won
+    runs = pd.concat([runs, runs.assign(seed=runs["seed"] + 5)])  # which judge what opens
     found = backdoors.claims(runs)
     assert len(found) == 4 * 2 * 4
     for rule, outcomes_ in {
@@ -401,32 +401,6 @@ def test_backdoors():
     judged = [each for each in backdoors.claims(dear) if each.claim.startswith("arc + mean, f = 2")]
     assert of(judged[:4], "noise remove it") == FAILS
     assert "f=2" in backdoors.table(runs)
-
-
-def test_noise_aware():
-    def accuracy(run):
-        if run["byzantine"] and run["attack"] == "camouflage":
-            return 0.1 if run["aggregator"].startswith("noise_aware") else 0.5
-        return 0.9 - 0.3 * (run["byzantine"] == 6)
-
-    runs = made_up(
-        accuracy,
-        aggregator=["noise_aware(selected=0.6)", "fltrust(examples=20)", "median"],
-        target_epsilon=[1.0, 8.0],
-        clip_norm=[1.0],
-        byzantine=[0, 2, 6],
-        attack=["label_flip", "sign_flip", "camouflage"],
-    )
-    found = noise_aware.claims(runs)
-    assert of(found, "epsilon 1, f = 2", "do not know") == HOLDS
-    assert of(found, "epsilon 8, f = 6", "do not know") == FAILS
-    assert of(found, "epsilon 8, f = 6", "less than half") == HOLDS
-    assert of(found, "epsilon 1, f = 2", "fltrust is better") == HOLDS
-    assert of(found, "epsilon 1, f = 2", "median is better") == HOLDS
-    table = noise_aware.table(runs)
-    assert "| 1 | fltrust | 6 | 90.20±0.20 | 60.20±0.20 | 60.20±0.20 | 50.20±0.20 |" in table
-    kept = runs.assign(accuracy=runs["accuracy"].where(runs["accuracy"] > 0.2, 0.9))
-    assert of(noise_aware.claims(kept), "epsilon 1, f = 2", "less than half") == FAILS
 
 
 def test_bias_and_variance(monkeypatch):

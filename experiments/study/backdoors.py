@@ -1,4 +1,8 @@
-"""Whether clipping and noise remove backdoors, and whether noise opens rules to them."""
+"""Whether clipping and noise remove backdoors, and whether noise opens rules to them.
+
+That noise opens rules was seen in the results of seeds 0 to 4; seeds 5 to 9 judge it. The table,
+the figure and all other claims are of the first five.
+"""
 
 import math
 from typing import Any
@@ -7,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from privrobust.reporting.tables import FORMATS, lay_out
-from study.experiment import Experiment
+from study.experiment import Experiment, summary
 from study.lines import lines_figure
 from study.outcomes import NONE, outcomes
 from study.verdicts import HOLDS, Verdict, all_of, any_of, judge, untested
@@ -19,6 +23,7 @@ _TAIL = "edge_case(tail=0.25)"
 _CLIP_NORM = 1.0
 _REMOVED = 10  # points of success above the control that count as none
 _AFFORDED = 5  # points of clean accuracy
+_SUGGESTED = 5  # seeds from this one on judge the claim that those before it suggested
 _FEW = (
     "The tail of `edge_case` holds few of the held-out digits, and its success rate moves in steps "
     "of one of them: it is shown, and not judged."
@@ -47,8 +52,10 @@ def successes(runs: pd.DataFrame) -> pd.DataFrame:
 
 def claims(runs: pd.DataFrame) -> list[Verdict]:
     """For each rule, f and boost: what clipping and noise do to the success of a trigger."""
-    success, accuracy = successes(runs), outcomes(runs, _FIELDS)
+    first, fresh = _apart(runs)
+    success, accuracy = successes(first), outcomes(first, _FIELDS)
     controls = success.xs(_CONTROL, level="attack")
+    anew = successes(fresh)
     clean = accuracy.xs(0, level="byzantine")
     noises = sorted(b for b in clean.index.unique("noise_scale") if b)
     found = []
@@ -57,8 +64,22 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
             for attack in _TRIGGERS:
                 excess = (success.xs(attack, level="attack") - controls).loc[rule]
                 of_f = excess.xs(f, level="byzantine")
-                found += _judged(f"{rule}, f = {f}, {attack}", of_f, clean.loc[rule], noises)
+                setting = f"{rule}, f = {f}, {attack}"
+                found += _judged(setting, of_f, clean.loc[rule], noises)
+                of_fresh = {
+                    b: _seeds(anew, rule, _CLIP_NORM, b, f, attack)
+                    - _seeds(anew, rule, _CLIP_NORM, b, f, _CONTROL)
+                    for b in (0.0, *noises)
+                    if len(anew)
+                }
+                found.append(_opened(setting, of_fresh))
     return found
+
+
+def _apart(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the runs of the first seeds, and those that only judge whether noise opens a rule."""
+    is_first = runs["seed"] < _SUGGESTED
+    return runs[is_first], runs[~is_first]
 
 
 def _judged(
@@ -78,20 +99,27 @@ def _judged(
         ]
     else:
         removed = [untested(claim, "there is none to remove") for claim in (by_clipping, by_noise)]
-    opened = [
-        judge(
-            f"b = {b:g}",
-            _seeds(excess, _CLIP_NORM, b) - clipped,
-            (_REMOVED, math.inf),
-            comparisons=len(noises),
-        )
-        for b in noises
-    ]
-    return [
-        works,
-        *removed,
-        any_of(f"{setting}: some noise opens it by over {_REMOVED} points", opened),
-    ]
+    return [works, *removed]
+
+
+def _opened(setting: str, excess: dict[float, pd.Series]) -> Verdict:
+    """Judge by success above the control at C = 1, by b, of seeds that did not suggest it."""
+    claim = f"{setting}: some noise opens it by over {_REMOVED} points, on fresh seeds"
+    if not excess:
+        return untested(claim, f"there are no seeds from {_SUGGESTED} on")
+    without, *noises = sorted(excess)
+    return any_of(
+        claim,
+        [
+            judge(
+                f"b = {b:g}",
+                excess[b] - excess[without],
+                (_REMOVED, math.inf),
+                comparisons=len(noises),
+            )
+            for b in noises
+        ],
+    )
 
 
 def _removed_at(b: float, excess: pd.DataFrame, clean: pd.DataFrame, comparisons: int) -> Verdict:
@@ -119,16 +147,18 @@ def _seeds(frame: "pd.DataFrame | pd.Series", *at: Any) -> pd.Series:
 
 def table(runs: pd.DataFrame) -> str:
     """Tell success and clean accuracy by rule, C and b."""
+    first, _ = _apart(runs)
     layout = lay_out(
-        runs, ("epsilon", "clean", "success"), rows=["aggregator", "clip_norm", "noise_scale"]
+        first, ("epsilon", "clean", "success"), rows=["aggregator", "clip_norm", "noise_scale"]
     )
     return f"{FORMATS['markdown'](layout)}\n{_FEW}"
 
 
 def figure(runs: pd.DataFrame) -> Figure:
     """Success against b at C = 1: a panel a rule and f, a line an attack, and clean accuracy."""
-    success = successes(runs).xs(_CLIP_NORM, level="clip_norm")
-    clean = outcomes(runs, _FIELDS).xs((_CLIP_NORM, 0), level=("clip_norm", "byzantine"))
+    first, _ = _apart(runs)
+    success = successes(first).xs(_CLIP_NORM, level="clip_norm")
+    clean = outcomes(first, _FIELDS).xs((_CLIP_NORM, 0), level=("clip_norm", "byzantine"))
     lines = {
         _TRIGGERS[0]: "trigger",
         _TRIGGERS[1]: "trigger, boosted",
@@ -153,4 +183,10 @@ def figure(runs: pd.DataFrame) -> Figure:
     )
 
 
-EXPERIMENT = Experiment(claims, table, figure)
+def cells(runs: pd.DataFrame) -> pd.DataFrame:
+    """Means over the first seeds, and over those that judge whether noise opens a rule."""
+    kinds = zip(("first", "fresh"), _apart(runs), strict=True)
+    return pd.concat([summary(part).assign(of=kind) for kind, part in kinds if len(part)])
+
+
+EXPERIMENT = Experiment(claims, table, figure, cells)

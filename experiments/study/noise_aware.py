@@ -1,122 +1,219 @@
-"""A rule that knows the noise, against attackers who know the rule."""
+"""A rule that knows the noise: who it withstands, what a wrong belief costs it, who breaks it.
+
+Claims and margins were set before the seeds that judge them were run.
+"""
 
 import math
+from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from privrobust.core.parameters import parse
+from privrobust.aggregators import NoiseAware, get_aggregator
 from study.experiment import Experiment
 from study.lines import lines_figure
-from study.outcomes import cell, outcomes
-from study.verdicts import Verdict, all_of, judge
+from study.outcomes import NONE, cell, outcomes
+from study.verdicts import Verdict, all_of, any_of, judge
 
 _FIELDS = ["rule", "target_epsilon", "attack"]
-_RULE, _RIVAL = "noise_aware", "fltrust"
+_KNOWN = "noise_aware"
+TRUTH, ALL, HALF = (f"{_KNOWN}, told {what}" for what in ("the truth", "all", "half"))
 _KNOWING = "camouflage"
-_CLEAN = "none"
-_MARGIN = 10  # points
+_SEARCHING = "line_search"
+_HELP = 1  # points that knowing the noise has to be worth
+_MISTOLD = 5  # points that a wrong belief may cost
+_BETTER = 10  # points by which another rule has to be better
+_ROOM = 10  # percent of the clean accuracy
 
 
 def accuracies(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return accuracies in %, a column a seed, by rule without its parameters, epsilon, attack, f.
+    """Return accuracies in %, a column a seed, by rule, epsilon, attack without parameters and f.
 
-    What the rule is told of the share of honest workers goes with f.
+    Of `noise_aware` the rule says what it is told of the share of honest workers: that all are,
+    that half are, or the truth, which without Byzantine workers is that all are.
     """
-    rules = [parse("aggregator", text)[0] for text in runs["aggregator"]]
-    return outcomes(runs.assign(rule=rules), _FIELDS)
+    named = runs.assign(
+        rule=list(map(_rule, runs["aggregator"])),
+        attack=[str(attack).partition("(")[0] for attack in runs["attack"].fillna(NONE)],
+    )
+    is_true = (named["rule"] == ALL) & (named["byzantine"] == 0)
+    return outcomes(pd.concat([named, named[is_true].assign(rule=TRUTH)]), _FIELDS)
+
+
+def _rule(aggregator: str) -> str:
+    rule = get_aggregator(aggregator)
+    if isinstance(rule, NoiseAware):
+        return {1.0: ALL, 0.5: HALF}.get(rule.selected, TRUTH)
+    return aggregator.partition("(")[0]
 
 
 def claims(runs: pd.DataFrame) -> list[Verdict]:
-    """Claim that the rule withstands who does not know it, not who does, and who does better."""
+    """Claim that knowing the noise helps, that a wrong belief is cheap, that who knows it wins."""
     accuracy = accuracies(runs)
+    epsilons = sorted(accuracy.index.unique("target_epsilon"))
+    many = sorted(f for f in accuracy.index.unique("byzantine") if f)
     found = []
-    for epsilon in sorted(accuracy.index.unique("target_epsilon")):
-        for f in sorted(f for f in accuracy.index.unique("byzantine") if f):
-            found += _at(accuracy, epsilon, f)
+    for epsilon in epsilons:
+        for f in many:
+            at = _At(accuracy, epsilon, f)
+            found += [at.it_helps(), *at.beliefs(), at.is_broken(), at.others_are_better()]
+    for f in many:
+        lost = [_At(accuracy, epsilon, f).lost for epsilon in epsilons]
+        found += [
+            judge(
+                f"f = {f}: at epsilon {less:g} {_KNOWING} takes over {_ROOM} % more of the clean "
+                f"accuracy than at epsilon {more:g}",
+                first - second,
+                (_ROOM, math.inf),
+                unit="%",
+            )
+            for (less, first), (more, second) in pairwise(zip(epsilons, lost, strict=True))
+        ]
     return found
 
 
-def _at(accuracy: pd.DataFrame, epsilon: float, f: int) -> list[Verdict]:
-    def seeds(rule: str, attack: str, many: int = f) -> pd.Series:
-        setting: Any = (rule, epsilon, attack, many)
-        of_seeds: pd.Series = accuracy.loc[setting]
-        return of_seeds
+class _At:
+    """One epsilon and f."""
 
-    where = f"epsilon {epsilon:g}, f = {f}"
-    clean = seeds(_RULE, _CLEAN, 0)
-    others = [each for each in accuracy.index.unique("attack") if each not in (_CLEAN, _KNOWING)]
-    found = [
-        all_of(
-            f"{where}: {_RULE} loses at most {_MARGIN} points to attacks that do not know it",
+    def __init__(self, accuracy: pd.DataFrame, epsilon: float, f: int) -> None:
+        self._clean = accuracy.xs((epsilon, NONE, 0), level=[*_FIELDS[1:], "byzantine"])
+        self._attacked = accuracy.xs((epsilon, f), level=("target_epsilon", "byzantine"))
+        self._where = f"epsilon {epsilon:g}, f = {f}"
+        rules = self._attacked.index.unique("rule")
+        self._others = [rule for rule in rules if not rule.startswith(_KNOWN)]
+        self._mistold = [rule for rule in (ALL, HALF) if rule in rules]
+
+    @property
+    def lost(self) -> pd.Series:
+        """What the attack that knows the test takes of the clean accuracy, in %."""
+        clean = _seeds(self._clean, TRUTH)
+        return 100 * (clean - _seeds(self._attacked, (TRUTH, _KNOWING))) / clean
+
+    def left(self, rule: str, knowing: bool) -> pd.Series:
+        """Return what the worst attack of each seed leaves of a rule.
+
+        Args:
+            rule: by its name.
+            knowing: with the attacks that know this rule or `noise_aware`, where there are such.
+
+        """
+        of_attacks = self._attacked.xs(rule, level="rule")
+        if not knowing:
+            of_attacks = of_attacks.drop([_KNOWING, _SEARCHING], errors="ignore")
+        return of_attacks.min(skipna=False)
+
+    def it_helps(self) -> Verdict:
+        return all_of(
+            f"{self._where}: under the worst attack that knows no rule, {TRUTH}, keeps over "
+            f"{_HELP} point more than any rule that does not know the noise",
             [
                 judge(
-                    attack,
-                    clean - seeds(_RULE, attack),
-                    (-math.inf, _MARGIN),
-                    comparisons=len(others),
+                    rule,
+                    self.left(TRUTH, knowing=False) - self.left(rule, knowing=False),
+                    (_HELP, math.inf),
+                    comparisons=len(self._others),
                 )
-                for attack in others
+                for rule in self._others
             ],
-        ),
-        judge(
-            f"{where}: {_KNOWING} leaves {_RULE} less than half of its clean accuracy",
-            clean / 2 - seeds(_RULE, _KNOWING),
-            (0, math.inf),
-        ),
-    ]
-    rivals = [_RIVAL, *(["median"] if ("median", epsilon, _KNOWING, f) in accuracy.index else [])]
-    return found + [
-        judge(
-            f"{where}: under {_KNOWING}, {rival} is better than {_RULE} by over {_MARGIN} points",
-            seeds(rival, _KNOWING) - seeds(_RULE, _KNOWING),
-            (_MARGIN, math.inf),
         )
-        for rival in rivals
-    ]
+
+    def beliefs(self) -> list[Verdict]:
+        return [
+            judge(
+                f"{self._where}: under the worst attack that knows no rule, {rule}, loses at most "
+                f"{_MISTOLD} points to {TRUTH}",
+                self.left(TRUTH, knowing=False) - self.left(rule, knowing=False),
+                (-math.inf, _MISTOLD),
+            )
+            for rule in self._mistold
+        ]
+
+    def is_broken(self) -> Verdict:
+        return judge(
+            f"{self._where}: {_KNOWING} leaves {TRUTH}, less than half of its clean accuracy",
+            _seeds(self._clean, TRUTH) / 2 - _seeds(self._attacked, (TRUTH, _KNOWING)),
+            (0, math.inf),
+        )
+
+    def others_are_better(self) -> Verdict:
+        return any_of(
+            f"{self._where}: each under the worst of all attacks, another rule keeps over "
+            f"{_BETTER} points more than {TRUTH}",
+            [
+                judge(
+                    rule,
+                    self.left(rule, knowing=True) - self.left(TRUTH, knowing=True),
+                    (_BETTER, math.inf),
+                    comparisons=len(self._others),
+                )
+                for rule in self._others
+            ],
+        )
+
+
+def _seeds(frame: "pd.DataFrame | pd.Series", at: Any) -> pd.Series:
+    """Return what stands at one place of an index, a value a seed."""
+    seeds: pd.Series = frame.loc[at]
+    return seeds
 
 
 def table(runs: pd.DataFrame) -> str:
     """Lay out what each attack leaves, a row an f of a rule."""
     accuracy = accuracies(runs)
-    by_attack = accuracy.apply(cell, axis=1).unstack("attack")
-    attacks = [each for each in by_attack.columns if each != _CLEAN]
+    by_attack = accuracy.apply(cell, axis=1).unstack("attack").fillna("")
+    attacks = [each for each in by_attack.columns if each not in (NONE, _SEARCHING, _KNOWING)]
+    attacks += [_SEARCHING, _KNOWING]
     rows = [
         f"| epsilon | rule | f | clean | {' | '.join(attacks)} |",
         f"| --- | --- | ---: |{' ---: |' * (1 + len(attacks))}",
     ]
-    for place in by_attack.index.to_list():
-        rule, epsilon, f = place
-        if f:
-            clean = by_attack.at[(rule, epsilon, 0), _CLEAN]
-            left = [by_attack.at[place, each] for each in attacks]
-            told = [f"{epsilon:g}", rule, str(f), str(clean), *map(str, left)]
-            rows.append(f"| {' | '.join(told)} |")
+    for epsilon, rule, f in sorted((epsilon, rule, f) for rule, epsilon, f in by_attack.index if f):
+        left = [by_attack.at[(rule, epsilon, f), each] for each in attacks]
+        told = [f"{epsilon:g}", rule, str(f), by_attack.at[(rule, epsilon, 0), NONE], *left]
+        rows.append(f"| {' | '.join(told)} |")
     return "\n".join(
         [
             *rows,
             "",
             f"Accuracy in % on test data: mean over {accuracy.shape[1]} seeds, ± half of its 95 % "
-            "interval. f Byzantine workers are beside ten honest ones.",
+            f"interval. f Byzantine workers are beside ten honest ones. `{_SEARCHING}` searches "
+            f"against the rule of its row, `{_KNOWING}` knows the tests of `{_KNOWN}`; the others "
+            "know no rule.",
         ]
     )
 
 
 def figure(runs: pd.DataFrame) -> Figure:
-    """Draw accuracy against f: a panel an attack and epsilon, a line a rule."""
+    """Draw what the worst attack leaves against f: those that know no rule above, all below."""
     accuracy = accuracies(runs)
-    attacks = [each for each in accuracy.index.unique("attack") if each != _CLEAN]
-    seeds_at = dict(zip(accuracy.index.to_list(), accuracy.to_numpy(), strict=True))
+    epsilons = sorted(accuracy.index.unique("target_epsilon"))
+    rules = list(dict.fromkeys([TRUTH, ALL, HALF, *accuracy.index.unique("rule")]))
     drawn = {
-        (f"{attack}, epsilon {epsilon:g}", rule, f): seeds
-        for epsilon in sorted(accuracy.index.unique("target_epsilon"))
-        for attack in attacks
-        for (rule, at, of, f), seeds in seeds_at.items()
-        if at == epsilon and of in (_CLEAN, attack)
+        (f"epsilon {epsilon:g}, {attacks}", rule, f): values
+        for attacks, knowing in (("attacks that know no rule", False), ("all attacks", True))
+        for epsilon in epsilons
+        for rule in rules
+        for f, values in _worst(accuracy, epsilon, rule, knowing)
     }
     values = pd.DataFrame(list(drawn.values()), index=pd.MultiIndex.from_tuples(drawn))
-    return lines_figure(values, "f beside 10 honest workers", "accuracy in %")
+    return lines_figure(
+        values,
+        "f beside 10 honest workers",
+        "accuracy in %",
+        ["Under the worst attack of each seed."],
+    )
+
+
+def _worst(
+    accuracy: pd.DataFrame, epsilon: float, rule: str, knowing: bool
+) -> Iterable[tuple[int, pd.Series]]:
+    """Yield f and what is left of a rule."""
+    of_rule = accuracy.xs((rule, epsilon), level=("rule", "target_epsilon"))
+    yield 0, _seeds(of_rule, (NONE, 0))
+    for f in sorted(f for f in of_rule.index.unique("byzantine") if f):
+        yield f, _At(accuracy, epsilon, f).left(rule, knowing)
 
 
 EXPERIMENT = Experiment(claims, table, figure)

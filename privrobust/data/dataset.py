@@ -18,7 +18,7 @@ from privrobust.core.displayed import Displayed, told
 from privrobust.core.lazy_imports import torch
 from privrobust.core.numbers import as_float, as_whole, own, shown
 from privrobust.core.plugins import check_text
-from privrobust.data.splitting import VALIDATION, three_ways, two_ways
+from privrobust.data.splitting import VALIDATION, halves, three_ways, two_ways
 from privrobust.errors import SpecError
 
 if TYPE_CHECKING:
@@ -332,6 +332,12 @@ class Dataset(Displayed):
                 if values is not None:
                     digest.update(values.detach().cpu().flatten().contiguous().numpy().data)
         return digest.hexdigest()
+
+    @cached_property
+    def halves_of_validation(self) -> tuple[Split, Split]:
+        """Halves of the validation split, stratified by label: to be public, and for results."""
+        public, rest = map(self.validation.only, halves(self.validation.strata[0]))
+        return public, rest
 
     def held_out(self, name: str) -> Split:
         """Return the split that a run is evaluated on.

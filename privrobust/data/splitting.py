@@ -58,6 +58,22 @@ def two_ways(
     return rest, valid
 
 
+def halves(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Deal examples to two parts, the first of which has one more of an odd number.
+
+    Stratified: of no label does a part have over one example more than the other.
+
+    Args:
+        labels: `(examples,)`, as whole numbers.
+
+    Returns:
+        Places in `labels`, ascending.
+
+    """
+    (by_label,) = _strata(labels, np.zeros_like(labels), np.random.default_rng(_SEED))
+    return np.sort(by_label[::2]), np.sort(by_label[1::2])
+
+
 def _checked(validation: float) -> float:
     accepted = f"a number from 0 to {MOST_VALIDATION}"
     share = as_float("validation", validation, accepted)

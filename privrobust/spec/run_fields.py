@@ -261,9 +261,7 @@ class RunFields(Record):
         PerhapsNumber, Meaning(Role.BUDGET, checked_with="budget", per_lane=True)
     ] = Field(None, gt=0)
     """Training ends before the step that would spend more."""
-    evaluate_on: Annotated[
-        Literal["test", "validation"], Meaning(Role.SPLIT, checked_with="workers")
-    ] = "test"
+    evaluate_on: Annotated[Literal["test", "validation"], Meaning(Role.SPLIT)] = "test"
     """The split that results are of; `validation` is for choices, which `test` must not see."""
     evaluate_every: Annotated[Whole, Meaning(Role.EVALUATION)] = Field(10, ge=1, lt=2**63)
     """Steps between evaluations; the last step is always one."""

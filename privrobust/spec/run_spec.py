@@ -16,7 +16,7 @@ from privrobust.aggregators.registry import AGGREGATORS
 from privrobust.attacks import get_attack
 from privrobust.attacks.registry import ATTACKS
 from privrobust.core.displayed import Displayed, called
-from privrobust.core.numbers import shown
+from privrobust.core.numbers import as_whole, shown
 from privrobust.core.parameters import parse
 from privrobust.core.plugins import refuse_unwanted
 from privrobust.data.partitions import Partition, Similarity, get_partition
@@ -247,7 +247,7 @@ class RunSpec(Displayed, RunFields):
         object.__setattr__(self, "attack", attack if self.byzantine else None)
         written = str(self.attack) if self.attack else None
         changes = AGGREGATORS.changes, ATTACKS.changes  # one of a user's own may be replaced
-        _meet(changes, self.aggregator, written, self.honest, self.byzantine, self.evaluate_on)
+        _meet(changes, self.aggregator, written, self.honest, self.byzantine)
         is_noisy = bool(self.noise_scale) or self.target_epsilon is not None
         is_bounded = self.clip_norm is not None or self.grad_norm_bound is not None
         _tell_noise(changes[0], self.aggregator, self.noise if is_noisy else None, is_bounded)
@@ -306,21 +306,13 @@ def _meet(
     attack: str | None,
     honest: int,
     byzantine: int,
-    evaluate_on: str,
 ) -> None:
-    """Refuse a rule or an attack that is not defined for so many workers, or has seen the answers.
-
-    A rule's public examples are of the validation split.
-    """
+    """Refuse a rule or an attack that is not defined for so many workers."""
     with _about("aggregator"):
         rule = get_aggregator(aggregator, byzantine)
         rule.fits(honest + byzantine, byzantine)
-        is_given_examples = bool(rule.public_examples)
-    if is_given_examples and evaluate_on == "validation":
-        raise SpecError(
-            f"evaluate_on: validation, as in tuning, with aggregator {shown(aggregator)}, whose "
-            "public examples are of that split; accepted: test"
-        )
+        wanted = f"{type(rule).__name__}.public_examples"
+        as_whole(wanted, rule.public_examples, "a whole number, 0 or more", least=0)
     if attack is not None:
         name, parameters = parse("attack", attack)
         with _about("attack"):

@@ -15,6 +15,7 @@ from privrobust.gradients.layout import Layout
 from privrobust.models.validation import initial_parameters
 from privrobust.spec import RunSpec
 from privrobust.spec.run_fields import named
+from privrobust.training.held_out import divides_validation
 from privrobust.training.privacy_plan import PrivacyPlan
 
 _shared = attrgetter(*(name for name in named(lambda field: not field.per_lane) if name != "steps"))
@@ -24,9 +25,9 @@ def lane_shape(spec: RunSpec) -> tuple[object, ...]:
     """Return what runs must share to train side by side in `train_lanes`.
 
     Those are all fields but the ones whose `Meaning` says that lanes may differ in them; of steps,
-    those that the run will take.
+    those that the run will take; and the examples that they are evaluated on.
     """
-    return *_shared(spec), PrivacyPlan(spec).steps
+    return *_shared(spec), PrivacyPlan(spec).steps, divides_validation(spec)
 
 
 # Runs trained side by side: enough that the tensors outweigh Python, and few enough that a step

@@ -31,10 +31,10 @@ from privrobust.sweeps.packing import batches
 from privrobust.sweeps.planning import accuracies
 from privrobust.sweeps.progress import Watch, watching
 from privrobust.sweeps.tuning import candidates, choose, undecided
+from privrobust.training.held_out import divides_validation, evaluated_on, refuse_too_many
 from privrobust.training.noise import grid_of
 from privrobust.training.poisoning import examples_of
 from privrobust.training.privacy_plan import PrivacyPlan
-from privrobust.training.public_gradients import refuse_too_many
 
 # Runs that differ only in what comes after the noise have one budget, checked once.
 _budgeted = attrgetter(*named(lambda field: not field.is_after_noise))
@@ -103,18 +103,28 @@ def _checked_dim(name: str, data_dir: str | None, model: str, loss: str) -> int:
 
 def _check_on_data(runs: Sequence[RunSpec]) -> None:
     """Refuse what asks for held-out examples that are not there, and goals that no data meets."""
-    for name, data_dir, split in {(run.dataset, run.data_dir, run.evaluate_on) for run in runs}:
-        get_dataset(name, data_dir).held_out(split)
-    for name, data_dir, rule in {(run.dataset, run.data_dir, run.aggregator) for run in runs}:
-        refuse_too_many(rule, get_dataset(name, data_dir).validation)
+    unlike = {
+        (run.dataset, run.data_dir, run.evaluate_on, run.aggregator, run.byzantine): run
+        for run in runs
+    }
+    for run in unlike.values():
+        dataset = get_dataset(run.dataset, run.data_dir)
+        evaluated_on(run, dataset)
+        refuse_too_many(run, dataset)
     attacked = {
-        (run.dataset, run.data_dir, run.attack.in_json, run.evaluate_on): (run.attack, run)
+        (
+            run.dataset,
+            run.data_dir,
+            run.attack.in_json,
+            run.evaluate_on,
+            divides_validation(run),
+        ): (run.attack, run)
         for run in runs
         if run.attack is not None
     }
     for stated, run in attacked.values():
         attack, dataset = stated.build(), get_dataset(run.dataset, run.data_dir)
-        data, held_out = dataset.train, dataset.held_out(run.evaluate_on)
+        data, held_out = dataset.train, evaluated_on(run, dataset)
         try:
             if attack.sees == "own":
                 attack.poisoned(examples_of(dataset, data), stream(run.seed, "poison"))

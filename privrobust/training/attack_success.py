@@ -9,6 +9,7 @@ from privrobust.attacks import Attack
 from privrobust.data import Dataset, Split
 from privrobust.spec import RunSpec
 from privrobust.training.evaluation import Evaluator
+from privrobust.training.held_out import evaluated_on
 from privrobust.training.measures import Success
 from privrobust.training.poisoning import examples_of
 from privrobust.training.server import Rule
@@ -38,7 +39,7 @@ class AttackSuccess:
             SpecError: as `Attack.aimed_at`.
 
         """
-        held_out = dataset.held_out(lanes[0].evaluate_on)
+        held_out = evaluated_on(lanes[0], dataset)
         data = examples_of(dataset, dataset.train)
         lanes_of: dict[Attack, list[int]] = {}
         for rule in rules:

@@ -28,6 +28,7 @@ from privrobust.training.byzantine import ByzantineWorkers
 from privrobust.training.evaluation import Evaluator
 from privrobust.training.fit import fitted_at, fitted_examples
 from privrobust.training.gradient_bounds import GradientBounds
+from privrobust.training.held_out import evaluated_on
 from privrobust.training.lanes import distinct
 from privrobust.training.local_steps import LocalSteps
 from privrobust.training.measures import measure
@@ -92,7 +93,7 @@ def train_lanes(
     device = resolve_device(shared.device)
     dataset = get_dataset(shared.dataset, shared.data_dir)
     train_split = dataset.train.to(device)
-    held_out = dataset.held_out(shared.evaluate_on).to(device)
+    held_out = evaluated_on(shared, dataset).to(device)
     seeds, seed_of = distinct([spec.stream_seed for spec in lanes], device)
     model, starts = initial_parameters(shared.model, dataset, seeds)
     model, parameters = deepcopy(model).to(device), starts.to(device)[seed_of]

@@ -7,43 +7,26 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
-from privrobust.aggregators import get_aggregator
 from privrobust.core.random import stream
 from privrobust.data import Dataset, Split
-from privrobust.errors import SpecError
 from privrobust.gradients.batch import Batch
 from privrobust.gradients.clipping import GradientSum
 from privrobust.gradients.layout import Layout
 from privrobust.spec import RunSpec
+from privrobust.training.held_out import public_pool, refuse_too_many
 from privrobust.training.local_steps import LocalSteps
 from privrobust.training.server import Rule
 from privrobust.training.workers import Clipping
 
 
-def refuse_too_many(aggregator: str, split: Split) -> None:
-    """Refuse a rule that wants more public examples than the validation split has.
-
-    Raises:
-        SpecError: it does.
-
-    """
-    many = get_aggregator(aggregator).public_examples
-    if many > len(split):
-        accepted = f"1 to {len(split)}, as many as the validation split has"
-        if not len(split):
-            accepted = "a dataset with validation above 0, of which they are"
-        raise SpecError(
-            f"aggregator: {aggregator} wants {many} public examples; accepted: {accepted}"
-        )
-
-
 class PublicGradients:
     """Computes for every lane whose rule wants it the gradient of the server's examples.
 
-    They are drawn once a run from the validation split, which no worker holds and no epsilon
-    protects. Each gradient is clipped as a worker's are, and averaged over all of them; no noise
-    is added. The server takes as many local steps as a worker, each with all of its examples (Cao
-    et al. 2021 take them with batches).
+    They are drawn once a run from the validation split, or where results are of that split from
+    one half of it (`public_pool`); no worker holds them and no epsilon protects them. Each gradient
+    is clipped as a worker's are, and averaged over all of them; no noise is added. The server takes
+    as many local steps as a worker, each with all of its examples (Cao et al. 2021 take them with
+    batches).
     """
 
     def __init__(
@@ -59,10 +42,12 @@ class PublicGradients:
         """Draw the examples, for so many rounds.
 
         Raises:
-            SpecError: a rule wants more than the split has.
+            SpecError: a rule wants more than there are.
 
         """
-        held = dataset.validation.to(device)
+        for rule in rules:
+            refuse_too_many(lanes[rule.lanes][0], dataset)
+        held = public_pool(lanes[0], dataset).to(device)  # lanes are evaluated alike
         self._of_rules = [
             _Examples(lanes[rule.lanes], rounds, many, gradients, layout, held)
             if (many := rule.aggregator.public_examples)
@@ -91,7 +76,6 @@ class _Examples:
         layout: Layout,
         split: Split,
     ) -> None:
-        refuse_too_many(lanes[0].aggregator, split)
         drawn = [
             torch.randperm(len(split), generator=stream(spec.stream_seed, "public examples"))[:many]
             for spec in lanes

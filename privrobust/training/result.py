@@ -15,6 +15,7 @@ from privrobust.data import get_dataset
 from privrobust.spec import RunSpec
 from privrobust.theory import error_bound, error_of_mean
 from privrobust.training.gradient_bounds import Failure
+from privrobust.training.held_out import evaluated_on
 from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.shares import codes, shares
 
@@ -119,7 +120,7 @@ class RunResult(Displayed):
         Who pays for privacy and robustness: rare classes often do.
         """
         dataset = get_dataset(self.spec.dataset, self.spec.data_dir)
-        labels = dataset.held_out(self.spec.evaluate_on).labels.numpy()
+        labels = evaluated_on(self.spec, dataset).labels.numpy()
         return pd.Series(
             _mean_by(labels, self.correct, dataset.classes), name="accuracy"
         ).rename_axis("class")
@@ -132,7 +133,7 @@ class RunResult(Displayed):
         groups; NaN where it holds a label or group that the held-out split lacks.
         """
         dataset = get_dataset(self.spec.dataset, self.spec.data_dir)
-        held_out, partition = dataset.held_out(self.spec.evaluate_on), self.spec.dealt_by
+        held_out, partition = evaluated_on(self.spec, dataset), self.spec.dealt_by
         mine = codes(dataset, dataset.train, partition)
         kinds = max(dataset.classes, len(dataset.group_names))
         accuracy = _mean_by(codes(dataset, held_out, partition).numpy(), self.correct, kinds)

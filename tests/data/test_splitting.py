@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 
 from privrobust import RunSpec, train
 from privrobust.data import Dataset, Split, get_dataset, registry
-from privrobust.data.splitting import three_ways, two_ways
+from privrobust.data.splitting import halves, three_ways, two_ways
 from privrobust.errors import SpecError
 from privrobust.store import Store
 from privrobust.sweeps import Sweep, run_whole
@@ -63,6 +63,25 @@ def test_shares_that_are_not_accepted(share):
     for split in (three_ways, two_ways):
         with pytest.raises(SpecError, match=r"^validation: .* a number from 0 to 0.5$"):
             split("", np.arange(50) % 2, validation=share)
+
+
+@given(st.lists(st.integers(0, 6), max_size=60).map(np.array))
+def test_halves_have_each_label_alike(labels):
+    labels = labels.astype(np.int64)
+    first, second = halves(labels)
+    assert sorted([*first, *second]) == list(range(len(labels)))
+    assert len(first) - len(second) == len(labels) % 2
+    for label in labels:
+        assert abs((labels[first] == label).sum() - (labels[second] == label).sum()) <= 1
+    np.testing.assert_array_equal(halves(labels)[0], first)
+
+
+def test_which_examples_are_in_which_half_is_drawn():
+    """Of 4,000 each is in the first with probability 1/2, whatever its place."""
+    first, _ = halves(np.zeros(4000, dtype=np.int64))
+    deviation = 2000**0.5  # of 2,000 draws, were they independent; these vary less
+    assert abs(first.sum() / 4000 - 1000) < 5 * deviation
+    assert abs((first % 2).sum() - 1000) < 5 * deviation
 
 
 def test_groups_that_are_too_small_to_hold_any_out():

@@ -112,7 +112,6 @@ def test_lanes_are_the_runs_alone():
         ({"noise_scale": 0.0}, "noise_scale: 0 with aggregator 'noise_aware', .*: above 0$"),
         ({"noise": "laplace"}, "noise: 'laplace' with aggregator 'noise_aware', .*: gaussian$"),
         ({"clip_norm": None}, "clip_norm: none with aggregator 'noise_aware', .*grad_norm_bound$"),
-        ({"evaluate_on": "validation"}, "evaluate_on: validation, .* public examples .*: test$"),
         ({"aggregator": "nnm + noise_aware"}, "NoiseAware: behind NNM, .*: nothing before it$"),
         ({"aggregator": "noise_aware(selected=0)"}, "NoiseAware.selected: 0"),
         ({"aggregator": "noise_aware(memory=1)"}, "NoiseAware.memory: 1"),
