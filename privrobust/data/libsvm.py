@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os.path import isfile  # which no name is too long for
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -41,12 +42,12 @@ class LIBSVM(HoldsOut):
     def files(self, folder: Path) -> list[Path]:
         """List the one: the first that is there."""
         places = places_of(self.path, folder)
-        return [next((file for file in places if file.exists()), Path(self.path))]
+        return [next((file for file in places if isfile(file)), Path(self.path))]
 
     def load(self, name: str, folder: Path) -> Dataset:
         """Load it from the file."""
         (path,) = self.files(folder)
-        if not path.exists():
+        if not isfile(path):
             raise none_there("file", self.path, folder)
         features, labels = _read(path)
         classes, codes = np.unique(labels, return_inverse=True)
