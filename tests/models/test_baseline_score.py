@@ -1,5 +1,6 @@
 """Logistic regression with one score for two classes."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from privrobust.gradients.clipping import Flat
 from privrobust.gradients.layout import Layout
 from privrobust.gradients.losses import get_loss
 from privrobust.models import build_model
+from privrobust.training.loop import train_lanes
 
 
 def two_classes(count=200, width=6):
@@ -61,3 +63,20 @@ def test_a_run_with_brier_loss_is_a_sigmoid_trained_by_squared_error(clip_norm):
     with torch.no_grad():
         error = linear(data.test.inputs)[:, 0].sigmoid() - data.test.labels
     assert train(spec).loss == pytest.approx(float(error.square().mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("dataset", ["two_classes", "digits"])
+def test_a_run_is_the_same_beside_others(dataset):
+    register_dataset(two_classes())
+    shared = {
+        "dataset": dataset, "model": "logistic(baseline=true)", "loss": "brier", "honest": 3,
+        "batch_size": 11, "steps": 12, "clip_norm": 0.1, "evaluate_every": 4,
+    }  # fmt: skip
+    specs = [RunSpec(**shared, seed=seed, noise_scale=b) for seed, b in ((0, 0.01), (1, 0.0))]
+    together = train_lanes(specs)
+    # of scores that torch rounds by how many lanes there are; the others are of messages
+    evaluated = ["loss", "calibration_error"]
+    for spec, beside in zip(specs, together, strict=True):
+        alone = train(spec).history
+        assert alone.drop(columns=evaluated).equals(beside.history.drop(columns=evaluated))
+        assert np.allclose(alone[evaluated], beside.history[evaluated], rtol=0, atol=1e-7)
