@@ -32,7 +32,6 @@ _CLIPPED = {"worker": "batches clipped", "example": "examples clipped"}
 _MEAN, _MDA, _OURS = "mean", "mda", "nnm + trimmed_mean"
 _SHOWN = {_MEAN: "mean, nobody attacks", _MDA: f"{_MDA}, worst attack", _OURS: f"{_OURS}, the same"}
 _ADJACENCIES: tuple[Adjacency, ...] = ("zero-out", "replace-one")
-_PRIVACY_SIZES = (10, 50, 500)  # B, of the second table
 
 
 def their_epsilon(noise_scale: float, batch_size: float, clip_norm: float, delta: float) -> float:
@@ -142,7 +141,7 @@ def kept_from(of_unit: pd.DataFrame, at: Any, rule: str) -> str:
 def table(runs: pd.DataFrame) -> str:
     """Tell what mean, MDA and NNM have by B, then what the noise hides."""
     accuracy = accuracies(runs)
-    batch_sizes = _sizes(accuracy.loc["worker"])
+    batch_sizes = _sizes(accuracy)
     rows = [
         "| what is clipped | epsilon a step, as they count | "
         + " | ".join(f"B = {size:g}" for size in batch_sizes)
@@ -154,6 +153,8 @@ def table(runs: pd.DataFrame) -> str:
         for at in (NONE, *_epsilons(of_unit)):
             cells = [
                 " / ".join(_cell(_seeds(of_unit, at, size, rule)) for rule in _SHOWN)
+                if size in _sizes(of_unit)
+                else ""
                 for size in batch_sizes
             ]
             cells += [kept_from(of_unit, at, rule) for rule in (_MDA, _OURS)]
@@ -176,7 +177,7 @@ def _cell(seeds: pd.Series) -> str:
 
 def _privacy(runs: pd.DataFrame) -> list[str]:
     """Tabulate what the messages spend, a row an epsilon of theirs and a B."""
-    noisy = runs[(runs["noise_scale"] > 0) & runs["batch_size"].isin(_PRIVACY_SIZES)]
+    noisy = runs[runs["noise_scale"] > 0]
     settings = {
         name: runs[name].iloc[0]
         for name in ("dataset", "model", "loss", "steps", "clip_norm", "delta")
