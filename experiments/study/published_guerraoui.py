@@ -58,7 +58,7 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
     accuracy = accuracies(runs)
     found = []
     for unit, clipped in _CLIPPED.items():
-        of_unit = accuracy.loc[unit]
+        of_unit = _of(accuracy, unit)
         epsilons = _epsilons(of_unit)
         found += [
             all_of(
@@ -81,6 +81,10 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
             ]
             found.append(any_of(f"{told}: {_OURS} beats {_MDA} at some B", _gains(of_unit, at)))
     return found
+
+
+def _of(accuracy: pd.DataFrame, unit: str) -> pd.DataFrame:
+    return accuracy.loc[[unit]].droplevel("unit")
 
 
 def _epsilons(of_unit: pd.DataFrame) -> list[float]:
@@ -149,7 +153,7 @@ def table(runs: pd.DataFrame) -> str:
         f"| --- | --- |{' ---: |' * (len(batch_sizes) + 2)}",
     ]
     for unit in _CLIPPED:
-        of_unit = accuracy.loc[unit]
+        of_unit = _of(accuracy, unit)
         for at in (NONE, *_epsilons(of_unit)):
             cells = [
                 " / ".join(_cell(_seeds(of_unit, at, size, rule)) for rule in _SHOWN)
@@ -263,7 +267,7 @@ def figure(runs: pd.DataFrame) -> Figure:
         for unit, clipped in _CLIPPED.items()
         for told in (
             "no noise",
-            *(f"epsilon {at:g} a step" for at in _epsilons(accuracy.loc[unit])),
+            *(f"epsilon {at:g} a step" for at in _epsilons(_of(accuracy, unit))),
         )
     ]
     values = pd.DataFrame(list(drawn.values()), index=pd.MultiIndex.from_tuples(drawn))
