@@ -13,6 +13,7 @@ from privrobust.data.dataset import Dataset
 from privrobust.data.flamby import HeartDisease
 from privrobust.data.images import CIFAR10, CIFAR100, EMNIST, MNIST, FashionMNIST
 from privrobust.data.leaf import FEMNIST
+from privrobust.data.libsvm import LIBSVM
 from privrobust.data.r_packages import Chem97, Flights, InstEval
 from privrobust.data.small import MNIST1D, Digits, MNIST5k
 from privrobust.data.source import Source, data_folder
@@ -31,6 +32,7 @@ _BUILT_IN: dict[str, type[Source] | Dataset] = {
     "flights": Flights,
     "heart_disease": HeartDisease,
     "insteval": InstEval,
+    "libsvm": LIBSVM,
     "mnist": MNIST,
     "mnist1d": MNIST1D,
     "mnist5k": MNIST5k,

@@ -111,9 +111,46 @@ class CrossEntropy(Loss):
         return others.scatter(-1, places, of_label).div_(total).to(scores.dtype)
 
     def confidences(self, scores: Tensor) -> Tensor:
-        """Return the largest softmax, whose numerator is 1."""
-        largest = scores.amax(-1, keepdim=True)
-        return (scores - largest).exp_().sum(-1).reciprocal_()
+        """Return the largest softmax."""
+        return _largest_softmax(scores)
+
+
+@dataclass(frozen=True)
+class Brier(Loss):
+    """`|softmax(s) - e_y|^2 / 2`, half the Brier score: of two classes, sigmoid's squared error.
+
+    With p = sigmoid(s_1 - s_0) that is `(p - y)^2`. It is not convex, and what is confidently wrong
+    hardly moves.
+
+    References:
+        Brier, Verification of forecasts expressed in terms of probability (1950).
+
+    """
+
+    def values(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Return half the squared distance of probabilities."""
+        scores, places = scores.double(), labels.unsqueeze(-1)
+        itself = torch.eye(scores.shape[-1], dtype=torch.bool, device=scores.device)
+        rivals = scores.unsqueeze(-2).masked_fill(itself, -torch.inf).logsumexp(-1)
+        signs = torch.ones_like(scores).scatter(-1, places, -1.0)
+        # of each class its probability, of the label what that lacks to 1: logs of sigmoids
+        margins = signs * (rivals - scores)
+        parts = (-torch.nn.functional.softplus(margins, threshold=_SURE)).exp()
+        return parts.square().sum(-1) / 2
+
+    def errors(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Return `p_k sum_j p_j (e_k - e_j)` for the probabilities p and `e = p - e_y`."""
+        sizes = (scores.double() - scores.amax(-1, keepdim=True)).exp_()
+        probabilities = sizes / sizes.sum(-1, keepdim=True)
+        places = labels.unsqueeze(-1)
+        lacking = probabilities.scatter(-1, places, 0.0).sum(-1, keepdim=True)
+        distances = probabilities.scatter(-1, places, -lacking)
+        apart = distances.unsqueeze(-1) - distances.unsqueeze(-2)
+        return (probabilities * (apart * probabilities.unsqueeze(-2)).sum(-1)).to(scores.dtype)
+
+    def confidences(self, scores: Tensor) -> Tensor:
+        """Return the largest softmax."""
+        return _largest_softmax(scores)
 
 
 @dataclass(frozen=True)
@@ -161,6 +198,12 @@ def _against(scores: Tensor, labels: Tensor) -> Tensor:
     return torch.ones_like(scores).scatter(-1, labels.unsqueeze(-1), -1.0)
 
 
+def _largest_softmax(scores: Tensor) -> Tensor:
+    """Return it without a division by what underflows: its numerator is 1."""
+    largest = scores.amax(-1, keepdim=True)
+    return (scores - largest).exp_().sum(-1).reciprocal_()
+
+
 def _less_one_hot(values: Tensor, labels: Tensor) -> Tensor:
     """Subtract 1 at the label, in place."""
     places = labels.unsqueeze(-1)
@@ -169,7 +212,7 @@ def _less_one_hot(values: Tensor, labels: Tensor) -> Tensor:
 
 LOSSES: Registry[type[Loss]] = Registry(
     "loss",
-    {"cross_entropy": CrossEntropy, "logistic": Logistic, "squared": Squared},
+    {"brier": Brier, "cross_entropy": CrossEntropy, "logistic": Logistic, "squared": Squared},
     Own((Loss,), "a class that derives from privrobust.gradients.Loss"),
 )
 

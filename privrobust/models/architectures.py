@@ -32,14 +32,22 @@ class Logistic(Architecture):
 
     Args:
         bias: whether each class has a score of its own beside what the features add.
+        baseline: whether the first class is what others are compared with: its score is 0, and it
+            has no parameters. Two classes then have one score, as in binary logistic regression.
 
     """
 
     bias: bool = True
+    baseline: bool = False
 
     def __call__(self, shape: torch.Size, classes: int) -> nn.Module:
         """Make one linear layer."""
-        return nn.Sequential(nn.Flatten(), nn.Linear(shape.numel(), classes, bias=self.bias))
+        if not self.baseline:
+            return nn.Sequential(nn.Flatten(), nn.Linear(shape.numel(), classes, bias=self.bias))
+        from privrobust.models.baseline_score import BaselineScore
+
+        others = nn.Linear(shape.numel(), classes - 1, bias=self.bias)
+        return nn.Sequential(nn.Flatten(), others, BaselineScore())
 
 
 def bounded_logistic(shape: torch.Size, classes: int) -> nn.Module:

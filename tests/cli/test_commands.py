@@ -497,7 +497,7 @@ def test_help_imports_neither_torch_nor_opacus(arguments):
             "grey, scaled by MNIST's constants.\n    Cohen, Afshar, Tapson, van Schaik 2017\n",
         ),
         ("losses", "cross_entropy\n    `-log softmax(s)_y`, in nats.\n"),
-        ("models", "logistic(bias=True)\n    Multinomial logistic regression.\n"),
+        ("models", "logistic(bias=True, baseline=False)\n    Multinomial logistic regression.\n"),
         (
             "partitions",
             "labels(k=2)\n    Each worker holds examples of k labels only, those of a label shared "

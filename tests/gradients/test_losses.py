@@ -27,6 +27,7 @@ def one_hot(scores, labels):
 
 
 OF_TORCH = {
+    "brier": lambda s, y: F.mse_loss(s.softmax(-1), one_hot(s, y), reduction="none").sum(-1) / 2,
     "cross_entropy": lambda s, y: F.cross_entropy(s.movedim(-1, 1), y, reduction="none"),
     "squared": lambda s, y: F.mse_loss(s, one_hot(s, y), reduction="none").sum(-1) / 2,
     "logistic": lambda s, y: F.binary_cross_entropy_with_logits(
@@ -54,11 +55,16 @@ def test_errors_are_the_gradients_of_losses(name):
 
 
 EXACT = {
+    "brier": lambda s, y: [1 / (1 + mp.exp(s[y] - s[1 - y])) ** 2],
     "cross_entropy": lambda s, y: [mp.log1p(sum(mp.exp(s[k] - s[y]) for k in (0, 1) if k != y))],
     "squared": lambda s, y: [(s[k] - (k == y)) ** 2 / 2 for k in (0, 1)],
     "logistic": lambda s, y: [mp.log1p(mp.exp(-s[k] if k == y else s[k])) for k in (0, 1)],
 }
 SLOPES = {
+    "brier": lambda s, y: [
+        2 * (1 - 2 * (k == y)) / (1 + mp.exp(s[y] - s[1 - y])) ** 2 / (1 + mp.exp(s[1 - y] - s[y]))
+        for k in (0, 1)
+    ],
     "cross_entropy": lambda s, y: [
         (1 - 2 * (k == y)) / (1 + mp.exp(s[y] - s[1 - y])) for k in (0, 1)
     ],

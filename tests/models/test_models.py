@@ -195,6 +195,7 @@ def images(shape, classes=10):
         ("mlp(hidden=32)", (1, 28, 28), 784 * 32 + 32 + 32 * 10 + 10),
         ("mlp(hidden=[64, 32])", (1, 28, 28), 784 * 64 + 64 + 64 * 32 + 32 + 32 * 10 + 10),
         ("logistic(bias=false)", (1, 28, 28), 784 * 10),
+        ("logistic(baseline=true)", (1, 28, 28), 785 * 9),
         ("resnet18", (3, 32, 32), 11_173_962),  # of ResNet-18 for CIFAR-10
     ],
 )
@@ -215,6 +216,7 @@ def test_models_have_the_size_that_the_field_reports(name, shape, parameters):
         ({"name": "mlp", "hidden": [64, 32]}, "mlp(hidden=(64, 32))"),
         ({"name": "mlp", "hidden": np.int64(32)}, "mlp(hidden=32)"),
         ("logistic(bias=true)", "logistic"),
+        ("logistic(baseline=false)", "logistic"),
         ("logistic(bias=false)", "logistic(bias=False)"),
         ({"name": "logistic", "bias": False}, "logistic(bias=False)"),
         ("mine:Net( width=3 )", "mine:Net(width=3)"),
