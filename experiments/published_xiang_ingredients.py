@@ -196,9 +196,7 @@ def accuracy(
 def few_of_each(labels: Tensor, generator: torch.Generator) -> Tensor:
     """Return which examples are public: they stay the workers', too."""
     order = torch.randperm(len(labels), generator=generator)
-    return torch.cat(
-        [order[labels[order] == label][:PUBLIC_A_CLASS] for label in labels.unique()]
-    )
+    return torch.cat([order[labels[order] == label][:PUBLIC_A_CLASS] for label in labels.unique()])
 
 
 def batches(
@@ -207,7 +205,9 @@ def batches(
     """Yield, for every step, which examples honest and Byzantine workers use; with replacement."""
     order = torch.randperm(len(labels) - 10, generator=generator)
     order = order[labels[order].argsort(stable=True)]
-    shares = torch.stack([order[worker::HONEST][: len(order) // HONEST] for worker in range(HONEST)])
+    shares = torch.stack(
+        [order[worker::HONEST][: len(order) // HONEST] for worker in range(HONEST)]
+    )
 
     def drawn() -> tuple[Tensor, Tensor]:
         which = torch.randint(shares.shape[1], (HONEST, BATCH), generator=generator)

@@ -82,7 +82,7 @@ def _ascending(values: Tensor) -> Tensor:
         return values.sort(-1).values
     import numpy as np
 
-    return torch.from_numpy(np.sort(values.numpy(), axis=-1))
+    return torch.from_numpy(np.sort(values.detach().numpy(), axis=-1))
 
 
 def longest_square(dim: int) -> float:
