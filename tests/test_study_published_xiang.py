@@ -66,13 +66,13 @@ def test_the_sweep_and_the_rewriting_have_their_settings():
         assert b == pytest.approx(sigma / 16, rel=1e-5)
         assert rates[b] == pytest.approx(0.2 * least / sigma, rel=1e-5)
         assert code.SIGMAS[epsilon] == pytest.approx(sigma, rel=1e-5)
-    assert math.ceil(0.606 * 33) == math.ceil(0.4 * 50) == math.ceil(0.1 * 200) == 20
+    assert math.ceil(0.4 * 50) == math.ceil(0.1 * 200) == 20
 
 
 def made_up(shift=0.0, seeds=range(3)):
     """Make runs of what they report, on average, shifted by so many points."""
     rows = []
-    for (f, epsilon), some in study.reported().groupby(["byzantine", "epsilon"]):
+    for (f, _), some in study.reported().groupby(["byzantine", "epsilon"]):
         settings = {
             "honest": 20, "byzantine": f, "attack": "label_flip" if f else None, "clip_norm": 1.0,
             "aggregator": "noise_aware" if f else "mean", "batch_size": 16,
@@ -169,9 +169,10 @@ def test_sums_are_those_of_normalised_gradients(beta):
     gradients = matrices(every).unflatten(0, (3, 5))
     held = torch.randn(3, gradients.shape[-1], generator=generator, dtype=torch.float64)
     mixed = (1 - beta) * gradients + beta * held.unsqueeze(1)
-    expected = (mixed / (mixed.norm(dim=-1, keepdim=True) + 1e-6)).sum(1)
+    expected = (mixed / (mixed.norm(dim=-1, keepdim=True) + 0.01)).sum(1)
     before = code.split(held, layers.matrices) if beta else None
-    found = code.normalised_sums(layers.factors(inputs, labels), before, beta)
+    used = code.Ingredients(worker_momentum=beta, added=0.01)
+    found = code.normalised_sums(layers.factors(inputs, labels), before, used)
     torch.testing.assert_close(found, expected)
 
 
@@ -215,5 +216,5 @@ def test_the_rewriting_learns_and_withstands(byzantine, name, monkeypatch):
     """With little noise and few steps; at random it would be right on a tenth."""
     monkeypatch.setattr(code, "EPOCHS", 1)
     monkeypatch.setattr(code, "SIGMAS", {2: 1e-2})
-    used = code.SWAPPED[name]
+    used = code.VARIANTS[name]
     assert code.accuracy(get_dataset("digits"), 2, byzantine, used, seed=0) > 0.6

@@ -81,7 +81,8 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
         if rule == answers(f):
             found.append(
                 _alike(
-                    f"{_where(f, epsilon)}: {rule} here is within {_MARGIN} point of what they report",
+                    f"{_where(f, epsilon)}: {rule} here is within {_MARGIN} point of what they "
+                    "report",
                     ours[f, epsilon, rule],
                     theirs[f, epsilon, _REPORTED],
                 )
@@ -90,8 +91,8 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
         if name == _CODE:
             found.append(
                 _alike(
-                    f"{_where(f, epsilon)}: their code, rewritten, is within {_MARGIN} point of what "
-                    "they report",
+                    f"{_where(f, epsilon)}: their code, rewritten, is within {_MARGIN} point of "
+                    "what they report",
                     code[f, epsilon, name],
                     theirs[f, epsilon, _REPORTED],
                 )
@@ -99,8 +100,8 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
         if name == _OURS and (f, epsilon, answers(f)) in ours:
             found.append(
                 _alike(
-                    f"{_where(f, epsilon)}: their code with our ingredients is within {_MARGIN} point "
-                    f"of {answers(f)} here",
+                    f"{_where(f, epsilon)}: their code with our ingredients is within {_MARGIN} "
+                    f"point of {answers(f)} here",
                     code[f, epsilon, name],
                     ours[f, epsilon, answers(f)],
                 )
@@ -140,11 +141,11 @@ def table(runs: pd.DataFrame) -> str:
     counts = sorted({len(seeds) for seeds in ours.values()})
     rows += [
         "",
-        "Accuracy in % on test data after the last step, ± half of a 95 % interval: theirs over "
-        "3 seeds (5 at 90 %), from the logs of their repository, without attack that of the mean "
-        f"and else of their rule; ours over {' or '.join(map(str, counts))}. Their epsilon is by RDP "
-        "for a batch drawn anew each step; epsilon is our upper bound for the same sigma (by PLD, "
-        "one example's contribution set to zero, n public), at delta = 0.0001497.",
+        "Accuracy in % on test data after the last step, ± half of a 95 % interval. Theirs is of "
+        "the logs of their repository, over 3 seeds (5 at 90 %): of the mean without attack, else "
+        f"of their rule; ours over {' or '.join(map(str, counts))} seeds. Their epsilon is by RDP; "
+        "epsilon is our upper bound for the same noise (one example's contribution set to zero, n "
+        "public), at delta = 0.0001497. Both are for batches that are drawn anew each step.",
         "",
         *_by_ingredient(),
     ]
@@ -154,15 +155,14 @@ def table(runs: pd.DataFrame) -> str:
 def _by_ingredient() -> list[str]:
     code = rewritten()
     rows = [
-        "Their code, rewritten, with one ingredient of ours in place of theirs, or all of them:",
+        "Their code, rewritten, with ingredients of ours in place of theirs:",
         "",
-        "| attack | their epsilon | ingredient of ours | accuracy | change |",
+        "| attack | their epsilon | ingredients | accuracy | change |",
         "| --- | ---: | --- | ---: | ---: |",
     ]
     for (f, epsilon, name), seeds in code.items():
         change = "" if name == _CODE else _difference(seeds, code[f, epsilon, _CODE])
-        named = {_CODE: "none", _OURS: "all"}.get(name, name)
-        told = [_share(f), f"{epsilon:g}", named, _cell(seeds), change]
+        told = [_share(f), f"{epsilon:g}", name, _cell(seeds), change]
         rows.append(f"| {' | '.join(told)} |")
     rows += [
         "",
