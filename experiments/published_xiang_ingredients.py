@@ -4,10 +4,11 @@ $ python experiments/published_xiang_ingredients.py
 
 takes some ten minutes of one process and writes published_xiang_ingredients.csv beside itself.
 
-Their code (https://github.com/zihangxiang/Practical-Differentially-Private-and-Byzantine-resilient-Federated,
-main.py, BRP.py, utility.py, privacy_analysis/handler.py) does more than the paper says, and here it
-is as that code has it. `Ingredients` names what a run of privrobust has otherwise. Nothing here
-claims an epsilon: batches that come back are not those that an accountant is told of.
+Their code is
+https://github.com/zihangxiang/Practical-Differentially-Private-and-Byzantine-resilient-Federated,
+and what `Ingredients` names is from its modules BRP, utility and privacy_analysis.handler. Nothing
+here claims an epsilon: an example that is drawn once is in 16 messages, where an accountant is told
+of batches that are drawn anew each step.
 """
 
 import math

@@ -1,6 +1,8 @@
 """What Xiang et al. (SIGMOD 2023) report of their rule, and what comes out here, side by side."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,29 +45,36 @@ def ingredients() -> pd.DataFrame:
 
 def measured(runs: pd.DataFrame) -> Cells:
     """Return what runs give, those of their sigma with their epsilon; NaN where a run failed."""
-    found = {}
-    for (f, rule, b), some in runs.groupby(["byzantine", "aggregator", "noise_scale"], sort=False):
-        accuracy = 100 * pd.to_numeric(some["accuracy"], errors="coerce").astype(float)
-        found[int(f), their_epsilon(b), parse("aggregator", rule)[0]] = accuracy
-    return found
+    accuracy = 100 * pd.to_numeric(runs["accuracy"], errors="coerce").astype(float)
+    fields = ["byzantine", "noise_scale", "aggregator"]
+    return {
+        (f, their_epsilon(b), parse("aggregator", rule)[0]): seeds
+        for (f, b, rule), seeds in _by(fields, runs.assign(accuracy=accuracy))
+    }
 
 
 def their_epsilon(b: float) -> float:
     """Return the epsilon with which they report the noise multiplier of a b, b B at C = 1."""
-    sigmas = reported().drop_duplicates("epsilon").set_index("epsilon")["sigma"]
-    return float((sigmas - b * _BATCH).abs().idxmin())
+    known = reported()
+    nearest = (known["sigma"] - b * _BATCH).abs().to_numpy().argmin()
+    return float(known["epsilon"].iloc[nearest])
 
 
 def published() -> Cells:
     """Return what they report."""
-    by_cell = reported().groupby(["byzantine", "epsilon"])["accuracy"]
+    by_cell = _by(["byzantine", "epsilon"], reported())
     return {(f, epsilon, _REPORTED): seeds for (f, epsilon), seeds in by_cell}
 
 
 def rewritten() -> Cells:
     """Return what the rewriting of their code gives."""
-    by_cell = ingredients().groupby(["byzantine", "epsilon", "ingredients"], sort=False)
-    return {(f, epsilon, name): seeds for (f, epsilon, name), seeds in by_cell["accuracy"]}
+    return dict(_by(["byzantine", "epsilon", "ingredients"], ingredients()))
+
+
+def _by(fields: list[str], rows: pd.DataFrame) -> Iterator[tuple[Any, pd.Series]]:
+    """Yield the accuracies of rows that share these fields."""
+    for cell, some in rows.groupby(fields, sort=False):
+        yield cell, some["accuracy"]
 
 
 def answers(f: int) -> str:
@@ -124,8 +133,7 @@ def _share(f: int) -> str:
 def table(runs: pd.DataFrame) -> str:
     """Lay out theirs, ours and the difference; then their code with an ingredient of ours."""
     ours, theirs = measured(runs), published()
-    by_noise = runs.groupby("noise_scale")["epsilon"].max().items()
-    spent = {their_epsilon(b): epsilon for b, epsilon in by_noise}
+    spent = dict(zip(map(their_epsilon, runs["noise_scale"]), runs["epsilon"], strict=True))
     rows = [
         "| attack | their epsilon | epsilon | rule here | theirs | ours | ours - theirs |",
         "| --- | ---: | ---: | --- | ---: | ---: | ---: |",
