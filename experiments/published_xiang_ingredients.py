@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import torch
@@ -30,6 +31,7 @@ EPOCHS, STEPS_AN_EPOCH = 8, 187
 PUBLIC_A_CLASS, PUBLIC_BATCH, PUBLIC_MOMENTUM = 2, 10, 0.99
 SIGMAS = {2: 0.79203, 1: 1.037697, 0.5: 1.513771, 0.25: 2.539161, 0.125: 4.687598}
 SEEDS = (0, 1, 2, 3, 4)
+_THEIR_START = 1234
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,14 @@ class Ingredients:
     """Examples of a Byzantine worker; the sum is divided by 16 all the same."""
     added: float = 1e-6
     """To a gradient's norm before it is divided by it: how much the smallest count."""
-    xavier: bool = True
-    """Weights that are normal with variance 2 / (inputs + outputs), not torch's."""
+    start: Literal["one", "xavier", "torch"] = "one"
+    """Weights of normal laws with variance 2 / (inputs + outputs), the same with every seed; or of
+    each seed's own; or uniform as torch has them."""
 
 
 THEIRS = Ingredients()
 OURS = Ingredients(
-    worker_momentum=0.0, repeats_batches=False, byzantine_batch=BATCH, added=0.01, xavier=False
+    worker_momentum=0.0, repeats_batches=False, byzantine_batch=BATCH, added=0.01, start="torch"
 )
 _CROWD = "16 examples a Byzantine worker"
 VARIANTS = {
@@ -59,7 +62,8 @@ VARIANTS = {
     "new batches each step": replace(THEIRS, repeats_batches=False),
     _CROWD: replace(THEIRS, byzantine_batch=BATCH),
     "0.01 added to norms": replace(THEIRS, added=OURS.added),
-    "torch's start": replace(THEIRS, xavier=False),
+    "a start for each seed": replace(THEIRS, start="xavier"),
+    "torch's start for each seed": replace(THEIRS, start="torch"),
     "ours, with their worker momentum": replace(OURS, worker_momentum=THEIRS.worker_momentum),
     "ours, with 1e-6 added to norms": replace(OURS, added=THEIRS.added),
     "ours": OURS,
@@ -69,15 +73,16 @@ VARIANTS = {
 class Layers:
     """Two linear layers, each with its bias as a last column; `nn.ELU(False)` is a ReLU."""
 
-    def __init__(self, features: int, classes: int, xavier: bool, generator: torch.Generator):
+    def __init__(self, features: int, classes: int, start: str, generator: torch.Generator):
         """Draw weights."""
         self.matrices = []
+        drawing = torch.Generator().manual_seed(_THEIR_START) if start == "one" else generator
         for inputs, outputs in ((features, HIDDEN), (HIDDEN, classes)):
             reach = 1 / math.sqrt(inputs)
             drawn = torch.rand(outputs, inputs + 1, generator=generator) * 2 * reach - reach
-            if xavier:
+            if start != "torch":
                 std = math.sqrt(2 / (inputs + outputs))
-                drawn[:, :-1] = std * torch.randn(outputs, inputs, generator=generator)
+                drawn[:, :-1] = std * torch.randn(outputs, inputs, generator=drawing)
             self.matrices.append(drawn)
 
     def scores(self, inputs: Tensor) -> Tensor:
@@ -177,7 +182,7 @@ def accuracy(
     generator = stream(seed, "published")
     inputs = dataset.train.examples(torch.arange(len(dataset.train))).flatten(1)
     labels = dataset.train.labels
-    model = Layers(inputs.shape[1], dataset.classes, used.xavier, generator)
+    model = Layers(inputs.shape[1], dataset.classes, used.start, generator)
     sigma = SIGMAS[epsilon]
     rate = 0.2 * SIGMAS[2] / sigma
     public = few_of_each(labels, generator)

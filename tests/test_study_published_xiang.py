@@ -137,11 +137,24 @@ def test_their_elu_is_a_relu():
     assert torch.equal(nn.ELU(False)(inputs), nn.ReLU()(inputs))
 
 
+def test_their_start_is_the_same_with_every_seed():
+    """`dataset_setup.init_model_para`: weights of every layer in turn, after a seed of its own."""
+    torch.manual_seed(1234)
+    expected = [nn.init.xavier_normal_(torch.empty(*shape)) for shape in ((32, 784), (10, 32))]
+    starts = [
+        code.Layers(784, 10, "one", torch.Generator().manual_seed(seed)).matrices for seed in (0, 1)
+    ]
+    for start in starts:
+        for found, weights in zip(start, expected, strict=True):
+            torch.testing.assert_close(found[:, :-1], weights)
+    assert not torch.equal(starts[0][0][:, -1], starts[1][0][:, -1])
+
+
 @pytest.mark.parametrize("beta", [0.0, 0.1])
 def test_sums_are_those_of_normalised_gradients(beta):
     """Against torch's own gradients of every example, with m added."""
     generator = torch.Generator().manual_seed(0)
-    layers = code.Layers(6, 4, xavier=True, generator=generator)
+    layers = code.Layers(6, 4, start="xavier", generator=generator)
     layers.matrices = [matrix.double() for matrix in layers.matrices]
     inputs = torch.randn(3, 5, 6, generator=generator, dtype=torch.float64)
     labels = torch.randint(4, (3, 5), generator=generator)
