@@ -120,7 +120,7 @@ def test_the_page_shows_theirs_beside_ours(monkeypatch):
     page = study.table(made_up(-4.0))
     row = "| 60 % label-flip | 0.125 | 6.721 | noise_aware | 70±2 | 66.3±0.2 | -3.9 ± 2.3 |"
     assert row in page
-    assert "| no attack | 0.125 | torch's start |" in page
+    assert "| no attack | 0.125 | torch's start | 5 |" in page
     assert len(study.figure(made_up()).axes) == 4
 
 

@@ -133,6 +133,7 @@ def _share(f: int) -> str:
 def table(runs: pd.DataFrame) -> str:
     """Lay out theirs, ours and the difference; then their code with an ingredient of ours."""
     ours, theirs = measured(runs), published()
+    reports_of = {cell: theirs[cell[0], cell[1], _REPORTED] for cell in ours}
     spent = dict(zip(map(their_epsilon, runs["noise_scale"]), runs["epsilon"], strict=True))
     rows = [
         "| attack | their epsilon | epsilon | rule here | theirs | ours | ours - theirs |",
@@ -140,18 +141,17 @@ def table(runs: pd.DataFrame) -> str:
     ]
     for f, epsilon, rule in sorted(ours, key=lambda cell: (cell[0], cell[2], -cell[1])):
         seeds = ours[f, epsilon, rule]
-        reports = theirs[f, epsilon, _REPORTED]
+        reports = reports_of[f, epsilon, rule]
         told = [
             _share(f), f"{epsilon:g}", rounded_up(float(spent[epsilon]), 4), rule,
             _cell(reports), _cell(seeds), _difference(seeds, reports),
         ]  # fmt: skip
         rows.append(f"| {' | '.join(told)} |")
-    counts = sorted({len(seeds) for seeds in ours.values()})
     rows += [
         "",
         "Accuracy in % on test data after the last step, ± half of a 95 % interval. Theirs is of "
-        "the logs of their repository, over 3 seeds (5 at 90 %): of the mean without attack, else "
-        f"of their rule; ours over {' or '.join(map(str, counts))} seeds. Their epsilon is by RDP; "
+        f"the logs of their repository, over {_counts(reports_of)} seeds: of the mean without "
+        f"attack, else of their rule; ours over {_counts(ours)} seeds. Their epsilon is by RDP; "
         "epsilon is our upper bound for the same noise (one example's contribution set to zero, n "
         "public), at delta = 0.0001497. Both are for batches that are drawn anew each step.",
         "",
@@ -165,19 +165,22 @@ def _by_ingredient() -> list[str]:
     rows = [
         "Their code, rewritten, with ingredients of ours in place of theirs:",
         "",
-        "| attack | their epsilon | ingredients | accuracy | change |",
-        "| --- | ---: | --- | ---: | ---: |",
+        "| attack | their epsilon | ingredients | seeds | accuracy | change |",
+        "| --- | ---: | --- | ---: | ---: | ---: |",
     ]
     for (f, epsilon, name), seeds in code.items():
         change = "" if name == _CODE else _difference(seeds, code[f, epsilon, _CODE])
-        told = [_share(f), f"{epsilon:g}", name, _cell(seeds), change]
+        told = [_share(f), f"{epsilon:g}", name, str(seeds.size), _cell(seeds), change]
         rows.append(f"| {' | '.join(told)} |")
     rows += [
         "",
-        "`python experiments/published_xiang_ingredients.py` measured it, over "
-        f"{ingredients()['seed'].nunique()} seeds.",
+        "`python experiments/published_xiang_ingredients.py` measures it.",
     ]
     return rows
+
+
+def _counts(cells: Cells) -> str:
+    return " or ".join(str(count) for count in sorted({seeds.size for seeds in cells.values()}))
 
 
 def _cell(seeds: pd.Series) -> str:
