@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from privrobust.reporting.intervals import half_width
 
@@ -65,6 +66,47 @@ def judge(
     half = float(half_width(values.std(ddof=1), values.size, 1 - (1 - level) / comparisons))
     low, high = mean - half, mean + half
     return Verdict(claim, _outcome(low, high, accepted), mean, low, high, unit, test)
+
+
+def judge_two(
+    claim: str,
+    one: npt.ArrayLike,
+    other: npt.ArrayLike,
+    accepted: tuple[float, float],
+    unit: str = "points",
+    level: float = 0.95,
+) -> Verdict:
+    """Hold the difference of two means against what a claim accepts; nothing pairs the samples.
+
+    By the interval of Welch 1947, whose samples may differ in number and variance.
+
+    Args:
+        claim: in words.
+        one: independent values.
+        other: independent values, whose mean is taken from that of `one`.
+        accepted: the least and the largest difference with which the claim is true.
+        unit: of the values.
+        level: confidence of the interval, as for `judge`.
+
+    Returns:
+        Undecided without two values in each, or where one is missing, or where none differ.
+
+    """
+    first, second = np.asarray(one, dtype=float), np.asarray(other, dtype=float)
+    test = f"{level:.0%} Welch interval, {first.size} and {second.size} seeds"
+    if min(first.size, second.size) < 2:
+        return Verdict(claim, UNDECIDED, math.nan, math.nan, math.nan, unit, test)
+    found = stats.ttest_ind(first, second, equal_var=False).confidence_interval(level)
+    low, high = float(found.low), float(found.high)
+    return Verdict(
+        claim,
+        _outcome(low, high, accepted),
+        float(first.mean() - second.mean()),
+        low,
+        high,
+        unit,
+        test,
+    )
 
 
 def _outcome(low: float, high: float, accepted: tuple[float, float]) -> str:
