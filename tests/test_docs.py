@@ -29,6 +29,8 @@ from privrobust.reporting.metrics import METRICS
 from privrobust.reporting.tables import PRESETS
 from privrobust.store import Store
 from privrobust.sweeps.grid import Sweep
+from privrobust.sweeps.loading import load_sweep
+from privrobust.sweeps.runner import check
 from privrobust.sweeps.tuning import choose
 from privrobust.training.shares import shares
 
@@ -57,7 +59,6 @@ def test_the_readme_is_whole():
     headings = re.findall(r"(?m)^## (.+)$", re.sub(r"(?s)```.*?```", "", README))
     assert headings == [
         "Start",
-        "The table",
         "What one can have",
         "Which guarantee epsilon is",
         "Budgets",
@@ -69,10 +70,11 @@ def test_the_readme_is_whole():
 
 
 @pytest.mark.slow
-def test_the_readmes_table_is_what_its_command_prints(tmp_path):
+def test_the_first_table_is_what_its_command_prints(tmp_path):
     command = ["run", str(ROOT / "experiments/quickstart.yaml"), "--store", str(tmp_path / "q.db")]
     printed = CliRunner().invoke(app, command).stdout
-    shown = re.search(r"quickstart.yaml` printed:\n\n```\n(.*?)\n```", README, re.DOTALL).group(1)
+    page = (ROOT / "docs" / "first_table.md").read_text(encoding="utf-8")
+    shown = re.search(r"quickstart.yaml` printed:\n\n```\n(.*?)\n```", page, re.DOTALL).group(1)
     assert [line.split() for line in shown.splitlines()] == [
         line.split() for line in printed.strip().splitlines()
     ]
@@ -82,6 +84,14 @@ def test_the_python_example_runs(capsys):
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(example, {})
     assert "accuracy" in capsys.readouterr().out
+
+
+def test_the_readmes_sweep_is_one(tmp_path):
+    (settings,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "sweep.yaml").write_text(settings)
+    runs = load_sweep(tmp_path / "sweep.yaml").runs()
+    assert len(runs) == 3 * 2 * 3 * (1 + 2)
+    check(runs)
 
 
 def test_the_budget_table_is_what_the_command_prints():
