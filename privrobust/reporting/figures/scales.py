@@ -29,8 +29,9 @@ def epsilon_at(tick: float) -> str:
 class Scale:
     """Where values stand on a logarithmic axis: infinity right of it, 0 left of it.
 
-    Ticks are the values where these are few and have room, else round ones, of which the first is
-    no more than all values and the last no less; powers of ten between those have small ticks.
+    Ticks are the values where these are few, or every second of them where there is no more room,
+    with small ticks at the others. Else they are round ones, of which the first is no more than all
+    values and the last no less; powers of ten between those have small ticks.
 
     Args:
         values: all that will be drawn, of which one of 0 and infinity at most.
@@ -57,14 +58,23 @@ class Scale:
         self._is_right, self._lines = apart > 1, lines
         self._reach(min(ordinary, default=1.0), max(ordinary, default=1.0))
         self._has_ordinary, self.has_apart = bool(ordinary), apart in values
-        self._ticks, self._small = _apart(ordinary), list[float]()
-        self._labels = list(map(written, self._ticks))
-        if len(self._ticks) > _MOST_TICKS or not self._has_room(inches):
-            most = min(_MOST_TICKS, int(inches / _EACH))
-            self._ticks = bracket(self.low, self.high, most)
-            self._labels = list(map(number, self._ticks))
-            self._small = _powers(self._ticks[0], self._ticks[-1])
-            self._reach(min(self.low, *self._ticks), max(self.high, *self._ticks))
+        there, self._small = _apart(ordinary), list[float]()
+        self._say(there, written)
+        if len(there) > _MOST_TICKS or not self._has_room(inches):
+            self._say(there[::2], written)
+            self._small = there
+            if not 3 <= len(self._ticks) <= _MOST_TICKS / 2 or not self._has_room(inches):
+                self._be_round(int(inches / _EACH))
+
+    def _say(self, ticks: list[float], written: Callable[[float], str]) -> None:
+        """Have ticks, and what is written at them."""
+        self._ticks, self._labels = ticks, list(map(written, ticks))
+
+    def _be_round(self, most: int) -> None:
+        """Have so many round ticks at most, which enclose all values."""
+        self._say(bracket(self.low, self.high, min(_MOST_TICKS, most)), number)
+        self._small = _powers(self._ticks[0], self._ticks[-1])
+        self._reach(min(self.low, *self._ticks), max(self.high, *self._ticks))
 
     def _reach(self, low: float, high: float) -> None:
         """Take what the axis reaches over, and make room beside it."""
