@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -32,6 +33,7 @@ class LineSearch(Attack):
     distance between the aggregate and the honest mean, for any rule: half of the evaluations go to
     0 and a geometric grid, the rest halve the gaps on both sides of the best so far, or double a
     strength that is best at the grid's end. Peaks narrower than a step of the grid may be missed.
+    A rule that remembers is searched as if what was tried had been sent.
 
     Args:
         family: "alie" sends `mean - t * std`, "inner_product" sends `-t * mean`; their signs, to a
@@ -54,11 +56,23 @@ class LineSearch(Attack):
     weakest: float = parameter(0.125, above=0)
 
     def in_run(self, setting: Setting) -> Craft:
-        """Search against the run's rule, unless another was given."""
-        if self.against is not None:
-            return self.craft
-        rule, known = setting.aggregator, setting.known
-        return replace(self, against=rule if known is None else rule.started(known)).craft
+        """Search against the run's rule, unless another was given; either is started once."""
+        known = setting.known
+
+        def started(rule: Aggregator) -> LineSearch:
+            return replace(self, against=rule if known is None else rule.started(known))
+
+        if self.against is None:
+            return started(setting.aggregator).craft
+
+        @cache
+        def searching(byzantine: int) -> LineSearch:
+            return started(self._rule(byzantine))
+
+        def craft(honest: Tensor, byzantine: int, generator: Generators) -> Tensor:
+            return searching(byzantine).craft(honest, byzantine, generator)
+
+        return craft
 
     def fits(self, aggregator: Aggregator, honest: int, byzantine: int) -> None:
         """Refuse a run in which the rule is not defined."""
@@ -67,6 +81,11 @@ class LineSearch(Attack):
             raise SpecError(
                 "LineSearch.against: a rule that sees a gradient of the server's own; accepted: "
                 "one that sees messages alone"
+            )
+        if rule.knows_reach and aggregator.message == "sign":
+            raise SpecError(
+                "LineSearch.against: a rule that is told how long messages are, where signs are "
+                "sent; accepted: one that sees messages alone"
             )
         rule.try_out(honest + byzantine)
 

@@ -67,11 +67,11 @@ def test_the_error_of_a_step_is_that_of_the_trilemma():
 
 @pytest.mark.parametrize(("h", "d"), [(1, 1), (3, 7), (10, 400)])
 def test_the_spectral_bound_is_that_of_the_top_singular_value_of_noise(h, d):
-    """Of 2,000 matrices: their mean square is within 1e-2 of its expectation, which is lower."""
+    """Of 2,000 matrices: their mean square has a standard error of 3 % or less."""
     noise = np.random.default_rng(0).standard_normal((2_000, h, d))
     square = np.mean(np.linalg.norm(noise, 2, axis=(1, 2)) ** 2)
     allowed = (math.sqrt(spectral_error_bound(1.0, h, d, 1.0, 0.0)) - math.sqrt(d / h)) ** 2 * h
-    assert allowed / 5 < square < allowed
+    assert allowed / 6 < square < allowed
 
 
 def test_the_spectral_bound_has_the_three_prices_too():

@@ -31,8 +31,10 @@ class CentredClipping(Aggregator):
 
     A radius far below the length of the noise leaves v where it starts: at one message, noise and
     all. So a radius that fits goes with the noise, `unit="noise"`: a radius of 1 is then
-    `sqrt(d) b + C`, how long noise and a clipped gradient make an honest message, by what everybody
-    knows (`KnownNoise.longest`).
+    `sqrt(d) s + C'`, how long noise and a clipped gradient make an honest message. s is the
+    standard deviation of the noise in it (b, if that is Gaussian and one step's), and C' the norm
+    that a clipped batch exceeds but rarely, `C (1 + 3 / sqrt(B))`. All of that is public
+    (`KnownNoise.longest`). Behind `nnm` or `bucketing`, whose means are shorter, it is too long.
 
     Args:
         radius: the norm to clip to (tau of the paper), in that unit.

@@ -30,11 +30,17 @@ class KnownNoise:
     """
 
     std: Tensor
-    """Standard deviation of the noise that each step adds to a coordinate: b."""
+    """Standard deviation of the noise that each step adds to a coordinate of a message.
+
+    It is b times that of its law, with the noise of pairs and of all local steps in it.
+    """
     momentum: Tensor
     """Beta of the workers."""
     reach: Tensor
-    """A norm that v has at most, but for unlikely batches; infinite where nothing bounds it."""
+    """A norm that v has at most, but for unlikely batches; infinite where nothing bounds it.
+
+    `C (1 + 3 / sqrt(B))` of a batch of B examples, C of a worker.
+    """
 
     def std_at(self, step: float) -> Tensor:
         """Return the standard deviation on a coordinate of the messages of a step, counted from 1.
@@ -49,9 +55,10 @@ class KnownNoise:
     def longest(self, dim: int) -> Tensor:
         """Return how long noise and gradient make a message of so many coordinates, float64.
 
-        `sqrt(d) b + reach`: the root of the noise's mean squared norm, in the limit of many steps
-        where there is momentum, and what v adds to it at most. In high dimensions the norm of
-        Gaussian noise is nearly that, so that an honest message is rarely much longer.
+        `sqrt(d) s + reach`, s the standard deviation after many steps: the root of the noise's mean
+        squared norm, and what v adds to it at most. In high dimensions the norm of Gaussian
+        noise is nearly that, so that an honest message is rarely much longer. Means of messages, as
+        `nnm` and `bucketing` make them, are shorter.
         """
         return math.sqrt(dim) * self.std_at(math.inf).double() + self.reach.double()
 

@@ -12,12 +12,15 @@ import numpy as np
 from privrobust.core.lazy_imports import torch
 from privrobust.data.dataset import Dataset, Split
 from privrobust.data.source import HoldsOut, none_there, places_of
+from privrobust.data.splitting import three_ways
 from privrobust.errors import SpecError, in_short, shown
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-_MOST_NUMBERS = 1 << 30  # 4 GiB: examples times features, held dense
+# Examples times features, held dense once, in float32: 4 GiB, and 256 MiB of a file that names few.
+_MOST_NUMBERS, _MOST_OF_FEW = 1 << 30, 1 << 26
+_MOST_EACH = 1000  # numbers held for one that the file names
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,15 @@ class LIBSVM(HoldsOut):
                 f"dataset: {shown(self.path, 200)} has the label {classes[0]:g} in every line; "
                 "accepted: two classes or more"
             )
-        inputs = torch.from_numpy(features.toarray())
-        whole = Split(inputs, torch.from_numpy(codes.astype(np.int64)))
-        return Dataset.from_split(name, whole, len(classes), (), self.validation)
+        dealt = three_ways(name, codes, validation=self.validation)
+        train, valid, test = (
+            Split(
+                torch.from_numpy(features[places].toarray()),
+                torch.from_numpy(codes[places].astype(np.int64)),
+            )
+            for places in dealt
+        )
+        return Dataset(name, train, valid, test, len(classes))
 
 
 def _read(path: Path) -> tuple[csr_matrix, np.ndarray]:
@@ -82,10 +91,11 @@ def _read(path: Path) -> tuple[csr_matrix, np.ndarray]:
     count, width = features.shape
     if not count or not features.nnz:
         raise SpecError(f"dataset: {str(path)!r} holds no value; accepted: feature:value in a line")
-    if count * width > _MOST_NUMBERS:
+    most = min(_MOST_NUMBERS, max(_MOST_OF_FEW, _MOST_EACH * features.nnz))
+    if count * width > most:
         raise SpecError(
             f"dataset: {str(path)!r} has {count} examples of {width} features; accepted: up to "
-            f"{_MOST_NUMBERS} numbers"
+            f"{most} numbers"
         )
     with np.errstate(over="ignore"):
         narrow = features.astype(np.float32)

@@ -130,8 +130,11 @@ class Brier(Loss):
     def values(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Return half the squared distance of probabilities."""
         scores, places = scores.double(), labels.unsqueeze(-1)
-        itself = torch.eye(scores.shape[-1], dtype=torch.bool, device=scores.device)
-        rivals = scores.unsqueeze(-2).masked_fill(itself, -torch.inf).logsumexp(-1)
+        classes = torch.arange(scores.shape[-1], device=scores.device)
+        # class by class, as all at once take the square of their number in memory
+        rivals = torch.stack(
+            [scores.masked_fill(classes == k, -torch.inf).logsumexp(-1) for k in classes], dim=-1
+        )
         signs = torch.ones_like(scores).scatter(-1, places, -1.0)
         # of each class its probability, of the label what that lacks to 1: logs of sigmoids
         margins = signs * (rivals - scores)

@@ -307,7 +307,10 @@ def _meet(
     honest: int,
     byzantine: int,
 ) -> None:
-    """Refuse a rule or an attack that is not defined for so many workers."""
+    """Refuse a rule or an attack that is not defined for so many workers.
+
+    Or a rule that wants no number of public examples.
+    """
     with _about("aggregator"):
         rule = get_aggregator(aggregator, byzantine)
         rule.fits(honest + byzantine, byzantine)

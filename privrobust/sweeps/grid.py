@@ -178,7 +178,7 @@ class Sweep:
     def refuse_idle_tuning(self) -> None:
         """Refuse to tune in place of a value that no run has: a typing error."""
         for name, places in self.tune.instead.items() if self.tune else ():
-            written = [settings.get(name) for settings in self._all()]
+            written = [settings[name] for settings in self._all() if name in settings]
             for value in places:
                 if value not in written:
                     raise SpecError(

@@ -50,7 +50,7 @@ class Evaluator:
         self._layout = layout
         self._is_proven = rows_stay_apart(model, example)
         self._is_apart = not self._is_proven and vmaps(model, example)
-        self._side_by_side = side_by_side(model, layout, example)
+        self._side_by_side = side_by_side(model, layout, example) and not _rounds_by_lanes(model)
         self._held = activations(model, example)
         self._of_thread = threading.local()
 
@@ -121,6 +121,13 @@ class Evaluator:
             return called(model, named, inputs)
         values = {name: value.clone() for name, value in named.items()}
         return called(model, values, inputs.clone())
+
+
+def _rounds_by_lanes(model: nn.Module) -> bool:
+    """Tell whether vmap rounds it otherwise: torch has another product for a single column."""
+    return any(
+        isinstance(layer, nn.Linear) and layer.out_features == 1 for layer in model.modules()
+    )
 
 
 def calibration_error(confidences: Tensor, correct: Tensor) -> Tensor:

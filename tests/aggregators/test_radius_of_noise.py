@@ -60,16 +60,15 @@ def test_the_length_is_that_of_noise_once_momentum_has_settled(momentum):
     assert known.std_at(math.inf).item() == pytest.approx(known.std_at(10**4).item(), rel=1e-12)
 
 
-def test_f_messages_however_long_move_it_by_f_radii():
-    """By `f radius / n` a round, from where it would be had they sent what the medoid did."""
-    honest, known = draw(1, 9, 40), noise([1.0], [0.0], [0.0])
-    rule = CentredClipping(0.5, unit="noise").in_run(known)
-    medoid = honest[:, torch.cdist(honest[0], honest[0]).sum(1).argmin()].unsqueeze(1)
-    harmless = rule(torch.cat([honest, medoid, medoid], 1))
-    for hostile in (1e30, -1e30, math.nan, math.inf):
-        sent = torch.full((1, 2, 40), hostile).double()
-        moved = (rule(torch.cat([honest, sent], 1)) - harmless).norm().item()
-        assert moved < 3 * 4 * 0.5 * math.sqrt(40) * 2 / 11  # rounds, and honest ones follow
+@pytest.mark.parametrize("hostile", [1e30, -1e30, math.nan, math.inf])
+def test_f_messages_however_long_move_a_round_by_f_radii(hostile):
+    """By `f radius / n`, from where it would be had they sent v; not so the choice of a medoid."""
+    honest, none = draw(1, 9, 40), torch.zeros(1, 2, 40).double()
+    clipping = CentredClipping(0.5, iterations=1, start="zero", unit="noise")
+    rule = clipping.in_run(noise([1.0], [0.0], [0.0]))
+    harmless = rule(torch.cat([honest, none], 1))
+    moved = (rule(torch.cat([honest, none + hostile], 1)) - harmless).norm().item()
+    assert moved <= 2 * 0.5 * math.sqrt(40) / 11 * (1 + 1e-6)
 
 
 def test_lanes_are_the_runs_alone():
@@ -84,6 +83,21 @@ def test_lanes_are_the_runs_alone():
     ]
     for spec, beside in zip(specs, train_lanes(specs), strict=True):
         assert train(spec).history.equals(beside.history)
+
+
+def test_an_attack_against_another_rule_starts_that_once(monkeypatch):
+    started, in_run = [], CentredClipping.in_run
+    monkeypatch.setattr(
+        CentredClipping, "in_run", lambda rule, noise: started.append(1) or in_run(rule, noise)
+    )
+    settings = {**RUN, "aggregator": "median"}
+    guessed = RunSpec(**settings, attack=f'line_search(against="{RULE}")')
+    alone = train(guessed)
+    assert started == [1]
+    beside, _ = train_lanes([guessed, RunSpec(**settings, attack="line_search")])
+    assert beside.history.equals(alone.history)
+    with pytest.raises(SpecError, match=r"LineSearch.against: .* where signs are sent; accepted"):
+        RunSpec(**{**RUN, "aggregator": "majority_vote"}, attack=f'line_search(against="{RULE}")')
 
 
 def test_in_a_run_it_is_told_b_and_c():

@@ -105,6 +105,7 @@ def test_it_can_be_learnt(tmp_path):
         ("nan 1:1\n0 1:1\n", "holds a number that is not finite"),
         ("1 1:2\n1 1:3\n", "has the label 1 in every line; accepted: two classes or more"),
         ("1 1:2\n0 1073741824:3\n", "2 examples of 1073741824 features; accepted: up to"),
+        ("1 1:1 20000000:2\n" * 20, "20 examples of 20000000 features; accepted: up to 67108864"),
         ("1 1:2\n0 99999999999999999999:3\n", "cannot be read"),
         ("1 1:2\n0 1:3\n", "labels:"),
         ("".join(f"{i}.5 1:{i}\n" for i in range(30)), "labels:"),

@@ -387,6 +387,10 @@ def test_a_server_that_is_started_again_goes_on_from_the_ledger(tmp_path):
         ({"ledger": "l.db", "privacy": PRIVACY}, "ledger: 'l.db' is not accepted: a Ledger"),
         ({"aggregator": "fltrust"}, "aggregator: 'fltrust' takes a gradient of the server's own"),
         ({"aggregator": "noise_aware"}, "'noise_aware' takes a gradient of the server's own ex"),
+        (
+            {"aggregator": "nnm + centred_clipping(unit='noise')"},
+            "^aggregator: .* is told of the run's noise, .*; accepted: a rule of messages alone$",
+        ),
         ({"trusted_node": "x"}, "trusted_node: 'x' is not the number of a node"),
         ({"privacy": 1}, "privacy: 1 is no UpdatePrivacy, nor a Release"),
         (

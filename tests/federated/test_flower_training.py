@@ -310,6 +310,11 @@ def test_an_attacker_evaluates_honestly_and_fails_in_silence():
     [
         ({"attack": "aile"}, "did you mean 'alie'"),
         ({"attack": "alie", "honest": 1}, "ALIE: z is not defined"),
+        (
+            {"attack": "alie", "aggregator": "arc + centred_clipping(unit='noise')"},
+            "^aggregator: .* is told of the run's noise, .*; accepted: a rule of messages alone$",
+        ),
+        ({"attack": "alie", "aggregator": "noise_aware"}, "^aggregator: 'noise_aware' is told"),
         ({"attack": "zero", "honest": 0}, "honest: 0"),
         ({"attack": "zero", "copies": 0}, "copies: 0 is not a whole number, 1 or more"),
         ({"attack": "zero", "noise_std": -1}, "noise_std: -1 is not a finite number"),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from mpmath import mp
 from sklearn.calibration import calibration_curve
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from privrobust import RunSpec, train
 from privrobust.data import get_dataset
@@ -41,6 +42,26 @@ def test_losses_are_torchs(name):
     scores, labels = drawn()
     ours = get_loss(name).values(scores, labels)
     torch.testing.assert_close(ours, OF_TORCH[name](scores, labels))
+
+
+class Largest(TorchDispatchMode):
+    """Keeps how many numbers the largest tensor has that is made."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor):
+            self.numbers = max(self.numbers, made.numel())
+        return made
+
+
+@pytest.mark.parametrize("name", available_losses())
+def test_values_of_many_classes_take_no_square_of_their_number(name):
+    scores, labels = torch.zeros(3, 4, 50), torch.zeros(3, 4, dtype=torch.int64)
+    with Largest() as largest:
+        get_loss(name).values(scores, labels)
+    assert largest.numbers == scores.numel()
 
 
 @pytest.mark.parametrize("name", available_losses())

@@ -123,7 +123,9 @@ def test_neighbours_say_once_what_they_share_but_not_what_is_not_inherited():
     assert 'd="M 0 6"' in small
     assert 'id="p"' in small
     assert 'id="a"' not in small
-    assert drawn(small) != []
+    (said, places), (as_said, at) = (numbers(drawn(svg)) for svg in (small, SPREAD))
+    assert said == as_said
+    assert places == pytest.approx(at, abs=0.0050001)
 
 
 @pytest.mark.filterwarnings("ignore:Glyph 11")
@@ -134,6 +136,13 @@ def test_what_is_no_xml_stays_as_it_is(tmp_path):
     content = (tmp_path / "figure.svg").read_bytes()
     assert b"a\x0bb" in content
     assert compacted(content) == content
+
+
+def test_how_others_write_xml_stays_as_it_is():
+    other = ET.fromstring(SPREAD)
+    before = ET.tostring(other)
+    compacted(SPREAD.encode())
+    assert ET.tostring(other) == before
 
 
 def test_what_is_compact_already_stays_as_it_is():

@@ -192,7 +192,8 @@ def test_what_has_no_place_on_a_logarithm_gets_one_apart(values, apart):
         ([0.25, 0.5, 1, 2, 4, 8, math.inf], [0.25, 0.5, 1, 2, 4, 8]),
         ([0.5, 1, 2, 4, 8, 16, 32, math.inf], [0.1, 1, 10, 100]),  # too many
         ([1.85, 6.73, 39.9, 421, math.inf], [1.85, 6.73, 39.9, 421]),
-        ([1.57, 1.85, 6.73, 39.9, 421, math.inf], [1, 10, 100, 1000]),  # no room for two
+        ([1.57, 1.85, 6.73, 39.9, 421, math.inf], [1.57, 6.73, 421]),  # no room for two
+        ([1.57, 1.6, 1.63, 39.9, 421, math.inf], [1, 10, 100, 1000]),  # nor for every second
         ([0.02, 3000, 3100, math.inf], [0.01, 1, 100, 10000]),  # not apart
         ([1, 1.1, 10, 100, math.inf], [1, 10, 100]),
         ([1, 10, 90, 100, math.inf], [1, 10, 100]),  # not apart
@@ -206,6 +207,15 @@ def test_ticks_stand_at_the_values_or_enclose_them(values, ticks):
     Scale(values, math.inf, "apart", 2.0).show(panel)
     *ordinary, _ = panel.get_xticks()
     assert ordinary == ticks
+
+
+def test_values_that_have_no_room_for_a_tick_have_a_small_one():
+    values = [1.57, 1.85, 6.73, 39.9, 421]
+    panel = new_figure(3, 2).add_subplot()
+    Scale([*values, math.inf], math.inf, "apart", 2.0).show(panel)
+    small = panel.get_xticks(minor=True).tolist()
+    assert sorted({*small, *panel.get_xticks()[:-1]}) == values
+    assert {1.85, 39.9} <= set(small)
 
 
 @pytest.mark.parametrize("byzantine", [[0], [0, 2], [0, 2, 4], [0, 2, 4, 6]])

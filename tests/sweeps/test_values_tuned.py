@@ -121,6 +121,7 @@ def test_tuning_that_is_counted_draws_from_them():
         ({"aggregator": RADII}, "aggregator: set in grid and in tune"),
         ({"attack": {"alie": ["zero"]}}, "tune.attack: says what is compared"),
         ({"momentum": {0.0: [0.5]}}, "tune.momentum: 0.0 is no momentum of the sweep"),
+        ({"clip_norm": {None: [1.0, 2.0]}}, "tune.clip_norm: None is no clip_norm of the sweep"),
         ({"aggregator": {"median": ["krun"]}}, "aggregator: .*'krun'.*did you mean 'krum'"),
     ],
 )

@@ -14,8 +14,9 @@ from flwr.clientapp.typing import ClientAppCallable
 
 from privrobust.aggregators import get_aggregator
 from privrobust.attacks import Attack, Craft, Examples, Setting, get_attack
-from privrobust.core.numbers import as_float, as_whole
+from privrobust.core.numbers import as_float, as_whole, shown
 from privrobust.core.random import stream
+from privrobust.errors import SpecError
 from privrobust.federated.flower.arrays import SentArrays, Vector
 from privrobust.federated.flower.mods import WEIGHT, is_train
 from privrobust.federated.flower.replies import only_arrays
@@ -61,6 +62,11 @@ class Attacker:
     ) -> None:
         self.attack = get_attack(attack) if isinstance(attack, str) else attack
         rule = get_aggregator(aggregator, byzantine)
+        if rule.knows_noise or rule.knows_reach:
+            raise SpecError(
+                f"aggregator: {shown(aggregator)} is told of the run's noise, which nobody here "
+                "knows; accepted: a rule of messages alone"
+            )
         self.attack.fits(rule, honest, byzantine)
         self._honest = as_whole("honest", honest, "a whole number, 1 or more", least=1)
         self._byzantine = as_whole("byzantine", byzantine, "a whole number, 1 or more", least=1)

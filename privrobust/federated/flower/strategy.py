@@ -125,6 +125,11 @@ class RobustStrategy(Strategy):
                 "which this strategy has none of; accepted: a rule of messages alone"
             )
         rule = self.aggregator.rule if isinstance(self.aggregator, Chain) else self.aggregator
+        if rule.knows_noise or rule.knows_reach:
+            raise SpecError(
+                f"aggregator: {shown(aggregator)} is told of the run's noise, which nobody here "
+                "knows; accepted: a rule of messages alone"
+            )
         if rule.by_place and trusted_node is None:
             raise SpecError(
                 f"trusted_node: {shown(aggregator)} trusts who is in place 0; accepted: the "

@@ -5,8 +5,14 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from xml.etree import ElementTree as ET
 
-_SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
-_GROUP, _TEXT, _USE = (f"{{{_SVG}}}{name}" for name in ("g", "text", "use"))
+_PREFIXES = {
+    "http://www.w3.org/2000/svg": "",
+    "http://www.w3.org/1999/xlink": "xlink",
+    "http://www.w3.org/1999/02/22-rdf-syntax-ns#": "rdf",
+    "http://purl.org/dc/elements/1.1/": "dc",
+    "http://www.w3.org/XML/1998/namespace": "xml",
+}
+_GROUP, _TEXT, _USE = "g", "text", "use"
 _CLIP, _STYLE = "clip-path", "style"
 _PLACES = ("d", "x", "y")  # in points
 _NUMBER = re.compile(r"-?\d+\.\d+")
@@ -27,10 +33,8 @@ def compacted(svg: bytes) -> bytes:
             with control characters makes it.
 
     """
-    ET.register_namespace("", _SVG)
-    ET.register_namespace("xlink", _XLINK)
     try:
-        root = ET.fromstring(svg)
+        root = _prefixed(ET.fromstring(svg))
     except ET.ParseError:
         return svg
     values = [value for each in root.iter() for value in each.attrib.values()]
@@ -46,6 +50,26 @@ def compacted(svg: bytes) -> bytes:
     _tidy(root)
     written: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return written.replace(b" />", b"/>") + b"\n"
+
+
+def _prefixed(root: ET.Element) -> ET.Element:
+    """Write prefixes into names: those that ElementTree would write are the whole process's."""
+    prefixes: dict[str, str] = {}
+
+    def short(name: str) -> str:
+        space, _, local = name.rpartition("}")
+        if not space:
+            return name
+        prefix = prefixes.setdefault(space, _PREFIXES.get(space[1:], f"ns{len(prefixes)}"))
+        return f"{prefix}:{local}" if prefix else local
+
+    for each in root.iter():
+        each.tag = short(each.tag)
+        each.attrib = {short(name): value for name, value in each.attrib.items()}
+    named = sorted((prefix, space[1:]) for space, prefix in prefixes.items() if prefix != "xml")
+    declared = {f"xmlns:{prefix}" if prefix else "xmlns": space for prefix, space in named}
+    root.attrib = declared | root.attrib
+    return root
 
 
 def _rounded(number: re.Match[str]) -> str:
