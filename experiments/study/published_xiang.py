@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from privrobust.core.formatting import in_percent, rounded_up
-from privrobust.core.parameters import parse
 from privrobust.reporting.figures.canvas import WIDE, new_figure, styled
 from privrobust.reporting.figures.margins import add_legend, add_notes, handles
 from privrobust.reporting.figures.panels import draw_band, grid
@@ -48,7 +47,7 @@ def measured(runs: pd.DataFrame) -> Cells:
     accuracy = 100 * pd.to_numeric(runs["accuracy"], errors="coerce").astype(float)
     fields = ["byzantine", "noise_scale", "aggregator"]
     return {
-        (f, their_epsilon(b), parse("aggregator", rule)[0]): seeds
+        (f, their_epsilon(b), rule.partition("(")[0]): seeds
         for (f, b, rule), seeds in _by(fields, runs.assign(accuracy=accuracy))
     }
 
