@@ -151,6 +151,8 @@ def _exponent(
     accepted: tuple[float, float],
     level: float,
 ) -> Verdict:
+    if extra.isna().any(axis=None):
+        return untested(claim, "a run failed")
     if not (extra > 0).all(axis=None):
         return untested(claim, _NO_EXTRA)
     exponents = slopes(extra.map(math.log), [math.log(at) for at in x])
