@@ -2,12 +2,15 @@
 
 import math
 
+import pandas as pd
 import pytest
 from answer import _edges
 from frames import frame
 from study import central_or_local
 from study.lines import _across
 from study.verdicts import FAILS, HOLDS, UNDECIDED
+
+from privrobust.errors import PrivRobustError
 
 SEEDS = range(5)
 TRAINERS = {"central": (1, 480, "mean"), "mean": (15, 32, "mean"), "median": (15, 32, "median"),
@@ -105,6 +108,23 @@ def test_a_rate_is_at_the_edge_of_those_that_its_setting_was_offered():
     told = _edges("learning_rate", given, tried)
     assert len(given) == 100
     assert "chosen from 0.03, 0.1, 0.3, 1, 3; 40.0% of the runs" in told  # 20 votes, 20 without
+
+
+def test_a_setting_is_the_same_whether_its_column_has_gaps_or_not():
+    """One of integers holds floats where another run has none."""
+    whole = runs(lambda *_: 0.0)
+    whole = whole[whole["target_epsilon"].notna()].assign(
+        target_epsilon=lambda of: of["target_epsilon"].astype(int)
+    )
+    tried = pd.concat([whole, runs(lambda *_: 0.0)]).assign(learning_rate=0.3)
+    assert tried["target_epsilon"].dtype == float
+    assert "100.0% of the runs" in _edges("learning_rate", whole, tried)
+
+
+def test_a_run_whose_setting_was_offered_no_rate_is_an_error():
+    given = runs(lambda *_: 0.0)
+    with pytest.raises(PrivRobustError, match=r"learning_rate: none was tried for .*8\.0"):
+        _edges("learning_rate", given, given[given["target_epsilon"] != 8])
 
 
 @pytest.mark.parametrize(
