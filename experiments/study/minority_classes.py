@@ -15,7 +15,7 @@ from privrobust.reporting.summary import summarise
 from privrobust.reporting.tables import FORMATS, lay_out
 from study.experiment import Experiment
 from study.lines import lines_figure
-from study.outcomes import NONE
+from study.outcomes import NONE, at_budget, seeds_at
 from study.verdicts import Verdict, all_of, judge, untested
 
 _MARGIN = 1  # point
@@ -31,12 +31,12 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
         for partition in dict.fromkeys(accuracy.index.get_level_values("partition")):
             behind = {
                 at: [
-                    _seeds(each, "mean", partition, at) - _seeds(each, rule, partition, at)
+                    seeds_at(each, "mean", partition, at) - seeds_at(each, rule, partition, at)
                     for each in (worst, accuracy)
                 ]
                 for at in epsilons
             }
-            has = {at: float(_seeds(worst, "mean", partition, at).mean()) for at in epsilons}
+            has = {at: float(seeds_at(worst, "mean", partition, at).mean()) for at in epsilons}
             where = f"{rule}, {partition}"
             found += [_starves(where, at, has[at], *behind[at]) for at in epsilons]
             found += [
@@ -47,14 +47,10 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
     return found
 
 
-def _seeds(values: pd.DataFrame, rule: str, partition: str, epsilon: Any) -> pd.Series:
-    setting: Any = (rule, partition, epsilon)  # more types than pandas' stubs let a key have
-    seeds: pd.Series = values.loc[setting]
-    return seeds
-
-
 def _starves(where: str, at: Any, has: float, of_worst: pd.Series, of_all: pd.Series) -> Verdict:
-    claim = f"{where}, {_at(at)}: its worst class is behind the mean's, and by more than accuracy"
+    claim = (
+        f"{where}, {at_budget(at)}: its worst class is behind the mean's, and by more than accuracy"
+    )
     if has < _LEAST:
         return untested(claim, _nothing(has))
     beyond = (_MARGIN, math.inf)
@@ -67,8 +63,8 @@ def _starves(where: str, at: Any, has: float, of_worst: pd.Series, of_all: pd.Se
 
 def _is_worse(where: str, at: Any, has: float, wider: pd.Series) -> Verdict:
     claim = (
-        f"{where}: {_at(at)} puts the worst class further behind the mean's than no noise does, by "
-        f"over {_MARGIN} point"
+        f"{where}: {at_budget(at)} puts the worst class further behind the mean's than no noise "
+        f"does, by over {_MARGIN} point"
     )
     if has < _LEAST:
         return untested(claim, _nothing(has))
@@ -77,10 +73,6 @@ def _is_worse(where: str, at: Any, has: float, wider: pd.Series) -> Verdict:
 
 def _nothing(has: float) -> str:
     return f"the worst class of the mean has {has:.1f} %"
-
-
-def _at(epsilon: Any) -> str:
-    return "without noise" if epsilon == NONE else f"epsilon {epsilon:g}"
 
 
 def of_seeds(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
