@@ -7,7 +7,7 @@ import pytest
 from answer import _edges
 from frames import frame
 from study import central_or_local
-from study.lines import _across
+from study.lines import _across, lines_figure
 from study.verdicts import FAILS, HOLDS, UNDECIDED
 
 from privrobust.errors import PrivRobustError
@@ -134,3 +134,20 @@ def test_a_run_whose_setting_was_offered_no_rate_is_an_error():
 )  # fmt: skip
 def test_panels_of_a_kind_stand_in_a_row(kinds, across):
     assert _across(list(kinds)) == across
+
+
+@pytest.mark.parametrize(("mean", "is_cut"), [(50, False), (2, True), (99, True)])
+def test_bands_of_shares_are_cut_where_nothing_is_and_a_grey_strip_is_explained(mean, is_cut):
+    index = pd.MultiIndex.from_product([["a"], ["b"], [0, 1]])
+    values = pd.DataFrame({0: [mean - 1, mean], 1: [mean + 1, mean]}, index=index, dtype=float)
+    drawn = lines_figure(values, "x", "y", grey="without noise", are_shares=True)
+    (panel,) = drawn.axes
+    heights = panel.collections[0].get_paths()[0].vertices[:, 1]
+    assert 0 <= heights.min() < heights.max() <= 100
+    assert (panel.get_ylim() == (0, 100)) == is_cut
+    note = drawn.get_supxlabel()
+    assert ("cut at 0 and 100" in note) == is_cut
+    assert "Grey: without noise." in note
+    assert (
+        "Grey" not in lines_figure(values.drop(0, level=2), "x", "y", grey="none").get_supxlabel()
+    )

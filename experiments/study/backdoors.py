@@ -173,6 +173,8 @@ def figure(runs: pd.DataFrame) -> Figure:
         "noise scale b",
         "success, accuracy in %",
         ["Clipping norm C = 1. Control: the trigger, where nobody has trained on it."],
+        grey="without noise",
+        are_shares=True,
     )
 
 

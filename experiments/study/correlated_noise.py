@@ -100,7 +100,9 @@ def figure(runs: pd.DataFrame) -> Figure:
         accuracy,
         "noise of pairs over own noise, r",
         "accuracy in %",
-        ["0: each worker's own noise alone. All points have the same epsilon."],
+        ["All points have the same epsilon."],
+        grey="each worker's own noise alone",
+        are_shares=True,
     )
 
 

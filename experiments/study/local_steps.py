@@ -80,7 +80,7 @@ def figure(runs: pd.DataFrame) -> Figure:
         ]
     )
     note = f"Each worker sends {rounds} messages."
-    return lines_figure(accuracy, "local steps a message", "accuracy in %", [note])
+    return lines_figure(accuracy, "local steps a message", "accuracy in %", [note], are_shares=True)
 
 
 EXPERIMENT = Experiment(claims, table, figure)

@@ -5,6 +5,7 @@ accuracy is behind the mean's: what fails on all classes alike starves none of t
 """
 
 import math
+import re
 from typing import Any
 
 import pandas as pd
@@ -18,6 +19,7 @@ from study.lines import lines_figure
 from study.outcomes import NONE, at_budget, seeds_at
 from study.verdicts import Verdict, all_of, judge, untested
 
+_LEAST_EACH = re.compile(r", least=\d+")  # for which the title of a panel has no room
 _MARGIN = 1  # point
 _LEAST = 5.0  # % of the mean's worst class: below, there is nothing to take from it
 
@@ -101,10 +103,12 @@ def figure(runs: pd.DataFrame) -> Figure:
     """Accuracy of the worst class against 1 / epsilon: a panel a partition, a line a rule."""
     worst = of_seeds(runs, "worst_class_accuracy")
     worst.index = pd.MultiIndex.from_tuples(
-        (partition, rule, 0.0 if at == NONE else 1 / at) for rule, partition, at in worst.index
+        (_LEAST_EACH.sub("", partition), rule, 0.0 if at == NONE else 1 / at)
+        for rule, partition, at in worst.index
     )
-    notes = ["0: without noise."]
-    return lines_figure(worst, "1 / epsilon", "worst class in %", notes)
+    return lines_figure(
+        worst, "1 / epsilon", "worst class in %", grey="without noise", are_shares=True
+    )
 
 
 def cells(runs: pd.DataFrame) -> pd.DataFrame:

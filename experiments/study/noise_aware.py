@@ -196,6 +196,8 @@ def figure(runs: pd.DataFrame) -> Figure:
         "f beside 10 honest workers",
         "accuracy in %",
         ["Under the worst attack of each seed."],
+        grey="without attackers",
+        are_shares=True,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
@@ -241,11 +242,13 @@ def figure(runs: pd.DataFrame) -> Figure:
         axes.errorbar(means, at, xerr=[least, half], fmt="none", ecolor=color, elinewidth=0.8)
         look: Any = {"color": color, "marker": styles[name].marker, "label": name}
         marks += axes.plot(means, at, ls="none", **look)
-    axes.vlines(epsilons, rows - 0.42, rows + 0.42, color=theme().ink, lw=1.2)
+    claim: Any = {"color": theme().pale, "lw": 1.2, "label": "claimed of messages"}
+    axes.vlines(epsilons, rows - 0.42, rows + 0.42, **claim)
+    marks.append(Line2D([], [], **claim))
     axes.set_yticks(rows, [name.replace(" + ", " +\n") for name in epsilons.index])
     axes.set_ylim(len(epsilons) - 0.45, -0.55)
     axes.set_xlim(left=0)
-    axes.set_xlabel("epsilon: found (marks), claimed of messages (black)")
+    axes.set_xlabel("epsilon")
     grid(axes)
     add_legend(drawn, marks)
     notes = (

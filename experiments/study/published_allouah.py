@@ -337,6 +337,7 @@ def figure(runs: pd.DataFrame) -> Figure:
             "1: what privacy alone costs. Costs that add would fall towards it with more noise; "
             "costs that multiply look the same at each epsilon."
         ],
+        grey="without attackers",
     )
 
 

@@ -263,7 +263,7 @@ def figure(runs: pd.DataFrame) -> Figure:
         "Epsilon as the paper counts it, for means of batches that move by 2 C / B.",
         f"Who calls every site a phishing site has {CONSTANT:.1f} %.",
     ]
-    return lines_figure(values.loc[order], "batch size B", "accuracy in %", notes)
+    return lines_figure(values.loc[order], "batch size B", "accuracy in %", notes, are_shares=True)
 
 
 EXPERIMENT = Experiment(claims, table, figure)

@@ -181,7 +181,9 @@ def figure(runs: pd.DataFrame) -> Figure:
         "and attackers; 0: that class.",
         f"Below {_LOWEST:g} at the edge.",
     ]
-    return lines_figure(values, "f, beside the honest", "kept in %", notes)
+    return lines_figure(
+        values, "f, beside the honest", "kept in %", notes, grey="without attackers"
+    )
 
 
 def cells(runs: pd.DataFrame) -> pd.DataFrame:
