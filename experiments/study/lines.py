@@ -37,8 +37,7 @@ def lines_figure(
         ylabel: of the first of each row.
         notes: for below.
         grey: what an x of 0 means, whose strip is grey.
-        are_shares: values are in percent of a whole. Where a band would leave 0 to 100 it is cut,
-            and the axis is from 0 to 100.
+        are_shares: values are in percent of a whole: no band leaves 0 to 100, nor does the axis.
 
     """
     values = values.rename_axis(["panel", "line", "x"])
@@ -63,8 +62,9 @@ def lines_figure(
     for row in axes:
         row[0].set_ylabel(ylabel)
     add_legend(figure, handles(styles))
-    if is_cut:
-        axes[0][0].set_ylim(0, 100)
+    if are_shares:
+        low, high = axes[0][0].get_ylim()
+        axes[0][0].set_ylim(max(0, low), min(100, high))
     cut = ", cut at 0 and 100" if is_cut else ""
     means = f"Means over {values.shape[1]} seeds; bands: 95 % Student intervals{cut}."
     add_notes(figure, [means, f"Grey: {grey}." if grey and scale.has_apart else "", *notes])
