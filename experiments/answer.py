@@ -8,12 +8,14 @@ Where runs are audited, in place of being trained into a store, NAME.csv keeps w
 """
 
 import importlib
+import numbers
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 import typer
 from rich.console import Console
@@ -97,12 +99,10 @@ def write(
 ) -> list[Verdict]:
     """NAME.md, NAME.csv and NAME.svg; `tuned` has what was chosen from, by field, of `tried`."""
     experiment = experiment_of(name)
+    page = folder / f"{name}.md"
+    answered = _answered(page) if page.exists() else f"# {_question(name)}\n"
     verdicts = experiment.claims(runs)
     edges = "".join(_edges(field, runs, tried) for field in _RATES if field in tuned)
-    page = folder / f"{name}.md"
-    answered = (
-        page.read_text().partition(_MEASURED)[0] if page.exists() else f"# {_question(name)}\n"
-    )
     table = f"{experiment.table(runs).strip()}\n{edges}"
     save_figure(experiment.figure(runs), folder / f"{name}.svg")
     cells = experiment.cells(runs)
@@ -115,13 +115,28 @@ def write(
     return verdicts
 
 
+def _answered(page: Path) -> str:
+    """Return what people wrote above the marker."""
+    answered, marker, _ = page.read_text().partition(_MEASURED)
+    if not marker:
+        raise PrivRobustError(f"{page}: has no {_MEASURED}; put it below the answer")
+    return answered
+
+
 def _edges(field: str, runs: pd.DataFrame, tried: pd.DataFrame) -> str:
-    """How many runs might do better with a rate beyond those that their setting was offered."""
+    """How many runs might do better with a rate beyond those that their setting was offered.
+
+    Raises:
+        PrivRobustError: nothing was tried for the setting of some run.
+
+    """
     rates = sorted(tried[field].dropna().unique())
     offered = tried.assign(setting=_settings(tried, tried)).groupby("setting")[field]
     chosen = runs[runs[field].notna()]
     setting = _settings(chosen, tried)
     ends = [setting.map(offered.min()), setting.map(offered.max())]
+    if (unknown := setting[ends[0].isna()]).any():
+        raise PrivRobustError(f"{field}: none was tried for {unknown.iloc[0]}, which was run")
     share = (chosen[field].eq(ends[0]) | chosen[field].eq(ends[1])).mean()
     return (
         f"\n{_RATES[field]} were chosen from {', '.join(f'{rate:g}' for rate in rates)}; "
@@ -141,7 +156,15 @@ def _settings(runs: pd.DataFrame, tried: pd.DataFrame) -> pd.Series:
     ]
     b = runs["noise_scale"].where(runs["target_epsilon"].isna())
     known = runs.assign(noise_scale=b)[fields].astype(object)
-    return known.where(known.notna(), "none").map(str).agg("|".join, axis=1)
+    return known.map(_written).agg("|".join, axis=1)
+
+
+def _written(value: Any) -> str:
+    """Write what a cell has; numbers are floats in a column with a gap, and integers without."""
+    if pd.isna(value):
+        return "none"
+    is_number = isinstance(value, (numbers.Real, np.bool_))
+    return repr(float(value)) if is_number else str(value)
 
 
 def _question(name: str) -> str:
@@ -152,11 +175,16 @@ def _question(name: str) -> str:
 def _cost(runs: pd.DataFrame, tried: pd.DataFrame, what: str) -> str:
     """Say what it takes to train all this, and by what it was trained."""
     minutes, tuning = (float(some["seconds"].sum()) / 60 for some in (runs, tried))
-    tuned = f", and {len(tried):,} to tune them {tuning:.1f}" if len(tried) else ""
+    tuned = f", and {len(tried):,} to tune them {_minutes(tuning)}" if len(tried) else ""
     versions = "; ".join(sorted(set(runs["versions"])))
     return (
-        f"The {len(runs):,} {what} took {minutes:.1f} minutes of one process{tuned} ({versions})."
+        f"The {len(runs):,} {what} took {_minutes(minutes)} minutes of one process{tuned} "
+        f"({versions})."
     )
+
+
+def _minutes(minutes: float) -> str:
+    return f"{minutes:.1f}" if minutes >= 0.05 else "under 0.1"
 
 
 def _measured(name: str, table: str, verdicts: list[Verdict], command: str, cost: str) -> str:

@@ -399,6 +399,12 @@ def test_the_options_of_the_page_on_sweeps_exist():
     assert options <= set(re.findall(r"--[a-z-]+", known))
 
 
+def test_no_page_has_a_placeholder_left():
+    ours = (path for path in ROOT.rglob("*.md") if not {".venv", "build"} & set(path.parts))
+    text = {path: re.findall("@[A-Z]+@", path.read_text(encoding="utf-8")) for path in ours}
+    assert not {str(path.relative_to(ROOT)): found for path, found in text.items() if found}
+
+
 TABLES = (ROOT / "docs" / "tables_and_figures.md").read_text(encoding="utf-8")
 
 

@@ -244,6 +244,9 @@ def test_the_exponent_of_the_best_rate_is_found_between_the_rates_tried(exponent
     found = r4_learning_rate.claims(runs)
     assert of(found, "b^-1") == outcome
     assert of(found, "falls") == HOLDS
+    all_failed = (runs["noise_scale"] == 1) & (runs["seed"] == runs["seed"].max())
+    found = r4_learning_rate.claims(runs.assign(accuracy=runs["accuracy"].mask(all_failed)))
+    assert {verdict.outcome for verdict in found} == {UNDECIDED}
 
 
 def test_sign_vs_median():

@@ -2,12 +2,15 @@
 
 import math
 
+import pandas as pd
 import pytest
 from answer import _edges
 from frames import frame
 from study import central_or_local
-from study.lines import _across
+from study.lines import _across, lines_figure
 from study.verdicts import FAILS, HOLDS, UNDECIDED
+
+from privrobust.errors import PrivRobustError
 
 SEEDS = range(5)
 TRAINERS = {"central": (1, 480, "mean"), "mean": (15, 32, "mean"), "median": (15, 32, "median"),
@@ -107,6 +110,23 @@ def test_a_rate_is_at_the_edge_of_those_that_its_setting_was_offered():
     assert "chosen from 0.03, 0.1, 0.3, 1, 3; 40.0% of the runs" in told  # 20 votes, 20 without
 
 
+def test_a_setting_is_the_same_whether_its_column_has_gaps_or_not():
+    """One of integers holds floats where another run has none."""
+    whole = runs(lambda *_: 0.0)
+    whole = whole[whole["target_epsilon"].notna()].assign(
+        target_epsilon=lambda of: of["target_epsilon"].astype(int)
+    )
+    tried = pd.concat([whole, runs(lambda *_: 0.0)]).assign(learning_rate=0.3)
+    assert tried["target_epsilon"].dtype == float
+    assert "100.0% of the runs" in _edges("learning_rate", whole, tried)
+
+
+def test_a_run_whose_setting_was_offered_no_rate_is_an_error():
+    given = runs(lambda *_: 0.0)
+    with pytest.raises(PrivRobustError, match=r"learning_rate: none was tried for .*8\.0"):
+        _edges("learning_rate", given, given[given["target_epsilon"] != 8])
+
+
 @pytest.mark.parametrize(
     ("kinds", "across"),
     [("ab", 2), ("aabbcc", 2), ("abcabc", 3), ("aaaabbbb", 4), ("aabbccdd", 4), ("aaaaaa", 3),
@@ -114,3 +134,22 @@ def test_a_rate_is_at_the_edge_of_those_that_its_setting_was_offered():
 )  # fmt: skip
 def test_panels_of_a_kind_stand_in_a_row(kinds, across):
     assert _across(list(kinds)) == across
+
+
+@pytest.mark.parametrize(("mean", "is_cut"), [(50, False), (2, True), (99, True)])
+def test_bands_of_shares_are_cut_where_nothing_is_and_a_grey_strip_is_explained(mean, is_cut):
+    index = pd.MultiIndex.from_product([["a"], ["b"], [0, 1]])
+    values = pd.DataFrame({0: [mean - 1, mean], 1: [mean + 1, mean]}, index=index, dtype=float)
+    drawn = lines_figure(values, "x", "y", grey="without noise", are_shares=True)
+    (panel,) = drawn.axes
+    heights = panel.collections[0].get_paths()[0].vertices[:, 1]
+    assert 0 <= heights.min() < heights.max() <= 100
+    low, high = panel.get_ylim()
+    assert 0 <= low < high <= 100
+    assert (low == 0 or high == 100) == is_cut
+    note = drawn.get_supxlabel()
+    assert ("cut at 0 and 100" in note) == is_cut
+    assert "Grey: without noise." in note
+    assert (
+        "Grey" not in lines_figure(values.drop(0, level=2), "x", "y", grey="none").get_supxlabel()
+    )

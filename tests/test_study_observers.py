@@ -15,6 +15,7 @@ from privrobust import RunSpec
 from privrobust.audit import f_dp_bound, guess_by_score
 from privrobust.audit.lower_bound import gaussian_epsilon
 from privrobust.audit.verdict import GUESSED
+from privrobust.errors import PrivRobustError
 from privrobust.sweeps import load_sweep
 from privrobust.sweeps.grid import Sweep
 from privrobust.training.privacy_plan import PrivacyPlan
@@ -144,6 +145,20 @@ def test_a_page_of_audits_says_so(tmp_path):
     assert "The 100 audits took 10.0 minutes of one process (made up)." in page
     assert "```\npython experiments/answer.py observers\n```" in page
     assert len(pd.read_csv(tmp_path / "observers.csv")) == len(runs)
+
+
+def test_what_people_wrote_is_kept_and_a_page_that_does_not_say_what_that_is_is_refused(tmp_path):
+    runs = made_up().assign(seconds=0.01)
+    page = tmp_path / "observers.md"
+    page.write_text("# Ours\n\nYes.\n\n<!-- measured -->\n\nOld.\n")
+    answer.write("observers", runs, runs.iloc[:0], tmp_path, {})
+    assert page.read_text().startswith("# Ours\n\nYes.\n\n<!-- measured -->\n\n![")
+    assert "Old." not in page.read_text()
+    assert "The 100 audits took under 0.1 minutes" in page.read_text()
+    page.write_text("# Ours\n\nYes.\n")
+    with pytest.raises(PrivRobustError, match=r"observers\.md: has no <!-- measured -->; put it"):
+        answer.write("observers", runs, runs.iloc[:0], tmp_path, {})
+    assert page.read_text() == "# Ours\n\nYes.\n"
 
 
 SMALL = Sweep.from_settings(

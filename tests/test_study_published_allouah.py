@@ -110,6 +110,8 @@ def test_a_failed_run_and_attackers_that_help_decide_nothing():
     failed = runs.assign(error=runs["error"].mask(attacked & (runs["seed"] == 3), math.nan))
     found = study.claims(failed)
     assert outcome(found, "smea, f = 4: attackers add more to the error") == UNDECIDED
+    (exponent,) = [each for each in found if "smea, f = 4: what attackers add goes" in each.claim]
+    assert exponent.test == "not tested: a run failed"
 
 
 def test_the_bound_of_smea_is_the_spectral_one():

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -58,7 +59,7 @@ def test_their_sigma_is_what_their_accountant_asks_for(epsilon, sigma):
 
 
 def test_the_sweep_and_the_rewriting_have_their_settings():
-    runs = load_sweep("experiments/published_xiang.yaml").runs()
+    runs = load_sweep(Path(__file__).parent.parent / "experiments" / "published_xiang.yaml").runs()
     rates = {run.noise_scale: run.learning_rate for run in runs}
     least = SHEET["sigma"].min()
     for epsilon, sigma in SETTINGS:

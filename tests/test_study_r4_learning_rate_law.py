@@ -72,6 +72,8 @@ def test_the_best_rate_is_the_top_of_a_parabola_or_the_edge():
     assert is_at_edge(curve.iloc[:2])
     failed = curve.where(curve.index != 1.0)
     assert best_rate(failed) == pytest.approx(np.log10(0.3))
+    assert math.isnan(best_rate(curve * math.nan))
+    assert not is_at_edge(curve * math.nan)
 
 
 def test_what_a_rate_costs_lies_between_its_neighbours_and_is_unknown_beyond_them():
@@ -218,6 +220,7 @@ def test_what_teaches_nothing_is_left_out_and_failed_runs_decide_nothing():
     large = (runs["steps"] == 1000) & (runs["seed"] == 3)
     found = study.claims(runs.assign(accuracy=runs["accuracy"].mask(large)))
     assert of(found, "law fitted") == UNDECIDED
+    assert of(found, "as T^") == UNDECIDED
 
 
 def test_a_figure_has_a_panel_a_method_and_law():

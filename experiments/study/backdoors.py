@@ -5,7 +5,6 @@ the figure and all other claims are of the first five.
 """
 
 import math
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from privrobust.reporting.tables import FORMATS, lay_out
 from study.experiment import Experiment, summary
 from study.lines import lines_figure
-from study.outcomes import NONE, outcomes
+from study.outcomes import NONE, outcomes, seeds_at
 from study.verdicts import HOLDS, Verdict, all_of, any_of, judge, untested
 
 _FIELDS = ["aggregator", "clip_norm", "noise_scale"]
@@ -67,8 +66,8 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
                 setting = f"{rule}, f = {f}, {attack}"
                 found += _judged(setting, of_f, clean.loc[rule], noises)
                 of_fresh = {
-                    b: _seeds(anew, rule, _CLIP_NORM, b, f, attack)
-                    - _seeds(anew, rule, _CLIP_NORM, b, f, _CONTROL)
+                    b: seeds_at(anew, rule, _CLIP_NORM, b, f, attack)
+                    - seeds_at(anew, rule, _CLIP_NORM, b, f, _CONTROL)
                     for b in (0.0, *noises)
                     if len(anew)
                 }
@@ -86,7 +85,7 @@ def _judged(
     setting: str, excess: pd.DataFrame, clean: pd.DataFrame, noises: list[float]
 ) -> list[Verdict]:
     """Judge one rule, f and attack, by success above the control and clean accuracy at (C, b)."""
-    bare, clipped = _seeds(excess, NONE, 0.0), _seeds(excess, _CLIP_NORM, 0.0)
+    bare, clipped = seeds_at(excess, NONE, 0.0), seeds_at(excess, _CLIP_NORM, 0.0)
     works = judge(
         f"{setting}: without clipping and noise the backdoor works", bare, (_REMOVED, math.inf)
     )
@@ -124,8 +123,8 @@ def _opened(setting: str, excess: dict[float, pd.Series]) -> Verdict:
 
 def _removed_at(b: float, excess: pd.DataFrame, clean: pd.DataFrame, comparisons: int) -> Verdict:
     """Judge whether little success and most of the accuracy are left at this b."""
-    gained = _seeds(clean, _CLIP_NORM, b) - _seeds(clean, NONE, 0.0)
-    success = _seeds(excess, _CLIP_NORM, b)
+    gained = seeds_at(clean, _CLIP_NORM, b) - seeds_at(clean, NONE, 0.0)
+    success = seeds_at(excess, _CLIP_NORM, b)
     parts = {
         "success above the control": (success, (-math.inf, _REMOVED)),
         "accuracy gained": (gained, (-_AFFORDED, math.inf)),
@@ -137,12 +136,6 @@ def _removed_at(b: float, excess: pd.DataFrame, clean: pd.DataFrame, comparisons
             for name, (sample, accepted) in parts.items()
         ],
     )
-
-
-def _seeds(frame: "pd.DataFrame | pd.Series", *at: Any) -> pd.Series:
-    """Return what stands at one place of an index, a value a seed."""
-    seeds: pd.Series = frame.loc[at]
-    return seeds
 
 
 def table(runs: pd.DataFrame) -> str:
@@ -167,12 +160,12 @@ def figure(runs: pd.DataFrame) -> Figure:
     }
     kept = success[success.index.get_level_values("attack").isin(list(lines))]
     values = {
-        (f"{rule}, f = {f}", lines[attack], b): _seeds(kept, rule, b, f, attack)
+        (f"{rule}, f = {f}", lines[attack], b): seeds_at(kept, rule, b, f, attack)
         for rule, b, f, attack in kept.index
     }
     for rule, b in clean.index:
         for f in kept.index.unique("byzantine"):
-            values[f"{rule}, f = {f}", "clean accuracy", b] = _seeds(clean, rule, b)
+            values[f"{rule}, f = {f}", "clean accuracy", b] = seeds_at(clean, rule, b)
     drawn = pd.DataFrame.from_dict(values, orient="index")
     drawn.index = pd.MultiIndex.from_tuples(drawn.index)
     return lines_figure(
@@ -180,6 +173,8 @@ def figure(runs: pd.DataFrame) -> Figure:
         "noise scale b",
         "success, accuracy in %",
         ["Clipping norm C = 1. Control: the trigger, where nobody has trained on it."],
+        grey="without noise",
+        are_shares=True,
     )
 
 

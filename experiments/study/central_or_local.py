@@ -15,7 +15,7 @@ from privrobust.core.formatting import in_percent
 from privrobust.reporting.intervals import half_width
 from study.experiment import Experiment
 from study.lines import lines_figure
-from study.outcomes import NONE, outcomes
+from study.outcomes import NONE, outcomes, seeds_at
 from study.verdicts import Verdict, judge
 
 _MARGIN = 1  # point
@@ -47,15 +47,9 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
     return found
 
 
-def _seeds(accuracy: pd.DataFrame, model: str, trainer: str, epsilon: Any) -> pd.Series:
-    setting: Any = (model, trainer, epsilon)  # more types than pandas' stubs let a key have
-    seeds: pd.Series = accuracy.loc[setting]
-    return seeds
-
-
 def _behind(accuracy: pd.DataFrame, model: str, epsilon: Any, rule: str, other: str) -> pd.Series:
     """Return by how much a trainer is behind another, seed by seed."""
-    return _seeds(accuracy, model, other, epsilon) - _seeds(accuracy, model, rule, epsilon)
+    return seeds_at(accuracy, model, other, epsilon) - seeds_at(accuracy, model, rule, epsilon)
 
 
 def _is_as_good(accuracy: pd.DataFrame, model: str) -> Verdict:

@@ -14,7 +14,7 @@ from privrobust.models.validation import initial_parameters
 from privrobust.reporting.figures.epsilon import epsilon_figure
 from privrobust.training.noise import known_noise
 from study.experiment import Experiment
-from study.outcomes import ALL_BROKEN, NONE, broken, cell, outcomes, situation
+from study.outcomes import ALL_BROKEN, NONE, at_budget, broken, cell, outcomes, seeds_at, situation
 from study.verdicts import Verdict, judge, untested
 
 TUNED, THUMB, BOUND = "tuned radius", "radius of the noise", "radius C"
@@ -48,28 +48,16 @@ def accuracies(runs: pd.DataFrame) -> pd.DataFrame:
     return outcomes(by_rule(runs), _FIELDS)
 
 
-def seeds_of(accuracy: pd.DataFrame, rule: str, epsilon: Any, f: int) -> pd.Series:
-    """Return those of one setting."""
-    setting: Any = (rule, epsilon, f)  # more types than pandas' stubs let a key have
-    seeds: pd.Series = accuracy.loc[setting]
-    return seeds
-
-
 def budgets(accuracy: pd.DataFrame) -> list[Any]:
     """Return every epsilon, none last."""
     found = accuracy.index.unique("target_epsilon")
     return [*sorted(at for at in found if at != NONE), *(at for at in found if at == NONE)]
 
 
-def told(epsilon: Any) -> str:
-    """In words."""
-    return "without noise" if epsilon == NONE else f"epsilon {epsilon:g}"
-
-
 def withstands(accuracy: pd.DataFrame, rule: str, epsilon: Any, f: int) -> Verdict:
     """Claim that a rule keeps half of its clean accuracy."""
-    clean, worst = (seeds_of(accuracy, rule, epsilon, many) for many in (0, f))
-    claim = f"{told(epsilon)}, f = {f}: {rule} keeps half of its clean accuracy"
+    clean, worst = (seeds_at(accuracy, rule, epsilon, many) for many in (0, f))
+    claim = f"{at_budget(epsilon)}, f = {f}: {rule} keeps half of its clean accuracy"
     return judge(claim, worst - clean / 2, (0, math.inf))
 
 
@@ -83,10 +71,10 @@ def better(
     rule, other = rules
     than = f"worse than {other} by at most" if margin < 0 else f"better than {other} by over"
     unit = "point" if abs(margin) == 1 else "points"
-    claim = f"{told(epsilon)}, {situation(f)}: {rule} is {than} {abs(margin)} {unit}"
+    claim = f"{at_budget(epsilon)}, {situation(f)}: {rule} is {than} {abs(margin)} {unit}"
     if f and all(broken(accuracy).loc[(each, epsilon, f)] for each in rules):
         return untested(claim, ALL_BROKEN)
-    one, another = (seeds_of(accuracy, each, epsilon, f) for each in rules)
+    one, another = (seeds_at(accuracy, each, epsilon, f) for each in rules)
     return judge(claim, one - another, (margin, math.inf))
 
 
@@ -112,7 +100,7 @@ def table(runs: pd.DataFrame) -> str:
     for epsilon in budgets(accuracy):
         for rule in accuracy.index.unique("rule"):
             at = "∞" if epsilon == NONE else f"{epsilon:g}"
-            cells = [cell(seeds_of(accuracy, rule, epsilon, f)) for f in fs]
+            cells = [cell(seeds_at(accuracy, rule, epsilon, f)) for f in fs]
             rows.append(f"| {' | '.join([at, rule, _radius(named, rule, epsilon), *cells])} |")
     return "\n".join(
         [

@@ -1,7 +1,6 @@
 """Which robust rules profit from noise that cancels in the mean, at equal epsilon?"""
 
 import math
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -9,7 +8,7 @@ from matplotlib.figure import Figure
 from privrobust.reporting.intervals import half_width
 from study.experiment import Experiment
 from study.lines import lines_figure
-from study.outcomes import ALL_BROKEN, NONE, broken, outcomes, situation
+from study.outcomes import ALL_BROKEN, NONE, broken, outcomes, seeds_at, situation
 from study.verdicts import Verdict, any_of, judge, untested
 
 _FIELDS = ["aggregator", "pairwise_noise"]
@@ -31,7 +30,7 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
                     found.append(untested(claim, ALL_BROKEN))
                     continue
                 differences = {
-                    r: _seeds(accuracy, method, r, f) - _seeds(accuracy, method, NONE, f)
+                    r: seeds_at(accuracy, method, r, f) - seeds_at(accuracy, method, NONE, f)
                     for r in ratios
                 }
                 found.append(
@@ -47,12 +46,6 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
     return found
 
 
-def _seeds(accuracy: pd.DataFrame, method: str, ratio: Any, f: int) -> pd.Series:
-    setting: Any = (method, ratio, f)  # more types than pandas' stubs let a key have
-    seeds: pd.Series = accuracy.loc[setting]
-    return seeds
-
-
 def table(runs: pd.DataFrame) -> str:
     """Accuracy by rule, r and f, and the noise that each r takes."""
     accuracy = outcomes(runs, _FIELDS)
@@ -64,7 +57,7 @@ def table(runs: pd.DataFrame) -> str:
     for method in accuracy.index.unique(0):
         cells = []
         for f, r in columns:
-            seeds = _seeds(accuracy, method, r, f)
+            seeds = seeds_at(accuracy, method, r, f)
             half = half_width(seeds.std(ddof=1), seeds.count())
             cells.append(f"{seeds.mean():.1f} ± {half:.1f}")
         rows.append(f"| {method} | " + " | ".join(cells) + " |")
@@ -107,7 +100,9 @@ def figure(runs: pd.DataFrame) -> Figure:
         accuracy,
         "noise of pairs over own noise, r",
         "accuracy in %",
-        ["0: each worker's own noise alone. All points have the same epsilon."],
+        ["All points have the same epsilon."],
+        grey="each worker's own noise alone",
+        are_shares=True,
     )
 
 

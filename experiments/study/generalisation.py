@@ -141,11 +141,13 @@ def table(runs: pd.DataFrame) -> str:
 def figure(runs: pd.DataFrame) -> Figure:
     """Gap against steps: a panel a partition and attack, a line a rule."""
     gaps = 100 * by_seed(runs)["generalisation_gap"]
+    clean_first = sorted(gaps.index, key=lambda at: (at[0], at[2] != NONE, at[2]))
+    gaps = gaps.loc[clean_first]
     gaps.index = pd.MultiIndex.from_tuples(
         (f"{_at(heterogeneity)}, {'clean' if attack == NONE else attack}", rule, steps)
         for heterogeneity, rule, attack, steps in gaps.index
     )
-    return lines_figure(gaps.sort_index(level=0, sort_remaining=False), "steps", "gap in points")
+    return lines_figure(gaps, "steps", "gap in points")
 
 
 def cells(runs: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from privrobust.reporting.tables import FORMATS, lay_out
 from study.experiment import Experiment
 from study.lines import lines_figure
-from study.outcomes import ALL_BROKEN, NONE, broken, outcomes, parts, situation
+from study.outcomes import ALL_BROKEN, at_budget, broken, outcomes, parts, situation
 from study.verdicts import Verdict, judge, untested
 
 _FIELDS = ["target_epsilon", "aggregator", "heterogeneity", "steps", "local_steps"]
@@ -59,11 +59,7 @@ def _judged(
 
 
 def _words(epsilon: Any, aggregator: str, heterogeneity: float, f: int) -> str:
-    return f"{_budget(epsilon)}, {aggregator}, heterogeneity {heterogeneity:g}, {situation(f)}"
-
-
-def _budget(epsilon: Any) -> str:
-    return "without noise" if epsilon == NONE else f"epsilon {epsilon:g}"
+    return f"{at_budget(epsilon)}, {aggregator}, heterogeneity {heterogeneity:g}, {situation(f)}"
 
 
 def table(runs: pd.DataFrame) -> str:
@@ -78,13 +74,13 @@ def figure(runs: pd.DataFrame) -> Figure:
     accuracy = outcomes(runs[runs["steps"] == rounds], _FIELDS)
     accuracy.index = pd.MultiIndex.from_tuples(
         [
-            (f"{aggregator}, heterogeneity {heterogeneity:g}", f"{_budget(epsilon)}, {how}", k)
+            (f"{aggregator}, heterogeneity {heterogeneity:g}", f"{at_budget(epsilon)}, {how}", k)
             for epsilon, aggregator, heterogeneity, _, k, f in accuracy.index
             for how in [situation(f)]
         ]
     )
     note = f"Each worker sends {rounds} messages."
-    return lines_figure(accuracy, "local steps a message", "accuracy in %", [note])
+    return lines_figure(accuracy, "local steps a message", "accuracy in %", [note], are_shares=True)
 
 
 EXPERIMENT = Experiment(claims, table, figure)

@@ -5,6 +5,7 @@ accuracy is behind the mean's: what fails on all classes alike starves none of t
 """
 
 import math
+import re
 from typing import Any
 
 import pandas as pd
@@ -15,9 +16,10 @@ from privrobust.reporting.summary import summarise
 from privrobust.reporting.tables import FORMATS, lay_out
 from study.experiment import Experiment
 from study.lines import lines_figure
-from study.outcomes import NONE
+from study.outcomes import NONE, at_budget, seeds_at
 from study.verdicts import Verdict, all_of, judge, untested
 
+_LEAST_EACH = re.compile(r", least=\d+")  # for which the title of a panel has no room
 _MARGIN = 1  # point
 _LEAST = 5.0  # % of the mean's worst class: below, there is nothing to take from it
 
@@ -31,12 +33,12 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
         for partition in dict.fromkeys(accuracy.index.get_level_values("partition")):
             behind = {
                 at: [
-                    _seeds(each, "mean", partition, at) - _seeds(each, rule, partition, at)
+                    seeds_at(each, "mean", partition, at) - seeds_at(each, rule, partition, at)
                     for each in (worst, accuracy)
                 ]
                 for at in epsilons
             }
-            has = {at: float(_seeds(worst, "mean", partition, at).mean()) for at in epsilons}
+            has = {at: float(seeds_at(worst, "mean", partition, at).mean()) for at in epsilons}
             where = f"{rule}, {partition}"
             found += [_starves(where, at, has[at], *behind[at]) for at in epsilons]
             found += [
@@ -47,14 +49,10 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
     return found
 
 
-def _seeds(values: pd.DataFrame, rule: str, partition: str, epsilon: Any) -> pd.Series:
-    setting: Any = (rule, partition, epsilon)  # more types than pandas' stubs let a key have
-    seeds: pd.Series = values.loc[setting]
-    return seeds
-
-
 def _starves(where: str, at: Any, has: float, of_worst: pd.Series, of_all: pd.Series) -> Verdict:
-    claim = f"{where}, {_at(at)}: its worst class is behind the mean's, and by more than accuracy"
+    claim = (
+        f"{where}, {at_budget(at)}: its worst class is behind the mean's, and by more than accuracy"
+    )
     if has < _LEAST:
         return untested(claim, _nothing(has))
     beyond = (_MARGIN, math.inf)
@@ -67,8 +65,8 @@ def _starves(where: str, at: Any, has: float, of_worst: pd.Series, of_all: pd.Se
 
 def _is_worse(where: str, at: Any, has: float, wider: pd.Series) -> Verdict:
     claim = (
-        f"{where}: {_at(at)} puts the worst class further behind the mean's than no noise does, by "
-        f"over {_MARGIN} point"
+        f"{where}: {at_budget(at)} puts the worst class further behind the mean's than no noise "
+        f"does, by over {_MARGIN} point"
     )
     if has < _LEAST:
         return untested(claim, _nothing(has))
@@ -77,10 +75,6 @@ def _is_worse(where: str, at: Any, has: float, wider: pd.Series) -> Verdict:
 
 def _nothing(has: float) -> str:
     return f"the worst class of the mean has {has:.1f} %"
-
-
-def _at(epsilon: Any) -> str:
-    return "without noise" if epsilon == NONE else f"epsilon {epsilon:g}"
 
 
 def of_seeds(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -109,10 +103,12 @@ def figure(runs: pd.DataFrame) -> Figure:
     """Accuracy of the worst class against 1 / epsilon: a panel a partition, a line a rule."""
     worst = of_seeds(runs, "worst_class_accuracy")
     worst.index = pd.MultiIndex.from_tuples(
-        (partition, rule, 0.0 if at == NONE else 1 / at) for rule, partition, at in worst.index
+        (_LEAST_EACH.sub("", partition), rule, 0.0 if at == NONE else 1 / at)
+        for rule, partition, at in worst.index
     )
-    notes = ["0: without noise."]
-    return lines_figure(worst, "1 / epsilon", "worst class in %", notes)
+    return lines_figure(
+        worst, "1 / epsilon", "worst class in %", grey="without noise", are_shares=True
+    )
 
 
 def cells(runs: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,6 @@ Claims and margins were set before the seeds that judge them were run.
 import math
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,7 +13,7 @@ from matplotlib.figure import Figure
 from privrobust.aggregators import NoiseAware, get_aggregator
 from study.experiment import Experiment
 from study.lines import lines_figure
-from study.outcomes import NONE, cell, outcomes
+from study.outcomes import NONE, cell, outcomes, seeds_at
 from study.verdicts import Verdict, all_of, any_of, judge
 
 _FIELDS = ["rule", "target_epsilon", "attack"]
@@ -88,8 +87,8 @@ class _At:
     @property
     def lost(self) -> pd.Series:
         """What the attack that knows the test takes of the clean accuracy, in %."""
-        clean = _seeds(self._clean, TRUTH)
-        return 100 * (clean - _seeds(self._attacked, (TRUTH, _KNOWING))) / clean
+        clean = seeds_at(self._clean, TRUTH)
+        return 100 * (clean - seeds_at(self._attacked, TRUTH, _KNOWING)) / clean
 
     def left(self, rule: str, knowing: bool) -> pd.Series:
         """Return what the worst attack of each seed leaves of a rule.
@@ -133,7 +132,7 @@ class _At:
     def is_broken(self) -> Verdict:
         return judge(
             f"{self._where}: {_KNOWING} leaves {TRUTH}, less than half of its clean accuracy",
-            _seeds(self._clean, TRUTH) / 2 - _seeds(self._attacked, (TRUTH, _KNOWING)),
+            seeds_at(self._clean, TRUTH) / 2 - seeds_at(self._attacked, TRUTH, _KNOWING),
             (0, math.inf),
         )
 
@@ -151,12 +150,6 @@ class _At:
                 for rule in self._others
             ],
         )
-
-
-def _seeds(frame: "pd.DataFrame | pd.Series", at: Any) -> pd.Series:
-    """Return what stands at one place of an index, a value a seed."""
-    seeds: pd.Series = frame.loc[at]
-    return seeds
 
 
 def table(runs: pd.DataFrame) -> str:
@@ -203,6 +196,8 @@ def figure(runs: pd.DataFrame) -> Figure:
         "f beside 10 honest workers",
         "accuracy in %",
         ["Under the worst attack of each seed."],
+        grey="without attackers",
+        are_shares=True,
     )
 
 
@@ -211,7 +206,7 @@ def _worst(
 ) -> Iterable[tuple[int, pd.Series]]:
     """Yield f and what is left of a rule."""
     of_rule = accuracy.xs((rule, epsilon), level=("rule", "target_epsilon"))
-    yield 0, _seeds(of_rule, (NONE, 0))
+    yield 0, seeds_at(of_rule, NONE, 0)
     for f in sorted(f for f in of_rule.index.unique("byzantine") if f):
         yield f, _At(accuracy, epsilon, f).left(rule, knowing)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
@@ -26,6 +27,7 @@ from privrobust.reporting.figures.themes import looks, theme
 from privrobust.reporting.intervals import half_width
 from study.audited import CONFIDENCE, Audits
 from study.experiment import Experiment
+from study.outcomes import seeds_at
 from study.verdicts import Verdict, any_of, judge, untested
 
 _MEAN, _VOTE = "mean", "majority_vote"
@@ -100,7 +102,7 @@ def _of_messages(values: pd.DataFrame, shares: pd.DataFrame) -> list[Verdict]:
 
 def _more_than_the_mean(values: pd.DataFrame, rule: str, helpers: int, rules: int) -> Verdict:
     claim = f"{rule}, {_who(helpers)}: aggregates tell more than the mean's, by over {_MARGIN}"
-    of_rule, of_mean = (_of(values, each, "aggregates", helpers) for each in (rule, _MEAN))
+    of_rule, of_mean = (seeds_at(values, each, "aggregates", helpers) for each in (rule, _MEAN))
     if not (of_rule.any() or of_mean.any()):
         return untested(claim, "nothing was found of either")
     more = of_rule - of_mean
@@ -109,7 +111,7 @@ def _more_than_the_mean(values: pd.DataFrame, rule: str, helpers: int, rules: in
 
 def _more_with_helpers(values: pd.DataFrame, rule: str, rules: int) -> Verdict:
     claim = f"{rule}: two helpers get more out of aggregates than none, by over {_MARGIN}"
-    more = _of(values, rule, "aggregates", 2) - _of(values, rule, "aggregates", 0)
+    more = seeds_at(values, rule, "aggregates", 2) - seeds_at(values, rule, "aggregates", 0)
     return judge(claim, more, (_MARGIN, math.inf), "epsilon", comparisons=rules)
 
 
@@ -120,7 +122,7 @@ def _over_half(shares: pd.DataFrame, rules: Sequence[str], helpers: int) -> Verd
     found = [
         judge(
             f"{rule}, {_VIEWS[observer, 0]}",
-            _of(shares, rule, observer, helpers),
+            seeds_at(shares, rule, observer, helpers),
             (_HALF, math.inf),
             "%",
             comparisons=2 * len(rules),
@@ -129,12 +131,6 @@ def _over_half(shares: pd.DataFrame, rules: Sequence[str], helpers: int) -> Verd
         for observer in ("aggregates", "model")
     ]
     return any_of(claim, found)
-
-
-def _of(values: pd.DataFrame, rule: str, observer: str, helpers: int) -> pd.Series:
-    setting: Any = (rule, observer, helpers)  # more types than pandas' stubs let a key have
-    seeds: pd.Series = values.loc[setting]
-    return seeds
 
 
 def _who(helpers: int) -> str:
@@ -192,7 +188,7 @@ def table(runs: pd.DataFrame) -> str:
         "| --- " + "| ---: " * (len(_VIEWS) + 1) + "|",
     ]
     for rule, epsilon in epsilons.items():
-        cells = [_cell(_of(values, str(rule), *view)) for view in _VIEWS]
+        cells = [_cell(seeds_at(values, str(rule), *view)) for view in _VIEWS]
         lines.append(f"| {rule} | {epsilon:.2f} | {' | '.join(cells)} |")
     delta, honest = float(runs["delta"].iloc[0]), int(runs["honest"].iloc[0])
     trained, per_run = int(runs["runs"].iloc[0]), int(runs["per_run"].iloc[0])
@@ -246,11 +242,13 @@ def figure(runs: pd.DataFrame) -> Figure:
         axes.errorbar(means, at, xerr=[least, half], fmt="none", ecolor=color, elinewidth=0.8)
         look: Any = {"color": color, "marker": styles[name].marker, "label": name}
         marks += axes.plot(means, at, ls="none", **look)
-    axes.vlines(epsilons, rows - 0.42, rows + 0.42, color=theme().ink, lw=1.2)
+    claim: Any = {"color": theme().pale, "lw": 1.2, "label": "claimed of messages"}
+    axes.vlines(epsilons, rows - 0.42, rows + 0.42, **claim)
+    marks.append(Line2D([], [], **claim))
     axes.set_yticks(rows, [name.replace(" + ", " +\n") for name in epsilons.index])
     axes.set_ylim(len(epsilons) - 0.45, -0.55)
     axes.set_xlim(left=0)
-    axes.set_xlabel("epsilon: found (marks), claimed of messages (black)")
+    axes.set_xlabel("epsilon")
     grid(axes)
     add_legend(drawn, marks)
     notes = (
@@ -260,9 +258,9 @@ def figure(runs: pd.DataFrame) -> Figure:
     return drawn
 
 
-def rows(runs: pd.DataFrame) -> pd.DataFrame:
-    """Keep every audit."""
+def every_audit(runs: pd.DataFrame) -> pd.DataFrame:
+    """Keep all of it."""
     return runs
 
 
-EXPERIMENT = Experiment(claims, table, figure, rows, _AUDITS)
+EXPERIMENT = Experiment(claims, table, figure, every_audit, _AUDITS)

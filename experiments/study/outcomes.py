@@ -68,6 +68,13 @@ def parts(frame: pd.DataFrame, levels: Sequence[Hashable]) -> Iterator[tuple[Any
         yield at, part.droplevel(list(levels))
 
 
+def seeds_at(frame: pd.DataFrame | pd.Series, *place: Any) -> pd.Series:
+    """Return what stands at one place of an index, a value a seed."""
+    key: Any = place if len(place) > 1 else place[0]  # of an index of one level
+    seeds: pd.Series = frame.loc[key]
+    return seeds
+
+
 def cell(seeds: pd.Series) -> str:
     """Write the mean of accuracies in %, and half of its 95 % interval."""
     half = float(half_width(seeds.std(ddof=1), seeds.size))
@@ -77,6 +84,11 @@ def cell(seeds: pd.Series) -> str:
 def situation(f: int) -> str:
     """In words."""
     return f"f = {f}, worst case" if f else "clean"
+
+
+def at_budget(epsilon: Any) -> str:
+    """In words."""
+    return "without noise" if epsilon == NONE else f"epsilon {epsilon:g}"
 
 
 def slopes(values: pd.DataFrame, x: Sequence[float]) -> pd.Series:

@@ -7,14 +7,13 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from privrobust.core.formatting import in_percent
 from privrobust.reporting.intervals import half_width
 from privrobust.reporting.metrics import METRICS
 from privrobust.reporting.summary import summarise
 from privrobust.theory import spectral_error_bound
 from study.experiment import Experiment
 from study.lines import lines_figure
-from study.outcomes import ALL_BROKEN, NONE, broken, outcomes, slopes
+from study.outcomes import ALL_BROKEN, NONE, at_budget, broken, cell, outcomes, seeds_at, slopes
 from study.verdicts import Verdict, judge, untested
 
 _WHOLE = ("nnm + trimmed_mean", "smea")  # rules that look at whole messages, not at coordinates
@@ -92,21 +91,16 @@ def _epsilons(error: pd.DataFrame) -> list[float]:
     return sorted(float(at) for at in error.index.unique("epsilon") if at != NONE)
 
 
-def _of(frame: pd.DataFrame, *place: Any) -> pd.Series:
-    seeds: pd.Series = frame.loc[place]  # more types than pandas' stubs let a key have
-    return seeds
-
-
 def _extra(error: pd.DataFrame, rule: str, epsilon: Any, f: int) -> pd.Series:
     """Return what f attackers add to the error."""
-    return _of(error, _MANY, rule, epsilon, f) - _of(error, _MANY, rule, epsilon, 0)
+    return seeds_at(error, _MANY, rule, epsilon, f) - seeds_at(error, _MANY, rule, epsilon, 0)
 
 
 def _privacy_alone(error: pd.DataFrame, price: dict[Any, Any], epsilon: float) -> Verdict:
     """Claim of the mean, which every rule but the median is without attackers."""
     return judge(
         f"epsilon {epsilon:g}, no attackers: the error of averaging is d s^2 / h within 2 %",
-        100 * (_of(error, _MANY, "smea", epsilon, 0) / price[_MANY, epsilon][1] - 1),
+        100 * (seeds_at(error, _MANY, "smea", epsilon, 0) / price[_MANY, epsilon][1] - 1),
         (-2, 2),
         "%",
         level=0.9,
@@ -151,6 +145,8 @@ def _exponent(
     accepted: tuple[float, float],
     level: float,
 ) -> Verdict:
+    if extra.isna().any(axis=None):
+        return untested(claim, "a run failed")
     if not (extra > 0).all(axis=None):
         return untested(claim, _NO_EXTRA)
     exponents = slopes(extra.map(math.log), [math.log(at) for at in x])
@@ -176,7 +172,8 @@ def _twice_the_workers(error: pd.DataFrame, rule: str, epsilon: float, f: int) -
     return judge(
         f"{rule}, epsilon {epsilon:g}: of the error with {f // 2} of {(_MANY + f) // 2} workers "
         f"Byzantine, {f} of {_MANY + f} keep {kept}",
-        _of(error, _MANY, rule, epsilon, f) / _of(error, _MANY // 2, rule, epsilon, f // 2),
+        seeds_at(error, _MANY, rule, epsilon, f)
+        / seeds_at(error, _MANY // 2, rule, epsilon, f // 2),
         (0.4, 0.6) if amortises else (2 / 3, math.inf),
         "times",
         level=0.9 if amortises else 0.95,
@@ -206,7 +203,7 @@ def _proven(
 ) -> Verdict:
     return judge(
         f"{rule}, epsilon {epsilon:g}, f = {f}: the error is within what is proven of it",
-        100 * _of(error, _MANY, rule, epsilon, f) / proven(runs, price, rule, epsilon, f),
+        100 * seeds_at(error, _MANY, rule, epsilon, f) / proven(runs, price, rule, epsilon, f),
         (0, 100),
         "% of the bound",
     )
@@ -220,13 +217,13 @@ def _better(
     f: int,
 ) -> Verdict:
     claim = (
-        f"{_at(epsilon)}, f = {f}, worst case: {_named(one)} is better than {_named(other)} by "
-        f"over {_MARGIN} point"
+        f"{at_budget(epsilon)}, f = {f}, worst case: {_named(one)} is better than "
+        f"{_named(other)} by over {_MARGIN} point"
     )
     lost = broken(accuracy)
     if all(lost.loc[(*method, epsilon, f)] for method in (one, other)):
         return untested(claim, ALL_BROKEN)
-    difference = _of(accuracy, *one, epsilon, f) - _of(accuracy, *other, epsilon, f)
+    difference = seeds_at(accuracy, *one, epsilon, f) - seeds_at(accuracy, *other, epsilon, f)
     return judge(claim, difference, (_MARGIN, math.inf))
 
 
@@ -234,7 +231,7 @@ def _gap_widens(
     accuracy: pd.DataFrame, method: tuple[str, float], epsilon: float, f: int
 ) -> Verdict:
     def gap(at: Any) -> pd.Series:
-        return _of(accuracy, *method, at, 0) - _of(accuracy, *method, at, f)
+        return seeds_at(accuracy, *method, at, 0) - seeds_at(accuracy, *method, at, f)
 
     return judge(
         f"{_named(method)}, f = {f}: attackers cost more accuracy at epsilon {epsilon:g} than "
@@ -249,16 +246,12 @@ def _named(method: tuple[str, float]) -> str:
     return f"{rule} with momentum {momentum:g}" if momentum else f"{rule} without momentum"
 
 
-def _at(epsilon: Any) -> str:
-    return "without noise" if epsilon == NONE else f"epsilon {epsilon:g}"
-
-
 def table(runs: pd.DataFrame) -> str:
     """Lay out errors by rule and f, then accuracies by rule, momentum and f."""
     error, price, accuracy = errors(runs), prices(runs), accuracies(runs)
     least, most = _epsilons(error)
     epsilons = (NONE, most, least)
-    heads = " | ".join(map(_at, epsilons))
+    heads = " | ".join(map(at_budget, epsilons))
     rows = [
         "Squared error of an aggregate, |aggregate - mean of honest gradients before noise|^2, "
         "under the attack that is worst for it:",
@@ -268,14 +261,16 @@ def table(runs: pd.DataFrame) -> str:
     ]
     for honest, rule, f in sorted(set(error.droplevel("epsilon").index), key=_order):
         known = [
-            _cell(_of(error, honest, rule, at, f)) if (honest, rule, at, f) in error.index else ""
+            _cell(seeds_at(error, honest, rule, at, f))
+            if (honest, rule, at, f) in error.index
+            else ""
             for at in epsilons
         ]
-        times = _of(error, honest, rule, least, f).mean() / price[honest, least][1]
+        times = seeds_at(error, honest, rule, least, f).mean() / price[honest, least][1]
         bound = f"{proven(runs, price, rule, least, f):.3g}" if honest == _MANY else ""
         rows.append(f"| {rule} | {honest} | {f} | {' | '.join(known)} | {times:.2f} | {bound} |")
     noise = "; ".join(
-        f"{_at(epsilon)}, {honest} honest: s = {s:.4f}, d s^2 / h = {alone:.3f}"
+        f"{at_budget(epsilon)}, {honest} honest: s = {s:.4f}, d s^2 / h = {alone:.3f}"
         for (honest, epsilon), (s, alone) in sorted(price.items(), reverse=True)
     )
     rows += [
@@ -291,7 +286,7 @@ def table(runs: pd.DataFrame) -> str:
     ]
     for rule, momentum, f in sorted(set(accuracy.droplevel("target_epsilon").index)):
         known = [
-            _points(_of(accuracy, rule, momentum, at, f))
+            cell(seeds_at(accuracy, rule, momentum, at, f))
             if (rule, momentum, at, f) in accuracy.index
             else ""
             for at in epsilons
@@ -320,17 +315,13 @@ def _cell(seeds: pd.Series) -> str:
     return f"{seeds.mean():.3g} ± {half:.1g}" if seeds.mean() > 1e-9 else "0"
 
 
-def _points(seeds: pd.Series) -> str:
-    half = float(half_width(seeds.std(ddof=1), seeds.size))
-    return "±".join(in_percent(seeds.mean() / 100, half / 100))
-
-
 def figure(runs: pd.DataFrame) -> Figure:
     """Draw the error over that of privacy alone, against f: a panel an epsilon, a line a rule."""
     error, price = errors(runs), prices(runs)
     of_many = error.loc[_MANY].index
     drawn = {
-        (_at(epsilon), rule, f): _of(error, _MANY, rule, epsilon, f) / price[_MANY, epsilon][1]
+        (at_budget(epsilon), rule, f): seeds_at(error, _MANY, rule, epsilon, f)
+        / price[_MANY, epsilon][1]
         for epsilon in reversed(_epsilons(error))
         for rule in of_many.unique("aggregator")
         for f in of_many.unique("byzantine")
@@ -346,6 +337,7 @@ def figure(runs: pd.DataFrame) -> Figure:
             "1: what privacy alone costs. Costs that add would fall towards it with more noise; "
             "costs that multiply look the same at each epsilon."
         ],
+        grey="without attackers",
     )
 
 

@@ -11,12 +11,11 @@ from privrobust import RunSpec
 from privrobust.accountants import Release, epsilon
 from privrobust.accountants.gaussian import epsilon as of_one_release
 from privrobust.accountants.release import Adjacency
-from privrobust.core.formatting import in_percent, number, rounded_up
-from privrobust.reporting.intervals import half_width
+from privrobust.core.formatting import number, rounded_up
 from privrobust.training.shares import sizes
 from study.experiment import Experiment
 from study.lines import lines_figure
-from study.outcomes import NONE, outcomes
+from study.outcomes import NONE, cell, outcomes, seeds_at
 from study.verdicts import FAILS, HOLDS, UNDECIDED, Verdict, all_of, any_of, judge
 
 CONSTANT = 100 * 6157 / 11055
@@ -95,21 +94,15 @@ def _sizes(of_unit: pd.DataFrame) -> list[float]:
     return sorted(of_unit.index.unique("batch_size"))
 
 
-def _seeds(of_unit: pd.DataFrame, at: Any, size: float, rule: str) -> pd.Series:
-    setting: Any = (at, size, rule)  # more types than pandas' stubs let a key have
-    seeds: pd.Series = of_unit.loc[setting]
-    return seeds
-
-
 def _kept(of_unit: pd.DataFrame, at: Any, rule: str) -> list[Verdict]:
     """Judge at each B, from the smallest, if over half is left of what the mean learns alone."""
     batch_sizes = _sizes(of_unit)
     return [
         judge(
             f"B = {size:g}, points beyond that half",
-            _seeds(of_unit, at, size, rule)
+            seeds_at(of_unit, at, size, rule)
             - CONSTANT
-            - (_seeds(of_unit, NONE, size, _MEAN) - CONSTANT) / 2,
+            - (seeds_at(of_unit, NONE, size, _MEAN) - CONSTANT) / 2,
             (0, math.inf),
             comparisons=len(batch_sizes),
         )
@@ -122,7 +115,7 @@ def _gains(of_unit: pd.DataFrame, at: Any) -> list[Verdict]:
     return [
         judge(
             f"B = {size:g}, by over {_MARGIN} points",
-            _seeds(of_unit, at, size, _OURS) - _seeds(of_unit, at, size, _MDA),
+            seeds_at(of_unit, at, size, _OURS) - seeds_at(of_unit, at, size, _MDA),
             (_MARGIN, math.inf),
             comparisons=len(batch_sizes),
         )
@@ -156,7 +149,7 @@ def table(runs: pd.DataFrame) -> str:
         of_unit = _of(accuracy, unit)
         for at in (NONE, *_epsilons(of_unit)):
             cells = [
-                " / ".join(_cell(_seeds(of_unit, at, size, rule)) for rule in _SHOWN)
+                " / ".join(cell(seeds_at(of_unit, at, size, rule)) for rule in _SHOWN)
                 if size in _sizes(of_unit)
                 else ""
                 for size in batch_sizes
@@ -172,11 +165,6 @@ def table(runs: pd.DataFrame) -> str:
         "or noise; from the named B on the verdict at every B is that more is kept.",
     ]
     return "\n".join([*rows, "", *notes, "", *_privacy(runs)])
-
-
-def _cell(seeds: pd.Series) -> str:
-    half = float(half_width(seeds.std(ddof=1), seeds.size))
-    return "±".join(in_percent(seeds.mean() / 100, half / 100))
 
 
 def _privacy(runs: pd.DataFrame) -> list[str]:
@@ -275,7 +263,7 @@ def figure(runs: pd.DataFrame) -> Figure:
         "Epsilon as the paper counts it, for means of batches that move by 2 C / B.",
         f"Who calls every site a phishing site has {CONSTANT:.1f} %.",
     ]
-    return lines_figure(values.loc[order], "batch size B", "accuracy in %", notes)
+    return lines_figure(values.loc[order], "batch size B", "accuracy in %", notes, are_shares=True)
 
 
 EXPERIMENT = Experiment(claims, table, figure)

@@ -9,13 +9,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from privrobust.core.formatting import in_percent, rounded_up
+from privrobust.core.formatting import rounded_up
 from privrobust.reporting.figures.canvas import WIDE, new_figure, styled
 from privrobust.reporting.figures.margins import add_legend, add_notes, handles
 from privrobust.reporting.figures.panels import draw_band, grid
 from privrobust.reporting.figures.themes import looks
 from privrobust.reporting.intervals import half_width
 from study.experiment import Experiment
+from study.outcomes import cell
 from study.verdicts import Verdict, judge_two
 
 _FOLDER = Path(__file__).parent.parent
@@ -72,8 +73,8 @@ def rewritten() -> Cells:
 
 def _by(fields: list[str], rows: pd.DataFrame) -> Iterator[tuple[Any, pd.Series]]:
     """Yield the accuracies of rows that share these fields."""
-    for cell, some in rows.groupby(fields, sort=False):
-        yield cell, some["accuracy"]
+    for place, some in rows.groupby(fields, sort=False):
+        yield place, some["accuracy"]
 
 
 def answers(f: int) -> str:
@@ -132,18 +133,18 @@ def _share(f: int) -> str:
 def table(runs: pd.DataFrame) -> str:
     """Lay out theirs, ours and the difference; then their code with an ingredient of ours."""
     ours, theirs = measured(runs), published()
-    reports_of = {cell: theirs[cell[0], cell[1], _REPORTED] for cell in ours}
+    reports_of = {place: theirs[place[0], place[1], _REPORTED] for place in ours}
     spent = dict(zip(map(their_epsilon, runs["noise_scale"]), runs["epsilon"], strict=True))
     rows = [
         "| attack | their epsilon | epsilon | rule here | theirs | ours | ours - theirs |",
         "| --- | ---: | ---: | --- | ---: | ---: | ---: |",
     ]
-    for f, epsilon, rule in sorted(ours, key=lambda cell: (cell[0], cell[2], -cell[1])):
+    for f, epsilon, rule in sorted(ours, key=lambda place: (place[0], place[2], -place[1])):
         seeds = ours[f, epsilon, rule]
         reports = reports_of[f, epsilon, rule]
         told = [
             _share(f), f"{epsilon:g}", rounded_up(float(spent[epsilon]), 4), rule,
-            _cell(reports), _cell(seeds), _difference(seeds, reports),
+            cell(reports), cell(seeds), _difference(seeds, reports),
         ]  # fmt: skip
         rows.append(f"| {' | '.join(told)} |")
     rows += [
@@ -169,7 +170,7 @@ def _by_ingredient() -> list[str]:
     ]
     for (f, epsilon, name), seeds in code.items():
         change = "" if name == _CODE else _difference(seeds, code[f, epsilon, _CODE])
-        told = [_share(f), f"{epsilon:g}", name, str(seeds.size), _cell(seeds), change]
+        told = [_share(f), f"{epsilon:g}", name, str(seeds.size), cell(seeds), change]
         rows.append(f"| {' | '.join(told)} |")
     rows += [
         "",
@@ -180,11 +181,6 @@ def _by_ingredient() -> list[str]:
 
 def _counts(cells: Cells) -> str:
     return " or ".join(str(count) for count in sorted({seeds.size for seeds in cells.values()}))
-
-
-def _cell(seeds: pd.Series) -> str:
-    half = float(half_width(seeds.std(ddof=1), seeds.size))
-    return "±".join(in_percent(seeds.mean() / 100, half / 100))
 
 
 def _difference(one: pd.Series, other: pd.Series) -> str:

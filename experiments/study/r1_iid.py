@@ -61,7 +61,9 @@ def figure(runs: pd.DataFrame) -> Figure:
     accuracy.index = pd.MultiIndex.from_tuples(
         (f"worst case, f = {f}" if f else "clean", method, b) for method, b, f in accuracy.index
     )
-    return lines_figure(accuracy, "noise scale b", "accuracy in %")
+    return lines_figure(
+        accuracy, "noise scale b", "accuracy in %", grey="without noise", are_shares=True
+    )
 
 
 EXPERIMENT = Experiment(claims, table, figure)

@@ -138,7 +138,11 @@ def figure(runs: pd.DataFrame) -> Figure:
         for method, heterogeneity, b, f in lost.index
     )
     return lines_figure(
-        lost, "noise scale b", "damage in points", ["f = 3, 5 and 6 lie between, in the table."]
+        lost,
+        "noise scale b",
+        "damage in points",
+        ["f = 3, 5 and 6 lie between, in the table."],
+        grey="without noise",
     )
 
 

@@ -109,7 +109,12 @@ def figure(runs: pd.DataFrame) -> Figure:
         for method, heterogeneity, b, f in accuracy.index
     )
     return lines_figure(
-        accuracy, "noise scale b", "worst accuracy in %", ["f = 0: clean accuracy."]
+        accuracy,
+        "noise scale b",
+        "worst accuracy in %",
+        ["f = 0: clean accuracy."],
+        grey="without noise",
+        are_shares=True,
     )
 
 

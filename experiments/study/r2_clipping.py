@@ -123,7 +123,7 @@ def figure(runs: pd.DataFrame) -> Figure:
         (f"{held}, {f'worst, f = {f}' if f else 'clean'}", f"{method}, heterogeneity {h:g}"): by_c
         for (method, h, held, f), by_c in _series(_accuracy(runs))
     }
-    return lines_figure(pd.concat(parts), "clipping norm C", "accuracy in %")
+    return lines_figure(pd.concat(parts), "clipping norm C", "accuracy in %", are_shares=True)
 
 
 EXPERIMENT = Experiment(claims, table, figure)

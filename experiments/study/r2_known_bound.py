@@ -80,7 +80,7 @@ def figure(runs: pd.DataFrame) -> Figure:
         )
         for method, epsilon, c, f in accuracy.index
     )
-    return lines_figure(accuracy, "privacy budget ε", "accuracy in %")
+    return lines_figure(accuracy, "privacy budget ε", "accuracy in %", are_shares=True)
 
 
 EXPERIMENT = Experiment(claims, table, figure)

@@ -14,9 +14,11 @@ def best_rate(accuracy: pd.Series) -> float:
         accuracy: of each rate that was tried, indexed by it, in order; NaN where a run failed.
 
     Returns:
-        That of the best one itself where it is the first or the last.
+        That of the best one itself where it is the first or the last; NaN where all runs failed.
 
     """
+    if accuracy.isna().all():
+        return math.nan
     rates = np.log10(accuracy.index.to_numpy(dtype=float))
     best = int(accuracy.fillna(-math.inf).to_numpy().argmax())
     if not 0 < best < len(rates) - 1:
@@ -27,9 +29,9 @@ def best_rate(accuracy: pd.Series) -> float:
 
 
 def is_at_edge(accuracy: pd.Series) -> bool:
-    """Tell whether the best rate is the first or the last that was tried."""
+    """Tell whether the best rate is the first or the last that was tried; no, where all failed."""
     best = int(accuracy.fillna(-math.inf).to_numpy().argmax())
-    return not 0 < best < len(accuracy) - 1
+    return bool(accuracy.notna().any()) and not 0 < best < len(accuracy) - 1
 
 
 def accuracy_at(accuracy: pd.DataFrame, log_rate: float) -> npt.NDArray[np.float64]:

@@ -8,16 +8,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from privrobust import RunSpec
-from privrobust.core.formatting import in_percent, number, rounded_up
+from privrobust.core.formatting import number, rounded_up
 from privrobust.data import get_dataset
-from privrobust.reporting.intervals import half_width
 from privrobust.reporting.metrics import METRICS
 from privrobust.reporting.summary import summarise
 from privrobust.training.privacy_plan import PrivacyPlan
 from privrobust.training.shares import sizes
 from study.experiment import Experiment
 from study.lines import lines_figure
-from study.outcomes import NONE, outcomes
+from study.outcomes import NONE, at_budget, cell, outcomes, seeds_at
 from study.verdicts import Verdict, judge, untested
 
 _MARGIN = 1  # point
@@ -57,20 +56,10 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
     return found
 
 
-def _seeds(accuracy: pd.DataFrame, workers: str, epsilon: Any, rule: str, f: int = 0) -> pd.Series:
-    setting: Any = (workers, epsilon, rule, f)  # more types than pandas' stubs let a key have
-    seeds: pd.Series = accuracy.loc[setting]
-    return seeds
-
-
-def _at(epsilon: Any) -> str:
-    return "without noise" if epsilon == NONE else f"epsilon {epsilon:g}"
-
-
 def _costs(dataset: str, accuracy: pd.DataFrame, epsilon: Any, rule: str) -> Verdict:
     return judge(
-        f"{dataset}, {_at(epsilon)}, clean: real workers cost {rule} over {_MARGIN} point",
-        _seeds(accuracy, _IID, epsilon, rule) - _seeds(accuracy, _REAL, epsilon, rule),
+        f"{dataset}, {at_budget(epsilon)}, clean: real workers cost {rule} over {_MARGIN} point",
+        seeds_at(accuracy, _IID, epsilon, rule, 0) - seeds_at(accuracy, _REAL, epsilon, rule, 0),
         (_MARGIN, math.inf),
     )
 
@@ -80,21 +69,21 @@ def _survives(
 ) -> Verdict:
     f = max(accuracy.index.unique("byzantine"))
     claim = (
-        f"{dataset}, {_at(epsilon)}, {workers} workers, f = {f}: {rule} keeps over half of what "
-        "the mean learns without attackers"
+        f"{dataset}, {at_budget(epsilon)}, {workers} workers, f = {f}: {rule} keeps over half of "
+        "what the mean learns without attackers"
     )
-    learnt = _seeds(accuracy, workers, epsilon, "mean") - constant(dataset)
+    learnt = seeds_at(accuracy, workers, epsilon, "mean", 0) - constant(dataset)
     if learnt.mean() < _MARGIN:
         return untested(claim, f"the mean learns {learnt.mean():.1f} points")
-    kept = _seeds(accuracy, workers, epsilon, rule, f) - constant(dataset)
+    kept = seeds_at(accuracy, workers, epsilon, rule, f) - constant(dataset)
     return judge(f"{claim}, by points beyond that half", kept - learnt / 2, (0, math.inf))
 
 
 def _helps(dataset: str, accuracy: pd.DataFrame, epsilon: Any, rule: str) -> Verdict:
     return judge(
-        f"{dataset}, real workers, clean: {_at(epsilon)} is better for {rule} than no noise, by "
-        f"over {_MARGIN} point",
-        _seeds(accuracy, _REAL, epsilon, rule) - _seeds(accuracy, _REAL, NONE, rule),
+        f"{dataset}, real workers, clean: {at_budget(epsilon)} is better for {rule} than no noise, "
+        f"by over {_MARGIN} point",
+        seeds_at(accuracy, _REAL, epsilon, rule, 0) - seeds_at(accuracy, _REAL, NONE, rule, 0),
         (_MARGIN, math.inf),
     )
 
@@ -105,9 +94,10 @@ def _rates(dataset: str, accuracy: pd.DataFrame, epsilon: Any) -> list[Verdict]:
         return []
     return [
         judge(
-            f"{dataset}, {_at(epsilon)}, clean: {rule} is better with one sampling rate than with "
-            f"q = B / n, by over {_MARGIN} point",
-            _seeds(accuracy, _REAL, epsilon, rule) - _seeds(accuracy, _OWN_RATES, epsilon, rule),
+            f"{dataset}, {at_budget(epsilon)}, clean: {rule} is better with one sampling rate than "
+            f"with q = B / n, by over {_MARGIN} point",
+            seeds_at(accuracy, _REAL, epsilon, rule, 0)
+            - seeds_at(accuracy, _OWN_RATES, epsilon, rule, 0),
             (_MARGIN, math.inf),
         )
         for rule in accuracy.index.unique("aggregator")
@@ -132,7 +122,7 @@ def table(runs: pd.DataFrame) -> str:
     for place in dict.fromkeys(index[:3] for index in accuracy.index):
         dataset, workers, epsilon = place
         of_place = accuracy.loc[place]
-        cells = [" / ".join(_cell(of_place.loc[(rule, many)]) for many in (0, f)) for rule in rules]
+        cells = [" / ".join(cell(of_place.loc[(rule, many)]) for many in (0, f)) for rule in rules]
         told = "∞" if epsilon == NONE else f"{epsilon:g}"
         rows.append(f"| {' | '.join([str(dataset), workers, told, *cells])} |")
     known = ", ".join(
@@ -147,11 +137,6 @@ def table(runs: pd.DataFrame) -> str:
         "workers. Tuning is not counted.",
     ]
     return "\n".join([*rows, "", *notes, "", *_by_worker(runs)])
-
-
-def _cell(seeds: pd.Series) -> str:
-    half = float(half_width(seeds.std(ddof=1), seeds.size))
-    return "±".join(in_percent(seeds.mean() / 100, half / 100))
 
 
 def _by_worker(runs: pd.DataFrame) -> list[str]:
@@ -182,13 +167,13 @@ def _by_worker(runs: pd.DataFrame) -> list[str]:
 def figure(runs: pd.DataFrame) -> Figure:
     """Draw what is kept of what the mean learns, against f: a panel a data set and privacy."""
     accuracy = accuracies(runs)
-    seeds_at = dict(zip(accuracy.index.to_list(), accuracy.to_numpy(), strict=True))
+    at = dict(zip(accuracy.index.to_list(), accuracy.to_numpy(), strict=True))
     drawn = {}
-    for (dataset, workers, epsilon, rule, f), seeds in seeds_at.items():
+    for (dataset, workers, epsilon, rule, f), seeds in at.items():
         if workers != _OWN_RATES:
             base = constant(dataset)
-            learnt = seeds_at[dataset, _IID, NONE, "mean", 0].mean() - base
-            panel = f"{dataset}, {workers}, {_at(epsilon)}"
+            learnt = at[dataset, _IID, NONE, "mean", 0].mean() - base
+            panel = f"{dataset}, {workers}, {at_budget(epsilon)}"
             drawn[panel, rule, f] = np.maximum(100 * (seeds - base) / learnt, _LOWEST)
     values = pd.DataFrame(list(drawn.values()), index=pd.MultiIndex.from_tuples(drawn))
     notes = [
@@ -196,7 +181,9 @@ def figure(runs: pd.DataFrame) -> Figure:
         "and attackers; 0: that class.",
         f"Below {_LOWEST:g} at the edge.",
     ]
-    return lines_figure(values, "f, beside the honest", "kept in %", notes)
+    return lines_figure(
+        values, "f, beside the honest", "kept in %", notes, grey="without attackers"
+    )
 
 
 def cells(runs: pd.DataFrame) -> pd.DataFrame:

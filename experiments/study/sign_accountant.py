@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Hashable
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from privrobust.reporting.figures.epsilon import epsilon_figure
 from study.experiment import Experiment
-from study.outcomes import ALL_BROKEN, broken, cell, outcomes, situation
+from study.outcomes import ALL_BROKEN, broken, cell, outcomes, seeds_at, situation
 from study.verdicts import Verdict, all_of, any_of, judge, untested
 
 _SIGNS, _VECTORS, _MEDIAN = "sign vote, as signs", "sign vote, as vectors", "median"
@@ -34,12 +33,6 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
     return found + [_breaks_later(accuracy, epsilons, f) for f in fs if f]
 
 
-def _seeds(accuracy: pd.DataFrame, rule: str, epsilon: float, f: int) -> pd.Series:
-    setting: Any = (rule, epsilon, f)  # more types than pandas' stubs let a key have
-    seeds: pd.Series = accuracy.loc[setting]
-    return seeds
-
-
 def _gains(accuracy: pd.DataFrame, epsilon: float, f: int) -> Verdict:
     claim = f"epsilon {epsilon:g}, {situation(f)}: charged for signs, the sign vote gains"
     return _ahead(claim, accuracy, (_SIGNS, _VECTORS), epsilon, f, 0)
@@ -58,13 +51,13 @@ def _ahead(
 ) -> Verdict:
     if all(broken(accuracy).loc[(rule, epsilon, f)] for rule in rules):
         return untested(claim, ALL_BROKEN)
-    one, other = (_seeds(accuracy, rule, epsilon, f) for rule in rules)
+    one, other = (seeds_at(accuracy, rule, epsilon, f) for rule in rules)
     return judge(claim, one - other, (margin, math.inf))
 
 
 def _breaks_later(accuracy: pd.DataFrame, epsilons: list[float], f: int) -> Verdict:
     def left(rule: str, epsilon: float) -> pd.Series:
-        return _seeds(accuracy, rule, epsilon, f) - _seeds(accuracy, rule, epsilon, 0) / 2
+        return seeds_at(accuracy, rule, epsilon, f) - seeds_at(accuracy, rule, epsilon, 0) / 2
 
     many = 2 * len(epsilons)
     return any_of(
@@ -93,7 +86,7 @@ def table(runs: pd.DataFrame) -> str:
     ]
     for epsilon in sorted(accuracy.index.unique("target_epsilon")):
         for rule in accuracy.index.unique("rule"):
-            cells = [cell(_seeds(accuracy, rule, epsilon, f)) for f in fs]
+            cells = [cell(seeds_at(accuracy, rule, epsilon, f)) for f in fs]
             rows.append(f"| {epsilon:g} | {rule} | {' | '.join(cells)} |")
     return "\n".join(
         [

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from privrobust.reporting.figures.pareto import pareto_figure
 from privrobust.reporting.tables import FORMATS, lay_out
 from study.experiment import Experiment
-from study.outcomes import ALL_BROKEN, NONE, broken, outcomes
+from study.outcomes import ALL_BROKEN, NONE, at_budget, broken, outcomes, seeds_at
 from study.verdicts import Verdict, any_of, judge, untested
 
 _FIELDS = ["aggregator", "target_epsilon"]
@@ -30,7 +30,7 @@ def claims(runs: pd.DataFrame) -> list[Verdict]:
 
 def _gap_widens(accuracy: pd.DataFrame, method: str, epsilon: float, f: int) -> Verdict:
     def gap(at: Any) -> pd.Series:
-        return _seeds(accuracy, method, at, 0) - _seeds(accuracy, method, at, f)
+        return seeds_at(accuracy, method, at, 0) - seeds_at(accuracy, method, at, f)
 
     claim = (
         f"{method}, f = {f}: the gap is wider by over 1 point at epsilon {epsilon:g} than "
@@ -45,11 +45,11 @@ def _someone_keeps_half(
     accuracy: pd.DataFrame, methods: list[str], epsilon: Any, f: int
 ) -> Verdict:
     return any_of(
-        f"{_at(epsilon)}, f = {f}: some method keeps half of its clean accuracy",
+        f"{at_budget(epsilon)}, f = {f}: some method keeps half of its clean accuracy",
         [
             judge(
                 method,
-                _seeds(accuracy, method, epsilon, f) - _seeds(accuracy, method, epsilon, 0) / 2,
+                seeds_at(accuracy, method, epsilon, f) - seeds_at(accuracy, method, epsilon, 0) / 2,
                 (0, math.inf),
                 comparisons=len(methods),
             )
@@ -60,25 +60,16 @@ def _someone_keeps_half(
 
 def _median_is_behind(accuracy: pd.DataFrame, epsilon: Any, f: int) -> Verdict:
     claim = (
-        f"{_at(epsilon)}, f = {f}, worst case: {_ROBUST} is better than the median by over 1 point"
+        f"{at_budget(epsilon)}, f = {f}, worst case: {_ROBUST} is better than the median by over "
+        "1 point"
     )
     if broken(accuracy).loc[[(_ROBUST, epsilon, f), ("median", epsilon, f)]].all():
         return untested(claim, ALL_BROKEN)
     return judge(
         claim,
-        _seeds(accuracy, _ROBUST, epsilon, f) - _seeds(accuracy, "median", epsilon, f),
+        seeds_at(accuracy, _ROBUST, epsilon, f) - seeds_at(accuracy, "median", epsilon, f),
         (1, math.inf),
     )
-
-
-def _seeds(accuracy: pd.DataFrame, method: str, epsilon: Any, f: int) -> pd.Series:
-    setting: Any = (method, epsilon, f)  # more types than pandas' stubs let a key have
-    seeds: pd.Series = accuracy.loc[setting]
-    return seeds
-
-
-def _at(epsilon: Any) -> str:
-    return "without noise" if epsilon == NONE else f"epsilon {epsilon:g}"
 
 
 def table(runs: pd.DataFrame) -> str:
