@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from privrobust.core.files import put_whole
 from privrobust.errors import SpecError
-from privrobust.reporting.figures.compact import compacted
 from privrobust.reporting.figures.themes import theme
 
 if TYPE_CHECKING:
@@ -101,8 +100,7 @@ def save_figure(figure: "Figure", path: Path | str) -> None:
     try:
         with _matplotlib().rc_context(_SAVING):
             figure.savefig(drawn, format=ending, metadata=_UNDATED.get(ending))
-        content = drawn.getvalue()
-        put_whole(compacted(content) if ending == "svg" else content, path)
+        put_whole(drawn.getvalue(), path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error  # without the system's number for it
         raise SpecError(f"plot: {str(path)!r} cannot be written ({reason})") from None
